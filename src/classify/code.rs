@@ -1,0 +1,200 @@
+//! The stable codes of local answers and of refused credentials: one table for outbound and inbound.
+
+use std::{fmt, time::Duration};
+
+use http::StatusCode;
+
+use super::verdict::Reason;
+
+/// Why this crate answers in the upstream's place, or what it says beside the upstream's own answer.
+///
+/// | code | status | gRPC | `requires_refresh` |
+/// | --- | --- | --- | --- |
+/// | `credential_missing` | 401 | 16 | no |
+/// | `credential_expired` | 401 | 16 | yes |
+/// | `credential_invalid` | 401 | 16 | when the source can mint |
+/// | `credential_revoked` | 401 | 16 | no |
+/// | `credential_inactive` | 401 | 16 | no |
+/// | `insufficient_scope` | 401 | 16 | no |
+/// | `pool_empty` | 401 | 16 | no |
+/// | `pool_limited` | 429 | 8 | no |
+/// | `out_of_quota` | 429 | 8 | no |
+/// | `not_ready` | 503 | 14 | no |
+/// | `origin_not_allowed` | 403 | 7 | no |
+/// | `pin_unknown` | 400 | 3 | no |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Code {
+    /// No credential was there.
+    CredentialMissing,
+    /// The credential's time is over.
+    CredentialExpired,
+    /// The credential is not accepted.
+    CredentialInvalid,
+    /// The credential was taken back for good.
+    CredentialRevoked,
+    /// The account behind the credential is disabled.
+    CredentialInactive,
+    /// The credential lacks the scope.
+    InsufficientScope,
+    /// The pool has no account that could ever serve this request.
+    PoolEmpty,
+    /// Every account that could serve rests until a known time.
+    PoolLimited,
+    /// Every account that could serve has used up its quota.
+    OutOfQuota,
+    /// The token source is down, or the first token has not loaded.
+    NotReady,
+    /// The request goes to an origin that the pool was not built for.
+    OriginNotAllowed,
+    /// The request is pinned to an account that the pool does not have.
+    PinUnknown,
+}
+
+impl Code {
+    /// The code as it stands in answers, events and metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::CredentialMissing => "credential_missing",
+            Self::CredentialExpired => "credential_expired",
+            Self::CredentialInvalid => "credential_invalid",
+            Self::CredentialRevoked => "credential_revoked",
+            Self::CredentialInactive => "credential_inactive",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::PoolEmpty => "pool_empty",
+            Self::PoolLimited => "pool_limited",
+            Self::OutOfQuota => "out_of_quota",
+            Self::NotReady => "not_ready",
+            Self::OriginNotAllowed => "origin_not_allowed",
+            Self::PinUnknown => "pin_unknown",
+        }
+    }
+
+    /// The status of a local answer with this code.
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::PoolLimited | Self::OutOfQuota => StatusCode::TOO_MANY_REQUESTS,
+            Self::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+            Self::OriginNotAllowed => StatusCode::FORBIDDEN,
+            Self::PinUnknown => StatusCode::BAD_REQUEST,
+            _ => StatusCode::UNAUTHORIZED,
+        }
+    }
+
+    /// The gRPC status code of a local answer with this code
+    /// ([statuscodes.md](https://github.com/grpc/grpc/blob/master/doc/statuscodes.md)).
+    pub const fn grpc_status(&self) -> u8 {
+        match self {
+            Self::PoolLimited | Self::OutOfQuota => 8,
+            Self::NotReady => 14,
+            Self::OriginNotAllowed => 7,
+            Self::PinUnknown => 3,
+            _ => 16,
+        }
+    }
+
+    /// Whether a new token from the same source would help; `can_mint` says whether the source can make one.
+    pub const fn requires_refresh(&self, can_mint: bool) -> bool {
+        match self {
+            Self::CredentialExpired => true,
+            Self::CredentialInvalid => can_mint,
+            _ => false,
+        }
+    }
+
+    /// One sentence for a person.
+    pub const fn message(&self) -> &'static str {
+        match self {
+            Self::CredentialMissing => "No credential was there to send.",
+            Self::CredentialExpired => "The credential has expired.",
+            Self::CredentialInvalid => "The credential is not accepted by the upstream.",
+            Self::CredentialRevoked => "The credential was revoked.",
+            Self::CredentialInactive => "The account behind the credential is disabled.",
+            Self::InsufficientScope => "The credential lacks the scope for this.",
+            Self::PoolEmpty => "No account is there that could serve this request.",
+            Self::PoolLimited => "Every account that could serve this request must rest.",
+            Self::OutOfQuota => "Every account that could serve this request has used up its quota.",
+            Self::NotReady => "No credential has been loaded yet.",
+            Self::OriginNotAllowed => "The request goes to an origin that no credential may be sent to.",
+            Self::PinUnknown => "The request is pinned to an account that is not there.",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<Reason> for Code {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Missing => Self::CredentialMissing,
+            Reason::Expired => Self::CredentialExpired,
+            Reason::Invalid => Self::CredentialInvalid,
+            Reason::Revoked => Self::CredentialRevoked,
+            Reason::Inactive => Self::CredentialInactive,
+            Reason::InsufficientScope => Self::InsufficientScope,
+        }
+    }
+}
+
+/// Who gave an answer that carries a [`Cause`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The upstream did; status, headers and body are its own.
+    Upstream,
+    /// This crate did; nothing was sent, or the attempt that was reserved became impossible.
+    Local,
+}
+
+/// The typed cause behind a local answer, or behind an upstream's refusal of one of our credentials.
+///
+/// It stands in the response's extensions; [`failure`](crate::failure) finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cause {
+    /// What happened.
+    pub code: Code,
+    /// Who answered.
+    pub origin: Origin,
+    /// After how long the same request may succeed, when that is known.
+    pub retry_after: Option<Duration>,
+    /// Whether a new token from the same source would help.
+    pub requires_refresh: bool,
+}
+
+impl Cause {
+    /// A cause for an answer of this crate's own.
+    pub const fn local(code: Code) -> Self {
+        Self {
+            code,
+            origin: Origin::Local,
+            retry_after: None,
+            requires_refresh: code.requires_refresh(false),
+        }
+    }
+
+    /// A cause that goes with the upstream's answer.
+    pub const fn upstream(code: Code) -> Self {
+        Self { origin: Origin::Upstream, ..Self::local(code) }
+    }
+
+    /// The same cause, with the time after which the request may succeed.
+    #[must_use]
+    pub const fn with_retry_after(mut self, delay: Option<Duration>) -> Self {
+        self.retry_after = delay;
+        self
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.code.message(), self.code)?;
+        match self.retry_after {
+            Some(delay) => write!(f, "; again in {delay:?}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The two clocks: a monotonic one that tests can pause, and the wall clock that dates are held against.
+
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+/// The monotonic clock, read at most once, and only by whoever needs it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Now(Option<Instant>);
+
+impl Now {
+    /// A reading that is taken when it is first asked for.
+    pub(crate) const fn unread() -> Self {
+        Self(None)
+    }
+
+    /// A reading that somebody has taken already.
+    pub(crate) const fn at(instant: Instant) -> Self {
+        Self(Some(instant))
+    }
+
+    /// The reading.
+    pub(crate) fn get(&mut self) -> Instant {
+        *self.0.get_or_insert_with(Instant::now)
+    }
+}
+
+/// What the wall clock says. Only for the dates of others (`Retry-After`), never to measure.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn wall() -> SystemTime {
+    SystemTime::now()
+}

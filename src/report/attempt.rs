@@ -1,0 +1,127 @@
+//! What is kept of each failed attempt.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::StatusCode;
+
+use crate::classify::Verdict;
+
+/// Why a failed request was not sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NotResent {
+    /// The verdict is final: nobody sends such a request again (a 401 without another account, a 404).
+    Final,
+    /// The upstream may have done the work, and repeating it may not be harmless (RFC 9110 §9.2.2).
+    PerhapsDone,
+    /// The body was sent once and is gone.
+    SentOnce,
+    /// All attempts of the request are used up.
+    Attempts,
+    /// All retries are used up.
+    Retries,
+    /// The request has had as many accounts refused as one request may.
+    Refusals,
+    /// The deadline has passed, or the wait would go beyond it.
+    Deadline,
+    /// The server wants a longer rest than a request may wait.
+    WaitTooLong,
+    /// The shared retry budget is empty.
+    Budget,
+    /// No other account can serve.
+    NoAccount,
+    /// The request asked not to be sent again.
+    OptedOut,
+    /// No timer is there to wait with: not inside a tokio runtime with time enabled.
+    NoTimer,
+}
+
+impl NotResent {
+    /// A stable word for logs and metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Final => "final",
+            Self::PerhapsDone => "perhaps_done",
+            Self::SentOnce => "sent_once",
+            Self::Attempts => "attempts",
+            Self::Retries => "retries",
+            Self::Refusals => "refusals",
+            Self::Deadline => "deadline",
+            Self::WaitTooLong => "wait_too_long",
+            Self::Budget => "budget",
+            Self::NoAccount => "no_account",
+            Self::OptedOut => "opted_out",
+            Self::NoTimer => "no_timer",
+        }
+    }
+}
+
+impl fmt::Display for NotResent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What followed a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Followed {
+    /// Sent again after this wait, for a reason that is not the credential's.
+    Retried(Duration),
+    /// Sent again with another account.
+    Rotated,
+    /// Not sent again.
+    NotResent(NotResent),
+}
+
+impl fmt::Display for Followed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retried(wait) if wait.is_zero() => f.write_str("retried"),
+            Self::Retried(wait) => write!(f, "retried after {wait:?}"),
+            Self::Rotated => f.write_str("rotated"),
+            Self::NotResent(why) => write!(f, "not_resent: {why}"),
+        }
+    }
+}
+
+/// One failed attempt, as it stands in a trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// The id of the account whose credential was sent, when it was one of ours.
+    pub account: Option<Arc<str>>,
+    /// The generation of that credential.
+    pub generation: Option<u64>,
+    /// The model, when a layer chose it.
+    pub model: Option<Arc<str>>,
+    /// The status of the answer; `None` when there was an error in its place.
+    pub status: Option<StatusCode>,
+    /// What the error said: shortened, escaped, without secrets.
+    pub error: Option<Box<str>>,
+    /// What it meant.
+    pub verdict: Verdict,
+    /// Whether any credential was on the request.
+    pub credential: bool,
+    /// The upstream's own id for the request.
+    pub upstream_request_id: Option<Box<str>>,
+    /// What followed.
+    pub followed: Followed,
+}
+
+impl Attempt {
+    /// An attempt that ended with `verdict` and was not sent again; the fields tell the rest.
+    pub const fn new(verdict: Verdict) -> Self {
+        Self {
+            account: None,
+            generation: None,
+            model: None,
+            status: None,
+            error: None,
+            verdict,
+            credential: false,
+            upstream_request_id: None,
+            followed: Followed::NotResent(NotResent::Final),
+        }
+    }
+}
