@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use http::StatusCode;
 
-use super::verdict::Reason;
+use super::verdict::{Reason, Verdict};
 
 /// Why this crate answers in the upstream's place, or what it says beside the upstream's own answer.
 ///
@@ -52,6 +52,22 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code, in the order of their declaration.
+    pub const ALL: [Self; 12] = [
+        Self::CredentialMissing,
+        Self::CredentialExpired,
+        Self::CredentialInvalid,
+        Self::CredentialRevoked,
+        Self::CredentialInactive,
+        Self::InsufficientScope,
+        Self::PoolEmpty,
+        Self::PoolLimited,
+        Self::OutOfQuota,
+        Self::NotReady,
+        Self::OriginNotAllowed,
+        Self::PinUnknown,
+    ];
+
     /// The code as it stands in answers, events and metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -100,6 +116,19 @@ impl Code {
             Self::CredentialInvalid => can_mint,
             _ => false,
         }
+    }
+
+    /// Whether a credential is the matter, as opposed to the request or the time.
+    pub const fn is_about_a_credential(&self) -> bool {
+        matches!(
+            self,
+            Self::CredentialMissing
+                | Self::CredentialExpired
+                | Self::CredentialInvalid
+                | Self::CredentialRevoked
+                | Self::CredentialInactive
+                | Self::InsufficientScope
+        )
     }
 
     /// One sentence for a person.
@@ -195,6 +224,26 @@ impl fmt::Display for Cause {
         match self.retry_after {
             Some(delay) => write!(f, "; again in {delay:?}"),
             None => Ok(()),
+        }
+    }
+}
+
+/// What an answer means that already has its cause: nothing is read twice.
+impl From<Cause> for Verdict {
+    fn from(cause: Cause) -> Self {
+        let delay = cause.retry_after;
+        match cause.code {
+            Code::CredentialMissing => Self::Unauthorized(Reason::Missing),
+            Code::CredentialExpired => Self::Unauthorized(Reason::Expired),
+            Code::CredentialRevoked => Self::Unauthorized(Reason::Revoked),
+            Code::CredentialInactive => Self::Unauthorized(Reason::Inactive),
+            Code::InsufficientScope => Self::Unauthorized(Reason::InsufficientScope),
+            Code::CredentialInvalid | Code::PoolEmpty => Self::Unauthorized(Reason::Invalid),
+            Code::PoolLimited => Self::Limited { delay },
+            Code::OutOfQuota => Self::OutOfQuota { delay },
+            Code::NotReady => Self::unavailable().with_delay(delay),
+            Code::OriginNotAllowed => Self::Forbidden,
+            Code::PinUnknown => Self::Rejected,
         }
     }
 }
