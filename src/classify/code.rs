@@ -113,9 +113,13 @@ impl Code {
             Self::InsufficientScope => "The credential lacks the scope for this.",
             Self::PoolEmpty => "No account is there that could serve this request.",
             Self::PoolLimited => "Every account that could serve this request must rest.",
-            Self::OutOfQuota => "Every account that could serve this request has used up its quota.",
+            Self::OutOfQuota => {
+                "Every account that could serve this request has used up its quota."
+            }
             Self::NotReady => "No credential has been loaded yet.",
-            Self::OriginNotAllowed => "The request goes to an origin that no credential may be sent to.",
+            Self::OriginNotAllowed => {
+                "The request goes to an origin that no credential may be sent to."
+            }
             Self::PinUnknown => "The request is pinned to an account that is not there.",
         }
     }
@@ -178,7 +182,10 @@ impl Cause {
 
     /// A cause that goes with the upstream's answer.
     pub const fn upstream(code: Code) -> Self {
-        Self { origin: Origin::Upstream, ..Self::local(code) }
+        Self {
+            origin: Origin::Upstream,
+            ..Self::local(code)
+        }
     }
 
     /// The same cause, with the time after which the request may succeed.

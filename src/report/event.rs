@@ -85,7 +85,11 @@ pub struct AccountTag {
 impl AccountTag {
     /// The account `id`, which is number `ordinal` (from 1) of `of`.
     pub fn new(id: impl Into<Arc<str>>, ordinal: usize, of: usize) -> Self {
-        Self { id: id.into(), ordinal, of }
+        Self {
+            id: id.into(),
+            ordinal,
+            of,
+        }
     }
 }
 
