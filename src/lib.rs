@@ -4,7 +4,9 @@
 pub mod classify;
 mod clock;
 pub mod credential;
+mod driver;
 pub mod report;
+mod stage;
 
 pub use classify::{
     Answer, Cause, Classifier, Code, Delivery, ErrorRef, FailureError, ModelFault, NonAuth,

@@ -1,0 +1,133 @@
+//! One who pays and owns the results.
+
+use std::{fmt, sync::Arc};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+use super::secret::Credential;
+
+/// Who pays and who owns the results: an id, a credential, and all that goes with it.
+///
+/// What an account has is put on a request as one, and never mixed with another account's.
+///
+/// ```
+/// use http::{HeaderName, HeaderValue, Uri};
+/// use tower_failover::credential::{Account, Credential};
+///
+/// let account = Account::new("azure-eu", Credential::header(
+///     HeaderName::from_static("api-key"),
+///     "0123456789abcdef",
+/// )?)
+/// .base_uri(Uri::from_static("https://eu.example.com"))
+/// .header(HeaderName::from_static("x-project"), HeaderValue::from_static("p1"))
+/// .priority(10)
+/// .group("team-a");
+/// assert_eq!(account.id(), "azure-eu");
+/// # Ok::<(), tower_failover::credential::CredentialError>(())
+/// ```
+#[derive(Clone)]
+pub struct Account {
+    pub(crate) id: Arc<str>,
+    pub(crate) credential: Credential,
+    pub(crate) headers: HeaderMap,
+    pub(crate) base_uri: Option<Uri>,
+    pub(crate) priority: i32,
+    pub(crate) weight: u32,
+    pub(crate) group: Option<Arc<str>>,
+    pub(crate) models: Option<Vec<Box<str>>>,
+}
+
+impl Account {
+    /// An account called `id`, which is what reports and views show of it.
+    pub fn new(id: impl Into<Arc<str>>, credential: Credential) -> Self {
+        Self {
+            id: id.into(),
+            credential,
+            headers: HeaderMap::new(),
+            base_uri: None,
+            priority: 0,
+            weight: 1,
+            group: None,
+            models: None,
+        }
+    }
+
+    /// The account's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// A header that goes wherever the credential goes, such as an organization's id. It replaces
+    /// the request's own of that name.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// Where the account lives: replaces scheme and authority of each of its requests.
+    ///
+    /// A path other than `/` is refused when the pool is built.
+    #[must_use]
+    pub fn base_uri(mut self, uri: Uri) -> Self {
+        self.base_uri = Some(uri);
+        self
+    }
+
+    /// Its tier, 0 by default: a higher one serves first, and a lower one only when no account of a
+    /// higher one can.
+    #[must_use]
+    pub const fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Its share under [`Choose::Weighted`](super::Choose::Weighted), 1 by default.
+    ///
+    /// One with weight 0 serves only when no other of its tier can. The other ways of choosing do
+    /// not look at it.
+    #[must_use]
+    pub const fn weight(mut self, weight: u32) -> Self {
+        self.weight = weight;
+        self
+    }
+
+    /// The owner or OAuth client that it shares with others; see [`Cascade`](super::Cascade).
+    #[must_use]
+    pub fn group(mut self, id: impl Into<Arc<str>>) -> Self {
+        self.group = Some(id.into());
+        self
+    }
+
+    /// The models that it may serve; without a list, all of them.
+    ///
+    /// A request whose model is not known goes to any account.
+    #[must_use]
+    pub fn models<M: Into<Box<str>>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
+        self.models = Some(models.into_iter().map(Into::into).collect());
+        self
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A fixed header may hold a secret too, and not be marked.
+        f.debug_struct("Account")
+            .field("id", &self.id)
+            .field("credential", &self.credential)
+            .field(
+                "headers",
+                &self
+                    .headers
+                    .keys()
+                    .map(HeaderName::as_str)
+                    .collect::<Vec<_>>(),
+            )
+            .field("base_uri", &self.base_uri)
+            .field("priority", &self.priority)
+            .field("weight", &self.weight)
+            .field("group", &self.group)
+            .field("models", &self.models)
+            .finish()
+    }
+}

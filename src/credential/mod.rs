@@ -1,0 +1,15 @@
+//! Who is asking: accounts, secrets, and the pool with its states.
+
+mod account;
+mod pool;
+mod secret;
+
+pub(crate) use self::pool::{Avoid, InFlight, Nobody, Picked, Pin, Refusal, Unavailable, Want};
+pub use self::{
+    account::Account,
+    pool::{
+        AccountView, Cascade, Choose, Counts, ModelRest, Order, OwnCredential, Pool, PoolBuilder,
+        PoolError, PoolView, Quarantine, State,
+    },
+    secret::{Credential, CredentialError},
+};

@@ -1,0 +1,322 @@
+//! Credentials: checked once, made ready once, never printed, wiped with their last clone.
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use zeroize::Zeroizing;
+
+/// What proves to the upstream who asks.
+///
+/// 1. The value is checked here: what a copy and paste error leaves behind is refused with a message
+///    that says what to change, and never shows the value.
+/// 2. The header value is made here, once, and marked
+///    [sensitive](http::HeaderValue::is_sensitive); a request only gets another handle to it.
+/// 3. The bytes are wiped when the last handle goes. What others made of them (a `String` of the
+///    caller's, a URI with a key in its query, a TLS buffer) is out of reach.
+/// 4. `Debug` shows where the credential goes, and never the credential.
+///
+/// ```
+/// use tower_failover::credential::{Credential, CredentialError};
+///
+/// let credential = Credential::bearer("s3cr3t-token")?;
+/// assert_eq!(format!("{credential:?}"), "Credential(header `authorization`)");
+///
+/// let error = Credential::bearer("Bearer s3cr3t-token").unwrap_err();
+/// assert_eq!(error, CredentialError::Scheme);
+/// assert!(!error.to_string().contains("s3cr3t"));
+/// # Ok::<(), CredentialError>(())
+/// ```
+#[derive(Clone)]
+pub struct Credential {
+    pub(crate) place: Place,
+    secrets: Secrets,
+}
+
+/// Where a credential goes.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// A header and its ready-made value.
+    Header(HeaderName, HeaderValue),
+    /// A query key, percent-encoded, and the value, percent-encoded.
+    Query(Box<str>, Bytes),
+}
+
+/// What must not be shown, apart from the place's own bytes.
+#[derive(Clone)]
+enum Secrets {
+    /// The place's value from this byte on.
+    From(u16),
+    /// These, and the place's value from this byte on.
+    Apart(Box<[Bytes]>, u16),
+}
+
+/// Why something cannot be a credential.
+///
+/// No message shows the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum CredentialError {
+    /// Nothing is there.
+    #[error("the credential is empty: check that the variable or file it comes from is set")]
+    Empty,
+    /// White space stands before or after it.
+    #[error(
+        "the credential begins or ends with white space: trim it (a file often ends with a newline)"
+    )]
+    WhiteSpace,
+    /// Quotation marks stand around it.
+    #[error("the credential has quotation marks around it: give it without them")]
+    Quoted,
+    /// A scheme stands before it.
+    #[error(
+        "the credential begins with a scheme such as `Bearer`: give the token alone, \
+         or use `Credential::scheme` for a scheme of your own"
+    )]
+    Scheme,
+    /// It holds something that no header or query may carry.
+    #[error(
+        "the credential holds a character that is not visible ASCII (a space, a newline, an accent): \
+         copy it again"
+    )]
+    NotVisible,
+    /// The user name holds a colon (RFC 7617 §2).
+    #[error("the user name holds a `:`, which ends it: give user and password as two values")]
+    Colon,
+    /// The query key or the scheme's name is empty, or holds more than letters, digits, `-`, `.` and `_`.
+    #[error("the name of the query key or scheme may hold only letters, digits, `-`, `.` and `_`")]
+    Name,
+    /// The header belongs to the connection or to the body.
+    #[error(
+        "a credential cannot go into this header, which frames or routes the message: \
+         name the header that the upstream documents"
+    )]
+    Header,
+}
+
+impl Credential {
+    /// A bearer token (RFC 6750 §2.1): `Authorization: Bearer <token>`.
+    ///
+    /// # Errors
+    ///
+    /// What the variants of [`CredentialError`] say.
+    pub fn bearer(token: impl AsRef<[u8]>) -> Result<Self, CredentialError> {
+        Self::prefixed("Bearer ", token.as_ref())
+    }
+
+    /// A token under another scheme: `Authorization: <name> <token>`, such as `Token` or `Key`.
+    ///
+    /// # Errors
+    ///
+    /// What the variants of [`CredentialError`] say.
+    pub fn scheme(name: impl AsRef<str>, token: impl AsRef<[u8]>) -> Result<Self, CredentialError> {
+        let name = name.as_ref();
+        check_name(name)?;
+        Self::prefixed(&format!("{name} "), token.as_ref())
+    }
+
+    /// A key in a header of its own, such as `x-api-key`.
+    ///
+    /// # Errors
+    ///
+    /// What the variants of [`CredentialError`] say.
+    pub fn header(name: HeaderName, value: impl AsRef<[u8]>) -> Result<Self, CredentialError> {
+        let value = value.as_ref();
+        check(value)?;
+        if FRAMING.contains(&name.as_str()) {
+            return Err(CredentialError::Header);
+        }
+        let value = sensitive(Zeroizing::new(value.to_vec()))?;
+        Ok(Self {
+            place: Place::Header(name, value),
+            secrets: Secrets::From(0),
+        })
+    }
+
+    /// A key in the query, such as `?key=...`; an equal key of the request's own is replaced.
+    ///
+    /// The URI then holds it, and [`Uri`](http::Uri) prints it: log paths without their query.
+    ///
+    /// # Errors
+    ///
+    /// What the variants of [`CredentialError`] say.
+    pub fn query(key: impl AsRef<str>, value: impl AsRef<[u8]>) -> Result<Self, CredentialError> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        check_name(key)?;
+        check(value)?;
+        let mut encoded = Zeroizing::new(Vec::with_capacity(value.len() * 3));
+        for &byte in value {
+            let text = [byte];
+            let text = std::str::from_utf8(&text).map_err(|_| CredentialError::NotVisible)?;
+            utf8_percent_encode(text, QUERY).for_each(|part| encoded.extend(part.bytes()));
+        }
+        let raw = Bytes::from_owner(Zeroizing::new(value.to_vec()));
+        Ok(Self {
+            place: Place::Query(key.into(), Bytes::from_owner(encoded)),
+            secrets: Secrets::Apart(Box::new([raw]), 0),
+        })
+    }
+
+    /// A user and a password (RFC 7617).
+    ///
+    /// Either may be empty, as some APIs take their key as the user and others as the password, but
+    /// not both. A password may hold spaces and any letter; it is sent as UTF-8.
+    ///
+    /// # Errors
+    ///
+    /// What the variants of [`CredentialError`] say.
+    pub fn basic(
+        user: impl AsRef<str>,
+        password: impl AsRef<str>,
+    ) -> Result<Self, CredentialError> {
+        let (user, password) = (user.as_ref(), password.as_ref());
+        if user.is_empty() && password.is_empty() {
+            return Err(CredentialError::Empty);
+        }
+        for part in [user, password] {
+            if !part.is_empty() {
+                check_outline(part.as_bytes())?;
+            }
+            if part.chars().any(char::is_control) {
+                return Err(CredentialError::NotVisible);
+            }
+        }
+        if user.contains(':') {
+            return Err(CredentialError::Colon);
+        }
+        let both = Zeroizing::new([user, ":", password].concat());
+        let mut value = Zeroizing::new(vec![0; 6 + both.len().div_ceil(3) * 4]);
+        value[..6].copy_from_slice(b"Basic ");
+        // The slice is exactly as long as the encoded text.
+        let _ = STANDARD.encode_slice(both.as_bytes(), &mut value[6..]);
+        let value = sensitive(value)?;
+        let secret = if password.is_empty() { user } else { password };
+        let raw = Bytes::from_owner(Zeroizing::new(secret.as_bytes().to_vec()));
+        Ok(Self {
+            place: Place::Header(AUTHORIZATION, value),
+            secrets: Secrets::Apart(Box::new([raw]), 6),
+        })
+    }
+
+    fn prefixed(prefix: &str, token: &[u8]) -> Result<Self, CredentialError> {
+        check(token)?;
+        let mut value = Zeroizing::new(Vec::with_capacity(prefix.len() + token.len()));
+        value.extend_from_slice(prefix.as_bytes());
+        value.extend_from_slice(token);
+        let from = u16::try_from(prefix.len()).map_err(|_| CredentialError::Name)?;
+        let place = Place::Header(AUTHORIZATION, sensitive(value)?);
+        Ok(Self {
+            place,
+            secrets: Secrets::From(from),
+        })
+    }
+
+    /// Calls `f` with everything that must not be shown.
+    pub(crate) fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
+        let (apart, from): (&[Bytes], u16) = match &self.secrets {
+            Secrets::From(from) => (&[], *from),
+            Secrets::Apart(apart, from) => (apart, *from),
+        };
+        let value = match &self.place {
+            Place::Header(_, value) => value.as_bytes(),
+            Place::Query(_, value) => value,
+        };
+        for secret in apart {
+            f(secret);
+        }
+        if let Some(value) = value.get(usize::from(from)..) {
+            f(value);
+        }
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Header(name, _) => write!(f, "Credential(header `{name}`)"),
+            Place::Query(key, _) => write!(f, "Credential(query key `{key}`)"),
+        }
+    }
+}
+
+/// What stands unescaped in a query value: the unreserved characters of RFC 3986 §2.3.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Headers that frame or route a message (RFC 9110 §7.6.1, §8.6, §7.2).
+const FRAMING: [&str; 9] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Words that people copy along with a token.
+const SCHEMES: [&str; 7] = [
+    "bearer",
+    "basic",
+    "token",
+    "digest",
+    "apikey",
+    "authorization:",
+    "bearer:",
+];
+
+fn check(value: &[u8]) -> Result<(), CredentialError> {
+    check_outline(value)?;
+    if value.iter().all(u8::is_ascii_graphic) {
+        Ok(())
+    } else {
+        Err(CredentialError::NotVisible)
+    }
+}
+
+/// What is refused for whatever ends up in whichever place.
+fn check_outline(value: &[u8]) -> Result<(), CredentialError> {
+    let (Some(first), Some(last)) = (value.first(), value.last()) else {
+        return Err(CredentialError::Empty);
+    };
+    if first.is_ascii_whitespace() || last.is_ascii_whitespace() {
+        return Err(CredentialError::WhiteSpace);
+    }
+    if value.len() > 1 && first == last && b"\"'`".contains(first) {
+        return Err(CredentialError::Quoted);
+    }
+    let word = value
+        .split(u8::is_ascii_whitespace)
+        .next()
+        .unwrap_or_default();
+    if SCHEMES
+        .iter()
+        .any(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes()))
+    {
+        return Err(CredentialError::Scheme);
+    }
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<(), CredentialError> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if name.is_empty() || name.len() > 256 || !name.bytes().all(good) {
+        return Err(CredentialError::Name);
+    }
+    Ok(())
+}
+
+fn sensitive(value: Zeroizing<Vec<u8>>) -> Result<HeaderValue, CredentialError> {
+    // A `Bytes` is taken over as it is: no second copy that nobody would wipe.
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(value))
+        .map_err(|_| CredentialError::NotVisible)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
