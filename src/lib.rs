@@ -1,5 +1,4 @@
 //! Tower layers for token-authenticated HTTP APIs.
-#![allow(dead_code, unused_imports)]
 
 pub mod classify;
 mod clock;
@@ -8,7 +7,35 @@ mod driver;
 pub mod report;
 mod stage;
 
-pub use classify::{
-    Answer, Cause, Classifier, Code, Delivery, ErrorRef, FailureError, ModelFault, NonAuth,
-    NonAuthError, Origin, Policy, Reason, Verdict, server_delay,
+/// What stands in public bounds and is of no use outside.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::{
+        driver::Stages,
+        stage::{Ask, Draft, Facts, Gate, GateState, Next, Rotation, RotationState, Session, Stage, Stamp},
+    };
+}
+
+#[doc(inline)]
+pub use self::{
+    classify::{
+        Answer, Cause, Classifier, Code, Delivery, ErrorRef, FailureError, ModelFault, NonAuth,
+        NonAuthError, Origin, Policy, Reason, Verdict, server_delay,
+    },
+    credential::{Account, Credential, Pool},
+    driver::{
+        AuthFailureMode, AuthShortCircuit, AuthShortCircuitLayer, BuildError, Cloned, ErrorDedup,
+        ErrorDedupLayer, Failover, FailoverBody, FailoverBuilder, FailoverLayer, FailureToErr,
+        FailureToErrFuture, FailureToErrLayer, Keep, Once, Problem, ResponseFuture, Retry,
+        RetryLayer, ServedBy, Spare, TokenRotation, TokenRotationLayer, failure,
+    },
+    report::{Event, Reporter},
+    stage::{
+        AccountPin, Backoff, BackoffError, Budget, BudgetError, Cost, Jitter, RequestOptions,
+        RetryPolicy, TokenBucket, WindowBudget,
+    },
 };
+
+#[cfg(feature = "tower")]
+#[doc(inline)]
+pub use self::driver::RetryWait;

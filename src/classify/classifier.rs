@@ -172,6 +172,27 @@ impl Classifier {
         self.judge_error(ErrorRef::new(error, self.floor().walks()))
     }
 
+    /// What an error says, and its sources after it. Text of others: to be made harmless first.
+    pub(crate) fn describe<E: 'static>(&self, error: &E) -> String {
+        let error = ErrorRef::new(error, self.floor().walks());
+        let mut text = String::new();
+        // A chain of errors can be endless; its first links say enough.
+        for link in error.chain().take(8) {
+            let said = link.to_string();
+            // Many errors repeat their source's text in their own.
+            if !text.contains(&said) {
+                if !text.is_empty() {
+                    text.push_str(": ");
+                }
+                text.push_str(&said);
+            }
+        }
+        if text.is_empty() {
+            text.push_str(std::any::type_name::<E>());
+        }
+        text
+    }
+
     fn judge(&self, answer: Answer<'_>, now: impl FnOnce() -> SystemTime) -> Verdict {
         match NonAuth::past(self.floor(), answer) {
             Err(reason) => Verdict::Unauthorized(reason),
