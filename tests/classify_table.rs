@@ -30,13 +30,11 @@ fn every_status_is_retried_or_not_as_its_profile_says() {
 fn holds(case: &Value) -> Outcome {
     let entry = &case["upstream"][0];
     let classifier = profile(case);
-    let verdict = match upstream_case::error(entry) {
-        Some(error) => classifier.classify_error(&error),
-        None => {
-            let body = upstream_case::body(entry);
-            let head = upstream_case::head(entry);
-            classifier.classify(&head, body.as_deref(), SystemTime::UNIX_EPOCH)
-        }
+    let verdict = if let Some(error) = upstream_case::error(entry) {
+        classifier.classify_error(&error)
+    } else {
+        let (head, body) = (upstream_case::head(entry), upstream_case::body(entry));
+        classifier.classify(&head, body.as_deref(), SystemTime::UNIX_EPOCH)
     };
     let method: Method = case["request"]["method"].as_str().unwrap().parse().unwrap();
     let expect = &case["expect"];

@@ -256,26 +256,3 @@ mod grpc {
         assert!(judge(&refused).is_unauthorized());
     }
 }
-
-#[test]
-fn no_status_hides_a_refusal_further_down() {
-    #[derive(Debug, thiserror::Error)]
-    #[error("wrapped")]
-    struct Wrapped {
-        source: FailureError,
-    }
-    #[derive(Debug, thiserror::Error)]
-    #[error("{outer}")]
-    struct Pair {
-        outer: &'static str,
-        source: Wrapped,
-    }
-    let source = Wrapped {
-        source: FailureError::new(Cause::local(Code::PoolEmpty), StatusCode::UNAUTHORIZED),
-    };
-    let boxed: BoxError = Box::new(Pair {
-        outer: "503",
-        source,
-    });
-    assert!(judge(&boxed).is_unauthorized());
-}
