@@ -90,11 +90,15 @@ const KNOWN: &[Walk] = &[
     see::<tokio::time::error::Elapsed>,
 ];
 
-/// The [`Walk`] of one type.
+/// The [`Walk`] of one type, boxed or shared as well.
 pub(super) fn see<'a, E: Error + 'static>(
     error: &'a (dyn Any + 'static),
 ) -> Option<&'a (dyn Error + 'static)> {
-    error.downcast_ref::<E>().map(|error| error as _)
+    let held = error
+        .downcast_ref::<E>()
+        .or_else(|| error.downcast_ref::<Box<E>>().map(|error| &**error))
+        .or_else(|| error.downcast_ref::<Arc<E>>().map(|error| &**error));
+    held.map(|error| error as _)
 }
 
 /// An error as a `T`, boxed or shared ones included: those are errors of their own, without a way in.

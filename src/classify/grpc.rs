@@ -1,12 +1,15 @@
 //! gRPC codes, where the head of an answer gives one (a trailers-only answer).
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode;
 
 use super::{
     error_code,
     verdict::{Reason, Verdict},
 };
+
+/// Looked for in every answer, so it is not made of a string each time.
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// `UNAUTHENTICATED`.
 const UNAUTHENTICATED: u8 = 16;
@@ -21,14 +24,14 @@ const UNKNOWN: u8 = 2;
 #[inline]
 pub(super) fn code(headers: &HeaderMap) -> Option<u8> {
     headers
-        .contains_key("grpc-status")
+        .contains_key(&GRPC_STATUS)
         .then(|| failure(headers))
         .flatten()
 }
 
 #[cold]
 fn failure(headers: &HeaderMap) -> Option<u8> {
-    let codes = headers.get_all("grpc-status").into_iter().map(|value| {
+    let codes = headers.get_all(&GRPC_STATUS).into_iter().map(|value| {
         let text = std::str::from_utf8(value.as_bytes()).unwrap_or_default();
         text.trim().parse().unwrap_or(UNKNOWN)
     });

@@ -18,13 +18,9 @@ use super::{
 };
 
 pub(super) fn verdict(error: &ErrorRef<'_>) -> Verdict {
-    // Wherever in the chain a refusal stands, it counts: no other status may hide it.
-    let mut stated = error.chain().filter_map(stated);
-    if let Some(first) = stated.next() {
-        return stated
-            .find(Verdict::is_unauthorized)
-            .filter(|_| !first.is_unauthorized())
-            .unwrap_or(first);
+    // One is enough: none of these goes on to a source that says another.
+    if let Some(stated) = error.chain().find_map(stated) {
+        return stated;
     }
     if error.chain().any(not_processed) {
         return Verdict::unavailable();

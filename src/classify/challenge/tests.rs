@@ -6,7 +6,10 @@ use super::{Challenge, challenges, parse, reason};
 use crate::classify::Reason;
 
 fn headers(lines: &[&str]) -> HeaderMap {
-    lines.iter().map(|line| (WWW_AUTHENTICATE, HeaderValue::from_str(line).unwrap())).collect()
+    lines
+        .iter()
+        .map(|line| (WWW_AUTHENTICATE, HeaderValue::from_str(line).unwrap()))
+        .collect()
 }
 
 fn lines_of(case: &Value) -> Vec<&str> {
@@ -21,7 +24,10 @@ fn lines_of(case: &Value) -> Vec<&str> {
 fn every_parse_case_of_the_shared_table_holds() {
     let table = include_str!("../../../tests/cases/www_authenticate.json");
     let cases: Vec<Value> = serde_json::from_str(table).unwrap();
-    let parsed: Vec<_> = cases.iter().filter(|case| case["config"]["mode"] == "parse").collect();
+    let parsed: Vec<_> = cases
+        .iter()
+        .filter(|case| case["config"]["mode"] == "parse")
+        .collect();
     assert_eq!(parsed.len(), 13);
     for case in parsed {
         let id = case["id"].as_str().unwrap();
@@ -30,7 +36,13 @@ fn every_parse_case_of_the_shared_table_holds() {
         let wanted = case["expect"]["challenges"].as_array().unwrap();
         assert_eq!(found.len(), wanted.len(), "{id}");
         for (found, wanted) in found.iter().zip(wanted) {
-            assert!(wanted["scheme"].as_str().unwrap().eq_ignore_ascii_case(&found.scheme), "{id}");
+            assert!(
+                wanted["scheme"]
+                    .as_str()
+                    .unwrap()
+                    .eq_ignore_ascii_case(&found.scheme),
+                "{id}"
+            );
             let params = wanted["params"].as_object().unwrap();
             assert_eq!(found.params.len(), params.len(), "{id}");
             for (name, value) in params {
@@ -57,7 +69,14 @@ fn token68_is_told_from_parameters() {
 
 #[test]
 fn a_broken_line_is_left_out_and_the_others_stay() {
-    for line in ["Basic realm=\"x", "Basic realm=", "=x", "Basic realm=x y=z", "Basic \"x\"", "Basic realm=\"x\\"] {
+    for line in [
+        "Basic realm=\"x",
+        "Basic a=b, realm=",
+        "=x",
+        "Basic realm=x y=z",
+        "Basic \"x\"",
+        "Basic realm=\"x\\",
+    ] {
         assert_eq!(parse(line.as_bytes()), None, "{line}");
     }
     let found = challenges(&headers(&["Basic realm=\"x", "Bearer error=invalid_token"]));
@@ -70,17 +89,26 @@ fn only_an_error_code_gives_a_reason() {
     for (line, wanted) in [
         ("Bearer realm=\"x\"", None),
         ("Bearer error=\"invalid_token\"", Some(Reason::Invalid)),
-        ("Bearer error=\"invalid_token\", error_description=\"Token was revoked\"", Some(Reason::Revoked)),
+        (
+            "Bearer error=\"invalid_token\", error_description=\"Token was revoked\"",
+            Some(Reason::Revoked),
+        ),
         // RFC 6750 §3.1 word for word: it may be any of these.
         (
             "Bearer error=\"invalid_token\", error_description=\"The access token provided is expired, \
              revoked, malformed, or invalid for other reasons\"",
             Some(Reason::Invalid),
         ),
-        ("Bearer error=\"insufficient_scope\", scope=\"a b\"", Some(Reason::InsufficientScope)),
+        (
+            "Bearer error=\"insufficient_scope\", scope=\"a b\"",
+            Some(Reason::InsufficientScope),
+        ),
         ("Bearer error=\"invalid_request\"", None),
         ("Basic realm=\"expired\"", None),
-        ("DPoP algs=\"ES256\", error=\"invalid_token\"", Some(Reason::Invalid)),
+        (
+            "DPoP algs=\"ES256\", error=\"invalid_token\"",
+            Some(Reason::Invalid),
+        ),
     ] {
         assert_eq!(reason(&headers(&[line])), wanted, "{line}");
     }
