@@ -8,8 +8,8 @@ pub(crate) use self::pool::{Avoid, InFlight, Nobody, Picked, Pin, Refusal, Unava
 pub use self::{
     account::Account,
     pool::{
-        AccountView, Cascade, Choose, Counts, ModelRest, Order, OwnCredential, Pool, PoolBuilder,
-        PoolError, PoolView, Quarantine, State,
+        AccountView, Cascade, Choose, Counts, ModelRest, Order, OriginFault, OwnCredential, Pool,
+        PoolBuilder, PoolError, PoolView, Quarantine, State,
     },
     secret::{Credential, CredentialError},
 };

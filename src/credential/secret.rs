@@ -249,7 +249,7 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// Headers that frame or route a message (RFC 9110 §7.6.1, §8.6, §7.2).
-const FRAMING: [&str; 9] = [
+pub(crate) const FRAMING: [&str; 9] = [
     "connection",
     "content-length",
     "host",

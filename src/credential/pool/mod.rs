@@ -1,14 +1,39 @@
-//! The accounts that may serve.
+//! The accounts that may serve: what each may do now, and who serves next.
 
+mod apply;
+mod bits;
+mod builder;
+mod choose;
+mod cursor;
+mod due;
+mod error;
+mod handle;
+mod hub;
+mod models;
+mod origin;
+mod pick;
+mod picked;
+mod rests;
+mod roster;
 mod settings;
-mod skeleton;
+mod shortage;
+mod slot;
+mod state;
+mod sticky;
+mod sync;
+mod view;
 mod want;
+mod weighted;
+mod writer;
 
 pub use self::{
+    builder::PoolBuilder,
+    error::{OriginFault, PoolError},
+    handle::Pool,
     settings::{Cascade, Choose, Order, OwnCredential, Quarantine},
-    skeleton::{AccountView, Counts, ModelRest, Pool, PoolBuilder, PoolError, PoolView, State},
+    view::{AccountView, Counts, ModelRest, PoolView, State},
 };
 pub(crate) use self::{
-    skeleton::{InFlight, Picked},
+    picked::{InFlight, Picked},
     want::{Avoid, Nobody, Pin, Refusal, Unavailable, Want},
 };

@@ -1,0 +1,222 @@
+//! Building a pool.
+
+use std::{sync::Arc, time::Duration};
+
+use http::Uri;
+use tokio::time::Instant;
+
+use super::{
+    error::{OriginFault, PoolError},
+    handle::Pool,
+    hub::{Hub, Settings},
+    origin::{Origin, Origins},
+    rests::{Rests, millis},
+    settings::{Cascade, Choose, Order, OwnCredential, Quarantine},
+    sync::{AtomicU32, Ordering},
+};
+use crate::{
+    credential::Account,
+    report::{Reporter, ReporterHandle},
+};
+
+/// A pool to be filled; see [`Pool::builder`].
+///
+/// Nothing is checked before [`build`](Self::build).
+#[derive(Debug)]
+#[must_use]
+pub struct PoolBuilder {
+    accounts: Vec<Account>,
+    origins: Vec<Result<Uri, usize>>,
+    any_origin: bool,
+    may_be_empty: bool,
+    choose: Choose,
+    order: Order,
+    cascade: Cascade,
+    own: OwnCredential,
+    help: Option<Arc<str>>,
+    reporter: ReporterHandle,
+    rests: Rests,
+}
+
+impl PoolBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            accounts: Vec::new(),
+            origins: Vec::new(),
+            any_origin: false,
+            may_be_empty: false,
+            choose: Choose::default(),
+            order: Order::default(),
+            cascade: Cascade::default(),
+            own: OwnCredential::default(),
+            help: None,
+            reporter: ReporterHandle::default(),
+            rests: Rests::default(),
+        }
+    }
+
+    /// Adds an account.
+    pub fn account(mut self, account: Account) -> Self {
+        self.accounts.push(account);
+        self
+    }
+
+    /// Adds accounts.
+    pub fn accounts(mut self, accounts: impl IntoIterator<Item = Account>) -> Self {
+        self.accounts.extend(accounts);
+        self
+    }
+
+    /// Adds origins that the pool's credentials may be sent to: scheme, host and port, such as
+    /// `https://api.example.com`.
+    ///
+    /// They are compared as origins are (RFC 6454 §5): the host in any case, the port with the
+    /// scheme's default. A request without an authority in its URI may carry a credential in any
+    /// case; the client below knows where it goes. What a client does on its own, such as following
+    /// a redirect, is out of sight: turn that off there.
+    pub fn origins<I>(mut self, origins: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: TryInto<Uri>,
+    {
+        for origin in origins {
+            let place = self.origins.len() + 1;
+            self.origins.push(origin.try_into().map_err(|_| place));
+        }
+        self
+    }
+
+    /// The pool's credentials may be sent wherever a request goes.
+    ///
+    /// Whoever chooses the URI of a request then chooses who gets to know them.
+    pub fn any_origin(mut self) -> Self {
+        self.any_origin = true;
+        self
+    }
+
+    /// The pool may begin without an account.
+    pub fn may_be_empty(mut self) -> Self {
+        self.may_be_empty = true;
+        self
+    }
+
+    /// How an account is chosen. [`Choose::RoundRobin`] by default.
+    pub fn choose(mut self, choose: Choose) -> Self {
+        self.choose = choose;
+        self
+    }
+
+    /// The order of the accounts within a tier. [`Order::Listed`] by default.
+    pub fn order(mut self, order: Order) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// Where a request goes on after a revoked credential. [`Cascade::SameGroup`] by default.
+    pub fn cascade(mut self, cascade: Cascade) -> Self {
+        self.cascade = cascade;
+        self
+    }
+
+    /// What becomes of a credential that the caller put on. [`OwnCredential::Keep`] by default.
+    pub fn own_credential(mut self, own: OwnCredential) -> Self {
+        self.own = own;
+        self
+    }
+
+    /// What the owner of a pool must do when all of its credentials are refused: stands in reports
+    /// and in local answers.
+    pub fn help(mut self, text: impl Into<Arc<str>>) -> Self {
+        self.help = Some(text.into());
+        self
+    }
+
+    /// Who is told of incidents. The default is that of [`ReporterHandle`].
+    pub fn reporter(self, reporter: impl Reporter) -> Self {
+        self.reporter_handle(ReporterHandle::new(reporter))
+    }
+
+    /// Who is told of incidents, as a handle that is used elsewhere too.
+    pub fn reporter_handle(mut self, reporter: ReporterHandle) -> Self {
+        self.reporter = reporter;
+        self
+    }
+
+    /// How long a refused credential is left alone.
+    pub fn quarantine(mut self, quarantine: Quarantine) -> Self {
+        self.rests.quarantine = quarantine;
+        self
+    }
+
+    /// How long an account rests that is limited without a hint for how long: `first`, doubled each
+    /// time, up to `max`. 1 s and 60 s by default. Several answers within one rest count once.
+    pub fn limited_rest(mut self, first: Duration, max: Duration) -> Self {
+        (self.rests.limited_first, self.rests.limited_max) = (millis(first), millis(max));
+        self
+    }
+
+    /// How long an account rests that is out of quota, without a hint. 30 min by default.
+    pub fn out_of_quota_rest(mut self, rest: Duration) -> Self {
+        self.rests.out_of_quota = millis(rest);
+        self
+    }
+
+    /// How long an account is not asked for a model that it does not have. 10 min by default.
+    pub fn model_rest(mut self, rest: Duration) -> Self {
+        self.rests.model = millis(rest);
+        self
+    }
+
+    /// The longest rest that a server's hint can ask for. 24 h by default.
+    pub fn max_rest(mut self, longest: Duration) -> Self {
+        self.rests.max_rest = millis(longest);
+        self
+    }
+
+    /// Whether an account that is limited rests at all. `true` by default.
+    pub fn cooling(mut self, cooling: bool) -> Self {
+        self.rests.cooling = cooling;
+        self
+    }
+
+    /// The pool.
+    ///
+    /// # Errors
+    ///
+    /// What the variants of [`PoolError`] say.
+    pub fn build(self) -> Result<Pool, PoolError> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        if self.accounts.is_empty() && !self.may_be_empty {
+            return Err(PoolError::Empty);
+        }
+        if self.origins.is_empty() && !self.any_origin {
+            return Err(PoolError::NoOrigins);
+        }
+        let listed = self.origins.iter().map(|origin| match origin {
+            Ok(uri) => Origin::new(uri),
+            Err(place) => Err(PoolError::Origin {
+                origin: format!("origin #{place}").into(),
+                fault: OriginFault::NotAUri,
+            }),
+        });
+        let listed = listed.collect::<Result<_, _>>()?;
+        let settings = Settings {
+            choose: self.choose,
+            order: self.order,
+            cascade: self.cascade,
+            own: self.own,
+            help: self.help,
+            origins: if self.any_origin {
+                Origins::Any
+            } else {
+                Origins::Listed(listed)
+            },
+            rests: self.rests,
+            reporter: self.reporter,
+        };
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let pool = Pool::new(Arc::new(Hub::new(id, settings, Instant::now())));
+        pool.hub().insert(self.accounts)?;
+        Ok(pool)
+    }
+}

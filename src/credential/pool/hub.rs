@@ -1,0 +1,261 @@
+//! What all accounts of a pool share, and what a change of one account's state does to it.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::{
+    cursor::Cursors,
+    due::Due,
+    origin::Origins,
+    rests::Rests,
+    roster::Roster,
+    settings::{Cascade, Choose, Order, OwnCredential},
+    slot::{Generation, Member},
+    state::{Kind, Word},
+    sync::{AtomicI64, AtomicU64, Mutex, Ordering, fence},
+    writer::Writer,
+};
+use crate::{
+    classify::Reason,
+    clock::Now,
+    report::{AccountOut, AccountTag, Event, OutReason, PoolDead, ReporterHandle},
+};
+
+/// See the [module](self).
+///
+/// Accounts hold it, and it holds them through the roster; the last handle of the pool breaks that
+/// circle (see [`Owner`](super::handle::Owner)).
+pub(super) struct Hub {
+    pub(super) id: u32,
+    pub(super) settings: Settings,
+    pub(super) roster: ArcSwap<Roster>,
+    pub(super) cursors: Cursors,
+    pub(super) due: Due,
+    pub(super) writer: Mutex<Writer>,
+    /// Grows with every change of any state; see [`shortage`](super::shortage).
+    pub(super) changes: AtomicU64,
+    pub(super) shortage: AtomicU64,
+    /// Whether any model ever rested.
+    pub(super) model_rests: AtomicU64,
+    /// The accounts that are neither refused nor retired. It may be behind for an instant, so it may
+    /// fall below zero for an instant.
+    alive: AtomicI64,
+    epoch: Instant,
+}
+
+/// What the builder was told.
+pub(super) struct Settings {
+    pub(super) choose: Choose,
+    pub(super) order: Order,
+    pub(super) cascade: Cascade,
+    pub(super) own: OwnCredential,
+    pub(super) help: Option<Arc<str>>,
+    pub(super) origins: Origins,
+    pub(super) rests: Rests,
+    pub(super) reporter: ReporterHandle,
+}
+
+/// One change of an account's state.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change {
+    pub(super) was: Word,
+    pub(super) is: Word,
+    /// It left no account alive.
+    pub(super) last: bool,
+}
+
+impl Change {
+    /// Whether it took a living account out.
+    pub(super) const fn is_loss(&self) -> bool {
+        self.was.is_alive() && !self.is.is_alive()
+    }
+}
+
+impl Hub {
+    pub(super) fn new(id: u32, settings: Settings, epoch: Instant) -> Self {
+        let roster = Roster::new(Vec::new(), settings.order, settings.choose);
+        Self {
+            id,
+            settings,
+            roster: ArcSwap::from_pointee(roster),
+            cursors: Cursors::new(),
+            due: Due::new(),
+            writer: Mutex::new(Writer::default()),
+            changes: AtomicU64::new(0),
+            shortage: AtomicU64::new(0),
+            model_rests: AtomicU64::new(0),
+            alive: AtomicI64::new(0),
+            epoch,
+        }
+    }
+
+    // --- time
+
+    /// The time for comparing with the end of a rest: rounded down, so that no rest ends early.
+    pub(super) fn passed(&self, at: Instant) -> u64 {
+        let time = at.saturating_duration_since(self.epoch);
+        u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The time for beginning a rest: rounded up, for the same reason.
+    pub(super) fn begins(&self, at: Instant) -> u64 {
+        super::rests::millis(at.saturating_duration_since(self.epoch))
+    }
+
+    /// How long it is from `now` until `until`.
+    pub(super) fn remaining(&self, until: u64, now: Instant) -> Duration {
+        let end = Duration::from_millis(until);
+        end.saturating_sub(now.saturating_duration_since(self.epoch))
+    }
+
+    // --- state
+
+    /// One change of a generation's state, with all that follows from it.
+    pub(super) fn change(
+        &self,
+        generation: &Generation,
+        f: impl Fn(Word) -> Option<Word>,
+    ) -> Option<Change> {
+        let (was, is) = generation.update(f)?;
+        let last = match (was.is_alive(), is.is_alive()) {
+            (true, false) => self.alive.fetch_sub(1, Ordering::SeqCst) == 1,
+            (false, true) => {
+                self.alive.fetch_add(1, Ordering::SeqCst);
+                false
+            }
+            _ => false,
+        };
+        if was.kind() != is.kind() || was.until() != is.until() {
+            self.look_at(&generation.member);
+            self.changes.fetch_add(1, Ordering::SeqCst);
+        }
+        Some(Change { was, is, last })
+    }
+
+    /// An account came alive or went, other than by evidence.
+    pub(super) fn add_alive(&self, by: i64) {
+        self.alive.fetch_add(by, Ordering::SeqCst);
+    }
+
+    pub(super) fn alive(&self) -> i64 {
+        self.alive.load(Ordering::SeqCst)
+    }
+
+    /// Brings the hint, and the due list, into step with the account's state.
+    pub(super) fn look_at(&self, member: &Arc<Member>) {
+        loop {
+            // What changed the state happened before; what changes the roster afterwards sees it.
+            fence(Ordering::SeqCst);
+            let roster = self.roster.load();
+            let Some(i) = roster.position(member) else {
+                return;
+            };
+            let Some(slot) = roster.slots.get(i) else {
+                return;
+            };
+            let word = slot.word();
+            match word.kind() {
+                Kind::Usable => roster.usable.set(i),
+                kind => {
+                    // Queued before it is hidden: nobody who can come back is ever lost.
+                    if !matches!(kind, Kind::Probing | Kind::Retired) {
+                        self.due.add(member, word.until());
+                    }
+                    roster.usable.clear(i);
+                    fence(Ordering::SeqCst);
+                    if slot.word() != word {
+                        continue;
+                    }
+                }
+            }
+            if Arc::ptr_eq(&roster, &self.roster.load()) {
+                return;
+            }
+        }
+    }
+
+    /// Shows those again whose time is up at `now`.
+    pub(super) fn sweep(&self, now: u64, all: bool) {
+        if self.due.next() > now {
+            return;
+        }
+        let roster = self.roster.load();
+        self.due.sweep(now, all, &mut |member| {
+            let i = roster.position(member)?;
+            let word = roster.slots.get(i)?.word();
+            match word.kind() {
+                Kind::Probing | Kind::Retired => None,
+                Kind::Limited | Kind::Quota | Kind::Quarantined if word.until() > now => {
+                    Some(word.until())
+                }
+                _ => {
+                    roster.usable.set(i);
+                    None
+                }
+            }
+        });
+        fence(Ordering::SeqCst);
+        let newer = self.roster.load();
+        if !Arc::ptr_eq(&roster, &newer) {
+            newer.catch_up();
+        }
+    }
+
+    // --- incidents
+
+    /// Tells of an account that is out; of the pool instead, when it was the last one.
+    pub(super) fn tell(
+        &self,
+        generation: &Generation,
+        change: &Change,
+        reason: OutReason,
+        status: Option<StatusCode>,
+        now: &mut Now,
+    ) {
+        let member = &generation.member;
+        let of = self.roster.load().slots.len();
+        let ordinal = member.ordinal.load(Ordering::Relaxed) as usize;
+        let account = AccountTag {
+            id: Arc::clone(&member.id),
+            ordinal,
+            of,
+        };
+        let rest = self.remaining(change.is.until(), now.get());
+        let generation = generation.number;
+        let out = AccountOut {
+            account,
+            generation,
+            reason,
+            status,
+            rest,
+        };
+        let event = if change.last {
+            let help = self.settings.help.clone();
+            Event::PoolDead(PoolDead {
+                accounts: of,
+                cause: out,
+                help,
+            })
+        } else {
+            Event::AccountOut(out)
+        };
+        self.settings.reporter.tell(&event);
+    }
+
+    /// Tells of a refusal, if it took a living account out.
+    pub(super) fn tell_refusal(
+        &self,
+        generation: &Generation,
+        change: &Change,
+        reason: Reason,
+        status: Option<StatusCode>,
+        now: &mut Now,
+    ) {
+        if change.is_loss() {
+            self.tell(generation, change, OutReason::Refused(reason), status, now);
+        }
+    }
+}

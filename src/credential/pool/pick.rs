@@ -1,0 +1,220 @@
+//! Choosing the account for a request.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{
+    hub::Hub,
+    picked::Picked,
+    roster::Roster,
+    slot::{Generation, Slot},
+    state::{Kind, Since, Word},
+    want::{Pin, Unavailable, Want},
+};
+use crate::{classify::Code, clock::Now};
+
+/// One request's search.
+pub(super) struct Search<'a> {
+    pub(super) hub: &'a Hub,
+    pub(super) roster: &'a Roster,
+    pub(super) want: &'a Want<'a>,
+    pub(super) moment: Moment<'a>,
+}
+
+/// When the attempt will start.
+pub(super) struct Moment<'a> {
+    hub: &'a Hub,
+    now: &'a mut Now,
+    /// It is not now: nothing may be changed yet, and nobody is probed.
+    pub(super) later: bool,
+}
+
+impl Moment<'_> {
+    pub(super) fn instant(&mut self) -> Instant {
+        self.now.get()
+    }
+
+    pub(super) fn passed(&mut self) -> u64 {
+        let at = self.now.get();
+        self.hub.passed(at)
+    }
+}
+
+/// What a request may do with an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    Serve,
+    Probe,
+    /// It must not wait for the account's rest.
+    Ignore,
+}
+
+impl Hub {
+    /// An account for an attempt that starts now.
+    pub(super) fn pick(&self, want: &Want<'_>, now: &mut Now) -> Result<Picked, Unavailable> {
+        self.search(
+            want,
+            Moment {
+                hub: self,
+                now,
+                later: false,
+            },
+        )
+    }
+
+    /// An account for an attempt that starts at `at`.
+    pub(super) fn pick_at(&self, want: &Want<'_>, at: Instant) -> Result<Picked, Unavailable> {
+        self.search(
+            want,
+            Moment {
+                hub: self,
+                now: &mut Now::at(at),
+                later: true,
+            },
+        )
+    }
+
+    fn search(&self, want: &Want<'_>, mut moment: Moment<'_>) -> Result<Picked, Unavailable> {
+        // The clock is read only when somebody rests.
+        if self.due.next() != u64::MAX {
+            self.sweep(moment.passed(), false);
+        }
+        let roster = self.roster.load();
+        let mut search = Search {
+            hub: self,
+            roster: &roster,
+            want,
+            moment,
+        };
+        if let Some(picked) = search.preferred()? {
+            return Ok(picked);
+        }
+        if let Some(picked) = search.choose() {
+            return Ok(picked);
+        }
+        search.last_look()
+    }
+}
+
+impl Search<'_> {
+    /// The account to which the request is tied, if it is.
+    fn preferred(&mut self) -> Result<Option<Picked>, Unavailable> {
+        match self.want.pin {
+            None => Ok(None),
+            Some(Pin::Prefer(id)) => {
+                let found = self.roster.find(id);
+                Ok(found.and_then(|(i, slot)| self.take(i, slot)))
+            }
+            Some(Pin::Strict(id)) => {
+                let Some((i, slot)) = self.roster.find(id) else {
+                    return Err(Unavailable {
+                        code: Code::PinUnknown,
+                        retry_after: None,
+                    });
+                };
+                match self.take(i, slot) {
+                    Some(picked) => Ok(Some(picked)),
+                    None => self.shortage(std::slice::from_ref(slot)).map(Some),
+                }
+            }
+        }
+    }
+
+    /// Nothing was found where the hints pointed: looks once at everything that is due, and says
+    /// what is missing.
+    fn last_look(&mut self) -> Result<Picked, Unavailable> {
+        if self.hub.due.next() != u64::MAX {
+            let now = self.moment.passed();
+            if self.hub.due.next() <= now {
+                self.hub.sweep(now, true);
+                if let Some(picked) = self.choose() {
+                    return Ok(picked);
+                }
+            }
+        }
+        self.shortage(&self.roster.slots)
+    }
+
+    /// What the request may do with the account, by its state and by its own wishes. Changes
+    /// nothing but hints.
+    pub(super) fn judge(&mut self, at: usize, slot: &Slot, generation: &Generation) -> Option<Use> {
+        let word = generation.word();
+        let strict = matches!(self.want.pin, Some(Pin::Strict(_)));
+        let allowed = match word.kind() {
+            Kind::Usable => Use::Serve,
+            Kind::Limited | Kind::Quota if self.moment.passed() >= word.until() => Use::Serve,
+            Kind::Limited | Kind::Quota if strict => Use::Ignore,
+            Kind::Quarantined if self.moment.passed() >= word.until() => {
+                if self.moment.later || !self.want.probes {
+                    return None;
+                }
+                Use::Probe
+            }
+            _ => {
+                // The hint was wrong, or a rest was looked forward to by `pick_at`.
+                if self.roster.usable.has(at) {
+                    self.hub.look_at(&slot.member);
+                }
+                return None;
+            }
+        };
+        let member = &slot.member;
+        let fits = !self
+            .want
+            .avoid
+            .avoids(member.uid, generation.number, member.group)
+            && member.may_serve(self.want.model)
+            && (strict || !self.model_rests(generation, word));
+        fits.then_some(allowed)
+    }
+
+    /// The account for this request, if it may have it.
+    pub(super) fn take(&mut self, at: usize, slot: &Arc<Slot>) -> Option<Picked> {
+        let generation = slot.current.load();
+        let allowed = self.judge(at, slot, &generation)?;
+        let mut probe = false;
+        let seen = match allowed {
+            Use::Probe => {
+                let now = self.moment.passed();
+                // Exactly one wins; the others go on looking.
+                let change = self.hub.change(&generation, |word| word.probed(now))?;
+                probe = true;
+                change.is
+            }
+            Use::Serve if !self.moment.later => self.woken(&generation),
+            Use::Serve | Use::Ignore => generation.word(),
+        };
+        let generation = arc_swap::Guard::into_inner(generation);
+        let tried = match self.want.model {
+            Some(model) if seen.has_model_rests() => {
+                generation.models(|models| models.tried(model))
+            }
+            _ => None,
+        };
+        Some(Picked::new(generation, Since { seen, probe }, tried))
+    }
+
+    /// The state once a rest that is over has been taken off.
+    fn woken(&mut self, generation: &Generation) -> Word {
+        let word = generation.word();
+        if !word.is_resting() {
+            return word;
+        }
+        let now = self.moment.passed();
+        match self.hub.change(generation, |word| word.woken(now)) {
+            Some(change) => change.is,
+            None => generation.word(),
+        }
+    }
+
+    fn model_rests(&mut self, generation: &Generation, word: Word) -> bool {
+        let Some(model) = self.want.model.filter(|_| word.has_model_rests()) else {
+            return false;
+        };
+        let now = self.moment.passed();
+        generation
+            .models(|models| models.until(model, now))
+            .is_some()
+    }
+}

@@ -1,0 +1,256 @@
+//! What is kept of each account.
+//!
+//! A [`Slot`] stands in the roster and has the current [`Generation`]; a generation has the
+//! credential, its state, and the [`Member`]: what stays the same for as long as the account does.
+//! A request in flight holds its generation alone, so that nothing is written that other accounts'
+//! requests write too.
+
+use std::{fmt, sync::Arc};
+
+use arc_swap::ArcSwap;
+use http::{
+    HeaderMap, HeaderValue, Uri,
+    uri::{Authority, Scheme},
+};
+
+use super::{
+    hub::Hub,
+    models::Models,
+    state::Word,
+    sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock},
+};
+use crate::credential::{Account, Credential};
+
+/// An account in the pool.
+pub(super) struct Slot {
+    pub(super) member: Arc<Member>,
+    pub(super) current: ArcSwap<Generation>,
+}
+
+/// One credential of an account, from when it was put in until it is replaced.
+pub(super) struct Generation {
+    pub(super) number: u64,
+    pub(super) credential: Credential,
+    pub(super) member: Arc<Member>,
+    word: AtomicU64,
+    models: Mutex<Option<Box<Models>>>,
+}
+
+/// What stays the same for as long as the account does, and what is counted.
+pub(super) struct Member {
+    pub(super) uid: u32,
+    /// Where it stands in the newest roster; checked by whoever uses it.
+    pub(super) position: AtomicU32,
+    /// Its place as listed, from 1.
+    pub(super) ordinal: AtomicU32,
+    pub(super) priority: i32,
+    pub(super) weight: u32,
+    pub(super) group: Option<u32>,
+    pub(super) id: Arc<str>,
+    pub(super) id_hash: u64,
+    pub(super) extras: Option<Box<Extras>>,
+    pub(super) counts: Tally,
+    /// Requests in flight; counted only when the pool chooses by it.
+    pub(super) open: AtomicU32,
+    /// What the upstream last said is left; `u64::MAX` if it never did.
+    pub(super) remaining: AtomicU64,
+    /// The time at which the due list will look at it; `u64::MAX` if it will not.
+    pub(super) queued: AtomicU64,
+    pub(super) hub: Arc<Hub>,
+}
+
+/// What few accounts have.
+#[derive(Default)]
+pub(super) struct Extras {
+    pub(super) group: Option<Arc<str>>,
+    pub(super) base: Option<Base>,
+    pub(super) headers: HeaderMap,
+    pub(super) models: Option<Vec<Box<str>>>,
+}
+
+/// Where an account lives.
+pub(super) struct Base {
+    pub(super) scheme: Scheme,
+    pub(super) authority: Authority,
+    /// The authority as a `Host` header has it.
+    pub(super) host: HeaderValue,
+}
+
+/// How many attempts there were, and how they ended.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) sent: AtomicU64,
+    pub(super) succeeded: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) limited: AtomicU64,
+    pub(super) other: AtomicU64,
+}
+
+// === impl Slot ===
+
+impl Slot {
+    pub(super) fn new(account: Account, uid: u32, group: Option<u32>, hub: &Arc<Hub>) -> Self {
+        let Account {
+            id,
+            credential,
+            headers,
+            base_uri,
+            priority,
+            weight,
+            group: name,
+            models,
+        } = account;
+        let base = base_uri.and_then(Base::new);
+        let plain = headers.is_empty() && base.is_none() && name.is_none() && models.is_none();
+        let extras = (!plain).then(|| {
+            Box::new(Extras {
+                group: name,
+                base,
+                headers,
+                models,
+            })
+        });
+        let member = Arc::new(Member {
+            uid,
+            position: AtomicU32::new(u32::MAX),
+            ordinal: AtomicU32::new(0),
+            priority,
+            weight,
+            group,
+            id_hash: super::sticky::hash(id.as_bytes()),
+            id,
+            extras,
+            counts: Tally::default(),
+            open: AtomicU32::new(0),
+            remaining: AtomicU64::new(u64::MAX),
+            queued: AtomicU64::new(u64::MAX),
+            hub: Arc::clone(hub),
+        });
+        let current = ArcSwap::from_pointee(Generation::new(1, credential, Arc::clone(&member)));
+        Self { member, current }
+    }
+
+    pub(super) fn word(&self) -> Word {
+        self.current.load().word()
+    }
+}
+
+// === impl Generation ===
+
+impl Generation {
+    pub(super) fn new(number: u64, credential: Credential, member: Arc<Member>) -> Self {
+        let word = AtomicU64::new(Word::FRESH.bits());
+        Self {
+            number,
+            credential,
+            member,
+            word,
+            models: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn word(&self) -> Word {
+        Word::from_bits(self.word.load(Ordering::Acquire))
+    }
+
+    /// One change of the state, as one step. Gives what was and what is; `None` if nothing changed.
+    pub(super) fn update(&self, f: impl Fn(Word) -> Option<Word>) -> Option<(Word, Word)> {
+        let mut old = self.word.load(Ordering::Acquire);
+        loop {
+            let next = f(Word::from_bits(old))?;
+            let swapped = self.word.compare_exchange_weak(
+                old,
+                next.bits(),
+                Ordering::SeqCst,
+                Ordering::Acquire,
+            );
+            match swapped {
+                Ok(_) => return Some((Word::from_bits(old), next)),
+                Err(newer) => old = newer,
+            }
+        }
+    }
+
+    /// Looks at, or changes, the models that rest, and keeps the word's flag in step.
+    pub(super) fn models<R>(&self, f: impl FnOnce(&mut Models) -> R) -> R {
+        let mut table = lock(&self.models);
+        let mut models = table.take().unwrap_or_default();
+        let result = f(&mut models);
+        let some = !models.is_empty();
+        // Under the lock, so that flag and table change together.
+        self.update(|word| word.with_model_rests(some));
+        *table = some.then_some(models);
+        result
+    }
+}
+
+// === impl Member ===
+
+impl Member {
+    pub(super) fn headers(&self) -> Option<&HeaderMap> {
+        self.extras.as_deref().map(|extras| &extras.headers)
+    }
+
+    pub(super) fn group_name(&self) -> Option<&Arc<str>> {
+        self.extras.as_deref()?.group.as_ref()
+    }
+
+    pub(super) fn is_restricted(&self) -> bool {
+        self.extras
+            .as_deref()
+            .is_some_and(|extras| extras.models.is_some())
+    }
+
+    pub(super) fn may_serve(&self, model: Option<&str>) -> bool {
+        let list = self
+            .extras
+            .as_deref()
+            .and_then(|extras| extras.models.as_ref());
+        match (list, model) {
+            (Some(list), Some(model)) => list.iter().any(|one| **one == *model),
+            _ => true,
+        }
+    }
+}
+
+// === impl Base ===
+
+impl Base {
+    /// `None` for what the builder refuses.
+    fn new(uri: Uri) -> Option<Self> {
+        let parts = uri.into_parts();
+        let (scheme, authority) = (parts.scheme?, parts.authority?);
+        // RFC 9110 §7.2: host and port, without what stands before an `@`.
+        let host = authority.as_str();
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        let host = HeaderValue::from_str(host).ok()?;
+        Some(Self {
+            scheme,
+            authority,
+            host,
+        })
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    pub(super) fn in_flight(&self) -> u64 {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        // `sent` last: what ends in between has been counted as sent.
+        let ended =
+            read(&self.succeeded) + read(&self.refused) + read(&self.limited) + read(&self.other);
+        read(&self.sent).saturating_sub(ended)
+    }
+}
+
+impl fmt::Debug for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generation")
+            .field("account", &self.member.id)
+            .field("number", &self.number)
+            .field("credential", &self.credential)
+            .field("state", &self.word())
+            .finish()
+    }
+}

@@ -1,0 +1,20 @@
+//! The atomics of the pool, so that a model checker can put its own in their place.
+
+#[cfg(not(loom))]
+pub(super) use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
+};
+
+#[cfg(loom)]
+pub(super) use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
+};
+#[cfg(loom)]
+pub(super) use std::sync::PoisonError;
+
+/// The lock, also after a panic elsewhere: what it guards is whole between any two of its writes.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,298 @@
+//! Changes of the accounts while requests are under way.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::{HeaderName, header::AUTHORIZATION};
+
+use super::{
+    error::PoolError,
+    hub::Hub,
+    origin,
+    rests::millis,
+    roster::Roster,
+    slot::{Generation, Slot},
+    state::{Since, Word},
+    sync::{AtomicU32, Ordering, fence, lock},
+};
+use crate::{
+    classify::Reason,
+    clock::Now,
+    credential::{
+        Account, Credential,
+        secret::{FRAMING, Place},
+    },
+};
+
+/// What only those who change the accounts need; they hold it one at a time.
+#[derive(Default)]
+pub(super) struct Writer {
+    groups: HashMap<Arc<str>, u32>,
+    /// What was replaced or removed lately may still stand in somebody's message.
+    former: VecDeque<Credential>,
+}
+
+/// How many former credentials are remembered, to be kept out of messages.
+const FORMER: usize = 8;
+
+impl Hub {
+    pub(super) fn insert(self: &Arc<Self>, accounts: Vec<Account>) -> Result<(), PoolError> {
+        let mut writer = lock(&self.writer);
+        let roster = self.roster.load_full();
+        let mut ids = HashSet::with_capacity(accounts.len());
+        for account in &accounts {
+            self.check(account)?;
+            if roster.find(&account.id).is_some() || !ids.insert(&*account.id) {
+                return Err(PoolError::DuplicateId {
+                    id: (*account.id).into(),
+                });
+            }
+        }
+        check_collisions(&roster, &accounts)?;
+        let added = accounts.len();
+        let mut slots = roster.slots.to_vec();
+        slots.extend(accounts.into_iter().map(|account| {
+            let group = account.group.as_ref().map(|name| writer.group(name));
+            Arc::new(Slot::new(account, next_uid(), group, self))
+        }));
+        // Before they can be seen, so that none can be the last alive while it is not counted.
+        self.add_alive(i64::try_from(added).unwrap_or(i64::MAX));
+        self.publish(slots);
+        Ok(())
+    }
+
+    pub(super) fn replace(&self, id: &str, credential: Credential) -> Result<u64, PoolError> {
+        let mut writer = lock(&self.writer);
+        let roster = self.roster.load_full();
+        let Some((_, slot)) = roster.find(id) else {
+            return Err(PoolError::UnknownAccount { id: id.into() });
+        };
+        if let Place::Header(name, _) = &credential.place {
+            if roster.places.fixed.contains_key(name) {
+                return Err(collision(id, name));
+            }
+        }
+        let known = roster.places.knows(&credential.place);
+        let old = slot.current.load_full();
+        let number = old.number + 1;
+        let new = Generation::new(number, credential, Arc::clone(&slot.member));
+        // First no evidence about the old one counts any more, then the new one is counted, then it
+        // can be seen: at each step the count is right for what requests can see.
+        if old
+            .update(|word| Some(word.closed()))
+            .is_some_and(|(was, _)| !was.is_alive())
+        {
+            self.add_alive(1);
+        }
+        slot.current.store(Arc::new(new));
+        if known {
+            self.look_at(&slot.member);
+            self.changes.fetch_add(1, Ordering::SeqCst);
+        } else {
+            self.publish(roster.slots.to_vec());
+        }
+        writer.remember(old.credential.clone());
+        Ok(number)
+    }
+
+    pub(super) fn remove(&self, id: &str) -> bool {
+        let mut writer = lock(&self.writer);
+        let roster = self.roster.load_full();
+        let Some((at, slot)) = roster.find(id) else {
+            return false;
+        };
+        let old = slot.current.load_full();
+        let out = |word: Word| Some(word.retired().unwrap_or(word).closed());
+        if old.update(out).is_some_and(|(was, _)| was.is_alive()) {
+            self.add_alive(-1);
+        }
+        let mut slots = roster.slots.to_vec();
+        slots.remove(at);
+        self.publish(slots);
+        writer.remember(old.credential.clone());
+        true
+    }
+
+    pub(super) fn revive(&self, id: &str) -> bool {
+        self.with_current(id, |generation| {
+            generation.models(|models| *models = super::models::Models::default());
+            self.change(generation, Word::revived);
+        })
+        .is_some()
+    }
+
+    pub(super) fn retire(&self, id: &str) -> bool {
+        self.with_current(id, |generation| self.change(generation, Word::retired))
+            .is_some()
+    }
+
+    pub(super) fn invalidate(&self, id: &str, reason: Reason) -> bool {
+        let mut now = Now::unread();
+        let begins = self.begins(now.get());
+        let change = self.with_current(id, |generation| {
+            let refuse = |word: Word| {
+                let since = Since {
+                    seen: word,
+                    probe: false,
+                };
+                word.refused(since, reason, &self.settings.rests, begins)
+            };
+            let change = self.change(generation, refuse)?;
+            Some((Arc::clone(generation), change))
+        });
+        // The reporter is told when no lock is held any more.
+        let Some((generation, change)) = change.flatten() else {
+            return false;
+        };
+        self.tell_refusal(&generation, &change, reason, None, &mut now);
+        true
+    }
+
+    pub(super) fn rest(&self, id: &str, model: Option<&str>, time: Duration) -> bool {
+        let now = self.begins(Now::unread().get());
+        let rest = millis(time).min(self.settings.rests.max_rest);
+        self.with_current(id, |generation| match model {
+            Some(model) => {
+                let grown = generation.models(|models| models.rest(model, now, rest));
+                self.note_model_rest();
+                grown
+            }
+            None => self
+                .change(generation, |word| word.rested(now, rest))
+                .is_some(),
+        })
+        .unwrap_or(false)
+    }
+
+    /// Some model rests: nobody's answer about who can serve holds for every model any more.
+    pub(super) fn note_model_rest(&self) {
+        self.model_rests.store(1, Ordering::SeqCst);
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
+        for slot in &self.roster.load().slots {
+            slot.current.load().credential.visit_secrets(f);
+        }
+        let former: Vec<_> = lock(&self.writer).former.iter().cloned().collect();
+        for credential in &former {
+            credential.visit_secrets(f);
+        }
+    }
+
+    /// Nobody has a handle any more: what is in flight ends with what it has.
+    pub(super) fn close(&self) {
+        let mut writer = lock(&self.writer);
+        writer.former.clear();
+        self.publish(Vec::new());
+        self.due.clear();
+    }
+
+    /// With the current generation of an account, which nobody replaces meanwhile.
+    fn with_current<R>(&self, id: &str, f: impl FnOnce(&Arc<Generation>) -> R) -> Option<R> {
+        let _writer = lock(&self.writer);
+        let roster = self.roster.load();
+        let (_, slot) = roster.find(id)?;
+        Some(f(&slot.current.load()))
+    }
+
+    /// To be called by whoever holds the writer.
+    fn publish(&self, slots: Vec<Arc<Slot>>) {
+        let roster = Arc::new(Roster::new(
+            slots,
+            self.settings.order,
+            self.settings.choose,
+        ));
+        self.roster.store(Arc::clone(&roster));
+        fence(Ordering::SeqCst);
+        roster.catch_up();
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// What is wrong with an account on its own.
+    fn check(&self, account: &Account) -> Result<(), PoolError> {
+        let id = || Box::from(&*account.id);
+        if account.id.is_empty() {
+            return Err(PoolError::EmptyId);
+        }
+        let framing = account
+            .headers
+            .keys()
+            .find(|name| FRAMING.contains(&name.as_str()));
+        if let Some(name) = framing {
+            return Err(PoolError::HeaderFrames {
+                id: id(),
+                header: name.as_str().into(),
+            });
+        }
+        let Some(uri) = &account.base_uri else {
+            return Ok(());
+        };
+        if let Some(fault) = origin::fault(uri) {
+            return Err(PoolError::BaseUri { id: id(), fault });
+        }
+        if !self.settings.origins.allow(uri) {
+            return Err(PoolError::BaseOrigin {
+                id: id(),
+                origin: origin::shown(uri),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Writer {
+    fn group(&mut self, name: &Arc<str>) -> u32 {
+        let next = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+        *self.groups.entry(Arc::clone(name)).or_insert(next)
+    }
+
+    fn remember(&mut self, credential: Credential) {
+        if self.former.len() == FORMER {
+            self.former.pop_front();
+        }
+        self.former.push_back(credential);
+    }
+}
+
+/// A header carries credentials or goes along with them, in the whole pool: what one account puts on
+/// must not be what is taken off for another.
+fn check_collisions(roster: &Roster, accounts: &[Account]) -> Result<(), PoolError> {
+    let mut carrying: HashSet<&HeaderName> = roster.places.headers.iter().collect();
+    carrying.insert(&AUTHORIZATION);
+    carrying.extend(
+        accounts
+            .iter()
+            .filter_map(|account| match &account.credential.place {
+                Place::Header(name, _) => Some(name),
+                Place::Query(..) => None,
+            }),
+    );
+    for account in accounts {
+        if let Some(name) = account.headers.keys().find(|name| carrying.contains(name)) {
+            return Err(collision(&account.id, name));
+        }
+        if let Place::Header(name, _) = &account.credential.place {
+            if roster.places.fixed.contains_key(name) {
+                return Err(collision(&account.id, name));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn collision(id: &str, name: &HeaderName) -> PoolError {
+    PoolError::HeaderCollides {
+        id: id.into(),
+        header: name.as_str().into(),
+    }
+}
+
+/// Unique in the process, and growing: the order in which accounts were listed.
+fn next_uid() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
