@@ -11,6 +11,7 @@ mod stage;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::{
+        credential::InFlight,
         driver::Stages,
         stage::{Ask, Draft, Facts, Gate, GateState, Next, Rotation, RotationState, Session, Stage, Stamp},
     };

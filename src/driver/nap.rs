@@ -10,7 +10,7 @@ use std::{
 
 /// A wait that has a timer.
 #[derive(Debug)]
-pub struct Nap(Pin<Box<tokio::time::Sleep>>);
+pub(crate) struct Nap(Pin<Box<tokio::time::Sleep>>);
 
 /// A wait of this length; `None` outside a tokio runtime, or in one without its timer.
 pub(crate) fn sleep(wait: Duration) -> Option<Nap> {

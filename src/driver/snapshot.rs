@@ -143,10 +143,6 @@ impl Snapshot {
         }
         Some(parts)
     }
-
-    pub(crate) fn extensions_mut(&mut self) -> &mut Extensions {
-        &mut self.extensions
-    }
 }
 
 struct Headers<'a>(&'a [u8]);

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{ledger::Ledger, options::RequestOptions};
 use crate::{
-    classify::{Cause, Delivery, Verdict},
+    classify::{Cause, Verdict},
     clock::Now,
     credential::InFlight,
     report::NotResent,
@@ -126,11 +126,6 @@ impl Facts<'_> {
             }
             None => true,
         }
-    }
-
-    /// Whether sending again could do the work twice, and nobody has said that this is harmless.
-    pub(crate) fn could_double(&self) -> bool {
-        self.verdict.delivery() == Delivery::PerhapsDone && !self.repeatable
     }
 
     /// Whether an attempt that starts after `wait` would start after the deadline.

@@ -33,7 +33,7 @@ const SENT: u8 = 1;
 const OPEN: u8 = 2;
 
 /// A request in flight; it ends when this is dropped.
-pub(crate) struct InFlight(Arc<Member>);
+pub struct InFlight(Arc<Member>);
 
 impl Picked {
     pub(super) fn new(generation: Arc<Generation>, since: Since, tried: Option<Tried>) -> Self {

@@ -54,7 +54,7 @@ impl Gate {
         }
         match &draft.stamp {
             Some(stamp) if stamp.pool == pool.id() => {
-                match (!pool.is_current(stamp.account, stamp.generation)).then_some(Code::CredentialInvalid) {
+                match pool.refused(stamp.account, stamp.generation, stamp.probe) {
                     Some(code) => Err(Cause::local(code)),
                     None => Ok(()),
                 }
