@@ -33,7 +33,9 @@ fn record(outcome: Outcome) -> RequestRecord {
     attempt.account = Some("alice".into());
     attempt.upstream_request_id = Some("u-1".into());
     let mut record = RequestRecord::new(Method::POST, "/v1/videos", outcome);
-    record.trail = vec![attempt];
+    let mut first = attempt.clone();
+    first.upstream_request_id = Some("u-0".into());
+    record.trail = vec![first, attempt];
     record.request_id = Some("r-1".into());
     record.elapsed = Duration::from_millis(1_234);
     record
@@ -332,7 +334,7 @@ mod tracing_reporter {
     #[test]
     fn the_fields_have_stable_names() {
         let rows = [
-            "account=alice attempts=1 code=request_failed elapsed_ms=1234 method=POST \
+            "account=alice attempts=2 code=request_failed elapsed_ms=1234 method=POST \
              not_resent=final outcome=answer path=/v1/videos request_id=r-1 sent=true status=401 \
              upstream_request_id=u-1 verdict=unauthorized_invalid",
             "answer=pool_limited attempts=0 code=request_failed elapsed_ms=0 label=nightly \

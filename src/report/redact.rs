@@ -197,7 +197,7 @@ impl<'t> Finder<'t> {
         }
     }
 
-    /// How far the text from `start` on reads like `form`: where that ends, and the bytes read.
+    /// How far the text from `start` on reads like `form`: where that ends, and the most bytes read.
     ///
     /// All ways to read it are followed at once: a text full of escapes has very many.
     fn read(&mut self, start: usize, form: &[u8]) -> (usize, usize) {
@@ -217,7 +217,7 @@ impl<'t> Finder<'t> {
             let Some(&end) = longer.iter().max() else {
                 return (furthest, read);
             };
-            furthest = end;
+            furthest = furthest.max(end);
             std::mem::swap(&mut ends, &mut longer);
             longer.clear();
         }

@@ -58,6 +58,7 @@ fn a_secret_is_found_as_it_is_spelled() {
         ("x", "axa", "a[redacted]a"),
         ("", "axa", "axa"),
         // Both spellings of base64, and of what looks like it.
+        (">>>>>>>>>", "Pj4-Pj4-Pj4-", "[redacted]"),
         ("sk?>sk?>sk", "c2s_PnNrPz5zaw==", "[redacted]w=="),
         ("sk?>sk?>sk", "c2s/PnNrPz5zaw==", "[redacted]w=="),
         ("sk?>sk?>sk", "c2s%2FPnNrPz5zaw%3D%3D", "[redacted]w%3D%3D"),
