@@ -1,7 +1,8 @@
 //! Finds secrets in a text, however they are spelled there.
 //!
 //! The text is indexed once, by the first three bytes that each of its places can be read as, and
-//! every secret is looked up in it: the cost grows with the secrets' bytes, not with their product.
+//! every secret is looked up in it: the cost grows with the sum of the secrets' and the text's bytes,
+//! not with their product. A text that is made to cost more is hidden whole.
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use zeroize::Zeroizing;
@@ -12,6 +13,8 @@ const RUN: usize = 8;
 const GRAM: usize = 3;
 /// How many lists the index has: as many as the text may have bytes.
 const LISTS: usize = 4096;
+/// How many entries and bytes are compared for one text; some milliseconds.
+const WORK: usize = 1 << 20;
 /// The end of a list.
 const END: u32 = u32::MAX;
 
@@ -51,6 +54,8 @@ struct Finder<'t> {
     /// The newest entry of each list.
     lists: Vec<u32>,
     entries: Vec<Entry>,
+    /// What is left of [`WORK`].
+    work: usize,
 }
 
 /// A place of the text that can be read as three bytes.
@@ -68,6 +73,7 @@ impl<'t> Finder<'t> {
             hidden: vec![false; text.len()],
             lists: vec![END; LISTS],
             entries: Vec::with_capacity(text.len()),
+            work: WORK,
         };
         for start in 0..text.len() {
             finder.index(start, start, 0, 0);
@@ -82,11 +88,7 @@ impl<'t> Finder<'t> {
             self.enter(start, gram);
             return;
         }
-        let Some(&byte) = self.text.get(at) else {
-            return;
-        };
-        self.index(start, at + 1, extend(gram, byte), depth + 1);
-        if let Some((byte, len)) = escape(self.text, at) {
+        for (byte, len) in readings(self.text, at) {
             self.index(start, at + len, extend(gram, byte), depth + 1);
         }
     }
@@ -96,6 +98,10 @@ impl<'t> Finder<'t> {
             return;
         };
         if let Some(newest) = self.lists.get_mut(list(gram)) {
+            let known = self.entries.get(*newest as usize);
+            if known.is_some_and(|known| known.gram == gram && known.start == start) {
+                return;
+            }
             let older = std::mem::replace(newest, index);
             self.entries.push(Entry { gram, start, older });
         }
@@ -129,69 +135,101 @@ impl<'t> Finder<'t> {
     fn hide_form(&mut self, form: &[u8]) {
         if form.len() < GRAM {
             for start in 0..self.text.len() {
-                self.hide_at(start, form, true);
+                self.hide_at(start, form, 0);
             }
             return;
         }
-        let whole = form.len() < RUN;
-        for from in 0..form.len() {
-            let rest = form.get(from..).unwrap_or_default();
-            let Some(&[a, b, c]) = rest.first_chunk() else {
-                break;
-            };
-            let gram = extend(extend(extend(0, a), b), c);
+        for (from, window) in form.windows(GRAM).enumerate() {
+            let gram = window.iter().fold(0, |gram, &byte| extend(gram, byte));
             let mut next = self.lists.get(list(gram)).copied().unwrap_or(END);
             while let Some(&entry) = self.entries.get(next as usize) {
-                if entry.gram == gram {
-                    self.hide_at(entry.start, rest, whole);
+                if !self.spend(1) {
+                    return;
+                }
+                if entry.gram == gram && !self.continues(entry.start, form, from) {
+                    self.hide_at(entry.start, form, from);
                 }
                 next = entry.older;
             }
-            if whole {
-                break;
+            if form.len() < RUN {
+                return;
             }
         }
     }
 
-    /// Hides what stands at `start` as far as it reads like `form`, when that is long enough.
-    fn hide_at(&mut self, start: usize, form: &[u8], whole: bool) {
-        let (end, read) = self.read(start, form);
-        let enough = if whole {
+    /// Counts the work; when there has been too much, everything is hidden and it is `false`.
+    fn spend(&mut self, work: usize) -> bool {
+        if let Some(left) = self.work.checked_sub(work) {
+            self.work = left;
+            return true;
+        }
+        self.work = 0;
+        self.hidden.fill(true);
+        false
+    }
+
+    /// Whether a run of `form` that has reached `from` at `start` has begun before, and so has been
+    /// followed already.
+    fn continues(&self, start: usize, form: &[u8], from: usize) -> bool {
+        let Some(&wanted) = from.checked_sub(1).and_then(|before| form.get(before)) else {
+            return false;
+        };
+        [1, 2, 3, 6].into_iter().any(|len| {
+            let before = start.checked_sub(len);
+            let mut readings = before.into_iter().flat_map(|at| readings(self.text, at));
+            readings.any(|reading| reading == (wanted, len))
+        })
+    }
+
+    /// Hides what stands at `start` as far as it reads like `form` from `from` on, when that is long
+    /// enough: a run, or all of a short form.
+    fn hide_at(&mut self, start: usize, form: &[u8], from: usize) {
+        let rest = form.get(from..).unwrap_or_default();
+        let (end, read) = self.read(start, rest);
+        let enough = if form.len() < RUN {
             read == form.len()
         } else {
             end - start >= RUN
         };
-        if enough && read > 0 {
+        if enough {
             let run = self.hidden.get_mut(start..end).unwrap_or_default();
             run.fill(true);
         }
     }
 
-    /// How far the text from `start` on reads like `form`: where that ends, and the bytes read.
+    /// How far the text from `start` on reads like `form`: where that ends, and the most bytes read.
     ///
-    /// All ways to read it are followed at once, so that the work has a bound: a secret full of
-    /// backslashes in a text full of them has very many.
-    fn read(&self, start: usize, form: &[u8]) -> (usize, usize) {
+    /// All ways to read it are followed at once: a text full of escapes has very many.
+    fn read(&mut self, start: usize, form: &[u8]) -> (usize, usize) {
         let (mut ends, mut longer) = (vec![start], Vec::new());
         let mut furthest = start;
         for (read, &wanted) in form.iter().enumerate() {
             for &end in &ends {
-                let plain = self.text.get(end).map(|&byte| (byte, 1));
-                for (byte, len) in [plain, escape(self.text, end)].into_iter().flatten() {
-                    if fold(byte) == wanted && !longer.contains(&(end + len)) {
+                for (byte, len) in readings(self.text, end) {
+                    if byte == wanted && !longer.contains(&(end + len)) {
                         longer.push(end + len);
                     }
+                }
+                if !self.spend(1 + longer.len()) {
+                    return (furthest, read);
                 }
             }
             let Some(&end) = longer.iter().max() else {
                 return (furthest, read);
             };
-            furthest = end;
+            furthest = furthest.max(end);
             std::mem::swap(&mut ends, &mut longer);
             longer.clear();
         }
         (furthest, form.len())
     }
+}
+
+/// What the place `at` can be read as, folded, and how long that is: a byte, or an escape.
+fn readings(text: &[u8], at: usize) -> impl Iterator<Item = (u8, usize)> {
+    let plain = text.get(at).map(|&byte| (byte, 1));
+    let all = [plain, escape(text, at)].into_iter().flatten();
+    all.map(|(byte, len)| (fold(byte), len))
 }
 
 /// The byte that an escape at `at` stands for, and the escape's length: percent-encoding
@@ -220,7 +258,7 @@ const fn fold(byte: u8) -> u8 {
 }
 
 fn extend(gram: u32, byte: u8) -> u32 {
-    gram << 8 | u32::from(fold(byte))
+    gram << 8 | u32::from(byte)
 }
 
 const fn list(gram: u32) -> usize {

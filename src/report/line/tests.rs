@@ -250,8 +250,10 @@ proptest! {
         let dead = PoolDead::new(n, cause.clone(), Some(word.into()));
         for event in [Event::RequestFailed(record), Event::AccountOut(cause), Event::PoolDead(dead)] {
             let line = event.to_string();
-            let breaks = |c: char| c.is_control() || ('\u{2028}'..='\u{202e}').contains(&c);
-            prop_assert!(!line.contains(breaks));
+            let broken = line.contains(|c: char| {
+                c.is_control() || ('\u{2028}'..='\u{202e}').contains(&c)
+            });
+            prop_assert!(!broken, "{}", line);
         }
     }
 }
