@@ -34,22 +34,22 @@ use super::{
 /// Its fields are private:
 ///
 /// ```compile_fail,E0451
-/// # use tower_failover::NonAuth;
-/// fn forge<'a>(known: NonAuth<'a>, other: NonAuth<'a>) -> NonAuth<'a> {
-///     NonAuth { answer: other.answer, ..known }
+/// # use tower_failover::{NonAuth, Verdict};
+/// fn forge(known: NonAuth<'_>) -> NonAuth<'_> {
+///     NonAuth { generic: Verdict::Success, ..known }
 /// }
 /// ```
 ///
 /// ```
 /// # use tower_failover::NonAuth;
-/// fn pass<'a>(known: NonAuth<'a>, _other: NonAuth<'a>) -> NonAuth<'a> {
+/// fn pass(known: NonAuth<'_>) -> NonAuth<'_> {
 ///     known
 /// }
 /// ```
 ///
 /// Nothing converts into it:
 ///
-/// ```compile_fail,E0277
+/// ```compile_fail,E0308
 /// # use tower_failover::NonAuth;
 /// let (head, ()) = http::Response::new(()).into_parts();
 /// let answer = NonAuth::from(&head);
@@ -168,10 +168,10 @@ impl fmt::Debug for NonAuth<'_> {
 ///
 /// Its fields are private:
 ///
-/// ```compile_fail,E0423
+/// ```compile_fail,E0451
 /// # use tower_failover::{ErrorRef, NonAuthError};
 /// fn forge<'a>(error: ErrorRef<'a>, known: NonAuthError<'a>) -> NonAuthError<'a> {
-///     NonAuthError(error)
+///     NonAuthError { error, ..known }
 /// }
 /// ```
 ///

@@ -63,6 +63,7 @@ fn token68_is_told_from_parameters() {
     assert_eq!(two[0].token68.as_deref(), Some("a/b+c="));
     assert_eq!(two[1].param("realm"), Some("x"));
     assert_eq!(two[1].param("charset"), Some("UTF-8"));
+    assert_eq!(one("Negotiate abc")[0].token68.as_deref(), Some("abc"));
     assert_eq!(one("Negotiate, Basic")[1].scheme, "Basic");
     assert_eq!(one(" , ,"), Vec::<Challenge>::new());
 }

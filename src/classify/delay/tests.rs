@@ -21,6 +21,10 @@ fn delay_of(headers: &[(&str, &str)]) -> Option<Duration> {
     server_delay(&map, None, now())
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "what the tables below compare with"
+)]
 fn ms(ms: u64) -> Option<Duration> {
     Some(Duration::from_millis(ms))
 }

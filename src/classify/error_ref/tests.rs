@@ -26,6 +26,10 @@ fn failure() -> FailureError {
     FailureError::new(Cause::local(Code::PoolEmpty), StatusCode::UNAUTHORIZED)
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a reference would not coerce to a box"
+)]
 fn finds<E: 'static>(error: E) -> bool {
     ErrorRef::new(&error, &[]).is::<FailureError>()
 }

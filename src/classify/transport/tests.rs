@@ -67,6 +67,7 @@ mod http2 {
     use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
+    use crate::classify::ErrorRef;
 
     /// What the server does with the second of two requests.
     #[derive(Clone, Copy)]
@@ -127,6 +128,23 @@ mod http2 {
     async fn a_lost_connection_may_have_done_the_work() {
         let error = error_when_server(Does::Vanish).await;
         assert_eq!(judge(&error), Verdict::transient(), "{error}");
+        assert!(ErrorRef::new(&error, &[]).is::<io::Error>());
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_connection_was_gone_before_it_did_no_work() {
+        let (near, far) = duplex(1024);
+        let io = hyper_util::rt::TokioIo::new(near);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake::<_, String>(io)
+            .await
+            .unwrap();
+        drop((connection, far));
+        let error = sender
+            .send_request(Request::new(String::new()))
+            .await
+            .unwrap_err();
+        assert!(error.is_canceled(), "{error}");
+        assert_eq!(judge(&error), Verdict::unavailable());
     }
 
     /// The error of request 1 when the server says GOAWAY without an error, and closes.
