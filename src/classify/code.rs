@@ -211,10 +211,7 @@ impl Cause {
 
     /// A cause that goes with the upstream's answer.
     pub const fn upstream(code: Code) -> Self {
-        Self {
-            origin: Origin::Upstream,
-            ..Self::local(code)
-        }
+        Self { origin: Origin::Upstream, ..Self::local(code) }
     }
 
     /// The same cause, with the time after which the request may succeed.

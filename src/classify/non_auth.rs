@@ -88,18 +88,12 @@ impl<'a> NonAuth<'a> {
 
     /// The answer, if the floor lets it through. The only way to make one.
     pub(super) fn past(floor: &Floor, answer: Answer<'a>) -> Result<Self, Reason> {
-        let json = answer
-            .body()
-            .filter(|_| error_body::is_json(answer.headers()));
+        let json = answer.body().filter(|_| error_body::is_json(answer.headers()));
         let error = json.map(ErrorBody::parse).unwrap_or_default();
         let generic = table::verdict(&answer, &error);
         match floor.refusal(&answer, generic) {
             Some(reason) => Err(reason),
-            None => Ok(Self {
-                answer,
-                error,
-                generic,
-            }),
+            None => Ok(Self { answer, error, generic }),
         }
     }
 
@@ -217,8 +211,6 @@ impl<'a> Deref for NonAuthError<'a> {
 
 impl fmt::Debug for NonAuthError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NonAuthError")
-            .field("generic", &self.generic)
-            .finish_non_exhaustive()
+        f.debug_struct("NonAuthError").field("generic", &self.generic).finish_non_exhaustive()
     }
 }

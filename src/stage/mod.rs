@@ -12,8 +12,8 @@ pub use self::{
     gate::{Gate, GateState},
     options::{AccountPin, RequestOptions},
     retry::{
-        Backoff, BackoffError, Budget, BudgetError, Cost, Jitter, RetryPolicy, TokenBucket,
-        Session, WindowBudget,
+        Backoff, BackoffError, Budget, BudgetError, Cost, Jitter, RetryPolicy, Session,
+        TokenBucket, WindowBudget,
     },
     rotation::{Rotation, RotationState},
     stage::{Ask, Draft, Facts, Next, Stage, Stamp},

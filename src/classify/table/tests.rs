@@ -37,8 +37,7 @@ fn head(status: u16, headers: &[(&str, &str)]) -> Parts {
     head.status = StatusCode::from_u16(status).unwrap();
     for (name, value) in headers {
         let name: HeaderName = name.parse().unwrap();
-        head.headers
-            .append(name, HeaderValue::from_str(value).unwrap());
+        head.headers.append(name, HeaderValue::from_str(value).unwrap());
     }
     head
 }
@@ -49,10 +48,7 @@ fn judge(head: &Parts, body: &str) -> Verdict {
     let now = SystemTime::UNIX_EPOCH;
     let whole = classifier.classify(head, Some(body.as_bytes()), now);
     let steps = classifier.head(head, || now);
-    assert_eq!(
-        steps.unwrap_or_else(|| classifier.body(head, body.as_bytes(), now)),
-        whole
-    );
+    assert_eq!(steps.unwrap_or_else(|| classifier.body(head, body.as_bytes(), now)), whole);
     assert_eq!(classifier.succeeds(head), whole.is_success());
     whole
 }
@@ -89,11 +85,7 @@ fn every_status_has_its_row() {
         (600, PERHAPS, "rfc9110#section-15"),
         (999, PERHAPS, "rfc9110#section-15"),
     ] {
-        assert_eq!(
-            judge(&head(status, &[]), ""),
-            wanted,
-            "{status}: {RFC}{source}"
-        );
+        assert_eq!(judge(&head(status, &[]), ""), wanted, "{status}: {RFC}{source}");
     }
     assert_eq!(judge(&head(529, &[]), ""), OVERLOADED, "{ANTHROPIC}");
 }
@@ -125,10 +117,7 @@ fn every_grpc_code_has_its_row() {
         ("256", PERHAPS),
         ("-1", PERHAPS),
     ] {
-        let head = head(
-            200,
-            &[("content-type", "application/grpc"), ("grpc-status", code)],
-        );
+        let head = head(200, &[("content-type", "application/grpc"), ("grpc-status", code)]);
         assert_eq!(judge(&head, ""), wanted, "{code:?}: {GRPC}");
     }
     let said = [("grpc-status", "16"), ("grpc-message", "token%20expired")];
@@ -229,10 +218,7 @@ fn the_end_of_a_window_is_a_wait_only_for_who_is_limited() {
         (401, INVALID, INVALID),
         (422, NO, NO),
     ] {
-        assert_eq!(
-            judge(&head(status, &[("x-ratelimit-reset-tokens", "5s")]), ""),
-            window
-        );
+        assert_eq!(judge(&head(status, &[("x-ratelimit-reset-tokens", "5s")]), ""), window);
         assert_eq!(judge(&head(status, &[("retry-after", "5")]), ""), asked);
     }
 }
@@ -267,9 +253,7 @@ fn a_body_is_read_only_where_it_may_matter() {
         let head = head(status, &[("content-type", kind)]);
         Classifier::default().head(&head, now).is_none()
     };
-    let read: Vec<u16> = (100..1000)
-        .filter(|status| reads(*status, "application/json"))
-        .collect();
+    let read: Vec<u16> = (100..1000).filter(|status| reads(*status, "application/json")).collect();
     assert_eq!(read, [400, 402, 403, 404, 429, 529]);
     assert!((100..1000).all(|status| !reads(status, "text/html")));
 }

@@ -133,7 +133,12 @@ pub(crate) fn usual_names() -> Vec<HeaderName> {
 
 impl Memory {
     /// Whether this attempt may go out, and what it is remembered by.
-    fn admit(self: &Arc<Self>, head: &Parts, stamped: bool, now: &mut Now) -> Result<Option<Pass>, Cause> {
+    fn admit(
+        self: &Arc<Self>,
+        head: &Parts,
+        stamped: bool,
+        now: &mut Now,
+    ) -> Result<Option<Pass>, Cause> {
         if !stamped && !self.any() {
             return Ok(None);
         }

@@ -122,7 +122,8 @@ impl TokenBucket {
     /// Tokens that come with time, from now on.
     #[must_use]
     pub fn refill(mut self, per_second: u32) -> Self {
-        self.refill = Some(Refill { per_second, epoch: Instant::now(), counted: AtomicU64::new(0) });
+        self.refill =
+            Some(Refill { per_second, epoch: Instant::now(), counted: AtomicU64::new(0) });
         self
     }
 
@@ -224,7 +225,9 @@ struct Window {
 #[non_exhaustive]
 pub enum BudgetError {
     /// The ratio is no number of retries for a request.
-    #[error("the ratio must be a finite number from 0 to 1000, e.g. 0.2 for one retry in five requests")]
+    #[error(
+        "the ratio must be a finite number from 0 to 1000, e.g. 0.2 for one retry in five requests"
+    )]
     Ratio,
     /// The window is empty or endless.
     #[error("the window must be from 10 ms to 1 h long, e.g. 10 s")]

@@ -5,12 +5,12 @@ mod budget;
 mod core;
 mod policy;
 
+pub use self::core::Session;
 pub use self::{
     backoff::{Backoff, BackoffError, Jitter},
     budget::{Budget, BudgetError, Cost, TokenBucket, WindowBudget},
     policy::RetryPolicy,
 };
-pub use self::core::Session;
 pub(crate) use self::{
     core::Asked,
     policy::{IDEMPOTENCY_KEY, repeatable},
