@@ -1,5 +1,6 @@
 //! What to do about a verdict: a pure core for each layer.
 
+mod compose;
 pub(crate) mod gate;
 pub(crate) mod ledger;
 pub(crate) mod options;

@@ -59,9 +59,8 @@ impl Gate {
                     None => Ok(()),
                 }
             }
-            Some(_) => Ok(()),
             None if !st.foreign && pool.surely_dead() => Err(Self::why(pool, draft.now)),
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 
