@@ -1,5 +1,5 @@
 //! Tower layers for token-authenticated HTTP APIs.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 pub mod classify {
     //! What an answer means.

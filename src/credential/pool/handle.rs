@@ -260,7 +260,7 @@ impl Pool {
     pub(crate) fn is_current(&self, account: u32, generation: u64) -> bool {
         let roster = self.hub().roster.load();
         roster
-            .by_uid(account)
+            .by_number(account)
             .is_some_and(|slot| slot.current.load().number == generation)
     }
 
