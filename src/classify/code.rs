@@ -52,6 +52,22 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code, in the order of their declaration.
+    pub const ALL: [Self; 12] = [
+        Self::CredentialMissing,
+        Self::CredentialExpired,
+        Self::CredentialInvalid,
+        Self::CredentialRevoked,
+        Self::CredentialInactive,
+        Self::InsufficientScope,
+        Self::PoolEmpty,
+        Self::PoolLimited,
+        Self::OutOfQuota,
+        Self::NotReady,
+        Self::OriginNotAllowed,
+        Self::PinUnknown,
+    ];
+
     /// The code as it stands in answers, events and metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -100,6 +116,19 @@ impl Code {
             Self::CredentialInvalid => can_mint,
             _ => false,
         }
+    }
+
+    /// Whether a credential is the matter, as opposed to the request or the time.
+    pub const fn is_about_a_credential(&self) -> bool {
+        matches!(
+            self,
+            Self::CredentialMissing
+                | Self::CredentialExpired
+                | Self::CredentialInvalid
+                | Self::CredentialRevoked
+                | Self::CredentialInactive
+                | Self::InsufficientScope
+        )
     }
 
     /// One sentence for a person.
@@ -182,10 +211,7 @@ impl Cause {
 
     /// A cause that goes with the upstream's answer.
     pub const fn upstream(code: Code) -> Self {
-        Self {
-            origin: Origin::Upstream,
-            ..Self::local(code)
-        }
+        Self { origin: Origin::Upstream, ..Self::local(code) }
     }
 
     /// The same cause, with the time after which the request may succeed.

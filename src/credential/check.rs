@@ -57,23 +57,12 @@ pub(crate) const FRAMING: [&str; 9] = [
 ];
 
 /// Words that people copy along with a token.
-const SCHEMES: [&str; 7] = [
-    "bearer",
-    "basic",
-    "token",
-    "digest",
-    "apikey",
-    "authorization:",
-    "bearer:",
-];
+const SCHEMES: [&str; 7] =
+    ["bearer", "basic", "token", "digest", "apikey", "authorization:", "bearer:"];
 
 pub(super) fn check(value: &[u8]) -> Result<(), CredentialError> {
     check_outline(value)?;
-    if value.iter().all(u8::is_ascii_graphic) {
-        Ok(())
-    } else {
-        Err(CredentialError::NotVisible)
-    }
+    if value.iter().all(u8::is_ascii_graphic) { Ok(()) } else { Err(CredentialError::NotVisible) }
 }
 
 /// What is refused for whatever ends up in whichever place.
@@ -87,14 +76,8 @@ pub(super) fn check_outline(value: &[u8]) -> Result<(), CredentialError> {
     if value.len() > 1 && first == last && b"\"'`".contains(first) {
         return Err(CredentialError::Quoted);
     }
-    let word = value
-        .split(u8::is_ascii_whitespace)
-        .next()
-        .unwrap_or_default();
-    if SCHEMES
-        .iter()
-        .any(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes()))
-    {
+    let word = value.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+    if SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes())) {
         return Err(CredentialError::Scheme);
     }
     Ok(())

@@ -5,7 +5,9 @@ mod check;
 mod pool;
 mod secret;
 
-pub(crate) use self::pool::{Avoid, InFlight, Nobody, Picked, Pin, Refusal, Unavailable, Want};
+#[doc(hidden)]
+pub use self::pool::InFlight;
+pub(crate) use self::pool::{Avoid, Nobody, Picked, Pin, Unavailable, Want};
 pub use self::{
     account::Account,
     check::CredentialError,

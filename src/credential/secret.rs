@@ -91,10 +91,7 @@ impl Credential {
             return Err(CredentialError::Header);
         }
         let value = sensitive(Zeroizing::new(value.to_vec()))?;
-        Ok(Self {
-            place: Place::Header(name, value),
-            secrets: Secrets::From(0),
-        })
+        Ok(Self { place: Place::Header(name, value), secrets: Secrets::From(0) })
     }
 
     /// A key in the query, such as `?key=...`; an equal key of the request's own is replaced.
@@ -169,10 +166,7 @@ impl Credential {
         value.extend_from_slice(token);
         let from = u16::try_from(prefix.len()).map_err(|_| CredentialError::Name)?;
         let place = Place::Header(AUTHORIZATION, sensitive(value)?);
-        Ok(Self {
-            place,
-            secrets: Secrets::From(from),
-        })
+        Ok(Self { place, secrets: Secrets::From(from) })
     }
 
     /// Calls `f` with everything that must not be shown.
@@ -204,11 +198,7 @@ impl fmt::Debug for Credential {
 }
 
 /// What stands unescaped in a query value: the unreserved characters of RFC 3986 §2.3.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 fn sensitive(value: Zeroizing<Vec<u8>>) -> Result<HeaderValue, CredentialError> {
     // A `Bytes` is taken over as it is: no second copy that nobody would wipe.

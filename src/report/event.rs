@@ -50,7 +50,7 @@ pub struct RequestRecord {
     pub trail: Vec<Attempt>,
     /// How it ended.
     pub outcome: Outcome,
-    /// Whether the request was answered without the upstream: nothing went out.
+    /// Whether anything went out; `false` when the request was answered without the upstream.
     pub sent: bool,
     /// How long the request took, waits included.
     pub elapsed: Duration,
@@ -82,17 +82,6 @@ pub struct AccountTag {
     pub of: usize,
 }
 
-impl AccountTag {
-    /// The account `id`, which is number `ordinal` (from 1) of `of`.
-    pub fn new(id: impl Into<Arc<str>>, ordinal: usize, of: usize) -> Self {
-        Self {
-            id: id.into(),
-            ordinal,
-            of,
-        }
-    }
-}
-
 /// Why an account is out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -115,7 +104,7 @@ pub struct AccountOut {
     pub reason: OutReason,
     /// The status that said so, when it was a response.
     pub status: Option<StatusCode>,
-    /// Until when nothing uses it, from now.
+    /// Until when nothing uses it, from now; [`Duration::MAX`] is until a person acts.
     pub rest: Duration,
 }
 
@@ -129,4 +118,147 @@ pub struct PoolDead {
     pub cause: AccountOut,
     /// The pool's help text: what its owner must do.
     pub help: Option<Arc<str>>,
+}
+
+impl Severity {
+    /// A stable word for logs and metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Event {
+    /// A stable word for logs and metrics, and for alerts to match on.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::RequestFailed(_) => "request_failed",
+            Self::RequestRecovered(_) => "request_recovered",
+            Self::RequestAbandoned(_) => "request_abandoned",
+            Self::AccountOut(_) => "account_out",
+            Self::PoolDead(_) => "pool_dead",
+        }
+    }
+
+    /// How urgent this is.
+    ///
+    /// A request that was answered locally is no news: the incident behind it was told when it
+    /// happened, once.
+    pub const fn severity(&self) -> Severity {
+        match self {
+            Self::PoolDead(_) => Severity::Error,
+            Self::RequestFailed(record) if record.sent => Severity::Error,
+            Self::AccountOut(_) => Severity::Warn,
+            Self::RequestFailed(_) | Self::RequestRecovered(_) | Self::RequestAbandoned(_) => {
+                Severity::Debug
+            }
+        }
+    }
+
+    /// Whether this is about an account or the pool, not about one request.
+    pub const fn is_incident(&self) -> bool {
+        matches!(self, Self::AccountOut(_) | Self::PoolDead(_))
+    }
+
+    /// Whether a request failed for good.
+    ///
+    /// One that recovered or was abandoned is no failure.
+    pub const fn is_failure(&self) -> bool {
+        matches!(self, Self::RequestFailed(_))
+    }
+
+    /// The request and its trail, when this is about one request.
+    pub const fn record(&self) -> Option<&RequestRecord> {
+        match self {
+            Self::RequestFailed(record)
+            | Self::RequestRecovered(record)
+            | Self::RequestAbandoned(record) => Some(record),
+            Self::AccountOut(_) | Self::PoolDead(_) => None,
+        }
+    }
+}
+
+impl RequestRecord {
+    /// A request that ended with `outcome`, with an empty trail; the fields tell the rest.
+    ///
+    /// It counts as sent, unless the outcome is a local answer.
+    pub fn new(method: Method, path: impl Into<Box<str>>, outcome: Outcome) -> Self {
+        let sent = !matches!(outcome, Outcome::Local(_));
+        Self {
+            method,
+            path: path.into(),
+            request_id: None,
+            label: None,
+            trail: Vec::new(),
+            outcome,
+            sent,
+            elapsed: Duration::ZERO,
+        }
+    }
+}
+
+impl Outcome {
+    /// A stable word for logs and metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Answer(_) => "answer",
+            Self::Error(_) => "error",
+            Self::Local(_) => "local",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    /// The status that the caller got, when it was a response.
+    pub const fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Answer(status) => Some(*status),
+            Self::Local(code) => Some(code.status()),
+            Self::Error(_) | Self::Dropped => None,
+        }
+    }
+}
+
+impl AccountTag {
+    /// The account `id`, which is number `ordinal` (from 1) of `of`.
+    pub fn new(id: impl Into<Arc<str>>, ordinal: usize, of: usize) -> Self {
+        Self { id: id.into(), ordinal, of }
+    }
+}
+
+impl OutReason {
+    /// A stable word for logs and metrics: of the credential's fault, or `out_of_quota`.
+    ///
+    /// A credential that is not accepted is `invalid_token`, the word of RFC 6750 §3.1.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Refused(Reason::Invalid) => "invalid_token",
+            Self::Refused(reason) => reason.as_str(),
+            Self::OutOfQuota => "out_of_quota",
+        }
+    }
+}
+
+impl AccountOut {
+    /// The credential of `generation` is out for `reason`, and nothing uses it for `rest`.
+    ///
+    /// `status` is the response's, and `None` when the refusal came in an error.
+    pub const fn new(
+        account: AccountTag,
+        generation: u64,
+        reason: OutReason,
+        status: Option<StatusCode>,
+        rest: Duration,
+    ) -> Self {
+        Self { account, generation, reason, status, rest }
+    }
+}
+
+impl PoolDead {
+    /// All `accounts` of the pool are out, the last one by `cause`; `help` says what its owner must do.
+    pub const fn new(accounts: usize, cause: AccountOut, help: Option<Arc<str>>) -> Self {
+        Self { accounts, cause, help }
+    }
 }

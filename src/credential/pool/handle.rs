@@ -13,9 +13,10 @@ use super::{
     settings::{Cascade, OwnCredential},
     view::PoolView,
     want::{Unavailable, Want},
+    word::Kind,
 };
 use crate::{
-    classify::Reason,
+    classify::{Code, Reason},
     clock::Now,
     credential::{Account, Credential},
     report::Redact,
@@ -120,9 +121,7 @@ impl Pool {
     }
 
     pub(super) fn new(hub: Arc<Hub>) -> Self {
-        Self {
-            owner: Arc::new(Owner(hub)),
-        }
+        Self { owner: Arc::new(Owner(hub)) }
     }
 
     pub(super) fn hub(&self) -> &Arc<Hub> {
@@ -256,12 +255,20 @@ impl Pool {
         self.hub().id
     }
 
-    /// Whether this is still the generation of the account's credential.
-    pub(crate) fn is_current(&self, account: u32, generation: u64) -> bool {
+    /// Why this credential, which some request carries already, must not be sent any more.
+    ///
+    /// One that was replaced meanwhile counts as refused: whoever put it on the request has a newer
+    /// one. `probe` says that the request is the probe of its account.
+    pub(crate) fn refused(&self, account: u32, generation: u64, probe: bool) -> Option<Code> {
         let roster = self.hub().roster.load();
-        roster
-            .by_number(account)
-            .is_some_and(|slot| slot.current.load().number == generation)
+        let Some(slot) = roster.by_number(account) else { return Some(Code::CredentialInvalid) };
+        let current = slot.current.load();
+        if current.number != generation {
+            return Some(Code::CredentialInvalid);
+        }
+        let word = current.word();
+        let may = word.is_alive() || probe && word.kind() == Kind::Probing;
+        (!may).then(|| Code::from(word.reason()))
     }
 
     /// Calls `f` with each secret, those of the last few replaced or removed credentials as well.

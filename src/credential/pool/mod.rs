@@ -34,10 +34,11 @@ pub use self::{
     builder::PoolBuilder,
     error::{OriginFault, PoolError},
     handle::Pool,
+    picked::InFlight,
     settings::{Cascade, Choose, Order, OwnCredential, Quarantine},
     view::{AccountView, Counts, ModelRest, PoolView, State},
 };
 pub(crate) use self::{
-    picked::{InFlight, Picked},
-    want::{Avoid, Nobody, Pin, Refusal, Unavailable, Want},
+    picked::Picked,
+    want::{Avoid, Nobody, Pin, Unavailable, Want},
 };

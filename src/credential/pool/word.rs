@@ -86,11 +86,7 @@ impl Word {
 
     /// With `field` at `value`, or at its most.
     pub(super) const fn with(self, field: Field, value: u64) -> Self {
-        let value = if value > field.max() {
-            field.max()
-        } else {
-            value
-        };
+        let value = if value > field.max() { field.max() } else { value };
         Self(self.0 & !(field.max() << field.at) | (value << field.at))
     }
 

@@ -22,17 +22,11 @@ fn secrets_of(credential: &Credential) -> Vec<String> {
 #[test]
 fn each_kind_of_credential_goes_where_the_rfcs_say() {
     let bearer = Credential::bearer(SECRET).unwrap();
-    assert_eq!(
-        header_of(&bearer),
-        ("authorization", "Bearer s3cr3t-0123456789")
-    );
+    assert_eq!(header_of(&bearer), ("authorization", "Bearer s3cr3t-0123456789"));
     assert_eq!(secrets_of(&bearer), [SECRET]);
 
     let other = Credential::scheme("Token", SECRET).unwrap();
-    assert_eq!(
-        header_of(&other),
-        ("authorization", "Token s3cr3t-0123456789")
-    );
+    assert_eq!(header_of(&other), ("authorization", "Token s3cr3t-0123456789"));
     assert_eq!(secrets_of(&other), [SECRET]);
 
     let key = Credential::header(HeaderName::from_static("x-api-key"), SECRET).unwrap();
@@ -40,22 +34,14 @@ fn each_kind_of_credential_goes_where_the_rfcs_say() {
 
     // RFC 7617 §2.
     let basic = Credential::basic("Aladdin", "open sesame").unwrap();
-    assert_eq!(
-        header_of(&basic),
-        ("authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")
-    );
-    assert_eq!(
-        secrets_of(&basic),
-        ["open sesame", "QWxhZGRpbjpvcGVuIHNlc2FtZQ=="]
-    );
+    assert_eq!(header_of(&basic), ("authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="));
+    assert_eq!(secrets_of(&basic), ["open sesame", "QWxhZGRpbjpvcGVuIHNlc2FtZQ=="]);
 
     let stripe = Credential::basic("sk_live_1", "").unwrap();
     assert_eq!(secrets_of(&stripe)[0], "sk_live_1");
 
     let query = Credential::query("key", "a+b/c=&").unwrap();
-    let Place::Query(key, value) = &query.place else {
-        panic!("not a query key")
-    };
+    let Place::Query(key, value) = &query.place else { panic!("not a query key") };
     assert_eq!((&**key, &value[..]), ("key", &b"a%2Bb%2Fc%3D%26"[..]));
     assert_eq!(secrets_of(&query), ["a+b/c=&", "a%2Bb%2Fc%3D%26"]);
 }
@@ -75,6 +61,8 @@ fn header_values_are_marked_sensitive() {
     }
 }
 
+// One table.
+#[allow(clippy::too_many_lines)]
 #[test]
 fn what_copy_and_paste_leaves_behind_is_refused() {
     use CredentialError as E;
@@ -105,43 +93,19 @@ fn what_copy_and_paste_leaves_behind_is_refused() {
     ];
     let api_key = HeaderName::from_static("x-api-key");
     for (value, error) in rows {
-        assert_eq!(
-            Credential::bearer(value).unwrap_err(),
-            *error,
-            "{value:?} as bearer"
-        );
-        assert_eq!(
-            Credential::scheme("Key", value).unwrap_err(),
-            *error,
-            "{value:?} as scheme"
-        );
-        assert_eq!(
-            Credential::query("key", value).unwrap_err(),
-            *error,
-            "{value:?} as query"
-        );
+        assert_eq!(Credential::bearer(value).unwrap_err(), *error, "{value:?} as bearer");
+        assert_eq!(Credential::scheme("Key", value).unwrap_err(), *error, "{value:?} as scheme");
+        assert_eq!(Credential::query("key", value).unwrap_err(), *error, "{value:?} as query");
         let header = Credential::header(api_key.clone(), value);
         assert_eq!(header.unwrap_err(), *error, "{value:?} as header");
     }
     assert_eq!(Credential::bearer([0xff, 0xfe]).unwrap_err(), E::NotVisible);
     assert_eq!(Credential::basic("", "").unwrap_err(), E::Empty);
     assert_eq!(Credential::basic("a:b", "tok").unwrap_err(), E::Colon);
-    assert_eq!(
-        Credential::basic("user", "to\nk").unwrap_err(),
-        E::NotVisible
-    );
-    assert_eq!(
-        Credential::basic("us\u{0}er", "tok").unwrap_err(),
-        E::NotVisible
-    );
-    assert_eq!(
-        Credential::basic("user", "tok\n").unwrap_err(),
-        E::WhiteSpace
-    );
-    assert_eq!(
-        Credential::basic("user", "Basic dTpw").unwrap_err(),
-        E::Scheme
-    );
+    assert_eq!(Credential::basic("user", "to\nk").unwrap_err(), E::NotVisible);
+    assert_eq!(Credential::basic("us\u{0}er", "tok").unwrap_err(), E::NotVisible);
+    assert_eq!(Credential::basic("user", "tok\n").unwrap_err(), E::WhiteSpace);
+    assert_eq!(Credential::basic("user", "Basic dTpw").unwrap_err(), E::Scheme);
     assert_eq!(Credential::query("k=v", "tok").unwrap_err(), E::Name);
     assert_eq!(Credential::query("", "tok").unwrap_err(), E::Name);
     assert_eq!(Credential::scheme("", "tok").unwrap_err(), E::Name);
@@ -152,15 +116,7 @@ fn what_copy_and_paste_leaves_behind_is_refused() {
 
 #[test]
 fn what_looks_odd_but_is_a_credential_is_taken() {
-    for value in [
-        "a",
-        "\"a",
-        "a'b'",
-        "tokenish",
-        "bearertok",
-        "a=b&c",
-        "~!@#$%^&*()",
-    ] {
+    for value in ["a", "\"a", "a'b'", "tokenish", "bearertok", "a=b&c", "~!@#$%^&*()"] {
         assert!(Credential::bearer(value).is_ok(), "{value:?}");
     }
     assert!(Credential::basic("", "tok").is_ok());
@@ -171,18 +127,12 @@ fn what_looks_odd_but_is_a_credential_is_taken() {
 fn each_message_says_what_to_change() {
     use CredentialError as E;
     let rows = [
-        (
-            E::Empty,
-            "the credential is empty: check that the variable or file it comes from is set",
-        ),
+        (E::Empty, "the credential is empty: check that the variable or file it comes from is set"),
         (
             E::WhiteSpace,
             "the credential begins or ends with white space: trim it (a file often ends with a newline)",
         ),
-        (
-            E::Quoted,
-            "the credential has quotation marks around it: give it without them",
-        ),
+        (E::Quoted, "the credential has quotation marks around it: give it without them"),
         (
             E::Scheme,
             "the credential begins with a scheme such as `Bearer`: give the token alone, \
@@ -239,10 +189,10 @@ proptest! {
 
     #[test]
     fn any_bytes_are_taken_or_refused_and_never_panic(value in any::<Vec<u8>>(), text in any::<String>()) {
-        for one in [Credential::bearer(&value), Credential::query("k", &value), Credential::basic(&text, &text)] {
-            if let Ok(credential) = one {
-                credential.visit_secrets(&mut |secret| assert!(!secret.is_empty()));
-            }
+        let all =
+            [Credential::bearer(&value), Credential::query("k", &value), Credential::basic(&text, &text)];
+        for credential in all.into_iter().flatten() {
+            credential.visit_secrets(&mut |secret| assert!(!secret.is_empty()));
         }
         if let Ok(Credential { place: Place::Query(_, encoded), .. }) = Credential::query("k", &value) {
             let encoded = std::str::from_utf8(&encoded).unwrap();

@@ -60,11 +60,7 @@ impl Model {
     fn heal(&mut self, knew: Knew) {
         if self.is_my_probe(knew) {
             let asked_for_rest = self.until > knew.until;
-            self.kind = if asked_for_rest {
-                Kind::Limited
-            } else {
-                Kind::Usable
-            };
+            self.kind = if asked_for_rest { Kind::Limited } else { Kind::Usable };
         }
     }
 
@@ -149,11 +145,7 @@ enum End {
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let reason = prop_oneof![
-        Just(Reason::Invalid),
-        Just(Reason::Revoked),
-        Just(Reason::Expired)
-    ];
+    let reason = prop_oneof![Just(Reason::Invalid), Just(Reason::Revoked), Just(Reason::Expired)];
     let delay = || prop::option::weighted(0.5, prop_oneof![0..3_000_u64, 0..200_000_000_u64]);
     let end = prop_oneof![
         3 => reason.prop_map(End::Refused),
@@ -172,16 +164,14 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => Just(Op::Retire),
         2 => Just(Op::Revive),
     ];
-    (
-        prop::collection::vec(op, 0..60),
-        prop::option::weighted(0.2, 0..60_usize),
-    )
-        .prop_map(|(mut ops, close)| {
+    (prop::collection::vec(op, 0..60), prop::option::weighted(0.2, 0..60_usize)).prop_map(
+        |(mut ops, close)| {
             if let Some(at) = close {
                 ops.insert(at.min(ops.len()), Op::Close);
             }
             ops
-        })
+        },
+    )
 }
 
 fn step(word: &mut Word, next: impl Fn(Word) -> Option<Word>) -> bool {
@@ -271,13 +261,13 @@ proptest! {
                     }
                 }
                 Op::Retire => {
-                    if step(&mut word, |word| word.retired()) {
+                    if step(&mut word, Word::retired) {
                         model.kind = Kind::Retired;
                         model.chapter += 1;
                     }
                 }
                 Op::Revive => {
-                    if step(&mut word, |word| word.revived()) {
+                    if step(&mut word, Word::revived) {
                         let (ever, chapter) = (model.ever, model.chapter + 1);
                         model = Model { ever, chapter, ..FRESH };
                     }
@@ -336,24 +326,19 @@ fn probe_refused(word: Word) -> Word {
     let now = word.until();
     let seen = word.probed(now).expect("it is due");
     let probe = Since { seen, probe: true };
-    seen.refused(probe, Reason::Invalid, &Rests::default(), now)
-        .expect("the probe counts")
+    seen.refused(probe, Reason::Invalid, &Rests::default(), now).expect("the probe counts")
 }
 
 #[test]
 fn a_credential_that_never_succeeded_is_left_alone_for_longer() {
     assert_eq!(refused(Word::FRESH, 0).until(), 300_000);
-    let trusted = Word::FRESH
-        .succeeded(since(Word::FRESH))
-        .expect("it is new");
+    let trusted = Word::FRESH.succeeded(since(Word::FRESH)).expect("it is new");
     assert_eq!(refused(trusted, 0).until(), 5_000);
 }
 
 #[test]
 fn each_failed_probe_doubles_the_time_up_to_an_hour() {
-    let trusted = Word::FRESH
-        .succeeded(since(Word::FRESH))
-        .expect("it is new");
+    let trusted = Word::FRESH.succeeded(since(Word::FRESH)).expect("it is new");
     let mut word = refused(trusted, 0);
     let mut periods = vec![word.until()];
     for _ in 0..11 {
@@ -362,10 +347,7 @@ fn each_failed_probe_doubles_the_time_up_to_an_hour() {
         word = next;
     }
     let seconds: Vec<_> = periods.iter().map(|ms| ms / 1_000).collect();
-    assert_eq!(
-        seconds,
-        [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]
-    );
+    assert_eq!(seconds, [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]);
 }
 
 #[test]
@@ -380,14 +362,10 @@ fn a_revoked_credential_is_left_alone_for_an_hour_doubling_to_a_day() {
 #[test]
 fn a_second_429_within_a_rest_does_not_double() {
     let rests = Rests::default();
-    let first = Word::FRESH
-        .limited(since(Word::FRESH), None, &rests, 0)
-        .expect("it rests");
+    let first = Word::FRESH.limited(since(Word::FRESH), None, &rests, 0).expect("it rests");
     assert_eq!(first.until(), 1_000);
     assert_eq!(first.limited(since(Word::FRESH), None, &rests, 999), None);
-    let next = first
-        .limited(since(first), None, &rests, 1_000)
-        .expect("a new window");
+    let next = first.limited(since(first), None, &rests, 1_000).expect("a new window");
     assert_eq!(next.until(), 3_000);
 }
 
@@ -395,14 +373,10 @@ fn a_second_429_within_a_rest_does_not_double() {
 fn a_late_success_does_not_reset_the_doubling_of_a_newer_rest() {
     let rests = Rests::default();
     let early = since(Word::FRESH);
-    let limited = Word::FRESH
-        .limited(early, None, &rests, 0)
-        .expect("it rests");
+    let limited = Word::FRESH.limited(early, None, &rests, 0).expect("it rests");
     let late = limited.succeeded(early).expect("it is now trusted");
     assert_eq!((late.kind(), late.until()), (Kind::Limited, 1_000));
-    let next = late
-        .limited(since(late), None, &rests, 1_000)
-        .expect("a new window");
+    let next = late.limited(since(late), None, &rests, 1_000).expect("a new window");
     assert_eq!(next.until(), 3_000, "twice the first");
 }
 
@@ -411,19 +385,10 @@ fn a_401_that_was_under_way_when_a_probe_healed_is_too_old() {
     let early = since(Word::FRESH);
     let out = refused(Word::FRESH, 0);
     let seen = out.probed(300_000).expect("it is due");
-    let healed = seen
-        .succeeded(Since { seen, probe: true })
-        .expect("it heals");
+    let healed = seen.succeeded(Since { seen, probe: true }).expect("it heals");
     assert_eq!(healed.kind(), Kind::Usable);
-    assert_eq!(
-        healed.refused(early, Reason::Invalid, &Rests::default(), 300_001),
-        None
-    );
-    assert_eq!(
-        refused(healed, 300_001).kind(),
-        Kind::Quarantined,
-        "a newer one counts"
-    );
+    assert_eq!(healed.refused(early, Reason::Invalid, &Rests::default(), 300_001), None);
+    assert_eq!(refused(healed, 300_001).kind(), Kind::Quarantined, "a newer one counts");
 }
 
 #[test]
@@ -433,28 +398,13 @@ fn a_probe_of_an_earlier_chapter_gives_nothing_back() {
     let revived = first.revived().expect("it changes");
     let again = refused(revived, 300_000);
     let second = again.probed(again.until()).expect("it is due");
-    assert_eq!(
-        second.given_back(Since {
-            seen: first,
-            probe: true
-        }),
-        None
-    );
-    assert_eq!(
-        second.given_back(Since {
-            seen: second,
-            probe: true
-        }),
-        Some(second.with(KIND, 3))
-    );
+    assert_eq!(second.given_back(Since { seen: first, probe: true }), None);
+    assert_eq!(second.given_back(Since { seen: second, probe: true }), Some(second.with(KIND, 3)));
 }
 
 #[test]
 fn the_longest_time_saturates_and_does_not_wrap() {
-    let rests = Rests {
-        max_rest: u64::MAX,
-        ..Rests::default()
-    };
+    let rests = Rests { max_rest: u64::MAX, ..Rests::default() };
     let word = Word::FRESH.limited(since(Word::FRESH), Some(u64::MAX), &rests, u64::MAX);
     assert_eq!(word.map(Word::until), Some(UNTIL.max()));
 }

@@ -20,10 +20,7 @@ fn parts(uri: &str) -> Parts {
 
 fn all(parts: &Parts, name: &str) -> Vec<String> {
     let values = parts.headers.get_all(name);
-    values
-        .iter()
-        .map(|value| value.to_str().unwrap().to_owned())
-        .collect()
+    values.iter().map(|value| value.to_str().unwrap().to_owned()).collect()
 }
 
 fn apply(bench: &Bench, id: &str, parts: &mut Parts) -> Result<(), Code> {
@@ -54,12 +51,8 @@ fn mixed() -> Bench {
 fn exactly_one_authorization_is_sent_and_it_is_sensitive() {
     let bench = mixed();
     let mut parts = parts("https://api.example.com/v1");
-    parts
-        .headers
-        .append(AUTHORIZATION, HeaderValue::from_static("Basic own"));
-    parts
-        .headers
-        .append(AUTHORIZATION, HeaderValue::from_static("Basic own-2"));
+    parts.headers.append(AUTHORIZATION, HeaderValue::from_static("Basic own"));
+    parts.headers.append(AUTHORIZATION, HeaderValue::from_static("Basic own-2"));
     apply(&bench, "alice", &mut parts).unwrap();
     assert_eq!(all(&parts, "authorization"), ["Bearer tok-of-alice-0"]);
     assert!(parts.headers[AUTHORIZATION].is_sensitive());
@@ -78,18 +71,12 @@ fn one_account_leaves_nothing_of_another_behind() {
             let mut parts = parts("https://api.example.com/v1?a=1");
             apply(&bench, first, &mut parts).unwrap();
             apply(&bench, second, &mut parts).unwrap();
-            assert_eq!(
-                (parts.uri, parts.headers),
-                clean(second),
-                "{first}, then {second}"
-            );
+            assert_eq!((parts.uri, parts.headers), clean(second), "{first}, then {second}");
         }
     }
     // The fixed headers of one with a base URI, whose authority stays.
     let mut parts = parts("https://api.example.com/v1");
-    parts
-        .headers
-        .insert("x-mine", HeaderValue::from_static("1"));
+    parts.headers.insert("x-mine", HeaderValue::from_static("1"));
     apply(&bench, "dave", &mut parts).unwrap();
     assert_eq!(all(&parts, "x-org"), ["dave-1", "dave-2"]);
     apply(&bench, "bob", &mut parts).unwrap();
@@ -102,9 +89,7 @@ fn one_account_leaves_nothing_of_another_behind() {
 fn the_callers_own_value_of_a_fixed_header_stays_with_other_accounts() {
     let bench = mixed();
     let mut parts = parts("https://api.example.com/v1");
-    parts
-        .headers
-        .insert("x-org", HeaderValue::from_static("mine"));
+    parts.headers.insert("x-org", HeaderValue::from_static("mine"));
     apply(&bench, "alice", &mut parts).unwrap();
     assert_eq!(all(&parts, "x-org"), ["mine"]);
     apply(&bench, "dave", &mut parts).unwrap();
@@ -115,9 +100,7 @@ fn the_callers_own_value_of_a_fixed_header_stays_with_other_accounts() {
 fn a_base_uri_replaces_scheme_and_authority_and_mends_host() {
     let bench = mixed();
     let mut parts = parts("http://elsewhere.test/v1/x?y=1");
-    parts
-        .headers
-        .insert(HOST, HeaderValue::from_static("elsewhere.test"));
+    parts.headers.insert(HOST, HeaderValue::from_static("elsewhere.test"));
     apply(&bench, "dave", &mut parts).unwrap();
     assert_eq!(parts.uri, "https://eu.example.com:8443/v1/x?y=1");
     assert_eq!(all(&parts, "host"), ["eu.example.com:8443"]);
@@ -131,19 +114,10 @@ fn a_base_uri_replaces_scheme_and_authority_and_mends_host() {
 fn a_query_key_is_put_beside_the_callers_query() {
     let bench = mixed();
     let rows = [
-        (
-            "https://api.example.com",
-            "https://api.example.com/?key=key%2Fof%2Bcarol",
-        ),
-        (
-            "https://api.example.com/v1?",
-            "https://api.example.com/v1?key=key%2Fof%2Bcarol",
-        ),
+        ("https://api.example.com", "https://api.example.com/?key=key%2Fof%2Bcarol"),
+        ("https://api.example.com/v1?", "https://api.example.com/v1?key=key%2Fof%2Bcarol"),
         ("/v1?a=1&b", "/v1?a=1&b&key=key%2Fof%2Bcarol"),
-        (
-            "/v1?key=own&a=1&k%65y=own2&key",
-            "/v1?a=1&key=key%2Fof%2Bcarol",
-        ),
+        ("/v1?key=own&a=1&k%65y=own2&key", "/v1?a=1&key=key%2Fof%2Bcarol"),
         ("/v1?keys=1&a=key", "/v1?keys=1&a=key&key=key%2Fof%2Bcarol"),
     ];
     for (before, after) in rows {
@@ -161,9 +135,6 @@ fn a_request_that_has_no_place_for_the_key_stays_as_it_was() {
         let mut parts = parts(uri);
         let before = parts.uri.clone();
         let result = apply(&bench, "carol", &mut parts);
-        if uri == "*" && result.is_ok() {
-            panic!("{}", parts.uri);
-        }
         assert_eq!(result, Err(Code::CredentialMissing), "{}", &uri[..1]);
         assert_eq!(parts.uri, before);
         assert!(parts.headers.is_empty());
@@ -179,10 +150,7 @@ fn credentials_go_to_the_origins_of_the_pool_only() {
         .origins([Uri::from_static("https://[::1]:443")])
         .build()
         .unwrap();
-    let listed = Bench {
-        pool: listed,
-        now: bench.now,
-    };
+    let listed = Bench { pool: listed, now: bench.now };
     let rows = [
         ("https://api.example.com/v1", true),
         ("https://api.EXAMPLE.com:443/v1", true),
@@ -201,19 +169,14 @@ fn credentials_go_to_the_origins_of_the_pool_only() {
     ];
     for (uri, allowed) in rows {
         let mut parts = parts(uri);
-        parts
-            .headers
-            .insert(AUTHORIZATION, HeaderValue::from_static("own"));
+        parts.headers.insert(AUTHORIZATION, HeaderValue::from_static("own"));
         let result = apply(&listed, "alice", &mut parts);
         assert_eq!(result.is_ok(), allowed, "{uri}");
         if !allowed {
             assert_eq!(result, Err(Code::OriginNotAllowed));
             assert_eq!(all(&parts, "authorization"), ["own"]);
         }
-        assert!(
-            apply(&bench, "alice", &mut self::parts(uri)).is_ok(),
-            "{uri} with any origin"
-        );
+        assert!(apply(&bench, "alice", &mut self::parts(uri)).is_ok(), "{uri} with any origin");
     }
 }
 
@@ -238,9 +201,7 @@ fn the_callers_own_credential_is_seen_wherever_the_pool_would_put_one() {
     let key = Credential::header(name("x-api-key"), "key-of-alice").unwrap();
     bearer.pool.replace("alice", key).unwrap();
     let mut with_key = parts("/");
-    with_key
-        .headers
-        .insert("x-api-key", HeaderValue::from_static("x"));
+    with_key.headers.insert("x-api-key", HeaderValue::from_static("x"));
     assert!(bearer.pool.carries_own(&with_key));
 }
 

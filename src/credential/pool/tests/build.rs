@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use http::{HeaderName, HeaderValue, Uri, header::AUTHORIZATION};
 
@@ -12,12 +12,11 @@ const API: [&str; 1] = ["https://api.example.com"];
 
 fn key_account(id: &str) -> Account {
     let name = HeaderName::from_static("x-api-key");
-    Account::new(
-        id,
-        Credential::header(name, format!("key-of-{id}-0")).unwrap(),
-    )
+    Account::new(id, Credential::header(name, format!("key-of-{id}-0")).unwrap())
 }
 
+// One table.
+#[allow(clippy::too_many_lines)]
 #[test]
 fn what_cannot_work_is_refused_and_says_what_to_change() {
     let org = HeaderName::from_static("x-org");
@@ -65,9 +64,7 @@ fn what_cannot_work_is_refused_and_says_what_to_change() {
             "`origin #2` is no origin: write it as `https://host` or `https://host:port`",
         ),
         (
-            pool()
-                .account(account("bob").base_uri(Uri::from_static("/v1")))
-                .origins(API),
+            pool().account(account("bob").base_uri(Uri::from_static("/v1"))).origins(API),
             "the base URI of account `bob` is not usable: \
              write the scheme before the host, as in `https://host`",
         ),
@@ -86,9 +83,7 @@ fn what_cannot_work_is_refused_and_says_what_to_change() {
              add it to `.origins(..)`",
         ),
         (
-            pool()
-                .account(account("bob").header(AUTHORIZATION, value.clone()))
-                .origins(API),
+            pool().account(account("bob").header(AUTHORIZATION, value.clone())).origins(API),
             "account `bob` has a fixed header `authorization`, which carries a credential: \
              give it as the account's credential, or leave it out",
         ),
@@ -101,9 +96,7 @@ fn what_cannot_work_is_refused_and_says_what_to_change() {
              give it as the account's credential, or leave it out",
         ),
         (
-            pool()
-                .account(account("bob").header(http::header::HOST, value.clone()))
-                .origins(API),
+            pool().account(account("bob").header(http::header::HOST, value.clone())).origins(API),
             "account `bob` has a fixed header `host`, which frames or routes the message: \
              leave it out",
         ),
@@ -111,50 +104,29 @@ fn what_cannot_work_is_refused_and_says_what_to_change() {
     for (builder, message) in rows {
         assert_eq!(builder.build().unwrap_err().to_string(), message);
     }
-    let good = pool()
-        .account(key_account("bob").header(org, value))
-        .origins(API);
+    let good = pool().account(key_account("bob").header(org, value)).origins(API);
     assert_eq!(good.build().unwrap().len(), 2);
 }
 
 #[test]
 fn the_same_is_refused_when_an_account_comes_later() {
     let pool = accounts(&["alice"])
-        .account(account("bob").header(
-            HeaderName::from_static("x-org"),
-            HeaderValue::from_static("1"),
-        ))
+        .account(
+            account("bob").header(HeaderName::from_static("x-org"), HeaderValue::from_static("1")),
+        )
         .build()
         .unwrap();
     let duplicate = pool.insert(account("alice"));
-    assert_eq!(
-        duplicate,
-        Err(PoolError::DuplicateId { id: "alice".into() })
-    );
+    assert_eq!(duplicate, Err(PoolError::DuplicateId { id: "alice".into() }));
     let no_uri = pool.insert(account("carol").base_uri(Uri::from_static("/v1")));
     let fault = OriginFault::NoScheme;
-    assert_eq!(
-        no_uri,
-        Err(PoolError::BaseUri {
-            id: "carol".into(),
-            fault
-        })
-    );
+    assert_eq!(no_uri, Err(PoolError::BaseUri { id: "carol".into(), fault }));
     let org = || Credential::header(HeaderName::from_static("x-org"), "tok-1234").unwrap();
-    let collides = |id: &str| PoolError::HeaderCollides {
-        id: id.into(),
-        header: "x-org".into(),
-    };
-    assert_eq!(
-        pool.insert(Account::new("carol", org())),
-        Err(collides("carol"))
-    );
+    let collides = |id: &str| PoolError::HeaderCollides { id: id.into(), header: "x-org".into() };
+    assert_eq!(pool.insert(Account::new("carol", org())), Err(collides("carol")));
     assert_eq!(pool.replace("alice", org()), Err(collides("alice")));
     let unknown = pool.replace("carol", org()).unwrap_err();
-    assert_eq!(
-        unknown.to_string(),
-        "no account is called `carol`: insert it first"
-    );
+    assert_eq!(unknown.to_string(), "no account is called `carol`: insert it first");
     assert_eq!(pool.len(), 2);
 }
 
@@ -167,44 +139,25 @@ fn nothing_that_is_printed_holds_a_secret() {
     let bench = Bench::new(builder);
     let mut picked = bench.pick().unwrap();
     let mut printed = format!("{picked:?} {:?} {:?}", bench.pool, account("alice"));
-    let guarded = account("x").header(
-        HeaderName::from_static("x-hidden"),
-        HeaderValue::from_static("tok-of-alice-0"),
-    );
-    printed += &format!("{guarded:?} {:?}", bench.pool.insert(account("alice")));
+    let guarded = account("x")
+        .header(HeaderName::from_static("x-hidden"), HeaderValue::from_static("tok-of-alice-0"));
+    write!(printed, "{guarded:?} {:?}", bench.pool.insert(account("alice"))).unwrap();
     picked.refused(crate::classify::Reason::Invalid, None, &mut bench.clock());
-    printed += &format!(
-        "{:?} {:?} {:?}",
-        told.events(),
-        bench.pool.view(),
-        bench.pick()
-    );
-    printed += &format!(
-        "{:?}",
-        bench.pool.hub().roster.load().slots[0].current.load()
-    );
+    write!(printed, "{:?} {:?} {:?}", told.events(), bench.pool.view(), bench.pick()).unwrap();
+    write!(printed, "{:?}", bench.pool.hub().roster.load().slots[0].current.load()).unwrap();
     #[cfg(feature = "serde")]
     {
         printed += &serde_json::to_string(&bench.pool.view()).unwrap();
     }
-    assert!(
-        printed.contains("alice") && !printed.contains(secret),
-        "{printed}"
-    );
+    assert!(printed.contains("alice") && !printed.contains(secret), "{printed}");
 }
 
 #[cfg(feature = "serde")]
 #[test]
 fn the_view_is_words_and_seconds() {
     let bench = Bench::new(accounts(&[]).account(account("alice").group("g").priority(3)));
-    bench
-        .pick()
-        .unwrap()
-        .limited(Some("m"), Some(secs(60)), &mut bench.clock());
-    bench
-        .pick()
-        .unwrap()
-        .refused(crate::classify::Reason::Revoked, None, &mut bench.clock());
+    bench.pick().unwrap().limited(Some("m"), Some(secs(60)), &mut bench.clock());
+    bench.pick().unwrap().refused(crate::classify::Reason::Revoked, None, &mut bench.clock());
     let view = bench.pool.hub().view(&mut bench.clock());
     assert_eq!(
         serde_json::to_value(&view).unwrap(),
@@ -222,14 +175,11 @@ fn the_view_is_words_and_seconds() {
 fn secrets_are_visited_former_ones_too_up_to_eight() {
     let pool = accounts(&["alice"]).build().unwrap();
     for i in 0..10 {
-        pool.replace("alice", Credential::bearer(format!("new-tok-{i}")).unwrap())
-            .unwrap();
+        pool.replace("alice", Credential::bearer(format!("new-tok-{i}")).unwrap()).unwrap();
     }
     let mut seen = Vec::new();
     pool.visit_secrets(&mut |secret| seen.push(String::from_utf8(secret.to_vec()).unwrap()));
-    let expected: Vec<_> = [9, 1, 2, 3, 4, 5, 6, 7, 8]
-        .map(|i| format!("new-tok-{i}"))
-        .into();
+    let expected: Vec<_> = [9, 1, 2, 3, 4, 5, 6, 7, 8].map(|i| format!("new-tok-{i}")).into();
     assert_eq!(seen, expected);
     assert!(!pool.too_many_secrets());
 }
@@ -256,11 +206,7 @@ fn an_attempt_outlives_its_pool() {
     let mut now = bench.clock();
     drop(bench);
     assert!(picked.still_good());
-    assert!(
-        picked
-            .refused(crate::classify::Reason::Invalid, None, &mut now)
-            .won
-    );
+    assert!(picked.refused(crate::classify::Reason::Invalid, None, &mut now).won);
     assert_eq!(told.take(), ["dead alice"]);
     assert!(!picked.still_good());
 }

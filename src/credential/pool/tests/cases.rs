@@ -35,17 +35,12 @@ fn bench(config: &Value) -> Bench {
         Some(other) => panic!("unknown strategy {other}"),
     };
     // The source orders by id; `Order::Listed` is the other side of its `disagreement`.
-    let mut builder = Pool::builder()
-        .any_origin()
-        .choose(choose)
-        .order(Order::ById);
+    let mut builder = Pool::builder().any_origin().choose(choose).order(Order::ById);
     for id in strings(&config["tokens"]) {
         builder = builder.account(account(&id));
     }
     for (id, weight) in config["weights"].as_object().into_iter().flatten() {
-        let weight = weight
-            .as_u64()
-            .map_or(1, |weight| u32::try_from(weight).unwrap());
+        let weight = weight.as_u64().map_or(1, |weight| u32::try_from(weight).unwrap());
         builder = builder.account(account(id).weight(weight));
     }
     for (id, priority) in config["priority"].as_object().into_iter().flatten() {
@@ -62,19 +57,10 @@ fn bench(config: &Value) -> Bench {
     }
     if let Some(ago) = config["state"]["next_retry_s"].as_i64() {
         let ago = ago.unsigned_abs();
-        bench
-            .pinned("a")
-            .unwrap()
-            .limited(None, Some(secs(1)), &mut bench.clock());
-        let recover = config["state"]["next_recover_s"]
-            .as_i64()
-            .unwrap()
-            .unsigned_abs();
+        bench.pinned("a").unwrap().limited(None, Some(secs(1)), &mut bench.clock());
+        let recover = config["state"]["next_recover_s"].as_i64().unwrap().unsigned_abs();
         let quota = Some(secs(ago - recover));
-        bench
-            .pinned("a")
-            .unwrap()
-            .out_of_quota(quota, None, &mut bench.clock());
+        bench.pinned("a").unwrap().out_of_quota(quota, None, &mut bench.clock());
         assert!(bench.pick().is_err(), "it rests first");
         bench.pass(secs(ago));
     }
@@ -82,11 +68,7 @@ fn bench(config: &Value) -> Bench {
 }
 
 fn pick(bench: &Bench, session: Option<&str>, model: Option<&str>) -> String {
-    let want = Want {
-        sticky: session.map(str::as_bytes),
-        model,
-        ..ANY
-    };
+    let want = Want { sticky: session.map(str::as_bytes), model, ..ANY };
     let mut picked = bench.want(&want).unwrap();
     picked.succeeded(None);
     picked.id().to_string()
@@ -99,10 +81,7 @@ fn drive(id: &str, case: &Value) {
     let mut checked = false;
     if let Some(picked) = expect["picked"].as_array() {
         let model = request["model"].as_str();
-        let order: Vec<_> = picked
-            .iter()
-            .map(|_| Value::from(pick(&bench, None, model)))
-            .collect();
+        let order: Vec<_> = picked.iter().map(|_| Value::from(pick(&bench, None, model))).collect();
         assert_eq!(order, *picked, "{id}");
         checked = true;
     }
@@ -112,11 +91,7 @@ fn drive(id: &str, case: &Value) {
             *seen.entry(pick(&bench, None, None)).or_default() += 1;
         }
         for (account, count) in counts {
-            assert_eq!(
-                seen.get(account).copied().unwrap_or(0),
-                count.as_u64().unwrap(),
-                "{id}"
-            );
+            assert_eq!(seen.get(account).copied().unwrap_or(0), count.as_u64().unwrap(), "{id}");
         }
         checked = true;
     }
@@ -124,11 +99,7 @@ fn drive(id: &str, case: &Value) {
         let mut owners: BTreeMap<String, String> = BTreeMap::new();
         for session in strings(&request["sessions"]) {
             let now = pick(&bench, Some(&session), None);
-            assert_eq!(
-                *owners.entry(session).or_insert_with(|| now.clone()),
-                now,
-                "{id}"
-            );
+            assert_eq!(*owners.entry(session).or_insert_with(|| now.clone()), now, "{id}");
         }
         checked = true;
     }

@@ -35,14 +35,8 @@ fn accounts_come_and_go_while_requests_are_under_way() {
 #[test]
 fn rests_and_probes_survive_the_coming_of_others() {
     let mut bench = Bench::new(accounts(&["alice", "bob", "carol"]));
-    bench
-        .pinned("alice")
-        .unwrap()
-        .limited(None, Some(secs(10)), &mut bench.clock());
-    bench
-        .pinned("bob")
-        .unwrap()
-        .refused(Reason::Invalid, None, &mut bench.clock());
+    bench.pinned("alice").unwrap().limited(None, Some(secs(10)), &mut bench.clock());
+    bench.pinned("bob").unwrap().refused(Reason::Invalid, None, &mut bench.clock());
     bench.pool.insert(account("first").priority(9)).unwrap();
     bench.pool.remove("first");
     assert_eq!(bench.order(2), ["carol", "carol"]);
@@ -51,11 +45,7 @@ fn rests_and_probes_survive_the_coming_of_others() {
     bench.pass(secs(300));
     bench.pool.insert(account("dave")).unwrap();
     let served = bench.order(4);
-    assert!(
-        ["alice", "bob", "carol", "dave"]
-            .iter()
-            .all(|id| served.contains(&(*id).to_owned()))
-    );
+    assert!(["alice", "bob", "carol", "dave"].iter().all(|id| served.contains(&(*id).to_owned())));
 }
 
 #[test]
@@ -75,10 +65,7 @@ fn replacing_and_reviving_clear_everything() {
         }
         assert!(!bench.pool.surely_dead());
         let view = bench.pool.view();
-        assert_eq!(
-            (view.accounts[0].state, view.accounts[0].generation),
-            (State::Usable, 2)
-        );
+        assert_eq!((view.accounts[0].state, view.accounts[0].generation), (State::Usable, 2));
         assert!(view.accounts[0].model_rests.is_empty());
     }
     assert!(!bench.pool.revive("nobody"));
@@ -89,10 +76,7 @@ fn replacing_and_reviving_clear_everything() {
 fn a_revived_account_is_not_quarantined_by_what_was_sent_before() {
     let bench = Bench::new(accounts(&["alice"]));
     let mut late = bench.pick().unwrap();
-    bench
-        .pick()
-        .unwrap()
-        .refused(Reason::Invalid, None, &mut bench.clock());
+    bench.pick().unwrap().refused(Reason::Invalid, None, &mut bench.clock());
     bench.pool.revive("alice");
     assert!(!late.refused(Reason::Invalid, None, &mut bench.clock()).won);
     assert_eq!(bench.order(1), ["alice"]);
@@ -110,10 +94,7 @@ fn a_retired_account_comes_back_only_by_hand() {
     assert!(!bench.pool.invalidate("alice", Reason::Invalid));
     bench.pass(secs(1_000_000));
     assert_eq!(bench.pick().unwrap_err().code, Code::CredentialInactive);
-    assert_eq!(
-        bench.pinned("alice").unwrap_err().code,
-        Code::CredentialInactive
-    );
+    assert_eq!(bench.pinned("alice").unwrap_err().code, Code::CredentialInactive);
     assert!(bench.pool.surely_dead());
     assert!(told.take().is_empty());
     assert!(bench.pool.revive("alice"));
@@ -128,9 +109,7 @@ fn invalidating_is_a_refusal_without_a_status() {
     assert!(!bench.pool.invalidate("alice", Reason::Revoked));
     assert!(!bench.pool.invalidate("nobody", Reason::Revoked));
     let events = told.events();
-    let [Event::AccountOut(out)] = &events[..] else {
-        panic!("{events:?}")
-    };
+    let [Event::AccountOut(out)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((out.status, out.rest), (None, secs(3600)));
     assert_eq!(bench.order(2), ["bob", "bob"]);
 }
@@ -147,14 +126,24 @@ fn rest_by_hand_only_grows() {
 }
 
 #[test]
-fn generations_are_current_until_replaced() {
-    let bench = Bench::new(accounts(&["alice"]));
+fn what_a_request_carries_already_is_known_by_number_and_generation() {
+    let mut bench = Bench::new(accounts(&["alice"]));
     let uid = bench.pick().unwrap().uid();
-    assert!(bench.pool.is_current(uid, 1));
+    let invalid = Some(Code::CredentialInvalid);
+    assert_eq!(bench.pool.refused(uid, 1, false), None);
+    bench.pick().unwrap().refused(Reason::Revoked, None, &mut bench.clock());
+    assert_eq!(bench.pool.refused(uid, 1, false), Some(Code::CredentialRevoked));
+    assert_eq!(bench.pool.refused(uid, 1, true), Some(Code::CredentialRevoked));
+    bench.pass(secs(3600));
+    let probe = bench.pick().unwrap();
+    assert_eq!(bench.pool.refused(uid, 1, true), None);
+    assert_eq!(bench.pool.refused(uid, 1, false), Some(Code::CredentialRevoked));
+    drop(probe);
     bench.pool.replace("alice", token("tok-2")).unwrap();
-    assert!(!bench.pool.is_current(uid, 1) && bench.pool.is_current(uid, 2));
+    assert_eq!(bench.pool.refused(uid, 1, false), invalid);
+    assert_eq!(bench.pool.refused(uid, 2, false), None);
     bench.pool.remove("alice");
-    assert!(!bench.pool.is_current(uid, 2));
+    assert_eq!(bench.pool.refused(uid, 2, false), invalid);
 }
 
 #[test]
@@ -178,19 +167,11 @@ fn groups_are_told_apart() {
 #[test]
 fn settings_are_there_for_the_stages() {
     let default = accounts(&["a"]).build().unwrap();
-    assert_eq!(
-        (default.own(), default.cascade()),
-        (OwnCredential::Keep, Cascade::SameGroup)
-    );
+    assert_eq!((default.own(), default.cascade()), (OwnCredential::Keep, Cascade::SameGroup));
     assert_eq!(default.help(), None);
-    let builder = accounts(&["a"])
-        .own_credential(OwnCredential::Refuse)
-        .cascade(Cascade::Never);
+    let builder = accounts(&["a"]).own_credential(OwnCredential::Refuse).cascade(Cascade::Never);
     let other = builder.help("log in").build().unwrap();
-    assert_eq!(
-        (other.own(), other.cascade()),
-        (OwnCredential::Refuse, Cascade::Never)
-    );
+    assert_eq!((other.own(), other.cascade()), (OwnCredential::Refuse, Cascade::Never));
     assert_eq!(other.help().map(|text| &**text), Some("log in"));
     assert_ne!(default.id(), other.id());
     assert_eq!(other.clone().id(), other.id());
@@ -202,10 +183,7 @@ fn ordinals_follow_the_list_whatever_the_order_of_serving() {
     let bench = Bench::new(Pool::builder().any_origin().accounts(list));
     bench.pool.remove("c");
     let view = bench.pool.view();
-    let places: Vec<_> = view
-        .accounts
-        .iter()
-        .map(|account| (&*account.id, account.ordinal))
-        .collect();
+    let places: Vec<_> =
+        view.accounts.iter().map(|account| (&*account.id, account.ordinal)).collect();
     assert_eq!(places, [("b", 1), ("a", 2)]);
 }

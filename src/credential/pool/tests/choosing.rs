@@ -1,9 +1,10 @@
 use std::{
     collections::{BTreeSet, HashMap},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use proptest::prelude::*;
+use tokio::time::Instant;
 
 use super::{
     super::{Choose, Order, Pool, Want, bits::Bits, weighted},
@@ -19,25 +20,13 @@ fn tally(order: &[String]) -> HashMap<&str, usize> {
 }
 
 fn weighted(weights: &[(&str, u32)]) -> Bench {
-    let accounts = weights
-        .iter()
-        .map(|(id, weight)| account(id).weight(*weight));
-    Bench::new(
-        Pool::builder()
-            .any_origin()
-            .accounts(accounts)
-            .choose(Choose::Weighted),
-    )
+    let accounts = weights.iter().map(|(id, weight)| account(id).weight(*weight));
+    Bench::new(Pool::builder().any_origin().accounts(accounts).choose(Choose::Weighted))
 }
 
 fn many(n: usize, choose: Choose) -> Bench {
     let accounts = (0..n).map(|i| account(&format!("a{i}")).weight(u32::from(i % 2 == 0) + 1));
-    Bench::new(
-        Pool::builder()
-            .any_origin()
-            .accounts(accounts)
-            .choose(choose),
-    )
+    Bench::new(Pool::builder().any_origin().accounts(accounts).choose(choose))
 }
 
 #[test]
@@ -51,9 +40,7 @@ fn round_robin_goes_around() {
 #[test]
 fn a_lower_tier_serves_only_when_no_higher_one_can() {
     let tiers = [("low", -1), ("high-1", 5), ("mid", 0), ("high-2", 5)];
-    let accounts = tiers
-        .iter()
-        .map(|(id, priority)| account(id).priority(*priority));
+    let accounts = tiers.iter().map(|(id, priority)| account(id).priority(*priority));
     for choose in [
         Choose::RoundRobin,
         Choose::FillFirst,
@@ -61,31 +48,17 @@ fn a_lower_tier_serves_only_when_no_higher_one_can() {
         Choose::LeastInFlight,
         Choose::MostRemaining,
     ] {
-        let mut bench = Bench::new(
-            Pool::builder()
-                .any_origin()
-                .accounts(accounts.clone())
-                .choose(choose),
-        );
+        let mut bench =
+            Bench::new(Pool::builder().any_origin().accounts(accounts.clone()).choose(choose));
         let served = |bench: &Bench| -> BTreeSet<String> { bench.order(8).into_iter().collect() };
         let first_only = choose == Choose::FillFirst;
-        let high: &[&str] = if first_only {
-            &["high-1"]
-        } else {
-            &["high-1", "high-2"]
-        };
+        let high: &[&str] = if first_only { &["high-1"] } else { &["high-1", "high-2"] };
         assert!(served(&bench).iter().eq(high), "{choose:?}");
         for id in ["high-1", "high-2"] {
-            bench
-                .pinned(id)
-                .unwrap()
-                .limited(None, Some(secs(60)), &mut bench.clock());
+            bench.pinned(id).unwrap().limited(None, Some(secs(60)), &mut bench.clock());
         }
         assert!(served(&bench).iter().eq(&["mid"]), "{choose:?}");
-        bench
-            .pinned("mid")
-            .unwrap()
-            .refused(Reason::Invalid, None, &mut bench.clock());
+        bench.pinned("mid").unwrap().refused(Reason::Invalid, None, &mut bench.clock());
         assert!(served(&bench).iter().eq(&["low"]), "{choose:?}");
         bench.pass(secs(60));
         assert!(served(&bench).iter().eq(high), "{choose:?}");
@@ -96,10 +69,7 @@ fn a_lower_tier_serves_only_when_no_higher_one_can() {
 fn fill_first_stays_with_the_first_that_can() {
     let bench = Bench::new(accounts(&["b", "a", "c"]).choose(Choose::FillFirst));
     assert_eq!(bench.order(3), ["b", "b", "b"]);
-    bench
-        .pinned("b")
-        .unwrap()
-        .limited(None, Some(secs(60)), &mut bench.clock());
+    bench.pinned("b").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     assert_eq!(bench.order(2), ["a", "a"]);
 }
 
@@ -107,38 +77,20 @@ fn fill_first_stays_with_the_first_that_can() {
 fn weights_are_exact_over_a_cycle_and_interleaved() {
     let bench = weighted(&[("a", 5), ("b", 3), ("c", 2), ("z", 0)]);
     let order = bench.order(100);
-    assert_eq!(
-        tally(&order),
-        HashMap::from([("a", 50), ("b", 30), ("c", 20)])
-    );
-    assert!(
-        order
-            .windows(3)
-            .all(|three| three.iter().any(|id| id != "a")),
-        "{order:?}"
-    );
+    assert_eq!(tally(&order), HashMap::from([("a", 50), ("b", 30), ("c", 20)]));
+    assert!(order.windows(3).all(|three| three.iter().any(|id| id != "a")), "{order:?}");
 }
 
 #[test]
 fn weights_are_exact_among_those_that_can_serve() {
     let bench = weighted(&[("a", 5), ("b", 3), ("c", 2), ("z", 0)]);
-    bench
-        .pinned("a")
-        .unwrap()
-        .limited(None, Some(secs(60)), &mut bench.clock());
+    bench.pinned("a").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     let order = bench.order(50);
     assert_eq!(tally(&order), HashMap::from([("b", 30), ("c", 20)]));
     for id in ["b", "c"] {
-        bench
-            .pinned(id)
-            .unwrap()
-            .limited(None, Some(secs(60)), &mut bench.clock());
+        bench.pinned(id).unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     }
-    assert_eq!(
-        bench.order(2),
-        ["z", "z"],
-        "a weight of 0 serves when nothing else can"
-    );
+    assert_eq!(bench.order(2), ["z", "z"], "a weight of 0 serves when nothing else can");
 }
 
 #[test]
@@ -147,11 +99,7 @@ fn weights_are_exact_in_a_large_tier() {
     let order = bench.order(300);
     let counts = tally(&order);
     for i in 0..200 {
-        assert_eq!(
-            counts[&*format!("a{i}")],
-            if i % 2 == 0 { 2 } else { 1 },
-            "a{i}"
-        );
+        assert_eq!(counts[&*format!("a{i}")], if i % 2 == 0 { 2 } else { 1 }, "a{i}");
     }
 }
 
@@ -162,24 +110,14 @@ fn the_least_busy_is_chosen_until_its_body_ends() {
     let ids: Vec<_> = held.iter().map(|picked| picked.id().to_string()).collect();
     assert_eq!(ids, ["a", "b", "c"]);
     let guard = held[1].in_flight_guard().unwrap();
-    assert!(
-        held[1].in_flight_guard().is_none(),
-        "one request is in flight once"
-    );
+    assert!(held[1].in_flight_guard().is_none(), "one request is in flight once");
     drop(held);
     // `b` still streams.
     assert_eq!(bench.pool.view().accounts[1].in_flight, 1);
     assert!(!bench.order(10).contains(&"b".to_owned()));
     drop(guard);
     assert!(bench.order(3).contains(&"b".to_owned()));
-    assert!(
-        bench
-            .pool
-            .view()
-            .accounts
-            .iter()
-            .all(|account| account.in_flight == 0)
-    );
+    assert!(bench.pool.view().accounts.iter().all(|account| account.in_flight == 0));
     let other = Bench::new(accounts(&["a"]));
     assert!(other.pick().unwrap().in_flight_guard().is_none());
 }
@@ -204,11 +142,7 @@ fn a_large_tier_is_sampled_and_everybody_gets_a_turn() {
         let counts = tally(&order);
         assert!(counts.len() > 250, "{choose:?}: {}", counts.len());
         if choose == Choose::LeastInFlight {
-            assert!(
-                counts.values().all(|count| *count <= 8),
-                "{:?}",
-                counts.values().max()
-            );
+            assert!(counts.values().all(|count| *count <= 8), "{:?}", counts.values().max());
         }
     }
 }
@@ -219,31 +153,18 @@ fn a_sticky_key_stays_and_moves_only_when_it_must() {
     let bench = Bench::new(accounts(&ids));
     let keys: Vec<String> = (0..600).map(|i| format!("session-{i}")).collect();
     let owner = |bench: &Bench, key: &str| {
-        let want = Want {
-            sticky: Some(key.as_bytes()),
-            ..ANY
-        };
+        let want = Want { sticky: Some(key.as_bytes()), ..ANY };
         bench.want(&want).unwrap().id().to_string()
     };
     let before: Vec<_> = keys.iter().map(|key| owner(&bench, key)).collect();
     let counts = tally(&before);
-    assert!(
-        ids.iter().all(|id| (60..140).contains(&counts[id])),
-        "{counts:?}"
-    );
+    assert!(ids.iter().all(|id| (60..140).contains(&counts[id])), "{counts:?}");
     // The same in every process and release.
     assert_eq!(before[..4], ["c", "a", "a", "e"].map(str::to_owned)[..]);
-    bench
-        .pinned("c")
-        .unwrap()
-        .limited(None, Some(secs(60)), &mut bench.clock());
+    bench.pinned("c").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     for (key, before) in keys.iter().zip(&before) {
         let now = owner(&bench, key);
-        assert!(if before == "c" {
-            now != "c"
-        } else {
-            now == *before
-        });
+        assert!(if before == "c" { now != "c" } else { now == *before });
     }
     bench.pool.insert(account("g")).unwrap();
     bench.pool.revive("c");
@@ -259,40 +180,23 @@ fn a_request_never_gets_whom_it_avoids() {
         let bench = Bench::new(accounts(&["a", "b", "c"]).choose(choose));
         let uid = |id| bench.pinned(id).unwrap().uid();
         let without = Without(vec![uid("a"), uid("c")]);
-        let want = Want {
-            avoid: &without,
-            ..ANY
-        };
+        let want = Want { avoid: &without, ..ANY };
         for _ in 0..4 {
             assert_eq!(&**bench.want(&want).unwrap().id(), "b");
         }
         let nobody = Without(vec![uid("a"), uid("b"), uid("c")]);
-        assert!(
-            bench
-                .want(&Want {
-                    avoid: &nobody,
-                    ..ANY
-                })
-                .is_err()
-        );
+        assert!(bench.want(&Want { avoid: &nobody, ..ANY }).is_err());
     }
 }
 
 #[test]
 fn accounts_with_a_list_serve_those_models() {
     let bench = Bench::new(
-        accounts(&["any"])
-            .account(account("small").models(["s1", "s2"]))
-            .order(Order::ById),
+        accounts(&["any"]).account(account("small").models(["s1", "s2"])).order(Order::ById),
     );
     let serve = |model: &'static str| -> BTreeSet<String> {
-        let want = Want {
-            model: Some(model),
-            ..ANY
-        };
-        (0..4)
-            .map(|_| bench.want(&want).unwrap().id().to_string())
-            .collect()
+        let want = Want { model: Some(model), ..ANY };
+        (0..4).map(|_| bench.want(&want).unwrap().id().to_string()).collect()
     };
     assert!(serve("s2").iter().eq(&["any", "small"]));
     assert!(serve("big").iter().eq(&["any"]));
@@ -306,25 +210,14 @@ fn a_hundred_thousand_accounts_are_chosen_from_one_by_one() {
     let out = |i: usize| i % 100 != 7;
     {
         let roster = bench.pool.hub().roster.load();
-        for slot in roster
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| out(*i))
-            .map(|(_, slot)| slot)
-        {
-            let change = bench
-                .pool
-                .hub()
-                .change(&slot.current.load(), |word| word.rested(1_000, 60_000));
+        for slot in roster.slots.iter().enumerate().filter(|(i, _)| out(*i)).map(|(_, slot)| slot) {
+            let change =
+                bench.pool.hub().change(&slot.current.load(), |word| word.rested(1_000, 60_000));
             assert!(change.is_some());
         }
     }
     let order = bench.order(N / 100 + 1);
-    assert_eq!(
-        (&*order[0], &*order[1], &*order[N / 100]),
-        ("a7", "a107", "a7")
-    );
+    assert_eq!((&*order[0], &*order[1], &*order[N / 100]), ("a7", "a107", "a7"));
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), N / 100);
 }
 
@@ -339,10 +232,7 @@ fn choosing_does_not_take_longer_with_more_accounts() {
         };
         (0..20).map(|_| lap()).min().unwrap_or(Duration::MAX)
     };
-    let (one, many) = (
-        many(1, Choose::RoundRobin),
-        many(20_000, Choose::RoundRobin),
-    );
+    let (one, many) = (many(1, Choose::RoundRobin), many(20_000, Choose::RoundRobin));
     let (one, large) = (time(&one), time(&many));
     assert!(large < one * 30, "{large:?} and not {one:?}");
 }

@@ -17,9 +17,7 @@ pub(super) fn account(id: &str) -> Account {
 }
 
 pub(super) fn accounts(ids: &[&str]) -> PoolBuilder {
-    Pool::builder()
-        .any_origin()
-        .accounts(ids.iter().map(|id| account(id)))
+    Pool::builder().any_origin().accounts(ids.iter().map(|id| account(id)))
 }
 
 pub(super) fn secs(n: u64) -> Duration {
@@ -54,13 +52,8 @@ impl Told {
     }
 }
 
-pub(super) const ANY: Want<'static> = Want {
-    pin: None,
-    sticky: None,
-    model: None,
-    avoid: &Nobody,
-    probes: true,
-};
+pub(super) const ANY: Want<'static> =
+    Want { pin: None, sticky: None, model: None, avoid: &Nobody, probes: true };
 
 /// A pool and a clock that stands until it is moved.
 pub(super) struct Bench {
@@ -72,10 +65,7 @@ impl Bench {
     pub(super) fn new(builder: PoolBuilder) -> Self {
         let pool = builder.build().unwrap();
         // As long after the build as a fraction of a millisecond matters to nobody.
-        Self {
-            pool,
-            now: Instant::now() + secs(1),
-        }
+        Self { pool, now: Instant::now() + secs(1) }
     }
 
     pub(super) fn pass(&mut self, time: Duration) {
@@ -95,10 +85,7 @@ impl Bench {
     }
 
     pub(super) fn pinned(&self, id: &str) -> Result<Picked, Unavailable> {
-        self.want(&Want {
-            pin: Some(Pin::Strict(id)),
-            ..ANY
-        })
+        self.want(&Want { pin: Some(Pin::Strict(id)), ..ANY })
     }
 
     /// Who serves the next requests; `-` is nobody.
@@ -118,11 +105,7 @@ impl Bench {
 
     pub(super) fn state(&self, id: &str) -> State {
         let view = self.pool.hub().view(&mut self.clock());
-        view.accounts
-            .iter()
-            .find(|account| *account.id == *id)
-            .unwrap()
-            .state
+        view.accounts.iter().find(|account| *account.id == *id).unwrap().state
     }
 }
 

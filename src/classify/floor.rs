@@ -1,0 +1,95 @@
+//! The floor: what refuses a credential, whatever a policy thinks of it.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use http::StatusCode;
+
+use super::{
+    answer::Answer,
+    error_ref::{self, ErrorRef, Walk},
+    verdict::{Reason, Verdict},
+};
+
+pub(super) type AnswerRule = dyn Fn(&Answer<'_>) -> Option<Reason> + Send + Sync;
+pub(super) type ErrorRule = dyn Fn(&ErrorRef<'_>) -> Option<Reason> + Send + Sync;
+
+/// The user's rules, on top of what is always unauthorized. A rule can add, and give a better reason; nothing
+/// that it says lifts a refusal.
+#[derive(Clone, Default)]
+pub(super) struct Floor {
+    answers: Vec<Arc<AnswerRule>>,
+    bodies: Vec<(Arc<[StatusCode]>, Arc<AnswerRule>)>,
+    errors: Vec<Arc<ErrorRule>>,
+    walks: Vec<Walk>,
+}
+
+impl Floor {
+    /// No rules of the user's.
+    pub(super) const EMPTY: Self =
+        Self { answers: Vec::new(), bodies: Vec::new(), errors: Vec::new(), walks: Vec::new() };
+
+    pub(super) fn add_answer_rule(&mut self, rule: Arc<AnswerRule>) {
+        self.answers.push(rule);
+    }
+
+    pub(super) fn add_body_rule(&mut self, statuses: Arc<[StatusCode]>, rule: Arc<AnswerRule>) {
+        self.bodies.push((statuses, rule));
+    }
+
+    pub(super) fn add_error_rule(&mut self, rule: Arc<ErrorRule>) {
+        self.errors.push(rule);
+    }
+
+    pub(super) fn add_walk<E: Error + 'static>(&mut self) {
+        self.walks.push(error_ref::see::<E>);
+    }
+
+    pub(super) fn walks(&self) -> &[Walk] {
+        &self.walks
+    }
+
+    /// Whether no rule could refuse an answer that looks like a success.
+    pub(super) fn trusts_success(&self) -> bool {
+        self.answers.is_empty() && self.bodies.is_empty()
+    }
+
+    /// Whether a rule must see the body of an answer with this status.
+    pub(super) fn wants_body(&self, status: StatusCode) -> bool {
+        self.bodies.iter().any(|(statuses, _)| statuses.contains(&status))
+    }
+
+    /// Why this answer refuses the credential; `None` when it does not. `generic` is what the table says.
+    pub(super) fn refusal(&self, answer: &Answer<'_>, generic: Verdict) -> Option<Reason> {
+        let by_body = || {
+            answer.body()?;
+            let asked = self.bodies.iter().filter(|(s, _)| s.contains(&answer.status()));
+            asked.map(|(_, rule)| rule).find_map(|rule| rule(answer))
+        };
+        let by_rule = by_body().or_else(|| self.answers.iter().find_map(|rule| rule(answer)));
+        by_rule.or(generic_reason(generic))
+    }
+
+    /// Why this error refuses the credential; `None` when it does not. `generic` is what the table says.
+    pub(super) fn error_refusal(&self, error: &ErrorRef<'_>, generic: Verdict) -> Option<Reason> {
+        let by_rule = self.errors.iter().find_map(|rule| rule(error));
+        by_rule.or(generic_reason(generic))
+    }
+}
+
+fn generic_reason(generic: Verdict) -> Option<Reason> {
+    match generic {
+        Verdict::Unauthorized(reason) => Some(reason),
+        _ => None,
+    }
+}
+
+impl fmt::Debug for Floor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Floor")
+            .field("answers", &self.answers.len())
+            .field("bodies", &self.bodies.iter().map(|(s, _)| s).collect::<Vec<_>>())
+            .field("errors", &self.errors.len())
+            .field("walks", &self.walks.len())
+            .finish()
+    }
+}

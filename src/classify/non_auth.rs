@@ -1,0 +1,216 @@
+//! What a policy receives: a failure that is no refusal of a credential.
+
+use std::{fmt, ops::Deref};
+
+use http::{HeaderMap, StatusCode, response};
+
+use super::{
+    answer::Answer,
+    error_body::{self, ErrorBody},
+    error_ref::ErrorRef,
+    floor::Floor,
+    table, transport,
+    verdict::{Reason, Verdict},
+};
+
+/// An answer that does not refuse the credential.
+///
+/// It cannot be made from a 401, from gRPC 16, from what the generic table calls unauthorized (Google's 400
+/// "API key not valid", AWS's 403 `ExpiredTokenException`), or from what a rule of the
+/// [`Classifier`](crate::Classifier) calls so. A policy is never asked about any of these.
+///
+/// ```
+/// # use http::Response;
+/// use tower_failover::NonAuth;
+///
+/// let (head, ()) = Response::builder().status(404).body(())?.into_parts();
+/// assert!(NonAuth::try_new(&head, None).is_some());
+///
+/// let (head, ()) = Response::builder().status(401).body(())?.into_parts();
+/// assert!(NonAuth::try_new(&head, None).is_none());
+/// # Ok::<(), http::Error>(())
+/// ```
+///
+/// Its fields are private:
+///
+/// ```compile_fail,E0451
+/// # use tower_failover::{NonAuth, Verdict};
+/// fn forge(known: NonAuth<'_>) -> NonAuth<'_> {
+///     NonAuth { generic: Verdict::Success, ..known }
+/// }
+/// ```
+///
+/// ```
+/// # use tower_failover::NonAuth;
+/// fn pass(known: NonAuth<'_>) -> NonAuth<'_> {
+///     known
+/// }
+/// ```
+///
+/// Nothing converts into it:
+///
+/// ```compile_fail,E0308
+/// # use tower_failover::NonAuth;
+/// let (head, ()) = http::Response::new(()).into_parts();
+/// let answer = NonAuth::from(&head);
+/// ```
+///
+/// ```
+/// # use tower_failover::NonAuth;
+/// let (head, ()) = http::Response::new(()).into_parts();
+/// let answer = NonAuth::try_new(&head, None);
+/// ```
+///
+/// The constructor that the classifier uses is private, and checks:
+///
+/// ```compile_fail,E0624
+/// # use tower_failover::NonAuth;
+/// let make = NonAuth::past;
+/// ```
+///
+/// ```
+/// # use tower_failover::NonAuth;
+/// let make = NonAuth::try_new;
+/// ```
+pub struct NonAuth<'a> {
+    answer: Answer<'a>,
+    error: ErrorBody,
+    generic: Verdict,
+}
+
+impl<'a> NonAuth<'a> {
+    /// The answer with this head and as much of its body as was read, for a unit test of a policy.
+    ///
+    /// `None` when the generic table calls it unauthorized.
+    pub fn try_new(head: &'a response::Parts, body: Option<&'a [u8]>) -> Option<Self> {
+        Self::past(&Floor::EMPTY, Answer::new(head, body)).ok()
+    }
+
+    /// The answer, if the floor lets it through. The only way to make one.
+    pub(super) fn past(floor: &Floor, answer: Answer<'a>) -> Result<Self, Reason> {
+        let json = answer.body().filter(|_| error_body::is_json(answer.headers()));
+        let error = json.map(ErrorBody::parse).unwrap_or_default();
+        let generic = table::verdict(&answer, &error);
+        match floor.refusal(&answer, generic) {
+            Some(reason) => Err(reason),
+            None => Ok(Self { answer, error, generic }),
+        }
+    }
+
+    /// The answer's status.
+    pub const fn status(&self) -> StatusCode {
+        self.answer.status()
+    }
+
+    /// The answer's headers.
+    pub const fn headers(&self) -> &'a HeaderMap {
+        self.answer.headers()
+    }
+
+    /// The first bytes of the body; `None` when it was not read. It may be cut off anywhere.
+    pub const fn body(&self) -> Option<&'a [u8]> {
+        self.answer.body()
+    }
+
+    /// The most telling word in a JSON error body that was read: `error.code`, else Google's reason, else
+    /// `error.type`, else `error.status`, else the body's own members of these names.
+    pub fn error_code(&self) -> Option<&str> {
+        self.error.codes().next()
+    }
+
+    /// `error.message` or `message` of a JSON error body that was read.
+    pub fn error_message(&self) -> Option<&str> {
+        self.error.message()
+    }
+
+    /// What the generic table says, without the server's delay.
+    pub const fn generic(&self) -> Verdict {
+        self.generic
+    }
+
+    pub(super) const fn answer(&self) -> &Answer<'a> {
+        &self.answer
+    }
+
+    pub(super) const fn error(&self) -> &ErrorBody {
+        &self.error
+    }
+}
+
+impl fmt::Debug for NonAuth<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NonAuth")
+            .field("answer", &self.answer)
+            .field("generic", &self.generic)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An error that does not refuse the credential; otherwise an [`ErrorRef`].
+///
+/// It cannot be made from an error that holds a 401 or a gRPC 16, from this crate's own refusal, or from what
+/// a rule of the [`Classifier`](crate::Classifier) calls unauthorized.
+///
+/// ```
+/// use http::StatusCode;
+/// use tower_failover::{Cause, Code, FailureError, NonAuthError};
+///
+/// let refused = FailureError::new(Cause::local(Code::PoolEmpty), StatusCode::UNAUTHORIZED);
+/// assert!(NonAuthError::try_new(&refused).is_none());
+/// assert!(NonAuthError::try_new(&std::io::Error::other("reset")).is_some());
+/// ```
+///
+/// Its fields are private:
+///
+/// ```compile_fail,E0451
+/// # use tower_failover::{ErrorRef, NonAuthError};
+/// fn forge<'a>(error: ErrorRef<'a>, known: NonAuthError<'a>) -> NonAuthError<'a> {
+///     NonAuthError { error, ..known }
+/// }
+/// ```
+///
+/// ```
+/// # use tower_failover::{ErrorRef, NonAuthError};
+/// fn pass<'a>(_error: ErrorRef<'a>, known: NonAuthError<'a>) -> NonAuthError<'a> {
+///     known
+/// }
+/// ```
+pub struct NonAuthError<'a> {
+    error: ErrorRef<'a>,
+    generic: Verdict,
+}
+
+impl<'a> NonAuthError<'a> {
+    /// The error, for a unit test of a policy; `None` when it refuses the credential.
+    pub fn try_new<E: 'static>(error: &'a E) -> Option<Self> {
+        Self::past(&Floor::EMPTY, ErrorRef::new(error, &[])).ok()
+    }
+
+    /// The error, if the floor lets it through. The only way to make one.
+    pub(super) fn past(floor: &Floor, error: ErrorRef<'a>) -> Result<Self, Reason> {
+        let generic = transport::verdict(&error);
+        match floor.error_refusal(&error, generic) {
+            Some(reason) => Err(reason),
+            None => Ok(Self { error, generic }),
+        }
+    }
+
+    /// What the generic table says.
+    pub const fn generic(&self) -> Verdict {
+        self.generic
+    }
+}
+
+impl<'a> Deref for NonAuthError<'a> {
+    type Target = ErrorRef<'a>;
+
+    fn deref(&self) -> &ErrorRef<'a> {
+        &self.error
+    }
+}
+
+impl fmt::Debug for NonAuthError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NonAuthError").field("generic", &self.generic).finish_non_exhaustive()
+    }
+}

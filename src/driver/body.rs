@@ -1,0 +1,164 @@
+//! The response's body: the inner one, with what this crate must add.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+
+use crate::credential::InFlight;
+
+/// The body of a response: the upstream's own, frame for frame, or a short local one.
+///
+/// Data, trailers and errors of the upstream pass whole. Where the beginning was read to find out
+/// what an error answer means, it is given first and the rest follows.
+#[pin_project]
+pub struct FailoverBody<B: Body> {
+    #[pin]
+    inner: Inner<B>,
+    /// Ends with the body.
+    in_flight: Option<InFlight>,
+}
+
+#[pin_project(project = InnerProj)]
+enum Inner<B: Body> {
+    Upstream(#[pin] B),
+    Peeked(Box<Peeked<B>>),
+    Local(Option<Bytes>),
+}
+
+/// What was read ahead, and what has not been read.
+pub(crate) struct Peeked<B: Body> {
+    pub(crate) ahead: VecDeque<Frame<Bytes>>,
+    /// Given after what was read ahead; nothing comes after it.
+    pub(crate) error: Option<B::Error>,
+    pub(crate) rest: Option<Pin<Box<B>>>,
+}
+
+impl<B: Body> FailoverBody<B> {
+    pub(crate) const fn upstream(body: B) -> Self {
+        Self { inner: Inner::Upstream(body), in_flight: None }
+    }
+
+    pub(crate) fn peeked(peeked: Peeked<B>) -> Self {
+        Self { inner: Inner::Peeked(Box::new(peeked)), in_flight: None }
+    }
+
+    /// A body of this crate's own.
+    pub(crate) const fn local(bytes: Bytes) -> Self {
+        Self { inner: Inner::Local(Some(bytes)), in_flight: None }
+    }
+
+    pub(crate) fn with_in_flight(mut self, in_flight: Option<InFlight>) -> Self {
+        self.in_flight = in_flight;
+        self
+    }
+
+    /// Whether the upstream gave this body, as opposed to this crate.
+    pub const fn is_upstream(&self) -> bool {
+        !matches!(self.inner, Inner::Local(_))
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for FailoverBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        let polled = match this.inner.project() {
+            InnerProj::Upstream(body) => body.poll_frame(cx),
+            InnerProj::Peeked(peeked) => peeked.poll_frame(cx),
+            InnerProj::Local(bytes) => {
+                let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
+                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+            }
+        };
+        if matches!(polled, Poll::Ready(None)) {
+            *this.in_flight = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.inner {
+            Inner::Upstream(body) => body.is_end_stream(),
+            Inner::Peeked(peeked) => peeked.is_end_stream(),
+            Inner::Local(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.inner {
+            Inner::Upstream(body) => body.size_hint(),
+            Inner::Peeked(peeked) => peeked.size_hint(),
+            Inner::Local(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Peeked<B> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if let Some(frame) = self.ahead.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        if let Some(error) = self.error.take() {
+            self.rest = None;
+            return Poll::Ready(Some(Err(error)));
+        }
+        match &mut self.rest {
+            Some(rest) => rest.as_mut().poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ahead.is_empty()
+            && self.error.is_none()
+            && self.rest.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let ahead: u64 =
+            self.ahead.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
+        let rest = match &self.rest {
+            // The length of a body that breaks off is not known.
+            _ if self.error.is_some() => SizeHint::new(),
+            Some(rest) => rest.size_hint(),
+            None => SizeHint::with_exact(0),
+        };
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(ahead));
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(ahead)) {
+            hint.set_upper(upper);
+        }
+        hint
+    }
+}
+
+impl<B: Body> fmt::Debug for FailoverBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.inner {
+            Inner::Upstream(_) => "upstream",
+            Inner::Peeked(_) => "upstream, beginning read",
+            Inner::Local(_) => "local",
+        };
+        f.debug_struct("FailoverBody").field("from", &kind).finish_non_exhaustive()
+    }
+}
+
+impl<B: Body> fmt::Debug for Peeked<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peeked").field("frames", &self.ahead.len()).finish_non_exhaustive()
+    }
+}

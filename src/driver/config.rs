@@ -1,0 +1,115 @@
+//! What a driver is told when it is built.
+
+use std::{sync::Arc, time::Duration};
+
+use http::Extensions;
+
+use super::{
+    local::{Hook, LocalAnswers},
+    peek::PeekLimits,
+};
+use crate::{classify::Classifier, credential::Pool, report::ReporterHandle};
+
+/// What becomes of an upstream's refusal of one of our credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AuthFailureMode {
+    /// The upstream's answer goes out as it is, with a header that says whose credential it was.
+    #[default]
+    Passthrough,
+    /// The local answer goes out in its place.
+    Replace,
+}
+
+/// Takes something out of the extensions of all attempts but the first.
+pub(crate) type Deny = fn(&mut Extensions);
+
+/// What all layers have in common.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) classifier: Classifier,
+    pub(crate) attempts: u32,
+    pub(crate) deadline: Duration,
+    pub(crate) peek: PeekLimits,
+    pub(crate) help: Option<Arc<str>>,
+    pub(crate) hook: Option<Hook>,
+    pub(crate) mode: AuthFailureMode,
+    /// Who is told of failed requests; `None` where this driver does not report.
+    pub(crate) reporter: Option<ReporterHandle>,
+    pub(crate) recovered: bool,
+    pub(crate) served_by: bool,
+    /// Whether layers below are to know of this request: a layer on its own, or one of several.
+    pub(crate) announce: bool,
+    pub(crate) deny: Vec<Deny>,
+    /// The pool whose secrets must not stand in what is reported.
+    pub(crate) secrets: Option<Pool>,
+}
+
+/// A driver's stages and settings.
+#[derive(Debug)]
+pub(crate) struct Config<St, K> {
+    pub(crate) stages: St,
+    pub(crate) keep: K,
+    pub(crate) local: LocalAnswers,
+    pub(crate) common: Settings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            classifier: Classifier::default(),
+            attempts: 4,
+            deadline: Duration::from_secs(60),
+            peek: PeekLimits::default(),
+            help: None,
+            hook: None,
+            mode: AuthFailureMode::default(),
+            reporter: None,
+            recovered: false,
+            served_by: false,
+            announce: true,
+            deny: denied(),
+            secrets: None,
+        }
+    }
+}
+
+impl Settings {
+    /// The pool's help text goes into local answers, its secrets out of reports.
+    pub(crate) fn know(&mut self, pool: &Pool) {
+        self.help = pool.help().cloned();
+        self.secrets = Some(pool.clone());
+    }
+}
+
+impl<St, K> Config<St, K> {
+    pub(crate) fn new(stages: St, keep: K, common: Settings) -> Self {
+        let local = LocalAnswers::new(common.help.clone(), common.hook.clone());
+        Self { stages, keep, local, common }
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("classifier", &self.classifier)
+            .field("attempts", &self.attempts)
+            .field("deadline", &self.deadline)
+            .field("mode", &self.mode)
+            .field("reporter", &self.reporter)
+            .field("announce", &self.announce)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connection can be upgraded once: the handle goes with the first attempt.
+#[cfg(feature = "hyper")]
+fn denied() -> Vec<Deny> {
+    vec![|extensions| {
+        extensions.remove::<hyper::upgrade::OnUpgrade>();
+    }]
+}
+
+#[cfg(not(feature = "hyper"))]
+const fn denied() -> Vec<Deny> {
+    Vec::new()
+}

@@ -1,0 +1,242 @@
+//! The layers and services that users name: each is the driver with its stage.
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Extensions, HeaderName, Request, Response};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    body::FailoverBody,
+    build_error::BuildError,
+    config::{AuthFailureMode, Config, Settings},
+    future::ResponseFuture,
+    keep::{Cloned, Keep, Once, Spare},
+    peek::PeekLimits,
+    service::Driver,
+    shell::{named, resends},
+};
+use crate::{
+    classify::{Cause, Classifier},
+    credential::Pool,
+    report::{Reporter, ReporterHandle},
+    stage::{
+        gate::{self, Gate},
+        retry::RetryPolicy,
+        rotation::Rotation,
+    },
+};
+
+/// The stages of the fused stack, outermost first.
+pub type Stages = (Option<RetryPolicy>, (Option<Rotation>, Option<Gate>));
+
+named! {
+    /// Puts a credential of the pool on each request; when it is refused, the next account serves.
+    ///
+    /// 1. A refused account is quarantined, a limited one rests; either way another one is tried at
+    ///    once, and what was refused is not sent again for this request.
+    /// 2. A credential of the caller's own is kept, replaced or refused, as the pool says.
+    /// 3. When no account can serve, the newest answer goes out, or a
+    ///    [local one](crate::failure) when nothing was sent.
+    ///
+    /// # Position
+    ///
+    /// Below everything that sends again for other reasons, above an
+    /// [`AuthShortCircuitLayer`] with the same pool when anything queues between the two. Outside
+    /// of a retry a re-sent request keeps its account, and a 401 is still never sent again.
+    layer TokenRotationLayer,
+    /// The service of a [`TokenRotationLayer`].
+    service TokenRotation,
+    stages Rotation, keep Cloned
+}
+resends!(TokenRotationLayer);
+
+impl TokenRotationLayer {
+    /// Rotates over the accounts of this pool.
+    pub fn new(pool: Pool) -> Self {
+        let mut common = Settings::default();
+        common.know(&pool);
+        Self { stages: Rotation::new(pool), keep: Cloned, common }
+    }
+}
+
+impl<K> TokenRotationLayer<K> {
+    /// How many accounts may be refused for one request (3): a request that is itself the reason
+    /// for the refusals must not take the whole pool with it.
+    ///
+    /// # Errors
+    ///
+    /// When it is 0.
+    pub fn max_refusals(mut self, refusals: u32) -> Result<Self, BuildError> {
+        self.stages.max_refusals = BuildError::refusals(refusals)?;
+        Ok(self)
+    }
+
+    /// Whether a 403 that says nothing of the token is tried with another account. False by default.
+    pub fn rotate_forbidden(mut self, rotate: bool) -> Self {
+        self.stages.forbidden = rotate;
+        self
+    }
+}
+
+named! {
+    /// Refuses to send a credential that is known to be dead, and answers in the upstream's place.
+    ///
+    /// 1. With a pool, the pool knows what is dead. When it has nothing usable left, the request is
+    ///    answered at once.
+    /// 2. Without a pool, the layer remembers what it has seen refused, by a keyed hash of origin,
+    ///    header and value: 5 s at first (revoked: 1 h), doubling with each refused probe up to 1 h
+    ///    (24 h). At most 10,000 credentials are remembered. It covers credentials that a
+    ///    [`TokenRotationLayer`] put on the request, and the caller's own only with
+    ///    [`any_credential`](AuthShortCircuitLayer::any_credential).
+    ///
+    /// # Position
+    ///
+    /// Innermost, right above the client: nothing that waits may come between it and the sending.
+    /// It holds across requests, also under a foreign retry outside.
+    layer AuthShortCircuitLayer,
+    /// The service of an [`AuthShortCircuitLayer`].
+    service AuthShortCircuit,
+    stages Gate, keep Once
+}
+
+impl AuthShortCircuitLayer {
+    /// A layer that remembers what it has seen.
+    pub fn new() -> Self {
+        Self::with_gate(Gate::seen(false, gate::usual_names(), 10_000), Settings::default())
+    }
+
+    /// A layer that asks this pool.
+    pub fn with_pool(pool: Pool) -> Self {
+        let mut common = Settings::default();
+        common.know(&pool);
+        Self::with_gate(Gate::pool(pool), common)
+    }
+
+    fn with_gate(stages: Gate, common: Settings) -> Self {
+        // It never sends again, so nobody below needs to be told of it.
+        Self { stages, keep: Once, common: Settings { announce: false, ..common } }
+    }
+}
+
+impl<K> AuthShortCircuitLayer<K> {
+    /// Covers the caller's own credentials too. What a pool knew is not asked any more.
+    pub fn any_credential(mut self) -> Self {
+        self.stages = Gate::seen(true, gate::usual_names(), 10_000);
+        self
+    }
+
+    /// Covers credentials in these headers, whoever put them there, and remembers at most
+    /// `capacity` dead ones. By default `authorization`, `x-api-key`, `api-key` and `x-goog-api-key`.
+    pub fn credentials_in(
+        mut self,
+        headers: impl IntoIterator<Item = HeaderName>,
+        capacity: usize,
+    ) -> Self {
+        self.stages = Gate::seen(true, headers.into_iter().collect(), capacity);
+        self
+    }
+}
+
+impl Default for AuthShortCircuitLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+named! {
+    /// Sends again what is transient, as a [`RetryPolicy`] says. Never after a 401.
+    ///
+    /// # Position
+    ///
+    /// Outside of a [`TokenRotationLayer`], so that each retry may use another account.
+    layer RetryLayer,
+    /// The service of a [`RetryLayer`].
+    service Retry,
+    stages RetryPolicy, keep Cloned
+}
+resends!(RetryLayer);
+
+impl RetryLayer {
+    /// Retries as this policy says; its classifier is used too.
+    pub fn new(policy: RetryPolicy) -> Self {
+        let classifier = policy.settings.classifier.clone();
+        let common = Settings { classifier, ..Settings::default() };
+        Self { stages: policy, keep: Cloned, common }
+    }
+}
+
+impl Default for RetryLayer {
+    fn default() -> Self {
+        Self::new(RetryPolicy::default())
+    }
+}
+
+named! {
+    /// Reports every failed request exactly once, with all its attempts inside.
+    ///
+    /// # Position
+    ///
+    /// Outside of all that sends again. Two in one stack report once. One *inside* a layer that
+    /// sends again reports once for each request that it sees.
+    layer ErrorDedupLayer,
+    /// The service of an [`ErrorDedupLayer`].
+    service ErrorDedup,
+    stages (), keep Once
+}
+
+impl ErrorDedupLayer {
+    /// Tells this reporter of failed requests.
+    pub fn new(reporter: impl Reporter) -> Self {
+        Self::with_handle(ReporterHandle::new(reporter))
+    }
+
+    /// Tells the reporter behind this handle of failed requests.
+    pub fn with_handle(reporter: ReporterHandle) -> Self {
+        let common = Settings { reporter: Some(reporter), ..Settings::default() };
+        Self { stages: (), keep: Once, common }
+    }
+}
+
+impl<K> ErrorDedupLayer<K> {
+    /// Whether requests that succeeded after failed attempts are told too. False by default.
+    pub fn recovered(mut self, tell: bool) -> Self {
+        self.common.recovered = tell;
+        self
+    }
+
+    /// Keeps the secrets of this pool out of what is told, whoever wrote it.
+    pub fn redact(mut self, pool: &Pool) -> Self {
+        self.common.secrets = Some(pool.clone());
+        self
+    }
+}
+
+named! {
+    /// All stages fused into one loop: one snapshot, one budget, one report.
+    ///
+    /// Built with [`FailoverLayer::builder`]; it shows the same attempts, reports and answers as the
+    /// separate layers in the documented order, and costs a fraction.
+    layer FailoverLayer,
+    /// The service of a [`FailoverLayer`]: one type, whatever is switched on.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http_body_util::Full;
+    /// use hyper_util::client::legacy::{Client, connect::HttpConnector};
+    /// use tower_failover::Failover;
+    ///
+    /// struct App {
+    ///     upstream: Failover<Client<HttpConnector, Full<Bytes>>>,
+    /// }
+    /// ```
+    service Failover,
+    stages Stages, keep Cloned
+}

@@ -1,0 +1,150 @@
+//! The answers that this crate gives itself.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, OnceLock},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use super::problem::Problem;
+use crate::classify::{Cause, Code};
+
+/// Says that a credential for the upstream is the matter, and not the caller's own login.
+pub(crate) static FAILOVER_AUTH: HeaderName = HeaderName::from_static("x-failover-auth");
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+/// What `grpc-message` must not hold as it is
+/// ([PROTOCOL-HTTP2.md](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), Status-Message).
+const GRPC_ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// What a user's hook makes of a cause.
+pub(crate) type Hook = Arc<dyn Fn(&Cause) -> Option<Response<Bytes>> + Send + Sync>;
+
+/// Builds local answers; everything that does not depend on the request is built once.
+#[derive(Default)]
+pub(crate) struct LocalAnswers {
+    pub(crate) help: Option<Arc<str>>,
+    pub(crate) hook: Option<Hook>,
+    http: [OnceLock<Response<Bytes>>; Code::ALL.len()],
+    grpc: [OnceLock<Response<Bytes>>; Code::ALL.len()],
+}
+
+impl LocalAnswers {
+    pub(crate) fn new(help: Option<Arc<str>>, hook: Option<Hook>) -> Self {
+        Self { help, hook, ..Self::default() }
+    }
+
+    /// The answer for this cause, with the cause in its extensions.
+    pub(crate) fn answer(&self, cause: &Cause, grpc: bool) -> Response<Bytes> {
+        let mut answer = match self.hooked(cause) {
+            Some(answer) => answer,
+            None => self.ready_made(cause, grpc),
+        };
+        if let Some(delay) = cause.retry_after {
+            // Rounded up: whoever comes back then must not come too early (RFC 9110 §10.2.3).
+            let seconds = delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0));
+            answer.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        answer.headers_mut().insert(FAILOVER_AUTH.clone(), failover_auth(cause.code));
+        answer.extensions_mut().insert(*cause);
+        answer
+    }
+
+    fn hooked(&self, cause: &Cause) -> Option<Response<Bytes>> {
+        let hook = self.hook.as_ref()?;
+        // A hook that panics must not take the request with it.
+        catch_unwind(AssertUnwindSafe(|| hook(cause))).ok().flatten()
+    }
+
+    fn ready_made(&self, cause: &Cause, grpc: bool) -> Response<Bytes> {
+        let made = if grpc { &self.grpc } else { &self.http };
+        let build = || if grpc { self.build_grpc(*cause) } else { self.build_http(*cause) };
+        match made.get(cause.code as usize) {
+            Some(slot) => slot.get_or_init(build).clone(),
+            None => build(),
+        }
+    }
+
+    fn build_http(&self, cause: Cause) -> Response<Bytes> {
+        let code = cause.code;
+        let mut problem = Problem::new(code.status())
+            .detail(code.message())
+            .member("code", code.as_str())
+            .member("requires_refresh", cause.requires_refresh);
+        if let Some(help) = &self.help {
+            problem = problem.member("help", &**help);
+        }
+        let mut response = problem.into_response();
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if code.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, challenge(code));
+        }
+        response
+    }
+
+    fn build_grpc(&self, cause: Cause) -> Response<Bytes> {
+        let code = cause.code;
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(GRPC_STATUS.clone(), u16::from(code.grpc_status()).into());
+        let help = self.help.as_deref().map(|help| format!(" {help}")).unwrap_or_default();
+        let text = format!("{} ({code}){help}", code.message());
+        let text = utf8_percent_encode(&text, GRPC_ESCAPED).to_string();
+        if let Ok(text) = HeaderValue::try_from(text) {
+            headers.insert(GRPC_MESSAGE.clone(), text);
+        }
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let mut response = Response::new(Bytes::new());
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+/// `WWW-Authenticate` (RFC 6750 §3): without an error code where no credential was sent at all.
+fn challenge(code: Code) -> HeaderValue {
+    HeaderValue::from_static(match code {
+        Code::CredentialMissing | Code::PoolEmpty => "Bearer",
+        Code::InsufficientScope => "Bearer error=\"insufficient_scope\"",
+        Code::CredentialExpired => {
+            "Bearer error=\"invalid_token\", error_description=\"The upstream credential has expired\""
+        }
+        Code::CredentialRevoked => {
+            "Bearer error=\"invalid_token\", error_description=\"The upstream credential was revoked\""
+        }
+        _ => {
+            "Bearer error=\"invalid_token\", error_description=\"The upstream credential is not accepted\""
+        }
+    })
+}
+
+/// The value of `x-failover-auth`.
+pub(crate) fn failover_auth(code: Code) -> HeaderValue {
+    HeaderValue::try_from(format!("upstream; code={code}"))
+        .unwrap_or_else(|_| HeaderValue::from_static("upstream"))
+}
+
+/// Whether a request with this content type wants a gRPC answer.
+pub(crate) fn is_grpc(content_type: Option<&[u8]>) -> bool {
+    content_type.is_some_and(|value| {
+        value
+            .strip_prefix(b"application/grpc")
+            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+    })
+}
+
+impl fmt::Debug for LocalAnswers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalAnswers")
+            .field("help", &self.help)
+            .field("hook", &self.hook.is_some())
+            .finish_non_exhaustive()
+    }
+}

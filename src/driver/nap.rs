@@ -1,0 +1,28 @@
+//! Waiting, where there is a timer to wait with.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// A wait that has a timer.
+#[derive(Debug)]
+pub(crate) struct Nap(Pin<Box<tokio::time::Sleep>>);
+
+/// A wait of this length; `None` outside a tokio runtime, or in one without its timer.
+pub(crate) fn sleep(wait: Duration) -> Option<Nap> {
+    tokio::runtime::Handle::try_current().ok()?;
+    // A runtime does not say whether it has a timer: it panics when it has none.
+    catch_unwind(AssertUnwindSafe(|| Box::pin(tokio::time::sleep(wait)))).ok().map(Nap)
+}
+
+impl Future for Nap {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}

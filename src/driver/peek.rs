@@ -1,0 +1,88 @@
+//! Reading the beginning of an error body, to find out what the answer means.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::response::Parts;
+use http_body::Body;
+
+use super::{
+    body::Peeked,
+    nap::{self, Nap},
+};
+
+/// How much of an error body is read, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PeekLimits {
+    pub(crate) bytes: usize,
+    pub(crate) time: Duration,
+}
+
+impl Default for PeekLimits {
+    fn default() -> Self {
+        Self { bytes: 64 * 1024, time: Duration::from_secs(2) }
+    }
+}
+
+/// An answer whose body is being read. What is read is given on whole, errors included.
+pub(crate) struct Peek<B: Body> {
+    pub(crate) head: Parts,
+    body: Peeked<B>,
+    text: Vec<u8>,
+    limit: usize,
+    /// `None` where there is no timer: then only what is there at once is read.
+    until: Option<Nap>,
+}
+
+impl<B: Body<Data = Bytes>> Peek<B> {
+    pub(crate) fn new(head: Parts, body: B, limits: PeekLimits) -> Self {
+        Self {
+            head,
+            body: Peeked { ahead: VecDeque::new(), error: None, rest: Some(Box::pin(body)) },
+            text: Vec::new(),
+            limit: limits.bytes,
+            until: nap::sleep(limits.time),
+        }
+    }
+
+    /// Ready when the end, the limit or the time is reached.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.text.len() >= self.limit {
+                return Poll::Ready(());
+            }
+            let Some(rest) = &mut self.body.rest else { return Poll::Ready(()) };
+            match rest.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Some(data) = frame.data_ref() {
+                        let room = self.limit.saturating_sub(self.text.len());
+                        self.text.extend_from_slice(data.get(..room).unwrap_or(data));
+                    }
+                    self.body.ahead.push_back(frame);
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    self.body.error = Some(error);
+                    self.body.rest = None;
+                }
+                Poll::Ready(None) => self.body.rest = None,
+                Poll::Pending => {
+                    return match &mut self.until {
+                        Some(until) => Pin::new(until).poll(cx),
+                        None => Poll::Ready(()),
+                    };
+                }
+            }
+        }
+    }
+
+    /// The head, the beginning of the body, and the whole body.
+    pub(crate) fn into_parts(self) -> (Parts, Vec<u8>, Peeked<B>) {
+        (self.head, self.text, self.body)
+    }
+}

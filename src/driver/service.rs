@@ -1,0 +1,126 @@
+//! The one service with logic: every public service is a name for it.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{
+    body::FailoverBody,
+    config::Config,
+    future::ResponseFuture,
+    keep::{Keep, Spare},
+};
+use crate::stage::stage::Stage;
+
+/// See the [module](self).
+pub(crate) struct Driver<S, St, K> {
+    inner: S,
+    live: Arc<Live<S, St, K>>,
+    readied: Readied,
+}
+
+/// What a driver and the futures of its requests share.
+pub(crate) struct Live<S, St, K> {
+    pub(crate) config: Config<St, K>,
+    /// The service that those for further attempts are clones of. It is never called itself.
+    prototype: Option<Mutex<S>>,
+}
+
+/// Whose readiness `poll_ready` answered for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readied {
+    /// The inner service's.
+    Inner,
+    /// Nobody's: the request will most likely be answered here.
+    Nobody,
+}
+
+impl<S, St, K> Live<S, St, K> {
+    /// A service for one more attempt, not ready yet.
+    pub(crate) fn spare(&self) -> Option<S>
+    where
+        K: Spare<S>,
+    {
+        let prototype = self.prototype.as_ref()?;
+        let prototype = prototype.lock().unwrap_or_else(PoisonError::into_inner);
+        self.config.keep.spare(&prototype)
+    }
+
+    pub(crate) const fn has_spare(&self) -> bool {
+        self.prototype.is_some()
+    }
+}
+
+impl<S, St, K: Spare<S>> Driver<S, St, K> {
+    pub(crate) fn new(inner: S, config: Config<St, K>) -> Self {
+        let prototype = config.keep.spare(&inner).map(Mutex::new);
+        let live = Arc::new(Live { config, prototype });
+        Self { inner, live, readied: Readied::Inner }
+    }
+}
+
+impl<S, St, K> Driver<S, St, K> {
+    pub(crate) const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    pub(crate) fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S: Clone, St, K> Clone for Driver<S, St, K> {
+    fn clone(&self) -> Self {
+        // Readiness is not inherited.
+        Self { inner: self.inner.clone(), live: self.live.clone(), readied: Readied::Inner }
+    }
+}
+
+impl<S: fmt::Debug, St: fmt::Debug, K: fmt::Debug> fmt::Debug for Driver<S, St, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("inner", &self.inner)
+            .field("config", &self.live.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, St, K, B, RB> Service<Request<B>> for Driver<S, St, K>
+where
+    S: Service<Request<K::Out>, Response = Response<RB>>,
+    S::Error: 'static,
+    RB: Body<Data = Bytes>,
+    St: Stage,
+    K: Keep<B> + Spare<S>,
+{
+    type Response = Response<FailoverBody<RB>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, St, K, B, RB>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        // A dead pool answers although the service below is busy. Only where a service for the
+        // unlikely other case can be made ready later.
+        if self.live.has_spare() && self.live.config.stages.surely_dead() {
+            self.readied = Readied::Nobody;
+            return Poll::Ready(Ok(()));
+        }
+        self.readied = Readied::Inner;
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let readied = std::mem::replace(&mut self.readied, Readied::Inner);
+        ResponseFuture::start(&mut self.inner, &self.live, readied, request)
+    }
+}

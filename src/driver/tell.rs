@@ -1,0 +1,106 @@
+//! What is said of a request when it is over.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{
+    HeaderMap, HeaderName, Method,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+    request,
+};
+use tokio::time::Instant;
+
+use super::snapshot::Snapshot;
+use crate::{
+    classify::Classifier,
+    credential::Pool,
+    report::{Attempt, Event, NoSecrets, Outcome, Redact, ReporterHandle, RequestRecord, foreign},
+};
+
+/// The caller's own id for a request.
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The upstream's id for a request, as vendors name it.
+static UPSTREAM_IDS: [HeaderName; 3] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("x-amzn-requestid"),
+];
+/// What a report needs of a request that is never sent again.
+pub(crate) static NEEDED: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), CONTENT_TYPE];
+
+/// What became of the request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Failed,
+    Recovered,
+    Abandoned,
+}
+
+/// The request that is told of.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) snapshot: Option<&'a Snapshot>,
+    pub(crate) label: Option<&'a Arc<str>>,
+    pub(crate) started: Option<Instant>,
+    pub(crate) secrets: Secrets<'a>,
+}
+
+/// What must not stand in what others wrote.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Secrets<'a>(pub(crate) Option<&'a Pool>);
+
+impl Redact for Secrets<'_> {
+    fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
+        match self.0 {
+            Some(pool) => pool.visit_secrets(f),
+            None => NoSecrets.visit_secrets(f),
+        }
+    }
+
+    fn too_many(&self) -> bool {
+        self.0.is_some_and(Pool::too_many_secrets)
+    }
+}
+
+pub(crate) fn is_authorized(head: &request::Parts) -> bool {
+    head.headers.contains_key(AUTHORIZATION)
+}
+
+pub(crate) fn upstream_request_id(headers: &HeaderMap, secrets: Secrets<'_>) -> Option<Box<str>> {
+    let id = UPSTREAM_IDS.iter().find_map(|name| headers.get(name))?;
+    Some(foreign(&String::from_utf8_lossy(id.as_bytes()), &secrets))
+}
+
+pub(crate) fn error_text<E: 'static>(
+    classifier: &Classifier,
+    error: &E,
+    secrets: Secrets<'_>,
+) -> Box<str> {
+    foreign(&classifier.describe(error), &secrets)
+}
+
+/// Tells of the request.
+pub(crate) fn tell(
+    reporter: &ReporterHandle,
+    asked: &Asked<'_>,
+    trail: Vec<Attempt>,
+    outcome: Outcome,
+    kind: Kind,
+) {
+    if reporter.is_none() {
+        return;
+    }
+    let method = asked.snapshot.map_or(Method::GET, |kept| kept.method().clone());
+    let path = asked.snapshot.map(Snapshot::path).unwrap_or_default();
+    let mut record = RequestRecord::new(method, foreign(path, &asked.secrets), outcome);
+    let id = asked.snapshot.and_then(|kept| kept.header(&REQUEST_ID));
+    record.request_id = id.map(|id| foreign(id, &asked.secrets));
+    record.label = asked.label.cloned();
+    record.sent = !trail.is_empty();
+    record.trail = trail;
+    record.elapsed = asked.started.map_or(Duration::ZERO, |started| started.elapsed());
+    reporter.tell(&match kind {
+        Kind::Failed => Event::RequestFailed(record),
+        Kind::Recovered => Event::RequestRecovered(record),
+        Kind::Abandoned => Event::RequestAbandoned(record),
+    });
+}

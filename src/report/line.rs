@@ -1,0 +1,192 @@
+//! The one line that each event is for a person.
+
+use std::{
+    fmt::{self, Formatter, Write as _},
+    time::Duration,
+};
+
+use super::{
+    attempt::Attempt,
+    event::{AccountOut, AccountTag, Event, OutReason, Outcome, PoolDead, RequestRecord},
+    text::OneLine,
+};
+
+/// One line, whatever the fields hold: control characters are written as escapes.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_failover::classify::Reason;
+/// use tower_failover::report::{AccountOut, AccountTag, Event, OutReason};
+///
+/// let out = AccountOut::new(
+///     AccountTag::new("alice", 1, 2),
+///     1,
+///     OutReason::Refused(Reason::Invalid),
+///     Some(http::StatusCode::UNAUTHORIZED),
+///     Duration::from_secs(300),
+/// );
+/// assert_eq!(
+///     Event::AccountOut(out).to_string(),
+///     r#"account "alice" (#1 of 2): token refused (401 invalid_token); quarantined for 300 s"#,
+/// );
+/// ```
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RequestFailed(record) => record.write("failed", f),
+            Self::RequestRecovered(record) => record.write("recovered", f),
+            Self::RequestAbandoned(record) => record.write("was abandoned", f),
+            Self::AccountOut(out) => out.fmt(f),
+            Self::PoolDead(dead) => dead.fmt(f),
+        }
+    }
+}
+
+impl RequestRecord {
+    fn write(&self, what: &str, f: &mut Formatter<'_>) -> fmt::Result {
+        let path = OneLine(&self.path);
+        write!(f, "{} {path} {what}", OneLine(self.method.as_str()))?;
+        self.outcome.write(f)?;
+        if self.sent {
+            let (attempts, s) = (self.trail.len(), plural(self.trail.len()));
+            write!(f, " after {attempts} failed attempt{s}")?;
+            write!(f, " in {}", Elapsed(self.elapsed))?;
+        } else {
+            f.write_str(", nothing was sent")?;
+        }
+        for (index, attempt) in self.trail.iter().enumerate() {
+            let before = if index == 0 { ":" } else { ";" };
+            write!(f, "{before} [{}] {attempt}", index + 1)?;
+        }
+        if let Some(id) = &self.request_id {
+            write!(f, "; request id {}", Quoted(id))?;
+        }
+        match &self.label {
+            Some(label) => write!(f, "; label {}", Quoted(label)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Outcome {
+    /// What follows the verb.
+    fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer(status) => write!(f, " with {}", status.as_u16()),
+            Self::Error(error) => write!(f, " with error {}", Quoted(error)),
+            Self::Local(code) => {
+                let message = code.message().trim_end_matches('.');
+                write!(f, " with a local {} ({code}: {message})", code.status().as_u16())
+            }
+            Self::Dropped => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.account {
+            Some(account) => write!(f, "account {}", Quoted(account))?,
+            None if self.credential => f.write_str("the caller's credential")?,
+            None => f.write_str("no credential")?,
+        }
+        if let Some(model) = &self.model {
+            write!(f, ", model {}", Quoted(model))?;
+        }
+        f.write_char(':')?;
+        if let Some(status) = self.status {
+            write!(f, " {}", status.as_u16())?;
+        }
+        if let Some(error) = &self.error {
+            write!(f, " error {}", Quoted(error))?;
+        }
+        write!(f, " {}, {}", self.verdict, self.followed)?;
+        match &self.upstream_request_id {
+            Some(id) => write!(f, ", upstream id {}", Quoted(id)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for AccountTag {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "account {} (#{} of {})", Quoted(&self.id), self.ordinal, self.of)
+    }
+}
+
+impl fmt::Display for AccountOut {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.account)?;
+        let rests = match self.reason {
+            OutReason::Refused(_) => {
+                f.write_str("token refused (")?;
+                if let Some(status) = self.status {
+                    write!(f, "{} ", status.as_u16())?;
+                }
+                write!(f, "{}); ", self.reason.as_str())?;
+                "quarantined"
+            }
+            OutReason::OutOfQuota => {
+                f.write_str("out of quota")?;
+                if let Some(status) = self.status {
+                    write!(f, " ({})", status.as_u16())?;
+                }
+                f.write_str("; ")?;
+                "resting"
+            }
+        };
+        if self.rest == Duration::MAX {
+            return f.write_str("retired until a person acts");
+        }
+        write!(f, "{rests} for {} s", whole_seconds(self.rest))
+    }
+}
+
+impl fmt::Display for PoolDead {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match (self.cause.reason, self.accounts) {
+            (OutReason::Refused(_), 1) => f.write_str("the only credential is refused")?,
+            (OutReason::Refused(_), all) => write!(f, "all {all} credentials are refused")?,
+            (OutReason::OutOfQuota, 1) => f.write_str("the only account is out")?,
+            (OutReason::OutOfQuota, all) => write!(f, "all {all} accounts are out")?,
+        }
+        match &self.help {
+            Some(help) => write!(f, ": {}", OneLine(help)),
+            None => write!(f, "; the last: {}", self.cause),
+        }
+    }
+}
+
+/// A foreign word between quotes.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", OneLine(self.0))
+    }
+}
+
+/// A measured time, as exact as a person wants it.
+struct Elapsed(Duration);
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.0 < Duration::from_secs(1) {
+            return write!(f, "{} ms", self.0.as_millis());
+        }
+        write!(f, "{:.1} s", self.0.as_secs_f64())
+    }
+}
+
+/// Rounded up: whoever looks when the time is up shall not be early.
+fn whole_seconds(time: Duration) -> u64 {
+    let more = u64::from(time.subsec_nanos() > 0);
+    time.as_secs().saturating_add(more)
+}
+
+const fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! Events as events of `tracing`.
+
+use ::tracing::{Level, event};
+use http::StatusCode;
+
+use super::{
+    attempt::{Attempt, Followed},
+    event::{AccountOut, Event, Outcome, PoolDead, RequestRecord, Severity},
+    reporter::Reporter,
+};
+
+/// Passes every event to the current subscriber of `tracing`, at the target `tower_failover`.
+///
+/// The message is the event's line, the level its [`Severity`]. A field without a value is left out.
+///
+/// | event | fields |
+/// | --- | --- |
+/// | all | `code` |
+/// | of a request | `method`, `path`, `outcome`, `status`, `answer`, `error`, `sent`, `attempts`, `account`, `model`, `verdict`, `not_resent`, `request_id`, `upstream_request_id`, `label`, `elapsed_ms` |
+/// | `account_out` | `account`, `ordinal`, `accounts`, `generation`, `reason`, `status`, `rest_ms` |
+/// | `pool_dead` | those of its cause, and `help` |
+///
+/// `attempts` counts the failed ones; `account`, `model`, `verdict` and `not_resent` are the last
+/// one's; `upstream_request_id` is the last that was given; `answer` is the code of a local answer.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct TracingReporter;
+
+impl TracingReporter {
+    /// The reporter; all of it is the subscriber's.
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl Reporter for TracingReporter {
+    fn report(&self, event: &Event) {
+        match event {
+            Event::RequestFailed(record)
+            | Event::RequestRecovered(record)
+            | Event::RequestAbandoned(record) => request(event, record),
+            Event::AccountOut(out) => account_out(event, out),
+            Event::PoolDead(dead) => pool_dead(event, dead),
+        }
+    }
+}
+
+/// `tracing` wants each level in a place of its own.
+macro_rules! at_severity {
+    ($severity:expr, $($fields:tt)+) => {
+        match $severity {
+            Severity::Debug => event!(target: "tower_failover", Level::DEBUG, $($fields)+),
+            Severity::Warn => event!(target: "tower_failover", Level::WARN, $($fields)+),
+            Severity::Error => event!(target: "tower_failover", Level::ERROR, $($fields)+),
+        }
+    };
+}
+
+fn request(event: &Event, record: &RequestRecord) {
+    let last = record.trail.last();
+    at_severity!(
+        event.severity(),
+        code = event.code(),
+        method = record.method.as_str(),
+        path = &*record.path,
+        outcome = record.outcome.as_str(),
+        status = number(record.outcome.status()),
+        answer = answer(&record.outcome),
+        error = error(&record.outcome),
+        sent = record.sent,
+        attempts = record.trail.len(),
+        account = last.and_then(|attempt| attempt.account.as_deref()),
+        model = last.and_then(|attempt| attempt.model.as_deref()),
+        verdict = last.map(|attempt| attempt.verdict.as_str()),
+        not_resent = last.and_then(not_resent),
+        request_id = record.request_id.as_deref(),
+        upstream_request_id = upstream_request_id(record),
+        label = record.label.as_deref(),
+        elapsed_ms = millis(record.elapsed),
+        "{event}"
+    );
+}
+
+fn account_out(event: &Event, out: &AccountOut) {
+    at_severity!(
+        event.severity(),
+        code = event.code(),
+        account = &*out.account.id,
+        ordinal = out.account.ordinal,
+        accounts = out.account.of,
+        generation = out.generation,
+        reason = out.reason.as_str(),
+        status = number(out.status),
+        rest_ms = millis(out.rest),
+        "{event}"
+    );
+}
+
+fn pool_dead(event: &Event, dead: &PoolDead) {
+    let cause = &dead.cause;
+    at_severity!(
+        event.severity(),
+        code = event.code(),
+        account = &*cause.account.id,
+        ordinal = cause.account.ordinal,
+        accounts = dead.accounts,
+        generation = cause.generation,
+        reason = cause.reason.as_str(),
+        status = number(cause.status),
+        rest_ms = millis(cause.rest),
+        help = dead.help.as_deref(),
+        "{event}"
+    );
+}
+
+fn number(status: Option<StatusCode>) -> Option<u16> {
+    status.map(|status| status.as_u16())
+}
+
+fn answer(outcome: &Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::Local(code) => Some(code.as_str()),
+        _ => None,
+    }
+}
+
+fn error(outcome: &Outcome) -> Option<&str> {
+    match outcome {
+        Outcome::Error(error) => Some(error),
+        _ => None,
+    }
+}
+
+fn not_resent(attempt: &Attempt) -> Option<&'static str> {
+    match attempt.followed {
+        Followed::NotResent(why) => Some(why.as_str()),
+        _ => None,
+    }
+}
+
+fn upstream_request_id(record: &RequestRecord) -> Option<&str> {
+    let mut newest_first = record.trail.iter().rev();
+    newest_first.find_map(|attempt| attempt.upstream_request_id.as_deref())
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,147 @@
+//! The stage behind [`AuthShortCircuitLayer`](crate::AuthShortCircuitLayer).
+
+use std::sync::Arc;
+
+use http::{HeaderName, header::AUTHORIZATION, request::Parts};
+
+use super::memory::{Key, Memory, Pass};
+use crate::{
+    classify::{Cause, Code, Verdict},
+    clock::Now,
+    credential::{Nobody, Pool, Want},
+    stage::{
+        options::RequestOptions,
+        stage::{Draft, Facts, Stage, sealed::Sealed},
+    },
+};
+
+/// The stage behind [`AuthShortCircuitLayer`](crate::AuthShortCircuitLayer).
+#[derive(Clone, Debug)]
+pub struct Gate(Knows);
+
+/// Where the knowledge of dead credentials comes from.
+#[derive(Clone, Debug)]
+enum Knows {
+    /// The pool knows.
+    Pool(Pool),
+    /// What this gate has seen itself.
+    Seen(Arc<Memory>),
+}
+
+/// What is kept of one request.
+#[derive(Debug, Default)]
+pub struct GateState {
+    /// The request has a credential that no rotation put on it.
+    foreign: bool,
+    /// What the attempt in flight is remembered by.
+    pass: Option<Pass>,
+}
+
+impl Gate {
+    /// A gate that asks this pool.
+    pub(crate) const fn pool(pool: Pool) -> Self {
+        Self(Knows::Pool(pool))
+    }
+
+    /// A gate without a pool; `any` covers credentials that no rotation put on the request.
+    pub(crate) fn seen(any: bool, names: Vec<HeaderName>, capacity: usize) -> Self {
+        Self(Knows::Seen(Arc::new(Memory::new(any, names, capacity))))
+    }
+
+    fn ask_pool(pool: &Pool, st: &GateState, draft: &mut Draft<'_>) -> Result<(), Cause> {
+        if draft.verified {
+            return Ok(());
+        }
+        match &draft.stamp {
+            Some(stamp) if stamp.pool == pool.id() => {
+                match pool.refused(stamp.account, stamp.generation, stamp.probe) {
+                    Some(code) => Err(Cause::local(code)),
+                    None => Ok(()),
+                }
+            }
+            None if !st.foreign && pool.surely_dead() => Err(Self::why(pool, draft.now)),
+            _ => Ok(()),
+        }
+    }
+
+    fn why(pool: &Pool, now: &mut Now) -> Cause {
+        let want = Want { pin: None, sticky: None, model: None, avoid: &Nobody, probes: false };
+        match pool.pick(&want, now) {
+            Err(none) => none.into(),
+            // It came back this very moment; the answer was promised when readiness was.
+            Ok(_) => Cause::local(Code::CredentialInvalid),
+        }
+    }
+}
+
+impl Sealed for Gate {}
+
+impl Stage for Gate {
+    type State = GateState;
+
+    fn begin(&self, head: &Parts, _: Option<&RequestOptions>, stamped: bool) -> GateState {
+        let foreign = match &self.0 {
+            Knows::Pool(pool) => !stamped && pool.carries_own(head),
+            Knows::Seen(_) => false,
+        };
+        GateState { foreign, pass: None }
+    }
+
+    #[inline]
+    fn prepare(&self, st: &mut GateState, draft: &mut Draft<'_>) -> Result<(), Cause> {
+        match &self.0 {
+            Knows::Pool(pool) => Self::ask_pool(pool, st, draft),
+            Knows::Seen(memory) => {
+                // Two attempts of one request never hold a probe at once.
+                st.pass = None;
+                let stamped = draft.stamp.is_some() || draft.verified;
+                st.pass = memory.admit(draft.head, stamped, draft.now)?;
+                Ok(())
+            }
+        }
+    }
+
+    #[inline]
+    fn learn(&self, st: &mut GateState, facts: &mut Facts<'_>) {
+        let Knows::Seen(memory) = &self.0 else { return };
+        let Some(pass) = st.pass.take() else { return };
+        if facts.local {
+            return;
+        }
+        match facts.verdict {
+            Verdict::Unauthorized(reason) => memory.refused(pass, reason, facts.now),
+            Verdict::Transient { .. } | Verdict::Rejected => {}
+            _ => memory.healed(pass),
+        }
+    }
+
+    fn reset(&self, st: &mut GateState) {
+        st.pass = None;
+    }
+}
+
+/// The credential headers that a gate looks for when it is not told others.
+pub(crate) fn usual_names() -> Vec<HeaderName> {
+    vec![
+        AUTHORIZATION,
+        HeaderName::from_static("x-api-key"),
+        HeaderName::from_static("api-key"),
+        HeaderName::from_static("x-goog-api-key"),
+    ]
+}
+
+impl Memory {
+    /// Whether this attempt may go out, and what it is remembered by.
+    fn admit(
+        self: &Arc<Self>,
+        head: &Parts,
+        stamped: bool,
+        now: &mut Now,
+    ) -> Result<Option<Pass>, Cause> {
+        if !stamped && !self.any() {
+            return Ok(None);
+        }
+        let Some(key) = Key::of(head, self) else { return Ok(None) };
+        self.enter(key, now)
+    }
+}

@@ -1,0 +1,218 @@
+//! What a gate without a pool remembers: bounded, keyed, without the credentials themselves.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{HeaderName, header::HOST, request::Parts};
+use tokio::time::Instant;
+
+use crate::{
+    classify::{Cause, Code, Reason},
+    clock::Now,
+};
+
+/// The first quarantine; it doubles with each failed probe.
+const FIRST: Duration = Duration::from_secs(5);
+const FIRST_REVOKED: Duration = Duration::from_secs(60 * 60);
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+const LONGEST_REVOKED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The dead credentials that one gate has seen.
+///
+/// A credential is known by a keyed hash over the origin, the names of its headers and their
+/// values. At most `capacity` are remembered; the oldest is forgotten first.
+pub(crate) struct Memory {
+    any: bool,
+    names: Vec<HeaderName>,
+    capacity: usize,
+    hasher: RandomState,
+    /// How many are dead: while none is, nobody takes the lock.
+    dead: AtomicUsize,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    entries: HashMap<u64, Entry>,
+    oldest: VecDeque<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    reason: Reason,
+    until: Instant,
+    strikes: u32,
+    probing: bool,
+}
+
+/// What a credential is remembered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key(u64);
+
+/// An attempt that may go out. Dropped without a verdict, a probe gives its slot back.
+pub(crate) struct Pass {
+    key: Key,
+    probe: Option<Arc<Memory>>,
+}
+
+impl Key {
+    /// The key of the credential on this request; `None` when there is none.
+    pub(crate) fn of(head: &Parts, memory: &Memory) -> Option<Self> {
+        let mut hasher = memory.hasher.build_hasher();
+        let mut found = false;
+        for name in &memory.names {
+            for value in head.headers.get_all(name) {
+                found = true;
+                part(&mut hasher, name.as_str().as_bytes());
+                part(&mut hasher, value.as_bytes());
+            }
+        }
+        if !found {
+            return None;
+        }
+        let authority = match head.uri.authority() {
+            Some(authority) => authority.as_str().as_bytes(),
+            None => head.headers.get(HOST).map_or(&b""[..], |host| host.as_bytes()),
+        };
+        // User information is not part of an origin (RFC 6454 §4).
+        let host = authority.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
+        hasher.write_usize(host.len());
+        for byte in host {
+            hasher.write_u8(byte.to_ascii_lowercase());
+        }
+        part(&mut hasher, head.uri.scheme_str().unwrap_or_default().as_bytes());
+        Some(Self(hasher.finish()))
+    }
+}
+
+fn part(hasher: &mut impl Hasher, bytes: &[u8]) {
+    hasher.write_usize(bytes.len());
+    hasher.write(bytes);
+}
+
+impl Memory {
+    pub(crate) fn new(any: bool, names: Vec<HeaderName>, capacity: usize) -> Self {
+        Self {
+            any,
+            names,
+            capacity: capacity.max(1),
+            hasher: RandomState::new(),
+            dead: AtomicUsize::new(0),
+            table: Mutex::new(Table::default()),
+        }
+    }
+
+    /// Whether credentials count that no rotation put on the request.
+    pub(crate) const fn any(&self) -> bool {
+        self.any
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Table) -> T) -> T {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = f(&mut table);
+        self.dead.store(table.entries.len(), Ordering::Release);
+        result
+    }
+
+    /// Whether an attempt with this credential may go out.
+    pub(crate) fn enter(self: &Arc<Self>, key: Key, now: &mut Now) -> Result<Option<Pass>, Cause> {
+        if self.dead.load(Ordering::Acquire) == 0 {
+            return Ok(Some(Pass { key, probe: None }));
+        }
+        let now = now.get();
+        self.with(|table| match table.entries.get_mut(&key.0) {
+            None => Ok(Some(Pass { key, probe: None })),
+            Some(entry) if entry.probing || entry.until > now => {
+                Err(Cause::local(Code::from(entry.reason)))
+            }
+            Some(entry) => {
+                entry.probing = true;
+                Ok(Some(Pass { key, probe: Some(self.clone()) }))
+            }
+        })
+    }
+
+    /// The upstream refused it.
+    pub(crate) fn refused(&self, mut pass: Pass, reason: Reason, now: &mut Now) {
+        let probe = pass.probe.take().is_some();
+        let now = now.get();
+        self.with(|table| {
+            if let Some(entry) = table.entries.get_mut(&pass.key.0) {
+                if probe {
+                    entry.strikes = entry.strikes.saturating_add(1);
+                    entry.probing = false;
+                    entry.reason = reason;
+                    entry.until = later(now, reason, entry.strikes).max(entry.until);
+                }
+                // Others were in flight together with the one that was written down: one refusal.
+                return;
+            }
+            let until = later(now, reason, 0);
+            table.entries.insert(pass.key.0, Entry { reason, until, strikes: 0, probing: false });
+            table.oldest.push_back(pass.key.0);
+            while table.entries.len() > self.capacity {
+                let Some(oldest) = table.oldest.pop_front() else { break };
+                table.entries.remove(&oldest);
+            }
+        });
+    }
+
+    /// The upstream took it. Only a probe clears what is written: other successes may be older
+    /// than the refusal.
+    pub(crate) fn healed(&self, mut pass: Pass) {
+        if pass.probe.take().is_some() {
+            self.with(|table| {
+                table.entries.remove(&pass.key.0);
+                table.oldest.retain(|key| *key != pass.key.0);
+            });
+        }
+    }
+}
+
+fn later(now: Instant, reason: Reason, strikes: u32) -> Instant {
+    let (first, longest) = match reason {
+        Reason::Revoked => (FIRST_REVOKED, LONGEST_REVOKED),
+        _ => (FIRST, LONGEST),
+    };
+    let rest = first.saturating_mul(1u32.checked_shl(strikes).unwrap_or(u32::MAX)).min(longest);
+    now.checked_add(rest).unwrap_or(now)
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if let Some(memory) = self.probe.take() {
+            memory.with(|table| {
+                if let Some(entry) = table.entries.get_mut(&self.key.0) {
+                    entry.probing = false;
+                }
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pass").field("probe", &self.probe.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory")
+            .field("any", &self.any)
+            .field("capacity", &self.capacity)
+            .field("dead", &self.dead.load(Ordering::Relaxed))
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

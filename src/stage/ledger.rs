@@ -1,0 +1,209 @@
+//! What all drivers of one request share: attempts, refusals, and the trail.
+//!
+//! A fused driver makes a ledger after its first failure and keeps it to itself. Separate layers
+//! find it in the request's extensions, where the outermost of them put it (see [`Handle`]).
+//!
+//! Every send of every driver has a number of its own, and a driver tags what it writes with the
+//! number of the send that it is part of. So two clones of a request in flight at once (hedging)
+//! never take each other's lines for their own.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::stage::Stamp;
+use crate::report::{Attempt, Followed};
+
+/// How an inner driver ended, for the driver whose send it was part of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Note {
+    /// The outer driver's send.
+    pub(crate) send: u32,
+    /// After how long an account may serve again, when none could.
+    pub(crate) soonest: Option<Duration>,
+    /// A pool has taken the blame for the refusal.
+    pub(crate) charged: bool,
+    /// The credential that stood on the request was not sent: it is known to be dead.
+    pub(crate) unsent: bool,
+}
+
+#[derive(Debug)]
+struct Line {
+    tag: u32,
+    attempt: Attempt,
+}
+
+#[derive(Debug, Default)]
+struct Cold {
+    refused: Vec<(u32, u32, u64)>,
+    groups: Vec<(u32, u32)>,
+    stopped: bool,
+    lines: Vec<Line>,
+    notes: Vec<Note>,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    started: Option<Instant>,
+    sends: AtomicU32,
+    attempts: AtomicU32,
+    /// Whether `cold` holds anything: a success need not lock to know that there is nothing.
+    touched: AtomicBool,
+    cold: Mutex<Cold>,
+}
+
+impl Ledger {
+    /// A ledger of a request that came in at `started`, whose first attempt is taken.
+    pub(crate) fn new(started: Option<Instant>) -> Self {
+        Self {
+            started,
+            sends: AtomicU32::new(0),
+            attempts: AtomicU32::new(1),
+            touched: AtomicBool::new(false),
+            cold: Mutex::new(Cold::default()),
+        }
+    }
+
+    pub(crate) const fn started(&self) -> Option<Instant> {
+        self.started
+    }
+
+    fn cold(&self) -> MutexGuard<'_, Cold> {
+        self.touched.store(true, Ordering::Relaxed);
+        self.cold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn untouched(&self) -> bool {
+        !self.touched.load(Ordering::Relaxed)
+    }
+
+    /// A number for one more send, never 0.
+    pub(crate) fn next_send(&self) -> u32 {
+        self.sends.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    }
+
+    /// How many attempts have been taken.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// Takes one more attempt, unless `limit` of them are taken.
+    pub(crate) fn take_attempt(&self, limit: u32) -> bool {
+        self.attempts
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+                (taken < limit).then(|| taken + 1)
+            })
+            .is_ok()
+    }
+
+    /// This credential was refused for this request: no layer sends it again for it.
+    pub(crate) fn refuse(&self, stamp: &Stamp) {
+        let key = (stamp.pool, stamp.account, stamp.generation);
+        let mut cold = self.cold();
+        if !cold.refused.contains(&key) {
+            cold.refused.push(key);
+        }
+    }
+
+    pub(crate) fn is_refused(&self, pool: u32, account: u32, generation: u64) -> bool {
+        !self.untouched() && self.cold().refused.contains(&(pool, account, generation))
+    }
+
+    /// How many credentials were refused for this request.
+    pub(crate) fn refusals(&self) -> usize {
+        if self.untouched() { 0 } else { self.cold().refused.len() }
+    }
+
+    /// No account of this group is tried any more for this request.
+    pub(crate) fn close_group(&self, pool: u32, group: u32) {
+        self.cold().groups.push((pool, group));
+    }
+
+    pub(crate) fn is_group_closed(&self, pool: u32, group: u32) -> bool {
+        !self.untouched() && self.cold().groups.contains(&(pool, group))
+    }
+
+    /// No account is tried any more for this request.
+    pub(crate) fn stop_rotation(&self) {
+        self.cold().stopped = true;
+    }
+
+    pub(crate) fn is_rotation_stopped(&self) -> bool {
+        !self.untouched() && self.cold().stopped
+    }
+
+    /// Writes a failed attempt down.
+    pub(crate) fn write(&self, tag: u32, attempt: Attempt) {
+        self.cold().lines.push(Line { tag, attempt });
+    }
+
+    /// Takes over what inner drivers wrote below send `from`.
+    pub(crate) fn adopt(&self, from: u32, to: u32) {
+        if self.untouched() {
+            return;
+        }
+        for line in self.cold().lines.iter_mut().filter(|line| line.tag == from) {
+            line.tag = to;
+        }
+    }
+
+    /// Says what followed the newest attempt under `tag`.
+    pub(crate) fn follow(&self, tag: u32, followed: Followed) {
+        let mut cold = self.cold();
+        if let Some(line) = cold.lines.iter_mut().rev().find(|line| line.tag == tag) {
+            line.attempt.followed = followed;
+        }
+    }
+
+    /// Whether anything stands under `tag`.
+    pub(crate) fn has_lines(&self, tag: u32) -> bool {
+        !self.untouched() && self.cold().lines.iter().any(|line| line.tag == tag)
+    }
+
+    /// Takes what stands under `tag`, oldest first.
+    pub(crate) fn take_trail(&self, tag: u32) -> Vec<Attempt> {
+        if self.untouched() {
+            return Vec::new();
+        }
+        let mut cold = self.cold();
+        let (mine, others) =
+            std::mem::take(&mut cold.lines).into_iter().partition(|line| line.tag == tag);
+        cold.lines = others;
+        let mine: Vec<Line> = mine;
+        mine.into_iter().map(|line| line.attempt).collect()
+    }
+
+    pub(crate) fn leave_note(&self, note: Note) {
+        self.cold().notes.push(note);
+    }
+
+    pub(crate) fn take_note(&self, send: u32) -> Option<Note> {
+        if self.untouched() {
+            return None;
+        }
+        let mut cold = self.cold();
+        let at = cold.notes.iter().rposition(|note| note.send == send)?;
+        Some(cold.notes.swap_remove(at))
+    }
+}
+
+/// What stands in a request's extensions: the shared ledger, and what is true of this one send.
+///
+/// It is cloned with the request; what stands inline belongs to the clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    pub(crate) ledger: Arc<Ledger>,
+    /// The send that this request is part of.
+    pub(crate) send: u32,
+    /// The credential that the innermost rotation so far put on it.
+    pub(crate) stamp: Option<Stamp>,
+    /// A layer outside reports this request.
+    pub(crate) reported: bool,
+}

@@ -1,0 +1,21 @@
+//! What to do about a verdict: a pure core for each layer.
+
+mod compose;
+pub(crate) mod gate;
+pub(crate) mod ledger;
+pub(crate) mod options;
+pub(crate) mod retry;
+pub(crate) mod rotation;
+#[allow(clippy::module_inception)] // The trait that gives the folder its name.
+pub(crate) mod stage;
+
+pub use self::{
+    gate::{Gate, GateState},
+    options::{AccountPin, RequestOptions},
+    retry::{
+        Backoff, BackoffError, Budget, BudgetError, Cost, Jitter, RetryPolicy, Session,
+        TokenBucket, WindowBudget,
+    },
+    rotation::{Rotation, RotationState},
+    stage::{Ask, Draft, Facts, Next, Stage, Stamp},
+};

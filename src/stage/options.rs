@@ -1,0 +1,141 @@
+//! What one request may ask for.
+
+use std::{sync::Arc, time::Duration};
+
+/// Which account a request wants.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AccountPin {
+    /// This account or none; its rests are ignored.
+    Strict(Arc<str>),
+    /// This account while it is usable, else the pool's choice.
+    Prefer(Arc<str>),
+}
+
+/// What one request asks for, put into its extensions by the caller.
+///
+/// Options only tighten what the layers allow; the one exception is
+/// [`repeatable`](RequestOptions::repeatable), a promise that only the caller can make.
+///
+/// ```
+/// use tower_failover::RequestOptions;
+///
+/// let mut request = http::Request::get("https://api.example.com/videos/42").body(())?;
+/// request.extensions_mut().insert(RequestOptions::new().pin("alice").attempts(2).label("poll"));
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestOptions {
+    pin: Option<AccountPin>,
+    sticky: Option<Arc<[u8]>>,
+    model: Option<Arc<str>>,
+    no_retry: bool,
+    no_fallback: bool,
+    repeatable: bool,
+    attempts: Option<u32>,
+    deadline: Option<Duration>,
+    label: Option<Arc<str>>,
+}
+
+impl RequestOptions {
+    /// Options that ask for nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only this account may serve; whether it rests does not matter.
+    pub fn pin(mut self, account: impl Into<Arc<str>>) -> Self {
+        self.pin = Some(AccountPin::Strict(account.into()));
+        self
+    }
+
+    /// This account serves while it is usable.
+    pub fn prefer(mut self, account: impl Into<Arc<str>>) -> Self {
+        self.pin = Some(AccountPin::Prefer(account.into()));
+        self
+    }
+
+    /// Requests with the same key go to the same account while it is usable.
+    ///
+    /// White space at the ends of the key is not part of it; an empty key is none.
+    pub fn sticky(mut self, key: impl AsRef<[u8]>) -> Self {
+        let key = key.as_ref().trim_ascii();
+        self.sticky = (!key.is_empty()).then(|| Arc::from(key));
+        self
+    }
+
+    /// The model that the request is for: accounts that do not serve it, or rest for it, are passed over.
+    pub fn model(mut self, model: impl Into<Arc<str>>) -> Self {
+        self.model = Some(model.into());
+        self
+    }
+
+    /// Never sent again for a reason that is not the credential's.
+    pub fn no_retry(mut self) -> Self {
+        self.no_retry = true;
+        self
+    }
+
+    /// Never sent again with another model.
+    pub fn no_fallback(mut self) -> Self {
+        self.no_fallback = true;
+        self
+    }
+
+    /// Doing the work twice is harmless, whatever the method says.
+    pub fn repeatable(mut self) -> Self {
+        self.repeatable = true;
+        self
+    }
+
+    /// At most this many attempts in all; 0 is taken as 1. A layer's own smaller limit stays.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = Some(attempts.max(1));
+        self
+    }
+
+    /// No attempt starts later than this after the first layer saw the request. A layer's own
+    /// earlier deadline stays.
+    pub fn deadline(mut self, after: Duration) -> Self {
+        self.deadline = Some(after);
+        self
+    }
+
+    /// A word that stands in every event about this request.
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    pub(crate) fn pinned(&self) -> Option<&AccountPin> {
+        self.pin.as_ref()
+    }
+
+    pub(crate) fn sticky_key(&self) -> Option<&[u8]> {
+        self.sticky.as_deref()
+    }
+
+    pub(crate) fn wanted_model(&self) -> Option<&Arc<str>> {
+        self.model.as_ref()
+    }
+
+    pub(crate) fn forbids_retry(&self) -> bool {
+        self.no_retry
+    }
+
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.repeatable
+    }
+
+    pub(crate) fn max_attempts(&self) -> Option<u32> {
+        self.attempts
+    }
+
+    pub(crate) fn max_time(&self) -> Option<Duration> {
+        self.deadline
+    }
+
+    pub(crate) fn get_label(&self) -> Option<&Arc<str>> {
+        self.label.as_ref()
+    }
+}

@@ -1,0 +1,204 @@
+//! How long to wait before a retry.
+
+use std::time::Duration;
+
+/// How much of a backoff is left to chance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Jitter {
+    low: f64,
+    high: f64,
+}
+
+impl Jitter {
+    /// The wait is exactly the backoff.
+    pub const NONE: Self = Self { low: 1.0, high: 1.0 };
+    /// The wait is anything from nothing to the backoff.
+    pub const FULL: Self = Self { low: 0.0, high: 1.0 };
+    /// The wait is anything from half the backoff to all of it.
+    pub const EQUAL: Self = Self { low: 0.5, high: 1.0 };
+
+    /// The wait is the backoff times a number from `low` to `high`: `(0.8, 1.2)` is ±20 %.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is negative, not finite, or `low` is above `high`.
+    pub fn between(low: f64, high: f64) -> Result<Self, BackoffError> {
+        let fine = low.is_finite() && high.is_finite() && low >= 0.0 && low <= high;
+        fine.then_some(Self { low, high }).ok_or(BackoffError::Jitter)
+    }
+
+    /// The factor for a random number from 0 to 1.
+    fn factor(self, random: f64) -> f64 {
+        self.low + (self.high - self.low) * random.clamp(0.0, 1.0)
+    }
+}
+
+/// Why a [`Backoff`] cannot be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackoffError {
+    /// The jitter is no range.
+    #[error(
+        "jitter must be two finite numbers, 0 or more, the smaller one first, e.g. between(0.8, 1.2)"
+    )]
+    Jitter,
+    /// The multiplier shrinks the wait, or is no number.
+    #[error("the backoff's multiplier must be a finite number, 1 or more, e.g. 2.0")]
+    Multiplier,
+    /// The first wait is longer than the longest.
+    #[error(
+        "the first backoff must not be longer than the longest: raise `max` or lower `initial`"
+    )]
+    Order,
+}
+
+/// Exponential backoff: `initial`, then `multiplier` times as long each time, up to `max`, with jitter.
+///
+/// The default is 100 ms doubling to 5 s with full jitter
+/// ([Exponential Backoff And Jitter](https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/)).
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_failover::{Backoff, Jitter};
+///
+/// let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1))?.jitter(Jitter::NONE);
+/// assert_eq!(backoff.delay(1, 0.5), Duration::from_millis(100));
+/// assert_eq!(backoff.delay(3, 0.5), Duration::from_millis(400));
+/// assert_eq!(backoff.delay(99, 0.5), Duration::from_secs(1));
+/// # Ok::<(), tower_failover::BackoffError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Backoff {
+    initial: Duration,
+    max: Duration,
+    multiplier: f64,
+    jitter: Jitter,
+}
+
+impl Backoff {
+    /// 100 ms doubling to 5 s, full jitter.
+    pub const DEFAULT: Self = Self {
+        initial: Duration::from_millis(100),
+        max: Duration::from_secs(5),
+        multiplier: 2.0,
+        jitter: Jitter::FULL,
+    };
+
+    /// A backoff that doubles from `initial` to `max`, with full jitter.
+    ///
+    /// # Errors
+    ///
+    /// When `initial` is longer than `max`.
+    pub fn new(initial: Duration, max: Duration) -> Result<Self, BackoffError> {
+        if initial > max {
+            return Err(BackoffError::Order);
+        }
+        Ok(Self { initial, max, ..Self::DEFAULT })
+    }
+
+    /// No wait at all.
+    pub const fn none() -> Self {
+        Self { initial: Duration::ZERO, max: Duration::ZERO, ..Self::DEFAULT }
+    }
+
+    /// How many times as long each wait is as the one before.
+    ///
+    /// # Errors
+    ///
+    /// When it is below 1 or not finite.
+    pub fn multiplier(mut self, multiplier: f64) -> Result<Self, BackoffError> {
+        if !multiplier.is_finite() || multiplier < 1.0 {
+            return Err(BackoffError::Multiplier);
+        }
+        self.multiplier = multiplier;
+        Ok(self)
+    }
+
+    /// How much is left to chance.
+    #[must_use]
+    pub const fn jitter(mut self, jitter: Jitter) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// The wait before retry number `retry` (from 1), for a random number from 0 to 1.
+    ///
+    /// The jitter is applied to the bounded backoff. Never overflows.
+    pub fn delay(&self, retry: u32, random: f64) -> Duration {
+        let exponent = i32::try_from(retry.saturating_sub(1)).unwrap_or(i32::MAX);
+        let seconds = self.initial.as_secs_f64() * self.multiplier.powi(exponent);
+        // NaN is 0 * infinity: no first wait, so no wait at all.
+        let bounded = if seconds.is_nan() { 0.0 } else { seconds.min(self.max.as_secs_f64()) };
+        let jittered = bounded * self.jitter.factor(random);
+        Duration::try_from_secs_f64(jittered).unwrap_or(Duration::MAX)
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Doubling in whole milliseconds, step by step.
+    fn naive(initial: u64, max: u64, factor: u32, retry: u32) -> u64 {
+        let mut wait = u128::from(initial);
+        for _ in 1..retry {
+            wait = (wait * u128::from(factor)).min(u128::from(max));
+        }
+        u64::try_from(wait.min(u128::from(max))).unwrap_or(max)
+    }
+
+    proptest! {
+        #[test]
+        fn without_jitter_it_is_the_naive_product(
+            initial in 0u64..5_000, more in 0u64..600_000, factor in 1u32..5, retry in 1u32..200,
+        ) {
+            let max = initial + more;
+            let backoff = Backoff::new(Duration::from_millis(initial), Duration::from_millis(max))
+                .and_then(|b| b.multiplier(f64::from(factor)))
+                .unwrap()
+                .jitter(Jitter::NONE);
+            let got = backoff.delay(retry, 0.3).as_secs_f64() * 1e3;
+            let want = naive(initial, max, factor, retry);
+            prop_assert!((got - want as f64).abs() < 1e-3, "{got} {want}");
+        }
+
+        #[test]
+        fn jitter_stays_in_its_range(
+            low in 0.0f64..1.0, span in 0.0f64..1.0, random in 0.0f64..=1.0, retry in 1u32..100,
+        ) {
+            let base = Backoff::DEFAULT.jitter(Jitter::NONE).delay(retry, 0.0).as_secs_f64();
+            let jitter = Jitter::between(low, low + span).unwrap();
+            let got = Backoff::DEFAULT.jitter(jitter).delay(retry, random).as_secs_f64();
+            prop_assert!(got >= base * low - 1e-6 && got <= base * (low + span) + 1e-6);
+        }
+
+        #[test]
+        fn no_number_is_too_large(initial: u32, max: u64, factor in 1.0f64..1e300, retry: u32, random: f64) {
+            let initial = Duration::from_millis(initial.into());
+            let max = Duration::from_millis(max).max(initial);
+            let backoff = Backoff::new(initial, max).and_then(|b| b.multiplier(factor)).unwrap();
+            prop_assert!(backoff.delay(retry, random) <= max + Duration::from_secs(1));
+        }
+    }
+
+    #[test]
+    fn bad_numbers_are_refused_with_what_to_change() {
+        for (low, high) in [(-0.1, 1.0), (f64::NAN, 1.0), (0.0, f64::INFINITY), (1.0, 0.5)] {
+            let error = Jitter::between(low, high).unwrap_err();
+            assert!(error.to_string().contains("between(0.8, 1.2)"), "{error}");
+        }
+        for factor in [0.0, 0.5, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(Backoff::DEFAULT.multiplier(factor), Err(BackoffError::Multiplier));
+        }
+        let error = Backoff::new(Duration::from_secs(2), Duration::from_secs(1)).unwrap_err();
+        assert_eq!(error, BackoffError::Order);
+    }
+}

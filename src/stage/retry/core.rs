@@ -1,0 +1,157 @@
+//! The decision: one function for the layer and for tower's own `Retry`.
+
+use std::time::Duration;
+
+use http::request::Parts;
+
+use super::{
+    budget::Cost,
+    policy::{RetryPolicy, Settings},
+};
+use crate::{
+    classify::{Delivery, ModelFault, Verdict},
+    report::NotResent,
+    stage::{
+        options::RequestOptions,
+        stage::{Facts, Next, Stage, sealed::Sealed},
+    },
+};
+
+/// What is kept of one request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Session {
+    retries: u32,
+    /// What the last retry cost.
+    taken: Option<u32>,
+}
+
+/// What the decision is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) verdict: Verdict,
+    /// Whether doing the work twice is harmless.
+    pub(crate) repeatable: bool,
+    /// After how long an account may serve again, when none could now.
+    pub(crate) soonest: Option<Duration>,
+    /// A number from 0 to 1.
+    pub(crate) random: f64,
+}
+
+impl Settings {
+    fn wants(&self, verdict: &Verdict) -> bool {
+        match verdict {
+            Verdict::Transient { .. } | Verdict::Limited { .. } => true,
+            Verdict::ModelFault { fault: ModelFault::Overloaded, .. } => {
+                self.overloaded.unwrap_or(true)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether to send again, and after how long. Nothing is taken yet.
+    pub(crate) fn decide(&self, session: &Session, asked: &Asked) -> Result<Duration, NotResent> {
+        if !self.wants(&asked.verdict) {
+            return Err(NotResent::Final);
+        }
+        let perhaps_done = asked.verdict.delivery() == Delivery::PerhapsDone;
+        if !asked.repeatable && (perhaps_done || self.idempotent_only) {
+            return Err(NotResent::PerhapsDone);
+        }
+        if session.retries >= self.retries {
+            return Err(NotResent::Retries);
+        }
+        let wanted = asked.verdict.delay().max(asked.soonest);
+        if wanted.is_some_and(|wanted| wanted > self.max_wait) {
+            return Err(NotResent::WaitTooLong);
+        }
+        let backoff = self.backoff.delay(session.retries.saturating_add(1), asked.random);
+        Ok(backoff.max(wanted.unwrap_or_default()))
+    }
+
+    /// Pays for the retry that was decided on.
+    pub(crate) fn pay(&self, session: &mut Session, verdict: &Verdict) -> Result<(), NotResent> {
+        let cost = match verdict {
+            Verdict::Transient { timeout: true, .. } => Cost::Timeout,
+            Verdict::Limited { .. } => Cost::Limited,
+            _ => Cost::Retry,
+        };
+        if let Some(budget) = &self.budget {
+            session.taken = Some(budget.withdraw(cost).ok_or(NotResent::Budget)?);
+        }
+        session.retries = session.retries.saturating_add(1);
+        Ok(())
+    }
+
+    /// The retry that was paid for does not happen.
+    fn unpay(&self, session: &mut Session) {
+        session.retries = session.retries.saturating_sub(1);
+        if let (Some(budget), Some(taken)) = (&self.budget, session.taken.take()) {
+            budget.give_back(taken);
+        }
+    }
+
+    pub(crate) fn succeeded(&self, session: &Session) {
+        if let Some(budget) = &self.budget {
+            budget.succeeded(session.taken);
+        }
+    }
+}
+
+impl Sealed for RetryPolicy {}
+
+impl Stage for RetryPolicy {
+    type State = Session;
+
+    fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: bool) -> Session {
+        Session::default()
+    }
+
+    fn may_resend(&self) -> bool {
+        self.settings.retries > 0
+    }
+
+    #[inline]
+    fn learn(&self, session: &mut Session, facts: &mut Facts<'_>) {
+        if facts.verdict.is_success() {
+            self.settings.succeeded(session);
+        }
+    }
+
+    fn next(&self, session: &mut Session, facts: &mut Facts<'_>) -> Next {
+        // A local answer is final: nothing was sent, and it says itself when to come back.
+        if facts.local || !self.settings.wants(&facts.verdict) {
+            return Next::Pass;
+        }
+        if facts.options.is_some_and(RequestOptions::forbids_retry) {
+            return facts.decline(NotResent::OptedOut);
+        }
+        let asked = Asked {
+            verdict: facts.verdict,
+            repeatable: facts.repeatable,
+            soonest: facts.soonest,
+            random: facts.random,
+        };
+        let wait = match self.settings.decide(session, &asked) {
+            Ok(wait) => wait,
+            Err(why) => return facts.decline(why),
+        };
+        if !facts.may_act() {
+            return Next::Pass;
+        }
+        if facts.beyond_deadline(wait) {
+            return facts.decline(NotResent::Deadline);
+        }
+        match self.settings.pay(session, &facts.verdict) {
+            Ok(()) => Next::After(wait),
+            Err(why) => facts.decline(why),
+        }
+    }
+
+    fn cancel(&self, session: &mut Session) {
+        self.settings.unpay(session);
+    }
+
+    fn reset(&self, session: &mut Session) {
+        *session = Session::default();
+    }
+}

@@ -1,0 +1,19 @@
+//! Sending again what is transient: when, how often, how soon, and at whose cost.
+
+mod backoff;
+mod budget;
+mod core;
+mod policy;
+mod window;
+
+pub use self::core::Session;
+pub use self::{
+    backoff::{Backoff, BackoffError, Jitter},
+    budget::{Budget, Cost, TokenBucket},
+    policy::RetryPolicy,
+    window::{BudgetError, WindowBudget},
+};
+pub(crate) use self::{
+    core::Asked,
+    policy::{IDEMPOTENCY_KEY, repeatable},
+};

@@ -1,0 +1,264 @@
+//! Which account serves: choosing one, charging it, and choosing another.
+
+use http::{HeaderMap, HeaderName, request::Parts};
+
+use super::{
+    ledger::Ledger,
+    options::{AccountPin, RequestOptions},
+    stage::{Ask, Draft, Facts, Next, Stage, Stamp, sealed::Sealed},
+};
+use crate::{
+    classify::{Cause, Code, ModelFault, Reason, Verdict},
+    clock::Now,
+    credential::{Avoid, Cascade, InFlight, OwnCredential, Picked, Pin, Pool, Unavailable, Want},
+    report::NotResent,
+};
+
+static REMAINING: [HeaderName; 2] = [
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+];
+
+/// The stage behind [`TokenRotationLayer`](crate::TokenRotationLayer).
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    pub(crate) pool: Pool,
+    pub(crate) max_refusals: usize,
+    pub(crate) forbidden: bool,
+}
+
+/// What is kept of one request.
+#[derive(Debug)]
+pub struct RotationState {
+    picked: Option<Picked>,
+    /// The accounts that have answered since the last stage outside acted. Empty until one failed.
+    tried: Vec<(u32, u64)>,
+    /// The request carries a credential of the caller's own, which is kept.
+    own: bool,
+    /// The caller's own credential is not welcome.
+    refused_own: bool,
+}
+
+struct Shun<'a> {
+    pool: u32,
+    tried: &'a [(u32, u64)],
+    ledger: Option<&'a Ledger>,
+}
+
+impl Avoid for Shun<'_> {
+    fn avoids(&self, account: u32, generation: u64, group: Option<u32>) -> bool {
+        self.tried.contains(&(account, generation))
+            || self.ledger.is_some_and(|ledger| {
+                ledger.is_refused(self.pool, account, generation)
+                    || group.is_some_and(|group| ledger.is_group_closed(self.pool, group))
+            })
+    }
+}
+
+impl Rotation {
+    /// Three refusals a request; a 403 stays where it is.
+    pub(crate) const fn new(pool: Pool) -> Self {
+        Self { pool, max_refusals: 3, forbidden: false }
+    }
+
+    fn pick(
+        &self,
+        st: &RotationState,
+        options: Option<&RequestOptions>,
+        ledger: Option<&Ledger>,
+        now: &mut Now,
+        at: Option<tokio::time::Instant>,
+    ) -> Result<Picked, Unavailable> {
+        let shun = Shun { pool: self.pool.id(), tried: &st.tried, ledger };
+        let want = Want {
+            pin: options.and_then(RequestOptions::pinned).map(|pin| match pin {
+                AccountPin::Strict(id) => Pin::Strict(id),
+                AccountPin::Prefer(id) => Pin::Prefer(id),
+            }),
+            sticky: options.and_then(RequestOptions::sticky_key),
+            model: options.and_then(RequestOptions::wanted_model).map(|model| &**model),
+            avoid: &shun,
+            probes: true,
+        };
+        match at {
+            Some(at) => self.pool.pick_at(&want, at),
+            None => self.pool.pick(&want, now),
+        }
+    }
+
+    fn charge(&self, picked: &mut Picked, facts: &mut Facts<'_>) {
+        let model = facts.options.and_then(RequestOptions::wanted_model).map(|model| &**model);
+        match facts.verdict {
+            Verdict::Success => picked.succeeded(facts.headers.and_then(remaining)),
+            Verdict::Unauthorized(reason) => self.refuse(picked, reason, facts),
+            Verdict::Limited { delay } => picked.limited(model, delay, facts.now),
+            Verdict::OutOfQuota { delay } => picked.out_of_quota(delay, facts.status, facts.now),
+            Verdict::ModelFault { fault: ModelFault::NotFound, .. } => match model {
+                Some(model) => picked.model_missing(model, facts.verdict.delay(), facts.now),
+                None => picked.healthy_failure(),
+            },
+            Verdict::Forbidden | Verdict::ModelFault { .. } => picked.healthy_failure(),
+            Verdict::Transient { .. } | Verdict::Rejected => picked.inconclusive(),
+        }
+    }
+
+    fn refuse(&self, picked: &mut Picked, reason: Reason, facts: &mut Facts<'_>) {
+        picked.refused(reason, facts.status, facts.now);
+        let Some(ledger) = facts.ledger else { return };
+        ledger.refuse(&stamp(self.pool.id(), picked));
+        if reason == Reason::Revoked {
+            match (self.pool.cascade(), picked.group()) {
+                (Cascade::Never, _) => ledger.stop_rotation(),
+                (Cascade::SameGroup, Some(group)) => ledger.close_group(self.pool.id(), group),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether another account may help after this verdict.
+    fn helps(&self, facts: &Facts<'_>) -> bool {
+        match facts.verdict {
+            // A gate below may have found out, before sending, that this credential died meanwhile.
+            Verdict::Unauthorized(_) => !facts.charged && (!facts.local || facts.unsent),
+            Verdict::Limited { .. } | Verdict::OutOfQuota { .. } => !facts.local && !facts.charged,
+            Verdict::Forbidden => self.forbidden && !facts.local,
+            _ => false,
+        }
+    }
+}
+
+fn stamp(pool: u32, picked: &Picked) -> Stamp {
+    Stamp {
+        pool,
+        account: picked.uid(),
+        id: picked.id().clone(),
+        generation: picked.generation(),
+        probe: picked.is_probe(),
+    }
+}
+
+fn remaining(headers: &HeaderMap) -> Option<u64> {
+    if headers.is_empty() {
+        return None;
+    }
+    REMAINING.iter().find_map(|name| headers.get(name)?.to_str().ok()?.trim().parse().ok())
+}
+
+impl From<Unavailable> for Cause {
+    fn from(none: Unavailable) -> Self {
+        Self::local(none.code).with_retry_after(none.retry_after)
+    }
+}
+
+impl Sealed for Rotation {}
+
+impl Stage for Rotation {
+    type State = RotationState;
+
+    fn begin(&self, head: &Parts, _: Option<&RequestOptions>, stamped: bool) -> RotationState {
+        // What an outer rotation put on the request is ours to replace, not the caller's own.
+        let carried = !stamped && self.pool.carries_own(head);
+        RotationState {
+            picked: None,
+            tried: Vec::new(),
+            own: carried && self.pool.own() == OwnCredential::Keep,
+            refused_own: carried && self.pool.own() == OwnCredential::Refuse,
+        }
+    }
+
+    fn may_resend(&self) -> bool {
+        self.pool.len() > 1
+    }
+
+    fn surely_dead(&self) -> bool {
+        self.pool.surely_dead()
+    }
+
+    #[inline]
+    fn reserve(&self, st: &mut RotationState, ask: &mut Ask<'_>) -> Result<(), Cause> {
+        if st.own {
+            return Ok(());
+        }
+        if st.refused_own {
+            return Err(Cause::local(Code::CredentialInvalid));
+        }
+        // What was held for an attempt that is over must not stand in the way of this one.
+        st.picked = None;
+        st.picked = Some(self.pick(st, ask.options, ask.ledger, ask.now, ask.at)?);
+        Ok(())
+    }
+
+    #[inline]
+    fn prepare(&self, st: &mut RotationState, draft: &mut Draft<'_>) -> Result<(), Cause> {
+        if st.own {
+            return Ok(());
+        }
+        let good = st.picked.as_ref().is_some_and(Picked::still_good);
+        if !good {
+            // It died while this request waited: the pool chooses again.
+            st.picked = None;
+            st.picked = Some(self.pick(st, draft.options, draft.ledger, draft.now, None)?);
+        }
+        let Some(picked) = &mut st.picked else { return Ok(()) };
+        picked.apply(draft.head).map_err(Cause::local)?;
+        picked.sent();
+        if draft.wants_stamp {
+            draft.stamp = Some(stamp(self.pool.id(), picked));
+        }
+        draft.verified = true;
+        Ok(())
+    }
+
+    #[inline]
+    fn learn(&self, st: &mut RotationState, facts: &mut Facts<'_>) {
+        let Some(picked) = &mut st.picked else { return };
+        if facts.charged || facts.local {
+            picked.inconclusive();
+        } else {
+            self.charge(picked, facts);
+        }
+        if !facts.verdict.is_success() {
+            st.tried.push((picked.uid(), picked.generation()));
+        }
+    }
+
+    fn next(&self, st: &mut RotationState, facts: &mut Facts<'_>) -> Next {
+        if st.picked.is_none() || !self.helps(facts) {
+            return Next::Pass;
+        }
+        if facts.ledger.is_some_and(|l| l.refusals() >= self.max_refusals) {
+            return facts.decline(NotResent::Refusals);
+        }
+        if facts.ledger.is_some_and(Ledger::is_rotation_stopped) {
+            return facts.decline(NotResent::NoAccount);
+        }
+        // The probe that this attempt may have been is over.
+        st.picked = None;
+        match self.pick(st, facts.options, facts.ledger, facts.now, None) {
+            Ok(picked) => {
+                if !facts.may_act() || facts.beyond_deadline(std::time::Duration::ZERO) {
+                    return Next::Pass;
+                }
+                st.picked = Some(picked);
+                Next::Again
+            }
+            Err(none) => {
+                facts.soonest = none.retry_after;
+                facts.decline(NotResent::NoAccount)
+            }
+        }
+    }
+
+    fn stamp(&self, st: &RotationState) -> Option<Stamp> {
+        st.picked.as_ref().map(|picked| stamp(self.pool.id(), picked))
+    }
+
+    fn in_flight(&self, st: &RotationState) -> Option<InFlight> {
+        st.picked.as_ref().and_then(Picked::in_flight_guard)
+    }
+
+    fn reset(&self, st: &mut RotationState) {
+        st.picked = None;
+        st.tried.clear();
+    }
+}

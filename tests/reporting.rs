@@ -1,0 +1,347 @@
+//! Who is told of events, and that telling harms nobody.
+
+#[path = "support/recorder.rs"]
+mod recorder;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{Method, StatusCode};
+use recorder::Recorder;
+use tower_failover::{
+    classify::{Code, Reason, Verdict},
+    report::{
+        AccountOut, AccountTag, Attempt, ChannelReporter, Event, EventReceiver, OutReason, Outcome,
+        PoolDead, Reporter, ReporterHandle, RequestRecord, channel,
+    },
+};
+
+fn account_out() -> AccountOut {
+    let rest = Duration::from_secs(300);
+    let reason = OutReason::Refused(Reason::Invalid);
+    let alice = AccountTag::new("alice", 1, 2);
+    AccountOut::new(alice, 7, reason, Some(StatusCode::UNAUTHORIZED), rest)
+}
+
+fn record(outcome: Outcome) -> RequestRecord {
+    let mut attempt = Attempt::new(Verdict::Unauthorized(Reason::Invalid));
+    attempt.account = Some("alice".into());
+    attempt.upstream_request_id = Some("u-1".into());
+    let mut record = RequestRecord::new(Method::POST, "/v1/videos", outcome);
+    let mut first = attempt.clone();
+    first.upstream_request_id = Some("u-0".into());
+    record.trail = vec![first, attempt];
+    record.request_id = Some("r-1".into());
+    record.elapsed = Duration::from_millis(1_234);
+    record
+}
+
+/// One of each.
+fn events() -> [Event; 6] {
+    let answer = || record(Outcome::Answer(StatusCode::UNAUTHORIZED));
+    let mut local = RequestRecord::new(Method::GET, "/", Outcome::Local(Code::PoolLimited));
+    local.label = Some("nightly".into());
+    let help = "update your tokens in Settings (https://...)";
+    [
+        Event::RequestFailed(answer()),
+        Event::RequestFailed(local),
+        Event::RequestRecovered(record(Outcome::Answer(StatusCode::OK))),
+        Event::RequestAbandoned(record(Outcome::Dropped)),
+        Event::AccountOut(account_out()),
+        Event::PoolDead(PoolDead::new(2, account_out(), Some(help.into()))),
+    ]
+}
+
+const CODES: [&str; 6] = [
+    "request_failed",
+    "request_failed",
+    "request_recovered",
+    "request_abandoned",
+    "account_out",
+    "pool_dead",
+];
+
+#[test]
+fn a_recorder_tells_failures_incidents_and_abandoned_requests_apart() {
+    let recorder = Recorder::new();
+    let handle = ReporterHandle::new(recorder.clone());
+    for event in &events() {
+        handle.tell(event);
+    }
+    assert_eq!(recorder.codes(), CODES);
+    assert_eq!(recorder.failures().len(), 2);
+    assert_eq!(recorder.recovered().len(), 1);
+    assert_eq!(recorder.abandoned().len(), 1);
+    assert_eq!(recorder.incidents().len(), 2);
+    recorder.clear();
+    assert!(recorder.events().is_empty());
+}
+
+#[test]
+fn closures_arcs_and_handles_made_from_them_are_told() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&told);
+    let closure = move |_: &Event| {
+        count.fetch_add(1, Ordering::Relaxed);
+    };
+    let shared: Arc<dyn Reporter> = Arc::new(closure.clone());
+    let handles = [ReporterHandle::new(closure), shared.into()];
+    for handle in &handles {
+        assert!(!handle.is_none());
+        handle.clone().tell(&Event::AccountOut(account_out()));
+    }
+    assert_eq!(told.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn nobody_is_told_by_none() {
+    let none = ReporterHandle::none();
+    assert!(none.is_none());
+    none.tell(&Event::AccountOut(account_out()));
+    assert_eq!(none.panics(), 0);
+}
+
+/// Thrown by a reporter that wants to do the most harm.
+struct Grenade;
+
+impl Drop for Grenade {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new("thrown away"));
+    }
+}
+
+#[test]
+fn a_panicking_reporter_is_counted_and_harms_nobody() {
+    let told = Recorder::new();
+    let inner = told.clone();
+    let handle = ReporterHandle::new(move |event: &Event| {
+        inner.report(event);
+        if event.is_failure() {
+            std::panic::resume_unwind(Box::new(Grenade));
+        }
+        if event.is_incident() {
+            std::panic::resume_unwind(Box::new("no"));
+        }
+    });
+    let other = handle.clone();
+    for event in &events() {
+        handle.tell(event);
+    }
+    assert_eq!(told.codes(), CODES);
+    assert_eq!(handle.panics(), 4);
+    assert_eq!(other.panics(), 4, "clones share the count");
+}
+
+#[test]
+fn a_handle_shows_nothing_of_its_reporter() {
+    let handle = ReporterHandle::new(Recorder::new());
+    assert_eq!(format!("{handle:?}"), "ReporterHandle { is_none: false, panics: 0 }");
+}
+
+#[test]
+fn a_full_channel_drops_and_counts() {
+    let (reporter, mut receiver) = channel(2);
+    for event in &events() {
+        reporter.report(event);
+    }
+    assert_eq!(reporter.dropped(), 4);
+    assert_eq!(receiver.dropped(), 4);
+    let codes = [receiver.try_recv(), receiver.try_recv()].map(|event| event.unwrap().code());
+    assert_eq!(codes, CODES[..2]);
+    assert!(receiver.try_recv().is_none());
+    reporter.report(&events()[5]);
+    assert_eq!(receiver.try_recv().unwrap().code(), "pool_dead");
+}
+
+#[test]
+fn a_channel_of_any_size_can_be_made() {
+    for n in [0, 1] {
+        let (reporter, mut receiver) = channel(n);
+        for event in &events() {
+            reporter.report(event);
+        }
+        assert_eq!(reporter.dropped(), 5);
+        assert_eq!(receiver.try_recv().unwrap().code(), "request_failed");
+    }
+    let (reporter, _receiver) = channel(usize::MAX);
+    for event in &events() {
+        reporter.report(event);
+    }
+    assert_eq!(reporter.dropped(), 0);
+}
+
+#[test]
+fn a_receiver_that_is_gone_harms_nobody() {
+    let (reporter, receiver) = channel(8);
+    let handle = ReporterHandle::new(reporter.clone());
+    drop(receiver);
+    handle.tell(&events()[0]);
+    assert_eq!(reporter.dropped(), 1);
+    assert_eq!(handle.panics(), 0);
+}
+
+#[tokio::test]
+async fn a_receiver_ends_with_the_last_reporter() {
+    let (reporter, mut receiver) = channel(8);
+    let told = tokio::spawn(async move {
+        let mut codes = Vec::new();
+        while let Some(event) = receiver.recv().await {
+            codes.push(event.code());
+        }
+        codes
+    });
+    for event in &events() {
+        reporter.clone().report(event);
+    }
+    drop(reporter);
+    assert_eq!(told.await.unwrap(), CODES);
+}
+
+#[test]
+fn handles_and_events_cross_threads() {
+    fn crosses<T: Send + Sync + 'static>() {}
+    crosses::<ReporterHandle>();
+    crosses::<Event>();
+    crosses::<ChannelReporter>();
+    crosses::<EventReceiver>();
+    crosses::<Box<dyn Reporter>>();
+}
+
+#[cfg(not(feature = "tracing"))]
+#[test]
+fn without_tracing_the_default_tells_nobody() {
+    assert!(ReporterHandle::default().is_none());
+}
+
+#[cfg(feature = "tracing")]
+mod tracing_reporter {
+    use std::{
+        collections::BTreeMap,
+        fmt::Debug,
+        sync::{Arc, Mutex, MutexGuard, PoisonError},
+    };
+
+    use tower_failover::report::{Event, ReporterHandle};
+    use tracing::{
+        Level, Metadata, Subscriber,
+        field::{Field, Visit},
+        span,
+    };
+
+    use super::{CODES, events};
+
+    /// The target, the level and the fields of an event.
+    type Seen = (String, Level, BTreeMap<&'static str, String>);
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<Seen>>>);
+
+    #[derive(Default)]
+    struct Fields(BTreeMap<&'static str, String>);
+
+    impl Visit for Fields {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            self.0.insert(field.name(), format!("{value:?}"));
+        }
+
+        fn record_str(&mut self, field: &Field, value: &str) {
+            self.0.insert(field.name(), value.to_owned());
+        }
+    }
+
+    impl Log {
+        fn seen(&self) -> MutexGuard<'_, Vec<Seen>> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    impl Subscriber for Log {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut fields = Fields::default();
+            event.record(&mut fields);
+            let metadata = event.metadata();
+            let target = metadata.target().to_owned();
+            let seen = (target, *metadata.level(), fields.0);
+            self.seen().push(seen);
+        }
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    fn told(events: &[Event]) -> Vec<Seen> {
+        let log = Log::default();
+        tracing::subscriber::with_default(log.clone(), || {
+            let handle = ReporterHandle::default();
+            for event in events {
+                handle.tell(event);
+            }
+            assert_eq!(handle.panics(), 0);
+        });
+        log.seen().clone()
+    }
+
+    #[test]
+    fn each_event_has_its_level_its_code_and_its_line() {
+        let levels =
+            [Level::ERROR, Level::DEBUG, Level::DEBUG, Level::DEBUG, Level::WARN, Level::ERROR];
+        let events = events();
+        let seen = told(&events);
+        assert_eq!(seen.len(), events.len());
+        for (at, (target, level, fields)) in seen.into_iter().enumerate() {
+            assert_eq!(target, "tower_failover");
+            assert_eq!(level, levels[at], "{}", CODES[at]);
+            assert_eq!(fields["code"], CODES[at]);
+            assert_eq!(fields["message"], events[at].to_string());
+        }
+    }
+
+    /// The fields but for the message, which has a test of its own.
+    fn fields(event: usize) -> String {
+        let mut fields = told(&events()[event..=event]).remove(0).2;
+        fields.remove("message");
+        let fields = fields.iter().map(|(name, value)| format!("{name}={value}"));
+        fields.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_fields_have_stable_names() {
+        let rows = [
+            "account=alice attempts=2 code=request_failed elapsed_ms=1234 method=POST \
+             not_resent=final outcome=answer path=/v1/videos request_id=r-1 sent=true status=401 \
+             upstream_request_id=u-1 verdict=unauthorized_invalid",
+            "answer=pool_limited attempts=0 code=request_failed elapsed_ms=0 label=nightly \
+             method=GET outcome=local path=/ sent=false status=429",
+        ];
+        assert_eq!([fields(0), fields(1)], rows);
+        assert_eq!(
+            fields(4),
+            "account=alice accounts=2 code=account_out generation=7 ordinal=1 \
+             reason=invalid_token rest_ms=300000 status=401"
+        );
+        assert_eq!(
+            fields(5),
+            "account=alice accounts=2 code=pool_dead generation=7 \
+             help=update your tokens in Settings (https://...) ordinal=1 reason=invalid_token \
+             rest_ms=300000 status=401"
+        );
+    }
+}

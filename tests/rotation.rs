@@ -1,0 +1,194 @@
+//! A dead token costs one call and one report.
+
+mod support;
+
+use std::time::Duration;
+
+use http::StatusCode;
+use support::{Recorder, Step, Upstream, get, pool, post};
+use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower_failover::{
+    AuthShortCircuitLayer, Code, Credential, ErrorDedupLayer, FailoverLayer, RequestOptions,
+    RetryLayer, RetryPolicy, ServedBy, TokenRotationLayer, failure,
+    report::{Event, Followed, NotResent, Outcome},
+};
+
+#[tokio::test(start_paused = true)]
+async fn the_next_account_serves_at_once_when_one_is_refused() {
+    let recorder = Recorder::new();
+    let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
+    let layer = FailoverLayer::builder()
+        .rotation(pool(&["a", "b"], &recorder))
+        .report(recorder.clone())
+        .served_by(true)
+        .build()
+        .unwrap();
+    let service = layer.layer(upstream.clone());
+    for _ in 0..3 {
+        let answer = service.clone().oneshot(post()).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let served = answer.extensions().get::<ServedBy>().unwrap();
+        assert_eq!(served.account.as_deref(), Some("b"));
+    }
+    assert_eq!(upstream.tokens(), ["tok-a", "tok-b", "tok-b", "tok-b"]);
+    assert_eq!(upstream.waits()[0], Duration::ZERO);
+    assert_eq!(recorder.codes(), ["account_out"]);
+    assert_eq!(
+        recorder.events()[0].to_string(),
+        "account \"a\" (#1 of 2): token refused (401 invalid_token); quarantined for 300 s"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_pool_costs_one_call_one_incident_and_one_report_a_request() {
+    for fused in [true, false] {
+        let recorder = Recorder::new();
+        let upstream = Upstream::default().otherwise(Step::status(401));
+        let pool = pool(&["a"], &recorder);
+        let fused_layer = FailoverLayer::builder()
+            .rotation(pool.clone())
+            .retry(RetryPolicy::new())
+            .report(recorder.clone())
+            .build()
+            .unwrap();
+        let service = match fused {
+            true => tower::util::BoxCloneService::new(
+                fused_layer.layer(upstream.clone()).map_response(|r| r.map(drop)),
+            ),
+            false => tower::util::BoxCloneService::new(
+                ServiceBuilder::new()
+                    .layer(ErrorDedupLayer::new(recorder.clone()).redact(&pool))
+                    .layer(RetryLayer::new(RetryPolicy::new()))
+                    .layer(TokenRotationLayer::new(pool.clone()))
+                    .layer(AuthShortCircuitLayer::with_pool(pool.clone()))
+                    .service(upstream.clone())
+                    .map_response(|r| r.map(drop)),
+            ),
+        };
+        for scene in 0..3 {
+            let answer = service.clone().oneshot(post()).await.unwrap();
+            assert_eq!(answer.status(), 401, "scene {scene}");
+            assert_eq!(failure(&answer).unwrap().code, Code::CredentialInvalid);
+            assert_eq!(answer.headers()["x-failover-auth"], "upstream; code=credential_invalid");
+        }
+        assert_eq!(upstream.calls(), 1);
+        assert_eq!(
+            recorder.codes(),
+            ["pool_dead", "request_failed", "request_failed", "request_failed"],
+            "fused: {fused}"
+        );
+        let failures = recorder.failures();
+        let first = &failures[0];
+        assert_eq!(first.outcome, Outcome::Answer(StatusCode::UNAUTHORIZED));
+        assert_eq!(first.trail.len(), 1);
+        assert_eq!(first.trail[0].account.as_deref(), Some("a"));
+        assert_eq!(first.trail[0].followed, Followed::NotResent(NotResent::NoAccount));
+        assert!(first.trail[0].credential);
+        assert_eq!(failures[1].outcome, Outcome::Local(Code::CredentialInvalid));
+        assert_eq!((failures[1].trail.len(), failures[1].sent), (0, false));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replaced_token_serves_without_a_restart() {
+    let recorder = Recorder::new();
+    let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
+    let pool = pool(&["a"], &recorder);
+    let layer = FailoverLayer::builder().rotation(pool.clone()).build().unwrap();
+    let service = layer.layer(upstream.clone());
+    assert_eq!(service.clone().oneshot(post()).await.unwrap().status(), 401);
+    pool.replace("a", Credential::bearer("tok-a2").unwrap()).unwrap();
+    assert_eq!(service.clone().oneshot(post()).await.unwrap().status(), 200);
+    assert_eq!(upstream.tokens(), ["tok-a", "tok-a2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limited_account_rests_and_the_next_one_serves() {
+    let recorder = Recorder::new();
+    let limited = Step::answer(429, &[("retry-after", "30")], "");
+    let upstream = Upstream::default().token("tok-a", [limited]);
+    let layer = FailoverLayer::builder().rotation(pool(&["a", "b"], &recorder)).build().unwrap();
+    let service = layer.layer(upstream.clone());
+    for _ in 0..3 {
+        assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 200);
+    }
+    tokio::time::advance(Duration::from_secs(30)).await;
+    for _ in 0..2 {
+        assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 200);
+    }
+    assert_eq!(upstream.tokens()[..4], ["tok-a", "tok-b", "tok-b", "tok-b"]);
+    assert!(upstream.tokens()[4..].contains(&"tok-a".to_owned()));
+    assert!(recorder.events().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limited_account_alone_is_waited_for_when_the_wait_fits() {
+    for fused in [true, false] {
+        let recorder = Recorder::new();
+        let upstream = Upstream::statuses(&[429]);
+        let pool = pool(&["a"], &recorder);
+        let status = if fused {
+            let layer = FailoverLayer::builder().rotation(pool).retry(RetryPolicy::new());
+            layer.build().unwrap().layer(upstream.clone()).oneshot(post()).await.unwrap().status()
+        } else {
+            let service = ServiceBuilder::new()
+                .layer(RetryLayer::new(RetryPolicy::new()))
+                .layer(TokenRotationLayer::new(pool))
+                .service(upstream.clone());
+            service.oneshot(post()).await.unwrap().status()
+        };
+        assert_eq!((status.as_u16(), upstream.calls()), (200, 2), "fused: {fused}");
+        // The rest of an account without a hint is 1 s, longer than the first backoff.
+        assert_eq!(upstream.waits(), [Duration::from_secs(1)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resting_pool_answers_429_with_the_soonest_time() {
+    let recorder = Recorder::new();
+    let upstream = Upstream::default();
+    let pool = pool(&["a", "b"], &recorder);
+    pool.rest("a", None, Duration::from_millis(1500));
+    pool.rest("b", None, Duration::from_secs(60));
+    let layer = FailoverLayer::builder().rotation(pool).report(recorder.clone()).build().unwrap();
+    let answer = layer.layer(upstream.clone()).oneshot(get()).await.unwrap();
+    assert_eq!((answer.status().as_u16(), upstream.calls()), (429, 0));
+    assert_eq!(answer.headers()["retry-after"], "2");
+    assert_eq!(failure(&answer).unwrap().code, Code::PoolLimited);
+    assert!(matches!(recorder.events()[..], [Event::RequestFailed(_)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_callers_own_credential_is_kept_and_harms_nobody() {
+    let recorder = Recorder::new();
+    let upstream = Upstream::default().token_forever("mine", Step::status(401));
+    let pool = pool(&["a", "b"], &recorder);
+    let layer = FailoverLayer::builder().rotation(pool.clone()).build().unwrap();
+    let mut request = get();
+    request.headers_mut().insert("authorization", "Bearer mine".parse().unwrap());
+    let answer = layer.layer(upstream.clone()).oneshot(request).await.unwrap();
+    assert_eq!((answer.status().as_u16(), upstream.tokens()), (401, vec!["mine".to_owned()]));
+    assert!(failure(&answer).is_none() && recorder.events().is_empty());
+    assert!(
+        pool.view().accounts.iter().all(|a| a.state == tower_failover::credential::State::Usable)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pinned_request_is_served_by_its_account_or_nobody() {
+    let recorder = Recorder::new();
+    let upstream = Upstream::default().token_forever("tok-b", Step::status(401));
+    let layer =
+        FailoverLayer::builder().rotation(pool(&["a", "b", "c"], &recorder)).build().unwrap();
+    let service = layer.layer(upstream.clone());
+    let pinned = |id: &str| {
+        let mut request = get();
+        request.extensions_mut().insert(RequestOptions::new().pin(id));
+        request
+    };
+    for (id, status) in [("a", 200), ("a", 200), ("b", 401), ("b", 401), ("nobody", 400)] {
+        let answer = service.clone().oneshot(pinned(id)).await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{id}");
+    }
+    assert_eq!(upstream.tokens(), ["tok-a", "tok-a", "tok-b"]);
+}

@@ -1,0 +1,14 @@
+//! What the integration tests share.
+
+#![allow(dead_code, unused_imports)] // Not every test asks for everything.
+
+pub(crate) mod cases;
+pub(crate) mod recorder;
+pub(crate) mod stack;
+pub(crate) mod upstream;
+
+pub(crate) use self::{
+    recorder::Recorder,
+    stack::{get, pool, post},
+    upstream::{Sent, Step, Upstream},
+};

@@ -1,0 +1,66 @@
+//! A reporter that remembers.
+
+#![allow(dead_code)] // Not every test asks for everything.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tower_failover::report::{Event, Reporter, RequestRecord};
+
+/// Remembers every event; clones share the memory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recorder(Arc<Mutex<Vec<Event>>>);
+
+impl Recorder {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Everything, oldest first.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The requests that failed.
+    pub(crate) fn failures(&self) -> Vec<RequestRecord> {
+        self.records(Event::is_failure)
+    }
+
+    /// The requests that succeeded after failed attempts.
+    pub(crate) fn recovered(&self) -> Vec<RequestRecord> {
+        self.records(|event| matches!(event, Event::RequestRecovered(_)))
+    }
+
+    /// The requests that were dropped after a failed attempt.
+    pub(crate) fn abandoned(&self) -> Vec<RequestRecord> {
+        self.records(|event| matches!(event, Event::RequestAbandoned(_)))
+    }
+
+    /// What happened to accounts and pools.
+    pub(crate) fn incidents(&self) -> Vec<Event> {
+        let mut events = self.events();
+        events.retain(Event::is_incident);
+        events
+    }
+
+    /// The code of every event, oldest first.
+    pub(crate) fn codes(&self) -> Vec<&'static str> {
+        self.events().iter().map(Event::code).collect()
+    }
+
+    /// Forgets everything so far.
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn records(&self, wanted: impl Fn(&Event) -> bool) -> Vec<RequestRecord> {
+        let events = self.events();
+        let events = events.iter().filter(|event| wanted(event));
+        events.filter_map(Event::record).cloned().collect()
+    }
+}
+
+impl Reporter for Recorder {
+    fn report(&self, event: &Event) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(event.clone());
+    }
+}
