@@ -1,6 +1,7 @@
 //! Who is asking: accounts, secrets, and the pool with its states.
 
 mod account;
+mod check;
 mod pool;
 mod secret;
 
@@ -9,9 +10,10 @@ pub use self::pool::InFlight;
 pub(crate) use self::pool::{Avoid, Nobody, Picked, Pin, Unavailable, Want};
 pub use self::{
     account::Account,
+    check::CredentialError,
     pool::{
         AccountView, Cascade, Choose, Counts, ModelRest, Order, OriginFault, OwnCredential, Pool,
         PoolBuilder, PoolError, PoolView, Quarantine, State,
     },
-    secret::{Credential, CredentialError},
+    secret::Credential,
 };

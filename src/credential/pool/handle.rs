@@ -11,9 +11,9 @@ use super::{
     hub::Hub,
     picked::Picked,
     settings::{Cascade, OwnCredential},
-    state::Kind,
     view::PoolView,
     want::{Unavailable, Want},
+    word::Kind,
 };
 use crate::{
     classify::{Code, Reason},
@@ -261,7 +261,7 @@ impl Pool {
     /// one. `probe` says that the request is the probe of its account.
     pub(crate) fn refused(&self, account: u32, generation: u64, probe: bool) -> Option<Code> {
         let roster = self.hub().roster.load();
-        let Some(slot) = roster.by_uid(account) else { return Some(Code::CredentialInvalid) };
+        let Some(slot) = roster.by_number(account) else { return Some(Code::CredentialInvalid) };
         let current = slot.current.load();
         if current.number != generation {
             return Some(Code::CredentialInvalid);

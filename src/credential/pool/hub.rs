@@ -14,8 +14,8 @@ use super::{
     roster::Roster,
     settings::{Cascade, Choose, Order, OwnCredential},
     slot::{Generation, Member},
-    state::{Kind, Word},
     sync::{AtomicI64, AtomicU64, Mutex, Ordering, fence},
+    word::{Kind, Word},
     writer::Writer,
 };
 use crate::{
@@ -94,21 +94,16 @@ impl Hub {
 
     // --- time
 
-    /// The time for comparing with the end of a rest: rounded down, so that no rest ends early.
+    /// `at` in the pool's own time. A rest begins and ends in it, so that who waits for exactly as
+    /// long as was asked for finds the rest over.
     pub(super) fn passed(&self, at: Instant) -> u64 {
         let time = at.saturating_duration_since(self.epoch);
         u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The time for beginning a rest: rounded up, for the same reason.
-    pub(super) fn begins(&self, at: Instant) -> u64 {
-        super::rests::millis(at.saturating_duration_since(self.epoch))
-    }
-
     /// How long it is from `now` until `until`.
     pub(super) fn remaining(&self, until: u64, now: Instant) -> Duration {
-        let end = Duration::from_millis(until);
-        end.saturating_sub(now.saturating_duration_since(self.epoch))
+        Duration::from_millis(until.saturating_sub(self.passed(now)))
     }
 
     // --- state

@@ -9,8 +9,8 @@ use super::{
     picked::Picked,
     roster::Roster,
     slot::{Generation, Slot},
-    state::{Kind, Since, Word},
     want::{Pin, Unavailable, Want},
+    word::{Kind, Since, Word},
 };
 use crate::{classify::Code, clock::Now};
 

@@ -10,9 +10,9 @@ use super::{
     rests::millis,
     settings::Choose,
     slot::{Generation, Member},
-    state::{Kind, Since, Word},
     sync::{AtomicU8, AtomicU64, Ordering},
     want::Refusal,
+    word::{Kind, Since, Word},
 };
 use crate::{classify::Reason, clock::Now, report::OutReason};
 
@@ -113,9 +113,9 @@ impl Picked {
         self.ended(|member| &member.counts.refused);
         let since = self.spent();
         let hub = self.hub();
-        let begins = hub.begins(now.get());
+        let at = hub.passed(now.get());
         let rests = &hub.settings.rests;
-        let change = self.change(|word| word.refused(since, reason, rests, begins));
+        let change = self.change(|word| word.refused(since, reason, rests, at));
         let Some(change) = change else {
             let word = self.generation.word();
             let out = !word.is_closed() && !word.is_alive();
@@ -132,15 +132,15 @@ impl Picked {
         self.ended(|member| &member.counts.limited);
         let since = self.spent();
         let hub = self.hub();
-        let (begins, rests) = (hub.begins(now.get()), &hub.settings.rests);
+        let (at, rests) = (hub.passed(now.get()), &hub.settings.rests);
         let delay = delay.map(millis);
         match model {
             Some(model) => {
-                self.models(|models| models.limited(model, delay, rests, begins));
+                self.models(|models| models.limited(model, delay, rests, at));
                 self.change(|word| word.vouched(since));
             }
             None => {
-                self.change(|word| word.limited(since, delay, rests, begins));
+                self.change(|word| word.limited(since, delay, rests, at));
             }
         }
     }
@@ -155,11 +155,11 @@ impl Picked {
         self.ended(|member| &member.counts.limited);
         let since = self.spent();
         let hub = self.hub();
-        let (begins, rests) = (hub.begins(now.get()), &hub.settings.rests);
-        let change = self.change(|word| word.out_of_quota(since, delay.map(millis), rests, begins));
+        let (at, rests) = (hub.passed(now.get()), &hub.settings.rests);
+        let change = self.change(|word| word.out_of_quota(since, delay.map(millis), rests, at));
         if let Some(change) = change {
             // One incident for each rest, however often it grows.
-            let within = change.was.kind() == Kind::Quota && change.was.until() > begins;
+            let within = change.was.kind() == Kind::Quota && change.was.until() > at;
             if change.is.kind() == Kind::Quota && !within {
                 hub.tell(&self.generation, &change, OutReason::OutOfQuota, status, now);
             }
@@ -169,9 +169,9 @@ impl Picked {
     /// The account does not have the model.
     pub(crate) fn model_missing(&mut self, model: &str, delay: Option<Duration>, now: &mut Now) {
         let hub = self.hub();
-        let (begins, rests) = (hub.begins(now.get()), &hub.settings.rests);
+        let (at, rests) = (hub.passed(now.get()), &hub.settings.rests);
         let rest = delay.map_or(rests.model, millis).min(rests.max_rest);
-        self.models(|models| models.rest(model, begins, rest));
+        self.models(|models| models.rest(model, at, rest));
         self.healthy_failure();
     }
 

@@ -15,16 +15,13 @@ use super::{
     rests::millis,
     roster::Roster,
     slot::{Generation, Slot},
-    state::{Since, Word},
     sync::{AtomicU32, Ordering, fence, lock},
+    word::{Since, Word},
 };
 use crate::{
     classify::Reason,
     clock::Now,
-    credential::{
-        Account, Credential,
-        secret::{FRAMING, Place},
-    },
+    credential::{Account, Credential, check::FRAMING, secret::Place},
 };
 
 /// What only those who change the accounts need; they hold it one at a time.
@@ -125,11 +122,11 @@ impl Hub {
 
     pub(super) fn invalidate(&self, id: &str, reason: Reason) -> bool {
         let mut now = Now::unread();
-        let begins = self.begins(now.get());
+        let at = self.passed(now.get());
         let change = self.with_current(id, |generation| {
             let refuse = |word: Word| {
                 let since = Since { seen: word, probe: false };
-                word.refused(since, reason, &self.settings.rests, begins)
+                word.refused(since, reason, &self.settings.rests, at)
             };
             let change = self.change(generation, refuse)?;
             Some((Arc::clone(generation), change))
@@ -143,7 +140,7 @@ impl Hub {
     }
 
     pub(super) fn rest(&self, id: &str, model: Option<&str>, time: Duration) -> bool {
-        let now = self.begins(Now::unread().get());
+        let now = self.passed(Now::unread().get());
         let rest = millis(time).min(self.settings.rests.max_rest);
         self.with_current(id, |generation| match model {
             Some(model) => {
