@@ -12,9 +12,12 @@ pub enum BuildError {
     ZeroRefusals,
     /// The stack would do nothing.
     #[error(
-        "nothing is switched on: add `.rotation(pool)`, `.retry(policy)` or `.report(reporter)`"
+        "nothing is switched on: add `.rotation(pool)`, `.retry(policy)`, `.models(chain)` or `.report(reporter)`"
     )]
     Nothing,
+    /// There is no chain for a setting that speaks of models.
+    #[error("`{0}` speaks of models, and there is no chain: add `.models(chain)`")]
+    NoModels(&'static str),
     /// There is no pool for a setting that speaks of one.
     #[error("`{0}` speaks of a pool, and there is none: add `.rotation(pool)`")]
     NoPool(&'static str),

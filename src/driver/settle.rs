@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use http::{Response, StatusCode, response};
+use http::{HeaderMap, Response, StatusCode, response};
 use http_body::Body;
+use tokio::time::Instant;
 
 use super::{
     body::FailoverBody,
     config::AuthFailureMode,
     local::{self, FAILOVER_AUTH},
     nap::{self, Nap},
-    run::Run,
+    run::{GetBytes, Run},
+    source::{Head, Source},
     tell,
 };
 use crate::{
@@ -19,6 +21,7 @@ use crate::{
     report::{Attempt, Followed, NotResent, Outcome},
     stage::{
         ledger::{Ledger, Note},
+        models::Wanted,
         options::RequestOptions,
         retry::{IDEMPOTENCY_KEY, repeatable},
         stage::{Facts, Next, Stage, Stamp},
@@ -29,6 +32,8 @@ use crate::{
 pub(crate) enum Held<B: Body, E> {
     Answer(response::Parts, FailoverBody<B>),
     Error(E),
+    /// Nothing was sent; whether the answer is to be gRPC.
+    Local(Cause, bool),
 }
 
 /// What follows an outcome.
@@ -41,17 +46,30 @@ pub(crate) enum Settled<B: Body, E, N> {
 
 impl<S, St: Stage, K> Run<S, St, K> {
     /// Learns from a failure, and either reserves the next attempt or lets the outcome go out.
+    ///
+    /// `build` makes the next attempt; its argument says whether it is the last one.
+    #[allow(clippy::too_many_lines)] // The order of these steps is the promise of this crate.
     pub(crate) fn settle<B: Body, E: 'static, N>(
         &mut self,
         held: Held<B, E>,
         verdict: Verdict,
-        build: impl FnOnce(&Self) -> Option<N>,
+        bytes: GetBytes<'_>,
+        build: impl FnOnce(&Self, bool) -> Option<N>,
     ) -> Settled<B, E, N> {
         let ledger = self.ledger();
         let note = self.hear(&ledger);
-        let cause = held.cause();
-        let local = cause.is_some_and(|cause| cause.origin == Origin::Local);
-        let mut now = Now::unread();
+        let local = held.cause().is_some_and(|cause| cause.origin == Origin::Local);
+        let (mut now, mut model) = (Now::unread(), std::mem::take(&mut self.model));
+        let live = self.live.clone();
+        let stages = &live.config.stages;
+        let source = Source {
+            at: live.config.common.model_at.as_ref(),
+            ledger: Some(&ledger),
+            head: Head::Kept(self.snapshot.as_ref()),
+            bytes,
+        };
+        let mut read = || source.read();
+        let wanted = Wanted::new(stages.model(&self.st).cloned(), &mut model, &mut read);
         let mut facts = Facts {
             status: held.status(),
             headers: held.headers(),
@@ -62,20 +80,22 @@ impl<S, St: Stage, K> Run<S, St, K> {
             ledger: Some(&ledger),
             deadline: self.deadline(),
             repeatable: self.is_repeatable(),
-            barred: self.barred(&ledger),
+            barred: self.bar(&ledger),
             random: fastrand::f64(),
             soonest: note.and_then(|note| note.soonest),
-            ..Facts::of(verdict, &mut now)
+            ..Facts::of(verdict, &mut now, wanted)
         };
-        let stages = &self.live.config.stages;
         stages.learn(&mut self.st, &mut facts);
         let stamp = stages.stamp(&self.st);
         let written = !local && self.is_told();
         if written && note.is_none() {
-            ledger.write(self.parent, self.attempt(&held, verdict, stamp.as_ref()));
+            let mut attempt = self.attempt(&held, verdict, stamp.as_ref());
+            attempt.model = facts.wanted.known();
+            ledger.write(self.parent, attempt);
         }
         let next = stages.next(&mut self.st, &mut facts);
         let (soonest, charged, mut why) = (facts.soonest, facts.charged, facts.why);
+        self.model = model;
         match self.take(&ledger, next, build) {
             Ok((nap, built)) => {
                 if written {
@@ -92,7 +112,10 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let ours = stamp.is_some() && !charged && !local;
         // A rotation of this driver's own would have taken care of it.
         let unsent = note.is_some_and(|note| note.unsent) && !stages.rotates();
-        self.leave(&ledger, Note { send: self.parent, soonest, charged: charged || ours, unsent });
+        let charged = charged || ours;
+        if !matches!(held, Held::Local(..)) {
+            self.leave(&ledger, Note { send: self.parent, soonest, charged, unsent });
+        }
         Settled::Done(self.let_go(held, verdict, stamp.filter(|_| ours)))
     }
 
@@ -118,14 +141,21 @@ impl<S, St: Stage, K> Run<S, St, K> {
         })
     }
 
-    fn barred(&self, ledger: &Ledger) -> Option<NotResent> {
-        if !self.resendable {
-            Some(NotResent::SentOnce)
-        } else if ledger.attempts() >= self.attempts_limit() {
-            Some(NotResent::Attempts)
-        } else {
-            None
-        }
+    fn deadline(&self) -> Option<Instant> {
+        let asked = self.options.as_deref().and_then(RequestOptions::max_time);
+        let limit = self.common().deadline;
+        self.started?.checked_add(asked.map_or(limit, |asked| asked.min(limit)))
+    }
+
+    fn attempts_limit(&self) -> u32 {
+        let asked = self.options.as_deref().and_then(RequestOptions::max_attempts);
+        let limit = self.common().attempts;
+        asked.map_or(limit, |asked| asked.min(limit))
+    }
+
+    fn bar(&self, ledger: &Ledger) -> Option<NotResent> {
+        let used_up = ledger.attempts() >= self.attempts_limit();
+        self.barred.or_else(|| used_up.then_some(NotResent::Attempts))
     }
 
     /// Takes what the next attempt needs; the held answer is given up only after this.
@@ -133,16 +163,17 @@ impl<S, St: Stage, K> Run<S, St, K> {
         &self,
         ledger: &Ledger,
         next: Next,
-        build: impl FnOnce(&Self) -> Option<N>,
+        build: impl FnOnce(&Self, bool) -> Option<N>,
     ) -> Result<(Option<Nap>, N), Option<NotResent>> {
         let wait = match next {
             Next::Pass => return Err(None),
-            Next::Again => Duration::ZERO,
+            Next::Again | Next::FallBack => Duration::ZERO,
             Next::After(wait) => wait,
         };
         let nap =
             if wait.is_zero() { None } else { Some(nap::sleep(wait).ok_or(NotResent::NoTimer)?) };
-        let built = build(self).ok_or(NotResent::SentOnce)?;
+        let last = ledger.attempts().saturating_add(1) >= self.attempts_limit();
+        let built = build(self, last).ok_or(NotResent::SentOnce)?;
         if !ledger.take_attempt(self.attempts_limit()) {
             return Err(Some(NotResent::Attempts));
         }
@@ -155,27 +186,28 @@ impl<S, St: Stage, K> Run<S, St, K> {
         verdict: Verdict,
         stamp: Option<&Stamp>,
     ) -> Attempt {
-        let config = self.common();
-        let stamp = stamp.or(self.outer_stamp.as_deref());
-        let redact = tell::Secrets(config.secrets.as_ref());
+        let common = self.common();
+        let outer = self.outer.as_deref().and_then(|outer| outer.stamp.as_ref());
+        let stamp = stamp.or(outer);
+        let secrets = tell::Secrets(common.secrets.as_ref());
         let mut attempt = Attempt::new(verdict);
         attempt.account = stamp.map(|stamp| stamp.id.clone());
         attempt.generation = stamp.map(|stamp| stamp.generation);
-        attempt.model = self.options.as_deref().and_then(RequestOptions::wanted_model).cloned();
         attempt.credential = stamp.is_some() || self.authorized;
         match held {
             Held::Answer(head, _) => {
                 attempt.status = Some(head.status);
-                attempt.upstream_request_id = tell::upstream_request_id(&head.headers, redact);
+                attempt.upstream_request_id = tell::upstream_request_id(&head.headers, secrets);
             }
             Held::Error(error) => {
-                attempt.error = Some(tell::error_text(&config.classifier, error, redact));
+                attempt.error = Some(tell::error_text(&common.classifier, error, secrets));
             }
+            Held::Local(..) => {}
         }
         attempt
     }
 
-    /// The last outcome, as the caller gets it.
+    /// The last outcome, as the caller gets it; `ours` is the credential that it was given for.
     fn let_go<B: Body, E: 'static>(
         &mut self,
         held: Held<B, E>,
@@ -184,11 +216,13 @@ impl<S, St: Stage, K> Run<S, St, K> {
     ) -> Result<Response<FailoverBody<B>>, E> {
         self.done = true;
         match held {
+            Held::Local(cause, grpc) => Ok(self.answer(&cause, grpc)),
             Held::Error(error) => {
-                let redact = tell::Secrets(self.common().secrets.as_ref());
-                let text = || tell::error_text(&self.common().classifier, &error, redact);
                 if self.reporter().is_some() {
-                    self.tell(Outcome::Error(text()), tell::Kind::Failed);
+                    let common = self.common();
+                    let secrets = tell::Secrets(common.secrets.as_ref());
+                    let text = tell::error_text(&common.classifier, &error, secrets);
+                    self.tell(Outcome::Error(text), tell::Kind::Failed);
                 }
                 Err(error)
             }
@@ -221,6 +255,7 @@ impl<B: Body, E> Held<B, E> {
     fn cause(&self) -> Option<Cause> {
         match self {
             Self::Answer(head, _) => head.extensions.get().copied(),
+            Self::Local(cause, _) => Some(*cause),
             Self::Error(_) => None,
         }
     }
@@ -228,14 +263,14 @@ impl<B: Body, E> Held<B, E> {
     fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Answer(head, _) => Some(head.status),
-            Self::Error(_) => None,
+            Self::Error(_) | Self::Local(..) => None,
         }
     }
 
-    fn headers(&self) -> Option<&http::HeaderMap> {
+    fn headers(&self) -> Option<&HeaderMap> {
         match self {
             Self::Answer(head, _) => Some(&head.headers),
-            Self::Error(_) => None,
+            Self::Error(_) | Self::Local(..) => None,
         }
     }
 }
@@ -243,6 +278,7 @@ impl<B: Body, E> Held<B, E> {
 fn followed(next: Next) -> Followed {
     match next {
         Next::After(wait) => Followed::Retried(wait),
-        _ => Followed::Rotated,
+        Next::FallBack => Followed::FellBack,
+        Next::Again | Next::Pass => Followed::Rotated,
     }
 }

@@ -1,5 +1,7 @@
 //! How stages compose: no stage, a slot for one, and two of them.
 
+use std::sync::Arc;
+
 use http::request::Parts;
 
 use super::{
@@ -38,13 +40,13 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
     }
 
     #[inline]
-    fn reserve(&self, st: &mut Self::State, ask: &mut Ask<'_>) -> Result<(), Cause> {
+    fn reserve(&self, st: &mut Self::State, ask: &mut Ask<'_, '_>) -> Result<(), Cause> {
         self.0.reserve(&mut st.0, ask)?;
         self.1.reserve(&mut st.1, ask)
     }
 
     #[inline]
-    fn prepare(&self, st: &mut Self::State, draft: &mut Draft<'_>) -> Result<(), Cause> {
+    fn prepare(&self, st: &mut Self::State, draft: &mut Draft<'_, '_>) -> Result<(), Cause> {
         self.0.prepare(&mut st.0, draft)?;
         self.1.prepare(&mut st.1, draft)
     }
@@ -53,6 +55,10 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
     fn learn(&self, st: &mut Self::State, facts: &mut Facts<'_>) {
         self.1.learn(&mut st.1, facts);
         self.0.learn(&mut st.0, facts);
+    }
+
+    fn model<'a>(&self, st: &'a Self::State) -> Option<&'a Arc<str>> {
+        self.0.model(&st.0).or_else(|| self.1.model(&st.1))
     }
 
     fn rotates(&self) -> bool {
@@ -76,11 +82,17 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         let outer = self.0.next(&mut st.0, facts);
         let at = match outer {
             Next::Pass => return Next::Pass,
-            Next::Again => None,
+            Next::Again | Next::FallBack => None,
             Next::After(wait) => facts.now.get().checked_add(wait),
         };
         self.1.reset(&mut st.1);
-        let mut ask = Ask { options: facts.options, ledger: facts.ledger, now: facts.now, at };
+        let mut ask = Ask {
+            options: facts.options,
+            ledger: facts.ledger,
+            now: facts.now,
+            wanted: &mut facts.wanted,
+            at,
+        };
         if self.1.reserve(&mut st.1, &mut ask).is_ok() {
             return outer;
         }
@@ -114,7 +126,7 @@ impl<A: Stage> Stage for Option<A> {
     }
 
     #[inline]
-    fn reserve(&self, st: &mut Self::State, ask: &mut Ask<'_>) -> Result<(), Cause> {
+    fn reserve(&self, st: &mut Self::State, ask: &mut Ask<'_, '_>) -> Result<(), Cause> {
         match (self, st) {
             (Some(stage), Some(st)) => stage.reserve(st, ask),
             _ => Ok(()),
@@ -122,7 +134,7 @@ impl<A: Stage> Stage for Option<A> {
     }
 
     #[inline]
-    fn prepare(&self, st: &mut Self::State, draft: &mut Draft<'_>) -> Result<(), Cause> {
+    fn prepare(&self, st: &mut Self::State, draft: &mut Draft<'_, '_>) -> Result<(), Cause> {
         match (self, st) {
             (Some(stage), Some(st)) => stage.prepare(st, draft),
             _ => Ok(()),
@@ -141,6 +153,10 @@ impl<A: Stage> Stage for Option<A> {
             (Some(stage), Some(st)) => stage.next(st, facts),
             _ => Next::Pass,
         }
+    }
+
+    fn model<'a>(&self, st: &'a Self::State) -> Option<&'a Arc<str>> {
+        self.as_ref()?.model(st.as_ref()?)
     }
 
     fn rotates(&self) -> bool {

@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     classify::{Cause, Code, ModelFault, Reason, Verdict},
-    clock::Now,
     credential::{Avoid, Cascade, InFlight, OwnCredential, Picked, Pin, Pool, Unavailable, Want},
     report::NotResent,
 };
@@ -61,42 +60,57 @@ impl Rotation {
         Self { pool, max_refusals: 3, forbidden: false }
     }
 
-    fn pick(
+    fn pick(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Result<Picked, Unavailable> {
+        // Reading the model costs something: only where it makes a difference.
+        if !self.pool.is_restricted() {
+            let picked = self.pick_for(st, ask, None)?;
+            if !picked.has_model_rests() {
+                return Ok(picked);
+            }
+        }
+        let model = ask.wanted.get().ok();
+        self.pick_for(st, ask, model.as_deref())
+    }
+
+    fn pick_for(
         &self,
         st: &RotationState,
-        options: Option<&RequestOptions>,
-        ledger: Option<&Ledger>,
-        now: &mut Now,
-        at: Option<tokio::time::Instant>,
+        ask: &mut Ask<'_, '_>,
+        model: Option<&str>,
     ) -> Result<Picked, Unavailable> {
-        let shun = Shun { pool: self.pool.id(), tried: &st.tried, ledger };
+        let options = ask.options;
+        let shun = Shun { pool: self.pool.id(), tried: &st.tried, ledger: ask.ledger };
         let want = Want {
             pin: options.and_then(RequestOptions::pinned).map(|pin| match pin {
                 AccountPin::Strict(id) => Pin::Strict(id),
                 AccountPin::Prefer(id) => Pin::Prefer(id),
             }),
             sticky: options.and_then(RequestOptions::sticky_key),
-            model: options.and_then(RequestOptions::wanted_model).map(|model| &**model),
+            model,
             avoid: &shun,
             probes: true,
         };
-        match at {
+        match ask.at {
             Some(at) => self.pool.pick_at(&want, at),
-            None => self.pool.pick(&want, now),
+            None => self.pool.pick(&want, ask.now),
         }
     }
 
     fn charge(&self, picked: &mut Picked, facts: &mut Facts<'_>) {
-        let model = facts.options.and_then(RequestOptions::wanted_model).map(|model| &**model);
         match facts.verdict {
             Verdict::Success => picked.succeeded(facts.headers.and_then(remaining)),
             Verdict::Unauthorized(reason) => self.refuse(picked, reason, facts),
-            Verdict::Limited { delay } => picked.limited(model, delay, facts.now),
+            Verdict::Limited { delay } => {
+                let model = facts.wanted.get().ok();
+                picked.limited(model.as_deref(), delay, facts.now);
+            }
             Verdict::OutOfQuota { delay } => picked.out_of_quota(delay, facts.status, facts.now),
-            Verdict::ModelFault { fault: ModelFault::NotFound, .. } => match model {
-                Some(model) => picked.model_missing(model, facts.verdict.delay(), facts.now),
-                None => picked.healthy_failure(),
-            },
+            Verdict::ModelFault { fault: ModelFault::NotFound, .. } => {
+                match facts.wanted.get().ok() {
+                    Some(model) => picked.model_missing(&model, facts.verdict.delay(), facts.now),
+                    None => picked.healthy_failure(),
+                }
+            }
             Verdict::Forbidden | Verdict::ModelFault { .. } => picked.healthy_failure(),
             Verdict::Transient { .. } | Verdict::Rejected => picked.inconclusive(),
         }
@@ -175,7 +189,7 @@ impl Stage for Rotation {
     }
 
     #[inline]
-    fn reserve(&self, st: &mut RotationState, ask: &mut Ask<'_>) -> Result<(), Cause> {
+    fn reserve(&self, st: &mut RotationState, ask: &mut Ask<'_, '_>) -> Result<(), Cause> {
         if st.own {
             return Ok(());
         }
@@ -184,12 +198,12 @@ impl Stage for Rotation {
         }
         // What was held for an attempt that is over must not stand in the way of this one.
         st.picked = None;
-        st.picked = Some(self.pick(st, ask.options, ask.ledger, ask.now, ask.at)?);
+        st.picked = Some(self.pick(st, ask)?);
         Ok(())
     }
 
     #[inline]
-    fn prepare(&self, st: &mut RotationState, draft: &mut Draft<'_>) -> Result<(), Cause> {
+    fn prepare(&self, st: &mut RotationState, draft: &mut Draft<'_, '_>) -> Result<(), Cause> {
         if st.own {
             return Ok(());
         }
@@ -197,7 +211,14 @@ impl Stage for Rotation {
         if !good {
             // It died while this request waited: the pool chooses again.
             st.picked = None;
-            st.picked = Some(self.pick(st, draft.options, draft.ledger, draft.now, None)?);
+            let mut ask = Ask {
+                options: draft.options,
+                ledger: draft.ledger,
+                now: draft.now,
+                wanted: draft.wanted,
+                at: None,
+            };
+            st.picked = Some(self.pick(st, &mut ask)?);
         }
         let Some(picked) = &mut st.picked else { return Ok(()) };
         picked.apply(draft.head).map_err(Cause::local)?;
@@ -234,7 +255,14 @@ impl Stage for Rotation {
         }
         // The probe that this attempt may have been is over.
         st.picked = None;
-        match self.pick(st, facts.options, facts.ledger, facts.now, None) {
+        let mut ask = Ask {
+            options: facts.options,
+            ledger: facts.ledger,
+            now: facts.now,
+            wanted: &mut facts.wanted,
+            at: None,
+        };
+        match self.pick(st, &mut ask) {
             Ok(picked) => {
                 if !facts.may_act() || facts.beyond_deadline(std::time::Duration::ZERO) {
                     return Next::Pass;

@@ -11,6 +11,7 @@ use super::{
     hub::Hub,
     picked::Picked,
     settings::{Cascade, OwnCredential},
+    sync::Ordering,
     view::PoolView,
     want::{Unavailable, Want},
     word::Kind,
@@ -216,6 +217,17 @@ impl Pool {
     /// that is quarantined does not.
     pub(crate) fn pick_at(&self, want: &Want<'_>, at: Instant) -> Result<Picked, Unavailable> {
         self.hub().pick_at(want, at)
+    }
+
+    /// Whether some account serves only some models: then choosing needs to know which is wanted.
+    pub(crate) fn is_restricted(&self) -> bool {
+        self.hub().restricted.load(Ordering::Relaxed)
+    }
+
+    /// Whether some account could serve this model now. As slow as there are accounts: for those
+    /// who have failed already.
+    pub(crate) fn can_serve(&self, model: &str, now: &mut Now) -> bool {
+        self.hub().can_serve(model, now)
     }
 
     /// Whether every account is refused or retired, and none is due for a probe. `false` when that

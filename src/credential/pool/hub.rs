@@ -14,7 +14,7 @@ use super::{
     roster::Roster,
     settings::{Cascade, Choose, Order, OwnCredential},
     slot::{Generation, Member},
-    sync::{AtomicI64, AtomicU64, Mutex, Ordering, fence},
+    sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, fence},
     word::{Kind, Word},
     writer::Writer,
 };
@@ -38,6 +38,8 @@ pub(super) struct Hub {
     /// Grows with every change of any state; see [`shortage`](super::shortage).
     pub(super) changes: AtomicU64,
     pub(super) shortage: AtomicU64,
+    /// Whether some account serves only some models.
+    pub(super) restricted: AtomicBool,
     /// Whether any model ever rested.
     pub(super) model_rests: AtomicU64,
     /// The accounts that are neither refused nor retired. It may be behind for an instant, so it may
@@ -86,6 +88,7 @@ impl Hub {
             writer: Mutex::new(Writer::default()),
             changes: AtomicU64::new(0),
             shortage: AtomicU64::new(0),
+            restricted: AtomicBool::new(false),
             model_rests: AtomicU64::new(0),
             alive: AtomicI64::new(0),
             epoch,

@@ -66,6 +66,11 @@ impl Picked {
         self.generation.member.group
     }
 
+    /// Whether some model of the account rests: then choosing it needs to know which is wanted.
+    pub(crate) fn has_model_rests(&self) -> bool {
+        self.since.seen.has_model_rests()
+    }
+
     /// Whether this attempt finds out if a refused credential is good again.
     pub(crate) fn is_probe(&self) -> bool {
         self.since.probe

@@ -3,13 +3,13 @@
 #[cfg(not(loom))]
 pub(super) use std::sync::{
     Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
+    atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
 };
 
 #[cfg(loom)]
 pub(super) use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
+    atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
 };
 #[cfg(loom)]
 pub(super) use std::sync::PoisonError;

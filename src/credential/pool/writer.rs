@@ -188,6 +188,7 @@ impl Hub {
     /// To be called by whoever holds the writer.
     fn publish(&self, slots: Vec<Arc<Slot>>) {
         let roster = Arc::new(Roster::new(slots, self.settings.order, self.settings.choose));
+        self.restricted.store(roster.restricted, Ordering::Relaxed);
         self.roster.store(Arc::clone(&roster));
         fence(Ordering::SeqCst);
         roster.catch_up();
