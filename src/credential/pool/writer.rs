@@ -177,7 +177,6 @@ impl Hub {
         let size = self.size.load(Ordering::Relaxed);
         self.publish(Vec::new());
         self.size.store(size, Ordering::Relaxed);
-        self.due.clear();
     }
 
     /// With the current generation of an account, which nobody replaces meanwhile.
