@@ -388,10 +388,11 @@ fn a_kept_answer_tells_how_long_it_is_from_now() {
 #[test]
 fn a_kept_answer_ends_with_the_rest() {
     let mut bench = Bench::new(accounts(&["a"]));
-    bench.pick().unwrap().limited(None, Some(secs(10)), &mut bench.clock());
+    let mut picked = bench.pick().unwrap();
+    let avoid = Without(vec![picked.uid()]);
+    picked.limited(None, Some(secs(10)), &mut bench.clock());
     assert_eq!(unavailable(bench.pick()), (Code::PoolLimited, Some(10)));
     bench.pass(secs(10));
-    let avoid = Without(vec![bench.pinned("a").unwrap().uid()]);
     let avoiding = Want { avoid: &avoid, ..ANY };
     assert_eq!(unavailable(bench.want(&avoiding)), (Code::PoolEmpty, None));
 }
