@@ -1,4 +1,5 @@
-//! Tower layers for token-authenticated HTTP APIs.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod classify;
 mod clock;

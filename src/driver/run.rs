@@ -66,6 +66,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
             let known = handle.as_ref().and_then(|handle| handle.ledger.started());
             known.unwrap_or_else(Instant::now)
         });
+        // The handle is put on each attempt anew: alone, it need not be kept.
+        let handle_only = handle.is_some() && head.extensions.len() == 1;
         let (mut ledger, mut parent, mut reported, mut outer_stamp) = (None, 0, false, None);
         if let Some(handle) = handle {
             (parent, reported) = (handle.send, handle.reported);
@@ -77,7 +79,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let st = live.config.stages.begin(head, options.as_deref(), outer_stamp.is_some());
         let authorized = (reported || config.reporter.is_some()) && tell::is_authorized(head);
         let snapshot = if resendable {
-            Some(Snapshot::whole(head))
+            Some(Snapshot::whole(head, handle_only))
         } else if config.reporter.is_some() || config.mode == AuthFailureMode::Replace {
             Some(Snapshot::brief(head, &tell::NEEDED))
         } else {
@@ -205,7 +207,9 @@ impl<S, St: Stage, K> Run<S, St, K> {
             self.recovered(head.status);
         }
         self.done = true;
-        self.hand_out(head, body)
+        let stamp =
+            self.common().served_by.then(|| self.live.config.stages.stamp(&self.st)).flatten();
+        self.hand_out(head, body, stamp)
     }
 
     /// After failures that a success has made good.
@@ -223,12 +227,12 @@ impl<S, St: Stage, K> Run<S, St, K> {
         &self,
         mut head: response::Parts,
         body: FailoverBody<B>,
+        stamp: Option<Stamp>,
     ) -> Response<FailoverBody<B>> {
         let config = self.common();
         let stages = &self.live.config.stages;
         if config.served_by {
             let attempts = self.ledger.as_ref().map_or(1, |ledger| ledger.attempts());
-            let stamp = stages.stamp(&self.st);
             head.extensions.insert(ServedBy::new(stamp.map(|stamp| stamp.id), attempts));
         }
         let in_flight = stages.in_flight(&self.st);
@@ -244,7 +248,9 @@ impl<S, St: Stage, K> Run<S, St, K> {
         self.done = true;
         self.tell(Outcome::Local(cause.code), tell::Kind::Failed);
         if let (true, Some(ledger)) = (self.parent != 0, &self.ledger) {
-            let unsent = self.outer_stamp.is_some() && cause.code.is_about_a_credential();
+            let unsent = self.outer_stamp.is_some()
+                && cause.code.is_about_a_credential()
+                && !self.live.config.stages.rotates();
             let soonest = cause.retry_after;
             ledger.leave_note(Note { send: self.parent, soonest, charged: false, unsent });
         }

@@ -90,9 +90,10 @@ impl<S, St: Stage, K> Run<S, St, K> {
             ledger.follow(self.parent, Followed::NotResent(why));
         }
         let ours = stamp.is_some() && !charged && !local;
-        let unsent = local && stamp.is_none() && self.outer_stamp.is_some();
+        // A rotation of this driver's own would have taken care of it.
+        let unsent = note.is_some_and(|note| note.unsent) && !stages.rotates();
         self.leave(&ledger, Note { send: self.parent, soonest, charged: charged || ours, unsent });
-        Settled::Done(self.let_go(held, verdict, ours))
+        Settled::Done(self.let_go(held, verdict, stamp.filter(|_| ours)))
     }
 
     /// What a driver below has written about the attempt.
@@ -179,7 +180,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         &mut self,
         held: Held<B, E>,
         verdict: Verdict,
-        ours: bool,
+        ours: Option<Stamp>,
     ) -> Result<Response<FailoverBody<B>>, E> {
         self.done = true;
         match held {
@@ -198,7 +199,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
                     None => Outcome::Answer(head.status),
                 };
                 self.tell(outcome, tell::Kind::Failed);
-                if let (true, Verdict::Unauthorized(reason)) = (ours, verdict) {
+                if let (Some(_), Verdict::Unauthorized(reason)) = (&ours, verdict) {
                     let cause = Cause::upstream(Code::from(reason));
                     if self.common().mode == AuthFailureMode::Replace {
                         let answer = self.live.config.local.answer(&cause, self.is_grpc());
@@ -210,7 +211,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
                         head.extensions.insert(cause);
                     }
                 }
-                Ok(self.hand_out(head, body))
+                Ok(self.hand_out(head, body, ours))
             }
         }
     }

@@ -55,6 +55,10 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         self.0.learn(&mut st.0, facts);
     }
 
+    fn rotates(&self) -> bool {
+        self.0.rotates() || self.1.rotates()
+    }
+
     fn stamp(&self, st: &Self::State) -> Option<Stamp> {
         self.1.stamp(&st.1).or_else(|| self.0.stamp(&st.0))
     }
@@ -137,6 +141,10 @@ impl<A: Stage> Stage for Option<A> {
             (Some(stage), Some(st)) => stage.next(st, facts),
             _ => Next::Pass,
         }
+    }
+
+    fn rotates(&self) -> bool {
+        self.as_ref().is_some_and(Stage::rotates)
     }
 
     fn stamp(&self, st: &Self::State) -> Option<Stamp> {

@@ -249,6 +249,10 @@ impl Stage for Rotation {
         }
     }
 
+    fn rotates(&self) -> bool {
+        true
+    }
+
     fn stamp(&self, st: &RotationState) -> Option<Stamp> {
         st.picked.as_ref().map(|picked| stamp(self.pool.id(), picked))
     }

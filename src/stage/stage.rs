@@ -184,6 +184,11 @@ pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
         Next::Pass
     }
 
+    /// Whether this stage puts credentials on requests.
+    fn rotates(&self) -> bool {
+        false
+    }
+
     /// The credential that this stage has put on the attempt.
     fn stamp(&self, _: &Self::State) -> Option<Stamp> {
         None
