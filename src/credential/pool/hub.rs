@@ -14,7 +14,11 @@ use super::{
     roster::Roster,
     settings::{Cascade, Choose, Order, OwnCredential},
     slot::{Generation, Member},
+<<<<<<< HEAD
     sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, fence},
+=======
+    sync::{AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, fence},
+>>>>>>> credential
     word::{Kind, Word},
     writer::Writer,
 };
@@ -38,8 +42,13 @@ pub(super) struct Hub {
     /// Grows with every change of any state; see [`shortage`](super::shortage).
     pub(super) changes: AtomicU64,
     pub(super) shortage: AtomicU64,
+<<<<<<< HEAD
     /// Whether some account serves only some models.
     pub(super) restricted: AtomicBool,
+=======
+    /// How many accounts there are.
+    pub(super) size: AtomicU32,
+>>>>>>> credential
     /// Whether any model ever rested.
     pub(super) model_rests: AtomicU64,
     /// The accounts that are neither refused nor retired. It may be behind for an instant, so it may
@@ -88,7 +97,11 @@ impl Hub {
             writer: Mutex::new(Writer::default()),
             changes: AtomicU64::new(0),
             shortage: AtomicU64::new(0),
+<<<<<<< HEAD
             restricted: AtomicBool::new(false),
+=======
+            size: AtomicU32::new(0),
+>>>>>>> credential
             model_rests: AtomicU64::new(0),
             alive: AtomicI64::new(0),
             epoch,
@@ -119,7 +132,8 @@ impl Hub {
     ) -> Option<Change> {
         let (was, is) = generation.update(f)?;
         let last = match (was.is_alive(), is.is_alive()) {
-            (true, false) => self.alive.fetch_sub(1, Ordering::SeqCst) == 1,
+            // Not more than one: whoever healed an account may not have counted it yet.
+            (true, false) => self.alive.fetch_sub(1, Ordering::SeqCst) <= 1,
             (false, true) => {
                 self.alive.fetch_add(1, Ordering::SeqCst);
                 false
@@ -214,7 +228,7 @@ impl Hub {
         now: &mut Now,
     ) {
         let member = &generation.member;
-        let of = self.roster.load().slots.len();
+        let of = self.size.load(Ordering::Relaxed) as usize;
         let ordinal = member.ordinal.load(Ordering::Relaxed) as usize;
         let account = AccountTag { id: Arc::clone(&member.id), ordinal, of };
         let rest = self.remaining(change.is.until(), now.get());

@@ -217,9 +217,9 @@ impl Picked {
         self.hub().change(&self.generation, f)
     }
 
-    /// Evidence about a model; about a credential that is gone, it counts no more.
+    /// Evidence about a model. Like the state, the table belongs to the generation.
     fn models(&self, f: impl FnOnce(&mut Models) -> bool) {
-        if !self.generation.word().is_closed() && self.generation.models(f) {
+        if self.generation.models(f) {
             self.hub().note_model_rest();
         }
     }

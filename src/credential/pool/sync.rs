@@ -1,4 +1,5 @@
-//! The atomics of the pool, so that a model checker can put its own in their place.
+//! The atomics of the pool, so that a model checker can put its own in their place. What is `static`
+//! outlives any of its runs, and uses the standard library's.
 
 #[cfg(not(loom))]
 pub(super) use std::sync::{

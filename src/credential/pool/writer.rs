@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU32},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use super::{
     rests::millis,
     roster::Roster,
     slot::{Generation, Slot},
-    sync::{AtomicU32, Ordering, fence, lock},
+    sync::{Ordering, fence, lock},
     word::{Since, Word},
 };
 use crate::{
@@ -173,8 +173,10 @@ impl Hub {
     pub(super) fn close(&self) {
         let mut writer = lock(&self.writer);
         writer.former.clear();
+        // What is in flight still tells how many there were.
+        let size = self.size.load(Ordering::Relaxed);
         self.publish(Vec::new());
-        self.due.clear();
+        self.size.store(size, Ordering::Relaxed);
     }
 
     /// With the current generation of an account, which nobody replaces meanwhile.
@@ -187,6 +189,7 @@ impl Hub {
 
     /// To be called by whoever holds the writer.
     fn publish(&self, slots: Vec<Arc<Slot>>) {
+        self.size.store(u32::try_from(slots.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
         let roster = Arc::new(Roster::new(slots, self.settings.order, self.settings.choose));
         self.restricted.store(roster.restricted, Ordering::Relaxed);
         self.roster.store(Arc::clone(&roster));

@@ -392,6 +392,16 @@ fn a_401_that_was_under_way_when_a_probe_healed_is_too_old() {
 }
 
 #[test]
+fn a_rest_that_was_asked_for_while_a_probe_was_out_is_kept() {
+    let early = since(Word::FRESH);
+    let seen = refused(Word::FRESH, 0).probed(300_000).expect("it is due");
+    let grown = seen.limited(early, Some(9_000), &Rests::default(), 300_000).expect("it grows");
+    assert_eq!(grown.kind(), Kind::Probing);
+    let healed = grown.succeeded(Since { seen, probe: true }).expect("it heals");
+    assert_eq!((healed.kind(), healed.until()), (Kind::Limited, 309_000));
+}
+
+#[test]
 fn a_probe_of_an_earlier_chapter_gives_nothing_back() {
     let out = refused(Word::FRESH, 0);
     let first = out.probed(300_000).expect("it is due");

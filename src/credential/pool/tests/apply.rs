@@ -59,6 +59,20 @@ fn exactly_one_authorization_is_sent_and_it_is_sensitive() {
 }
 
 #[test]
+fn the_callers_authorization_never_goes_along_with_another_credential() {
+    let key = Credential::header(name("x-api-key"), "key-of-bob").unwrap();
+    let query = Credential::query("key", "key-of-bob").unwrap();
+    for credential in [key, query] {
+        let bob = Account::new("bob", credential);
+        let bench = Bench::new(Pool::builder().any_origin().account(bob));
+        let mut parts = parts("https://api.example.com/v1");
+        parts.headers.insert(AUTHORIZATION, HeaderValue::from_static("Basic own"));
+        apply(&bench, "bob", &mut parts).unwrap();
+        assert_eq!(all(&parts, "authorization"), [""; 0]);
+    }
+}
+
+#[test]
 fn one_account_leaves_nothing_of_another_behind() {
     let bench = mixed();
     let clean = |id: &str| {

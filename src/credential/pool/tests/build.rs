@@ -207,7 +207,9 @@ fn an_attempt_outlives_its_pool() {
     drop(bench);
     assert!(picked.still_good());
     assert!(picked.refused(crate::classify::Reason::Invalid, None, &mut now).won);
-    assert_eq!(told.take(), ["dead alice"]);
+    let events = told.events();
+    let [crate::report::Event::PoolDead(dead)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((dead.accounts, dead.cause.account.of), (1, 1));
     assert!(!picked.still_good());
 }
 

@@ -1,5 +1,5 @@
 use super::{
-    super::{Cascade, OwnCredential, Pool, State},
+    super::{Cascade, OwnCredential, Pool, State, Want},
     support::*,
 };
 use crate::{
@@ -46,6 +46,18 @@ fn rests_and_probes_survive_the_coming_of_others() {
     bench.pool.insert(account("dave")).unwrap();
     let served = bench.order(4);
     assert!(["alice", "bob", "carol", "dave"].iter().all(|id| served.contains(&(*id).to_owned())));
+}
+
+#[test]
+fn who_is_due_and_was_passed_over_is_not_lost_when_others_come() {
+    let mut bench = Bench::new(accounts(&["alice"]));
+    let mut picked = bench.pick().unwrap();
+    let avoid = Without(vec![picked.uid()]);
+    picked.limited(None, Some(secs(10)), &mut bench.clock());
+    bench.pass(secs(10));
+    assert!(bench.want(&Want { avoid: &avoid, ..ANY }).is_err());
+    bench.pool.insert(account("bob").priority(-1)).unwrap();
+    assert_eq!(bench.order(2), ["alice", "alice"]);
 }
 
 #[test]

@@ -241,12 +241,13 @@ proptest! {
     #[test]
     fn the_bits_agree_with_a_set(
         len in 1..9000_usize,
+        places in prop::collection::vec(any::<prop::sample::Index>(), 1..8),
         ops in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..200),
         looks in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..20),
     ) {
         let (bits, mut set) = (Bits::new(len), BTreeSet::new());
         for (put, i) in ops {
-            let i = i.index(len);
+            let i = i.get(&places).index(len);
             if put {
                 bits.set(i);
                 set.insert(i);

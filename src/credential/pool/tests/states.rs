@@ -318,8 +318,9 @@ fn pick_at_counts_rests_that_are_over_by_then_and_no_probes() {
     assert_eq!(&**at(secs(3)).unwrap().id(), "alice");
     assert_eq!(&**at(secs(1000)).unwrap().id(), "alice");
     assert_eq!(&**at(secs(1000)).unwrap().id(), "alice", "never the one in quarantine");
-    // Looking forward has changed nothing.
+    // Looking forward has changed nothing, and who is not due is not looked at twice.
     assert_eq!(unavailable(bench.pick()), (Code::PoolLimited, Some(3)));
+    assert!(bench.pool.hub().roster.load().usable.is_empty());
     assert_eq!(bench.state("alice"), State::Resting);
     assert_eq!(bench.state("bob"), State::Quarantined);
     let mut later = Bench { pool: bench.pool.clone(), now: bench.now };
@@ -382,6 +383,27 @@ fn a_kept_answer_tells_how_long_it_is_from_now() {
     assert_eq!(unavailable(bench.pick()), (Code::PoolLimited, Some(10)));
     bench.pass(secs(10));
     assert_eq!(bench.order(2), ["a", "a"]);
+}
+
+#[test]
+fn a_kept_answer_ends_with_the_rest() {
+    let mut bench = Bench::new(accounts(&["a"]));
+    let mut picked = bench.pick().unwrap();
+    let avoid = Without(vec![picked.uid()]);
+    picked.limited(None, Some(secs(10)), &mut bench.clock());
+    assert_eq!(unavailable(bench.pick()), (Code::PoolLimited, Some(10)));
+    bench.pass(secs(10));
+    let avoiding = Want { avoid: &avoid, ..ANY };
+    assert_eq!(unavailable(bench.want(&avoiding)), (Code::PoolEmpty, None));
+}
+
+#[test]
+fn a_rest_that_grows_a_thousand_times_is_queued_once() {
+    let bench = Bench::new(accounts(&["a"]));
+    for time in 1..1000 {
+        assert!(bench.pool.rest("a", None, secs(time)));
+    }
+    assert_eq!(bench.pool.hub().due.len(), 1);
 }
 
 #[test]
