@@ -14,11 +14,7 @@ use super::{
     roster::Roster,
     settings::{Cascade, Choose, Order, OwnCredential},
     slot::{Generation, Member},
-<<<<<<< HEAD
-    sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, fence},
-=======
-    sync::{AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, fence},
->>>>>>> credential
+    sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, fence},
     word::{Kind, Word},
     writer::Writer,
 };
@@ -42,13 +38,10 @@ pub(super) struct Hub {
     /// Grows with every change of any state; see [`shortage`](super::shortage).
     pub(super) changes: AtomicU64,
     pub(super) shortage: AtomicU64,
-<<<<<<< HEAD
     /// Whether some account serves only some models.
     pub(super) restricted: AtomicBool,
-=======
     /// How many accounts there are.
     pub(super) size: AtomicU32,
->>>>>>> credential
     /// Whether any model ever rested.
     pub(super) model_rests: AtomicU64,
     /// The accounts that are neither refused nor retired. It may be behind for an instant, so it may
@@ -97,11 +90,8 @@ impl Hub {
             writer: Mutex::new(Writer::default()),
             changes: AtomicU64::new(0),
             shortage: AtomicU64::new(0),
-<<<<<<< HEAD
             restricted: AtomicBool::new(false),
-=======
             size: AtomicU32::new(0),
->>>>>>> credential
             model_rests: AtomicU64::new(0),
             alive: AtomicI64::new(0),
             epoch,
