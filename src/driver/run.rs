@@ -20,12 +20,14 @@ use super::{
 use crate::{
     classify::{Cause, Verdict},
     clock::Now,
+    credential::InFlight,
     report::{NotResent, Outcome, ReporterHandle},
     stage::{
         Rewritten,
         ledger::{self, Handle, Ledger, Note},
         models::{Model, Wanted},
         options::RequestOptions,
+        retry::{IDEMPOTENCY_KEY, repeatable},
         stage::{Ask, Draft, Facts, Stage, Stamp},
     },
 };
@@ -44,6 +46,8 @@ pub(crate) struct Run<S, St: Stage, K> {
     pub(super) ledger: Option<Arc<Ledger>>,
     pub(super) options: Option<Box<RequestOptions>>,
     pub(super) started: Option<Instant>,
+    /// The same, when it was read for this driver.
+    now: Option<Instant>,
     /// The model that the caller's request names.
     pub(super) model: Model,
     /// What outer layers have put on the request.
@@ -56,6 +60,8 @@ pub(crate) struct Run<S, St: Stage, K> {
     pub(super) reported: bool,
     /// A credential of the caller's own was on the request.
     pub(super) authorized: bool,
+    /// Doing the work twice is harmless; known here where no whole snapshot tells it.
+    pub(super) harmless: bool,
     pub(super) done: bool,
 }
 
@@ -77,10 +83,11 @@ impl<S, St: Stage, K> Run<S, St, K> {
         }
         let resendable = live.has_spare() && live.config.stages.may_resend();
         // Only a deadline and a report ask when the request came in.
-        let started = (resendable || common.reporter.is_some()).then(|| {
-            let known = handle.as_ref().and_then(|handle| handle.ledger.started());
-            known.unwrap_or_else(Instant::now)
-        });
+        let timed = resendable || common.reporter.is_some();
+        let known = handle.as_ref().and_then(|handle| handle.ledger.started());
+        // What an outer driver read may be long ago: it has waited since.
+        let now = (timed && known.is_none()).then(Instant::now);
+        let started = if timed { known.or(now) } else { None };
         // The handle is put on each attempt anew: alone, it need not be kept.
         let handle_only = handle.is_some() && head.extensions.len() == 1;
         let named = options.as_deref().and_then(RequestOptions::wanted_model);
@@ -100,7 +107,13 @@ impl<S, St: Stage, K> Run<S, St, K> {
         }
         let stamped = outer.as_deref().is_some_and(|outer: &Outer| outer.stamp.is_some());
         let st = live.config.stages.begin(head, options.as_deref(), stamped);
-        let authorized = (reported || common.reporter.is_some()) && tell::is_authorized(head);
+        let told = reported || common.reporter.is_some();
+        let authorized = told && tell::is_authorized(head);
+        // What is never sent again is asked about only by the trail, which says why.
+        let harmless = told && !resendable && {
+            let keyed = || head.headers.contains_key(&IDEMPOTENCY_KEY);
+            repeatable(&head.method, false, options.as_deref()) || keyed()
+        };
         let snapshot = if resendable {
             Some(Snapshot::whole(head, handle_only))
         } else if common.reporter.is_some() || common.mode == AuthFailureMode::Replace {
@@ -116,12 +129,14 @@ impl<S, St: Stage, K> Run<S, St, K> {
             ledger,
             options,
             started,
+            now,
             model,
             outer,
             parent,
             send: 0,
             reported,
             authorized,
+            harmless,
             done: false,
         }
     }
@@ -146,7 +161,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         head: &request::Parts,
         bytes: GetBytes<'_>,
     ) -> Result<(), Cause> {
-        let mut now = self.started.map_or_else(Now::unread, Now::at);
+        let mut now = self.now.map_or_else(Now::unread, Now::at);
         let source = Source {
             at: self.live.config.common.model_at.as_ref(),
             ledger: self.ledger.as_deref(),
@@ -168,8 +183,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
     /// Puts what was chosen on an attempt that is sent at once.
     #[inline]
     pub(crate) fn prepare(&mut self, head: &mut request::Parts, first: bool) -> Result<(), Cause> {
-        let mut now = match self.started {
-            Some(started) if first => Now::at(started),
+        let mut now = match self.now {
+            Some(now) if first => Now::at(now),
             _ => Now::unread(),
         };
         let stages = &self.live.config.stages;
@@ -269,9 +284,10 @@ impl<S, St: Stage, K> Run<S, St, K> {
             self.recovered(head.status);
         }
         self.done = true;
-        let stamp =
-            if self.common().served_by { self.live.config.stages.stamp(&self.st) } else { None };
-        self.hand_out(head, body, stamp)
+        let stages = &self.live.config.stages;
+        let in_flight = stages.in_flight(&self.st);
+        let stamp = if self.common().served_by { stages.stamp(&self.st) } else { None };
+        self.hand_out(head, body, stamp, in_flight)
     }
 
     /// After failures that a success has made good.
@@ -291,15 +307,15 @@ impl<S, St: Stage, K> Run<S, St, K> {
         mut head: response::Parts,
         body: FailoverBody<B>,
         stamp: Option<Stamp>,
+        in_flight: Option<InFlight>,
     ) -> Response<FailoverBody<B>> {
-        let stages = &self.live.config.stages;
         if self.common().served_by {
             let below = head.extensions.remove::<ServedBy>();
             let attempts = self.ledger.as_ref().map_or(1, |ledger| ledger.attempts());
-            let model = stages.model(&self.st).cloned();
+            let model = self.live.config.stages.model(&self.st).cloned();
             head.extensions.insert(ServedBy::new(stamp, model, attempts).over(below));
         }
-        Response::from_parts(head, body.with_in_flight(stages.in_flight(&self.st)))
+        Response::from_parts(head, body.with_in_flight(in_flight))
     }
 
     /// Answers in the upstream's place.
@@ -315,7 +331,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 && cause.code.is_about_a_credential()
                 && !self.live.config.stages.rotates();
             let soonest = cause.retry_after;
-            ledger.leave_note(Note { send: self.parent, soonest, charged: false, unsent });
+            let pools = Vec::new();
+            ledger.leave_note(Note { send: self.parent, soonest, charged: false, unsent, pools });
         }
         let (mut head, bytes) = self.live.config.local.answer(cause, grpc).into_parts();
         if self.common().served_by {

@@ -18,12 +18,14 @@ use super::{
 use crate::{
     classify::{Cause, Code, Origin, Verdict},
     clock::Now,
+    credential::{InFlight, Pool},
     report::{Attempt, Followed, NotResent, Outcome},
     stage::{
         ledger::{Ledger, Note},
         models::Wanted,
         options::RequestOptions,
         retry::{IDEMPOTENCY_KEY, repeatable},
+        rotation::will_serve,
         stage::{Facts, Next, Stage, Stamp},
     },
 };
@@ -74,26 +76,34 @@ impl<S, St: Stage, K> Run<S, St, K> {
             status: held.status(),
             headers: held.headers(),
             local,
-            unsent: note.is_some_and(|note| note.unsent),
-            charged: note.is_some_and(|note| note.charged),
+            unsent: note.as_ref().is_some_and(|note| note.unsent),
+            charged: note.as_ref().is_some_and(|note| note.charged),
             options: self.options.as_deref(),
             ledger: Some(&ledger),
             deadline: self.deadline(),
             repeatable: self.is_repeatable(),
             barred: self.bar(&ledger),
             random: fastrand::f64(),
-            soonest: note.and_then(|note| note.soonest),
+            soonest: note.as_ref().and_then(|note| note.soonest),
             ..Facts::of(verdict, &mut now, wanted)
         };
         stages.learn(&mut self.st, &mut facts);
-        let stamp = stages.stamp(&self.st);
+        // What is asked of the stages next may let go of the account that has answered.
+        let (stamp, in_flight) = (stages.stamp(&self.st), stages.in_flight(&self.st));
         let written = !local && self.is_told();
         if written && note.is_none() {
             let mut attempt = self.attempt(&held, verdict, stamp.as_ref());
             attempt.model = facts.wanted.known();
             ledger.write(self.parent, attempt);
         }
-        let next = stages.next(&mut self.st, &mut facts);
+        // A rotation of this driver's own would have taken care of it.
+        let unsent = note.as_ref().is_some_and(|note| note.unsent) && !stages.rotates();
+        let mut pools = note.map(|note| note.pools).unwrap_or_default();
+        let mut next = stages.next(&mut self.st, &mut facts);
+        if !can_be_served(next, &pools, &mut facts) {
+            stages.cancel(&mut self.st);
+            next = facts.decline(NotResent::NoAccount);
+        }
         let (soonest, charged, mut why) = (facts.soonest, facts.charged, facts.why);
         self.model = model;
         match self.take(&ledger, next, build) {
@@ -110,13 +120,12 @@ impl<S, St: Stage, K> Run<S, St, K> {
             ledger.follow(self.parent, Followed::NotResent(why));
         }
         let ours = stamp.is_some() && !charged && !local;
-        // A rotation of this driver's own would have taken care of it.
-        let unsent = note.is_some_and(|note| note.unsent) && !stages.rotates();
         let charged = charged || ours;
         if !matches!(held, Held::Local(..)) {
-            self.leave(&ledger, Note { send: self.parent, soonest, charged, unsent });
+            pools.extend(stages.pool(&self.st).cloned());
+            self.leave(&ledger, Note { send: self.parent, soonest, charged, unsent, pools });
         }
-        Settled::Done(self.let_go(held, verdict, stamp.filter(|_| ours)))
+        Settled::Done(self.let_go(held, Answered { verdict, ours, stamp, in_flight }))
     }
 
     /// What a driver below has written about the attempt.
@@ -135,10 +144,12 @@ impl<S, St: Stage, K> Run<S, St, K> {
     }
 
     fn is_repeatable(&self) -> bool {
-        self.snapshot.as_ref().is_some_and(|kept| {
-            let keyed = kept.header(&IDEMPOTENCY_KEY).is_some();
-            repeatable(kept.method(), keyed, self.options.as_deref())
-        })
+        // A brief snapshot has no key.
+        self.harmless
+            || self.snapshot.as_ref().is_some_and(|kept| {
+                let keyed = kept.header(&IDEMPOTENCY_KEY).is_some();
+                repeatable(kept.method(), keyed, self.options.as_deref())
+            })
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -207,13 +218,13 @@ impl<S, St: Stage, K> Run<S, St, K> {
         attempt
     }
 
-    /// The last outcome, as the caller gets it; `ours` is the credential that it was given for.
+    /// The last outcome, as the caller gets it.
     fn let_go<B: Body, E: 'static>(
         &mut self,
         held: Held<B, E>,
-        verdict: Verdict,
-        ours: Option<Stamp>,
+        answered: Answered,
     ) -> Result<Response<FailoverBody<B>>, E> {
+        let Answered { verdict, ours, stamp, in_flight } = answered;
         self.done = true;
         match held {
             Held::Local(cause, grpc) => Ok(self.answer(&cause, grpc)),
@@ -228,12 +239,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
             }
             Held::Answer(mut head, mut body) => {
                 let local = head.extensions.get::<Cause>().filter(|c| c.origin == Origin::Local);
-                let outcome = match local {
-                    Some(cause) => Outcome::Local(cause.code),
-                    None => Outcome::Answer(head.status),
-                };
-                self.tell(outcome, tell::Kind::Failed);
-                if let (Some(_), Verdict::Unauthorized(reason)) = (&ours, verdict) {
+                let local = local.map(|cause| Outcome::Local(cause.code));
+                if let (true, Verdict::Unauthorized(reason)) = (ours, verdict) {
                     let cause = Cause::upstream(Code::from(reason));
                     if self.common().mode == AuthFailureMode::Replace {
                         let answer = self.live.config.local.answer(&cause, self.is_grpc());
@@ -245,10 +252,35 @@ impl<S, St: Stage, K> Run<S, St, K> {
                         head.extensions.insert(cause);
                     }
                 }
-                Ok(self.hand_out(head, body, ours))
+                // What the caller gets is what is told: a layer further out would see no other.
+                let outcome = local.unwrap_or(Outcome::Answer(head.status));
+                self.tell(outcome, tell::Kind::Failed);
+                Ok(self.hand_out(head, body, stamp, in_flight))
             }
         }
     }
+}
+
+/// What is known of the last attempt.
+struct Answered {
+    verdict: Verdict,
+    /// It was sent with a credential of a pool of this driver, which has taken the blame.
+    ours: bool,
+    stamp: Option<Stamp>,
+    in_flight: Option<InFlight>,
+}
+
+/// Whether the rotations below, of other drivers, will have an account for the next attempt: an
+/// answer is not given up for one that they would answer themselves.
+fn can_be_served(next: Next, pools: &[Pool], facts: &mut Facts<'_>) -> bool {
+    let wait = match next {
+        Next::Pass => return true,
+        Next::Again | Next::FallBack => Duration::ZERO,
+        Next::After(wait) => wait,
+    };
+    let Some(at) = facts.now.get().checked_add(wait) else { return true };
+    let (options, ledger) = (facts.options, facts.ledger);
+    pools.iter().all(|pool| will_serve(pool, options, ledger, at, &mut facts.wanted))
 }
 
 impl<B: Body, E> Held<B, E> {

@@ -8,7 +8,11 @@ use super::{
     options::RequestOptions,
     stage::{Ask, Draft, Facts, Next, Stage, Stamp, sealed},
 };
-use crate::{classify::Cause, credential::InFlight, report::NotResent};
+use crate::{
+    classify::Cause,
+    credential::{InFlight, Pool},
+    report::NotResent,
+};
 
 impl sealed::Sealed for () {}
 
@@ -20,10 +24,7 @@ impl Stage for () {
 
 impl<A: sealed::Sealed, B: sealed::Sealed> sealed::Sealed for (A, B) {}
 
-/// The outer stage first. This is the whole law of composition.
-///
-/// Pairs nest to the right, `(outermost, (next, (.., innermost)))`: the first of a pair is never a
-/// pair itself, so [`cancel`](Stage::cancel) always reaches the very stage that asked.
+/// The outer stage first: `(outermost, (next, (.., innermost)))`. This is the whole law of composition.
 impl<A: Stage, B: Stage> Stage for (A, B) {
     type State = (A::State, B::State);
 
@@ -69,6 +70,10 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         self.1.stamp(&st.1).or_else(|| self.0.stamp(&st.0))
     }
 
+    fn pool<'a>(&'a self, st: &Self::State) -> Option<&'a Pool> {
+        self.1.pool(&st.1).or_else(|| self.0.pool(&st.0))
+    }
+
     #[inline]
     fn in_flight(&self, st: &Self::State) -> Option<InFlight> {
         self.1.in_flight(&st.1).or_else(|| self.0.in_flight(&st.0))
@@ -99,6 +104,12 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         // The outer stage wanted to, and nobody inside can serve: the held answer goes out.
         self.0.cancel(&mut st.0);
         facts.decline(NotResent::NoAccount)
+    }
+
+    /// Only stages that wait have something to cancel, and there is one of them.
+    fn cancel(&self, st: &mut Self::State) {
+        self.0.cancel(&mut st.0);
+        self.1.cancel(&mut st.1);
     }
 
     fn reset(&self, st: &mut Self::State) {
@@ -165,6 +176,10 @@ impl<A: Stage> Stage for Option<A> {
 
     fn stamp(&self, st: &Self::State) -> Option<Stamp> {
         self.as_ref()?.stamp(st.as_ref()?)
+    }
+
+    fn pool<'a>(&'a self, st: &Self::State) -> Option<&'a Pool> {
+        self.as_ref()?.pool(st.as_ref()?)
     }
 
     #[inline]

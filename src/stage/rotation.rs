@@ -1,14 +1,17 @@
 //! Which account serves: choosing one, charging it, and choosing another.
 
 use http::{HeaderMap, HeaderName, request::Parts};
+use tokio::time::Instant;
 
 use super::{
     ledger::Ledger,
+    models::Wanted,
     options::{AccountPin, RequestOptions},
     stage::{Ask, Draft, Facts, Next, Stage, Stamp, sealed::Sealed},
 };
 use crate::{
     classify::{Cause, Code, ModelFault, Reason, Verdict},
+    clock::Now,
     credential::{Avoid, Cascade, InFlight, OwnCredential, Picked, Pin, Pool, Unavailable, Want},
     report::NotResent,
 };
@@ -36,6 +39,9 @@ pub struct RotationState {
     own: bool,
     /// The caller's own credential is not welcome.
     refused_own: bool,
+    /// There was no other account when the request came in: nothing was kept to send again, and
+    /// whether another stage kept it must make no difference.
+    alone: bool,
 }
 
 struct Shun<'a> {
@@ -63,37 +69,13 @@ impl Rotation {
     fn pick(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Result<Picked, Unavailable> {
         // Reading the model costs something: only where it makes a difference.
         if !self.pool.is_restricted() {
-            let picked = self.pick_for(st, ask, None)?;
+            let picked = pick(&self.pool, &st.tried, ask, None)?;
             if !picked.has_model_rests() {
                 return Ok(picked);
             }
         }
         let model = ask.wanted.get().ok();
-        self.pick_for(st, ask, model.as_deref())
-    }
-
-    fn pick_for(
-        &self,
-        st: &RotationState,
-        ask: &mut Ask<'_, '_>,
-        model: Option<&str>,
-    ) -> Result<Picked, Unavailable> {
-        let options = ask.options;
-        let shun = Shun { pool: self.pool.id(), tried: &st.tried, ledger: ask.ledger };
-        let want = Want {
-            pin: options.and_then(RequestOptions::pinned).map(|pin| match pin {
-                AccountPin::Strict(id) => Pin::Strict(id),
-                AccountPin::Prefer(id) => Pin::Prefer(id),
-            }),
-            sticky: options.and_then(RequestOptions::sticky_key),
-            model,
-            avoid: &shun,
-            probes: true,
-        };
-        match ask.at {
-            Some(at) => self.pool.pick_at(&want, at),
-            None => self.pool.pick(&want, ask.now),
-        }
+        pick(&self.pool, &st.tried, ask, model.as_deref())
     }
 
     fn charge(&self, picked: &mut Picked, facts: &mut Facts<'_>) {
@@ -141,6 +123,44 @@ impl Rotation {
     }
 }
 
+/// Whether an account will be there for an attempt that starts at `at`.
+pub(crate) fn will_serve(
+    pool: &Pool,
+    options: Option<&RequestOptions>,
+    ledger: Option<&Ledger>,
+    at: Instant,
+    wanted: &mut Wanted<'_>,
+) -> bool {
+    let mut now = Now::at(at);
+    let mut ask = Ask { options, ledger, now: &mut now, wanted, at: Some(at) };
+    let model = ask.wanted.known();
+    pick(pool, &[], &mut ask, model.as_deref()).is_ok()
+}
+
+fn pick(
+    pool: &Pool,
+    tried: &[(u32, u64)],
+    ask: &mut Ask<'_, '_>,
+    model: Option<&str>,
+) -> Result<Picked, Unavailable> {
+    let options = ask.options;
+    let shun = Shun { pool: pool.id(), tried, ledger: ask.ledger };
+    let want = Want {
+        pin: options.and_then(RequestOptions::pinned).map(|pin| match pin {
+            AccountPin::Strict(id) => Pin::Strict(id),
+            AccountPin::Prefer(id) => Pin::Prefer(id),
+        }),
+        sticky: options.and_then(RequestOptions::sticky_key),
+        model,
+        avoid: &shun,
+        probes: true,
+    };
+    match ask.at {
+        Some(at) => pool.pick_at(&want, at),
+        None => pool.pick(&want, ask.now),
+    }
+}
+
 fn stamp(pool: u32, picked: &Picked) -> Stamp {
     Stamp {
         pool,
@@ -177,6 +197,7 @@ impl Stage for Rotation {
             tried: Vec::new(),
             own: carried && self.pool.own() == OwnCredential::Keep,
             refused_own: carried && self.pool.own() == OwnCredential::Refuse,
+            alone: !self.may_resend(),
         }
     }
 
@@ -198,7 +219,10 @@ impl Stage for Rotation {
         }
         // What was held for an attempt that is over must not stand in the way of this one.
         st.picked = None;
-        st.picked = Some(self.pick(st, ask)?);
+        let picked = self.pick(st, ask)?;
+        // For a later attempt it is enough that somebody will be there: who serves is chosen when
+        // it starts, by what is known then.
+        st.picked = ask.at.is_none().then_some(picked);
         Ok(())
     }
 
@@ -263,6 +287,8 @@ impl Stage for Rotation {
             at: None,
         };
         match self.pick(st, &mut ask) {
+            // Its own account with a new credential: nobody promised to have kept the request.
+            Ok(_) if st.alone => facts.decline(NotResent::NoAccount),
             Ok(picked) => {
                 if !facts.may_act() || facts.beyond_deadline(std::time::Duration::ZERO) {
                     return Next::Pass;
@@ -275,6 +301,10 @@ impl Stage for Rotation {
                 facts.decline(NotResent::NoAccount)
             }
         }
+    }
+
+    fn pool(&self, st: &RotationState) -> Option<&Pool> {
+        (!st.own).then_some(&self.pool)
     }
 
     fn rotates(&self) -> bool {

@@ -9,7 +9,7 @@ use super::{ledger::Ledger, models::Wanted, options::RequestOptions};
 use crate::{
     classify::{Cause, Delivery, Verdict},
     clock::Now,
-    credential::InFlight,
+    credential::{InFlight, Pool},
     report::NotResent,
 };
 
@@ -207,6 +207,11 @@ pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
 
     /// The credential that this stage has put on the attempt.
     fn stamp(&self, _: &Self::State) -> Option<Stamp> {
+        None
+    }
+
+    /// The pool that one more attempt would need an account of.
+    fn pool<'a>(&'a self, _: &Self::State) -> Option<&'a Pool> {
         None
     }
 
