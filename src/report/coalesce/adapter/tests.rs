@@ -15,6 +15,7 @@ use super::*;
 use crate::report::{Outcome, RequestRecord};
 
 const WINDOW: Duration = Duration::from_millis(100);
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn event(kind: u8) -> Event {
     let outcome = Outcome::Answer(StatusCode::BAD_GATEWAY);
@@ -125,7 +126,7 @@ async fn the_last_drop_tells_what_is_held_back_and_ends_the_task() {
 #[test]
 fn a_runtime_that_ends_while_the_task_waits_loses_nothing() {
     let (reporter, told) = recorder();
-    let coalesce = Coalesce::new(reporter, Duration::from_secs(3600)).unwrap();
+    let coalesce = Coalesce::new(reporter, HOUR).unwrap();
     for round in 1..=3 {
         let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
@@ -143,20 +144,19 @@ fn a_runtime_that_ends_while_the_task_waits_loses_nothing() {
 #[test]
 fn a_new_runtime_gets_a_new_task() {
     let (reporter, told) = recorder();
-    let coalesce = Coalesce::new(reporter, WINDOW).unwrap();
+    let coalesce = Coalesce::new(reporter, HOUR).unwrap();
     for _ in 0..2 {
         paused().block_on(async {
-            // The clocks of two paused runtimes differ by less than the window.
+            // The clocks of two paused runtimes differ, but by no hour.
             coalesce.report(&event(0));
             coalesce.report(&event(0));
         });
     }
     paused().block_on(async {
         coalesce.report(&event(0));
-        pass(WINDOW * 2).await;
+        pass(HOUR * 2).await;
     });
-    let counted: u64 = said(&told).iter().map(|(_, count)| count.max(&1)).sum();
-    assert_eq!(counted, 5);
+    assert_eq!(said(&told), words(&[("/0", 0), ("/0", 4)]));
     assert_eq!(timer_of(&coalesce), "idle");
 }
 
@@ -181,7 +181,7 @@ fn without_a_runtime_the_next_event_after_the_end_tells_the_count() {
 #[test]
 fn a_runtime_without_a_timer_is_looked_at_once_a_window() {
     let (reporter, told) = recorder();
-    let coalesce = Coalesce::new(reporter, Duration::from_secs(3600)).unwrap();
+    let coalesce = Coalesce::new(reporter, HOUR).unwrap();
     let runtime = runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         for _ in 0..3 {
@@ -302,15 +302,14 @@ fn expected(ops: &[Op], capacity: usize) -> Vec<(u64, String, u64)> {
     let (mut now, mut told) = (0, Vec::new());
     // Kind, end, how many; in the order of the ends.
     let mut open: Vec<(u8, u64, u64)> = Vec::new();
-    let mut end =
-        |open: &mut Vec<(u8, u64, u64)>, told: &mut Vec<_>, until: u64, at: Option<u64>| {
-            open.retain(|(kind, end, count)| {
-                if *end <= until && *count > 0 {
-                    told.push((at.unwrap_or(*end), format!("/{kind}"), *count));
-                }
-                *end > until
-            });
-        };
+    let end = |open: &mut Vec<(u8, u64, u64)>, told: &mut Vec<_>, until: u64, at: Option<u64>| {
+        open.retain(|(kind, end, count)| {
+            if *end <= until && *count > 0 {
+                told.push((at.unwrap_or(*end), format!("/{kind}"), *count));
+            }
+            *end > until
+        });
+    };
     for op in ops {
         match op {
             Op::Report(kind) | Op::Clone(kind) => {
@@ -382,4 +381,12 @@ fn a_window_and_a_capacity_that_cannot_be_are_refused() {
     assert_eq!(new(day, 65_537), Err(CoalesceError::CapacityTooLarge));
     assert_eq!(new(tick, 1), Ok(()));
     assert_eq!(new(day, 65_536), Ok(()));
+}
+
+#[test]
+fn nobody_stays_nobody_but_a_window_must_be_one() {
+    let nobody = |window| Coalesce::handle(ReporterHandle::none(), window);
+    assert!(nobody(WINDOW).unwrap().is_none());
+    assert_eq!(nobody(Duration::ZERO).map(drop), Err(CoalesceError::ZeroWindow));
+    assert!(!Coalesce::handle(recorder().0, WINDOW).unwrap().is_none());
 }
