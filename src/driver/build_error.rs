@@ -1,5 +1,7 @@
 //! What is wrong with a layer's settings.
 
+use crate::report::CoalesceError;
+
 /// Why a layer cannot be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -21,6 +23,12 @@ pub enum BuildError {
     /// There is no pool for a setting that speaks of one.
     #[error("`{0}` speaks of a pool, and there is none: add `.rotation(pool)`")]
     NoPool(&'static str),
+    /// There is no reporter to hold events back from.
+    #[error("`coalesce` speaks of a reporter, and there is none: add `.report(reporter)`")]
+    NoReporter,
+    /// The window of `coalesce` cannot be.
+    #[error(transparent)]
+    Coalesce(#[from] CoalesceError),
 }
 
 impl BuildError {

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     classify::{Cause, Classifier},
     credential::Pool,
-    report::{Reporter, ReporterHandle},
+    report::{Coalesce, Reporter, ReporterHandle},
     stage::{
         ModelAt, ModelChain, Models,
         gate::{self, Gate},
@@ -36,6 +36,7 @@ pub struct FailoverBuilder<K = InMemory> {
     max_refusals: Option<u32>,
     forbidden: bool,
     any_credential: bool,
+    coalesce: Option<Duration>,
     keep: K,
     common: Settings,
 }
@@ -51,6 +52,7 @@ impl FailoverLayer {
             max_refusals: None,
             forbidden: false,
             any_credential: false,
+            coalesce: None,
             keep: InMemory,
             common: Settings { announce: false, ..Settings::default() },
         }
@@ -109,6 +111,13 @@ impl<K> FailoverBuilder<K> {
     /// Whether requests that succeeded after failed attempts are told too. False by default.
     pub fn report_recovered(mut self, tell: bool) -> Self {
         self.common.recovered = tell;
+        self
+    }
+
+    /// Of like failures within this window tells the first, and then how many more there were; see
+    /// [`Coalesce`]. For more fingerprints than its default, give one to [`report`](Self::report).
+    pub fn coalesce(mut self, window: Duration) -> Self {
+        self.coalesce = Some(window);
         self
     }
 
@@ -215,6 +224,7 @@ impl<K> FailoverBuilder<K> {
             max_refusals: self.max_refusals,
             forbidden: self.forbidden,
             any_credential: self.any_credential,
+            coalesce: self.coalesce,
             keep,
             common: self.common,
         }
@@ -224,10 +234,15 @@ impl<K> FailoverBuilder<K> {
     ///
     /// # Errors
     ///
-    /// When a number is 0, a setting speaks of a pool and there is none, or nothing is switched on.
+    /// When a number is 0, a setting speaks of a pool or a reporter and there is none, the window of
+    /// [`coalesce`](Self::coalesce) is zero or longer than 24 h, or nothing is switched on.
     pub fn build(self) -> Result<FailoverLayer<K>, BuildError> {
         let mut common = self.common;
         common.attempts = BuildError::attempts(self.attempts)?;
+        if let Some(window) = self.coalesce {
+            let reporter = common.reporter.take().ok_or(BuildError::NoReporter)?;
+            common.reporter = Some(Coalesce::handle(reporter, window)?);
+        }
         let max_refusals = self.max_refusals.map(BuildError::refusals).transpose()?;
         let rotation = match self.pool {
             Some(pool) => {

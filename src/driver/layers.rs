@@ -27,7 +27,7 @@ use super::{
 use crate::{
     classify::{Cause, Classifier},
     credential::Pool,
-    report::{Reporter, ReporterHandle},
+    report::{Coalesce, Reporter, ReporterHandle},
     stage::{
         ModelAt, ModelChain, Models,
         gate::{self, Gate},
@@ -231,6 +231,9 @@ impl<K> ModelFallbackLayer<K> {
 named! {
     /// Reports every failed request exactly once, with all its attempts inside.
     ///
+    /// Or, with [`coalesce`](ErrorDedupLayer::coalesce), every failed request once or, when it is
+    /// like one that was told shortly before, as one of a number.
+    ///
     /// # Position
     ///
     /// Outside of all that sends again. Two in one stack report once. One *inside* a layer that
@@ -259,6 +262,18 @@ impl<K> ErrorDedupLayer<K> {
     pub fn recovered(mut self, tell: bool) -> Self {
         self.common.recovered = tell;
         self
+    }
+
+    /// Of like failures within this window tells the first, and then how many more there were; see
+    /// [`Coalesce`]. For more fingerprints than its default, give one to [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// When the window is zero or longer than 24 h.
+    pub fn coalesce(mut self, window: Duration) -> Result<Self, BuildError> {
+        let reporter = self.common.reporter.take().ok_or(BuildError::NoReporter)?;
+        self.common.reporter = Some(Coalesce::handle(reporter, window)?);
+        Ok(self)
     }
 
     /// Keeps the secrets of this pool out of what is told, whoever wrote it.
