@@ -13,7 +13,10 @@ pub mod internals {
     pub use crate::{
         credential::InFlight,
         driver::Stages,
-        stage::{Ask, Draft, Facts, Gate, GateState, Next, Rotation, RotationState, Session, Stage, Stamp},
+        stage::{
+            Ask, Draft, Facts, Gate, GateState, Next, Rotation, RotationState, Session, Stage,
+            Stamp,
+        },
     };
 }
 

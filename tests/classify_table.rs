@@ -19,12 +19,7 @@ use cases::Outcome;
 
 #[test]
 fn every_status_is_retried_or_not_as_its_profile_says() {
-    cases::check(
-        "status_classification.json",
-        &[],
-        classification::STATUS_DRIVEN_ELSEWHERE,
-        holds,
-    );
+    cases::check("status_classification.json", &[], classification::STATUS_DRIVEN_ELSEWHERE, holds);
 }
 
 fn holds(case: &Value) -> Outcome {
@@ -38,9 +33,7 @@ fn holds(case: &Value) -> Outcome {
     };
     let method: Method = case["request"]["method"].as_str().unwrap().parse().unwrap();
     let expect = &case["expect"];
-    let retry = expect["retry"]
-        .as_bool()
-        .ok_or("the case does not say whether it is retried")?;
+    let retry = expect["retry"].as_bool().ok_or("the case does not say whether it is retried")?;
     if retried(verdict, &method) != retry {
         return Err(format!("{verdict:?}: retry is to be {retry}"));
     }
@@ -52,24 +45,14 @@ fn holds(case: &Value) -> Outcome {
         Some("transient") => limited == (entry["status"] == 429),
         Some(other) => return Err(format!("no word for {other}")),
     };
-    let throttling = expect["throttling"]
-        .as_bool()
-        .is_none_or(|wanted| wanted == limited);
-    if fits && throttling {
-        Ok(())
-    } else {
-        Err(format!("{verdict:?} is another class"))
-    }
+    let throttling = expect["throttling"].as_bool().is_none_or(|wanted| wanted == limited);
+    if fits && throttling { Ok(()) } else { Err(format!("{verdict:?} is another class")) }
 }
 
 /// What a retry layer with its defaults does: the verdict, and a method that may be repeated (RFC 9110 §9.2.2).
 fn retried(verdict: Verdict, method: &Method) -> bool {
     match verdict {
-        Verdict::Limited { .. }
-        | Verdict::ModelFault {
-            fault: ModelFault::Overloaded,
-            ..
-        } => true,
+        Verdict::Limited { .. } | Verdict::ModelFault { fault: ModelFault::Overloaded, .. } => true,
         Verdict::Transient { .. } => {
             verdict.delivery() == Delivery::Refused || method.is_idempotent()
         }
@@ -81,21 +64,14 @@ fn retried(verdict: Verdict, method: &Method) -> bool {
 fn profile(case: &Value) -> Classifier {
     let config = &case["config"];
     let classifier = Classifier::default();
-    match (
-        config["profile"].as_str().unwrap(),
-        config["retry_on"].as_str(),
-    ) {
+    match (config["profile"].as_str().unwrap(), config["retry_on"].as_str()) {
         ("envoy", Some("gateway-error")) => classifier.policy(|answer: &NonAuth<'_>| {
             let gateway = matches!(answer.status().as_u16(), 502..=504);
             (!gateway).then_some(Verdict::Rejected)
         }),
         ("envoy", Some("retriable-4xx")) => classifier.policy(|answer: &NonAuth<'_>| {
             let conflict = answer.status() == StatusCode::CONFLICT;
-            Some(if conflict {
-                Verdict::unavailable()
-            } else {
-                Verdict::Rejected
-            })
+            Some(if conflict { Verdict::unavailable() } else { Verdict::Rejected })
         }),
         // These take no answer's word for it that no work was done.
         ("aip194-strict" | "urllib3", _) => classifier.policy(|answer: &NonAuth<'_>| {

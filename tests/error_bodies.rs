@@ -32,25 +32,14 @@ fn holds(case: &Value) -> Outcome {
     let alternatives = expect["alternatives"].as_array().into_iter().flatten();
     let mut accepted = alternatives.chain([&expect["class"]]);
     if !accepted.any(|accepted| accepted == class) {
-        return Err(format!(
-            "{class} ({verdict:?}), and is to be {}",
-            expect["class"]
-        ));
+        return Err(format!("{class} ({verdict:?}), and is to be {}", expect["class"]));
     }
-    if expect["must_not"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|harmful| harmful == class)
-    {
+    if expect["must_not"].as_array().into_iter().flatten().any(|harmful| harmful == class) {
         return Err(format!("must not be {class}"));
     }
     let wait = expect["retry_after_ms"].as_u64().map(Duration::from_millis);
     if wait.is_some() && verdict.delay() != wait {
-        return Err(format!(
-            "waits for {:?}, and is to wait for {wait:?}",
-            verdict.delay()
-        ));
+        return Err(format!("waits for {:?}, and is to wait for {wait:?}", verdict.delay()));
     }
     Ok(())
 }
@@ -59,11 +48,7 @@ fn holds(case: &Value) -> Outcome {
 fn profile(case: &Value) -> Classifier {
     let said = |wanted: &'static [u8], reason: Reason| {
         move |answer: &Answer<'_>| {
-            answer
-                .body()?
-                .windows(wanted.len())
-                .any(|w| w == wanted)
-                .then_some(reason)
+            answer.body()?.windows(wanted.len()).any(|w| w == wanted).then_some(reason)
         }
     };
     let classifier = Classifier::default();
@@ -88,14 +73,8 @@ fn class(verdict: Verdict) -> &'static str {
         Verdict::Forbidden => "permission",
         Verdict::OutOfQuota { .. } => "quota-exhausted",
         Verdict::Limited { .. } => "rate-limited",
-        Verdict::ModelFault {
-            fault: ModelFault::ContextTooLong,
-            ..
-        } => "context-too-long",
-        Verdict::ModelFault {
-            fault: ModelFault::ContentPolicy,
-            ..
-        } => "content-policy",
+        Verdict::ModelFault { fault: ModelFault::ContextTooLong, .. } => "context-too-long",
+        Verdict::ModelFault { fault: ModelFault::ContentPolicy, .. } => "content-policy",
         Verdict::ModelFault { .. } => "model-unavailable",
         Verdict::Transient { .. } => "transient",
         Verdict::Rejected => "bad-request",

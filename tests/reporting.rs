@@ -140,10 +140,7 @@ fn a_panicking_reporter_is_counted_and_harms_nobody() {
 #[test]
 fn a_handle_shows_nothing_of_its_reporter() {
     let handle = ReporterHandle::new(Recorder::new());
-    assert_eq!(
-        format!("{handle:?}"),
-        "ReporterHandle { is_none: false, panics: 0 }"
-    );
+    assert_eq!(format!("{handle:?}"), "ReporterHandle { is_none: false, panics: 0 }");
 }
 
 #[test]
@@ -304,14 +301,8 @@ mod tracing_reporter {
 
     #[test]
     fn each_event_has_its_level_its_code_and_its_line() {
-        let levels = [
-            Level::ERROR,
-            Level::DEBUG,
-            Level::DEBUG,
-            Level::DEBUG,
-            Level::WARN,
-            Level::ERROR,
-        ];
+        let levels =
+            [Level::ERROR, Level::DEBUG, Level::DEBUG, Level::DEBUG, Level::WARN, Level::ERROR];
         let events = events();
         let seen = told(&events);
         assert_eq!(seen.len(), events.len());

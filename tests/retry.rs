@@ -76,7 +76,8 @@ async fn what_may_be_done_is_not_posted_twice() {
 async fn one_failed_request_is_one_report_with_all_its_attempts() {
     for fused in [false, true] {
         let recorder = Recorder::new();
-        let upstream = Upstream::script([Step::status(503), Step::error("connect"), Step::status(500)]);
+        let upstream =
+            Upstream::script([Step::status(503), Step::error("connect"), Step::status(500)]);
         let mut request = get();
         request.headers_mut().insert("x-request-id", "r-1".parse().unwrap());
         request.extensions_mut().insert(RequestOptions::new().label("poll"));

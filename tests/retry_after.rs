@@ -23,12 +23,7 @@ const EXCUSED: &[Excused] = &[(
 
 #[test]
 fn every_hint_is_read() {
-    cases::check(
-        "retry_after.json",
-        EXCUSED,
-        classification::RETRY_AFTER_DRIVEN_ELSEWHERE,
-        holds,
-    );
+    cases::check("retry_after.json", EXCUSED, classification::RETRY_AFTER_DRIVEN_ELSEWHERE, holds);
 }
 
 fn holds(case: &Value) -> Outcome {

@@ -52,7 +52,9 @@ async fn a_dead_pool_costs_one_call_one_incident_and_one_report_a_request() {
             .build()
             .unwrap();
         let service = match fused {
-            true => tower::util::BoxCloneService::new(fused_layer.layer(upstream.clone()).map_response(|r| r.map(drop))),
+            true => tower::util::BoxCloneService::new(
+                fused_layer.layer(upstream.clone()).map_response(|r| r.map(drop)),
+            ),
             false => tower::util::BoxCloneService::new(
                 ServiceBuilder::new()
                     .layer(ErrorDedupLayer::new(recorder.clone()).redact(&pool))
@@ -167,7 +169,9 @@ async fn the_callers_own_credential_is_kept_and_harms_nobody() {
     let answer = layer.layer(upstream.clone()).oneshot(request).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.tokens()), (401, vec!["mine".to_owned()]));
     assert!(failure(&answer).is_none() && recorder.events().is_empty());
-    assert!(pool.view().accounts.iter().all(|a| a.state == tower_failover::credential::State::Usable));
+    assert!(
+        pool.view().accounts.iter().all(|a| a.state == tower_failover::credential::State::Usable)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,20 +18,14 @@ pub(crate) struct Challenge {
 impl Challenge {
     /// The first parameter of this (lower case) name.
     pub(crate) fn param(&self, name: &str) -> Option<&str> {
-        self.params
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
+        self.params.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// The challenges of all header lines; a line that breaks the grammar is left out.
 pub(crate) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
     let lines = headers.get_all(WWW_AUTHENTICATE).into_iter();
-    lines
-        .filter_map(|line| parse(line.as_bytes()))
-        .flatten()
-        .collect()
+    lines.filter_map(|line| parse(line.as_bytes())).flatten().collect()
 }
 
 /// Why the credential was refused, as far as a challenge with an error code tells (RFC 6750 §3.1).
@@ -39,18 +33,14 @@ pub(crate) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
 /// A challenge without one is no reason: it *should* mean that no credential was sent (§3), and is what many
 /// servers send for a bad one.
 pub(crate) fn reason(headers: &HeaderMap) -> Option<Reason> {
-    challenges(headers)
-        .iter()
-        .find_map(|challenge| match challenge.param("error")? {
-            "invalid_token" => {
-                let said = challenge
-                    .param("error_description")
-                    .and_then(error_code::reason);
-                Some(said.unwrap_or(Reason::Invalid))
-            }
-            "insufficient_scope" => Some(Reason::InsufficientScope),
-            _ => None,
-        })
+    challenges(headers).iter().find_map(|challenge| match challenge.param("error")? {
+        "invalid_token" => {
+            let said = challenge.param("error_description").and_then(error_code::reason);
+            Some(said.unwrap_or(Reason::Invalid))
+        }
+        "insufficient_scope" => Some(Reason::InsufficientScope),
+        _ => None,
+    })
 }
 
 /// The challenges of one header line; `None` when it breaks the grammar.
@@ -71,10 +61,7 @@ pub(crate) fn parse(line: &[u8]) -> Option<Vec<Challenge>> {
                 continue;
             }
         }
-        let mut challenge = Challenge {
-            scheme: owned(name),
-            ..Challenge::default()
-        };
+        let mut challenge = Challenge { scheme: owned(name), ..Challenge::default() };
         if text.skip_blank() {
             text.after_scheme(&mut challenge)?;
         }
@@ -126,11 +113,7 @@ impl<'a> Text<'a> {
             return Some(None);
         }
         self.skip_blank();
-        if self.take(b'"') {
-            self.quoted().map(Some)
-        } else {
-            self.token().map(|v| Some(owned(v)))
-        }
+        if self.take(b'"') { self.quoted().map(Some) } else { self.token().map(|v| Some(owned(v))) }
     }
 
     /// The rest of a quoted string, unescaped (RFC 9110 §5.6.4).
@@ -171,11 +154,7 @@ impl<'a> Text<'a> {
     }
 
     fn skip_blank(&mut self) -> bool {
-        let blank = self
-            .0
-            .iter()
-            .take_while(|b| matches!(b, b' ' | b'\t'))
-            .count();
+        let blank = self.0.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
         self.0 = &self.0[blank..];
         blank > 0
     }

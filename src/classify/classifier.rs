@@ -126,10 +126,7 @@ impl Classifier {
     #[inline]
     pub(crate) fn succeeds(&self, head: &response::Parts) -> bool {
         head.status.as_u16() < 400
-            && self
-                .custom
-                .as_ref()
-                .is_none_or(|custom| custom.floor.trusts_success())
+            && self.custom.as_ref().is_none_or(|custom| custom.floor.trusts_success())
             && grpc::code(&head.headers).is_none()
             && head.extensions.get::<Cause>().is_none()
     }
@@ -153,10 +150,7 @@ impl Classifier {
         if answer.generic().is_success() {
             return Some(Verdict::Success);
         }
-        if self
-            .user_policy()
-            .is_some_and(|policy| policy.wants_body(&answer))
-        {
+        if self.user_policy().is_some_and(|policy| policy.wants_body(&answer)) {
             return None;
         }
         Some(self.refine(&answer, now))
@@ -221,9 +215,7 @@ impl Classifier {
     }
 
     fn floor(&self) -> &Floor {
-        self.custom
-            .as_ref()
-            .map_or(&NO_RULES, |custom| &custom.floor)
+        self.custom.as_ref().map_or(&NO_RULES, |custom| &custom.floor)
     }
 
     fn user_policy(&self) -> Option<&dyn Policy> {

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use http::StatusCode;
 
-use super::verdict::{Reason, Verdict};
+use super::verdict::Reason;
 
 /// Why this crate answers in the upstream's place, or what it says beside the upstream's own answer.
 ///
@@ -211,10 +211,7 @@ impl Cause {
 
     /// A cause that goes with the upstream's answer.
     pub const fn upstream(code: Code) -> Self {
-        Self {
-            origin: Origin::Upstream,
-            ..Self::local(code)
-        }
+        Self { origin: Origin::Upstream, ..Self::local(code) }
     }
 
     /// The same cause, with the time after which the request may succeed.
@@ -231,26 +228,6 @@ impl fmt::Display for Cause {
         match self.retry_after {
             Some(delay) => write!(f, "; again in {delay:?}"),
             None => Ok(()),
-        }
-    }
-}
-
-/// What an answer means that already has its cause: nothing is read twice.
-impl From<Cause> for Verdict {
-    fn from(cause: Cause) -> Self {
-        let delay = cause.retry_after;
-        match cause.code {
-            Code::CredentialMissing => Self::Unauthorized(Reason::Missing),
-            Code::CredentialExpired => Self::Unauthorized(Reason::Expired),
-            Code::CredentialRevoked => Self::Unauthorized(Reason::Revoked),
-            Code::CredentialInactive => Self::Unauthorized(Reason::Inactive),
-            Code::InsufficientScope => Self::Unauthorized(Reason::InsufficientScope),
-            Code::CredentialInvalid | Code::PoolEmpty => Self::Unauthorized(Reason::Invalid),
-            Code::PoolLimited => Self::Limited { delay },
-            Code::OutOfQuota => Self::OutOfQuota { delay },
-            Code::NotReady => Self::unavailable().with_delay(delay),
-            Code::OriginNotAllowed => Self::Forbidden,
-            Code::PinUnknown => Self::Rejected,
         }
     }
 }

@@ -78,8 +78,7 @@ pub(super) fn window_end(headers: &HeaderMap, now: SystemTime) -> Option<Duratio
         .find_map(|value| seconds_or_epoch(value, now))
         .or_else(|| {
             let ends = WINDOWS.iter().flat_map(|name| values(headers, name));
-            ends.filter_map(|value| go_duration(value).or_else(|| seconds(value)))
-                .min()
+            ends.filter_map(|value| go_duration(value).or_else(|| seconds(value))).min()
         })
         .or_else(|| anthropic_window(headers, now))
 }
@@ -115,10 +114,7 @@ pub(super) fn protobuf_duration(text: &str) -> Option<Duration> {
 }
 
 fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
-    headers
-        .get_all(name)
-        .into_iter()
-        .map(|value| value.as_bytes().trim_ascii())
+    headers.get_all(name).into_iter().map(|value| value.as_bytes().trim_ascii())
 }
 
 fn seconds(text: &[u8]) -> Option<Duration> {
@@ -136,11 +132,7 @@ fn seconds_or_epoch(text: &[u8], now: SystemTime) -> Option<Duration> {
     if !rest.is_empty() {
         return None;
     }
-    let unit = if number.whole < EPOCH_MILLIS_FROM {
-        SECOND
-    } else {
-        MILLISECOND
-    };
+    let unit = if number.whole < EPOCH_MILLIS_FROM { SECOND } else { MILLISECOND };
     let span = number.times(unit)?;
     if number.whole < EPOCH_FROM {
         return Some(span);
@@ -171,10 +163,7 @@ fn go_duration(mut text: &[u8]) -> Option<Duration> {
     let mut sum: Option<Duration> = None;
     while !text.is_empty() {
         let (number, rest) = Number::take(text)?;
-        let end = rest
-            .iter()
-            .position(u8::is_ascii_digit)
-            .unwrap_or(rest.len());
+        let end = rest.iter().position(u8::is_ascii_digit).unwrap_or(rest.len());
         let (unit, rest) = rest.split_at(end);
         let nanos = match unit {
             b"h" => 3600 * SECOND,
@@ -228,11 +217,7 @@ impl Number {
 }
 
 fn split_digits(text: &[u8]) -> (&[u8], &[u8]) {
-    text.split_at(
-        text.iter()
-            .position(|b| !b.is_ascii_digit())
-            .unwrap_or(text.len()),
-    )
+    text.split_at(text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len()))
 }
 
 #[cfg(test)]

@@ -47,9 +47,7 @@ impl ErrorBody {
 
     /// Every word that may tell what happened, the most telling first.
     pub(super) fn codes(&self) -> impl Iterator<Item = &str> {
-        let Scope {
-            code, kind, status, ..
-        } = &self.error;
+        let Scope { code, kind, status, .. } = &self.error;
         let top = [&self.top.code, &self.top.kind, &self.top.status];
         code.iter()
             .chain(&self.reasons)
@@ -59,10 +57,7 @@ impl ErrorBody {
     }
 
     pub(super) fn message(&self) -> Option<&str> {
-        self.error
-            .message
-            .as_deref()
-            .or(self.top.message.as_deref())
+        self.error.message.as_deref().or(self.top.message.as_deref())
     }
 }
 
@@ -86,11 +81,7 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return false;
     };
-    let essence = value
-        .as_bytes()
-        .split(|b| *b == b';')
-        .next()
-        .unwrap_or_default();
+    let essence = value.as_bytes().split(|b| *b == b';').next().unwrap_or_default();
     let essence = essence.trim_ascii().to_ascii_lowercase();
     matches!(essence.as_slice(), b"application/json" | b"text/json")
         || essence.ends_with(b"+json")

@@ -34,9 +34,7 @@ impl<'a> ErrorRef<'a> {
 
     /// The error of type `T`: the error itself, or the first in its chain of sources.
     pub fn downcast_ref<T: Error + 'static>(&self) -> Option<&'a T> {
-        self.any
-            .downcast_ref()
-            .or_else(|| self.chain().find_map(as_type))
+        self.any.downcast_ref().or_else(|| self.chain().find_map(as_type))
     }
 
     /// Whether the error, or one in its chain of sources, is a `T`.
@@ -125,9 +123,7 @@ fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
 impl fmt::Debug for ErrorRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the text: an inner error may hold a credential.
-        f.debug_struct("ErrorRef")
-            .field("depth", &self.chain().count())
-            .finish_non_exhaustive()
+        f.debug_struct("ErrorRef").field("depth", &self.chain().count()).finish_non_exhaustive()
     }
 }
 

@@ -53,3 +53,10 @@ pub(super) const fn verdict(cause: &Cause) -> Verdict {
         Code::PinUnknown => Verdict::Rejected,
     }
 }
+
+/// What an answer means that already has its cause: nothing is read twice.
+impl From<Cause> for Verdict {
+    fn from(cause: Cause) -> Self {
+        verdict(&cause)
+    }
+}

@@ -25,12 +25,8 @@ pub(super) struct Floor {
 
 impl Floor {
     /// No rules of the user's.
-    pub(super) const EMPTY: Self = Self {
-        answers: Vec::new(),
-        bodies: Vec::new(),
-        errors: Vec::new(),
-        walks: Vec::new(),
-    };
+    pub(super) const EMPTY: Self =
+        Self { answers: Vec::new(), bodies: Vec::new(), errors: Vec::new(), walks: Vec::new() };
 
     pub(super) fn add_answer_rule(&mut self, rule: Arc<AnswerRule>) {
         self.answers.push(rule);
@@ -59,19 +55,14 @@ impl Floor {
 
     /// Whether a rule must see the body of an answer with this status.
     pub(super) fn wants_body(&self, status: StatusCode) -> bool {
-        self.bodies
-            .iter()
-            .any(|(statuses, _)| statuses.contains(&status))
+        self.bodies.iter().any(|(statuses, _)| statuses.contains(&status))
     }
 
     /// Why this answer refuses the credential; `None` when it does not. `generic` is what the table says.
     pub(super) fn refusal(&self, answer: &Answer<'_>, generic: Verdict) -> Option<Reason> {
         let by_body = || {
             answer.body()?;
-            let asked = self
-                .bodies
-                .iter()
-                .filter(|(s, _)| s.contains(&answer.status()));
+            let asked = self.bodies.iter().filter(|(s, _)| s.contains(&answer.status()));
             asked.map(|(_, rule)| rule).find_map(|rule| rule(answer))
         };
         let by_rule = by_body().or_else(|| self.answers.iter().find_map(|rule| rule(answer)));
@@ -96,10 +87,7 @@ impl fmt::Debug for Floor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Floor")
             .field("answers", &self.answers.len())
-            .field(
-                "bodies",
-                &self.bodies.iter().map(|(s, _)| s).collect::<Vec<_>>(),
-            )
+            .field("bodies", &self.bodies.iter().map(|(s, _)| s).collect::<Vec<_>>())
             .field("errors", &self.errors.len())
             .field("walks", &self.walks.len())
             .finish()

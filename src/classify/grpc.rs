@@ -23,10 +23,7 @@ const UNKNOWN: u8 = 2;
 /// nobody else uses this name.
 #[inline]
 pub(super) fn code(headers: &HeaderMap) -> Option<u8> {
-    headers
-        .contains_key(&GRPC_STATUS)
-        .then(|| failure(headers))
-        .flatten()
+    headers.contains_key(&GRPC_STATUS).then(|| failure(headers)).flatten()
 }
 
 #[cold]
@@ -35,9 +32,7 @@ fn failure(headers: &HeaderMap) -> Option<u8> {
         let text = std::str::from_utf8(value.as_bytes()).unwrap_or_default();
         text.trim().parse().unwrap_or(UNKNOWN)
     });
-    codes
-        .filter(|code| *code != 0)
-        .max_by_key(|code| *code == UNAUTHENTICATED)
+    codes.filter(|code| *code != 0).max_by_key(|code| *code == UNAUTHENTICATED)
 }
 
 /// What a code in a trailers-only answer means
@@ -45,11 +40,9 @@ fn failure(headers: &HeaderMap) -> Option<u8> {
 pub(super) fn verdict(code: u8, message: Option<&str>) -> Verdict {
     match code {
         0 => Verdict::Success,
-        UNAUTHENTICATED => Verdict::Unauthorized(
-            message
-                .and_then(error_code::reason)
-                .unwrap_or(Reason::Invalid),
-        ),
+        UNAUTHENTICATED => {
+            Verdict::Unauthorized(message.and_then(error_code::reason).unwrap_or(Reason::Invalid))
+        }
         7 => Verdict::Forbidden,
         8 => Verdict::limited(),
         // UNAVAILABLE. With nothing but a head, the server did not begin.

@@ -34,22 +34,22 @@ use super::{
 /// Its fields are private:
 ///
 /// ```compile_fail,E0451
-/// # use tower_failover::NonAuth;
-/// fn forge<'a>(known: NonAuth<'a>, other: NonAuth<'a>) -> NonAuth<'a> {
-///     NonAuth { answer: other.answer, ..known }
+/// # use tower_failover::{NonAuth, Verdict};
+/// fn forge(known: NonAuth<'_>) -> NonAuth<'_> {
+///     NonAuth { generic: Verdict::Success, ..known }
 /// }
 /// ```
 ///
 /// ```
 /// # use tower_failover::NonAuth;
-/// fn pass<'a>(known: NonAuth<'a>, _other: NonAuth<'a>) -> NonAuth<'a> {
+/// fn pass(known: NonAuth<'_>) -> NonAuth<'_> {
 ///     known
 /// }
 /// ```
 ///
 /// Nothing converts into it:
 ///
-/// ```compile_fail,E0277
+/// ```compile_fail,E0308
 /// # use tower_failover::NonAuth;
 /// let (head, ()) = http::Response::new(()).into_parts();
 /// let answer = NonAuth::from(&head);
@@ -88,18 +88,12 @@ impl<'a> NonAuth<'a> {
 
     /// The answer, if the floor lets it through. The only way to make one.
     pub(super) fn past(floor: &Floor, answer: Answer<'a>) -> Result<Self, Reason> {
-        let json = answer
-            .body()
-            .filter(|_| error_body::is_json(answer.headers()));
+        let json = answer.body().filter(|_| error_body::is_json(answer.headers()));
         let error = json.map(ErrorBody::parse).unwrap_or_default();
         let generic = table::verdict(&answer, &error);
         match floor.refusal(&answer, generic) {
             Some(reason) => Err(reason),
-            None => Ok(Self {
-                answer,
-                error,
-                generic,
-            }),
+            None => Ok(Self { answer, error, generic }),
         }
     }
 
@@ -168,10 +162,10 @@ impl fmt::Debug for NonAuth<'_> {
 ///
 /// Its fields are private:
 ///
-/// ```compile_fail,E0423
+/// ```compile_fail,E0451
 /// # use tower_failover::{ErrorRef, NonAuthError};
 /// fn forge<'a>(error: ErrorRef<'a>, known: NonAuthError<'a>) -> NonAuthError<'a> {
-///     NonAuthError(error)
+///     NonAuthError { error, ..known }
 /// }
 /// ```
 ///
@@ -217,8 +211,6 @@ impl<'a> Deref for NonAuthError<'a> {
 
 impl fmt::Debug for NonAuthError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NonAuthError")
-            .field("generic", &self.generic)
-            .finish_non_exhaustive()
+        f.debug_struct("NonAuthError").field("generic", &self.generic).finish_non_exhaustive()
     }
 }

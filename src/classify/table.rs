@@ -69,9 +69,7 @@ pub(super) fn verdict(answer: &Answer<'_>, error: &ErrorBody) -> Verdict {
 /// What the words of a failure say beyond its status.
 fn special(answer: &Answer<'_>, error: &ErrorBody) -> Option<Verdict> {
     let headers = answer.headers();
-    let named = headers
-        .get("x-amzn-errortype")
-        .and_then(|v| error_code::aws(v.to_str().ok()?));
+    let named = headers.get("x-amzn-errortype").and_then(|v| error_code::aws(v.to_str().ok()?));
     let worded = || match answer.status() {
         status if status_reads_body(status) => from_body(status, error),
         _ => None,
@@ -91,9 +89,7 @@ fn special(answer: &Answer<'_>, error: &ErrorBody) -> Option<Verdict> {
 
 fn from_body(status: StatusCode, error: &ErrorBody) -> Option<Verdict> {
     if status == StatusCode::NOT_FOUND
-        && error
-            .codes()
-            .any(|code| error_code::names_model(code, error.message()))
+        && error.codes().any(|code| error_code::names_model(code, error.message()))
     {
         return Some(Verdict::model_fault(ModelFault::NotFound));
     }
@@ -112,9 +108,7 @@ fn forbidden(headers: &HeaderMap) -> Option<Verdict> {
     }
     // Whether there is a hint does not hang on the time.
     let waits = delay::asked_for(headers, UNIX_EPOCH).is_some();
-    let empty = headers
-        .get("x-ratelimit-remaining")
-        .is_some_and(|n| n.as_bytes() == b"0");
+    let empty = headers.get("x-ratelimit-remaining").is_some_and(|n| n.as_bytes() == b"0");
     (waits || empty).then(Verdict::limited)
 }
 
@@ -125,15 +119,11 @@ fn refusal(headers: &HeaderMap, error: &ErrorBody) -> Reason {
             return reason;
         }
     }
-    let coded = error
-        .codes()
-        .find_map(|code| match error_code::verdict(code) {
-            Some(Verdict::Unauthorized(reason)) if reason != Reason::Invalid => Some(reason),
-            _ => None,
-        });
-    coded
-        .or_else(|| error.message().and_then(error_code::reason))
-        .unwrap_or(Reason::Invalid)
+    let coded = error.codes().find_map(|code| match error_code::verdict(code) {
+        Some(Verdict::Unauthorized(reason)) if reason != Reason::Invalid => Some(reason),
+        _ => None,
+    });
+    coded.or_else(|| error.message().and_then(error_code::reason)).unwrap_or(Reason::Invalid)
 }
 
 /// The verdict with the server's delay, where it has room for one and none yet.

@@ -49,10 +49,8 @@ fn stated(error: &(dyn Error + 'static)) -> Option<Verdict> {
 
 #[cfg(feature = "tonic")]
 fn grpc_status(status: &tonic::Status) -> Option<Verdict> {
-    let verdict = super::grpc::verdict(
-        u8::try_from(i32::from(status.code())).ok()?,
-        Some(status.message()),
-    );
+    let verdict =
+        super::grpc::verdict(u8::try_from(i32::from(status.code())).ok()?, Some(status.message()));
     match verdict {
         Verdict::Unauthorized(_) => Some(verdict),
         // tonic made this one of an error of the transport, which knows better.

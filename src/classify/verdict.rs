@@ -92,29 +92,17 @@ pub enum Verdict {
 impl Verdict {
     /// A transient fault after which the work may have been done (500, a reset).
     pub const fn transient() -> Self {
-        Self::Transient {
-            delay: None,
-            delivery: Delivery::PerhapsDone,
-            timeout: false,
-        }
+        Self::Transient { delay: None, delivery: Delivery::PerhapsDone, timeout: false }
     }
 
     /// A transient fault before any work was done (503, a refused connection).
     pub const fn unavailable() -> Self {
-        Self::Transient {
-            delay: None,
-            delivery: Delivery::Refused,
-            timeout: false,
-        }
+        Self::Transient { delay: None, delivery: Delivery::Refused, timeout: false }
     }
 
     /// No answer came in time; the work may have been done.
     pub const fn timed_out() -> Self {
-        Self::Transient {
-            delay: None,
-            delivery: Delivery::PerhapsDone,
-            timeout: true,
-        }
+        Self::Transient { delay: None, delivery: Delivery::PerhapsDone, timeout: true }
     }
 
     /// Too many requests, with no hint for how long.
@@ -139,13 +127,9 @@ impl Verdict {
             Self::Limited { .. } => Self::Limited { delay },
             Self::OutOfQuota { .. } => Self::OutOfQuota { delay },
             Self::ModelFault { fault, .. } => Self::ModelFault { fault, delay },
-            Self::Transient {
-                delivery, timeout, ..
-            } => Self::Transient {
-                delay,
-                delivery,
-                timeout,
-            },
+            Self::Transient { delivery, timeout, .. } => {
+                Self::Transient { delay, delivery, timeout }
+            }
             other => other,
         }
     }

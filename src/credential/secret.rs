@@ -129,10 +129,7 @@ impl Credential {
             return Err(CredentialError::Header);
         }
         let value = sensitive(Zeroizing::new(value.to_vec()))?;
-        Ok(Self {
-            place: Place::Header(name, value),
-            secrets: Secrets::From(0),
-        })
+        Ok(Self { place: Place::Header(name, value), secrets: Secrets::From(0) })
     }
 
     /// A key in the query, such as `?key=...`; an equal key of the request's own is replaced.
@@ -207,10 +204,7 @@ impl Credential {
         value.extend_from_slice(token);
         let from = u16::try_from(prefix.len()).map_err(|_| CredentialError::Name)?;
         let place = Place::Header(AUTHORIZATION, sensitive(value)?);
-        Ok(Self {
-            place,
-            secrets: Secrets::From(from),
-        })
+        Ok(Self { place, secrets: Secrets::From(from) })
     }
 
     /// Calls `f` with everything that must not be shown.
@@ -242,11 +236,7 @@ impl fmt::Debug for Credential {
 }
 
 /// What stands unescaped in a query value: the unreserved characters of RFC 3986 §2.3.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Headers that frame or route a message (RFC 9110 §7.6.1, §8.6, §7.2).
 pub(crate) const FRAMING: [&str; 9] = [
@@ -262,23 +252,12 @@ pub(crate) const FRAMING: [&str; 9] = [
 ];
 
 /// Words that people copy along with a token.
-const SCHEMES: [&str; 7] = [
-    "bearer",
-    "basic",
-    "token",
-    "digest",
-    "apikey",
-    "authorization:",
-    "bearer:",
-];
+const SCHEMES: [&str; 7] =
+    ["bearer", "basic", "token", "digest", "apikey", "authorization:", "bearer:"];
 
 fn check(value: &[u8]) -> Result<(), CredentialError> {
     check_outline(value)?;
-    if value.iter().all(u8::is_ascii_graphic) {
-        Ok(())
-    } else {
-        Err(CredentialError::NotVisible)
-    }
+    if value.iter().all(u8::is_ascii_graphic) { Ok(()) } else { Err(CredentialError::NotVisible) }
 }
 
 /// What is refused for whatever ends up in whichever place.
@@ -292,14 +271,8 @@ fn check_outline(value: &[u8]) -> Result<(), CredentialError> {
     if value.len() > 1 && first == last && b"\"'`".contains(first) {
         return Err(CredentialError::Quoted);
     }
-    let word = value
-        .split(u8::is_ascii_whitespace)
-        .next()
-        .unwrap_or_default();
-    if SCHEMES
-        .iter()
-        .any(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes()))
-    {
+    let word = value.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+    if SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes())) {
         return Err(CredentialError::Scheme);
     }
     Ok(())

@@ -108,10 +108,7 @@ impl<B: Body<Data = Bytes>> Body for FailoverBody<B> {
 }
 
 impl<B: Body<Data = Bytes>> Peeked<B> {
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         if let Some(frame) = self.ahead.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }
@@ -128,7 +125,7 @@ impl<B: Body<Data = Bytes>> Peeked<B> {
     fn is_end_stream(&self) -> bool {
         self.ahead.is_empty()
             && self.error.is_none()
-            && self.rest.as_ref().is_none_or(|rest| rest.is_end_stream())
+            && self.rest.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -11,7 +11,9 @@ pub enum BuildError {
     #[error("a request must be allowed at least 1 refused account: raise `max_refusals`")]
     ZeroRefusals,
     /// The stack would do nothing.
-    #[error("nothing is switched on: add `.rotation(pool)`, `.retry(policy)` or `.report(reporter)`")]
+    #[error(
+        "nothing is switched on: add `.rotation(pool)`, `.retry(policy)` or `.report(reporter)`"
+    )]
     Nothing,
     /// There is no pool for a setting that speaks of one.
     #[error("`{0}` speaks of a pool, and there is none: add `.rotation(pool)`")]

@@ -9,23 +9,24 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, header::CONTENT_TYPE, response};
+use http::{HeaderValue, Request, Response, header::CONTENT_TYPE, request};
 use http_body::Body;
 use pin_project::pin_project;
 use tower_service::Service;
 
 use super::{
     body::FailoverBody,
+    judge::{Judged, judge_body, judge_error, judge_head},
     keep::{Keep, Spare},
     local,
     nap::Nap,
     peek::Peek,
-    run::{Held, Run, Settled},
+    run::Run,
     service::{Live, Readied},
+    settle::{Held, Settled},
 };
 use crate::{
     classify::{Cause, Verdict},
-    clock,
     stage::stage::Stage,
 };
 
@@ -75,6 +76,13 @@ enum State<F, RB: Body> {
     Done,
 }
 
+impl<F, RB: Body> State<F, RB> {
+    fn local(cause: Cause, head: &request::Parts) -> Self {
+        let content_type = head.headers.get(CONTENT_TYPE);
+        Self::Local(cause, local::is_grpc(content_type.map(HeaderValue::as_bytes)))
+    }
+}
+
 impl<S, St, K, B, RB> ResponseFuture<S, St, K, B, RB>
 where
     S: Service<Request<K::Out>, Response = Response<RB>>,
@@ -94,27 +102,21 @@ where
         let keep = &live.config.keep;
         let (body, kept) = if run.resendable { keep.start(body) } else { (keep.once(body), None) };
         run.resendable = kept.is_some();
-        let (mut state, mut cold) = (State::Readying, None);
-        match run.reserve().and_then(|()| match readied {
-            Readied::Inner => run.prepare(&mut head, true),
-            // It is prepared when there is a service to send it with.
-            Readied::Nobody => Ok(()),
-        }) {
-            Err(cause) => {
-                let content_type = head.headers.get(CONTENT_TYPE);
-                state = State::Local(cause, local::is_grpc(content_type.map(|v| v.as_bytes())));
-            }
-            Ok(()) => {
-                let request = Request::from_parts(head, body);
-                match readied {
-                    Readied::Inner => state = State::Calling(inner.call(request)),
-                    Readied::Nobody => {
-                        let request = Some(request);
-                        cold = live.spare().map(|service| Box::new(Cold { service, request }));
-                    }
-                }
-            }
+        let mut admitted = run.reserve();
+        if admitted.is_ok() && readied == Readied::Inner {
+            admitted = run.prepare(&mut head, true);
         }
+        let mut cold = None;
+        let state = match (admitted, readied) {
+            (Err(cause), _) => State::local(cause, &head),
+            (Ok(()), Readied::Inner) => State::Calling(inner.call(Request::from_parts(head, body))),
+            // It is prepared when there is a service to send it with.
+            (Ok(()), Readied::Nobody) => {
+                let request = Some(Request::from_parts(head, body));
+                cold = live.spare().map(|service| Box::new(Cold { service, request }));
+                State::Readying
+            }
+        };
         Self { state, cold, kept, run }
     }
 }
@@ -129,6 +131,7 @@ where
 {
     type Output = Result<Response<FailoverBody<RB>>, S::Error>;
 
+    #[allow(clippy::too_many_lines)] // One arm for each state; the arms are short.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
@@ -200,51 +203,6 @@ where
     }
 }
 
-/// What an answer's head says.
-enum Judged<RB: Body, E> {
-    Verdict(Held<RB, E>, Verdict),
-    /// The body must be read first.
-    Peek(Box<Peek<RB>>),
-}
-
-#[cold]
-fn judge_head<S, St: Stage, K, RB, E>(
-    run: &Run<S, St, K>,
-    head: response::Parts,
-    body: RB,
-) -> Judged<RB, E>
-where
-    RB: Body<Data = Bytes>,
-{
-    let config = &run.live.config.common;
-    // A layer of this crate below has said what it means.
-    let said = head.extensions.get::<Cause>().map(|cause| Verdict::from(*cause));
-    match said.or_else(|| config.classifier.head(&head, clock::wall)) {
-        Some(verdict) => Judged::Verdict(Held::Answer(head, FailoverBody::upstream(body)), verdict),
-        None => Judged::Peek(Box::new(Peek::new(head, body, config.peek))),
-    }
-}
-
-#[cold]
-fn judge_body<S, St: Stage, K, RB, E>(run: &Run<S, St, K>, peek: Peek<RB>) -> (Held<RB, E>, Verdict)
-where
-    RB: Body<Data = Bytes>,
-{
-    let (head, text, body) = peek.into_parts();
-    let verdict = run.live.config.common.classifier.body(&head, &text, clock::wall());
-    (Held::Answer(head, FailoverBody::peeked(body)), verdict)
-}
-
-#[cold]
-fn judge_error<S, St: Stage, K, RB, E>(run: &Run<S, St, K>, error: E) -> (Held<RB, E>, Verdict)
-where
-    RB: Body,
-    E: 'static,
-{
-    let verdict = run.live.config.common.classifier.error(&error);
-    (Held::Error(error), verdict)
-}
-
 enum Act<RB: Body, E> {
     Done(Result<Response<FailoverBody<RB>>, E>),
     Wait(Nap),
@@ -303,10 +261,7 @@ impl<S, B> Cold<S, B> {
         match run.prepare(&mut head, false) {
             Ok(()) => State::Calling(self.service.call(Request::from_parts(head, body))),
             // It became impossible while it waited.
-            Err(cause) => {
-                let content_type = head.headers.get(CONTENT_TYPE);
-                State::Local(cause, local::is_grpc(content_type.map(|value| value.as_bytes())))
-            }
+            Err(cause) => State::local(cause, &head),
         }
     }
 }

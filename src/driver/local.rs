@@ -119,7 +119,9 @@ fn challenge(code: Code) -> HeaderValue {
         Code::CredentialRevoked => {
             "Bearer error=\"invalid_token\", error_description=\"The upstream credential was revoked\""
         }
-        _ => "Bearer error=\"invalid_token\", error_description=\"The upstream credential is not accepted\"",
+        _ => {
+            "Bearer error=\"invalid_token\", error_description=\"The upstream credential is not accepted\""
+        }
     })
 }
 

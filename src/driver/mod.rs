@@ -6,6 +6,7 @@ mod build_error;
 mod builder;
 mod config;
 mod future;
+mod judge;
 mod keep;
 mod layers;
 mod local;
@@ -15,6 +16,8 @@ mod problem;
 mod run;
 mod served;
 mod service;
+mod settle;
+mod shell;
 mod snapshot;
 mod tell;
 #[cfg(feature = "tower")]

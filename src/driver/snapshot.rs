@@ -128,7 +128,8 @@ impl Snapshot {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = self.method.clone();
         parts.version = self.version;
-        parts.uri = if uri.is_empty() { Uri::default() } else { Uri::from_maybe_shared(uri).ok()? };
+        parts.uri =
+            if uri.is_empty() { Uri::default() } else { Uri::from_maybe_shared(uri).ok()? };
         let mut headers = HeaderMap::with_capacity(self.headers as usize);
         let rest = shared.get(self.uri as usize..)?;
         for (name, value, sensitive) in Headers(rest) {

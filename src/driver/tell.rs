@@ -65,17 +65,17 @@ pub(crate) fn is_authorized(head: &request::Parts) -> bool {
     head.headers.contains_key(AUTHORIZATION)
 }
 
-pub(crate) fn upstream_request_id(headers: &HeaderMap, secrets: &Secrets<'_>) -> Option<Box<str>> {
+pub(crate) fn upstream_request_id(headers: &HeaderMap, secrets: Secrets<'_>) -> Option<Box<str>> {
     let id = UPSTREAM_IDS.iter().find_map(|name| headers.get(name))?;
-    Some(foreign(&String::from_utf8_lossy(id.as_bytes()), secrets))
+    Some(foreign(&String::from_utf8_lossy(id.as_bytes()), &secrets))
 }
 
 pub(crate) fn error_text<E: 'static>(
     classifier: &Classifier,
     error: &E,
-    secrets: &Secrets<'_>,
+    secrets: Secrets<'_>,
 ) -> Box<str> {
-    foreign(&classifier.describe(error), secrets)
+    foreign(&classifier.describe(error), &secrets)
 }
 
 /// Tells of the request.

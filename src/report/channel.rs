@@ -26,10 +26,7 @@ pub fn channel(n: usize) -> (ChannelReporter, EventReceiver) {
     // Above this many, tokio panics.
     let (sender, receiver) = mpsc::channel(n.clamp(1, Semaphore::MAX_PERMITS));
     let dropped = Arc::new(AtomicU64::new(0));
-    let reporter = ChannelReporter {
-        sender,
-        dropped: Arc::clone(&dropped),
-    };
+    let reporter = ChannelReporter { sender, dropped: Arc::clone(&dropped) };
     (reporter, EventReceiver { receiver, dropped })
 }
 

@@ -224,11 +224,7 @@ impl Outcome {
 impl AccountTag {
     /// The account `id`, which is number `ordinal` (from 1) of `of`.
     pub fn new(id: impl Into<Arc<str>>, ordinal: usize, of: usize) -> Self {
-        Self {
-            id: id.into(),
-            ordinal,
-            of,
-        }
+        Self { id: id.into(), ordinal, of }
     }
 }
 
@@ -256,23 +252,13 @@ impl AccountOut {
         status: Option<StatusCode>,
         rest: Duration,
     ) -> Self {
-        Self {
-            account,
-            generation,
-            reason,
-            status,
-            rest,
-        }
+        Self { account, generation, reason, status, rest }
     }
 }
 
 impl PoolDead {
     /// All `accounts` of the pool are out, the last one by `cause`; `help` says what its owner must do.
     pub const fn new(accounts: usize, cause: AccountOut, help: Option<Arc<str>>) -> Self {
-        Self {
-            accounts,
-            cause,
-            help,
-        }
+        Self { accounts, cause, help }
     }
 }

@@ -76,11 +76,7 @@ impl Outcome {
             Self::Error(error) => write!(f, " with error {}", Quoted(error)),
             Self::Local(code) => {
                 let message = code.message().trim_end_matches('.');
-                write!(
-                    f,
-                    " with a local {} ({code}: {message})",
-                    code.status().as_u16()
-                )
+                write!(f, " with a local {} ({code}: {message})", code.status().as_u16())
             }
             Self::Dropped => Ok(()),
         }
@@ -114,13 +110,7 @@ impl fmt::Display for Attempt {
 
 impl fmt::Display for AccountTag {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "account {} (#{} of {})",
-            Quoted(&self.id),
-            self.ordinal,
-            self.of
-        )
+        write!(f, "account {} (#{} of {})", Quoted(&self.id), self.ordinal, self.of)
     }
 }
 

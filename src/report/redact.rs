@@ -186,11 +186,7 @@ impl<'t> Finder<'t> {
     fn hide_at(&mut self, start: usize, form: &[u8], from: usize) {
         let rest = form.get(from..).unwrap_or_default();
         let (end, read) = self.read(start, rest);
-        let enough = if form.len() < RUN {
-            read == form.len()
-        } else {
-            end - start >= RUN
-        };
+        let enough = if form.len() < RUN { read == form.len() } else { end - start >= RUN };
         if enough {
             let run = self.hidden.get_mut(start..end).unwrap_or_default();
             run.fill(true);

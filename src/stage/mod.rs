@@ -1,5 +1,6 @@
 //! What to do about a verdict: a pure core for each layer.
 
+mod compose;
 pub(crate) mod gate;
 pub(crate) mod ledger;
 pub(crate) mod options;
@@ -12,8 +13,8 @@ pub use self::{
     gate::{Gate, GateState},
     options::{AccountPin, RequestOptions},
     retry::{
-        Backoff, BackoffError, Budget, BudgetError, Cost, Jitter, RetryPolicy, TokenBucket,
-        Session, WindowBudget,
+        Backoff, BackoffError, Budget, BudgetError, Cost, Jitter, RetryPolicy, Session,
+        TokenBucket, WindowBudget,
     },
     rotation::{Rotation, RotationState},
     stage::{Ask, Draft, Facts, Next, Stage, Stamp},

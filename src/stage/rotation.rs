@@ -240,7 +240,7 @@ impl Stage for Rotation {
                     return Next::Pass;
                 }
                 st.picked = Some(picked);
-                        Next::Again
+                Next::Again
             }
             Err(none) => {
                 facts.soonest = none.retry_after;

@@ -18,12 +18,10 @@ pub(crate) fn head(entry: &Value) -> Parts {
     head.status = StatusCode::from_u16(u16::try_from(status).unwrap()).unwrap();
     for (name, value) in entry["headers"].as_object().into_iter().flatten() {
         let value = HeaderValue::from_str(value.as_str().expect("one line")).unwrap();
-        head.headers
-            .append(name.parse::<HeaderName>().unwrap(), value);
+        head.headers.append(name.parse::<HeaderName>().unwrap(), value);
     }
     if let Some(code) = entry["error_code"].as_str() {
-        head.headers
-            .insert("x-amzn-errortype", HeaderValue::from_str(code).unwrap());
+        head.headers.insert("x-amzn-errortype", HeaderValue::from_str(code).unwrap());
     }
     head
 }

@@ -6,10 +6,7 @@ use super::{Challenge, challenges, parse, reason};
 use crate::classify::Reason;
 
 fn headers(lines: &[&str]) -> HeaderMap {
-    lines
-        .iter()
-        .map(|line| (WWW_AUTHENTICATE, HeaderValue::from_str(line).unwrap()))
-        .collect()
+    lines.iter().map(|line| (WWW_AUTHENTICATE, HeaderValue::from_str(line).unwrap())).collect()
 }
 
 fn lines_of(case: &Value) -> Vec<&str> {
@@ -24,10 +21,7 @@ fn lines_of(case: &Value) -> Vec<&str> {
 fn every_parse_case_of_the_shared_table_holds() {
     let table = include_str!("../../../tests/cases/www_authenticate.json");
     let cases: Vec<Value> = serde_json::from_str(table).unwrap();
-    let parsed: Vec<_> = cases
-        .iter()
-        .filter(|case| case["config"]["mode"] == "parse")
-        .collect();
+    let parsed: Vec<_> = cases.iter().filter(|case| case["config"]["mode"] == "parse").collect();
     assert_eq!(parsed.len(), 13);
     for case in parsed {
         let id = case["id"].as_str().unwrap();
@@ -36,13 +30,7 @@ fn every_parse_case_of_the_shared_table_holds() {
         let wanted = case["expect"]["challenges"].as_array().unwrap();
         assert_eq!(found.len(), wanted.len(), "{id}");
         for (found, wanted) in found.iter().zip(wanted) {
-            assert!(
-                wanted["scheme"]
-                    .as_str()
-                    .unwrap()
-                    .eq_ignore_ascii_case(&found.scheme),
-                "{id}"
-            );
+            assert!(wanted["scheme"].as_str().unwrap().eq_ignore_ascii_case(&found.scheme), "{id}");
             let params = wanted["params"].as_object().unwrap();
             assert_eq!(found.params.len(), params.len(), "{id}");
             for (name, value) in params {
@@ -63,6 +51,7 @@ fn token68_is_told_from_parameters() {
     assert_eq!(two[0].token68.as_deref(), Some("a/b+c="));
     assert_eq!(two[1].param("realm"), Some("x"));
     assert_eq!(two[1].param("charset"), Some("UTF-8"));
+    assert_eq!(one("Negotiate abc")[0].token68.as_deref(), Some("abc"));
     assert_eq!(one("Negotiate, Basic")[1].scheme, "Basic");
     assert_eq!(one(" , ,"), Vec::<Challenge>::new());
 }
@@ -99,16 +88,10 @@ fn only_an_error_code_gives_a_reason() {
              revoked, malformed, or invalid for other reasons\"",
             Some(Reason::Invalid),
         ),
-        (
-            "Bearer error=\"insufficient_scope\", scope=\"a b\"",
-            Some(Reason::InsufficientScope),
-        ),
+        ("Bearer error=\"insufficient_scope\", scope=\"a b\"", Some(Reason::InsufficientScope)),
         ("Bearer error=\"invalid_request\"", None),
         ("Basic realm=\"expired\"", None),
-        (
-            "DPoP algs=\"ES256\", error=\"invalid_token\"",
-            Some(Reason::Invalid),
-        ),
+        ("DPoP algs=\"ES256\", error=\"invalid_token\"", Some(Reason::Invalid)),
     ] {
         assert_eq!(reason(&headers(&[line])), wanted, "{line}");
     }

@@ -31,8 +31,7 @@ fn head(status: u16) -> Parts {
 
 fn json(status: u16) -> Parts {
     let mut head = head(status);
-    head.headers
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     head
 }
 
@@ -46,11 +45,7 @@ struct Says {
 
 impl Says {
     fn new(verdict: impl Into<Option<Verdict>>) -> Self {
-        Self {
-            verdict: verdict.into(),
-            wants_body: false,
-            asked: Arc::default(),
-        }
+        Self { verdict: verdict.into(), wants_body: false, asked: Arc::default() }
     }
 
     fn asked(&self) -> usize {
@@ -80,9 +75,7 @@ fn drive(classifier: &Classifier, head: &Parts, body: &[u8]) -> Verdict {
     if classifier.succeeds(head) {
         return Verdict::Success;
     }
-    classifier
-        .head(head, now)
-        .unwrap_or_else(|| classifier.body(head, body, now()))
+    classifier.head(head, now).unwrap_or_else(|| classifier.body(head, body, now()))
 }
 
 fn every_verdict() -> impl Strategy<Value = Option<Verdict>> {
@@ -105,26 +98,19 @@ fn refusals() -> impl Strategy<Value = (Parts, Vec<u8>)> {
     let plain = |head: Parts| (head, Vec::new());
     prop_oneof![
         Just(plain(head(401))),
-        Just((
-            json(401),
-            br#"{"error":{"code":"rate_limit_exceeded"}}"#.to_vec()
-        )),
+        Just((json(401), br#"{"error":{"code":"rate_limit_exceeded"}}"#.to_vec())),
         (100..1000_u16).prop_map(move |status| {
             let mut head = head(status);
-            head.headers
-                .insert("grpc-status", HeaderValue::from_static("16"));
+            head.headers.insert("grpc-status", HeaderValue::from_static("16"));
             plain(head)
         }),
         (100..1000_u16).prop_map(move |status| {
             let mut head = json(status);
-            head.extensions
-                .insert(Cause::upstream(Code::CredentialInvalid));
+            head.extensions.insert(Cause::upstream(Code::CredentialInvalid));
             plain(head)
         }),
-        proptest::sample::select(vec![400, 402, 403, 404, 429, 529]).prop_map(|status| (
-            json(status),
-            br#"{"error":{"code":"invalid_api_key"}}"#.to_vec()
-        )),
+        proptest::sample::select(vec![400, 402, 403, 404, 429, 529])
+            .prop_map(|status| (json(status), br#"{"error":{"code":"invalid_api_key"}}"#.to_vec())),
         // Named by a rule: from the head, and from the body.
         (100..1000_u16).prop_map(move |status| {
             let mut head = head(status);
@@ -137,10 +123,7 @@ fn refusals() -> impl Strategy<Value = (Parts, Vec<u8>)> {
 }
 
 fn dead_by_head(answer: &Answer<'_>) -> Option<Reason> {
-    answer
-        .headers()
-        .contains_key("x-dead")
-        .then_some(Reason::Revoked)
+    answer.headers().contains_key("x-dead").then_some(Reason::Revoked)
 }
 
 fn dead_by_body(answer: &Answer<'_>) -> Option<Reason> {
@@ -222,10 +205,7 @@ fn refusal_error(which: usize) -> BoxError {
         #[cfg(feature = "reqwest")]
         1 => {
             let answer = Response::builder().status(401).body("").unwrap();
-            reqwest::Response::from(answer)
-                .error_for_status()
-                .unwrap_err()
-                .into()
+            reqwest::Response::from(answer).error_for_status().unwrap_err().into()
         }
         #[cfg(feature = "tonic")]
         2 => tonic::Status::unauthenticated("no").into(),
@@ -241,10 +221,7 @@ fn a_rule_gives_a_401_a_better_reason_and_cannot_lift_it() {
     let silent = |_: &Answer<'_>| None;
     let reason = |classifier: Classifier| drive(&classifier, &head(401), b"dead");
     let invalid = Verdict::Unauthorized(Reason::Invalid);
-    assert_eq!(
-        reason(Classifier::default().also_unauthorized(silent)),
-        invalid
-    );
+    assert_eq!(reason(Classifier::default().also_unauthorized(silent)), invalid);
     let refined = Classifier::default().also_unauthorized(expired);
     assert_eq!(reason(refined), Verdict::Unauthorized(Reason::Expired));
     let from_body =
@@ -266,20 +243,13 @@ fn a_body_rule_reads_the_bodies_of_its_statuses_alone() {
 #[test]
 fn the_servers_delay_is_filled_in_where_the_policy_names_none() {
     let mut head = head(409);
-    head.headers
-        .insert("retry-after", HeaderValue::from_static("7"));
+    head.headers.insert("retry-after", HeaderValue::from_static("7"));
     let seven = Some(Duration::from_secs(7));
     let one = Some(Duration::from_secs(1));
     for (said, wanted) in [
-        (
-            Verdict::unavailable(),
-            Verdict::unavailable().with_delay(seven),
-        ),
+        (Verdict::unavailable(), Verdict::unavailable().with_delay(seven)),
         (Verdict::limited(), Verdict::limited().with_delay(seven)),
-        (
-            Verdict::limited().with_delay(one),
-            Verdict::limited().with_delay(one),
-        ),
+        (Verdict::limited().with_delay(one), Verdict::limited().with_delay(one)),
         (Verdict::Forbidden, Verdict::Forbidden),
     ] {
         let classifier = Classifier::default().policy(Says::new(said));
@@ -320,14 +290,8 @@ fn walk_opens_an_error_type_of_the_users() {
     #[derive(Debug, thiserror::Error)]
     #[error("mine")]
     struct Mine(#[source] FailureError);
-    let error = Mine(FailureError::new(
-        Cause::local(Code::PoolEmpty),
-        StatusCode::OK,
-    ));
-    assert_eq!(
-        Classifier::default().classify_error(&error),
-        Verdict::transient()
-    );
+    let error = Mine(FailureError::new(Cause::local(Code::PoolEmpty), StatusCode::OK));
+    assert_eq!(Classifier::default().classify_error(&error), Verdict::transient());
     let walking = Classifier::default().walk::<Mine>();
     assert!(walking.classify_error(&error).is_unauthorized());
 }

@@ -21,6 +21,7 @@ fn delay_of(headers: &[(&str, &str)]) -> Option<Duration> {
     server_delay(&map, None, now())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what the tables below compare with")]
 fn ms(ms: u64) -> Option<Duration> {
     Some(Duration::from_millis(ms))
 }
@@ -31,11 +32,7 @@ fn each_header_is_read_in_its_own_unit() {
         ("retry-after", "7", ms(7000)),
         ("retry-after", " 7 ", ms(7000)),
         ("retry-after", "0.1", ms(100)),
-        (
-            "retry-after",
-            "18446744073709551615",
-            Some(Duration::from_secs(u64::MAX)),
-        ),
+        ("retry-after", "18446744073709551615", Some(Duration::from_secs(u64::MAX))),
         ("retry-after", "18446744073709551616", None),
         ("retry-after", "7 s", None),
         ("retry-after", "+7", None),
@@ -70,16 +67,8 @@ fn each_header_is_read_in_its_own_unit() {
         ("x-ratelimit-reset-tokens", "7.66s", ms(7660)),
         ("x-ratelimit-reset-tokens", "20", ms(20_000)),
         ("x-ratelimit-reset-requests", "1h0m0.5s", ms(3_600_500)),
-        (
-            "anthropic-ratelimit-tokens-reset",
-            "2024-01-01T00:00:30Z",
-            ms(30_000),
-        ),
-        (
-            "anthropic-ratelimit-tokens-reset",
-            "2024-01-01T00:00:30ZxxZ",
-            None,
-        ),
+        ("anthropic-ratelimit-tokens-reset", "2024-01-01T00:00:30Z", ms(30_000)),
+        ("anthropic-ratelimit-tokens-reset", "2024-01-01T00:00:30ZxxZ", None),
         ("anthropic-ratelimit-tokens-reset", "soon", None),
     ] {
         assert_eq!(delay_of(&[(name, value)]), wanted, "{name}: {value}");
@@ -103,22 +92,13 @@ fn the_first_that_parses_wins() {
         said.pop();
     }
     assert_eq!(delays, [1000, 2000, 2500, 3000, 4000, 5000, 6000]);
-    assert_eq!(
-        delay_of(&[("retry-after", "soon"), ("retry-after", "9")]),
-        ms(9000)
-    );
-    assert_eq!(
-        delay_of(&[("retry-after", "soon"), ("retry-after-ms", "9")]),
-        ms(9)
-    );
+    assert_eq!(delay_of(&[("retry-after", "soon"), ("retry-after", "9")]), ms(9000));
+    assert_eq!(delay_of(&[("retry-after", "soon"), ("retry-after-ms", "9")]), ms(9));
 }
 
 #[test]
 fn of_two_windows_the_smaller_counts() {
-    let both = [
-        ("x-ratelimit-reset-requests", "6m0s"),
-        ("x-ratelimit-reset-tokens", "12ms"),
-    ];
+    let both = [("x-ratelimit-reset-requests", "6m0s"), ("x-ratelimit-reset-tokens", "12ms")];
     assert_eq!(delay_of(&both), ms(12));
 }
 
@@ -129,16 +109,10 @@ fn an_empty_window_comes_before_one_that_ends_sooner() {
         ("anthropic-ratelimit-requests-remaining", "40"),
         ("anthropic-ratelimit-tokens-reset", "2024-01-01T00:00:30Z"),
         ("anthropic-ratelimit-tokens-remaining", "0"),
-        (
-            "anthropic-ratelimit-input-tokens-reset",
-            "2024-01-01T00:00:20Z",
-        ),
+        ("anthropic-ratelimit-input-tokens-reset", "2024-01-01T00:00:20Z"),
         ("anthropic-ratelimit-input-tokens-remaining", "0"),
         // Over already: its zero is old.
-        (
-            "anthropic-ratelimit-output-tokens-reset",
-            "2023-12-31T00:00:20Z",
-        ),
+        ("anthropic-ratelimit-output-tokens-reset", "2023-12-31T00:00:20Z"),
         ("anthropic-ratelimit-output-tokens-remaining", "0"),
     ];
     assert_eq!(delay_of(&windows), ms(20_000));
@@ -155,31 +129,19 @@ fn the_body_is_asked_last() {
     assert_eq!(server_delay(&headers, Some(body), now()), ms(2000));
     for delay in ["3.5", "-3s", "3 s", "s", "3m"] {
         let body = format!(r#"{{"error":{{"details":[{{"retryDelay":"{delay}"}}]}}}}"#);
-        assert_eq!(
-            server_delay(&HeaderMap::new(), Some(body.as_bytes()), now()),
-            None,
-            "{delay}"
-        );
+        assert_eq!(server_delay(&HeaderMap::new(), Some(body.as_bytes()), now()), None, "{delay}");
     }
 }
 
 #[test]
 fn rubbish_is_no_go_duration() {
-    for text in [
-        "s", "1", "1x", "1m 30s", "-1s", "1.s", "1sm", "1s ", "s1", "1m30",
-    ] {
+    for text in ["s", "1", "1x", "1m 30s", "-1s", "1.s", "1sm", "1s ", "s1", "1m30"] {
         assert_eq!(go_duration(text.as_bytes()), None, "{text}");
     }
     assert_eq!(go_duration(b"18446744073709551615h"), None);
     assert_eq!(go_duration(b"18446744073709551615s1s"), None);
-    assert_eq!(
-        go_duration("5µs".as_bytes()),
-        Some(Duration::from_micros(5))
-    );
-    assert_eq!(
-        go_duration("5\u{3bc}s".as_bytes()),
-        Some(Duration::from_micros(5))
-    );
+    assert_eq!(go_duration("5µs".as_bytes()), Some(Duration::from_micros(5)));
+    assert_eq!(go_duration("5\u{3bc}s".as_bytes()), Some(Duration::from_micros(5)));
 }
 
 const HEADERS: [&str; 9] = [

@@ -6,31 +6,19 @@ use proptest::prelude::*;
 use super::{ErrorBody, MAX_REASONS, is_json};
 
 fn codes(body: &str) -> Vec<String> {
-    ErrorBody::parse(body.as_bytes())
-        .codes()
-        .map(str::to_owned)
-        .collect()
+    ErrorBody::parse(body.as_bytes()).codes().map(str::to_owned).collect()
 }
 
 #[test]
 fn members_are_found_in_every_shape() {
     for (body, wanted) in [
-        (
-            r#"{"error":{"code":"c","type":"t","status":"s"}}"#,
-            &["c", "t", "s"][..],
-        ),
-        (
-            r#"{"error":{"status":"s","details":[{"reason":"r"}]}}"#,
-            &["r", "s"],
-        ),
+        (r#"{"error":{"code":"c","type":"t","status":"s"}}"#, &["c", "t", "s"][..]),
+        (r#"{"error":{"status":"s","details":[{"reason":"r"}]}}"#, &["r", "s"]),
         (r#"{"detail":{"code":"c"}}"#, &["c"]),
         (r#"{"error":"invalid_grant"}"#, &["invalid_grant"]),
         (r#"{"__type":"a#B","message":"m"}"#, &["a#B"]),
         (r#"[{"error":{"status":"s"}}]"#, &["s"]),
-        (
-            r#"{"error":{"code":429,"type":null,"status":[["x"]],"message":{"code":"no"}}}"#,
-            &[],
-        ),
+        (r#"{"error":{"code":429,"type":null,"status":[["x"]],"message":{"code":"no"}}}"#, &[]),
         (r#"{"error":{"co\u0064e":"c"}}"#, &["c"]),
         (r#"{"error":{"code":"first","code":"second"}}"#, &["first"]),
         (r#"{"other":{"code":"no"},"error":[{"code":"no"}]}"#, &[]),
@@ -63,10 +51,7 @@ fn deep_nesting_neither_overflows_nor_hides_what_came_before() {
     let read = ErrorBody::parse(format!(r#"{{"error":{{"code":"c","x":{deep}"#).as_bytes());
     assert_eq!(read.error.code.as_deref(), Some("c"));
     let closed = format!("{deep}{}", "]".repeat(100_000));
-    assert_eq!(
-        codes(&format!(r#"{{"x":{closed},"error":{{"code":"c"}}}}"#)),
-        ["c"]
-    );
+    assert_eq!(codes(&format!(r#"{{"x":{closed},"error":{{"code":"c"}}}}"#)), ["c"]);
 }
 
 #[test]

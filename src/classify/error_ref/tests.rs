@@ -26,6 +26,7 @@ fn failure() -> FailureError {
     FailureError::new(Cause::local(Code::PoolEmpty), StatusCode::UNAUTHORIZED)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a reference would not coerce to a box")]
 fn finds<E: 'static>(error: E) -> bool {
     ErrorRef::new(&error, &[]).is::<FailureError>()
 }
@@ -43,12 +44,8 @@ fn the_failure_is_found_however_it_is_wrapped() {
     assert!(finds::<BoxError>(Box::new(Outer(failure()))));
     assert!(finds::<BoxError>(Box::new(Outer(Box::new(failure())))));
     assert!(finds::<BoxError>(Box::new(Outer(Arc::new(failure())))));
-    assert!(finds::<BoxError>(Box::new(Outer(io::Error::other(Outer(
-        failure()
-    ))))));
-    assert!(finds(io::Error::other(io::Error::other(io::Error::other(
-        failure()
-    )))));
+    assert!(finds::<BoxError>(Box::new(Outer(io::Error::other(Outer(failure()))))));
+    assert!(finds(io::Error::other(io::Error::other(io::Error::other(failure())))));
     assert!(!finds::<BoxError>("text".into()));
     assert!(!finds("no error at all"));
 }

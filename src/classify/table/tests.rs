@@ -37,8 +37,7 @@ fn head(status: u16, headers: &[(&str, &str)]) -> Parts {
     head.status = StatusCode::from_u16(status).unwrap();
     for (name, value) in headers {
         let name: HeaderName = name.parse().unwrap();
-        head.headers
-            .append(name, HeaderValue::from_str(value).unwrap());
+        head.headers.append(name, HeaderValue::from_str(value).unwrap());
     }
     head
 }
@@ -49,10 +48,7 @@ fn judge(head: &Parts, body: &str) -> Verdict {
     let now = SystemTime::UNIX_EPOCH;
     let whole = classifier.classify(head, Some(body.as_bytes()), now);
     let steps = classifier.head(head, || now);
-    assert_eq!(
-        steps.unwrap_or_else(|| classifier.body(head, body.as_bytes(), now)),
-        whole
-    );
+    assert_eq!(steps.unwrap_or_else(|| classifier.body(head, body.as_bytes(), now)), whole);
     assert_eq!(classifier.succeeds(head), whole.is_success());
     whole
 }
@@ -89,11 +85,7 @@ fn every_status_has_its_row() {
         (600, PERHAPS, "rfc9110#section-15"),
         (999, PERHAPS, "rfc9110#section-15"),
     ] {
-        assert_eq!(
-            judge(&head(status, &[]), ""),
-            wanted,
-            "{status}: {RFC}{source}"
-        );
+        assert_eq!(judge(&head(status, &[]), ""), wanted, "{status}: {RFC}{source}");
     }
     assert_eq!(judge(&head(529, &[]), ""), OVERLOADED, "{ANTHROPIC}");
 }
@@ -125,15 +117,12 @@ fn every_grpc_code_has_its_row() {
         ("256", PERHAPS),
         ("-1", PERHAPS),
     ] {
-        let head = head(
-            200,
-            &[("content-type", "application/grpc"), ("grpc-status", code)],
-        );
+        let head = head(200, &[("content-type", "application/grpc"), ("grpc-status", code)]);
         assert_eq!(judge(&head, ""), wanted, "{code:?}: {GRPC}");
     }
     let said = [("grpc-status", "16"), ("grpc-message", "token%20expired")];
     assert_eq!(judge(&head(200, &said), ""), EXPIRED);
-    let two = [("grpc-status", "16"), ("grpc-status", "14")];
+    let two = [("grpc-status", "14"), ("grpc-status", "16")];
     assert_eq!(judge(&head(200, &two), ""), INVALID);
     assert_eq!(judge(&head(503, &[("grpc-status", "0")]), ""), REFUSED);
     assert_eq!(judge(&head(503, &[("grpc-status", "16")]), ""), INVALID);
@@ -141,195 +130,46 @@ fn every_grpc_code_has_its_row() {
 }
 
 #[test]
+#[rustfmt::skip] // a row a line
 fn every_error_code_has_its_row() {
     for (status, body, wanted, source) in [
-        (
-            404,
-            r#"{"error":{"code":"model_not_found"}}"#,
-            NOT_FOUND,
-            OPENAI,
-        ),
-        (
-            403,
-            r#"{"error":{"code":"model_not_found"}}"#,
-            NOT_FOUND,
-            OPENAI,
-        ),
-        (
-            400,
-            r#"{"error":{"code":"context_length_exceeded"}}"#,
-            TOO_LONG,
-            OPENAI,
-        ),
-        (
-            400,
-            r#"{"error":{"code":"content_policy_violation"}}"#,
-            POLICY,
-            OPENAI,
-        ),
-        (
-            400,
-            r#"{"error":{"code":"invalid_api_key"}}"#,
-            INVALID,
-            OPENAI,
-        ),
-        (
-            403,
-            r#"{"error":{"code":"account_deactivated"}}"#,
-            INACTIVE,
-            OPENAI,
-        ),
-        (
-            429,
-            r#"{"error":{"type":"insufficient_quota"}}"#,
-            QUOTA,
-            OPENAI,
-        ),
-        (
-            429,
-            r#"{"error":{"code":"rate_limit_exceeded"}}"#,
-            LIMITED,
-            OPENAI,
-        ),
+        (404, r#"{"error":{"code":"model_not_found"}}"#, NOT_FOUND, OPENAI),
+        (403, r#"{"error":{"code":"model_not_found"}}"#, NOT_FOUND, OPENAI),
+        (400, r#"{"error":{"code":"context_length_exceeded"}}"#, TOO_LONG, OPENAI),
+        (400, r#"{"error":{"code":"content_policy_violation"}}"#, POLICY, OPENAI),
+        (400, r#"{"error":{"code":"invalid_api_key"}}"#, INVALID, OPENAI),
+        (403, r#"{"error":{"code":"account_deactivated"}}"#, INACTIVE, OPENAI),
+        (429, r#"{"error":{"type":"insufficient_quota"}}"#, QUOTA, OPENAI),
+        (429, r#"{"error":{"code":"rate_limit_exceeded"}}"#, LIMITED, OPENAI),
         (404, r#"{"error":{"code":"other"}}"#, NO, OPENAI),
-        (
-            403,
-            r#"{"error":{"type":"authentication_error"}}"#,
-            INVALID,
-            ANTHROPIC,
-        ),
-        (
-            402,
-            r#"{"error":{"type":"billing_error"}}"#,
-            QUOTA,
-            ANTHROPIC,
-        ),
-        (
-            400,
-            r#"{"error":{"type":"rate_limit_error"}}"#,
-            LIMITED,
-            ANTHROPIC,
-        ),
-        (
-            400,
-            r#"{"error":{"type":"overloaded_error"}}"#,
-            OVERLOADED,
-            ANTHROPIC,
-        ),
-        (
-            404,
-            r#"{"error":{"type":"not_found_error","message":"model: x"}}"#,
-            NOT_FOUND,
-            ANTHROPIC,
-        ),
-        (
-            404,
-            r#"{"error":{"type":"not_found_error","message":"file x"}}"#,
-            NO,
-            ANTHROPIC,
-        ),
-        (
-            400,
-            r#"{"error":{"message":"prompt is too long: 9 > 8"}}"#,
-            TOO_LONG,
-            ANTHROPIC,
-        ),
-        (
-            400,
-            r#"{"error":{"message":"Your credit balance is too low to"}}"#,
-            QUOTA,
-            ANTHROPIC,
-        ),
+        (403, r#"{"error":{"type":"authentication_error"}}"#, INVALID, ANTHROPIC),
+        (402, r#"{"error":{"type":"billing_error"}}"#, QUOTA, ANTHROPIC),
+        (400, r#"{"error":{"type":"rate_limit_error"}}"#, LIMITED, ANTHROPIC),
+        (400, r#"{"error":{"type":"overloaded_error"}}"#, OVERLOADED, ANTHROPIC),
+        (404, r#"{"error":{"type":"not_found_error","message":"model: x"}}"#, NOT_FOUND, ANTHROPIC),
+        (404, r#"{"error":{"type":"not_found_error","message":"file x"}}"#, NO, ANTHROPIC),
+        (400, r#"{"error":{"message":"prompt is too long: 9 > 8"}}"#, TOO_LONG, ANTHROPIC),
+        (400, r#"{"error":{"message":"Your credit balance is too low to"}}"#, QUOTA, ANTHROPIC),
         // The caller's own words do not rest an account.
-        (
-            400,
-            r#"{"error":{"message":"bad: Your credit balance is too low"}}"#,
-            NO,
-            ANTHROPIC,
-        ),
-        (
-            400,
-            r#"{"error":{"details":[{"reason":"API_KEY_INVALID"}]}}"#,
-            INVALID,
-            GOOGLE,
-        ),
-        (
-            400,
-            r#"{"error":{"message":"API key expired. Please renew","details":[{"reason":"API_KEY_INVALID"}]}}"#,
-            EXPIRED,
-            GOOGLE,
-        ),
-        (
-            400,
-            r#"{"error":{"status":"INVALID_ARGUMENT"}}"#,
-            NO,
-            GOOGLE,
-        ),
-        (
-            400,
-            r#"{"error":{"status":"UNAUTHENTICATED"}}"#,
-            INVALID,
-            GOOGLE,
-        ),
-        (
-            429,
-            r#"{"error":{"status":"RESOURCE_EXHAUSTED"}}"#,
-            LIMITED,
-            GOOGLE,
-        ),
-        (
-            403,
-            r#"{"error":{"status":"PERMISSION_DENIED"}}"#,
-            FORBIDDEN,
-            GOOGLE,
-        ),
-        (
-            404,
-            r#"{"error":{"code":"DeploymentNotFound"}}"#,
-            NOT_FOUND,
-            AZURE,
-        ),
+        (400, r#"{"error":{"message":"bad: Your credit balance is too low"}}"#, NO, ANTHROPIC),
+        (400, r#"{"error":{"details":[{"reason":"API_KEY_INVALID"}]}}"#, INVALID, GOOGLE),
+        (400, r#"{"error":{"message":"API key expired. Please renew","details":[{"reason":"API_KEY_INVALID"}]}}"#, EXPIRED, GOOGLE),
+        (400, r#"{"error":{"status":"INVALID_ARGUMENT"}}"#, NO, GOOGLE),
+        (400, r#"{"error":{"status":"UNAUTHENTICATED"}}"#, INVALID, GOOGLE),
+        (429, r#"{"error":{"status":"RESOURCE_EXHAUSTED"}}"#, LIMITED, GOOGLE),
+        (403, r#"{"error":{"status":"PERMISSION_DENIED"}}"#, FORBIDDEN, GOOGLE),
+        (404, r#"{"error":{"code":"DeploymentNotFound"}}"#, NOT_FOUND, AZURE),
         (400, r#"{"error":{"code":"content_filter"}}"#, POLICY, AZURE),
-        (
-            400,
-            r#"{"__type":"com.amazon.coral.service#ThrottlingException"}"#,
-            LIMITED,
-            AWS,
-        ),
+        (400, r#"{"__type":"com.amazon.coral.service#ThrottlingException"}"#, LIMITED, AWS),
         (403, r#"{"__type":"ExpiredTokenException"}"#, EXPIRED, AWS),
-        (
-            403,
-            r#"{"code":"UnrecognizedClientException"}"#,
-            INVALID,
-            AWS,
-        ),
+        (403, r#"{"code":"UnrecognizedClientException"}"#, INVALID, AWS),
         // Cut off, after what matters.
-        (
-            400,
-            r#"{"error":{"code":"invalid_api_key","message":"Incorr"#,
-            INVALID,
-            OPENAI,
-        ),
+        (400, r#"{"error":{"code":"invalid_api_key","message":"Incorr"#, INVALID, OPENAI),
         // These statuses decide alone.
-        (
-            500,
-            r#"{"error":{"code":"invalid_api_key"}}"#,
-            PERHAPS,
-            OPENAI,
-        ),
-        (
-            422,
-            r#"{"error":{"code":"rate_limit_exceeded"}}"#,
-            NO,
-            OPENAI,
-        ),
+        (500, r#"{"error":{"code":"invalid_api_key"}}"#, PERHAPS, OPENAI),
+        (422, r#"{"error":{"code":"rate_limit_exceeded"}}"#, NO, OPENAI),
         (200, r#"{"error":{"code":"invalid_api_key"}}"#, OK, OPENAI),
-        (
-            401,
-            r#"{"error":{"code":"model_not_found"}}"#,
-            INVALID,
-            OPENAI,
-        ),
+        (401, r#"{"error":{"code":"model_not_found"}}"#, INVALID, OPENAI),
     ] {
         let head = head(status, &[("content-type", "application/json")]);
         let verdict = Classifier::default().classify(&head, Some(body.as_bytes()), now());
@@ -338,78 +178,25 @@ fn every_error_code_has_its_row() {
 }
 
 #[test]
+#[rustfmt::skip] // a row a line
 fn every_telling_header_has_its_row() {
     for (status, name, value, wanted, source) in [
-        (
-            403,
-            "x-amzn-errortype",
-            "ExpiredTokenException:http://x/",
-            EXPIRED,
-            AWS,
-        ),
-        (
-            403,
-            "x-amzn-errortype",
-            "UnrecognizedClientException",
-            INVALID,
-            AWS,
-        ),
-        (
-            403,
-            "x-amzn-errortype",
-            "AccessDeniedException",
-            FORBIDDEN,
-            AWS,
-        ),
+        (403, "x-amzn-errortype", "ExpiredTokenException:http://x/", EXPIRED, AWS),
+        (403, "x-amzn-errortype", "UnrecognizedClientException", INVALID, AWS),
+        (403, "x-amzn-errortype", "AccessDeniedException", FORBIDDEN, AWS),
         // API Gateway says this for a path that is not there.
-        (
-            403,
-            "x-amzn-errortype",
-            "MissingAuthenticationTokenException",
-            FORBIDDEN,
-            AWS,
-        ),
+        (403, "x-amzn-errortype", "MissingAuthenticationTokenException", FORBIDDEN, AWS),
         (503, "x-amzn-errortype", "SlowDown", LIMITED, AWS),
         (500, "x-amzn-errortype", "InternalServerError", PERHAPS, AWS),
-        (
-            403,
-            "retry-after",
-            "60",
-            LIMITED.with_delay(Some(Duration::from_secs(60))),
-            GITHUB,
-        ),
+        (403, "retry-after", "60", LIMITED.with_delay(Some(Duration::from_secs(60))), GITHUB),
         (403, "retry-after", "soon", FORBIDDEN, GITHUB),
         (403, "x-ratelimit-remaining", "0", LIMITED, GITHUB),
         (403, "x-ratelimit-remaining", "10", FORBIDDEN, GITHUB),
-        (
-            401,
-            "www-authenticate",
-            "Bearer error=\"insufficient_scope\"",
-            SCOPE,
-            RFC,
-        ),
-        (
-            403,
-            "www-authenticate",
-            "Bearer error=\"insufficient_scope\"",
-            FORBIDDEN,
-            RFC,
-        ),
-        (
-            403,
-            "www-authenticate",
-            "Bearer error=\"invalid_token\"",
-            INVALID,
-            RFC,
-        ),
+        (401, "www-authenticate", "Bearer error=\"insufficient_scope\"", SCOPE, RFC),
+        (403, "www-authenticate", "Bearer error=\"insufficient_scope\"", FORBIDDEN, RFC),
+        (403, "www-authenticate", "Bearer error=\"invalid_token\"", INVALID, RFC),
         (401, "www-authenticate", "Bearer realm=\"x\"", INVALID, RFC),
-        (
-            401,
-            "www-authenticate",
-            "Bearer error=invalid_token, error_description=\"revoked\"",
-            REVOKED,
-            RFC,
-        ),
+        (401, "www-authenticate", "Bearer error=invalid_token, error_description=\"revoked\"", REVOKED, RFC),
     ] {
         assert_eq!(
             judge(&head(status, &[(name, value)]), ""),
@@ -431,44 +218,26 @@ fn the_end_of_a_window_is_a_wait_only_for_who_is_limited() {
         (401, INVALID, INVALID),
         (422, NO, NO),
     ] {
-        assert_eq!(
-            judge(&head(status, &[("x-ratelimit-reset-tokens", "5s")]), ""),
-            window
-        );
+        assert_eq!(judge(&head(status, &[("x-ratelimit-reset-tokens", "5s")]), ""), window);
         assert_eq!(judge(&head(status, &[("retry-after", "5")]), ""), asked);
     }
 }
 
 #[test]
+#[rustfmt::skip] // a row a line
 fn a_cause_of_ours_says_what_the_answer_means() {
     let wait = Some(Duration::from_secs(9));
     for (status, cause, wanted) in [
-        (
-            401,
-            Cause::local(Code::PoolEmpty),
-            Verdict::Unauthorized(Reason::Missing),
-        ),
+        (401, Cause::local(Code::PoolEmpty), Verdict::Unauthorized(Reason::Missing)),
         (401, Cause::upstream(Code::CredentialRevoked), REVOKED),
         // Refused by a rule of an inner layer, on a status that is no 401.
         (400, Cause::upstream(Code::CredentialInvalid), INVALID),
         (200, Cause::upstream(Code::CredentialExpired), EXPIRED),
         (401, Cause::upstream(Code::CredentialInactive), INACTIVE),
         (401, Cause::upstream(Code::InsufficientScope), SCOPE),
-        (
-            429,
-            Cause::local(Code::PoolLimited).with_retry_after(wait),
-            LIMITED.with_delay(wait),
-        ),
-        (
-            429,
-            Cause::local(Code::OutOfQuota).with_retry_after(wait),
-            QUOTA.with_delay(wait),
-        ),
-        (
-            503,
-            Cause::local(Code::NotReady).with_retry_after(wait),
-            REFUSED.with_delay(wait),
-        ),
+        (429, Cause::local(Code::PoolLimited).with_retry_after(wait), LIMITED.with_delay(wait)),
+        (429, Cause::local(Code::OutOfQuota).with_retry_after(wait), QUOTA.with_delay(wait)),
+        (503, Cause::local(Code::NotReady).with_retry_after(wait), REFUSED.with_delay(wait)),
         (403, Cause::local(Code::OriginNotAllowed), FORBIDDEN),
         (400, Cause::local(Code::PinUnknown), NO),
     ] {
@@ -484,9 +253,7 @@ fn a_body_is_read_only_where_it_may_matter() {
         let head = head(status, &[("content-type", kind)]);
         Classifier::default().head(&head, now).is_none()
     };
-    let read: Vec<u16> = (100..1000)
-        .filter(|status| reads(*status, "application/json"))
-        .collect();
+    let read: Vec<u16> = (100..1000).filter(|status| reads(*status, "application/json")).collect();
     assert_eq!(read, [400, 402, 403, 404, 429, 529]);
     assert!((100..1000).all(|status| !reads(status, "text/html")));
 }

@@ -35,10 +35,7 @@ fn an_unknown_error_may_have_come_after_the_work() {
 #[test]
 fn our_own_failure_means_what_its_code_says() {
     let failure = |code| FailureError::new(Cause::local(code), StatusCode::IM_A_TEAPOT);
-    assert_eq!(
-        judge(&failure(Code::PoolEmpty)),
-        Verdict::Unauthorized(Reason::Missing)
-    );
+    assert_eq!(judge(&failure(Code::PoolEmpty)), Verdict::Unauthorized(Reason::Missing));
     assert_eq!(judge(&failure(Code::PoolLimited)), Verdict::limited());
     assert_eq!(judge(&failure(Code::OriginNotAllowed)), Verdict::Forbidden);
     let boxed: BoxError = Box::new(io::Error::other(failure(Code::CredentialRevoked)));
@@ -48,9 +45,7 @@ fn our_own_failure_means_what_its_code_says() {
 #[tokio::test(start_paused = true)]
 async fn tokios_timeout_is_a_timeout() {
     let wait = std::future::pending::<()>();
-    let elapsed = tokio::time::timeout(std::time::Duration::from_secs(1), wait)
-        .await
-        .unwrap_err();
+    let elapsed = tokio::time::timeout(std::time::Duration::from_secs(1), wait).await.unwrap_err();
     assert_eq!(judge(&elapsed), Verdict::timed_out());
 }
 
@@ -67,6 +62,7 @@ mod http2 {
     use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
+    use crate::classify::ErrorRef;
 
     /// What the server does with the second of two requests.
     #[derive(Clone, Copy)]
@@ -108,25 +104,31 @@ mod http2 {
         assert_eq!(judge(&refused), Verdict::unavailable());
         let boxed: BoxError = Box::new(io::Error::other(refused));
         assert_eq!(judge(&boxed), Verdict::unavailable());
-        for reason in [
-            h2::Reason::CANCEL,
-            h2::Reason::INTERNAL_ERROR,
-            h2::Reason::NO_ERROR,
-        ] {
+        for reason in [h2::Reason::CANCEL, h2::Reason::INTERNAL_ERROR, h2::Reason::NO_ERROR] {
             let error = error_when_server(Does::Reset(reason)).await;
             assert_eq!(judge(&error), Verdict::transient(), "{reason}");
         }
         // Not from the other side.
-        assert_eq!(
-            judge(&h2::Error::from(h2::Reason::REFUSED_STREAM)),
-            Verdict::transient()
-        );
+        assert_eq!(judge(&h2::Error::from(h2::Reason::REFUSED_STREAM)), Verdict::transient());
     }
 
     #[tokio::test]
     async fn a_lost_connection_may_have_done_the_work() {
         let error = error_when_server(Does::Vanish).await;
         assert_eq!(judge(&error), Verdict::transient(), "{error}");
+        assert!(ErrorRef::new(&error, &[]).is::<io::Error>());
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_connection_was_gone_before_it_did_no_work() {
+        let (near, far) = duplex(1024);
+        let io = hyper_util::rt::TokioIo::new(near);
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake::<_, String>(io).await.unwrap();
+        drop((connection, far));
+        let error = sender.send_request(Request::new(String::new())).await.unwrap_err();
+        assert!(error.is_canceled(), "{error}");
+        assert_eq!(judge(&error), Verdict::unavailable());
     }
 
     /// The error of request 1 when the server says GOAWAY without an error, and closes.
@@ -137,25 +139,7 @@ mod http2 {
         let (answer, _) = client.send_request(request, true).unwrap();
         // RFC 9113 §4.1, §6.5, §6.8: empty SETTINGS, then GOAWAY (last stream id, NO_ERROR).
         far.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
-        let goaway = [
-            0,
-            0,
-            8,
-            7,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            last_stream_id,
-            0,
-            0,
-            0,
-            0,
-        ];
+        let goaway = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, last_stream_id, 0, 0, 0, 0];
         far.write_all(&goaway).await.unwrap();
         far.shutdown().await.unwrap();
         let driver = tokio::spawn(connection);
@@ -177,15 +161,9 @@ mod http2 {
     async fn a_connection_that_was_never_made_did_no_work() {
         use hyper_util::{client::legacy::Client, rt::TokioExecutor};
         // Bound and dropped, so that nobody listens there.
-        let address = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let client = Client::builder(TokioExecutor::new()).build_http::<String>();
-        let error = client
-            .get(format!("http://{address}/").parse().unwrap())
-            .await
-            .unwrap_err();
+        let error = client.get(format!("http://{address}/").parse().unwrap()).await.unwrap_err();
         assert!(error.is_connect());
         assert_eq!(judge(&error), Verdict::unavailable());
         // A connect that timed out did no work either, timeout or not.
@@ -206,9 +184,7 @@ fn a_status_inside_reqwests_error_counts_as_in_an_answer() {
         (422, Verdict::Rejected),
     ] {
         let answer = http::Response::builder().status(status).body("").unwrap();
-        let error = reqwest::Response::from(answer)
-            .error_for_status()
-            .unwrap_err();
+        let error = reqwest::Response::from(answer).error_for_status().unwrap_err();
         assert_eq!(judge(&error), wanted, "{status}");
         let boxed: BoxError = Box::new(io::Error::other(error));
         assert_eq!(judge(&boxed), wanted, "boxed {status}");
@@ -226,10 +202,7 @@ mod grpc {
     #[test]
     fn a_code_inside_tonics_status_counts_as_in_an_answer() {
         for (code, wanted) in [
-            (
-                Code::Unauthenticated,
-                Verdict::Unauthorized(Reason::Invalid),
-            ),
+            (Code::Unauthenticated, Verdict::Unauthorized(Reason::Invalid)),
             (Code::PermissionDenied, Verdict::Forbidden),
             (Code::ResourceExhausted, Verdict::limited()),
             (Code::InvalidArgument, Verdict::Rejected),

@@ -33,10 +33,7 @@ impl Picked {
     pub(crate) fn apply(&self, parts: &mut Parts) -> Result<(), Code> {
         let member = &self.generation.member;
         let credential = &self.generation.credential;
-        let base = member
-            .extras
-            .as_deref()
-            .and_then(|extras| extras.base.as_ref());
+        let base = member.extras.as_deref().and_then(|extras| extras.base.as_ref());
         // A base URI was checked when the account was taken in.
         if base.is_none() && !member.hub.settings.origins.allow(&parts.uri) {
             return Err(Code::OriginNotAllowed);
@@ -57,14 +54,9 @@ impl Hub {
         let roster = self.roster.load();
         let places = &roster.places;
         parts.headers.contains_key(AUTHORIZATION)
-            || places
-                .headers
-                .iter()
-                .any(|name| parts.headers.contains_key(name))
+            || places.headers.iter().any(|name| parts.headers.contains_key(name))
             || parts.uri.query().is_some_and(|query| {
-                query
-                    .split('&')
-                    .any(|pair| places.keys.iter().any(|key| names(pair, key)))
+                query.split('&').any(|pair| places.keys.iter().any(|key| names(pair, key)))
             })
     }
 }
@@ -84,10 +76,7 @@ fn take_off(headers: &mut HeaderMap, places: &Places, member: &Member, credentia
     for (name, values) in &places.fixed {
         let ours = headers.contains_key(name)
             && !member.headers().is_some_and(|own| own.contains_key(name))
-            && headers
-                .get_all(name)
-                .iter()
-                .all(|value| values.contains(value));
+            && headers.get_all(name).iter().all(|value| values.contains(value));
         if ours {
             headers.remove(name);
         }
@@ -126,10 +115,8 @@ fn new_uri(
         Place::Query(key, value) => Some((key, value)),
         Place::Header(..) => None,
     };
-    let strip = !places.keys.is_empty()
-        && uri
-            .query()
-            .is_some_and(|query| query.split('&').any(foreign));
+    let strip =
+        !places.keys.is_empty() && uri.query().is_some_and(|query| query.split('&').any(foreign));
     if base.is_none() && key.is_none() && !strip {
         return Ok(None);
     }
@@ -159,9 +146,7 @@ fn new_uri(
     if let Some(base) = base {
         parts.scheme = Some(base.scheme.clone());
         parts.authority = Some(base.authority.clone());
-        parts
-            .path_and_query
-            .get_or_insert_with(|| PathAndQuery::from_static("/"));
+        parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
     }
     Uri::from_parts(parts).map(Some).map_err(|_| refuse)
 }

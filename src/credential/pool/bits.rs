@@ -24,9 +24,7 @@ impl Bits {
                 break;
             }
         }
-        Self {
-            levels: levels.into(),
-        }
+        Self { levels: levels.into() }
     }
 
     /// Whether `i` is in the set.

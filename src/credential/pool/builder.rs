@@ -206,11 +206,7 @@ impl PoolBuilder {
             cascade: self.cascade,
             own: self.own,
             help: self.help,
-            origins: if self.any_origin {
-                Origins::Any
-            } else {
-                Origins::Listed(listed)
-            },
+            origins: if self.any_origin { Origins::Any } else { Origins::Listed(listed) },
             rests: self.rests,
             reporter: self.reporter,
         };

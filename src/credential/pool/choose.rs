@@ -23,11 +23,7 @@ impl Search<'_> {
     pub(super) fn choose(&mut self) -> Option<Picked> {
         let roster = self.roster;
         let cursors = &self.hub.cursors;
-        roster
-            .tiers
-            .iter()
-            .enumerate()
-            .find_map(|(i, tier)| self.choose_in(tier, cursors.of(i)))
+        roster.tiers.iter().enumerate().find_map(|(i, tier)| self.choose_in(tier, cursors.of(i)))
     }
 
     fn choose_in(&mut self, tier: &Tier, cursor: Cursor<'_>) -> Option<Picked> {
@@ -36,12 +32,11 @@ impl Search<'_> {
             (None, Choose::RoundRobin) => return self.round_robin(tier, cursor),
             (None, Choose::FillFirst) => None,
             (None, Choose::Weighted) => self.weighted(tier, cursor),
-            (None, Choose::LeastInFlight) => self.least(tier, cursor, |member| {
-                u64::from(member.open.load(Ordering::Relaxed))
-            }),
-            (None, Choose::MostRemaining) => self.least(tier, cursor, |member| {
-                u64::MAX - member.remaining.load(Ordering::Relaxed)
-            }),
+            (None, Choose::LeastInFlight) => {
+                self.least(tier, cursor, |member| u64::from(member.open.load(Ordering::Relaxed)))
+            }
+            (None, Choose::MostRemaining) => self
+                .least(tier, cursor, |member| u64::MAX - member.remaining.load(Ordering::Relaxed)),
         };
         // What the way itself leaves out: a weight of 0, a probe that another was quicker to take.
         picked.or_else(|| self.first(tier.start..tier.end))
@@ -65,9 +60,7 @@ impl Search<'_> {
 
     fn round_robin(&mut self, tier: &Tier, cursor: Cursor<'_>) -> Option<Picked> {
         let start = position(cursor, tier);
-        let found = self
-            .first_at(start..tier.end)
-            .or_else(|| self.first_at(tier.start..start));
+        let found = self.first_at(start..tier.end).or_else(|| self.first_at(tier.start..start));
         let (i, picked) = found?;
         cursor.set(i as u64 + 1);
         Some(picked)
@@ -87,8 +80,7 @@ impl Search<'_> {
             }
             last = i;
         }
-        self.first_heavy(last..tier.end)
-            .or_else(|| self.first_heavy(tier.start..last))
+        self.first_heavy(last..tier.end).or_else(|| self.first_heavy(tier.start..last))
     }
 
     /// The first within `range` whose weight is not 0.
@@ -209,9 +201,5 @@ impl Search<'_> {
 /// Where the cursor points, or where the tier begins.
 fn position(cursor: Cursor<'_>, tier: &Tier) -> usize {
     let at = usize::try_from(cursor.get()).unwrap_or(0);
-    if (tier.start..tier.end).contains(&at) {
-        at
-    } else {
-        tier.start
-    }
+    if (tier.start..tier.end).contains(&at) { at } else { tier.start }
 }

@@ -21,9 +21,7 @@ struct Stripe([AtomicU64; TIERS]);
 
 impl Cursors {
     pub(super) fn new() -> Self {
-        Self {
-            stripes: Box::default(),
-        }
+        Self { stripes: Box::default() }
     }
 
     /// The cursor of the `tier`-th tier for this thread. It is only ever loaded and stored: two

@@ -31,10 +31,7 @@ const BATCH: usize = 256;
 
 impl Due {
     pub(super) fn new() -> Self {
-        Self {
-            next: AtomicU64::new(u64::MAX),
-            heap: Mutex::new(BinaryHeap::new()),
-        }
+        Self { next: AtomicU64::new(u64::MAX), heap: Mutex::new(BinaryHeap::new()) }
     }
 
     /// When somebody is due; `u64::MAX` when nobody ever is.
@@ -52,10 +49,7 @@ impl Due {
             return;
         }
         member.queued.store(at, Ordering::SeqCst);
-        heap.push(Reverse(Entry {
-            at,
-            member: Arc::downgrade(member),
-        }));
+        heap.push(Reverse(Entry { at, member: Arc::downgrade(member) }));
         self.tell_next(heap);
     }
 

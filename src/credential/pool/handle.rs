@@ -121,9 +121,7 @@ impl Pool {
     }
 
     pub(super) fn new(hub: Arc<Hub>) -> Self {
-        Self {
-            owner: Arc::new(Owner(hub)),
-        }
+        Self { owner: Arc::new(Owner(hub)) }
     }
 
     pub(super) fn hub(&self) -> &Arc<Hub> {

@@ -218,27 +218,13 @@ impl Hub {
         let member = &generation.member;
         let of = self.roster.load().slots.len();
         let ordinal = member.ordinal.load(Ordering::Relaxed) as usize;
-        let account = AccountTag {
-            id: Arc::clone(&member.id),
-            ordinal,
-            of,
-        };
+        let account = AccountTag { id: Arc::clone(&member.id), ordinal, of };
         let rest = self.remaining(change.is.until(), now.get());
         let generation = generation.number;
-        let out = AccountOut {
-            account,
-            generation,
-            reason,
-            status,
-            rest,
-        };
+        let out = AccountOut { account, generation, reason, status, rest };
         let event = if change.last {
             let help = self.settings.help.clone();
-            Event::PoolDead(PoolDead {
-                accounts: of,
-                cause: out,
-                help,
-            })
+            Event::PoolDead(PoolDead { accounts: of, cause: out, help })
         } else {
             Event::AccountOut(out)
         };

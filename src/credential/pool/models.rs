@@ -85,16 +85,12 @@ impl Models {
     /// What is known of `model`, to be given to [`succeeded`](Self::succeeded).
     pub(super) fn tried(&self, model: &str) -> Option<Tried> {
         let entry = self.entries.iter().find(|entry| *entry.model == *model)?;
-        Some(Tried {
-            model: entry.model.clone(),
-            until: entry.until,
-        })
+        Some(Tried { model: entry.model.clone(), until: entry.until })
     }
 
     /// The model served: its rests start anew, unless a newer one has come.
     pub(super) fn succeeded(&mut self, tried: &Tried) {
-        self.entries
-            .retain(|entry| entry.until != tried.until || entry.model != tried.model);
+        self.entries.retain(|entry| entry.until != tried.until || entry.model != tried.model);
     }
 
     fn entry(&mut self, model: &str, now: u64) -> Option<&mut Entry> {
@@ -102,20 +98,12 @@ impl Models {
             return self.entries.get_mut(at);
         }
         if self.entries.len() >= MOST {
-            let soonest = self
-                .entries
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, entry)| entry.until);
+            let soonest = self.entries.iter().enumerate().min_by_key(|(_, entry)| entry.until);
             if let Some((at, _)) = soonest {
                 self.entries.swap_remove(at);
             }
         }
-        self.entries.push(Entry {
-            model: model.into(),
-            until: now,
-            strikes: 0,
-        });
+        self.entries.push(Entry { model: model.into(), until: now, strikes: 0 });
         self.entries.last_mut()
     }
 }

@@ -45,12 +45,7 @@ impl Origins {
 impl Origin {
     /// An origin and nothing more.
     pub(super) fn new(uri: &Uri) -> Result<Self, PoolError> {
-        let error = |fault| {
-            Err(PoolError::Origin {
-                origin: shown(uri),
-                fault,
-            })
-        };
+        let error = |fault| Err(PoolError::Origin { origin: shown(uri), fault });
         if let Some(fault) = fault(uri) {
             return error(fault);
         }
@@ -58,11 +53,7 @@ impl Origin {
             return error(OriginFault::NoScheme);
         };
         let port = uri.port_u16().or_else(|| default_port(scheme));
-        Ok(Self {
-            scheme: scheme.into(),
-            host: host.into(),
-            port,
-        })
+        Ok(Self { scheme: scheme.into(), host: host.into(), port })
     }
 }
 
@@ -83,9 +74,7 @@ pub(super) fn fault(uri: &Uri) -> Option<OriginFault> {
 /// `uri` as it may be shown: without what stands before an `@`, and without a query.
 pub(super) fn shown(uri: &Uri) -> Box<str> {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
-    let authority = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host);
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     match uri.scheme_str() {
         Some(scheme) => format!("{scheme}://{authority}{}", uri.path()).into(),
         None => format!("{authority}{}", uri.path()).into(),

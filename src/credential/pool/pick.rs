@@ -53,26 +53,12 @@ pub(super) enum Use {
 impl Hub {
     /// An account for an attempt that starts now.
     pub(super) fn pick(&self, want: &Want<'_>, now: &mut Now) -> Result<Picked, Unavailable> {
-        self.search(
-            want,
-            Moment {
-                hub: self,
-                now,
-                later: false,
-            },
-        )
+        self.search(want, Moment { hub: self, now, later: false })
     }
 
     /// An account for an attempt that starts at `at`.
     pub(super) fn pick_at(&self, want: &Want<'_>, at: Instant) -> Result<Picked, Unavailable> {
-        self.search(
-            want,
-            Moment {
-                hub: self,
-                now: &mut Now::at(at),
-                later: true,
-            },
-        )
+        self.search(want, Moment { hub: self, now: &mut Now::at(at), later: true })
     }
 
     fn search(&self, want: &Want<'_>, mut moment: Moment<'_>) -> Result<Picked, Unavailable> {
@@ -81,12 +67,7 @@ impl Hub {
             self.sweep(moment.passed(), false);
         }
         let roster = self.roster.load();
-        let mut search = Search {
-            hub: self,
-            roster: &roster,
-            want,
-            moment,
-        };
+        let mut search = Search { hub: self, roster: &roster, want, moment };
         if let Some(picked) = search.preferred()? {
             return Ok(picked);
         }
@@ -108,10 +89,7 @@ impl Search<'_> {
             }
             Some(Pin::Strict(id)) => {
                 let Some((i, slot)) = self.roster.find(id) else {
-                    return Err(Unavailable {
-                        code: Code::PinUnknown,
-                        retry_after: None,
-                    });
+                    return Err(Unavailable { code: Code::PinUnknown, retry_after: None });
                 };
                 match self.take(i, slot) {
                     Some(picked) => Ok(Some(picked)),
@@ -160,10 +138,7 @@ impl Search<'_> {
             }
         };
         let member = &slot.member;
-        let fits = !self
-            .want
-            .avoid
-            .avoids(member.uid, generation.number, member.group)
+        let fits = !self.want.avoid.avoids(member.uid, generation.number, member.group)
             && member.may_serve(self.want.model)
             && (strict || !self.model_rests(generation, word));
         fits.then_some(allowed)
@@ -213,8 +188,6 @@ impl Search<'_> {
             return false;
         };
         let now = self.moment.passed();
-        generation
-            .models(|models| models.until(model, now))
-            .is_some()
+        generation.models(|models| models.until(model, now)).is_some()
     }
 }

@@ -43,12 +43,7 @@ impl Picked {
             member.open.fetch_add(1, Ordering::Relaxed);
         }
         let flags = AtomicU8::new(if counted { OPEN } else { 0 });
-        Self {
-            generation,
-            since,
-            tried: tried.map(Box::new),
-            flags,
-        }
+        Self { generation, since, tried: tried.map(Box::new), flags }
     }
 
     /// The account's number, unique in the process.
@@ -85,11 +80,7 @@ impl Picked {
 
     /// The attempt goes out.
     pub(crate) fn sent(&self) {
-        self.generation
-            .member
-            .counts
-            .sent
-            .fetch_add(1, Ordering::Relaxed);
+        self.generation.member.counts.sent.fetch_add(1, Ordering::Relaxed);
         self.flag(SENT);
     }
 
@@ -109,10 +100,7 @@ impl Picked {
 
     /// What is left of the account's limit, as an answer's rate-limit headers say.
     pub(crate) fn note_remaining(&self, remaining: u64) {
-        self.generation
-            .member
-            .remaining
-            .store(remaining, Ordering::Relaxed);
+        self.generation.member.remaining.store(remaining, Ordering::Relaxed);
     }
 
     /// The upstream refused the credential.
@@ -131,19 +119,12 @@ impl Picked {
         let Some(change) = change else {
             let word = self.generation.word();
             let out = !word.is_closed() && !word.is_alive();
-            let rest = if out {
-                hub.remaining(word.until(), now.get())
-            } else {
-                Duration::ZERO
-            };
+            let rest = if out { hub.remaining(word.until(), now.get()) } else { Duration::ZERO };
             return Refusal { won: false, rest };
         };
         hub.tell_refusal(&self.generation, &change, reason, status, now);
         let rest = hub.remaining(change.is.until(), now.get());
-        Refusal {
-            won: change.is_loss(),
-            rest,
-        }
+        Refusal { won: change.is_loss(), rest }
     }
 
     /// Too many requests: the model rests when it is known, else the account.
@@ -180,13 +161,7 @@ impl Picked {
             // One incident for each rest, however often it grows.
             let within = change.was.kind() == Kind::Quota && change.was.until() > begins;
             if change.is.kind() == Kind::Quota && !within {
-                hub.tell(
-                    &self.generation,
-                    &change,
-                    OutReason::OutOfQuota,
-                    status,
-                    now,
-                );
+                hub.tell(&self.generation, &change, OutReason::OutOfQuota, status, now);
             }
         }
     }
@@ -254,8 +229,7 @@ impl Picked {
     // One attempt drives this: no two threads write the flags at once.
 
     fn flag(&self, flag: u8) {
-        self.flags
-            .store(self.flags.load(Ordering::Relaxed) | flag, Ordering::Relaxed);
+        self.flags.store(self.flags.load(Ordering::Relaxed) | flag, Ordering::Relaxed);
     }
 
     fn take_flag(&self, flag: u8) -> bool {

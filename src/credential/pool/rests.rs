@@ -46,19 +46,13 @@ impl Rests {
 
     /// For an account that was limited `strikes` times in a row before, without a hint.
     pub(super) fn limited(&self, strikes: u64) -> u64 {
-        doubled(
-            self.limited_first,
-            strikes,
-            self.limited_max.min(self.max_rest),
-        )
+        doubled(self.limited_first, strikes, self.limited_max.min(self.max_rest))
     }
 }
 
 /// `first`, doubled `strikes` times, at most `max`.
 fn doubled(first: u64, strikes: u64, max: u64) -> u64 {
-    let factor = 1_u64
-        .checked_shl(u32::try_from(strikes).unwrap_or(u32::MAX))
-        .unwrap_or(u64::MAX);
+    let factor = 1_u64.checked_shl(u32::try_from(strikes).unwrap_or(u32::MAX)).unwrap_or(u64::MAX);
     first.saturating_mul(factor).min(max)
 }
 

@@ -84,15 +84,7 @@ impl Roster {
         }
         let restricted = slots.iter().any(|slot| slot.member.is_restricted());
         let tiers = tiers(&slots, choose);
-        Self {
-            slots: slots.into(),
-            tiers,
-            usable,
-            places,
-            restricted,
-            by_id,
-            by_uid,
-        }
+        Self { slots: slots.into(), tiers, usable, places, restricted, by_id, by_uid }
     }
 
     /// Looks again at what changed while this was made. To be called once it can be seen: whoever
@@ -148,11 +140,7 @@ fn tiers(slots: &[Arc<Slot>], choose: Choose) -> Box<[Tier]> {
             start = end;
             let large = choose == Choose::Weighted && tier.len() > FEW;
             let cycle = large.then(|| Cycle::new(tier.iter().map(|slot| slot.member.weight)));
-            Tier {
-                start: from,
-                end,
-                cycle,
-            }
+            Tier { start: from, end, cycle }
         })
         .collect()
 }
@@ -167,10 +155,7 @@ impl Places {
     fn add(&mut self, slot: &Slot) {
         self.add_place(&slot.current.load().credential.place);
         for (name, value) in slot.member.headers().into_iter().flatten() {
-            self.fixed
-                .entry(name.clone())
-                .or_default()
-                .insert(value.clone());
+            self.fixed.entry(name.clone()).or_default().insert(value.clone());
         }
     }
 

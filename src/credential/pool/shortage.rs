@@ -40,9 +40,7 @@ impl Search<'_> {
         let changes = self.hub.changes.load(Ordering::SeqCst);
         if same_for_all {
             if let Some(kept) = Kept::read(self.hub.shortage.load(Ordering::Acquire), changes) {
-                let over = kept
-                    .until
-                    .is_some_and(|until| self.moment.passed() >= until);
+                let over = kept.until.is_some_and(|until| self.moment.passed() >= until);
                 if !over {
                     return Err(self.answer(kept));
                 }
@@ -52,14 +50,9 @@ impl Search<'_> {
         if let Some(picked) = found.hidden {
             return Ok(picked);
         }
-        let kept = Kept {
-            code: found.code(),
-            until: found.soonest,
-        };
+        let kept = Kept { code: found.code(), until: found.soonest };
         if same_for_all {
-            self.hub
-                .shortage
-                .store(kept.bits(changes), Ordering::Release);
+            self.hub.shortage.store(kept.bits(changes), Ordering::Release);
         }
         Err(self.answer(kept))
     }
@@ -69,10 +62,7 @@ impl Search<'_> {
             let now = self.moment.instant();
             self.hub.remaining(until, now)
         });
-        Unavailable {
-            code: kept.code,
-            retry_after,
-        }
+        Unavailable { code: kept.code, retry_after }
     }
 
     fn find(&mut self, slots: &[Arc<Slot>]) -> Found {
@@ -127,11 +117,7 @@ impl Found {
 
     fn code(&self) -> Code {
         if self.soonest.is_some() {
-            return if self.limited {
-                Code::PoolLimited
-            } else {
-                Code::OutOfQuota
-            };
+            return if self.limited { Code::PoolLimited } else { Code::OutOfQuota };
         }
         // The first among equals, which `max_by_key` would not give.
         let mut most: (u32, Option<Reason>) = (0, None);
@@ -167,10 +153,7 @@ const NO_TIME: u64 = (1 << 39) - 1;
 
 impl Kept {
     fn bits(self, changes: u64) -> u64 {
-        let code = CODES
-            .iter()
-            .position(|code| *code == self.code)
-            .unwrap_or(0) as u64;
+        let code = CODES.iter().position(|code| *code == self.code).unwrap_or(0) as u64;
         let until = self.until.unwrap_or(NO_TIME).min(NO_TIME);
         // Never 0, which says that nothing is kept.
         1 << 63 | (changes & CHANGES) << 43 | code << 39 | until
@@ -182,9 +165,6 @@ impl Kept {
         }
         let code = usize::try_from((bits >> 39) & 15).ok()?;
         let until = bits & NO_TIME;
-        Some(Self {
-            code: *CODES.get(code)?,
-            until: (until != NO_TIME).then_some(until),
-        })
+        Some(Self { code: *CODES.get(code)?, until: (until != NO_TIME).then_some(until) })
     }
 }

@@ -90,26 +90,11 @@ pub(super) struct Tally {
 
 impl Slot {
     pub(super) fn new(account: Account, uid: u32, group: Option<u32>, hub: &Arc<Hub>) -> Self {
-        let Account {
-            id,
-            credential,
-            headers,
-            base_uri,
-            priority,
-            weight,
-            group: name,
-            models,
-        } = account;
+        let Account { id, credential, headers, base_uri, priority, weight, group: name, models } =
+            account;
         let base = base_uri.and_then(Base::new);
         let plain = headers.is_empty() && base.is_none() && name.is_none() && models.is_none();
-        let extras = (!plain).then(|| {
-            Box::new(Extras {
-                group: name,
-                base,
-                headers,
-                models,
-            })
-        });
+        let extras = (!plain).then(|| Box::new(Extras { group: name, base, headers, models }));
         let member = Arc::new(Member {
             uid,
             position: AtomicU32::new(u32::MAX),
@@ -140,13 +125,7 @@ impl Slot {
 impl Generation {
     pub(super) fn new(number: u64, credential: Credential, member: Arc<Member>) -> Self {
         let word = AtomicU64::new(Word::FRESH.bits());
-        Self {
-            number,
-            credential,
-            member,
-            word,
-            models: Mutex::new(None),
-        }
+        Self { number, credential, member, word, models: Mutex::new(None) }
     }
 
     pub(super) fn word(&self) -> Word {
@@ -196,16 +175,11 @@ impl Member {
     }
 
     pub(super) fn is_restricted(&self) -> bool {
-        self.extras
-            .as_deref()
-            .is_some_and(|extras| extras.models.is_some())
+        self.extras.as_deref().is_some_and(|extras| extras.models.is_some())
     }
 
     pub(super) fn may_serve(&self, model: Option<&str>) -> bool {
-        let list = self
-            .extras
-            .as_deref()
-            .and_then(|extras| extras.models.as_ref());
+        let list = self.extras.as_deref().and_then(|extras| extras.models.as_ref());
         match (list, model) {
             (Some(list), Some(model)) => list.iter().any(|one| **one == *model),
             _ => true,
@@ -224,11 +198,7 @@ impl Base {
         let host = authority.as_str();
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
         let host = HeaderValue::from_str(host).ok()?;
-        Some(Self {
-            scheme,
-            authority,
-            host,
-        })
+        Some(Self { scheme, authority, host })
     }
 }
 

@@ -87,11 +87,7 @@ impl Word {
 
     /// With `field` at `value`, or at its most.
     const fn with(self, field: Field, value: u64) -> Self {
-        let value = if value > field.max() {
-            field.max()
-        } else {
-            value
-        };
+        let value = if value > field.max() { field.max() } else { value };
         Self(self.0 & !(field.max() << field.at) | (value << field.at))
     }
 
@@ -207,11 +203,7 @@ impl Word {
                 (rests.limited(strikes), healed.with(LIMITED, strikes + 1))
             }
         };
-        self.open_to(if rest == 0 {
-            next
-        } else {
-            next.resting(Kind::Limited, now, rest)
-        })
+        self.open_to(if rest == 0 { next } else { next.resting(Kind::Limited, now, rest) })
     }
 
     /// No quota left.
@@ -222,26 +214,14 @@ impl Word {
         rests: &Rests,
         now: u64,
     ) -> Option<Self> {
-        let next = if self.is_probe_of(since) {
-            self.healed(since)
-        } else {
-            self
-        };
+        let next = if self.is_probe_of(since) { self.healed(since) } else { self };
         let rest = delay.unwrap_or(rests.out_of_quota).min(rests.max_rest);
-        self.open_to(if rest == 0 {
-            next
-        } else {
-            next.resting(Kind::Quota, now, rest)
-        })
+        self.open_to(if rest == 0 { next } else { next.resting(Kind::Quota, now, rest) })
     }
 
     /// Somebody wants it left alone for `rest`.
     pub(super) fn rested(self, now: u64, rest: u64) -> Option<Self> {
-        self.open_to(if rest == 0 {
-            self
-        } else {
-            self.resting(Kind::Limited, now, rest)
-        })
+        self.open_to(if rest == 0 { self } else { self.resting(Kind::Limited, now, rest) })
     }
 
     /// The upstream accepted the credential.
@@ -262,11 +242,7 @@ impl Word {
 
     /// The attempt failed in a way that shows the credential to be good.
     pub(super) fn vouched(self, since: Since) -> Option<Self> {
-        if self.is_probe_of(since) {
-            self.open_to(self.healed(since))
-        } else {
-            None
-        }
+        if self.is_probe_of(since) { self.open_to(self.healed(since)) } else { None }
     }
 
     /// The attempt showed nothing about the credential, or never ended.
@@ -295,14 +271,8 @@ impl Word {
 
     /// A person takes it out.
     pub(super) fn retired(self) -> Option<Self> {
-        let reason = if self.is_alive() {
-            Reason::Inactive
-        } else {
-            self.reason()
-        };
-        let next = self
-            .with(KIND, Kind::Retired as u64)
-            .with(REASON, reason_bits(reason));
+        let reason = if self.is_alive() { Reason::Inactive } else { self.reason() };
+        let next = self.with(KIND, Kind::Retired as u64).with(REASON, reason_bits(reason));
         self.open_to(next.next_chapter())
     }
 
@@ -312,11 +282,7 @@ impl Word {
             .with(EVER, self.get(EVER))
             .with(MODEL_RESTS, self.get(MODEL_RESTS))
             .with(TICKET, self.get(TICKET));
-        if clean == self {
-            None
-        } else {
-            self.open_to(clean.next_chapter())
-        }
+        if clean == self { None } else { self.open_to(clean.next_chapter()) }
     }
 
     /// The generation is over.
@@ -343,14 +309,7 @@ impl Word {
     /// Out of quarantine. A rest that was asked for while the probe was out is kept.
     const fn healed(self, since: Since) -> Self {
         let grown = self.until() > since.seen.until();
-        self.with(
-            KIND,
-            if grown {
-                Kind::Limited as u64
-            } else {
-                Kind::Usable as u64
-            },
-        )
+        self.with(KIND, if grown { Kind::Limited as u64 } else { Kind::Usable as u64 })
     }
 
     /// Left alone for `rest` from `now`: by a new rest if it may be used, else by a longer one.
@@ -366,11 +325,7 @@ impl Word {
     }
 
     const fn grown(self, until: u64) -> Self {
-        if until > self.until() {
-            self.with(UNTIL, until)
-        } else {
-            self
-        }
+        if until > self.until() { self.with(UNTIL, until) } else { self }
     }
 
     const fn next_chapter(self) -> Self {

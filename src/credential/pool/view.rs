@@ -130,11 +130,8 @@ impl std::fmt::Display for State {
 impl Hub {
     pub(super) fn view(&self, now: &mut Now) -> PoolView {
         let roster = self.roster.load();
-        let mut accounts: Vec<_> = roster
-            .slots
-            .iter()
-            .map(|slot| self.view_one(slot, now))
-            .collect();
+        let mut accounts: Vec<_> =
+            roster.slots.iter().map(|slot| self.view_one(slot, now)).collect();
         accounts.sort_by_key(|account| account.ordinal);
         PoolView { accounts }
     }
@@ -155,10 +152,7 @@ impl Hub {
             let at = now.get();
             generation.models(|models| {
                 model_rests.extend(models.resting(self.passed(at)).map(|(model, until)| {
-                    ModelRest {
-                        model: Arc::clone(model),
-                        until: self.remaining(until, at),
-                    }
+                    ModelRest { model: Arc::clone(model), until: self.remaining(until, at) }
                 }));
             });
         }

@@ -22,11 +22,7 @@ impl Cycle {
             })
             .collect();
         let total = ends.last().copied().unwrap_or(0);
-        Self {
-            ends,
-            total,
-            step: step(total),
-        }
+        Self { ends, total, step: step(total) }
     }
 
     /// Whose turn it is, as an index; `None` when all weights are 0.
@@ -41,15 +37,13 @@ impl Cycle {
 pub(super) fn turn_of(weights: &[u32], n: u64) -> Option<usize> {
     let total = weights.iter().map(|weight| u64::from(*weight)).sum();
     let mut turn = nth(n, step(total), total)?;
-    weights
-        .iter()
-        .position(|weight| match turn.checked_sub(u64::from(*weight)) {
-            Some(rest) => {
-                turn = rest;
-                false
-            }
-            None => true,
-        })
+    weights.iter().position(|weight| match turn.checked_sub(u64::from(*weight)) {
+        Some(rest) => {
+            turn = rest;
+            false
+        }
+        None => true,
+    })
 }
 
 fn nth(n: u64, step: u64, total: u64) -> Option<u64> {

@@ -46,9 +46,7 @@ impl Hub {
         for account in &accounts {
             self.check(account)?;
             if roster.find(&account.id).is_some() || !ids.insert(&*account.id) {
-                return Err(PoolError::DuplicateId {
-                    id: (*account.id).into(),
-                });
+                return Err(PoolError::DuplicateId { id: (*account.id).into() });
             }
         }
         check_collisions(&roster, &accounts)?;
@@ -81,10 +79,7 @@ impl Hub {
         let new = Generation::new(number, credential, Arc::clone(&slot.member));
         // First no evidence about the old one counts any more, then the new one is counted, then it
         // can be seen: at each step the count is right for what requests can see.
-        if old
-            .update(|word| Some(word.closed()))
-            .is_some_and(|(was, _)| !was.is_alive())
-        {
+        if old.update(|word| Some(word.closed())).is_some_and(|(was, _)| !was.is_alive()) {
             self.add_alive(1);
         }
         slot.current.store(Arc::new(new));
@@ -125,8 +120,7 @@ impl Hub {
     }
 
     pub(super) fn retire(&self, id: &str) -> bool {
-        self.with_current(id, |generation| self.change(generation, Word::retired))
-            .is_some()
+        self.with_current(id, |generation| self.change(generation, Word::retired)).is_some()
     }
 
     pub(super) fn invalidate(&self, id: &str, reason: Reason) -> bool {
@@ -134,10 +128,7 @@ impl Hub {
         let begins = self.begins(now.get());
         let change = self.with_current(id, |generation| {
             let refuse = |word: Word| {
-                let since = Since {
-                    seen: word,
-                    probe: false,
-                };
+                let since = Since { seen: word, probe: false };
                 word.refused(since, reason, &self.settings.rests, begins)
             };
             let change = self.change(generation, refuse)?;
@@ -160,9 +151,7 @@ impl Hub {
                 self.note_model_rest();
                 grown
             }
-            None => self
-                .change(generation, |word| word.rested(now, rest))
-                .is_some(),
+            None => self.change(generation, |word| word.rested(now, rest)).is_some(),
         })
         .unwrap_or(false)
     }
@@ -201,11 +190,7 @@ impl Hub {
 
     /// To be called by whoever holds the writer.
     fn publish(&self, slots: Vec<Arc<Slot>>) {
-        let roster = Arc::new(Roster::new(
-            slots,
-            self.settings.order,
-            self.settings.choose,
-        ));
+        let roster = Arc::new(Roster::new(slots, self.settings.order, self.settings.choose));
         self.roster.store(Arc::clone(&roster));
         fence(Ordering::SeqCst);
         roster.catch_up();
@@ -218,15 +203,9 @@ impl Hub {
         if account.id.is_empty() {
             return Err(PoolError::EmptyId);
         }
-        let framing = account
-            .headers
-            .keys()
-            .find(|name| FRAMING.contains(&name.as_str()));
+        let framing = account.headers.keys().find(|name| FRAMING.contains(&name.as_str()));
         if let Some(name) = framing {
-            return Err(PoolError::HeaderFrames {
-                id: id(),
-                header: name.as_str().into(),
-            });
+            return Err(PoolError::HeaderFrames { id: id(), header: name.as_str().into() });
         }
         let Some(uri) = &account.base_uri else {
             return Ok(());
@@ -235,10 +214,7 @@ impl Hub {
             return Err(PoolError::BaseUri { id: id(), fault });
         }
         if !self.settings.origins.allow(uri) {
-            return Err(PoolError::BaseOrigin {
-                id: id(),
-                origin: origin::shown(uri),
-            });
+            return Err(PoolError::BaseOrigin { id: id(), origin: origin::shown(uri) });
         }
         Ok(())
     }
@@ -263,14 +239,10 @@ impl Writer {
 fn check_collisions(roster: &Roster, accounts: &[Account]) -> Result<(), PoolError> {
     let mut carrying: HashSet<&HeaderName> = roster.places.headers.iter().collect();
     carrying.insert(&AUTHORIZATION);
-    carrying.extend(
-        accounts
-            .iter()
-            .filter_map(|account| match &account.credential.place {
-                Place::Header(name, _) => Some(name),
-                Place::Query(..) => None,
-            }),
-    );
+    carrying.extend(accounts.iter().filter_map(|account| match &account.credential.place {
+        Place::Header(name, _) => Some(name),
+        Place::Query(..) => None,
+    }));
     for account in accounts {
         if let Some(name) = account.headers.keys().find(|name| carrying.contains(name)) {
             return Err(collision(&account.id, name));
@@ -285,10 +257,7 @@ fn check_collisions(roster: &Roster, accounts: &[Account]) -> Result<(), PoolErr
 }
 
 fn collision(id: &str, name: &HeaderName) -> PoolError {
-    PoolError::HeaderCollides {
-        id: id.into(),
-        header: name.as_str().into(),
-    }
+    PoolError::HeaderCollides { id: id.into(), header: name.as_str().into() }
 }
 
 /// Unique in the process, and growing: the order in which accounts were listed.

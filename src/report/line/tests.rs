@@ -83,10 +83,7 @@ fn a_dead_pool_says_what_its_owner_must_do() {
         dead(1, refused, Some("log in again")),
         "the only credential is refused: log in again"
     );
-    assert_eq!(
-        dead(3, OutReason::OutOfQuota, Some("pay")),
-        "all 3 accounts are out: pay"
-    );
+    assert_eq!(dead(3, OutReason::OutOfQuota, Some("pay")), "all 3 accounts are out: pay");
 }
 
 #[test]
@@ -168,20 +165,8 @@ fn each_event_has_its_code_and_severity() {
     let local = Outcome::Local(Code::PoolEmpty);
     // The event, its code, its severity, whether it is an incident, whether it is a failure.
     let rows = [
-        (
-            failed(sent()),
-            "request_failed",
-            Severity::Error,
-            false,
-            true,
-        ),
-        (
-            failed(local),
-            "request_failed",
-            Severity::Debug,
-            false,
-            true,
-        ),
+        (failed(sent()), "request_failed", Severity::Error, false, true),
+        (failed(local), "request_failed", Severity::Debug, false, true),
         (
             Event::RequestRecovered(record(sent())),
             "request_recovered",
@@ -196,20 +181,8 @@ fn each_event_has_its_code_and_severity() {
             false,
             false,
         ),
-        (
-            Event::AccountOut(refused),
-            "account_out",
-            Severity::Warn,
-            true,
-            false,
-        ),
-        (
-            Event::PoolDead(dead),
-            "pool_dead",
-            Severity::Error,
-            true,
-            false,
-        ),
+        (Event::AccountOut(refused), "account_out", Severity::Warn, true, false),
+        (Event::PoolDead(dead), "pool_dead", Severity::Error, true, false),
     ];
     for (event, code, severity, incident, failure) in rows {
         assert_eq!(event.code(), code);

@@ -40,11 +40,7 @@ fn a_secret_is_found_as_it_is_spelled() {
         ("sk-1234567", "k=%73%6B", "k=%73%6B"),
         ("sk-1%34567", "k=sk-1%34567", "k=[redacted]"),
         ("sk-1%34567", "k=sk-1%2534567", "k=[redacted]"),
-        (
-            "ab/de/gh/j",
-            r#"{"k":"ab\/de\/gh\/j"}"#,
-            r#"{"k":"[redacted]"}"#,
-        ),
+        ("ab/de/gh/j", r#"{"k":"ab\/de\/gh\/j"}"#, r#"{"k":"[redacted]"}"#),
         (r"a\\c\\f\\i", r"a\\c\\f\\%69", "[redacted]"),
         ("sk-1234567", r"\u0073k\u002d1234567", "[redacted]"),
         // The neighbour makes the first bytes look like an escape.
@@ -75,10 +71,7 @@ fn base64_is_found_at_each_alignment() {
         let told = redacted(&encoded, "correct-horse");
         let (start, _) = told.split_once("[redacted]").expect("it is found");
         assert!(encoded.starts_with(start));
-        assert!(
-            start.len() <= before.len() * 8 / 6 + 1,
-            "{told} of {encoded}"
-        );
+        assert!(start.len() <= before.len() * 8 / 6 + 1, "{told} of {encoded}");
     }
 }
 
@@ -90,9 +83,7 @@ fn a_run_inside_a_character_hides_the_character() {
 
 #[test]
 fn a_long_token_is_found_whole_and_nothing_else_is_hidden() {
-    let token: String = (0_u32..3000)
-        .map(|at| char::from(b'!' + (at * at % 89) as u8))
-        .collect();
+    let token: String = (0_u32..3000).map(|at| char::from(b'!' + (at * at % 89) as u8)).collect();
     let told = redacted(&format!("no such token: {token}, sorry"), &token);
     assert_eq!(told, "no such token: [redacted], sorry");
     let encoded = STANDARD.encode(&token[..2700]);
@@ -105,10 +96,7 @@ fn a_text_that_is_made_to_cost_much_is_hidden_whole() {
     let secret = "\\".repeat(300);
     let text = format!("a{}", "\\".repeat(4000));
     assert_eq!(redacted(&text, &secret), "[redacted]");
-    assert_eq!(
-        redacted(&format!("a{}", "%25".repeat(1000)), &"%25".repeat(20)),
-        "a[redacted]"
-    );
+    assert_eq!(redacted(&format!("a{}", "%25".repeat(1000)), &"%25".repeat(20)), "a[redacted]");
 }
 
 #[test]
@@ -217,10 +205,7 @@ proptest! {
 /// The digits of base64, some of them percent-encoded, that the secret alone decides.
 fn digits(spelled: &str, inside: usize, secret: usize) -> &str {
     let mut places = vec![0];
-    while let Some(rest) = spelled
-        .get(places[places.len() - 1]..)
-        .filter(|rest| !rest.is_empty())
-    {
+    while let Some(rest) = spelled.get(places[places.len() - 1]..).filter(|rest| !rest.is_empty()) {
         let len = if rest.starts_with('%') { 3 } else { 1 };
         places.push(spelled.len() - rest.len() + len);
     }

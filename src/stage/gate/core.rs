@@ -59,9 +59,8 @@ impl Gate {
                     None => Ok(()),
                 }
             }
-            Some(_) => Ok(()),
             None if !st.foreign && pool.surely_dead() => Err(Self::why(pool, draft.now)),
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -133,7 +132,12 @@ pub(crate) fn usual_names() -> Vec<HeaderName> {
 
 impl Memory {
     /// Whether this attempt may go out, and what it is remembered by.
-    fn admit(self: &Arc<Self>, head: &Parts, stamped: bool, now: &mut Now) -> Result<Option<Pass>, Cause> {
+    fn admit(
+        self: &Arc<Self>,
+        head: &Parts,
+        stamped: bool,
+        now: &mut Now,
+    ) -> Result<Option<Pass>, Cause> {
         if !stamped && !self.any() {
             return Ok(None);
         }

@@ -85,7 +85,9 @@ impl Key {
         // User information is not part of an origin (RFC 6454 §4).
         let host = authority.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
         hasher.write_usize(host.len());
-        host.iter().for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
+        for byte in host {
+            hasher.write_u8(byte.to_ascii_lowercase());
+        }
         part(&mut hasher, head.uri.scheme_str().unwrap_or_default().as_bytes());
         Some(Self(hasher.finish()))
     }

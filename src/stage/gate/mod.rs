@@ -3,5 +3,5 @@
 mod core;
 mod memory;
 
-pub use self::core::{Gate, GateState};
 pub(crate) use self::core::usual_names;
+pub use self::core::{Gate, GateState};

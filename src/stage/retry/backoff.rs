@@ -38,13 +38,17 @@ impl Jitter {
 #[non_exhaustive]
 pub enum BackoffError {
     /// The jitter is no range.
-    #[error("jitter must be two finite numbers, 0 or more, the smaller one first, e.g. between(0.8, 1.2)")]
+    #[error(
+        "jitter must be two finite numbers, 0 or more, the smaller one first, e.g. between(0.8, 1.2)"
+    )]
     Jitter,
     /// The multiplier shrinks the wait, or is no number.
     #[error("the backoff's multiplier must be a finite number, 1 or more, e.g. 2.0")]
     Multiplier,
     /// The first wait is longer than the longest.
-    #[error("the first backoff must not be longer than the longest: raise `max` or lower `initial`")]
+    #[error(
+        "the first backoff must not be longer than the longest: raise `max` or lower `initial`"
+    )]
     Order,
 }
 

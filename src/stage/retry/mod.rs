@@ -4,13 +4,15 @@ mod backoff;
 mod budget;
 mod core;
 mod policy;
+mod window;
 
+pub use self::core::Session;
 pub use self::{
     backoff::{Backoff, BackoffError, Jitter},
-    budget::{Budget, BudgetError, Cost, TokenBucket, WindowBudget},
+    budget::{Budget, Cost, TokenBucket},
     policy::RetryPolicy,
+    window::{BudgetError, WindowBudget},
 };
-pub use self::core::Session;
 pub(crate) use self::{
     core::Asked,
     policy::{IDEMPOTENCY_KEY, repeatable},

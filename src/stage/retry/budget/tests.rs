@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use std::time::Duration;
+
 use super::*;
 
 #[derive(Clone, Copy, Debug)]
@@ -60,19 +62,6 @@ proptest! {
             prop_assert_eq!(bucket.tokens(), naive);
         }
     }
-
-    #[test]
-    fn a_window_never_lends_more_than_its_ratio_and_reserve(
-        ratio in 0.0f64..2.0, reserve in 0u32..20, deposits in 0u32..300,
-    ) {
-        let window = WindowBudget::new(Duration::from_secs(1), ratio, reserve).unwrap();
-        (0..deposits).for_each(|_| window.deposit());
-        let lent = std::iter::from_fn(|| window.withdraw(Cost::Retry)).count() as f64;
-        // A deposit is worth a whole number of thousandths.
-        let worth = (ratio * 1000.0).round() / 1000.0;
-        let owed = f64::from(deposits) * worth + f64::from(reserve);
-        prop_assert!(lent <= owed + 1e-6 && lent > owed - 1.0 - 1e-6, "{lent} {owed}");
-    }
 }
 
 #[test]
@@ -96,27 +85,5 @@ async fn tokens_come_with_time_and_fractions_are_kept() {
     for (wait, tokens) in [(2000, 20), (50, 20), (50, 21), (99_000, 1000), (1000, 1000)] {
         tokio::time::advance(Duration::from_millis(wait)).await;
         assert_eq!(bucket.tokens(), tokens);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_deposit_is_gone_after_the_window() {
-    let window = WindowBudget::new(Duration::from_secs(1), 1.0, 0).unwrap();
-    window.deposit();
-    tokio::time::advance(Duration::from_millis(901)).await;
-    assert_eq!(window.balance(), 1);
-    tokio::time::advance(Duration::from_millis(100)).await;
-    assert_eq!((window.balance(), window.withdraw(Cost::Retry)), (0, None));
-}
-
-#[test]
-fn bad_windows_are_refused() {
-    for ratio in [-0.1, f64::NAN, f64::INFINITY, 1001.0] {
-        let error = WindowBudget::new(Duration::from_secs(1), ratio, 0).unwrap_err();
-        assert_eq!(error, BudgetError::Ratio, "{ratio}");
-    }
-    for millis in [0, 9, 3_600_001] {
-        let error = WindowBudget::new(Duration::from_millis(millis), 0.1, 0).unwrap_err();
-        assert_eq!(error, BudgetError::Window);
     }
 }

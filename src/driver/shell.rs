@@ -1,0 +1,172 @@
+//! The shell that all layers have: a layer and a service around the driver, written once.
+
+/// Writes a layer and its service around the driver: the same shell for each.
+macro_rules! named {
+    (
+        $(#[$layer_doc:meta])* layer $Layer:ident,
+        $(#[$service_doc:meta])* service $Service:ident,
+        stages $Stages:ty, keep $Keep:ty
+    ) => {
+        $(#[$layer_doc])*
+        #[derive(Clone, Debug)]
+        #[must_use = "a layer does nothing until it is applied to a service"]
+        pub struct $Layer<K = $Keep> {
+            pub(super) stages: $Stages,
+            pub(super) keep: K,
+            pub(super) common: Settings,
+        }
+
+        impl<K> $Layer<K> {
+            /// Sends every request once: for bodies and services that are not `Clone`.
+            pub fn send_once(self) -> $Layer<Once> {
+                self.keeping(Once)
+            }
+
+            /// Keeps request bodies for another attempt in this way.
+            pub fn keeping<L>(self, keep: L) -> $Layer<L> {
+                $Layer { stages: self.stages, keep, common: self.common }
+            }
+
+            /// What answers and errors mean.
+            pub fn classifier(mut self, classifier: Classifier) -> Self {
+                self.common.classifier = classifier;
+                self
+            }
+
+            /// How much of an error body is read to find out what the answer means (64 KiB), and for
+            /// how long (2 s). What is read is given on whole.
+            pub fn error_body(mut self, bytes: usize, time: Duration) -> Self {
+                self.common.peek = PeekLimits { bytes, time };
+                self
+            }
+
+            /// What becomes of an upstream's refusal of one of the pool's credentials.
+            pub fn auth_failure(mut self, mode: AuthFailureMode) -> Self {
+                self.common.mode = mode;
+                self
+            }
+
+            /// Replaces local answers by the user's own; `None` keeps the usual one.
+            ///
+            /// `Retry-After`, `x-failover-auth` and the [`Cause`] are added to it.
+            pub fn local_answer<F>(mut self, hook: F) -> Self
+            where
+                F: Fn(&Cause) -> Option<Response<Bytes>> + Send + Sync + 'static,
+            {
+                self.common.hook = Some(Arc::new(hook));
+                self
+            }
+
+            /// Whether the response's extensions tell who [served](crate::ServedBy) the request.
+            pub fn served_by(mut self, tell: bool) -> Self {
+                self.common.served_by = tell;
+                self
+            }
+
+            /// Keeps this type out of the extensions of all attempts but the first: for what can be
+            /// used once. With the feature `hyper`, its upgrade handle is kept out already.
+            pub fn first_attempt_only<T: Send + Sync + 'static>(mut self) -> Self {
+                self.common.deny.push(|extensions: &mut Extensions| {
+                    extensions.remove::<T>();
+                });
+                self
+            }
+        }
+
+        impl<S, K: Spare<S> + Clone> Layer<S> for $Layer<K> {
+            type Service = $Service<S, K>;
+
+            fn layer(&self, inner: S) -> $Service<S, K> {
+                let config =
+                    Config::new(self.stages.clone(), self.keep.clone(), self.common.clone());
+                $Service { driver: Driver::new(inner, config) }
+            }
+        }
+
+        $(#[$service_doc])*
+        pub struct $Service<S, K = $Keep> {
+            driver: Driver<S, $Stages, K>,
+        }
+
+        impl<S, K> $Service<S, K> {
+            /// The service below.
+            pub fn get_ref(&self) -> &S {
+                self.driver.get_ref()
+            }
+
+            /// The service below.
+            ///
+            /// Further attempts are made on clones of the service as it was when the layer was
+            /// applied: what is changed here does not reach them.
+            pub fn get_mut(&mut self) -> &mut S {
+                self.driver.get_mut()
+            }
+
+            /// The service below.
+            pub fn into_inner(self) -> S {
+                self.driver.into_inner()
+            }
+        }
+
+        impl<S: Clone, K> Clone for $Service<S, K> {
+            fn clone(&self) -> Self {
+                Self { driver: self.driver.clone() }
+            }
+        }
+
+        impl<S: fmt::Debug, K: fmt::Debug> fmt::Debug for $Service<S, K> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($Service)).field(&self.driver).finish()
+            }
+        }
+
+        impl<S, K, B, RB> Service<Request<B>> for $Service<S, K>
+        where
+            S: Service<Request<K::Out>, Response = Response<RB>>,
+            S::Error: 'static,
+            RB: Body<Data = Bytes>,
+            K: Keep<B> + Spare<S>,
+        {
+            type Response = Response<FailoverBody<RB>>;
+            type Error = S::Error;
+            type Future = ResponseFuture<S, $Stages, K, B, RB>;
+
+            #[inline]
+            fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+                Service::<Request<B>>::poll_ready(&mut self.driver, cx)
+            }
+
+            #[inline]
+            fn call(&mut self, request: Request<B>) -> Self::Future {
+                self.driver.call(request)
+            }
+        }
+    };
+}
+
+/// Adds the setters of layers that may send a request again.
+macro_rules! resends {
+    ($Layer:ident) => {
+        impl<K> $Layer<K> {
+            /// How many attempts one request may make in all (4), whatever the reason.
+            ///
+            /// # Errors
+            ///
+            /// When it is 0: the first attempt counts.
+            pub fn attempts(mut self, attempts: u32) -> Result<Self, BuildError> {
+                self.common.attempts = BuildError::attempts(attempts)?;
+                Ok(self)
+            }
+
+            /// No attempt starts later than this after the request came in (60 s). An attempt in
+            /// flight is never cut: put a timeout below for that.
+            pub fn deadline(mut self, after: Duration) -> Self {
+                self.common.deadline = after;
+                self
+            }
+        }
+    };
+}
+
+pub(super) use named;
+pub(super) use resends;

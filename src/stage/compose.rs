@@ -1,0 +1,162 @@
+//! How stages compose: no stage, a slot for one, and two of them.
+
+use http::request::Parts;
+
+use super::{
+    options::RequestOptions,
+    stage::{Ask, Draft, Facts, Next, Stage, Stamp, sealed},
+};
+use crate::{classify::Cause, credential::InFlight, report::NotResent};
+
+impl sealed::Sealed for () {}
+
+impl Stage for () {
+    type State = ();
+
+    fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: bool) {}
+}
+
+impl<A: sealed::Sealed, B: sealed::Sealed> sealed::Sealed for (A, B) {}
+
+/// The outer stage first. This is the whole law of composition.
+///
+/// Pairs nest to the right, `(outermost, (next, (.., innermost)))`: the first of a pair is never a
+/// pair itself, so [`cancel`](Stage::cancel) always reaches the very stage that asked.
+impl<A: Stage, B: Stage> Stage for (A, B) {
+    type State = (A::State, B::State);
+
+    fn begin(&self, head: &Parts, options: Option<&RequestOptions>, stamp: bool) -> Self::State {
+        (self.0.begin(head, options, stamp), self.1.begin(head, options, stamp))
+    }
+
+    fn may_resend(&self) -> bool {
+        self.0.may_resend() || self.1.may_resend()
+    }
+
+    fn surely_dead(&self) -> bool {
+        self.0.surely_dead() || self.1.surely_dead()
+    }
+
+    #[inline]
+    fn reserve(&self, st: &mut Self::State, ask: &mut Ask<'_>) -> Result<(), Cause> {
+        self.0.reserve(&mut st.0, ask)?;
+        self.1.reserve(&mut st.1, ask)
+    }
+
+    #[inline]
+    fn prepare(&self, st: &mut Self::State, draft: &mut Draft<'_>) -> Result<(), Cause> {
+        self.0.prepare(&mut st.0, draft)?;
+        self.1.prepare(&mut st.1, draft)
+    }
+
+    #[inline]
+    fn learn(&self, st: &mut Self::State, facts: &mut Facts<'_>) {
+        self.1.learn(&mut st.1, facts);
+        self.0.learn(&mut st.0, facts);
+    }
+
+    fn stamp(&self, st: &Self::State) -> Option<Stamp> {
+        self.1.stamp(&st.1).or_else(|| self.0.stamp(&st.0))
+    }
+
+    #[inline]
+    fn in_flight(&self, st: &Self::State) -> Option<InFlight> {
+        self.1.in_flight(&st.1).or_else(|| self.0.in_flight(&st.0))
+    }
+
+    fn next(&self, st: &mut Self::State, facts: &mut Facts<'_>) -> Next {
+        let inner = self.1.next(&mut st.1, facts);
+        if inner != Next::Pass {
+            return inner;
+        }
+        let outer = self.0.next(&mut st.0, facts);
+        let at = match outer {
+            Next::Pass => return Next::Pass,
+            Next::Again => None,
+            Next::After(wait) => facts.now.get().checked_add(wait),
+        };
+        self.1.reset(&mut st.1);
+        let mut ask = Ask { options: facts.options, ledger: facts.ledger, now: facts.now, at };
+        if self.1.reserve(&mut st.1, &mut ask).is_ok() {
+            return outer;
+        }
+        // The outer stage wanted to, and nobody inside can serve: the held answer goes out.
+        self.0.cancel(&mut st.0);
+        facts.decline(NotResent::NoAccount)
+    }
+
+    fn reset(&self, st: &mut Self::State) {
+        self.0.reset(&mut st.0);
+        self.1.reset(&mut st.1);
+    }
+}
+
+impl<A: sealed::Sealed> sealed::Sealed for Option<A> {}
+
+/// A slot of the fused stack: one type, chosen at run time.
+impl<A: Stage> Stage for Option<A> {
+    type State = Option<A::State>;
+
+    fn begin(&self, head: &Parts, options: Option<&RequestOptions>, stamp: bool) -> Self::State {
+        self.as_ref().map(|stage| stage.begin(head, options, stamp))
+    }
+
+    fn may_resend(&self) -> bool {
+        self.as_ref().is_some_and(Stage::may_resend)
+    }
+
+    fn surely_dead(&self) -> bool {
+        self.as_ref().is_some_and(Stage::surely_dead)
+    }
+
+    #[inline]
+    fn reserve(&self, st: &mut Self::State, ask: &mut Ask<'_>) -> Result<(), Cause> {
+        match (self, st) {
+            (Some(stage), Some(st)) => stage.reserve(st, ask),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn prepare(&self, st: &mut Self::State, draft: &mut Draft<'_>) -> Result<(), Cause> {
+        match (self, st) {
+            (Some(stage), Some(st)) => stage.prepare(st, draft),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn learn(&self, st: &mut Self::State, facts: &mut Facts<'_>) {
+        if let (Some(stage), Some(st)) = (self, st) {
+            stage.learn(st, facts);
+        }
+    }
+
+    fn next(&self, st: &mut Self::State, facts: &mut Facts<'_>) -> Next {
+        match (self, st) {
+            (Some(stage), Some(st)) => stage.next(st, facts),
+            _ => Next::Pass,
+        }
+    }
+
+    fn stamp(&self, st: &Self::State) -> Option<Stamp> {
+        self.as_ref()?.stamp(st.as_ref()?)
+    }
+
+    #[inline]
+    fn in_flight(&self, st: &Self::State) -> Option<InFlight> {
+        self.as_ref()?.in_flight(st.as_ref()?)
+    }
+
+    fn cancel(&self, st: &mut Self::State) {
+        if let (Some(stage), Some(st)) = (self, st) {
+            stage.cancel(st);
+        }
+    }
+
+    fn reset(&self, st: &mut Self::State) {
+        if let (Some(stage), Some(st)) = (self, st) {
+            stage.reset(st);
+        }
+    }
+}

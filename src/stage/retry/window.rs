@@ -1,0 +1,145 @@
+//! A budget that is a share of the requests of the last seconds.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::budget::{Budget, Cost};
+
+/// Retries as a share of the requests of the last seconds, as Finagle and tower have it.
+///
+/// Each request that succeeds at the first try, or fails, counts as one deposit, made by
+/// [`deposit`](WindowBudget::deposit); the layer makes it on success. A mutex is taken for each
+/// success: prefer [`TokenBucket`], which writes nothing while all goes well.
+#[derive(Debug)]
+pub struct WindowBudget {
+    /// Thousandths of a retry that a deposit is worth.
+    worth: u64,
+    reserve: u64,
+    slot: Duration,
+    window: Mutex<Window>,
+}
+
+const SLOTS: usize = 10;
+const RETRY: u32 = 1000;
+
+#[derive(Debug)]
+struct Window {
+    epoch: Instant,
+    at: u128,
+    /// Thousandths of retries, deposited and taken in each slot.
+    slots: [(u64, u64); SLOTS],
+    /// What was taken from the reserve in each slot.
+    reserve: [u64; SLOTS],
+}
+
+/// Why a [`WindowBudget`] cannot be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BudgetError {
+    /// The ratio is no number of retries for a request.
+    #[error(
+        "the ratio must be a finite number from 0 to 1000, e.g. 0.2 for one retry in five requests"
+    )]
+    Ratio,
+    /// The window is empty or endless.
+    #[error("the window must be from 10 ms to 1 h long, e.g. 10 s")]
+    Window,
+}
+
+impl WindowBudget {
+    /// `ratio` retries for each request of the last `window`, and `reserve` retries a second besides.
+    ///
+    /// # Errors
+    ///
+    /// When the ratio is negative, not finite or above 1000, or the window is not from 10 ms to 1 h.
+    pub fn new(window: Duration, ratio: f64, reserve: u32) -> Result<Self, BudgetError> {
+        if !(0.0..=1000.0).contains(&ratio) {
+            return Err(BudgetError::Ratio);
+        }
+        if window < Duration::from_millis(10) || window > Duration::from_secs(3600) {
+            return Err(BudgetError::Window);
+        }
+        let seconds = window.as_secs_f64();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        // Both are bounded above by the checks, and rounded.
+        let (worth, reserve) = (
+            (ratio * f64::from(RETRY)).round() as u64,
+            (f64::from(reserve) * seconds * f64::from(RETRY)).round() as u64,
+        );
+        Ok(Self {
+            worth,
+            reserve,
+            slot: window / u32::try_from(SLOTS).unwrap_or(1),
+            window: Mutex::new(Window {
+                epoch: Instant::now(),
+                at: 0,
+                slots: [(0, 0); SLOTS],
+                reserve: [0; SLOTS],
+            }),
+        })
+    }
+
+    /// Counts one request.
+    pub fn deposit(&self) {
+        let worth = self.worth;
+        self.with(|window, slot| window.slots[slot].0 += worth);
+    }
+
+    /// How many whole retries could be paid now.
+    pub fn balance(&self) -> u64 {
+        self.with(|window, _| self.left(window) / u64::from(RETRY))
+    }
+
+    fn left(&self, window: &Window) -> u64 {
+        let deposits: u64 = window.slots.iter().map(|slot| slot.0).sum();
+        let taken: u64 = window.slots.iter().map(|slot| slot.1).sum();
+        let reserved: u64 = window.reserve.iter().sum();
+        deposits.saturating_sub(taken) + self.reserve.saturating_sub(reserved)
+    }
+
+    /// Forgets the slots that time has passed by, and runs `f` on the present one.
+    fn with<T>(&self, f: impl FnOnce(&mut Window, usize) -> T) -> T {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = window.epoch.elapsed().as_nanos() / self.slot.as_nanos().max(1);
+        let passed = at.saturating_sub(window.at).min(SLOTS as u128);
+        for step in 1..=passed {
+            let slot = ((window.at + step) % SLOTS as u128) as usize;
+            window.slots[slot] = (0, 0);
+            window.reserve[slot] = 0;
+        }
+        window.at = at.max(window.at);
+        let slot = (window.at % SLOTS as u128) as usize;
+        f(&mut window, slot)
+    }
+}
+
+impl Budget for WindowBudget {
+    fn withdraw(&self, _: Cost) -> Option<u32> {
+        self.with(|window, slot| {
+            if self.left(window) < u64::from(RETRY) {
+                return None;
+            }
+            let deposits: u64 = window.slots.iter().map(|slot| slot.0).sum();
+            let taken: u64 = window.slots.iter().map(|slot| slot.1).sum();
+            let earned = deposits.saturating_sub(taken).min(u64::from(RETRY));
+            window.slots[slot].1 += earned;
+            window.reserve[slot] += u64::from(RETRY) - earned;
+            Some(1)
+        })
+    }
+
+    fn succeeded(&self, _: Option<u32>) {
+        self.deposit();
+    }
+
+    fn give_back(&self, taken: u32) {
+        self.with(|window, slot| window.slots[slot].0 += u64::from(taken) * u64::from(RETRY));
+    }
+}
+
+#[cfg(test)]
+mod tests;
