@@ -1,5 +1,7 @@
 //! What a request costs on the heap when all goes well: nothing when fused, a few pieces when stacked.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod support;
 
 use std::{

@@ -1,5 +1,7 @@
 //! The shape of the sources: imports point down, one place knows status codes, files stay small.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

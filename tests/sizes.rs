@@ -1,5 +1,7 @@
 //! What the public types promise to the compiler: threads, clones, objects, and the size of futures.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod support;
 
 use std::{
@@ -110,6 +112,7 @@ fn no_layer_adds_more_than_400_bytes_to_the_future_inside() {
 }
 
 fn shared<T: Send + Sync + 'static>() {}
+fn sent<T: Send>() {}
 fn cloned<T: Clone + Send + Sync + Debug + 'static>() {}
 fn error<T: std::error::Error + Clone + Send + Sync + 'static>() {}
 
@@ -171,7 +174,6 @@ fn futures_and_bodies_are_as_shareable_as_what_is_inside() {
     shared::<ResponseFuture<Sized<1>, (), Once, Body, Body>>();
     shared::<FailureToErrFuture<Answer<1>>>();
     shared::<FailoverBody<Body>>();
-    fn sent<T: Send>() {}
     // A body and a client that cannot be shared between threads can still be sent to another.
     sent::<FailoverBody<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>>();
     sent::<Failover<NotSync>>();
