@@ -8,13 +8,13 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Response,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::problem::Problem;
-use crate::classify::{Cause, Code};
+use crate::classify::{Cause, Code, Verdict};
 
 /// Says that a credential for the upstream is the matter, and not the caller's own login.
 pub(crate) static FAILOVER_AUTH: HeaderName = HeaderName::from_static("x-failover-auth");
@@ -84,7 +84,7 @@ impl LocalAnswers {
         let mut response = problem.into_response();
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if code.status() == StatusCode::UNAUTHORIZED {
+        if Verdict::from(cause).is_unauthorized() {
             headers.insert(WWW_AUTHENTICATE, challenge(code));
         }
         response
