@@ -10,6 +10,7 @@ mod answer;
 pub(crate) mod challenge;
 mod classifier;
 mod code;
+pub(crate) mod content;
 mod delay;
 mod error_body;
 mod error_code;
