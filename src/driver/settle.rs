@@ -93,7 +93,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let written = !local && self.is_told();
         if written && note.is_none() {
             let mut attempt = self.attempt(&held, verdict, stamp.as_ref());
-            attempt.model = facts.wanted.known();
+            attempt.model = facts.wanted.get().ok();
             ledger.write(self.parent, attempt);
         }
         // A rotation of this driver's own would have taken care of it.

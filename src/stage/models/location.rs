@@ -15,7 +15,7 @@ use super::{
     json::{self, Found, Span},
     wanted::Model,
 };
-use crate::report::NotResent;
+use crate::{classify::is_json, report::NotResent};
 
 /// RFC 3986 §2.3: what never needs to be encoded.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -175,7 +175,7 @@ fn read_json(head: &Parts, body: Option<&Bytes>, member: &str) -> Model {
     }
     let content_type = head.headers.get(CONTENT_TYPE);
     // A body without a type is read: many callers leave the header to their client.
-    if content_type.is_some_and(|value| !json::is_json(value.as_bytes())) {
+    if content_type.is_some_and(|value| !is_json(value.as_bytes())) {
         return Model::Absent(NotResent::NotJson);
     }
     let Some(body) = body else { return Model::Absent(NotResent::NoModel) };
@@ -183,7 +183,7 @@ fn read_json(head: &Parts, body: Option<&Bytes>, member: &str) -> Model {
         Found::Member(span, value) => Model::Named(Arc::from(&*value), Some(span)),
         Found::Ambiguous => Model::Absent(NotResent::AmbiguousModel),
         Found::Invalid | Found::NotAnObject => Model::Absent(NotResent::NotJson),
-        Found::None | Found::NotAString => Model::Absent(NotResent::NoModel),
+        Found::Missing | Found::NotAString => Model::Absent(NotResent::NoModel),
     }
 }
 
