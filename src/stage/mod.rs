@@ -3,6 +3,7 @@
 mod compose;
 pub(crate) mod gate;
 pub(crate) mod ledger;
+pub(crate) mod models;
 pub(crate) mod options;
 pub(crate) mod retry;
 pub(crate) mod rotation;
