@@ -7,6 +7,7 @@ mod buffer;
 mod build_error;
 mod builder;
 mod config;
+mod finish;
 mod future;
 mod judge;
 mod keep;

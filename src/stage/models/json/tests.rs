@@ -205,8 +205,8 @@ fn space() -> impl Strategy<Value = String> {
 fn spelt_char(char: char, way: u8) -> String {
     let unicode = |char: char| {
         let mut units = [0; 2];
-        let units = char.encode_utf16(&mut units).iter();
-        units.map(|unit| format!("\\u{unit:04x}")).collect::<String>()
+        let units = char.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}"));
+        units.collect::<Vec<_>>().concat()
     };
     match (way % 8, char) {
         (0, _) | (_, '\0'..' ') => unicode(char),
