@@ -352,7 +352,7 @@ mod tracing_reporter {
     fn what_was_held_back_has_its_count_and_the_fields_of_its_last() {
         let held = Coalesced::new(events()[0].clone(), 3, std::time::Duration::from_secs(60));
         let held = Event::Coalesced(held);
-        assert_eq!(told(&[held.clone()])[0].1, Level::ERROR);
+        assert_eq!(told(std::slice::from_ref(&held))[0].1, Level::ERROR);
         assert_eq!(
             fields_of(held),
             "account=alice code=coalesced held_back=3 method=POST of=request_failed \

@@ -37,9 +37,9 @@ const MAX_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// Two events are alike when their causes are, whatever their texts say. These must be equal:
 ///
-/// 1. the event's [code](Event::code), and whether anything was [sent](super::RequestRecord::sent);
+/// 1. the event's [code](Event::code), and whether anything was [sent](crate::report::RequestRecord::sent);
 /// 2. the request's method;
-/// 3. its [label](super::RequestRecord::label); without one, the first segment of its path that is
+/// 3. its [label](crate::report::RequestRecord::label); without one, the first segment of its path that is
 ///    not a version (`videos` of `/v1/videos/42`). Requests whose paths start with an id need a
 ///    label to be alike;
 /// 4. how it ended: with which status, with an error, with which local answer, dropped;

@@ -89,3 +89,21 @@ async fn wait(core: Weak<Core>, mut sleep: Pin<Box<Sleep>>) {
         sleep.as_mut().reset(next);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn where_no_timer_was_found_nobody_looks_until_the_time_is_up() {
+        let until = Instant::now();
+        let timer = Timer::Missing(until);
+        assert!(!timer.is_wanted(until - Duration::from_nanos(1)));
+        assert!(timer.is_wanted(until));
+        assert!(timer.is_wanted(until + Duration::from_nanos(1)));
+        assert!(!Timer::Starting.is_wanted(until));
+        assert!(Timer::Idle.is_wanted(until));
+    }
+}
