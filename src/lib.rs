@@ -32,9 +32,9 @@ pub use self::{
         AuthFailureMode, AuthShortCircuit, AuthShortCircuitLayer, Buffered, BufferedAs, BuildError,
         Cloned, ErrorDedup, ErrorDedupLayer, Failover, FailoverBody, FailoverBuilder,
         FailoverLayer, FailureToErr, FailureToErrFuture, FailureToErrLayer, Filling, InMemory,
-        Keep, ModelFallback, ModelFallbackLayer, Never, Once, Problem, ReplayBody, ResponseFuture,
-        Retry, RetryLayer, ServedBy, Spare, Started, TokenRotation, TokenRotationLayer, TryCloned,
-        WholeBody, failure,
+        Keep, Kept, ModelFallback, ModelFallbackLayer, Never, Once, Problem, ReplayBody,
+        ResponseFuture, Retry, RetryLayer, ServedBy, Spare, Started, TokenRotation,
+        TokenRotationLayer, TryCloned, WholeBody, failure,
     },
     report::{Event, Reporter},
     stage::{

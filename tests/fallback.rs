@@ -1,5 +1,7 @@
 //! The next model is tried with the caller's own request.
 
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
+
 mod support;
 
 use std::time::Duration;
@@ -79,7 +81,9 @@ async fn each_model_is_visited_once_and_the_newest_answer_goes_out() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_sent_to_another_model_after_a_401_or_a_perhaps_done_post() {
-    for (status, why) in [(401, NotResent::Final), (500, NotResent::PerhapsDone), (404, NotResent::Final)] {
+    for (status, why) in
+        [(401, NotResent::Final), (500, NotResent::PerhapsDone), (404, NotResent::Final)]
+    {
         let recorder = Recorder::new();
         let upstream = Upstream::statuses(&[status]);
         let layer =
@@ -173,7 +177,11 @@ async fn a_model_stands_in_a_path_a_query_a_header_or_wherever_the_user_says() {
             request("https://a.example/p?a=1&model=m1&b=2", ""),
             "https://a.example/p?a=1&model=m%2F2%20%C3%BC&b=2",
         ),
-        (ModelAt::custom(InPrompt), request("https://a.example/", "to m1: hi"), "https://a.example/"),
+        (
+            ModelAt::custom(InPrompt),
+            request("https://a.example/", "to m1: hi"),
+            "https://a.example/",
+        ),
     ];
     for (at, request, uri) in cases {
         let upstream = Upstream::statuses(&[429]);

@@ -65,11 +65,12 @@ async fn a_dead_pool_costs_one_call_one_incident_and_one_report_a_request() {
             .report(recorder.clone())
             .build()
             .unwrap();
-        let service = match fused {
-            true => tower::util::BoxCloneService::new(
+        let service = if fused {
+            tower::util::BoxCloneService::new(
                 fused_layer.layer(upstream.clone()).map_response(|r| r.map(drop)),
-            ),
-            false => tower::util::BoxCloneService::new(
+            )
+        } else {
+            tower::util::BoxCloneService::new(
                 ServiceBuilder::new()
                     .layer(ErrorDedupLayer::new(recorder.clone()).redact(&pool))
                     .layer(RetryLayer::new(RetryPolicy::new()))
@@ -77,7 +78,7 @@ async fn a_dead_pool_costs_one_call_one_incident_and_one_report_a_request() {
                     .layer(AuthShortCircuitLayer::with_pool(pool.clone()))
                     .service(upstream.clone())
                     .map_response(|r| r.map(drop)),
-            ),
+            )
         };
         for scene in 0..3 {
             let answer = service.clone().oneshot(post()).await.unwrap();

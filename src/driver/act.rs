@@ -8,12 +8,13 @@ use tower_service::Service;
 use super::{
     body::FailoverBody,
     keep::{Keep, Spare},
+    local,
     nap::Nap,
     run::Run,
     settle::{Held, Settled},
 };
 use crate::{
-    classify::{Cause, Verdict},
+    classify::{Cause, Code, Verdict},
     stage::{Rewritten, stage::Stage},
 };
 
@@ -39,22 +40,22 @@ impl<S, B> Cold<S, B> {
         self.body = Some(body);
     }
 
-    /// Sends the next attempt on the service, which is ready; or says why it became impossible.
+    /// Sends the next attempt on the service, which is ready; or says why it became impossible, and
+    /// whether the answer is to be gRPC.
     pub(crate) fn send<St: Stage, K>(
         &mut self,
         run: &mut Run<S, St, K>,
-    ) -> Result<S::Future, (Cause, request::Parts)>
+    ) -> Result<S::Future, (Cause, bool)>
     where
         S: Service<Request<B>>,
     {
         let (Some(mut head), Some(body)) = (self.head.take(), self.body.take()) else {
             debug_assert!(false, "nothing to send");
-            let head = Request::new(()).into_parts().0;
-            return Err((Cause::local(crate::classify::Code::NotReady), head));
+            return Err((Cause::local(Code::NotReady), false));
         };
         match run.prepare(&mut head, false) {
             Ok(()) => Ok(self.service.call(Request::from_parts(head, body))),
-            Err(cause) => Err((cause, head)),
+            Err(cause) => Err((cause, local::wants_grpc(&head))),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header::CONTENT_TYPE, request};
+use http::{Request, Response, request};
 use http_body::Body;
 use pin_project::pin_project;
 use tower_service::Service;
@@ -71,13 +71,6 @@ enum State<F, Fi, RB: Body> {
     Done,
 }
 
-impl<F, Fi, RB: Body> State<F, Fi, RB> {
-    fn local(cause: Cause, head: &request::Parts) -> Self {
-        let content_type = head.headers.get(CONTENT_TYPE);
-        Self::Local(cause, local::is_grpc(content_type.map(HeaderValue::as_bytes)))
-    }
-}
-
 impl<S, St, K, B, RB> ResponseFuture<S, St, K, B, RB>
 where
     S: Service<Request<K::Out>, Response = Response<RB>>,
@@ -112,7 +105,7 @@ where
         }
         let mut cold = None;
         let state = match (admitted, readied) {
-            (Err(cause), _) => State::local(cause, &head),
+            (Err(cause), _) => State::Local(cause, local::wants_grpc(&head)),
             (Ok(()), Readied::Inner) => State::Calling(inner.call(Request::from_parts(head, body))),
             // It is prepared when there is a service to send it with.
             (Ok(()), Readied::Nobody) => {
@@ -138,7 +131,7 @@ where
         let admitted = run.reserve(&head, &nothing);
         let spare = run.live.spare();
         let (state, cold) = match (admitted, spare) {
-            (Err(cause), _) => (State::local(cause, &head), None),
+            (Err(cause), _) => (State::Local(cause, local::wants_grpc(&head)), None),
             (Ok(()), Some(spare)) => {
                 let service = match readied {
                     // It is this one that was polled ready, and not its clone.
@@ -220,7 +213,7 @@ where
                             let next = match cold.send(this.run) {
                                 Ok(call) => State::Calling(call),
                                 // It became impossible while it waited.
-                                Err((cause, head)) => State::local(cause, &head),
+                                Err((cause, grpc)) => State::Local(cause, grpc),
                             };
                             this.state.set(next);
                             continue;

@@ -11,6 +11,9 @@ use http_body::Body;
 
 use crate::report::NotResent;
 
+/// The body for the first attempt, and what is kept of it, or why nothing is.
+pub type Kept<O, K> = (O, Result<K, NotResent>);
+
 /// What became of a body before its first attempt.
 #[derive(Debug)]
 pub enum Started<O, K, F> {
@@ -54,7 +57,7 @@ pub trait Keep<B>: fmt::Debug + Send + Sync + 'static {
         &self,
         fill: &mut Self::Fill,
         cx: &mut Context<'_>,
-    ) -> Poll<(Self::Out, Result<Self::Kept, NotResent>)>;
+    ) -> Poll<Kept<Self::Out, Self::Kept>>;
 
     /// The body for one more attempt.
     fn again(&self, kept: &Self::Kept) -> Option<Self::Out>;
@@ -122,11 +125,7 @@ impl<B> Keep<B> for Once {
         Started::Ready(body, Err(NotResent::SentOnce))
     }
 
-    fn poll_fill(
-        &self,
-        fill: &mut Never,
-        _: &mut Context<'_>,
-    ) -> Poll<(B, Result<Never, NotResent>)> {
+    fn poll_fill(&self, fill: &mut Never, _: &mut Context<'_>) -> Poll<Kept<B, Never>> {
         match *fill {}
     }
 
@@ -164,7 +163,7 @@ impl<B: Clone> Keep<B> for Cloned {
         Started::Ready(body.clone(), Ok(body))
     }
 
-    fn poll_fill(&self, fill: &mut Never, _: &mut Context<'_>) -> Poll<(B, Result<B, NotResent>)> {
+    fn poll_fill(&self, fill: &mut Never, _: &mut Context<'_>) -> Poll<Kept<B, B>> {
         match *fill {}
     }
 
@@ -199,7 +198,7 @@ impl<B: Clone + Body<Data = Bytes> + From<Bytes>> Keep<B> for InMemory {
         Started::Ready(body.clone(), Ok(body))
     }
 
-    fn poll_fill(&self, fill: &mut Never, _: &mut Context<'_>) -> Poll<(B, Result<B, NotResent>)> {
+    fn poll_fill(&self, fill: &mut Never, _: &mut Context<'_>) -> Poll<Kept<B, B>> {
         match *fill {}
     }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    request,
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -129,6 +130,11 @@ fn challenge(code: Code) -> HeaderValue {
 pub(crate) fn failover_auth(code: Code) -> HeaderValue {
     HeaderValue::try_from(format!("upstream; code={code}"))
         .unwrap_or_else(|_| HeaderValue::from_static("upstream"))
+}
+
+/// Whether a request wants a gRPC answer.
+pub(crate) fn wants_grpc(head: &request::Parts) -> bool {
+    is_grpc(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes))
 }
 
 /// Whether a request with this content type wants a gRPC answer.

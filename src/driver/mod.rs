@@ -38,7 +38,7 @@ pub use self::{
     builder::FailoverBuilder,
     config::AuthFailureMode,
     future::ResponseFuture,
-    keep::{Cloned, InMemory, Keep, Never, Once, Spare, Started},
+    keep::{Cloned, InMemory, Keep, Kept, Never, Once, Spare, Started},
     layers::{
         AuthShortCircuit, AuthShortCircuitLayer, ErrorDedup, ErrorDedupLayer, Failover,
         FailoverLayer, ModelFallback, ModelFallbackLayer, Retry, RetryLayer, Stages, TokenRotation,

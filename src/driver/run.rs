@@ -3,32 +3,28 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Extensions, Response, StatusCode, header::CONTENT_TYPE, request, response};
-use http_body::Body;
+use http::{Extensions, header::CONTENT_TYPE, request};
 use tokio::time::Instant;
 
 use super::{
-    body::FailoverBody,
     config::{AuthFailureMode, Settings},
     local,
-    served::ServedBy,
     service::Live,
     snapshot::Snapshot,
     source::{Head, Source},
     tell,
 };
 use crate::{
-    classify::{Cause, Verdict},
+    classify::Cause,
     clock::Now,
-    credential::InFlight,
-    report::{NotResent, Outcome, ReporterHandle},
+    report::{NotResent, ReporterHandle},
     stage::{
         Rewritten,
-        ledger::{self, Handle, Ledger, Note},
+        ledger::{self, Handle, Ledger},
         models::{Model, Wanted},
         options::RequestOptions,
         retry::{IDEMPOTENCY_KEY, repeatable},
-        stage::{Ask, Draft, Facts, Stage, Stamp},
+        stage::{Ask, Draft, Stage, Stamp},
     },
 };
 

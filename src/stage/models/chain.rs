@@ -256,7 +256,7 @@ mod tests {
                 reachable.extend(more);
                 if reachable.len() == before { break; }
             }
-            let visited: HashSet<String> = visited.iter().map(|model| model.to_string()).collect();
+            let visited: HashSet<String> = visited.iter().map(ToString::to_string).collect();
             prop_assert_eq!(visited, reachable);
         }
     }

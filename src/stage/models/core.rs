@@ -94,7 +94,7 @@ impl Stage for Models {
             }
         }
         let Some(model) = self.next_model(st, facts) else {
-            return self.exhausted(facts);
+            return Self::exhausted(facts);
         };
         if !facts.may_act() {
             return Next::Pass;
@@ -115,7 +115,7 @@ impl Stage for Models {
 
 impl Models {
     /// The reason of the stages inside says more, unless the model itself was the matter.
-    fn exhausted(&self, facts: &mut Facts<'_>) -> Next {
+    fn exhausted(facts: &mut Facts<'_>) -> Next {
         match facts.verdict {
             Verdict::ModelFault { fault: ModelFault::Overloaded, .. }
                 if facts.why != NotResent::Final =>

@@ -1,19 +1,17 @@
-//! Which account serves: choosing one, charging it, and choosing another.
+//! The stage behind [`TokenRotationLayer`](crate::TokenRotationLayer).
 
 use http::{HeaderMap, HeaderName, request::Parts};
-use tokio::time::Instant;
 
-use super::{
-    ledger::Ledger,
-    models::Wanted,
-    options::{AccountPin, RequestOptions},
-    stage::{Ask, Draft, Facts, Next, Stage, Stamp, sealed::Sealed},
-};
+use super::pick::pick;
 use crate::{
     classify::{Cause, Code, ModelFault, Reason, Verdict},
-    clock::Now,
-    credential::{Avoid, Cascade, InFlight, OwnCredential, Picked, Pin, Pool, Unavailable, Want},
+    credential::{Cascade, InFlight, OwnCredential, Picked, Pool, Unavailable},
     report::NotResent,
+    stage::{
+        ledger::Ledger,
+        options::RequestOptions,
+        stage::{Ask, Draft, Facts, Next, Stage, Stamp, sealed::Sealed},
+    },
 };
 
 static REMAINING: [HeaderName; 2] = [

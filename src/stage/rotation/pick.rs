@@ -66,4 +66,3 @@ pub(super) fn pick(
         None => pool.pick(&want, ask.now),
     }
 }
-
