@@ -27,7 +27,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
     ) -> Response<FailoverBody<B>> {
         let mut now = Now::unread();
         let mut read = || Model::Absent(NotResent::NoModel);
-        let wanted = Wanted::new(None, &mut self.model, &mut read);
+        let mut model = Model::Unread;
+        let wanted = Wanted::new(None, &mut model, &mut read);
         let mut facts = Facts {
             headers: Some(&head.headers),
             status: Some(head.status),

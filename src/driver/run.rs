@@ -42,10 +42,10 @@ pub(crate) struct Run<S, St: Stage, K> {
     pub(super) ledger: Option<Arc<Ledger>>,
     pub(super) options: Option<Box<RequestOptions>>,
     pub(super) started: Option<Instant>,
-    /// The same, when it was read for this driver.
-    now: Option<Instant>,
-    /// The model that the caller's request names.
-    pub(super) model: Model,
+    /// `started` was read for this driver, and not for one further out.
+    just_started: bool,
+    /// The model that the caller's request names, when somebody has asked.
+    pub(super) model: Option<Box<Model>>,
     /// What outer layers have put on the request.
     pub(super) outer: Option<Box<Outer>>,
     /// The send of an outer driver that this request is part of; 0 for none.
@@ -82,17 +82,17 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let timed = resendable || common.reporter.is_some();
         let known = handle.as_ref().and_then(|handle| handle.ledger.started());
         // What an outer driver read may be long ago: it has waited since.
-        let now = (timed && known.is_none()).then(Instant::now);
-        let started = if timed { known.or(now) } else { None };
+        let started = timed.then(|| known.unwrap_or_else(Instant::now));
+        let just_started = timed && known.is_none();
         // The handle is put on each attempt anew: alone, it need not be kept.
         let handle_only = handle.is_some() && head.extensions.len() == 1;
         let named = options.as_deref().and_then(RequestOptions::wanted_model);
-        let mut model = named.map_or(Model::Unread, |model| Model::Named(model.clone(), None));
+        let mut model = named.map(|model| Box::new(Model::Named(model.clone(), None)));
         let (mut ledger, mut parent, mut reported, mut outer) = (None, 0, false, None);
         if let Some(handle) = handle {
             (parent, reported) = (handle.send, handle.reported);
             if let Some(instead) = &handle.model {
-                model = Model::Named(instead.clone(), None);
+                model = Some(Box::new(Model::Named(instead.clone(), None)));
             }
             if handle.stamp.is_some() || handle.model.is_some() {
                 outer = Some(Box::new(Outer { stamp: handle.stamp, model: handle.model }));
@@ -125,7 +125,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             ledger,
             options,
             started,
-            now,
+            just_started,
             model,
             outer,
             parent,
@@ -150,6 +150,11 @@ impl<S, St: Stage, K> Run<S, St, K> {
         }
     }
 
+    /// The present, while the request has just come in.
+    fn now(&self) -> Now {
+        self.started.filter(|_| self.just_started).map_or_else(Now::unread, Now::at)
+    }
+
     /// Chooses what the first attempt will use.
     #[inline]
     pub(crate) fn reserve(
@@ -157,7 +162,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
         head: &request::Parts,
         bytes: GetBytes<'_>,
     ) -> Result<(), Cause> {
-        let mut now = self.now.map_or_else(Now::unread, Now::at);
+        let mut now = self.now();
+        let mut model = self.model.take().map_or(Model::Unread, |model| *model);
         let source = Source {
             at: self.live.config.common.model_at.as_ref(),
             ledger: self.ledger.as_deref(),
@@ -165,7 +171,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             bytes,
         };
         let mut read = || source.read();
-        let mut wanted = Wanted::new(None, &mut self.model, &mut read);
+        let mut wanted = Wanted::new(None, &mut model, &mut read);
         let mut ask = Ask {
             options: self.options.as_deref(),
             ledger: self.ledger.as_deref(),
@@ -173,22 +179,21 @@ impl<S, St: Stage, K> Run<S, St, K> {
             wanted: &mut wanted,
             at: None,
         };
-        self.live.config.stages.reserve(&mut self.st, &mut ask)
+        let reserved = self.live.config.stages.reserve(&mut self.st, &mut ask);
+        self.model = model.boxed();
+        reserved
     }
 
     /// Puts what was chosen on an attempt that is sent at once.
     #[inline]
     pub(crate) fn prepare(&mut self, head: &mut request::Parts, first: bool) -> Result<(), Cause> {
-        let mut now = match self.now {
-            Some(now) if first => Now::at(now),
-            _ => Now::unread(),
-        };
+        let mut now = if first { self.now() } else { Now::unread() };
         let stages = &self.live.config.stages;
         let shared = self.parent != 0 || self.live.config.common.announce;
         let instead = stages.model(&self.st).cloned();
         // Whoever needed the model has read it when the account was reserved.
         let mut read = || Model::Absent(NotResent::NoModel);
-        let mut known = self.model.clone();
+        let mut known = self.model.as_deref().cloned().unwrap_or_default();
         let mut wanted = Wanted::new(instead.clone(), &mut known, &mut read);
         let mut draft = Draft {
             head,
@@ -230,9 +235,9 @@ impl<S, St: Stage, K> Run<S, St, K> {
             return Some(Rewritten::SameBody);
         };
         let at = self.live.config.common.model_at.as_ref()?;
-        let span = match &self.model {
-            Model::Named(_, span) => span.as_ref(),
-            Model::Unread | Model::Absent(_) => None,
+        let span = match self.model.as_deref() {
+            Some(Model::Named(_, span)) => span.as_ref(),
+            _ => None,
         };
         let body = if at.needs_body() { bytes() } else { None };
         at.write(head, body.as_ref(), span, model)

@@ -22,7 +22,7 @@ use crate::{
     report::{Attempt, Followed, NotResent, Outcome},
     stage::{
         ledger::{Ledger, Note},
-        models::Wanted,
+        models::{Model, Wanted},
         options::RequestOptions,
         retry::{IDEMPOTENCY_KEY, repeatable},
         rotation::will_serve,
@@ -61,7 +61,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let ledger = self.ledger();
         let note = self.hear(&ledger);
         let local = held.cause().is_some_and(|cause| cause.origin == Origin::Local);
-        let (mut now, mut model) = (Now::unread(), std::mem::take(&mut self.model));
+        let mut now = Now::unread();
+        let mut model = self.model.take().map_or(Model::Unread, |model| *model);
         let live = self.live.clone();
         let stages = &live.config.stages;
         let source = Source {
@@ -105,7 +106,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             next = facts.decline(NotResent::NoAccount);
         }
         let (soonest, charged, mut why) = (facts.soonest, facts.charged, facts.why);
-        self.model = model;
+        self.model = model.boxed();
         match self.take(&ledger, next, build) {
             Ok((nap, built)) => {
                 if written {
