@@ -1,4 +1,5 @@
-//! Tower layers for token-authenticated HTTP APIs.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod classify;
 mod clock;
@@ -14,8 +15,8 @@ pub mod internals {
         credential::InFlight,
         driver::Stages,
         stage::{
-            Ask, Draft, Facts, Gate, GateState, Next, Rotation, RotationState, Session, Stage,
-            Stamp,
+            Ask, Draft, Facts, Gate, GateState, Models, ModelsState, Next, Rotation, RotationState,
+            Session, Stage, Stamp,
         },
     };
 }
@@ -28,15 +29,18 @@ pub use self::{
     },
     credential::{Account, Credential, Pool},
     driver::{
-        AuthFailureMode, AuthShortCircuit, AuthShortCircuitLayer, BuildError, Cloned, ErrorDedup,
-        ErrorDedupLayer, Failover, FailoverBody, FailoverBuilder, FailoverLayer, FailureToErr,
-        FailureToErrFuture, FailureToErrLayer, Keep, Once, Problem, ResponseFuture, Retry,
-        RetryLayer, ServedBy, Spare, TokenRotation, TokenRotationLayer, failure,
+        AuthFailureMode, AuthShortCircuit, AuthShortCircuitLayer, Buffered, BufferedAs, BuildError,
+        Cloned, ErrorDedup, ErrorDedupLayer, Failover, FailoverBody, FailoverBuilder,
+        FailoverLayer, FailureToErr, FailureToErrFuture, FailureToErrLayer, Filling, InMemory,
+        Keep, ModelFallback, ModelFallbackLayer, Never, Once, Problem, ReplayBody, ResponseFuture,
+        Retry, RetryLayer, ServedBy, Spare, Started, TokenRotation, TokenRotationLayer, TryCloned,
+        WholeBody, failure,
     },
     report::{Event, Reporter},
     stage::{
-        AccountPin, Backoff, BackoffError, Budget, BudgetError, Cost, Jitter, RequestOptions,
-        RetryPolicy, TokenBucket, WindowBudget,
+        AccountPin, Backoff, BackoffError, Budget, BudgetError, Cost, Jitter, ModelAt, ModelChain,
+        ModelChainError, ModelIn, RequestOptions, RetryPolicy, Rewritten, TokenBucket,
+        WindowBudget,
     },
 };
 

@@ -225,8 +225,8 @@ fn what_users_implement_can_be_an_object() {
     );
     reporter.report(&Event::RequestFailed(record));
     assert_eq!(recorder.events().len(), 1);
-    let keep: &dyn Keep<Body, Out = Body, Kept = Body> = &Cloned;
-    assert!(keep.start(Body::default()).1.is_some());
+    let keep: &dyn Keep<Body, Out = Body, Kept = Body, Fill = tower_failover::Never> = &Cloned;
+    assert!(matches!(keep.start(Body::default()), tower_failover::Started::Ready(_, Ok(_))));
     let spare: &dyn Spare<Sized<1>> = &Once;
     assert!(spare.spare(&Sized).is_none());
 }

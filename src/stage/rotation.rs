@@ -1,9 +1,11 @@
 //! Which account serves: choosing one, charging it, and choosing another.
 
 use http::{HeaderMap, HeaderName, request::Parts};
+use tokio::time::Instant;
 
 use super::{
     ledger::Ledger,
+    models::Wanted,
     options::{AccountPin, RequestOptions},
     stage::{Ask, Draft, Facts, Next, Stage, Stamp, sealed::Sealed},
 };
@@ -37,6 +39,9 @@ pub struct RotationState {
     own: bool,
     /// The caller's own credential is not welcome.
     refused_own: bool,
+    /// There was no other account when the request came in: nothing was kept to send again, and
+    /// whether another stage kept it must make no difference.
+    alone: bool,
 }
 
 struct Shun<'a> {
@@ -61,42 +66,33 @@ impl Rotation {
         Self { pool, max_refusals: 3, forbidden: false }
     }
 
-    fn pick(
-        &self,
-        st: &RotationState,
-        options: Option<&RequestOptions>,
-        ledger: Option<&Ledger>,
-        now: &mut Now,
-        at: Option<tokio::time::Instant>,
-    ) -> Result<Picked, Unavailable> {
-        let shun = Shun { pool: self.pool.id(), tried: &st.tried, ledger };
-        let want = Want {
-            pin: options.and_then(RequestOptions::pinned).map(|pin| match pin {
-                AccountPin::Strict(id) => Pin::Strict(id),
-                AccountPin::Prefer(id) => Pin::Prefer(id),
-            }),
-            sticky: options.and_then(RequestOptions::sticky_key),
-            model: options.and_then(RequestOptions::wanted_model).map(|model| &**model),
-            avoid: &shun,
-            probes: true,
-        };
-        match at {
-            Some(at) => self.pool.pick_at(&want, at),
-            None => self.pool.pick(&want, now),
+    fn pick(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Result<Picked, Unavailable> {
+        // Reading the model costs something: only where it makes a difference.
+        if !self.pool.is_restricted() {
+            let picked = pick(&self.pool, &st.tried, ask, None)?;
+            if !picked.has_model_rests() {
+                return Ok(picked);
+            }
         }
+        let model = ask.wanted.get().ok();
+        pick(&self.pool, &st.tried, ask, model.as_deref())
     }
 
     fn charge(&self, picked: &mut Picked, facts: &mut Facts<'_>) {
-        let model = facts.options.and_then(RequestOptions::wanted_model).map(|model| &**model);
         match facts.verdict {
             Verdict::Success => picked.succeeded(facts.headers.and_then(remaining)),
             Verdict::Unauthorized(reason) => self.refuse(picked, reason, facts),
-            Verdict::Limited { delay } => picked.limited(model, delay, facts.now),
+            Verdict::Limited { delay } => {
+                let model = facts.wanted.get().ok();
+                picked.limited(model.as_deref(), delay, facts.now);
+            }
             Verdict::OutOfQuota { delay } => picked.out_of_quota(delay, facts.status, facts.now),
-            Verdict::ModelFault { fault: ModelFault::NotFound, .. } => match model {
-                Some(model) => picked.model_missing(model, facts.verdict.delay(), facts.now),
-                None => picked.healthy_failure(),
-            },
+            Verdict::ModelFault { fault: ModelFault::NotFound, .. } => {
+                match facts.wanted.get().ok() {
+                    Some(model) => picked.model_missing(&model, facts.verdict.delay(), facts.now),
+                    None => picked.healthy_failure(),
+                }
+            }
             Verdict::Forbidden | Verdict::ModelFault { .. } => picked.healthy_failure(),
             Verdict::Transient { .. } | Verdict::Rejected => picked.inconclusive(),
         }
@@ -124,6 +120,44 @@ impl Rotation {
             Verdict::Forbidden => self.forbidden && !facts.local,
             _ => false,
         }
+    }
+}
+
+/// Whether an account will be there for an attempt that starts at `at`.
+pub(crate) fn will_serve(
+    pool: &Pool,
+    options: Option<&RequestOptions>,
+    ledger: Option<&Ledger>,
+    at: Instant,
+    wanted: &mut Wanted<'_>,
+) -> bool {
+    let mut now = Now::at(at);
+    let mut ask = Ask { options, ledger, now: &mut now, wanted, at: Some(at) };
+    let model = ask.wanted.known();
+    pick(pool, &[], &mut ask, model.as_deref()).is_ok()
+}
+
+fn pick(
+    pool: &Pool,
+    tried: &[(u32, u64)],
+    ask: &mut Ask<'_, '_>,
+    model: Option<&str>,
+) -> Result<Picked, Unavailable> {
+    let options = ask.options;
+    let shun = Shun { pool: pool.id(), tried, ledger: ask.ledger };
+    let want = Want {
+        pin: options.and_then(RequestOptions::pinned).map(|pin| match pin {
+            AccountPin::Strict(id) => Pin::Strict(id),
+            AccountPin::Prefer(id) => Pin::Prefer(id),
+        }),
+        sticky: options.and_then(RequestOptions::sticky_key),
+        model,
+        avoid: &shun,
+        probes: true,
+    };
+    match ask.at {
+        Some(at) => pool.pick_at(&want, at),
+        None => pool.pick(&want, ask.now),
     }
 }
 
@@ -163,6 +197,7 @@ impl Stage for Rotation {
             tried: Vec::new(),
             own: carried && self.pool.own() == OwnCredential::Keep,
             refused_own: carried && self.pool.own() == OwnCredential::Refuse,
+            alone: !self.may_resend(),
         }
     }
 
@@ -175,7 +210,7 @@ impl Stage for Rotation {
     }
 
     #[inline]
-    fn reserve(&self, st: &mut RotationState, ask: &mut Ask<'_>) -> Result<(), Cause> {
+    fn reserve(&self, st: &mut RotationState, ask: &mut Ask<'_, '_>) -> Result<(), Cause> {
         if st.own {
             return Ok(());
         }
@@ -184,12 +219,15 @@ impl Stage for Rotation {
         }
         // What was held for an attempt that is over must not stand in the way of this one.
         st.picked = None;
-        st.picked = Some(self.pick(st, ask.options, ask.ledger, ask.now, ask.at)?);
+        let picked = self.pick(st, ask)?;
+        // For a later attempt it is enough that somebody will be there: who serves is chosen when
+        // it starts, by what is known then.
+        st.picked = ask.at.is_none().then_some(picked);
         Ok(())
     }
 
     #[inline]
-    fn prepare(&self, st: &mut RotationState, draft: &mut Draft<'_>) -> Result<(), Cause> {
+    fn prepare(&self, st: &mut RotationState, draft: &mut Draft<'_, '_>) -> Result<(), Cause> {
         if st.own {
             return Ok(());
         }
@@ -197,7 +235,14 @@ impl Stage for Rotation {
         if !good {
             // It died while this request waited: the pool chooses again.
             st.picked = None;
-            st.picked = Some(self.pick(st, draft.options, draft.ledger, draft.now, None)?);
+            let mut ask = Ask {
+                options: draft.options,
+                ledger: draft.ledger,
+                now: draft.now,
+                wanted: draft.wanted,
+                at: None,
+            };
+            st.picked = Some(self.pick(st, &mut ask)?);
         }
         let Some(picked) = &mut st.picked else { return Ok(()) };
         picked.apply(draft.head).map_err(Cause::local)?;
@@ -234,7 +279,16 @@ impl Stage for Rotation {
         }
         // The probe that this attempt may have been is over.
         st.picked = None;
-        match self.pick(st, facts.options, facts.ledger, facts.now, None) {
+        let mut ask = Ask {
+            options: facts.options,
+            ledger: facts.ledger,
+            now: facts.now,
+            wanted: &mut facts.wanted,
+            at: None,
+        };
+        match self.pick(st, &mut ask) {
+            // Its own account with a new credential: nobody promised to have kept the request.
+            Ok(_) if st.alone => facts.decline(NotResent::NoAccount),
             Ok(picked) => {
                 if !facts.may_act() || facts.beyond_deadline(std::time::Duration::ZERO) {
                     return Next::Pass;
@@ -247,6 +301,14 @@ impl Stage for Rotation {
                 facts.decline(NotResent::NoAccount)
             }
         }
+    }
+
+    fn pool(&self, st: &RotationState) -> Option<&Pool> {
+        (!st.own).then_some(&self.pool)
+    }
+
+    fn rotates(&self) -> bool {
+        true
     }
 
     fn stamp(&self, st: &RotationState) -> Option<Stamp> {

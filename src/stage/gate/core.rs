@@ -48,7 +48,7 @@ impl Gate {
         Self(Knows::Seen(Arc::new(Memory::new(any, names, capacity))))
     }
 
-    fn ask_pool(pool: &Pool, st: &GateState, draft: &mut Draft<'_>) -> Result<(), Cause> {
+    fn ask_pool(pool: &Pool, st: &GateState, draft: &mut Draft<'_, '_>) -> Result<(), Cause> {
         if draft.verified {
             return Ok(());
         }
@@ -88,7 +88,7 @@ impl Stage for Gate {
     }
 
     #[inline]
-    fn prepare(&self, st: &mut GateState, draft: &mut Draft<'_>) -> Result<(), Cause> {
+    fn prepare(&self, st: &mut GateState, draft: &mut Draft<'_, '_>) -> Result<(), Cause> {
         match &self.0 {
             Knows::Pool(pool) => Self::ask_pool(pool, st, draft),
             Knows::Seen(memory) => {

@@ -13,7 +13,7 @@ use super::budget::{Budget, Cost};
 ///
 /// Each request that succeeds at the first try, or fails, counts as one deposit, made by
 /// [`deposit`](WindowBudget::deposit); the layer makes it on success. A mutex is taken for each
-/// success: prefer [`TokenBucket`], which writes nothing while all goes well.
+/// success: prefer [`TokenBucket`](crate::TokenBucket), which writes nothing while all goes well.
 #[derive(Debug)]
 pub struct WindowBudget {
     /// Thousandths of a retry that a deposit is worth.
