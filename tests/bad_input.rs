@@ -27,7 +27,7 @@ fn says(error: &(impl Error + 'static), words: &[&str]) {
     let mut shown = format!("{error:?} {error:#?} {text}");
     let mut source = error.source();
     while let Some(error) = source {
-        shown.push_str(&format!("{error} {error:?}"));
+        shown = format!("{shown} {error} {error:?}");
         source = error.source();
     }
     for length in [SECRET.len(), 8] {
