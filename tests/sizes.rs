@@ -25,8 +25,8 @@ use tower_failover::{
     Classifier, Cloned, Code, Credential, ErrorDedup, ErrorDedupLayer, Failover, FailoverBody,
     FailoverBuilder, FailoverLayer, FailureError, FailureToErr, FailureToErrFuture,
     FailureToErrLayer, Jitter, Keep, NonAuth, Once, Policy, Pool, Problem, RequestOptions,
-    ResponseFuture, Retry, RetryLayer, RetryPolicy, RetryWait, ServedBy, Spare, TokenBucket,
-    TokenRotation, TokenRotationLayer, Verdict, WindowBudget,
+    ResponseFuture, Retry, RetryLayer, RetryPolicy, ServedBy, Spare, TokenBucket, TokenRotation,
+    TokenRotationLayer, Verdict, WindowBudget,
     credential::{CredentialError, PoolBuilder, PoolError, PoolView},
     internals::{Gate, Rotation, Stages},
     report::{Attempt, Event, Reporter, ReporterHandle, RequestRecord},
@@ -156,7 +156,8 @@ fn what_users_hold_can_be_shared_and_cloned() {
     shared::<PoolBuilder>();
     shared::<TokenBucket>();
     shared::<WindowBudget>();
-    shared::<RetryWait>();
+    #[cfg(feature = "tower")]
+    shared::<tower_failover::RetryWait>();
     error::<BuildError>();
     error::<PoolError>();
     error::<CredentialError>();

@@ -5,9 +5,9 @@ use std::{future::Future, pin::Pin, task::Poll, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::Body as HttpBody;
-use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use tower::{BoxError, Layer, Service, ServiceExt, util::BoxCloneService};
+use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_failover::{
     AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, Pool, RequestOptions, RetryLayer,
     RetryPolicy, TokenRotationLayer,
@@ -19,11 +19,13 @@ use crate::{
     expect::Expect,
     profile::{self, Watched},
     script,
-    support::{Recorder, Upstream, cases::Outcome, stack::Body},
+    support::{
+        Recorder, Upstream,
+        boxed::{Boxed, boxed},
+        cases::Outcome,
+        stack::Body,
+    },
 };
-
-pub(crate) type Any = UnsyncBoxBody<Bytes, BoxError>;
-pub(crate) type Boxed = BoxCloneService<Request<Body>, Response<Any>, BoxError>;
 
 /// How the layers are put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,21 +218,6 @@ impl Rig {
 
 /// No case looks at the deadline.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-pub(crate) fn boxed<S, RB>(service: S) -> Boxed
-where
-    S: Service<Request<Body>, Response = Response<RB>, Error = BoxError>,
-    S: Clone + Send + 'static,
-    S::Future: Send,
-    RB: HttpBody<Data = Bytes> + Send + 'static,
-    RB::Error: Into<BoxError> + Send,
-{
-    BoxCloneService::new(
-        service.map_response(|answer: Response<RB>| {
-            answer.map(|b| b.map_err(Into::into).boxed_unsync())
-        }),
-    )
-}
 
 /// How one request ended.
 #[derive(Debug)]

@@ -9,10 +9,11 @@ use tower_failover::credential::OwnCredential;
 
 use crate::{
     expect::Expect,
-    rig::{Boxed, Rig, Shape, paused, polled},
+    rig::{Rig, Shape, paused, polled},
     script,
     support::{
         Recorder, Upstream,
+        boxed::Boxed,
         cases::{self, Outcome},
     },
 };
