@@ -26,10 +26,12 @@ impl<S, St: Stage, K> Run<S, St, K> {
         body: FailoverBody<B>,
     ) -> Response<FailoverBody<B>> {
         let mut now = Now::unread();
+        let charged = self.is_credited();
         let mut read = || Model::Absent(NotResent::NoModel);
         let mut model = Model::Unread;
         let wanted = Wanted::new(None, &mut model, &mut read);
         let mut facts = Facts {
+            charged,
             headers: Some(&head.headers),
             status: Some(head.status),
             options: self.options.as_deref(),
@@ -43,8 +45,26 @@ impl<S, St: Stage, K> Run<S, St, K> {
         self.done = true;
         let stages = &self.live.config.stages;
         let in_flight = stages.in_flight(&self.st);
-        let stamp = if self.common().served_by { stages.stamp(&self.st) } else { None };
+        let mut stamp = None;
+        if self.common().served_by || self.parent != 0 {
+            stamp = stages.stamp(&self.st).filter(|_| !charged);
+            self.credit(charged || stamp.is_some());
+        }
         self.hand_out(head, body, stamp, in_flight)
+    }
+
+    /// Whether a rotation below has put its own credential on the attempt that succeeded.
+    fn is_credited(&self) -> bool {
+        let ledger = self.ledger.as_ref().filter(|_| self.send != 0);
+        ledger.and_then(|ledger| ledger.take_note(self.send)).is_some_and(|note| note.charged)
+    }
+
+    /// Tells an outer rotation that its credential was not the one that was sent.
+    fn credit(&self, replaced: bool) {
+        let stamped = self.outer.as_deref().is_some_and(|outer| outer.stamp.is_some());
+        if let (true, true, Some(ledger)) = (replaced, stamped, &self.ledger) {
+            ledger.leave_note(Note::credit(self.parent));
+        }
     }
 
     /// After failures that a success has made good.

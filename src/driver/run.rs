@@ -101,8 +101,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
         } else if common.announce {
             ledger = Some(Arc::new(Ledger::new(started)));
         }
-        let stamped = outer.as_deref().is_some_and(|outer: &Outer| outer.stamp.is_some());
-        let st = live.config.stages.begin(head, options.as_deref(), stamped);
+        let stamp = outer.as_deref().and_then(|outer: &Outer| outer.stamp.as_ref());
+        let st = live.config.stages.begin(head, options.as_deref(), stamp);
         let told = reported || common.reporter.is_some();
         let authorized = told && tell::is_authorized(head);
         // What is never sent again is asked about only by the trail, which says why.

@@ -19,7 +19,7 @@ impl sealed::Sealed for () {}
 impl Stage for () {
     type State = ();
 
-    fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: bool) {}
+    fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: Option<&Stamp>) {}
 }
 
 impl<A: sealed::Sealed, B: sealed::Sealed> sealed::Sealed for (A, B) {}
@@ -28,7 +28,12 @@ impl<A: sealed::Sealed, B: sealed::Sealed> sealed::Sealed for (A, B) {}
 impl<A: Stage, B: Stage> Stage for (A, B) {
     type State = (A::State, B::State);
 
-    fn begin(&self, head: &Parts, options: Option<&RequestOptions>, stamp: bool) -> Self::State {
+    fn begin(
+        &self,
+        head: &Parts,
+        options: Option<&RequestOptions>,
+        stamp: Option<&Stamp>,
+    ) -> Self::State {
         (self.0.begin(head, options, stamp), self.1.begin(head, options, stamp))
     }
 
@@ -124,7 +129,12 @@ impl<A: sealed::Sealed> sealed::Sealed for Option<A> {}
 impl<A: Stage> Stage for Option<A> {
     type State = Option<A::State>;
 
-    fn begin(&self, head: &Parts, options: Option<&RequestOptions>, stamp: bool) -> Self::State {
+    fn begin(
+        &self,
+        head: &Parts,
+        options: Option<&RequestOptions>,
+        stamp: Option<&Stamp>,
+    ) -> Self::State {
         self.as_ref().map(|stage| stage.begin(head, options, stamp))
     }
 

@@ -165,7 +165,14 @@ pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
     type State: Send + Sync + 'static;
 
     /// The state of a request that has just come in.
-    fn begin(&self, head: &Parts, options: Option<&RequestOptions>, stamp: bool) -> Self::State;
+    ///
+    /// `stamp` is the credential that a rotation further out put on it.
+    fn begin(
+        &self,
+        head: &Parts,
+        options: Option<&RequestOptions>,
+        stamp: Option<&Stamp>,
+    ) -> Self::State;
 
     /// Whether this stage could ever ask for another attempt.
     fn may_resend(&self) -> bool {

@@ -11,7 +11,7 @@ use crate::{
     report::NotResent,
     stage::{
         options::RequestOptions,
-        stage::{Facts, Next, Stage, sealed::Sealed},
+        stage::{Facts, Next, Stage, Stamp, sealed::Sealed},
     },
 };
 
@@ -65,7 +65,7 @@ impl Sealed for Models {}
 impl Stage for Models {
     type State = ModelsState;
 
-    fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: bool) -> ModelsState {
+    fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: Option<&Stamp>) -> ModelsState {
         ModelsState::default()
     }
 
