@@ -20,11 +20,13 @@ use super::{
 use crate::{
     classify::{Cause, Code, Origin, Verdict},
     clock::Now,
+    credential::InFlight,
     report::{Attempt, Followed, NotResent, Outcome, ReporterHandle},
     stage::{
         ledger::{Handle, Ledger, Note},
         options::RequestOptions,
         retry::{IDEMPOTENCY_KEY, repeatable},
+        rotation::will_serve,
         stage::{Ask, Draft, Facts, Next, Stage, Stamp},
     },
 };
@@ -53,6 +55,8 @@ pub(crate) struct Run<S, St: Stage, K> {
     ledger: Option<Arc<Ledger>>,
     options: Option<Box<RequestOptions>>,
     started: Option<Instant>,
+    /// The same, when it was read for this driver.
+    now: Option<Instant>,
     /// The credential that an outer rotation put on the request.
     outer_stamp: Option<Box<Stamp>>,
     /// The send of an outer driver that this request is part of; 0 for none.
@@ -63,6 +67,8 @@ pub(crate) struct Run<S, St: Stage, K> {
     reported: bool,
     /// A credential of the caller's own was on the request.
     authorized: bool,
+    /// Doing the work twice is harmless; known here where no whole snapshot tells it.
+    harmless: bool,
     done: bool,
 }
 
@@ -77,10 +83,11 @@ impl<S, St: Stage, K> Run<S, St, K> {
         }
         let resendable = live.has_spare() && live.config.stages.may_resend();
         // Only a deadline and a report ask when the request came in.
-        let started = (resendable || config.reporter.is_some()).then(|| {
-            let known = handle.as_ref().and_then(|handle| handle.ledger.started());
-            known.unwrap_or_else(Instant::now)
-        });
+        let timed = resendable || config.reporter.is_some();
+        let known = handle.as_ref().and_then(|handle| handle.ledger.started());
+        // What an outer driver read may be long ago: it has waited since.
+        let now = (timed && known.is_none()).then(Instant::now);
+        let started = if timed { known.or(now) } else { None };
         let (mut ledger, mut parent, mut reported, mut outer_stamp) = (None, 0, false, None);
         if let Some(handle) = handle {
             (parent, reported) = (handle.send, handle.reported);
@@ -90,7 +97,13 @@ impl<S, St: Stage, K> Run<S, St, K> {
             ledger = Some(Arc::new(Ledger::new(started)));
         }
         let st = live.config.stages.begin(head, options.as_deref(), outer_stamp.is_some());
-        let authorized = (reported || config.reporter.is_some()) && tell::is_authorized(head);
+        let told = reported || config.reporter.is_some();
+        let authorized = told && tell::is_authorized(head);
+        // What is never sent again is asked about only by the trail, which says why.
+        let harmless = told && !resendable && {
+            let keyed = || head.headers.contains_key(&IDEMPOTENCY_KEY);
+            repeatable(&head.method, false, options.as_deref()) || keyed()
+        };
         let snapshot = if resendable {
             Some(Snapshot::whole(head))
         } else if config.reporter.is_some() || config.mode == AuthFailureMode::Replace {
@@ -106,11 +119,13 @@ impl<S, St: Stage, K> Run<S, St, K> {
             ledger,
             options,
             started,
+            now,
             outer_stamp,
             parent,
             send: 0,
             reported,
             authorized,
+            harmless,
             done: false,
         }
     }
@@ -122,7 +137,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
     /// Chooses what the first attempt will use.
     #[inline]
     pub(crate) fn reserve(&mut self) -> Result<(), Cause> {
-        let mut now = self.started.map_or_else(Now::unread, Now::at);
+        let mut now = self.now.map_or_else(Now::unread, Now::at);
         let mut ask = Ask {
             options: self.options.as_deref(),
             ledger: self.ledger.as_deref(),
@@ -135,8 +150,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
     /// Puts what was chosen on an attempt that is sent at once.
     #[inline]
     pub(crate) fn prepare(&mut self, head: &mut request::Parts, first: bool) -> Result<(), Cause> {
-        let mut now = match self.started {
-            Some(started) if first => Now::at(started),
+        let mut now = match self.now {
+            Some(now) if first => Now::at(now),
             _ => Now::unread(),
         };
         let shared = self.parent != 0 || self.common().announce;
@@ -220,7 +235,9 @@ impl<S, St: Stage, K> Run<S, St, K> {
             self.recovered(head.status);
         }
         self.done = true;
-        self.hand_out(head, body)
+        let stages = &self.live.config.stages;
+        let (stamp, in_flight) = (stages.stamp(&self.st), stages.in_flight(&self.st));
+        self.hand_out(head, body, stamp, in_flight)
     }
 
     /// After failures that a success has made good.
@@ -238,15 +255,13 @@ impl<S, St: Stage, K> Run<S, St, K> {
         &self,
         mut head: response::Parts,
         body: FailoverBody<B>,
+        stamp: Option<Stamp>,
+        in_flight: Option<InFlight>,
     ) -> Response<FailoverBody<B>> {
-        let config = self.common();
-        let stages = &self.live.config.stages;
-        if config.served_by {
+        if self.common().served_by {
             let attempts = self.ledger.as_ref().map_or(1, |ledger| ledger.attempts());
-            let stamp = stages.stamp(&self.st);
             head.extensions.insert(ServedBy::new(stamp.map(|stamp| stamp.id), attempts));
         }
-        let in_flight = stages.in_flight(&self.st);
         Response::from_parts(head, body.with_in_flight(in_flight))
     }
 
@@ -266,25 +281,36 @@ impl<S, St: Stage, K> Run<S, St, K> {
             status: held.status(),
             headers: held.headers(),
             local,
-            unsent: note.is_some_and(|note| note.unsent),
-            charged: note.is_some_and(|note| note.charged),
+            unsent: note.as_ref().is_some_and(|note| note.unsent),
+            charged: note.as_ref().is_some_and(|note| note.charged),
             options: self.options.as_deref(),
             ledger: Some(&ledger),
             deadline: self.deadline(),
             repeatable: self.is_repeatable(),
             barred: self.barred(&ledger),
             random: fastrand::f64(),
-            soonest: note.and_then(|note| note.soonest),
+            soonest: note.as_ref().and_then(|note| note.soonest),
             ..Facts::of(verdict, &mut now)
         };
         let stages = &self.live.config.stages;
         stages.learn(&mut self.st, &mut facts);
-        let stamp = stages.stamp(&self.st);
+        // What is asked of the stages next may let go of the account that has answered.
+        let (stamp, in_flight) = (stages.stamp(&self.st), stages.in_flight(&self.st));
         let written = !local && self.is_told();
         if written && note.is_none() {
             ledger.write(self.parent, self.attempt(&held, verdict, stamp.as_ref()));
         }
-        let next = stages.next(&mut self.st, &mut facts);
+        let mut pools = note.map(|note| note.pools).unwrap_or_default();
+        let mut next = stages.next(&mut self.st, &mut facts);
+        if let Next::After(wait) = next {
+            // A rotation below would have nobody to serve: the answer is not given up for that.
+            let (at, options) = (facts.now.get().checked_add(wait), facts.options);
+            let serves = |pool| at.is_none_or(|at| will_serve(pool, options, Some(&ledger), at));
+            if !pools.iter().all(serves) {
+                stages.cancel(&mut self.st);
+                next = facts.decline(NotResent::NoAccount);
+            }
+        }
         let (soonest, charged, mut why) = (facts.soonest, facts.charged, facts.why);
         match self.take(&ledger, next, build) {
             Ok((nap, built)) => {
@@ -301,8 +327,11 @@ impl<S, St: Stage, K> Run<S, St, K> {
         }
         let ours = stamp.is_some() && !charged && !local;
         let unsent = local && stamp.is_none() && self.outer_stamp.is_some();
-        self.leave(&ledger, Note { send: self.parent, soonest, charged: charged || ours, unsent });
-        Settled::Done(self.let_go(held, verdict, ours))
+        pools.extend(self.live.config.stages.pool(&self.st).cloned());
+        let charged = charged || ours;
+        self.leave(&ledger, Note { send: self.parent, soonest, charged, unsent, pools });
+        let answered = Answered { verdict, ours, stamp, in_flight };
+        Settled::Done(self.let_go(held, answered))
     }
 
     /// What a driver below has written about the attempt.
@@ -321,10 +350,12 @@ impl<S, St: Stage, K> Run<S, St, K> {
     }
 
     fn is_repeatable(&self) -> bool {
-        self.snapshot.as_ref().is_some_and(|kept| {
-            let keyed = kept.header(&IDEMPOTENCY_KEY).is_some();
-            repeatable(kept.method(), keyed, self.options.as_deref())
-        })
+        // A brief snapshot has no key.
+        self.harmless
+            || self.snapshot.as_ref().is_some_and(|kept| {
+                let keyed = kept.header(&IDEMPOTENCY_KEY).is_some();
+                repeatable(kept.method(), keyed, self.options.as_deref())
+            })
     }
 
     fn barred(&self, ledger: &Ledger) -> Option<NotResent> {
@@ -388,9 +419,9 @@ impl<S, St: Stage, K> Run<S, St, K> {
     fn let_go<B: Body, E: 'static>(
         &mut self,
         held: Held<B, E>,
-        verdict: Verdict,
-        ours: bool,
+        answered: Answered,
     ) -> Result<Response<FailoverBody<B>>, E> {
+        let Answered { verdict, ours, stamp, in_flight } = answered;
         self.done = true;
         match held {
             Held::Error(error) => {
@@ -403,11 +434,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             }
             Held::Answer(mut head, mut body) => {
                 let local = head.extensions.get::<Cause>().filter(|c| c.origin == Origin::Local);
-                let outcome = match local {
-                    Some(cause) => Outcome::Local(cause.code),
-                    None => Outcome::Answer(head.status),
-                };
-                self.tell(outcome, tell::Kind::Failed);
+                let local = local.map(|cause| Outcome::Local(cause.code));
                 if let (true, Verdict::Unauthorized(reason)) = (ours, verdict) {
                     let cause = Cause::upstream(Code::from(reason));
                     if self.common().mode == AuthFailureMode::Replace {
@@ -419,7 +446,10 @@ impl<S, St: Stage, K> Run<S, St, K> {
                         head.extensions.insert(cause);
                     }
                 }
-                Ok(self.hand_out(head, body))
+                // What the caller gets is what is told: a layer further out would see no other.
+                let outcome = local.unwrap_or(Outcome::Answer(head.status));
+                self.tell(outcome, tell::Kind::Failed);
+                Ok(self.hand_out(head, body, stamp, in_flight))
             }
         }
     }
@@ -431,7 +461,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
         if let (true, Some(ledger)) = (self.parent != 0, &self.ledger) {
             let unsent = self.outer_stamp.is_some() && cause.code.is_about_a_credential();
             let soonest = cause.retry_after;
-            ledger.leave_note(Note { send: self.parent, soonest, charged: false, unsent });
+            let pools = Vec::new();
+            ledger.leave_note(Note { send: self.parent, soonest, charged: false, unsent, pools });
         }
         let answer = self.live.config.local.answer(cause, grpc);
         self.hand_out_local(answer)
@@ -460,6 +491,15 @@ impl<S, St: Stage, K> Run<S, St, K> {
         };
         tell::tell(reporter, &asked, trail, outcome, kind);
     }
+}
+
+/// What is known of the last attempt.
+struct Answered {
+    verdict: Verdict,
+    /// It was sent with a credential of a pool of this driver, which has taken the blame.
+    ours: bool,
+    stamp: Option<Stamp>,
+    in_flight: Option<InFlight>,
 }
 
 impl<B: Body, E> Held<B, E> {

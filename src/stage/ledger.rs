@@ -18,10 +18,13 @@ use std::{
 use tokio::time::Instant;
 
 use super::stage::Stamp;
-use crate::report::{Attempt, Followed};
+use crate::{
+    credential::Pool,
+    report::{Attempt, Followed},
+};
 
 /// How an inner driver ended, for the driver whose send it was part of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Note {
     /// The outer driver's send.
     pub(crate) send: u32,
@@ -31,6 +34,8 @@ pub(crate) struct Note {
     pub(crate) charged: bool,
     /// The credential that stood on the request was not sent: it is known to be dead.
     pub(crate) unsent: bool,
+    /// The pools that one more attempt would need an account of.
+    pub(crate) pools: Vec<Pool>,
 }
 
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Which account serves: choosing one, charging it, and choosing another.
 
 use http::{HeaderMap, HeaderName, request::Parts};
+use tokio::time::Instant;
 
 use super::{
     ledger::Ledger,
@@ -37,6 +38,9 @@ pub struct RotationState {
     own: bool,
     /// The caller's own credential is not welcome.
     refused_own: bool,
+    /// There was no other account when the request came in: nothing was kept to send again, and
+    /// whether another stage kept it must make no difference.
+    alone: bool,
 }
 
 struct Shun<'a> {
@@ -67,23 +71,9 @@ impl Rotation {
         options: Option<&RequestOptions>,
         ledger: Option<&Ledger>,
         now: &mut Now,
-        at: Option<tokio::time::Instant>,
+        at: Option<Instant>,
     ) -> Result<Picked, Unavailable> {
-        let shun = Shun { pool: self.pool.id(), tried: &st.tried, ledger };
-        let want = Want {
-            pin: options.and_then(RequestOptions::pinned).map(|pin| match pin {
-                AccountPin::Strict(id) => Pin::Strict(id),
-                AccountPin::Prefer(id) => Pin::Prefer(id),
-            }),
-            sticky: options.and_then(RequestOptions::sticky_key),
-            model: options.and_then(RequestOptions::wanted_model).map(|model| &**model),
-            avoid: &shun,
-            probes: true,
-        };
-        match at {
-            Some(at) => self.pool.pick_at(&want, at),
-            None => self.pool.pick(&want, now),
-        }
+        pick(&self.pool, &st.tried, options, ledger, now, at)
     }
 
     fn charge(&self, picked: &mut Picked, facts: &mut Facts<'_>) {
@@ -127,6 +117,41 @@ impl Rotation {
     }
 }
 
+/// Whether an account will be there for an attempt that starts at `at`.
+pub(crate) fn will_serve(
+    pool: &Pool,
+    options: Option<&RequestOptions>,
+    ledger: Option<&Ledger>,
+    at: Instant,
+) -> bool {
+    pick(pool, &[], options, ledger, &mut Now::at(at), Some(at)).is_ok()
+}
+
+fn pick(
+    pool: &Pool,
+    tried: &[(u32, u64)],
+    options: Option<&RequestOptions>,
+    ledger: Option<&Ledger>,
+    now: &mut Now,
+    at: Option<Instant>,
+) -> Result<Picked, Unavailable> {
+    let shun = Shun { pool: pool.id(), tried, ledger };
+    let want = Want {
+        pin: options.and_then(RequestOptions::pinned).map(|pin| match pin {
+            AccountPin::Strict(id) => Pin::Strict(id),
+            AccountPin::Prefer(id) => Pin::Prefer(id),
+        }),
+        sticky: options.and_then(RequestOptions::sticky_key),
+        model: options.and_then(RequestOptions::wanted_model).map(|model| &**model),
+        avoid: &shun,
+        probes: true,
+    };
+    match at {
+        Some(at) => pool.pick_at(&want, at),
+        None => pool.pick(&want, now),
+    }
+}
+
 fn stamp(pool: u32, picked: &Picked) -> Stamp {
     Stamp {
         pool,
@@ -163,6 +188,7 @@ impl Stage for Rotation {
             tried: Vec::new(),
             own: carried && self.pool.own() == OwnCredential::Keep,
             refused_own: carried && self.pool.own() == OwnCredential::Refuse,
+            alone: !self.may_resend(),
         }
     }
 
@@ -184,7 +210,10 @@ impl Stage for Rotation {
         }
         // What was held for an attempt that is over must not stand in the way of this one.
         st.picked = None;
-        st.picked = Some(self.pick(st, ask.options, ask.ledger, ask.now, ask.at)?);
+        let picked = self.pick(st, ask.options, ask.ledger, ask.now, ask.at)?;
+        // For a later attempt it is enough that somebody will be there: who serves is chosen when
+        // it starts, by what is known then.
+        st.picked = ask.at.is_none().then_some(picked);
         Ok(())
     }
 
@@ -235,18 +264,24 @@ impl Stage for Rotation {
         // The probe that this attempt may have been is over.
         st.picked = None;
         match self.pick(st, facts.options, facts.ledger, facts.now, None) {
+            // Its own account with a new credential: nobody promised to have kept the request.
+            Ok(_) if st.alone => facts.decline(NotResent::NoAccount),
             Ok(picked) => {
                 if !facts.may_act() || facts.beyond_deadline(std::time::Duration::ZERO) {
                     return Next::Pass;
                 }
                 st.picked = Some(picked);
-                        Next::Again
+                Next::Again
             }
             Err(none) => {
                 facts.soonest = none.retry_after;
                 facts.decline(NotResent::NoAccount)
             }
         }
+    }
+
+    fn pool(&self, st: &RotationState) -> Option<&Pool> {
+        (!st.own).then_some(&self.pool)
     }
 
     fn stamp(&self, st: &RotationState) -> Option<Stamp> {

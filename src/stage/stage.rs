@@ -9,7 +9,7 @@ use super::{ledger::Ledger, options::RequestOptions};
 use crate::{
     classify::{Cause, Verdict},
     clock::Now,
-    credential::InFlight,
+    credential::{InFlight, Pool},
     report::NotResent,
 };
 
@@ -188,6 +188,11 @@ pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
         None
     }
 
+    /// The pool that one more attempt would need an account of.
+    fn pool<'a>(&'a self, _: &Self::State) -> Option<&'a Pool> {
+        None
+    }
+
     /// What must live as long as the response's body.
     fn in_flight(&self, _: &Self::State) -> Option<InFlight> {
         None
@@ -251,6 +256,10 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         self.1.stamp(&st.1).or_else(|| self.0.stamp(&st.0))
     }
 
+    fn pool<'a>(&'a self, st: &Self::State) -> Option<&'a Pool> {
+        self.1.pool(&st.1).or_else(|| self.0.pool(&st.0))
+    }
+
     #[inline]
     fn in_flight(&self, st: &Self::State) -> Option<InFlight> {
         self.1.in_flight(&st.1).or_else(|| self.0.in_flight(&st.0))
@@ -277,6 +286,12 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
                 facts.decline(NotResent::NoAccount)
             }
         }
+    }
+
+    /// Only stages that wait have something to cancel, and there is one of them.
+    fn cancel(&self, st: &mut Self::State) {
+        self.0.cancel(&mut st.0);
+        self.1.cancel(&mut st.1);
     }
 
     fn reset(&self, st: &mut Self::State) {
@@ -335,6 +350,10 @@ impl<A: Stage> Stage for Option<A> {
 
     fn stamp(&self, st: &Self::State) -> Option<Stamp> {
         self.as_ref()?.stamp(st.as_ref()?)
+    }
+
+    fn pool<'a>(&'a self, st: &Self::State) -> Option<&'a Pool> {
+        self.as_ref()?.pool(st.as_ref()?)
     }
 
     #[inline]
