@@ -6,7 +6,7 @@ mod secret;
 
 #[doc(hidden)]
 pub use self::pool::InFlight;
-pub(crate) use self::pool::{Avoid, Nobody, Picked, Pin, Unavailable, Want};
+pub(crate) use self::pool::{Admitted, Avoid, Nobody, Picked, Pin, Unavailable, Want};
 pub use self::{
     account::Account,
     pool::{

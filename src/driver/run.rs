@@ -223,7 +223,9 @@ impl<S, St: Stage, K> Run<S, St, K> {
         body: FailoverBody<B>,
     ) -> Response<FailoverBody<B>> {
         let mut now = Now::unread();
+        let charged = self.is_credited();
         let mut facts = Facts {
+            charged,
             headers: Some(&head.headers),
             status: Some(head.status),
             options: self.options.as_deref(),
@@ -236,8 +238,21 @@ impl<S, St: Stage, K> Run<S, St, K> {
         }
         self.done = true;
         let stages = &self.live.config.stages;
-        let (stamp, in_flight) = (stages.stamp(&self.st), stages.in_flight(&self.st));
+        let (mut stamp, in_flight) = (stages.stamp(&self.st), stages.in_flight(&self.st));
+        if let Some(ledger) = self.ledger.as_ref().filter(|_| self.parent != 0) {
+            // An outer rotation's credential was not the one that was sent.
+            if charged || self.outer_stamp.is_some() && stamp.is_some() {
+                ledger.leave_note(Note::credit(self.parent));
+            }
+        }
+        stamp = stamp.filter(|_| !charged);
         self.hand_out(head, body, stamp, in_flight)
+    }
+
+    /// Whether a rotation below has put its own credential on the attempt that succeeded.
+    fn is_credited(&self) -> bool {
+        let ledger = self.ledger.as_ref().filter(|_| self.send != 0);
+        ledger.and_then(|ledger| ledger.take_note(self.send)).is_some_and(|note| note.charged)
     }
 
     /// After failures that a success has made good.
@@ -260,7 +275,10 @@ impl<S, St: Stage, K> Run<S, St, K> {
     ) -> Response<FailoverBody<B>> {
         if self.common().served_by {
             let attempts = self.ledger.as_ref().map_or(1, |ledger| ledger.attempts());
-            head.extensions.insert(ServedBy::new(stamp.map(|stamp| stamp.id), attempts));
+            // A rotation below has said it first, and knows it better.
+            let said = head.extensions.get::<ServedBy>().and_then(|served| served.account.clone());
+            let account = said.or_else(|| stamp.map(|stamp| stamp.id));
+            head.extensions.insert(ServedBy::new(account, attempts));
         }
         Response::from_parts(head, body.with_in_flight(in_flight))
     }
@@ -330,6 +348,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         pools.extend(self.live.config.stages.pool(&self.st).cloned());
         let charged = charged || ours;
         self.leave(&ledger, Note { send: self.parent, soonest, charged, unsent, pools });
+        let stamp = stamp.filter(|_| ours);
         let answered = Answered { verdict, ours, stamp, in_flight };
         Settled::Done(self.let_go(held, answered))
     }

@@ -38,6 +38,13 @@ pub(crate) struct Note {
     pub(crate) pools: Vec<Pool>,
 }
 
+impl Note {
+    /// A pool takes the credit for a success.
+    pub(crate) const fn credit(send: u32) -> Self {
+        Self { send, soonest: None, charged: true, unsent: false, pools: Vec::new() }
+    }
+}
+
 #[derive(Debug)]
 struct Line {
     tag: u32,

@@ -9,9 +9,9 @@ use super::{
     builder::PoolBuilder,
     error::PoolError,
     hub::Hub,
-    picked::Picked,
+    picked::{Admitted, Picked},
     settings::{Cascade, OwnCredential},
-    state::Kind,
+    state::{Kind, Since},
     view::PoolView,
     want::{Unavailable, Want},
 };
@@ -257,20 +257,30 @@ impl Pool {
         self.hub().id
     }
 
-    /// Why this credential, which some request carries already, must not be sent any more.
+    /// Lets a credential pass that some request carries already, or says why it must not be sent
+    /// any more.
     ///
     /// One that was replaced meanwhile counts as refused: whoever put it on the request has a newer
     /// one. `probe` says that the request is the probe of its account.
-    pub(crate) fn refused(&self, account: u32, generation: u64, probe: bool) -> Option<Code> {
+    pub(crate) fn admit(
+        &self,
+        account: u32,
+        generation: u64,
+        probe: bool,
+    ) -> Result<Admitted, Code> {
         let roster = self.hub().roster.load();
-        let Some(slot) = roster.by_uid(account) else { return Some(Code::CredentialInvalid) };
+        let slot = roster.by_uid(account).ok_or(Code::CredentialInvalid)?;
         let current = slot.current.load();
         if current.number != generation {
-            return Some(Code::CredentialInvalid);
+            return Err(Code::CredentialInvalid);
         }
-        let word = current.word();
-        let may = word.is_alive() || probe && word.kind() == Kind::Probing;
-        (!may).then(|| Code::from(word.reason()))
+        let seen = current.word();
+        if seen.is_alive() || probe && seen.kind() == Kind::Probing {
+            let generation = arc_swap::Guard::into_inner(current);
+            Ok(Admitted { generation, since: Since { seen, probe } })
+        } else {
+            Err(Code::from(seen.reason()))
+        }
     }
 
     /// Calls `f` with each secret, those of the last few replaced or removed credentials as well.

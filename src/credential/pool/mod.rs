@@ -35,6 +35,6 @@ pub use self::{
     view::{AccountView, Counts, ModelRest, PoolView, State},
 };
 pub(crate) use self::{
-    picked::Picked,
+    picked::{Admitted, Picked},
     want::{Avoid, Nobody, Pin, Unavailable, Want},
 };

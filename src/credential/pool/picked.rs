@@ -27,6 +27,20 @@ pub(crate) struct Picked {
     flags: AtomicU8,
 }
 
+/// A credential that somebody else chose, as a gate has let it pass.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(super) generation: Arc<Generation>,
+    pub(super) since: Since,
+}
+
+impl Admitted {
+    /// The upstream refused it. Whoever chose it may say so as well: one of them wins.
+    pub(crate) fn refused(self, reason: Reason, status: Option<StatusCode>, now: &mut Now) {
+        Picked::new(self.generation, self.since, None).refused(reason, status, now);
+    }
+}
+
 /// The request was sent, and no outcome is known.
 const SENT: u8 = 1;
 /// It counts as in flight, and this ends it.

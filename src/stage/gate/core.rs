@@ -8,10 +8,10 @@ use super::memory::{Key, Memory, Pass};
 use crate::{
     classify::{Cause, Code, Verdict},
     clock::Now,
-    credential::{Nobody, Pool, Want},
+    credential::{Admitted, Nobody, Pool, Want},
     stage::{
         options::RequestOptions,
-        stage::{Draft, Facts, Stage, sealed::Sealed},
+        stage::{Draft, Facts, Stage, Stamp, sealed::Sealed},
     },
 };
 
@@ -35,6 +35,8 @@ pub struct GateState {
     foreign: bool,
     /// What the attempt in flight is remembered by.
     pass: Option<Pass>,
+    /// The pool's credential that was let pass, which a rotation further out put on.
+    admitted: Option<(Stamp, Admitted)>,
 }
 
 impl Gate {
@@ -48,16 +50,15 @@ impl Gate {
         Self(Knows::Seen(Arc::new(Memory::new(any, names, capacity))))
     }
 
-    fn ask_pool(pool: &Pool, st: &GateState, draft: &mut Draft<'_>) -> Result<(), Cause> {
+    fn ask_pool(pool: &Pool, st: &mut GateState, draft: &mut Draft<'_>) -> Result<(), Cause> {
         if draft.verified {
             return Ok(());
         }
         match &draft.stamp {
             Some(stamp) if stamp.pool == pool.id() => {
-                match pool.refused(stamp.account, stamp.generation, stamp.probe) {
-                    Some(code) => Err(Cause::local(code)),
-                    None => Ok(()),
-                }
+                let admitted = pool.admit(stamp.account, stamp.generation, stamp.probe);
+                st.admitted = Some((stamp.clone(), admitted.map_err(Cause::local)?));
+                Ok(())
             }
             Some(_) => Ok(()),
             None if !st.foreign && pool.surely_dead() => Err(Self::why(pool, draft.now)),
@@ -85,7 +86,7 @@ impl Stage for Gate {
             Knows::Pool(pool) => !stamped && pool.carries_own(head),
             Knows::Seen(_) => false,
         };
-        GateState { foreign, pass: None }
+        GateState { foreign, ..GateState::default() }
     }
 
     #[inline]
@@ -104,11 +105,27 @@ impl Stage for Gate {
 
     #[inline]
     fn learn(&self, st: &mut GateState, facts: &mut Facts<'_>) {
-        let Knows::Seen(memory) = &self.0 else { return };
-        let Some(pass) = st.pass.take() else { return };
+        let (pass, admitted) = (st.pass.take(), st.admitted.take());
         if facts.local {
             return;
         }
+        let memory = match &self.0 {
+            Knows::Seen(memory) => memory,
+            // What sends again between the rotation and this gate must not have to be told.
+            Knows::Pool(_) => {
+                let (Verdict::Unauthorized(reason), Some((stamp, admitted))) =
+                    (facts.verdict, admitted)
+                else {
+                    return;
+                };
+                if !facts.charged {
+                    admitted.refused(reason, facts.status, facts.now);
+                    facts.ledger.into_iter().for_each(|ledger| ledger.refuse(&stamp));
+                }
+                return;
+            }
+        };
+        let Some(pass) = pass else { return };
         match facts.verdict {
             Verdict::Unauthorized(reason) => memory.refused(pass, reason, facts.now),
             Verdict::Transient { .. } | Verdict::Rejected => {}
@@ -117,7 +134,7 @@ impl Stage for Gate {
     }
 
     fn reset(&self, st: &mut GateState) {
-        st.pass = None;
+        (st.pass, st.admitted) = (None, None);
     }
 }
 
