@@ -97,12 +97,13 @@ pub(crate) fn request(id: u32, plan: &RequestPlan) -> Request<Full<Bytes>> {
         .header("x-request-id", format!("r-{id}"))
         .header("accept", "a")
         .header("accept", "b")
-        .header("x-org-1", "mine");
+        .header("x-org-1", "mine")
+        .header("x-strip", "s");
     if plan.keyed {
         request = request.header("idempotency-key", format!("k-{id}"));
     }
     if plan.own {
-        request = request.header("authorization", format!("Bearer own-{id}"));
+        request = request.header("authorization", format!("Bearer own-{}", id % 2));
     }
     if plan.grpc {
         request = request.header("content-type", "application/grpc");
@@ -149,8 +150,9 @@ impl<'w> Stage<'w> {
         recorder: Recorder,
         reporter: ReporterHandle,
     ) -> Self {
+        let innermost = layers.iter().rev().find_map(|layer| layer.rotates()).unwrap_or(0);
         let hostile = Hostile::new(world.opinions.clone());
-        let double = Double::new(world.tempers(), hostile.clone());
+        let double = Double::new(world.tempers(), hostile.clone(), innermost);
         let pools = world.pools(&recorder);
         let classifier = hostile.classifier();
         let kit = Kit { world, pools: &pools, classifier, reporter };
@@ -182,11 +184,14 @@ impl<'w> Stage<'w> {
                 (id, send(service, request(id, plan), plan.polls).await)
             });
         }
-        let (world, pool) = (self.world, &self.pools[0]);
+        let (world, pool, double) = (self.world, &self.pools[0], &self.double);
         let changes = round.changes.iter().map(|(after, at, change)| async move {
             tokio::time::sleep(Duration::from_millis(*after)).await;
             let at = at % world.pools[0].len();
+            double.look();
+            let generation = pool.view().accounts[at].generation;
             change.make(pool, &world.pools[0][at], at);
+            double.changed(at, generation, *change);
         });
         let changes = futures_util::future::join_all(changes);
         let (ended, _) = tokio::join!(futures_util::future::join_all(sends), changes);

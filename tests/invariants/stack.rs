@@ -1,5 +1,7 @@
 //! Random stacks: any layers in any order.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
@@ -30,6 +32,8 @@ pub(crate) enum Layer {
     Foreign(u32),
     Buffer,
     Limit,
+    /// Takes a header off, and puts another one on.
+    Strip,
 }
 
 pub(crate) const FUSED: &[Layer] = &[Layer::Fused(0, true)];
@@ -38,12 +42,12 @@ pub(crate) const STACKED: &[Layer] =
 
 impl Layer {
     pub(crate) const fn is_ours(self) -> bool {
-        !matches!(self, Self::Foreign(_) | Self::Buffer | Self::Limit)
+        !matches!(self, Self::Foreign(_) | Self::Buffer | Self::Limit | Self::Strip)
     }
 
     /// Whether layers of ours below know the request again.
     pub(crate) const fn announces(self) -> bool {
-        matches!(self, Self::Dedup | Self::Retry | Self::Rotation(_))
+        matches!(self, Self::Dedup | Self::Retry | Self::Rotation(_) | Self::Fused(..))
     }
 
     pub(crate) const fn rotates(self) -> Option<usize> {
@@ -74,7 +78,6 @@ pub(crate) struct Kit<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Everything {
     left: u32,
-    tries: u32,
 }
 
 impl<RB, E> tower::retry::Policy<Request<Full<Bytes>>, Response<RB>, E> for Everything {
@@ -86,9 +89,10 @@ impl<RB, E> tower::retry::Policy<Request<Full<Bytes>>, Response<RB>, E> for Ever
         _: &mut Result<Response<RB>, E>,
     ) -> Option<Self::Future> {
         self.left = self.left.checked_sub(1)?;
-        self.tries += 1;
-        let tries = HeaderValue::from(self.tries);
-        request.headers_mut().insert("x-foreign", tries);
+        // Unlike any other try, of this layer or of another one.
+        static TRIES: AtomicU32 = AtomicU32::new(1);
+        let tries = TRIES.fetch_add(1, Ordering::Relaxed);
+        request.headers_mut().insert("x-foreign", HeaderValue::from(tries));
         Some(std::future::ready(()))
     }
 
@@ -110,7 +114,7 @@ where
 }
 
 impl Kit<'_> {
-    fn wrap(&self, layer: Layer, inner: Svc) -> Svc {
+    fn wrap(&self, layer: Layer, several: bool, inner: Svc) -> Svc {
         let (plan, mode) = (&self.world.plan, self.world.mode());
         let classifier = || self.classifier.clone();
         match layer {
@@ -160,12 +164,22 @@ impl Kit<'_> {
                 if report {
                     builder = builder.report_to(self.reporter.clone()).report_recovered(true);
                 }
+                if several {
+                    builder = builder.outermost_of_several();
+                }
                 erase(builder.build().unwrap().layer(inner))
             }
             Layer::Foreign(left) => {
-                let policy = Everything { left, tries: 0 };
+                let policy = Everything { left };
                 BoxCloneService::new(tower::retry::RetryLayer::new(policy).layer(inner))
             }
+            Layer::Strip => BoxCloneService::new(inner.map_request(
+                |mut request: Request<Full<Bytes>>| {
+                    request.headers_mut().remove("x-strip");
+                    request.headers_mut().append("x-added", HeaderValue::from_static("1"));
+                    request
+                },
+            )),
             Layer::Buffer => BoxCloneService::new(tower::buffer::BufferLayer::new(64).layer(inner)),
             Layer::Limit => {
                 BoxCloneService::new(tower::limit::ConcurrencyLimitLayer::new(2).layer(inner))
@@ -176,7 +190,12 @@ impl Kit<'_> {
     /// The layers around the upstream, outermost first.
     pub(crate) fn build(&self, layers: &[Layer], double: &Double) -> Svc {
         let inner = erase(double.clone());
-        layers.iter().rev().fold(inner, |inner, layer| self.wrap(*layer, inner))
+        let mut several = false;
+        layers.iter().rev().fold(inner, |inner, layer| {
+            let wrapped = self.wrap(*layer, several, inner);
+            several |= layer.is_ours();
+            wrapped
+        })
     }
 }
 
@@ -193,6 +212,7 @@ fn one() -> impl Strategy<Value = Layer> {
         2 => (1..4_u32).prop_map(Layer::Foreign),
         1 => Just(Layer::Buffer),
         1 => Just(Layer::Limit),
+        1 => Just(Layer::Strip),
     ]
 }
 
@@ -221,4 +241,83 @@ pub(crate) fn rotating() -> impl Strategy<Value = Vec<Layer>> {
         }
         stack
     })
+}
+
+/// The same stack with all pools the first one.
+pub(crate) fn of_one_pool(mut stack: Vec<Layer>) -> Vec<Layer> {
+    for layer in &mut stack {
+        match layer {
+            Layer::Rotation(pool) | Layer::Gate(pool) | Layer::Fused(pool, _) => *pool = 0,
+            _ => {}
+        }
+    }
+    stack
+}
+
+/// What a stack promises, by where its layers stand.
+pub(crate) struct Promises<'a>(pub(crate) &'a [Layer]);
+
+impl Promises<'_> {
+    fn first(&self, is: impl Fn(&Layer) -> bool) -> usize {
+        self.0.iter().position(is).unwrap_or(self.0.len())
+    }
+
+    fn last_rotation(&self) -> Option<usize> {
+        self.0.iter().rposition(|layer| layer.rotates().is_some())
+    }
+
+    /// Whether a foreign layer's tries are requests of their own to the layers below it.
+    pub(crate) fn tries_are_requests(&self) -> bool {
+        let root = self.first(|layer| layer.announces());
+        self.0[..root].iter().any(|layer| matches!(layer, Layer::Foreign(_)))
+    }
+
+    pub(crate) fn foreign(&self) -> bool {
+        self.0.iter().any(|layer| matches!(layer, Layer::Foreign(_)))
+    }
+
+    /// Whether everything `is` has a rotation, or a gate that knows its credential, below it.
+    fn guarded(&self, seen: bool, is: impl Fn(&Layer) -> bool) -> bool {
+        let rotation = self.last_rotation();
+        let pool = rotation.and_then(|at| self.0[at].rotates());
+        self.0.iter().enumerate().filter(|(_, layer)| is(layer)).all(|(at, _)| {
+            rotation.is_some_and(|rotation| rotation > at)
+                || self.0[at..].iter().any(|below| match below {
+                    Layer::Seen => seen,
+                    Layer::Gate(gate) => Some(*gate) == pool,
+                    _ => false,
+                })
+        })
+    }
+
+    /// I1 for credentials of the pools; a gate without a pool knows only those in headers.
+    pub(crate) fn no_retry_on_401(&self, header: bool) -> bool {
+        self.guarded(header, |layer| matches!(layer, Layer::Foreign(_)))
+    }
+
+    /// I1 across requests as well: nothing queues between choosing and sending. A gate without the
+    /// pool keeps times of its own.
+    pub(crate) fn no_start_in_quarantine(&self) -> bool {
+        self.guarded(false, |layer| matches!(layer, Layer::Foreign(_) | Layer::Buffer | Layer::Retry))
+    }
+
+    /// I1 for the callers' own credentials.
+    pub(crate) fn covers_own(&self) -> bool {
+        let seen = self.0.iter().rposition(|layer| *layer == Layer::Seen);
+        self.0.iter().enumerate().all(|(at, layer)| {
+            !matches!(layer, Layer::Foreign(_)) || seen.is_some_and(|seen| seen > at)
+        })
+    }
+
+    /// I2: a reporting layer stands outside of all that sends again, and below each foreign one
+    /// stands a layer that writes the trail.
+    pub(crate) fn exactly_once(&self) -> bool {
+        let reporter = self.first(|layer| layer.reports());
+        let foreign = self.0.iter().rposition(|layer| matches!(layer, Layer::Foreign(_)));
+        reporter < self.0.len()
+            && self.0[..reporter]
+                .iter()
+                .all(|layer| matches!(layer, Layer::Buffer | Layer::Limit | Layer::Strip))
+            && foreign.is_none_or(|at| self.0[at..].iter().any(|layer| layer.is_ours()))
+    }
 }

@@ -20,6 +20,7 @@ use tower_failover::Verdict;
 use super::{
     script::{Hostile, Step},
     support::upstream::Mark,
+    world::Change,
 };
 
 /// Which credential: pool, account, generation.
@@ -81,14 +82,28 @@ impl Sent {
 
 pub(crate) type Watch = Box<dyn FnMut() + Send>;
 
+/// A change of the first pool, in step with the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Changed {
+    pub(crate) seq: usize,
+    pub(crate) at: Instant,
+    pub(crate) account: usize,
+    /// The generation that was changed.
+    pub(crate) generation: u64,
+    pub(crate) change: Change,
+}
+
 #[derive(Default)]
 struct Shared {
     log: Vec<Sent>,
+    changes: Vec<Changed>,
     seq: usize,
     scripts: HashMap<u32, Vec<Step>>,
     played: HashMap<u32, usize>,
     seen: HashMap<(usize, usize), usize>,
     tempers: Vec<Vec<Temper>>,
+    /// The pool of the innermost rotation.
+    innermost: usize,
 }
 
 /// See the [module](self).
@@ -111,8 +126,8 @@ impl Clone for Double {
 }
 
 impl Double {
-    pub(crate) fn new(tempers: Vec<Vec<Temper>>, hostile: Hostile) -> Self {
-        let shared = Arc::new(Mutex::new(Shared { tempers, ..Shared::default() }));
+    pub(crate) fn new(tempers: Vec<Vec<Temper>>, hostile: Hostile, innermost: usize) -> Self {
+        let shared = Arc::new(Mutex::new(Shared { tempers, innermost, ..Shared::default() }));
         Self { shared, watch: Arc::default(), hostile, ready: false }
     }
 
@@ -133,12 +148,24 @@ impl Double {
         self.lock().log.clone()
     }
 
+    pub(crate) fn changes(&self) -> Vec<Changed> {
+        self.lock().changes.clone()
+    }
+
+    pub(crate) fn changed(&self, account: usize, generation: u64, change: Change) {
+        let mut shared = self.lock();
+        shared.seq += 1;
+        let changed =
+            Changed { seq: shared.seq, at: Instant::now(), account, generation, change };
+        shared.changes.push(changed);
+    }
+
     /// Is called whenever something happens here.
     pub(crate) fn watch(&self, watch: Watch) {
         *self.watch.lock().unwrap() = Some(watch);
     }
 
-    fn look(&self) {
+    pub(crate) fn look(&self) {
         if let Some(watch) = &mut *self.watch.lock().unwrap() {
             watch();
         }
@@ -253,10 +280,14 @@ impl tower::Service<Request<Full<Bytes>>> for Double {
         assert!(std::mem::take(&mut self.ready), "called without being polled ready");
         let (head, body) = request.into_parts();
         let body = super::support::upstream::now(body.collect()).unwrap().to_bytes();
-        let who = carried(&head.headers, &head.uri).into_iter().next();
+        let carried = carried(&head.headers, &head.uri);
         let own = head.headers.get("authorization").is_some_and(|v| v.as_bytes().starts_with(b"Bearer own-"));
         let id = number(&head.headers, "x-test-id");
         let mut shared = self.lock();
+        // Two pools may each put a credential of another kind on a request, as gateway and API
+        // keys are; answers are about the innermost one.
+        let innermost = shared.innermost;
+        let who = carried.into_iter().find(|who| who.pool == innermost);
         let step = shared.step(id, who);
         shared.seq += 1;
         let (n, seq) = (shared.log.len(), shared.seq);
