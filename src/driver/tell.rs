@@ -78,6 +78,13 @@ pub(crate) fn error_text<E: 'static>(
     foreign(&classifier.describe(error), secrets)
 }
 
+/// Keeps secrets out of a line that a driver below wrote, which may know of no pool.
+fn redact(attempt: &mut Attempt, secrets: &Secrets<'_>) {
+    for text in [&mut attempt.error, &mut attempt.upstream_request_id].into_iter().flatten() {
+        *text = foreign(text, secrets);
+    }
+}
+
 /// Tells of the request.
 pub(crate) fn tell(
     reporter: &ReporterHandle,
@@ -97,6 +104,9 @@ pub(crate) fn tell(
     record.label = asked.label.cloned();
     record.sent = !trail.is_empty();
     record.trail = trail;
+    if asked.secrets.0.is_some() {
+        record.trail.iter_mut().for_each(|attempt| redact(attempt, &asked.secrets));
+    }
     record.elapsed = asked.started.map_or(Duration::ZERO, |started| started.elapsed());
     reporter.tell(&match kind {
         Kind::Failed => Event::RequestFailed(record),
