@@ -96,7 +96,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         } else if config.announce {
             ledger = Some(Arc::new(Ledger::new(started)));
         }
-        let st = live.config.stages.begin(head, options.as_deref(), outer_stamp.is_some());
+        let st = live.config.stages.begin(head, options.as_deref(), outer_stamp.as_deref());
         let told = reported || config.reporter.is_some();
         let authorized = told && tell::is_authorized(head);
         // What is never sent again is asked about only by the trail, which says why.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     classify::{Cause, Code, ModelFault, Reason, Verdict},
     clock::Now,
-    credential::{Avoid, Cascade, InFlight, OwnCredential, Picked, Pin, Pool, Unavailable, Want},
+    credential::{Admitted, Avoid, Cascade, InFlight, OwnCredential, Picked, Pin, Pool, Unavailable, Want},
     report::NotResent,
 };
 
@@ -41,6 +41,8 @@ pub struct RotationState {
     /// There was no other account when the request came in: nothing was kept to send again, and
     /// whether another stage kept it must make no difference.
     alone: bool,
+    /// What a rotation further out, over the same pool, has chosen for the first attempt.
+    chosen: Option<Box<Stamp>>,
 }
 
 struct Shun<'a> {
@@ -74,6 +76,14 @@ impl Rotation {
         at: Option<Instant>,
     ) -> Result<Picked, Unavailable> {
         pick(&self.pool, &st.tried, options, ledger, now, at)
+    }
+
+    fn admit(&self, stamp: &Stamp, ledger: Option<&Ledger>) -> Option<Admitted> {
+        let (account, generation) = (stamp.account, stamp.generation);
+        if ledger.is_some_and(|ledger| ledger.is_refused(stamp.pool, account, generation)) {
+            return None;
+        }
+        self.pool.admit(account, generation, stamp.probe).ok()
     }
 
     fn charge(&self, picked: &mut Picked, facts: &mut Facts<'_>) {
@@ -180,15 +190,21 @@ impl Sealed for Rotation {}
 impl Stage for Rotation {
     type State = RotationState;
 
-    fn begin(&self, head: &Parts, _: Option<&RequestOptions>, stamped: bool) -> RotationState {
+    fn begin(
+        &self,
+        head: &Parts,
+        _: Option<&RequestOptions>,
+        stamp: Option<&Stamp>,
+    ) -> RotationState {
         // What an outer rotation put on the request is ours to replace, not the caller's own.
-        let carried = !stamped && self.pool.carries_own(head);
+        let carried = stamp.is_none() && self.pool.carries_own(head);
         RotationState {
             picked: None,
             tried: Vec::new(),
             own: carried && self.pool.own() == OwnCredential::Keep,
             refused_own: carried && self.pool.own() == OwnCredential::Refuse,
             alone: !self.may_resend(),
+            chosen: stamp.filter(|stamp| stamp.pool == self.pool.id()).cloned().map(Box::new),
         }
     }
 
@@ -210,6 +226,11 @@ impl Stage for Rotation {
         }
         // What was held for an attempt that is over must not stand in the way of this one.
         st.picked = None;
+        // One choice is enough; and when it is the account's one probe, there is no other.
+        if let Some(admitted) = st.chosen.take().and_then(|stamp| self.admit(&stamp, ask.ledger)) {
+            st.picked = Some(admitted.into_picked());
+            return Ok(());
+        }
         let picked = self.pick(st, ask.options, ask.ledger, ask.now, ask.at)?;
         // For a later attempt it is enough that somebody will be there: who serves is chosen when
         // it starts, by what is known then.

@@ -153,7 +153,14 @@ pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
     type State: Send + Sync + 'static;
 
     /// The state of a request that has just come in.
-    fn begin(&self, head: &Parts, options: Option<&RequestOptions>, stamp: bool) -> Self::State;
+    ///
+    /// `stamp` is the credential that a rotation further out put on it.
+    fn begin(
+        &self,
+        head: &Parts,
+        options: Option<&RequestOptions>,
+        stamp: Option<&Stamp>,
+    ) -> Self::State;
 
     /// Whether this stage could ever ask for another attempt.
     fn may_resend(&self) -> bool {
@@ -210,7 +217,7 @@ impl sealed::Sealed for () {}
 impl Stage for () {
     type State = ();
 
-    fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: bool) {}
+    fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: Option<&Stamp>) {}
 }
 
 impl<A: sealed::Sealed, B: sealed::Sealed> sealed::Sealed for (A, B) {}
@@ -222,7 +229,12 @@ impl<A: sealed::Sealed, B: sealed::Sealed> sealed::Sealed for (A, B) {}
 impl<A: Stage, B: Stage> Stage for (A, B) {
     type State = (A::State, B::State);
 
-    fn begin(&self, head: &Parts, options: Option<&RequestOptions>, stamp: bool) -> Self::State {
+    fn begin(
+        &self,
+        head: &Parts,
+        options: Option<&RequestOptions>,
+        stamp: Option<&Stamp>,
+    ) -> Self::State {
         (self.0.begin(head, options, stamp), self.1.begin(head, options, stamp))
     }
 
@@ -306,7 +318,12 @@ impl<A: sealed::Sealed> sealed::Sealed for Option<A> {}
 impl<A: Stage> Stage for Option<A> {
     type State = Option<A::State>;
 
-    fn begin(&self, head: &Parts, options: Option<&RequestOptions>, stamp: bool) -> Self::State {
+    fn begin(
+        &self,
+        head: &Parts,
+        options: Option<&RequestOptions>,
+        stamp: Option<&Stamp>,
+    ) -> Self::State {
         self.as_ref().map(|stage| stage.begin(head, options, stamp))
     }
 

@@ -37,7 +37,12 @@ pub(crate) struct Admitted {
 impl Admitted {
     /// The upstream refused it. Whoever chose it may say so as well: one of them wins.
     pub(crate) fn refused(self, reason: Reason, status: Option<StatusCode>, now: &mut Now) {
-        Picked::new(self.generation, self.since, None).refused(reason, status, now);
+        self.into_picked().refused(reason, status, now);
+    }
+
+    /// For an attempt of one's own with it.
+    pub(crate) fn into_picked(self) -> Picked {
+        Picked::new(self.generation, self.since, None)
     }
 }
 

@@ -81,9 +81,14 @@ impl Sealed for Gate {}
 impl Stage for Gate {
     type State = GateState;
 
-    fn begin(&self, head: &Parts, _: Option<&RequestOptions>, stamped: bool) -> GateState {
+    fn begin(
+        &self,
+        head: &Parts,
+        _: Option<&RequestOptions>,
+        stamp: Option<&Stamp>,
+    ) -> GateState {
         let foreign = match &self.0 {
-            Knows::Pool(pool) => !stamped && pool.carries_own(head),
+            Knows::Pool(pool) => stamp.is_none() && pool.carries_own(head),
             Knows::Seen(_) => false,
         };
         GateState { foreign, ..GateState::default() }

@@ -13,7 +13,7 @@ use crate::{
     report::NotResent,
     stage::{
         options::RequestOptions,
-        stage::{Facts, Next, Stage, sealed::Sealed},
+        stage::{Facts, Next, Stage, Stamp, sealed::Sealed},
     },
 };
 
@@ -102,7 +102,7 @@ impl Sealed for RetryPolicy {}
 impl Stage for RetryPolicy {
     type State = Session;
 
-    fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: bool) -> Session {
+    fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: Option<&Stamp>) -> Session {
         Session::default()
     }
 
