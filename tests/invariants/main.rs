@@ -17,6 +17,7 @@ mod i05_no_double_billing;
 mod i06_clean_attempts;
 mod i07_newest_truth;
 mod i08_rest_only_grows;
+mod i09_secrets_stay_in;
 mod i10_cancel_safe;
 mod i11_fused_equals_stacked;
 mod i12_own_credential;

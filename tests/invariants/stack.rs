@@ -101,7 +101,7 @@ impl<RB, E> tower::retry::Policy<Request<Full<Bytes>>, Response<RB>, E> for Ever
     }
 }
 
-fn erase<S, B>(service: S) -> Svc
+pub(crate) fn erase<S, B>(service: S) -> Svc
 where
     S: tower::Service<Request<Full<Bytes>>, Response = Response<B>, Error = BoxError>
         + Clone
@@ -189,7 +189,11 @@ impl Kit<'_> {
 
     /// The layers around the upstream, outermost first.
     pub(crate) fn build(&self, layers: &[Layer], double: &Double) -> Svc {
-        let inner = erase(double.clone());
+        self.around(layers, erase(double.clone()))
+    }
+
+    /// The layers around any service, outermost first.
+    pub(crate) fn around(&self, layers: &[Layer], inner: Svc) -> Svc {
         let mut several = false;
         layers.iter().rev().fold(inner, |inner, layer| {
             let wrapped = self.wrap(*layer, several, inner);
