@@ -429,7 +429,9 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 attempt.status = Some(head.status);
                 attempt.upstream_request_id = tell::upstream_request_id(&head.headers, &redact);
             }
-            Held::Error(error) => attempt.error = Some(tell::error_text(&config.classifier, error, &redact)),
+            Held::Error(error) => {
+                attempt.error = Some(tell::error_text(&config.classifier, error, &redact))
+            }
         }
         attempt
     }
@@ -461,7 +463,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
                         let (made, bytes) = answer.into_parts();
                         (head, body) = (made, FailoverBody::local(bytes));
                     } else {
-                        head.headers.insert(FAILOVER_AUTH.clone(), local::failover_auth(cause.code));
+                        head.headers
+                            .insert(FAILOVER_AUTH.clone(), local::failover_auth(cause.code));
                         head.extensions.insert(cause);
                     }
                 }
@@ -474,7 +477,11 @@ impl<S, St: Stage, K> Run<S, St, K> {
     }
 
     /// Answers in the upstream's place.
-    pub(crate) fn answer<B: Body>(&mut self, cause: &Cause, grpc: bool) -> Response<FailoverBody<B>> {
+    pub(crate) fn answer<B: Body>(
+        &mut self,
+        cause: &Cause,
+        grpc: bool,
+    ) -> Response<FailoverBody<B>> {
         self.done = true;
         self.tell(Outcome::Local(cause.code), tell::Kind::Failed);
         if let (true, Some(ledger)) = (self.parent != 0, &self.ledger) {

@@ -11,7 +11,9 @@ use super::{
 use crate::{
     classify::{Cause, Code, ModelFault, Reason, Verdict},
     clock::Now,
-    credential::{Admitted, Avoid, Cascade, InFlight, OwnCredential, Picked, Pin, Pool, Unavailable, Want},
+    credential::{
+        Admitted, Avoid, Cascade, InFlight, OwnCredential, Picked, Pin, Pool, Unavailable, Want,
+    },
     report::NotResent,
 };
 

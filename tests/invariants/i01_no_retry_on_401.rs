@@ -34,9 +34,8 @@ fn repeated(stage: &Stage<'_>, promises: &Promises<'_>) -> Vec<String> {
                 }
                 None => first.own && promises.covers_own(),
             };
-            let again = |later: &&Sent| {
-                later.seq > seq && (later.who, later.own) == (first.who, first.own)
-            };
+            let again =
+                |later: &&Sent| later.seq > seq && (later.who, later.own) == (first.who, first.own);
             if let Some(later) = attempts[i..].iter().find(again).filter(|_| covered) {
                 wrong.push(format!("attempt {} was refused, and is {} again", first.n, later.n));
             }

@@ -41,10 +41,8 @@ enum Told {
 
 /// The failed attempts of a request, in the order in which they failed.
 fn failed(attempts: Vec<Sent>) -> Vec<Sent> {
-    let mut failed: Vec<_> = attempts
-        .into_iter()
-        .filter(|sent| sent.answered() && !sent.verdict.is_success())
-        .collect();
+    let mut failed: Vec<_> =
+        attempts.into_iter().filter(|sent| sent.answered() && !sent.verdict.is_success()).collect();
     failed.sort_by_key(|sent| match sent.end {
         End::Answered { seq, .. } => seq,
         _ => 0,

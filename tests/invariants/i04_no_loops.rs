@@ -17,9 +17,9 @@ fn loops(stage: &Stage<'_>) -> Vec<String> {
         let Some(record) = events.first().and_then(Event::record) else { continue };
         let attempts = stage.attempts(*id);
         for (i, first) in attempts.iter().enumerate() {
-            let again = attempts[i + 1..].iter().position(|later| {
-                later.who == first.who && first.who.is_some()
-            });
+            let again = attempts[i + 1..]
+                .iter()
+                .position(|later| later.who == first.who && first.who.is_some());
             let Some(again) = again.map(|at| i + 1 + at) else { continue };
             let retried = |line: &tower_failover::report::Attempt| {
                 matches!(line.followed, Followed::Retried(_))

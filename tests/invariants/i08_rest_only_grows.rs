@@ -49,10 +49,15 @@ pub(crate) async fn all_heal(stage: &mut Stage<'_>) -> Result<(), String> {
         if account.state == State::Retired {
             continue;
         }
-        stage.double.temper(0, at, Temper::Always { step: Step::now(Play::Status(200)), generations: 99 });
+        stage.double.temper(
+            0,
+            at,
+            Temper::Always { step: Step::now(Play::Status(200)), generations: 99 },
+        );
         stage.hostile.asked.lock().unwrap().clear();
         let ended = stage.one(&pinned(at)).await;
-        let served = matches!(&ended, Ended::Answer { status, cause: None, .. } if status.as_u16() == 200);
+        let served =
+            matches!(&ended, Ended::Answer { status, cause: None, .. } if status.as_u16() == 200);
         let view = &stage.pools[0].view().accounts[at];
         if !served || view.state != State::Usable {
             return Err(format!("{ended:?}: {account:?}, now {view:?}"));
@@ -133,7 +138,8 @@ fn touched(stage: &Stage<'_>) -> Vec<String> {
     let out = view.accounts.iter().enumerate().filter(|(i, account)| {
         let generation = account.generation;
         let refused = log.iter().any(|sent| {
-            sent.who.is_some_and(|who| (who.pool, who.account, who.generation) == (0, *i, generation))
+            sent.who
+                .is_some_and(|who| (who.pool, who.account, who.generation) == (0, *i, generation))
                 && matches!(sent.end, End::Answered { .. })
                 && sent.verdict.is_unauthorized()
         });

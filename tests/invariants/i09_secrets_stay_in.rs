@@ -178,7 +178,8 @@ async fn texts(
         let mut request = request(u32::try_from(i).unwrap(), plan);
         // The caller's own path and id quote a secret too.
         let quoted = utf8_percent_encode(&secrets[0], NON_ALPHANUMERIC).to_string();
-        *request.uri_mut() = format!("https://api.example.com/{quoted}/x?y={quoted}").parse().unwrap();
+        *request.uri_mut() =
+            format!("https://api.example.com/{quoted}/x?y={quoted}").parse().unwrap();
         request.headers_mut().insert("x-request-id", secrets[0].parse().unwrap());
         let ended = send(service.clone(), request, plan.polls).await;
         if let Ended::Answer { cause: Some(cause), headers, body, status, .. } = &ended {
@@ -188,7 +189,9 @@ async fn texts(
             }
         }
     }
-    texts.extend(recorder.events().iter().flat_map(|event| [format!("{event:?}"), event.to_string()]));
+    texts.extend(
+        recorder.events().iter().flat_map(|event| [format!("{event:?}"), event.to_string()]),
+    );
     texts.extend(printed(world, &pools[0], &reporter, &upstream));
     texts.push(String::from_utf8_lossy(&output.0.lock().unwrap()).into_owned());
     texts

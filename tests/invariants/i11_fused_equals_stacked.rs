@@ -24,12 +24,23 @@ fn seen(world: &World, layers: &[Layer]) -> Seen {
         let start = tokio::time::Instant::now();
         stage.play().await;
         let attempts = stage.double.log().into_iter().map(|sent| {
-            let mut headers: Vec<_> =
-                sent.headers.iter().map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes()))).collect();
+            let mut headers: Vec<_> = sent
+                .headers
+                .iter()
+                .map(|(name, value)| {
+                    format!("{name}: {}", String::from_utf8_lossy(value.as_bytes()))
+                })
+                .collect();
             headers.sort();
             format!(
                 "{:?} {} {:?} {} {} {headers:?} {:?} {:?}",
-                sent.at - start, sent.id, sent.who, sent.method, sent.uri, sent.body, sent.mark
+                sent.at - start,
+                sent.id,
+                sent.who,
+                sent.method,
+                sent.uri,
+                sent.body,
+                sent.mark
             )
         });
         Seen {

@@ -21,3 +21,4 @@ mod i09_secrets_stay_in;
 mod i10_cancel_safe;
 mod i11_fused_equals_stacked;
 mod i12_own_credential;
+mod regressions;

@@ -145,13 +145,7 @@ fn give_back(known: &mut Known, sent: &Sent) {
     }
 }
 
-fn change_of(
-    known: &mut Known,
-    change: &Changed,
-    who: Who,
-    seq: usize,
-    findings: &mut Findings,
-) {
+fn change_of(known: &mut Known, change: &Changed, who: Who, seq: usize, findings: &mut Findings) {
     match change.change {
         Change::Replace => known.closed = true,
         Change::Revive => {
@@ -163,8 +157,7 @@ fn change_of(
         Change::Retire => (known.state, known.chapter) = (State::Out, seq),
         Change::Invalidate if known.state == State::Alive => {
             *findings.incidents.entry(who).or_default() += 1;
-            known.state =
-                State::Quarantined(change.at + quarantine(Reason::Invalid, known));
+            known.state = State::Quarantined(change.at + quarantine(Reason::Invalid, known));
             known.strikes += 1;
         }
         Change::Invalidate | Change::Rest(_) => {}

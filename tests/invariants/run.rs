@@ -28,7 +28,13 @@ use super::{
 /// What the caller got.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Ended {
-    Answer { status: StatusCode, headers: HeaderMap, body: Bytes, cause: Option<Cause>, served: Option<ServedBy> },
+    Answer {
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Bytes,
+        cause: Option<Cause>,
+        served: Option<ServedBy>,
+    },
     Error(String),
     Dropped,
 }

@@ -67,9 +67,11 @@ impl Step {
         let refused = |reason| Verdict::Unauthorized(reason);
         let verdict = match self.play {
             Play::Status(200 | 204) | Play::Grpc(0) => Verdict::Success,
-            Play::Status(401) | Play::Grpc(16) | Play::KeyInvalid | Play::Denied | Play::Failure => {
-                refused(Reason::Invalid)
-            }
+            Play::Status(401)
+            | Play::Grpc(16)
+            | Play::KeyInvalid
+            | Play::Denied
+            | Play::Failure => refused(Reason::Invalid),
             Play::Revoked => refused(Reason::Revoked),
             Play::Aws => refused(Reason::Expired),
             Play::Status(402) => Verdict::out_of_quota(),
@@ -295,8 +297,11 @@ pub(crate) fn millis() -> impl Strategy<Value = u64> {
 }
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {
-    (play(), millis(), retry_after())
-        .prop_map(|(play, after, retry_after)| Step { play, after, retry_after })
+    (play(), millis(), retry_after()).prop_map(|(play, after, retry_after)| Step {
+        play,
+        after,
+        retry_after,
+    })
 }
 
 /// What a hostile policy says.

@@ -14,7 +14,8 @@ use tower_failover::{
 
 use super::{upstream::Double, world::World};
 
-pub(crate) type Answer = Response<BoxBody<Bytes, std::convert::Infallible>>;
+pub(crate) type Erased = BoxBody<Bytes, std::convert::Infallible>;
+pub(crate) type Answer = Response<Erased>;
 pub(crate) type Svc = BoxCloneService<Request<Full<Bytes>>, Answer, BoxError>;
 
 /// One layer of a stack.
@@ -78,6 +79,32 @@ pub(crate) struct Kit<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Everything {
     left: u32,
+}
+
+impl Everything {
+    pub(crate) const fn times(left: u32) -> Self {
+        Self { left }
+    }
+}
+
+/// Makes one type of whatever a layer makes.
+pub(crate) struct Erase<L>(pub(crate) L);
+
+impl<S, L, B> tower::Layer<S> for Erase<L>
+where
+    L: tower::Layer<S>,
+    L::Service: tower::Service<Request<Full<Bytes>>, Response = Response<B>, Error = BoxError>
+        + Clone
+        + Send
+        + 'static,
+    <L::Service as tower::Service<Request<Full<Bytes>>>>::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Sync + 'static,
+{
+    type Service = Svc;
+
+    fn layer(&self, inner: S) -> Svc {
+        erase(self.0.layer(inner))
+    }
 }
 
 impl<RB, E> tower::retry::Policy<Request<Full<Bytes>>, Response<RB>, E> for Everything {
@@ -173,13 +200,13 @@ impl Kit<'_> {
                 let policy = Everything { left };
                 BoxCloneService::new(tower::retry::RetryLayer::new(policy).layer(inner))
             }
-            Layer::Strip => BoxCloneService::new(inner.map_request(
-                |mut request: Request<Full<Bytes>>| {
+            Layer::Strip => {
+                BoxCloneService::new(inner.map_request(|mut request: Request<Full<Bytes>>| {
                     request.headers_mut().remove("x-strip");
                     request.headers_mut().append("x-added", HeaderValue::from_static("1"));
                     request
-                },
-            )),
+                }))
+            }
             Layer::Buffer => BoxCloneService::new(tower::buffer::BufferLayer::new(64).layer(inner)),
             Layer::Limit => {
                 BoxCloneService::new(tower::limit::ConcurrencyLimitLayer::new(2).layer(inner))
@@ -302,7 +329,9 @@ impl Promises<'_> {
     /// I1 across requests as well: nothing queues between choosing and sending. A gate without the
     /// pool keeps times of its own.
     pub(crate) fn no_start_in_quarantine(&self) -> bool {
-        self.guarded(false, |layer| matches!(layer, Layer::Foreign(_) | Layer::Buffer | Layer::Retry))
+        self.guarded(false, |layer| {
+            matches!(layer, Layer::Foreign(_) | Layer::Buffer | Layer::Retry)
+        })
     }
 
     /// I1 for the callers' own credentials.

@@ -47,8 +47,14 @@ pub(crate) enum Temper {
 pub(crate) enum End {
     /// It is still in flight.
     Not,
-    Answered { at: Instant, seq: usize },
-    Dropped { at: Instant, seq: usize },
+    Answered {
+        at: Instant,
+        seq: usize,
+    },
+    Dropped {
+        at: Instant,
+        seq: usize,
+    },
 }
 
 /// One attempt that came in.
@@ -155,8 +161,7 @@ impl Double {
     pub(crate) fn changed(&self, account: usize, generation: u64, change: Change) {
         let mut shared = self.lock();
         shared.seq += 1;
-        let changed =
-            Changed { seq: shared.seq, at: Instant::now(), account, generation, change };
+        let changed = Changed { seq: shared.seq, at: Instant::now(), account, generation, change };
         shared.changes.push(changed);
     }
 
@@ -186,7 +191,9 @@ impl Shared {
             let seen = self.seen.entry((who.pool, who.account)).or_default();
             *seen += 1;
             match self.tempers[who.pool][who.account] {
-                Temper::Always { step, generations } if who.generation <= generations => return step,
+                Temper::Always { step, generations } if who.generation <= generations => {
+                    return step;
+                }
                 Temper::First { step, attempts } if *seen <= attempts => return step,
                 _ => {}
             }
@@ -281,7 +288,10 @@ impl tower::Service<Request<Full<Bytes>>> for Double {
         let (head, body) = request.into_parts();
         let body = super::support::upstream::now(body.collect()).unwrap().to_bytes();
         let carried = carried(&head.headers, &head.uri);
-        let own = head.headers.get("authorization").is_some_and(|v| v.as_bytes().starts_with(b"Bearer own-"));
+        let own = head
+            .headers
+            .get("authorization")
+            .is_some_and(|v| v.as_bytes().starts_with(b"Bearer own-"));
         let id = number(&head.headers, "x-test-id");
         let mut shared = self.lock();
         // Two pools may each put a credential of another kind on a request, as gateway and API
@@ -371,6 +381,9 @@ impl Drop for Answer {
 
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("n", &self.n).field("step", &self.step).finish_non_exhaustive()
+        f.debug_struct("Answer")
+            .field("n", &self.n)
+            .field("step", &self.step)
+            .finish_non_exhaustive()
     }
 }

@@ -250,9 +250,10 @@ impl RequestPlan {
 // === strategies ===
 
 fn temper() -> impl Strategy<Value = Temper> {
-    let refused = (script::refusal(), script::millis(), 1..3_u64).prop_map(|(play, after, generations)| {
-        Temper::Always { step: Step { play, after, retry_after: None }, generations }
-    });
+    let refused =
+        (script::refusal(), script::millis(), 1..3_u64).prop_map(|(play, after, generations)| {
+            Temper::Always { step: Step { play, after, retry_after: None }, generations }
+        });
     let limited = (proptest::sample::select(vec![429, 402]), script::retry_after()).prop_map(
         |(status, retry_after)| Temper::Always {
             step: Step { play: Play::Status(status), after: 0, retry_after },
@@ -300,7 +301,8 @@ pub(crate) fn request() -> impl Strategy<Value = RequestPlan> {
     ];
     let model = proptest::sample::select(vec![None, None, None, Some(0), Some(1)]);
     let attempts = proptest::sample::select(vec![None, None, None, Some(1), Some(2), Some(3)]);
-    let deadline = proptest::sample::select(vec![None, None, None, None, Some(0), Some(200), Some(3_000)]);
+    let deadline =
+        proptest::sample::select(vec![None, None, None, None, Some(0), Some(200), Some(3_000)]);
     let polls = prop_oneof![4 => Just(None), 1 => (0..8_u32).prop_map(Some)];
     let flags = (any::<bool>(), rarely(), rarely(), rarely(), rarely(), rarely(), rarely());
     let steps = proptest::collection::vec(script::step(), 0..5);

@@ -81,12 +81,7 @@ impl Sealed for Gate {}
 impl Stage for Gate {
     type State = GateState;
 
-    fn begin(
-        &self,
-        head: &Parts,
-        _: Option<&RequestOptions>,
-        stamp: Option<&Stamp>,
-    ) -> GateState {
+    fn begin(&self, head: &Parts, _: Option<&RequestOptions>, stamp: Option<&Stamp>) -> GateState {
         let foreign = match &self.0 {
             Knows::Pool(pool) => stamp.is_none() && pool.carries_own(head),
             Knows::Seen(_) => false,
@@ -155,7 +150,12 @@ pub(crate) fn usual_names() -> Vec<HeaderName> {
 
 impl Memory {
     /// Whether this attempt may go out, and what it is remembered by.
-    fn admit(self: &Arc<Self>, head: &Parts, stamped: bool, now: &mut Now) -> Result<Option<Pass>, Cause> {
+    fn admit(
+        self: &Arc<Self>,
+        head: &Parts,
+        stamped: bool,
+        now: &mut Now,
+    ) -> Result<Option<Pass>, Cause> {
         if !stamped && !self.any() {
             return Ok(None);
         }
