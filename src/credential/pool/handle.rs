@@ -279,7 +279,7 @@ impl Pool {
         probe: bool,
     ) -> Result<Admitted, Code> {
         let roster = self.hub().roster.load();
-        let Some(slot) = roster.by_number(account) else { return Some(Code::CredentialInvalid) };
+        let slot = roster.by_number(account).ok_or(Code::CredentialInvalid)?;
         let current = slot.current.load();
         if current.number != generation {
             return Err(Code::CredentialInvalid);

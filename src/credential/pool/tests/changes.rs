@@ -142,20 +142,20 @@ fn what_a_request_carries_already_is_known_by_number_and_generation() {
     let mut bench = Bench::new(accounts(&["alice"]));
     let uid = bench.pick().unwrap().uid();
     let invalid = Some(Code::CredentialInvalid);
-    assert_eq!(bench.pool.refused(uid, 1, false), None);
+    assert_eq!(bench.pool.admit(uid, 1, false).err(), None);
     bench.pick().unwrap().refused(Reason::Revoked, None, &mut bench.clock());
-    assert_eq!(bench.pool.refused(uid, 1, false), Some(Code::CredentialRevoked));
-    assert_eq!(bench.pool.refused(uid, 1, true), Some(Code::CredentialRevoked));
+    assert_eq!(bench.pool.admit(uid, 1, false).err(), Some(Code::CredentialRevoked));
+    assert_eq!(bench.pool.admit(uid, 1, true).err(), Some(Code::CredentialRevoked));
     bench.pass(secs(3600));
     let probe = bench.pick().unwrap();
-    assert_eq!(bench.pool.refused(uid, 1, true), None);
-    assert_eq!(bench.pool.refused(uid, 1, false), Some(Code::CredentialRevoked));
+    assert_eq!(bench.pool.admit(uid, 1, true).err(), None);
+    assert_eq!(bench.pool.admit(uid, 1, false).err(), Some(Code::CredentialRevoked));
     drop(probe);
     bench.pool.replace("alice", token("tok-2")).unwrap();
-    assert_eq!(bench.pool.refused(uid, 1, false), invalid);
-    assert_eq!(bench.pool.refused(uid, 2, false), None);
+    assert_eq!(bench.pool.admit(uid, 1, false).err(), invalid);
+    assert_eq!(bench.pool.admit(uid, 2, false).err(), None);
     bench.pool.remove("alice");
-    assert_eq!(bench.pool.refused(uid, 2, false), invalid);
+    assert_eq!(bench.pool.admit(uid, 2, false).err(), invalid);
 }
 
 #[test]

@@ -1,0 +1,260 @@
+//! I2: each failed request is reported once, each incident once; each failed attempt of a failed
+//! request stands in exactly one trail; a success reports nothing, a drop one abandoned request.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::future::{Either, join, select};
+use http::Request;
+use http_body_util::Full;
+use proptest::prelude::*;
+use tower::{BoxError, Layer as _, Service, ServiceExt};
+use tower_failover::{
+    ErrorDedupLayer, Origin,
+    report::{Attempt, Event, OutReason, ReporterHandle},
+};
+
+use super::{
+    oracle,
+    run::{Ended, Stage, paused, played, request, send},
+    script::attempt_of,
+    stack::{Answer, Kit, Layer, Promises, Svc, stack},
+    support::Recorder,
+    upstream::{End, Sent, Who},
+    world::{World, id_of, patient, world},
+};
+
+/// How a request must be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Failed,
+    Recovered,
+    Abandoned,
+    Not,
+}
+
+/// The failed attempts of a request, in the order in which they failed.
+fn failed(attempts: Vec<Sent>) -> Vec<Sent> {
+    let mut failed: Vec<_> =
+        attempts.into_iter().filter(|sent| sent.answered() && !sent.verdict.is_success()).collect();
+    failed.sort_by_key(|sent| match sent.end {
+        End::Answered { seq, .. } => seq,
+        _ => 0,
+    });
+    failed
+}
+
+fn expected(ended: &Ended, log: &[Sent], attempts: &[Sent]) -> Told {
+    let success = match ended {
+        Ended::Error(_) => false,
+        Ended::Dropped => {
+            return if attempts.is_empty() { Told::Not } else { Told::Abandoned };
+        }
+        Ended::Answer { cause: Some(_), .. } => false,
+        Ended::Answer { headers, .. } => {
+            attempt_of(headers).is_some_and(|n| log[n].verdict.is_success())
+        }
+    };
+    match (success, attempts.is_empty()) {
+        (false, _) => Told::Failed,
+        (true, false) => Told::Recovered,
+        (true, true) => Told::Not,
+    }
+}
+
+fn told(events: &[Event]) -> Vec<Told> {
+    let told = |event: &Event| match event {
+        Event::RequestFailed(_) => Told::Failed,
+        Event::RequestRecovered(_) => Told::Recovered,
+        _ => Told::Abandoned,
+    };
+    events.iter().map(told).collect()
+}
+
+/// Which attempt a line of a trail is, and whether it says so rightly.
+fn is_line(line: &Attempt, sent: &Sent) -> bool {
+    let name = match sent.step.status() {
+        Some(_) => line.upstream_request_id.as_deref() == Some(&format!("up-{}", sent.n)),
+        None => line.error.as_deref().is_some_and(|text| {
+            text.split(": ").any(|part| part.ends_with(&format!("#{}", sent.n)))
+        }),
+    };
+    name && line.status == sent.step.status()
+        && line.verdict == sent.verdict.with_delay(line.verdict.delay())
+        && line.account.as_deref() == sent.who.map(|who| id_of(who.pool, who.account)).as_deref()
+        && line.generation == sent.who.map(|who| who.generation)
+        && line.credential == (sent.who.is_some() || sent.own)
+}
+
+fn requests_are_told(stage: &Stage<'_>) -> Result<(), String> {
+    let log = stage.double.log();
+    for (id, ended) in &stage.ends {
+        let events = stage.reports(*id);
+        let attempts = failed(stage.attempts(*id));
+        let want = match expected(ended, &log, &attempts) {
+            Told::Not => vec![],
+            one => vec![one],
+        };
+        if told(&events) != want {
+            return Err(format!("request {id}: {:?} in place of {want:?}", told(&events)));
+        }
+        let Some(record) = events.first().and_then(Event::record) else { continue };
+        let lines = &record.trail;
+        let same = lines.len() == attempts.len()
+            && lines.iter().zip(&attempts).all(|(line, sent)| is_line(line, sent));
+        if !same {
+            let attempts: Vec<_> = attempts.iter().map(|s| (s.n, s.who, s.verdict)).collect();
+            return Err(format!("request {id}: trail {lines:#?} for {attempts:?}"));
+        }
+        if record.sent == attempts.is_empty() {
+            return Err(format!("request {id}: sent is {}", record.sent));
+        }
+        if let Ended::Answer { cause: Some(cause), status, .. } = ended {
+            let local = cause.origin == Origin::Local;
+            let right = match &record.outcome {
+                tower_failover::report::Outcome::Local(code) => local && *code == cause.code,
+                outcome => !local && outcome.status() == Some(*status),
+            };
+            if !right {
+                return Err(format!("request {id}: {:?} for {cause:?}", record.outcome));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How often each credential was told to be out.
+fn incidents(events: &[Event]) -> BTreeMap<Who, usize> {
+    let mut incidents = BTreeMap::new();
+    for event in events {
+        let out = match event {
+            Event::AccountOut(out) => out,
+            Event::PoolDead(dead) => &dead.cause,
+            _ => continue,
+        };
+        if let OutReason::Refused(_) = out.reason {
+            let (pool, account) = out.account.id[1..].split_once('a').unwrap();
+            let who = Who {
+                pool: pool.parse().unwrap(),
+                account: account.parse().unwrap(),
+                generation: out.generation,
+            };
+            *incidents.entry(who).or_default() += 1;
+        }
+    }
+    incidents
+}
+
+proptest! {
+    #[test]
+    fn i02_exactly_once(world in world(), stack in stack()) {
+        let promises = Promises(&stack);
+        let (requests, told, found) = played(&world, &stack, |stage| {
+            let told = incidents(&stage.recorder.events());
+            (requests_are_told(stage), told, oracle::walk(&stage.double).incidents)
+        });
+        if promises.exactly_once() {
+            prop_assert_eq!(requests, Ok(()));
+        }
+        if promises.no_start_in_quarantine() {
+            prop_assert_eq!(told, found);
+        }
+    }
+
+    #[test]
+    fn i02_a_reporter_that_panics_harms_nobody(world in patient(), stack in stack()) {
+        let ends = |panics: bool| paused(async {
+            let recorder = Recorder::new();
+            let heard = recorder.clone();
+            let handle = ReporterHandle::new(move |event: &Event| {
+                tower_failover::Reporter::report(&heard, event);
+                if panics {
+                    std::panic::resume_unwind(Box::new("a bad reporter"));
+                }
+            });
+            let mut stage = Stage::told(&world, &stack, recorder, handle);
+            stage.play().await;
+            (stage.ends.clone(), stage.recorder.events().len())
+        });
+        prop_assert_eq!(ends(true), ends(false));
+    }
+}
+
+/// Sends two clones of each request; what becomes of them, `both` says.
+#[derive(Clone)]
+struct Twice {
+    inner: Svc,
+    /// The worse of both, in place of the first one.
+    both: bool,
+}
+
+impl Service<Request<Full<Bytes>>> for Twice {
+    type Response = Answer;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        let one = self.inner.clone().oneshot(request.clone());
+        let two = self.inner.clone().oneshot(request);
+        if self.both {
+            return Box::pin(async move {
+                let bad = |end: &Result<Answer, BoxError>| {
+                    end.as_ref().map_or(true, |answer| answer.status().as_u16() >= 400)
+                };
+                let (one, two) = join(one, two).await;
+                if bad(&one) { one } else { two }
+            });
+        }
+        Box::pin(async move {
+            match select(one, two).await {
+                Either::Left((first, _)) | Either::Right((first, _)) => first,
+            }
+        })
+    }
+}
+
+fn twice(world: &World, both: bool, below: &[Layer]) -> Result<(), String> {
+    paused(async {
+        let recorder = Recorder::new();
+        let reporter = ReporterHandle::new(recorder.clone());
+        let mut stage = Stage::told(world, below, recorder, reporter.clone());
+        let inner = stage.service.clone();
+        let classifier = stage.hostile.classifier();
+        let dedup = ErrorDedupLayer::with_handle(reporter).recovered(true).classifier(classifier);
+        let service = dedup.layer(Twice { inner, both });
+        let service = service.map_response(|answer| answer.map(http_body_util::BodyExt::boxed));
+        stage.service = tower::util::BoxCloneService::new(service);
+        stage.play().await;
+        requests_are_told(&stage)
+    })
+}
+
+proptest! {
+    #[test]
+    fn i02_two_clones_in_flight_lose_and_double_nothing(
+        mut world in world(),
+        both: bool,
+        below in proptest::sample::select(vec![
+            vec![Layer::Retry],
+            vec![Layer::Rotation(0)],
+            vec![Layer::Retry, Layer::Rotation(0)],
+            vec![Layer::Retry, Layer::Rotation(0), Layer::Gate(0)],
+            vec![Layer::Dedup, Layer::Retry],
+            vec![Layer::Fused(0, true)],
+        ]),
+    ) {
+        // What looks like a failure to the splitter is one.
+        world.opinions.clear();
+        prop_assert_eq!(twice(&world, both, &below), Ok(()));
+    }
+}

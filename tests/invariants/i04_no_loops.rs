@@ -1,0 +1,57 @@
+//! I4: a request never visits the same (model, generation) twice except as a retry; it ends.
+
+use proptest::prelude::*;
+use tower_failover::report::{Event, Followed};
+
+use super::{
+    run::{Stage, played},
+    stack::{Layer, Promises, stack},
+    world::world,
+};
+
+/// Visits of the same credential without a retry between.
+fn loops(stage: &Stage<'_>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for id in stage.ends.keys() {
+        let events = stage.reports(*id);
+        let Some(record) = events.first().and_then(Event::record) else { continue };
+        let attempts = stage.attempts(*id);
+        for (i, first) in attempts.iter().enumerate() {
+            let again = attempts[i + 1..]
+                .iter()
+                .position(|later| later.who == first.who && first.who.is_some());
+            let Some(again) = again.map(|at| i + 1 + at) else { continue };
+            let retried = |line: &tower_failover::report::Attempt| {
+                matches!(line.followed, Followed::Retried(_))
+            };
+            let between = record.trail.iter().take(again).skip(i);
+            if !between.clone().any(retried) {
+                wrong.push(format!("request {id}: attempts {i} and {again}: {between:?}"));
+            }
+        }
+    }
+    wrong
+}
+
+proptest! {
+    #[test]
+    fn i04_no_loops(world in world(), stack in stack()) {
+        let promises = Promises(&stack);
+        let tries = |layer: &Layer| match layer {
+            Layer::Foreign(tries) => *tries as usize + 1,
+            _ => 1,
+        };
+        let foreign: usize = stack.iter().map(tries).product();
+        let (loops, counts) = played(&world, &stack, |stage| {
+            let counts: Vec<_> = stage.ends.keys().map(|id| stage.attempts(*id).len()).collect();
+            (loops(stage), counts)
+        });
+        if promises.exactly_once() && !promises.foreign() {
+            prop_assert_eq!(loops, Vec::<String>::new());
+        }
+        for (plan, count) in world.requests().iter().zip(counts) {
+            let most = plan.attempts.map_or(world.plan.attempts, |most| most.min(world.plan.attempts));
+            prop_assert!(count <= most as usize * foreign, "{count} attempts");
+        }
+    }
+}

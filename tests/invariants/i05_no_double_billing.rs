@@ -1,0 +1,49 @@
+//! I5: what may have been done is not sent again, unless that is known to be harmless; the trail
+//! says so.
+
+use proptest::prelude::*;
+use tower_failover::{
+    Delivery,
+    report::{Event, Followed, NotResent},
+};
+
+use super::{
+    run::played,
+    stack::{Layer, Promises, stack},
+    world::world,
+};
+
+proptest! {
+    #[test]
+    fn i05_no_double_billing(world in world(), stack in stack()) {
+        let promises = Promises(&stack);
+        let retries = stack.iter().any(|layer| matches!(layer, Layer::Retry | Layer::Fused(..)));
+        let requests = world.requests();
+        let wrong = played(&world, &stack, |stage| {
+            let mut wrong = Vec::new();
+            for id in stage.ends.keys() {
+                let plan = requests[*id as usize - 1];
+                let attempts = stage.attempts(*id);
+                let billed = |sent: &super::upstream::Sent| {
+                    sent.answered() && sent.verdict.delivery() == Delivery::PerhapsDone
+                };
+                let first = attempts.iter().position(billed);
+                let Some(first) = first.filter(|_| !plan.harmless()) else { continue };
+                if !promises.foreign() && first + 1 < attempts.len() {
+                    wrong.push(format!("request {id} was sent again after attempt {first}"));
+                }
+                let events = stage.reports(*id);
+                let Some(Event::RequestFailed(record)) = events.first() else { continue };
+                let said = record.trail.last().map(|line| line.followed);
+                let declined = retries && !plan.no_retry && promises.exactly_once();
+                if declined && !promises.foreign()
+                    && said != Some(Followed::NotResent(NotResent::PerhapsDone))
+                {
+                    wrong.push(format!("request {id}: {said:?}"));
+                }
+            }
+            wrong
+        });
+        prop_assert_eq!(wrong, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,84 @@
+//! I6: each attempt is the caller's request with one account's things on it, and nothing else.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use proptest::prelude::*;
+use tower_failover::credential::OwnCredential;
+
+use super::{
+    run::{played, request},
+    stack::{Layer, of_one_pool, stack},
+    upstream::{Sent, base64_of},
+    world::{Place, World, id_of, token_of, world},
+};
+
+fn sorted(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let mut all: Vec<_> =
+        headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+    all.sort();
+    all
+}
+
+/// What the attempt must look like.
+fn expected(world: &World, stack: &[Layer], sent: &Sent) -> (Uri, Vec<(String, String)>) {
+    let plan = world.requests()[sent.id as usize - 1];
+    let (mut head, _) = request(sent.id, plan).into_parts();
+    let put = |headers: &mut HeaderMap, name: &str, value: String| {
+        let name = HeaderName::try_from(name).unwrap();
+        headers.insert(name, HeaderValue::try_from(value).unwrap());
+    };
+    if stack.contains(&Layer::Strip) {
+        head.headers.remove("x-strip");
+        for _ in stack.iter().filter(|layer| **layer == Layer::Strip) {
+            head.headers.append("x-added", HeaderValue::from_static("1"));
+        }
+    }
+    let Some(who) = sent.who else { return (head.uri, sorted(&head.headers)) };
+    if world.plan.own != OwnCredential::Keep {
+        head.headers.remove("authorization");
+    }
+    let account = world.pools[0][who.account];
+    let (id, token) = (id_of(0, who.account), token_of(0, who.account, who.generation));
+    let mut uri = head.uri.to_string();
+    match account.place {
+        Place::Bearer => put(&mut head.headers, "authorization", format!("Bearer {token}")),
+        Place::Header => put(&mut head.headers, "x-api-key", token),
+        Place::Query => {
+            uri.push_str(&format!("&key={}", token.replace('/', "%2F").replace('+', "%2B")))
+        }
+        Place::Basic => {
+            let text = base64_of::encode(format!("user:{token}").as_bytes());
+            put(&mut head.headers, "authorization", format!("Basic {text}"));
+        }
+    }
+    if account.fixed {
+        put(&mut head.headers, &format!("x-org-{}", who.account % 2), format!("org-{id}"));
+    }
+    if account.base {
+        uri = uri.replace("api.example.com", &format!("{id}.example.net"));
+    }
+    (uri.parse().unwrap(), sorted(&head.headers))
+}
+
+proptest! {
+    #[test]
+    fn i06_clean_attempts(mut world in world(), stack in stack()) {
+        let stack = of_one_pool(stack);
+        // A rotation does not know what one further out has replaced, only what it has put on.
+        if stack.iter().filter(|layer| layer.rotates().is_some()).count() > 1 {
+            world.pools[0].iter_mut().for_each(|plan| (plan.base, plan.fixed) = (false, false));
+        }
+        let log = played(&world, &stack, |stage| stage.double.log());
+        for sent in log {
+            let (uri, headers) = expected(&world, &stack, &sent);
+            let mut seen = sent.headers.clone();
+            seen.remove("x-foreign");
+            prop_assert_eq!(&sent.uri, &uri);
+            prop_assert_eq!(sorted(&seen), headers);
+            prop_assert!(sent.headers.get_all("authorization").iter().count() <= 1);
+            prop_assert_eq!(sent.body, format!("body of {}", sent.id));
+            prop_assert_eq!(sent.method == "POST", world.requests()[sent.id as usize - 1].post);
+            prop_assert_eq!(sent.mark, Some(sent.id));
+        }
+    }
+}

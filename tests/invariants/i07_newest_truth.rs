@@ -1,0 +1,106 @@
+//! I7: the caller gets the newest outcome, whole; a local answer only when nothing was sent or the
+//! next attempt became impossible; never a 500 of our own.
+
+use proptest::prelude::*;
+use tower_failover::Origin;
+
+use super::{
+    run::{Ended, Stage, played},
+    script::attempt_of,
+    stack::{Promises, stack},
+    upstream::{End, Sent},
+    world::{id_of, world},
+};
+
+fn newest(attempts: &[Sent]) -> Option<&Sent> {
+    attempts.iter().max_by_key(|sent| match sent.end {
+        End::Answered { seq, .. } => seq,
+        _ => 0,
+    })
+}
+
+/// What is wrong with what a caller got.
+fn wrong(stage: &Stage<'_>, id: u32, ended: &Ended) -> Option<String> {
+    let attempts = stage.attempts(id);
+    let last = newest(&attempts).filter(|sent| sent.answered());
+    let (status, headers, body, cause, served) = match ended {
+        Ended::Dropped => return None,
+        Ended::Error(text) => {
+            let want = last.map(|sent| sent.step.error(sent.n).to_string());
+            return (want.as_ref() != Some(text)).then(|| format!("{text:?} for {want:?}"));
+        }
+        Ended::Answer { status, headers, body, cause, served } => {
+            (status, headers, body, cause, served)
+        }
+    };
+    let ours = attempt_of(headers).is_none();
+    if ours && status.is_server_error() && status.as_u16() != 503 {
+        return Some(format!("a {status} of our own"));
+    }
+    let local = cause.is_some_and(|cause| cause.origin == Origin::Local);
+    if local != ours && !stage.world.plan.replace {
+        return Some(format!("{cause:?} on an answer of {:?}", attempt_of(headers)));
+    }
+    let Some(last) = last else { return (!local).then(|| "an answer of nobody".to_owned()) };
+    if ours {
+        let refused = last.verdict.is_unauthorized() && last.who.is_some();
+        return (!local && !refused).then(|| "an answer was replaced that refused nothing".into());
+    }
+    if attempt_of(headers) != Some(last.n) {
+        return Some(format!("a stale answer: {:?} for {}", attempt_of(headers), last.n));
+    }
+    let mut plain = headers.clone();
+    let said = plain.remove("x-failover-auth");
+    let marked = last.verdict.is_unauthorized() && last.who.is_some();
+    if said.is_some() != marked || cause.is_some() != marked {
+        return Some(format!("{said:?} and {cause:?} for {:?}", last.verdict));
+    }
+    if (status, &plain) != (&last.step.status().unwrap(), &last.step.headers(last.n)) {
+        return Some(format!("{status} {plain:?}"));
+    }
+    if body != last.step.body(last.n).as_bytes() {
+        return Some(format!("{body:?}"));
+    }
+    let id = last.who.map(|who| id_of(who.pool, who.account));
+    let served = served.as_ref().filter(|served| served.account.as_deref() != id.as_deref());
+    served.map(|served| format!("{served:?} for {id:?}"))
+}
+
+proptest! {
+    #[test]
+    fn i07_newest_truth(world in world(), stack in stack()) {
+        let promises = Promises(&stack);
+        let wrong = played(&world, &stack, |stage| {
+            let mut all = Vec::new();
+            for (id, ended) in &stage.ends {
+                all.extend(wrong(stage, *id, ended).map(|what| format!("request {id}: {what}")));
+            }
+            all
+        });
+        // A foreign layer below gives what it likes.
+        if !promises.foreign() || promises.tries_are_requests() {
+            prop_assert_eq!(wrong, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn i07_an_answer_is_not_given_up_for_nothing(mut world in world(), stack in stack()) {
+        // One request at a time: what is possible when it is decided is possible when it is done.
+        for round in &mut world.rounds {
+            round.requests.truncate(1);
+            round.changes.clear();
+        }
+        let promises = Promises(&stack);
+        let given_up = played(&world, &stack, |stage| {
+            let local = |ended: &Ended| match ended {
+                Ended::Answer { cause: Some(cause), .. } => cause.origin == Origin::Local,
+                _ => false,
+            };
+            let ends = stage.ends.iter().filter(|(_, ended)| local(ended));
+            ends.filter(|(id, _)| !stage.attempts(**id).is_empty()).map(|(id, _)| *id).collect::<Vec<_>>()
+        });
+        if !promises.foreign() {
+            prop_assert_eq!(given_up, Vec::<u32>::new());
+        }
+    }
+}

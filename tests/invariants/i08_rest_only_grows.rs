@@ -1,0 +1,174 @@
+//! I8: a rest never shrinks, everything heals by itself, one request refuses at most `max_refusals`
+//! accounts, and late news about an old generation leaves the new one alone.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use proptest::prelude::*;
+use tokio::time::Instant;
+use tower_failover::credential::{PoolView, State};
+
+use super::{
+    run::{Ended, Stage, paused},
+    script::{Play, Step},
+    stack::{Layer, Promises, of_one_pool, rotating},
+    upstream::{End, Temper},
+    world::{Change, Pin, RequestPlan, Round, World, world},
+};
+
+/// A request that only this account may serve, and that succeeds.
+fn pinned(at: usize) -> RequestPlan {
+    RequestPlan {
+        post: false,
+        keyed: false,
+        own: false,
+        grpc: false,
+        pin: Pin::Strict(at),
+        sticky: false,
+        model: None,
+        no_retry: false,
+        repeatable: false,
+        attempts: None,
+        deadline: None,
+        script: Vec::new(),
+        after: 0,
+        polls: None,
+    }
+}
+
+/// Whether all accounts serve again once time has passed, or are retired.
+pub(crate) async fn all_heal(stage: &mut Stage<'_>) -> Result<(), String> {
+    tokio::time::advance(Duration::from_secs(25 * 3_600)).await;
+    for (at, account) in stage.pools[0].view().accounts.iter().enumerate() {
+        if account.in_flight != 0 {
+            return Err(format!("in flight: {account:?}"));
+        }
+        if account.state == State::Retired {
+            continue;
+        }
+        stage.double.temper(
+            0,
+            at,
+            Temper::Always { step: Step::now(Play::Status(200)), generations: 99 },
+        );
+        stage.hostile.asked.lock().unwrap().clear();
+        let ended = stage.one(&pinned(at)).await;
+        let served =
+            matches!(&ended, Ended::Answer { status, cause: None, .. } if status.as_u16() == 200);
+        let view = &stage.pools[0].view().accounts[at];
+        if !served || view.state != State::Usable {
+            return Err(format!("{ended:?}: {account:?}, now {view:?}"));
+        }
+    }
+    Ok(())
+}
+
+type Samples = Arc<Mutex<Vec<(Instant, PoolView)>>>;
+
+/// Rests that ended sooner than an earlier look had said.
+fn shrunk(samples: &Samples, revived: &[(Instant, usize)]) -> Vec<String> {
+    let mut known: BTreeMap<(usize, u64), (Instant, Instant)> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (at, view) in samples.lock().unwrap().iter() {
+        for (i, account) in view.accounts.iter().enumerate() {
+            let rests = matches!(account.state, State::Resting | State::Quarantined);
+            let until = *at + account.until.unwrap_or_default();
+            let key = (i, account.generation);
+            if let Some((seen, before)) = known.get(&key).copied() {
+                let excused = account.state == State::Retired
+                    || revived.iter().any(|(when, who)| *who == i && seen <= *when && when <= at);
+                // While it lasts: nothing but a heal by a probe ends a quarantine, and time a rest.
+                if !excused && *at < before && (!rests || until < before) {
+                    wrong.push(format!("account {i} at {at:?}: {account:?}, was until {before:?}"));
+                }
+            }
+            if rests && !account.until.unwrap_or_default().is_zero() {
+                known.insert(key, (*at, until));
+            } else {
+                known.remove(&key);
+            }
+        }
+    }
+    wrong
+}
+
+async fn watched<'w>(world: &'w World, stack: &[Layer]) -> (Stage<'w>, Vec<String>) {
+    let mut stage = Stage::new(world, stack);
+    let samples = Samples::default();
+    let (pool, seen) = (stage.pools[0].clone(), samples.clone());
+    stage.double.watch(Box::new(move || {
+        seen.lock().unwrap().push((Instant::now(), pool.view()));
+    }));
+    stage.play().await;
+    stage.double.look();
+    let changes = stage.double.changes();
+    let revived = changes.iter().filter(|c| matches!(c.change, Change::Revive));
+    let revived: Vec<_> = revived.map(|change| (change.at, change.account)).collect();
+    let wrong = shrunk(&samples, &revived);
+    (stage, wrong)
+}
+
+/// Requests that had more accounts refused than one may.
+fn poisoned(stage: &Stage<'_>) -> Vec<String> {
+    let most = stage.world.plan.max_refusals as usize;
+    let mut wrong = Vec::new();
+    for id in stage.ends.keys() {
+        let mut refused: Vec<_> = stage
+            .attempts(*id)
+            .into_iter()
+            .filter(|sent| sent.answered() && sent.verdict.is_unauthorized())
+            .filter_map(|sent| sent.who)
+            .collect();
+        refused.sort();
+        refused.dedup();
+        if refused.len() > most {
+            wrong.push(format!("request {id}: {refused:?}"));
+        }
+    }
+    wrong
+}
+
+/// New generations that are out although nobody refused them.
+fn touched(stage: &Stage<'_>) -> Vec<String> {
+    let (log, changes) = (stage.double.log(), stage.double.changes());
+    let view = stage.pools[0].view();
+    let out = view.accounts.iter().enumerate().filter(|(i, account)| {
+        let generation = account.generation;
+        let refused = log.iter().any(|sent| {
+            sent.who
+                .is_some_and(|who| (who.pool, who.account, who.generation) == (0, *i, generation))
+                && matches!(sent.end, End::Answered { .. })
+                && sent.verdict.is_unauthorized()
+        });
+        let changed = changes.iter().any(|c| (c.account, c.generation) == (*i, generation));
+        !refused && !changed && !matches!(account.state, State::Usable | State::Resting)
+    });
+    out.map(|(_, account)| format!("{account:?}")).collect()
+}
+
+proptest! {
+    #[test]
+    fn i08_rest_only_grows(mut world in world(), stack in rotating()) {
+        let stack = of_one_pool(stack);
+        world.opinions.retain(|said| said.is_none_or(|said| !said.is_success()));
+        let promises = Promises(&stack);
+        paused(async {
+            let (mut stage, shrunk) = watched(&world, &stack).await;
+            prop_assert_eq!(shrunk, Vec::<String>::new());
+            prop_assert_eq!(touched(&stage), Vec::<String>::new());
+            if !promises.tries_are_requests() {
+                prop_assert_eq!(poisoned(&stage), Vec::<String>::new());
+            }
+            prop_assert_eq!(all_heal(&mut stage).await, Ok(()));
+            Ok(())
+        })?;
+    }
+}
+
+/// A round of one request, alone.
+pub(crate) fn alone(request: RequestPlan) -> Round {
+    Round { requests: vec![request], changes: Vec::new(), gap: 0 }
+}

@@ -1,0 +1,39 @@
+//! I10: a future dropped at any poll leaves counts, probes and locks right.
+
+use proptest::prelude::*;
+use tower_failover::credential::State;
+
+use super::{
+    i08_rest_only_grows::all_heal,
+    run::{Ended, Stage, paused},
+    stack::{of_one_pool, rotating},
+    world::world,
+};
+
+proptest! {
+    #[test]
+    fn i10_cancel_safe(mut world in world(), stack in rotating(), victim in 0..8_usize) {
+        let stack = of_one_pool(stack);
+        world.rounds.truncate(2);
+        let victims: usize = world.rounds.iter().map(|round| round.requests.len()).sum();
+        for polls in 0..16 {
+            let mut requests = world.rounds.iter_mut().flat_map(|round| &mut round.requests);
+            requests.nth(victim % victims).unwrap().polls = Some(polls);
+            let (ended, wrong) = paused(async {
+                let mut stage = Stage::new(&world, &stack);
+                stage.play().await;
+                let ended = stage.ends.values().nth(victim % victims).cloned();
+                for account in stage.pools[0].view().accounts {
+                    if account.in_flight != 0 || account.state == State::Probing {
+                        return (ended, Err(format!("after {polls} polls: {account:?}")));
+                    }
+                }
+                (ended, all_heal(&mut stage).await)
+            });
+            prop_assert_eq!(wrong, Ok(()));
+            if ended.is_some_and(|ended| ended != Ended::Dropped) {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! I11: `FailoverLayer` and the separate layers in the documented order show the same attempts,
+//! reports and answers for the same upstream.
+
+use proptest::prelude::*;
+
+use super::{
+    run::{Ended, Stage, paused},
+    stack::{FUSED, Layer, STACKED},
+    world::{World, patient},
+};
+
+/// All that can be seen from outside.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    attempts: Vec<String>,
+    ends: Vec<(u32, Ended)>,
+    events: Vec<String>,
+    view: String,
+}
+
+fn seen(world: &World, layers: &[Layer]) -> Seen {
+    paused(async {
+        let mut stage = Stage::new(world, layers);
+        let start = tokio::time::Instant::now();
+        stage.play().await;
+        let attempts = stage.double.log().into_iter().map(|sent| {
+            let mut headers: Vec<_> = sent
+                .headers
+                .iter()
+                .map(|(name, value)| {
+                    format!("{name}: {}", String::from_utf8_lossy(value.as_bytes()))
+                })
+                .collect();
+            headers.sort();
+            format!(
+                "{:?} {} {:?} {} {} {headers:?} {:?} {:?}",
+                sent.at - start,
+                sent.id,
+                sent.who,
+                sent.method,
+                sent.uri,
+                sent.body,
+                sent.mark
+            )
+        });
+        Seen {
+            attempts: attempts.collect(),
+            ends: stage.ends.clone().into_iter().collect(),
+            events: stage.recorder.events().iter().map(|event| format!("{event:?}")).collect(),
+            view: format!("{:?}", stage.pools[0].view()),
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn i11_fused_equals_stacked(world in patient()) {
+        let (fused, stacked) = (seen(&world, FUSED), seen(&world, STACKED));
+        prop_assert_eq!(&fused.attempts, &stacked.attempts);
+        prop_assert_eq!(&fused.ends, &stacked.ends);
+        prop_assert_eq!(&fused.events, &stacked.events);
+        prop_assert_eq!(&fused.view, &stacked.view);
+    }
+}

@@ -1,0 +1,60 @@
+//! I12: the caller's own credential is kept, replaced or refused, as set; its failure never harms
+//! the pool.
+
+use http::StatusCode;
+use proptest::prelude::*;
+use tower_failover::{Code, credential::OwnCredential};
+
+use super::{
+    run::{Ended, Stage, paused},
+    stack::{Layer, of_one_pool, rotating},
+    world::{Place, world},
+};
+
+proptest! {
+    #[test]
+    fn i12_own_credential(mut world in world(), stack in rotating()) {
+        let stack = of_one_pool(stack);
+        for round in &mut world.rounds {
+            round.changes.clear();
+            round.requests.iter_mut().for_each(|request| request.own = true);
+        }
+        let seen = stack.contains(&Layer::Seen);
+        let own = world.plan.own;
+        paused(async {
+            let mut stage = Stage::new(&world, &stack);
+            let before = stage.pools[0].view();
+            stage.play().await;
+            for sent in stage.double.log() {
+                let mine = format!("Bearer own-{}", sent.id % 2);
+                let kept = sent.headers.get("authorization").is_some_and(|v| v == mine.as_str());
+                prop_assert_eq!(kept, own == OwnCredential::Keep, "{:?}", &sent);
+                prop_assert_eq!(sent.who.is_none(), own == OwnCredential::Keep);
+                let apart = sent.who.is_some_and(|who| {
+                    matches!(world.pools[0][who.account].place, Place::Header | Place::Query)
+                });
+                prop_assert_eq!(sent.headers.contains_key("authorization"), !apart);
+            }
+            if own == OwnCredential::Replace {
+                return Ok(());
+            }
+            prop_assert_eq!(stage.pools[0].view(), before);
+            prop_assert_eq!(stage.recorder.incidents().len(), 0);
+            for record in stage.recorder.failures() {
+                prop_assert!(record.trail.iter().all(|line| line.account.is_none()));
+                prop_assert!(record.trail.iter().all(|line| line.credential));
+            }
+            for ended in stage.ends.values() {
+                let Ended::Answer { cause, status, .. } = ended else { continue };
+                if own == OwnCredential::Refuse {
+                    prop_assert_eq!(cause.map(|cause| cause.code), Some(Code::CredentialInvalid));
+                    prop_assert!([StatusCode::UNAUTHORIZED, StatusCode::OK].contains(status));
+                } else if !seen {
+                    // Whose fault it is is not ours to say.
+                    prop_assert_eq!(*cause, None);
+                }
+            }
+            Ok(())
+        })?;
+    }
+}

@@ -1,0 +1,24 @@
+//! What must always hold, each under its name, over random worlds, stacks and schedules.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod oracle;
+mod run;
+mod script;
+mod stack;
+mod upstream;
+mod world;
+
+mod i01_no_retry_on_401;
+mod i02_exactly_once;
+mod i04_no_loops;
+mod i05_no_double_billing;
+mod i06_clean_attempts;
+mod i07_newest_truth;
+mod i08_rest_only_grows;
+mod i09_secrets_stay_in;
+mod i10_cancel_safe;
+mod i11_fused_equals_stacked;
+mod i12_own_credential;
+mod regressions;

@@ -1,0 +1,195 @@
+//! What the random tests have found, each in one world of its own.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tower::{Layer as _, ServiceBuilder, ServiceExt};
+use tower_failover::{
+    AuthFailureMode, AuthShortCircuitLayer, Backoff, ErrorDedupLayer, FailoverLayer, Jitter,
+    RequestOptions, RetryLayer, RetryPolicy, ServedBy, TokenRotationLayer,
+    credential::State,
+    failure,
+    report::{Followed, NotResent, Outcome},
+};
+
+use super::{
+    stack::Everything,
+    support::{Recorder, Step, Upstream, get, pool},
+};
+
+fn quick() -> RetryPolicy {
+    let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).unwrap();
+    RetryPolicy::new().backoff(backoff.jitter(Jitter::NONE))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_is_over_for_the_retry_that_waited_for_it() {
+    let limited = Step::answer(429, &[("retry-after", "1")], "");
+    let upstream = Upstream::default().token("tok-a", [limited.clone()]).token("tok-b", [limited]);
+    let service = ServiceBuilder::new()
+        .layer(RetryLayer::new(quick()))
+        .layer(TokenRotationLayer::new(pool(&["a", "b"], &Recorder::new())))
+        .service(upstream.clone());
+    assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
+    assert_eq!(upstream.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_without_retries_was_not_perhaps_done() {
+    let recorder = Recorder::new();
+    let service = ServiceBuilder::new()
+        .layer(ErrorDedupLayer::new(recorder.clone()))
+        .layer(RetryLayer::new(quick().retries(0)))
+        .service(Upstream::statuses(&[500]));
+    assert_eq!(service.oneshot(get()).await.unwrap().status(), 500);
+    let followed = recorder.failures()[0].trail[0].followed;
+    assert_eq!(followed, Followed::NotResent(NotResent::Retries));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replaced_answer_is_told_as_the_caller_gets_it() {
+    let recorder = Recorder::new();
+    let layer = FailoverLayer::builder()
+        .rotation(pool(&["a"], &recorder))
+        .auth_failure(AuthFailureMode::Replace)
+        .report(recorder.clone());
+    let upstream = Upstream::script([Step::answer(200, &[("grpc-status", "16")], "")]);
+    let answer = layer.build().unwrap().layer(upstream).oneshot(get()).await.unwrap();
+    assert_eq!(answer.status(), 401);
+    assert_eq!(recorder.failures()[0].outcome, Outcome::Answer(StatusCode::UNAUTHORIZED));
+}
+
+/// A request that gets a 503 after a second, while its pool dies.
+async fn dying<L>(layer: impl Fn(tower_failover::Pool) -> L) -> (u16, Option<ServedBy>)
+where
+    L: tower::Layer<Upstream>,
+    L::Service: tower::Service<
+            http::Request<super::support::stack::Body>,
+            Response = http::Response<super::stack::Erased>,
+            Error = tower::BoxError,
+        >,
+{
+    let pool = pool(&["a", "b"], &Recorder::new());
+    let upstream = Upstream::script([Step::status(503).after(Duration::from_secs(1))]);
+    let request = layer(pool.clone()).layer(upstream).oneshot(get());
+    let death = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(pool.retire("a") && pool.retire("b"));
+    };
+    let (answer, ()) = tokio::join!(request, death);
+    let answer = answer.unwrap();
+    (answer.status().as_u16(), answer.extensions().get().cloned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_not_given_up_for_a_pool_that_died_meanwhile() {
+    let fused = |pool| {
+        let builder = FailoverLayer::builder().rotation(pool).retry(quick()).served_by(true);
+        super::stack::Erase(builder.build().unwrap())
+    };
+    let stacked = |pool| {
+        let layers = ServiceBuilder::new()
+            .layer(RetryLayer::new(quick()))
+            .layer(TokenRotationLayer::new(pool).served_by(true));
+        super::stack::Erase(layers.into_inner())
+    };
+    for (status, served) in [dying(fused).await, dying(stacked).await] {
+        assert_eq!(status, 503);
+        assert_eq!(served.unwrap().account.as_deref(), Some("a"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_stops_what_a_foreign_retry_above_it_repeats() {
+    let recorder = Recorder::new();
+    let pool = pool(&["a", "b"], &recorder);
+    let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
+    let service = ServiceBuilder::new()
+        .layer(TokenRotationLayer::new(pool.clone()))
+        .layer(tower::retry::RetryLayer::new(Everything::times(3)))
+        .layer(AuthShortCircuitLayer::with_pool(pool))
+        .service(upstream.clone());
+    assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
+    assert_eq!(upstream.tokens().iter().filter(|token| *token == "tok-a").count(), 1);
+    assert_eq!(recorder.codes(), ["account_out"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_rotations_over_one_pool_heal_it() {
+    let pool = pool(&["a"], &Recorder::new());
+    let upstream = Upstream::statuses(&[401]);
+    let service = ServiceBuilder::new()
+        .layer(TokenRotationLayer::new(pool.clone()))
+        .layer(TokenRotationLayer::new(pool.clone()))
+        .service(upstream.clone());
+    assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 401);
+    tokio::time::advance(Duration::from_secs(300)).await;
+    assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
+    assert_eq!(pool.view().accounts[0].state, State::Usable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outer_rotation_takes_no_credit_for_the_inner_ones_success() {
+    let (outer, inner) = (pool(&["a", "b"], &Recorder::new()), pool(&["c"], &Recorder::new()));
+    let service = ServiceBuilder::new()
+        .layer(TokenRotationLayer::new(outer.clone()).served_by(true))
+        .layer(TokenRotationLayer::new(inner.clone()).served_by(true))
+        .service(Upstream::default());
+    let answer = service.oneshot(get()).await.unwrap();
+    assert_eq!(answer.extensions().get::<ServedBy>().unwrap().account.as_deref(), Some("c"));
+    assert!(outer.view().accounts.iter().all(|account| account.counts.succeeded == 0));
+    assert_eq!(inner.view().accounts[0].counts.succeeded, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_of_a_layer_without_a_pool_holds_no_secret() {
+    let recorder = Recorder::new();
+    let pool = super::support::stack::builder(&["alice-and-bob"], &recorder).build().unwrap();
+    let upstream =
+        Upstream::default().otherwise(Step::play(super::support::upstream::Play::EchoError));
+    let service = ServiceBuilder::new()
+        .layer(ErrorDedupLayer::new(recorder.clone()).redact(&pool))
+        .layer(TokenRotationLayer::new(pool))
+        .layer(RetryLayer::new(quick().retries(0)))
+        .service(upstream);
+    assert!(service.oneshot(get()).await.is_err());
+    let failure = &recorder.failures()[0];
+    assert!(failure.trail[0].error.as_deref().unwrap().contains("[redacted]"));
+    assert!(!format!("{failure:?}").contains("tok-alice"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_retry_does_not_raise_max_refusals() {
+    let pool = pool(&["a", "b", "c", "d"], &Recorder::new());
+    let upstream = Upstream::default().otherwise(Step::status(401));
+    let service = ServiceBuilder::new()
+        .layer(ErrorDedupLayer::new(Recorder::new()))
+        .layer(tower::retry::RetryLayer::new(Everything::times(9)))
+        .layer(TokenRotationLayer::new(pool).max_refusals(2).unwrap())
+        .service(upstream.clone());
+    let answer = service.oneshot(get()).await.unwrap();
+    assert_eq!((answer.status().as_u16(), upstream.calls()), (401, 2));
+    assert!(failure(&answer).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_accounts_new_credential_waits_for_the_next_request() {
+    for retries in [0, 2] {
+        let pool = pool(&["a"], &Recorder::new());
+        let upstream = Upstream::script([Step::status(401).after(Duration::from_secs(1))]);
+        let builder =
+            FailoverLayer::builder().rotation(pool.clone()).retry(quick().retries(retries));
+        let service = builder.build().unwrap().layer(upstream.clone());
+        let mut request = get();
+        request.extensions_mut().insert(RequestOptions::new());
+        let replace = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let next = tower_failover::Credential::bearer("tok-a2").unwrap();
+            pool.replace("a", next).unwrap();
+        };
+        let (answer, ()) = tokio::join!(service.clone().oneshot(request), replace);
+        assert_eq!(answer.unwrap().status(), 401);
+        assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
+        assert_eq!(upstream.tokens(), ["tok-a", "tok-a2"]);
+    }
+}

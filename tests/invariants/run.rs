@@ -1,0 +1,244 @@
+//! Runs a world through a stack.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tower::ServiceExt;
+use tower_failover::{
+    Cause, Pool, ServedBy, failure,
+    report::{Event, ReporterHandle},
+};
+
+use super::{
+    script::Hostile,
+    stack::{Kit, Layer, Svc},
+    support::{Recorder, upstream::Mark},
+    upstream::{Double, Sent},
+    world::{RequestPlan, Round, World},
+};
+
+/// What the caller got.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Ended {
+    Answer {
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Bytes,
+        cause: Option<Cause>,
+        served: Option<ServedBy>,
+    },
+    Error(String),
+    Dropped,
+}
+
+/// A world, a stack, and all that there is to look at.
+pub(crate) struct Stage<'w> {
+    pub(crate) world: &'w World,
+    pub(crate) double: Double,
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) recorder: Recorder,
+    pub(crate) hostile: Hostile,
+    pub(crate) service: Svc,
+    pub(crate) ends: BTreeMap<u32, Ended>,
+    next: u32,
+}
+
+/// Runs a future on a runtime of its own, whose time is paused.
+pub(crate) fn paused<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(future)
+}
+
+/// Drops a future after some polls.
+pub(crate) struct DropAfter<F> {
+    future: Option<Pin<Box<F>>>,
+    polls: Option<u32>,
+}
+
+impl<F> DropAfter<F> {
+    pub(crate) fn new(future: F, polls: Option<u32>) -> Self {
+        Self { future: Some(Box::pin(future)), polls }
+    }
+}
+
+impl<F: Future> Future for DropAfter<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.polls != Some(0) {
+            let polled = self.future.as_mut().map(|future| future.as_mut().poll(cx));
+            if let Some(Poll::Ready(output)) = polled {
+                self.future = None;
+                return Poll::Ready(Some(output));
+            }
+            self.polls = self.polls.map(|polls| polls - 1);
+        }
+        if self.polls == Some(0) {
+            self.future = None;
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    }
+}
+
+/// The request with this number, as the caller makes it.
+pub(crate) fn request(id: u32, plan: &RequestPlan) -> Request<Full<Bytes>> {
+    let uri = format!("https://api.example.com/videos/{id}?q={id}");
+    let mut request = Request::builder()
+        .method(if plan.post { "POST" } else { "GET" })
+        .uri(uri)
+        .header("x-test-id", id)
+        .header("x-request-id", format!("r-{id}"))
+        .header("accept", "a")
+        .header("accept", "b")
+        .header("x-org-1", "mine")
+        .header("x-strip", "s");
+    if plan.keyed {
+        request = request.header("idempotency-key", format!("k-{id}"));
+    }
+    if plan.own {
+        request = request.header("authorization", format!("Bearer own-{}", id % 2));
+    }
+    if plan.grpc {
+        request = request.header("content-type", "application/grpc");
+    }
+    request.extension(Mark(id)).extension(plan.options()).body(body(id)).unwrap()
+}
+
+pub(crate) fn body(id: u32) -> Full<Bytes> {
+    Full::from(format!("body of {id}"))
+}
+
+/// Sends one request, and waits for all of the answer, at most three days.
+pub(crate) async fn send(service: Svc, request: Request<Full<Bytes>>, polls: Option<u32>) -> Ended {
+    let whole = async {
+        match service.oneshot(request).await {
+            Ok(answer) => {
+                let cause = failure(&answer).copied();
+                let served = answer.extensions().get::<ServedBy>().cloned();
+                let (head, body) = answer.into_parts();
+                let Ok(body) = body.collect().await;
+                let body = body.to_bytes();
+                Ended::Answer { status: head.status, headers: head.headers, body, cause, served }
+            }
+            Err(error) => Ended::Error(error.to_string()),
+        }
+    };
+    let days = Duration::from_secs(3 * 86_400);
+    match tokio::time::timeout(days, DropAfter::new(whole, polls)).await {
+        Ok(Some(ended)) => ended,
+        Ok(None) | Err(_) => Ended::Dropped,
+    }
+}
+
+impl<'w> Stage<'w> {
+    pub(crate) fn new(world: &'w World, layers: &[Layer]) -> Self {
+        let recorder = Recorder::new();
+        Self::told(world, layers, recorder.clone(), ReporterHandle::new(recorder))
+    }
+
+    /// A stage whose layers tell `reporter`.
+    pub(crate) fn told(
+        world: &'w World,
+        layers: &[Layer],
+        recorder: Recorder,
+        reporter: ReporterHandle,
+    ) -> Self {
+        let innermost = layers.iter().rev().find_map(|layer| layer.rotates()).unwrap_or(0);
+        let hostile = Hostile::new(world.opinions.clone());
+        let double = Double::new(world.tempers(), hostile.clone(), innermost);
+        let pools = world.pools(&recorder);
+        let classifier = hostile.classifier();
+        let kit = Kit { world, pools: &pools, classifier, reporter };
+        let service = kit.build(layers, &double);
+        let ends = BTreeMap::new();
+        Self { world, double, pools, recorder, hostile, service, ends, next: 1 }
+    }
+
+    /// Sends one request at once.
+    pub(crate) async fn one(&mut self, plan: &RequestPlan) -> Ended {
+        let id = self.next;
+        self.next += 1;
+        self.double.expect(id, plan.script.clone());
+        let ended = send(self.service.clone(), request(id, plan), plan.polls).await;
+        self.ends.insert(id, ended.clone());
+        ended
+    }
+
+    /// Sends the requests of a round.
+    pub(crate) async fn round(&mut self, round: &Round) {
+        let mut sends = Vec::new();
+        for plan in &round.requests {
+            let id = self.next;
+            self.next += 1;
+            self.double.expect(id, plan.script.clone());
+            let service = self.service.clone();
+            sends.push(async move {
+                tokio::time::sleep(Duration::from_millis(plan.after)).await;
+                (id, send(service, request(id, plan), plan.polls).await)
+            });
+        }
+        let (world, pool, double) = (self.world, &self.pools[0], &self.double);
+        let changes = round.changes.iter().map(|(after, at, change)| async move {
+            tokio::time::sleep(Duration::from_millis(*after)).await;
+            let at = at % world.pools[0].len();
+            double.look();
+            let generation = pool.view().accounts[at].generation;
+            change.make(pool, &world.pools[0][at], at);
+            double.changed(at, generation, *change);
+        });
+        let changes = futures_util::future::join_all(changes);
+        let (ended, _) = tokio::join!(futures_util::future::join_all(sends), changes);
+        self.ends.extend(ended);
+        tokio::time::advance(Duration::from_millis(round.gap)).await;
+    }
+
+    /// Plays all of the world.
+    pub(crate) async fn play(&mut self) {
+        for round in &self.world.rounds {
+            self.round(round).await;
+        }
+        // A buffer's worker drops what it no longer needs.
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The attempts of one request.
+    pub(crate) fn attempts(&self, id: u32) -> Vec<Sent> {
+        let mut log = self.double.log();
+        log.retain(|sent| sent.id == id);
+        log
+    }
+
+    /// The reports of one request.
+    pub(crate) fn reports(&self, id: u32) -> Vec<Event> {
+        let name = format!("r-{id}");
+        let mut events = self.recorder.events();
+        events.retain(|event| {
+            event.record().is_some_and(|record| record.request_id.as_deref() == Some(&name))
+        });
+        events
+    }
+}
+
+/// Plays a world through a stack, and looks at what happened.
+pub(crate) fn played<R>(world: &World, layers: &[Layer], look: impl FnOnce(&Stage<'_>) -> R) -> R {
+    paused(async {
+        let mut stage = Stage::new(world, layers);
+        stage.play().await;
+        look(&stage)
+    })
+}

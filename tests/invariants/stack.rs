@@ -1,0 +1,356 @@
+//! Random stacks: any layers in any order.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use proptest::prelude::*;
+use tower::{BoxError, Layer as _, ServiceExt, util::BoxCloneService};
+use tower_failover::{
+    AuthShortCircuitLayer, Classifier, ErrorDedupLayer, FailoverLayer, Pool, RetryLayer,
+    TokenRotationLayer, report::ReporterHandle,
+};
+
+use super::{upstream::Double, world::World};
+
+pub(crate) type Erased = BoxBody<Bytes, std::convert::Infallible>;
+pub(crate) type Answer = Response<Erased>;
+pub(crate) type Svc = BoxCloneService<Request<Full<Bytes>>, Answer, BoxError>;
+
+/// One layer of a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layer {
+    Dedup,
+    Retry,
+    Rotation(usize),
+    Gate(usize),
+    /// A gate without a pool, for any credential.
+    Seen,
+    /// All in one, with this pool, with or without a reporter.
+    Fused(usize, bool),
+    /// tower's own, with a policy that retries everything so many times.
+    Foreign(u32),
+    Buffer,
+    Limit,
+    /// Takes a header off, and puts another one on.
+    Strip,
+}
+
+pub(crate) const FUSED: &[Layer] = &[Layer::Fused(0, true)];
+pub(crate) const STACKED: &[Layer] =
+    &[Layer::Dedup, Layer::Retry, Layer::Rotation(0), Layer::Gate(0)];
+
+impl Layer {
+    pub(crate) const fn is_ours(self) -> bool {
+        !matches!(self, Self::Foreign(_) | Self::Buffer | Self::Limit | Self::Strip)
+    }
+
+    /// Whether layers of ours below know the request again.
+    pub(crate) const fn announces(self) -> bool {
+        matches!(self, Self::Dedup | Self::Retry | Self::Rotation(_) | Self::Fused(..))
+    }
+
+    pub(crate) const fn rotates(self) -> Option<usize> {
+        match self {
+            Self::Rotation(pool) | Self::Fused(pool, _) => Some(pool),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn resends(self) -> bool {
+        matches!(self, Self::Retry | Self::Rotation(_) | Self::Fused(..) | Self::Foreign(_))
+    }
+
+    pub(crate) const fn reports(self) -> bool {
+        matches!(self, Self::Dedup | Self::Fused(_, true))
+    }
+}
+
+/// What the layers of a stack are made with.
+pub(crate) struct Kit<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) pools: &'a [Pool],
+    pub(crate) classifier: Classifier,
+    pub(crate) reporter: ReporterHandle,
+}
+
+/// Wants everything once more.
+#[derive(Clone, Debug)]
+pub(crate) struct Everything {
+    left: u32,
+}
+
+impl Everything {
+    pub(crate) const fn times(left: u32) -> Self {
+        Self { left }
+    }
+}
+
+/// Makes one type of whatever a layer makes.
+pub(crate) struct Erase<L>(pub(crate) L);
+
+impl<S, L, B> tower::Layer<S> for Erase<L>
+where
+    L: tower::Layer<S>,
+    L::Service: tower::Service<Request<Full<Bytes>>, Response = Response<B>, Error = BoxError>
+        + Clone
+        + Send
+        + 'static,
+    <L::Service as tower::Service<Request<Full<Bytes>>>>::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Sync + 'static,
+{
+    type Service = Svc;
+
+    fn layer(&self, inner: S) -> Svc {
+        erase(self.0.layer(inner))
+    }
+}
+
+impl<RB, E> tower::retry::Policy<Request<Full<Bytes>>, Response<RB>, E> for Everything {
+    type Future = std::future::Ready<()>;
+
+    fn retry(
+        &mut self,
+        request: &mut Request<Full<Bytes>>,
+        _: &mut Result<Response<RB>, E>,
+    ) -> Option<Self::Future> {
+        self.left = self.left.checked_sub(1)?;
+        // Unlike any other try, of this layer or of another one.
+        static TRIES: AtomicU32 = AtomicU32::new(1);
+        let tries = TRIES.fetch_add(1, Ordering::Relaxed);
+        request.headers_mut().insert("x-foreign", HeaderValue::from(tries));
+        Some(std::future::ready(()))
+    }
+
+    fn clone_request(&mut self, request: &Request<Full<Bytes>>) -> Option<Request<Full<Bytes>>> {
+        Some(request.clone())
+    }
+}
+
+pub(crate) fn erase<S, B>(service: S) -> Svc
+where
+    S: tower::Service<Request<Full<Bytes>>, Response = Response<B>, Error = BoxError>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Sync + 'static,
+{
+    BoxCloneService::new(service.map_response(|answer: Response<B>| answer.map(BodyExt::boxed)))
+}
+
+impl Kit<'_> {
+    fn wrap(&self, layer: Layer, several: bool, inner: Svc) -> Svc {
+        let (plan, mode) = (&self.world.plan, self.world.mode());
+        let classifier = || self.classifier.clone();
+        match layer {
+            Layer::Dedup => erase(
+                ErrorDedupLayer::with_handle(self.reporter.clone())
+                    .recovered(true)
+                    .classifier(classifier())
+                    .redact(&self.pools[0])
+                    .layer(inner),
+            ),
+            Layer::Retry => erase(
+                RetryLayer::new(self.world.retry().classifier(classifier()))
+                    .attempts(plan.attempts)
+                    .unwrap()
+                    .layer(inner),
+            ),
+            Layer::Rotation(pool) => erase(
+                TokenRotationLayer::new(self.pools[pool].clone())
+                    .attempts(plan.attempts)
+                    .unwrap()
+                    .max_refusals(plan.max_refusals)
+                    .unwrap()
+                    .rotate_forbidden(plan.forbidden)
+                    .classifier(classifier())
+                    .auth_failure(mode)
+                    .served_by(plan.served_by)
+                    .layer(inner),
+            ),
+            Layer::Gate(pool) => erase(
+                AuthShortCircuitLayer::with_pool(self.pools[pool].clone())
+                    .classifier(classifier())
+                    .layer(inner),
+            ),
+            Layer::Seen => erase(
+                AuthShortCircuitLayer::new().any_credential().classifier(classifier()).layer(inner),
+            ),
+            Layer::Fused(pool, report) => {
+                let mut builder = FailoverLayer::builder()
+                    .rotation(self.pools[pool].clone())
+                    .retry(self.world.retry().classifier(classifier()))
+                    .classifier(classifier())
+                    .attempts(plan.attempts)
+                    .max_refusals(plan.max_refusals)
+                    .rotate_forbidden(plan.forbidden)
+                    .auth_failure(mode)
+                    .served_by(plan.served_by);
+                if report {
+                    builder = builder.report_to(self.reporter.clone()).report_recovered(true);
+                }
+                if several {
+                    builder = builder.outermost_of_several();
+                }
+                erase(builder.build().unwrap().layer(inner))
+            }
+            Layer::Foreign(left) => {
+                let policy = Everything { left };
+                BoxCloneService::new(tower::retry::RetryLayer::new(policy).layer(inner))
+            }
+            Layer::Strip => {
+                BoxCloneService::new(inner.map_request(|mut request: Request<Full<Bytes>>| {
+                    request.headers_mut().remove("x-strip");
+                    request.headers_mut().append("x-added", HeaderValue::from_static("1"));
+                    request
+                }))
+            }
+            Layer::Buffer => BoxCloneService::new(tower::buffer::BufferLayer::new(64).layer(inner)),
+            Layer::Limit => {
+                BoxCloneService::new(tower::limit::ConcurrencyLimitLayer::new(2).layer(inner))
+            }
+        }
+    }
+
+    /// The layers around the upstream, outermost first.
+    pub(crate) fn build(&self, layers: &[Layer], double: &Double) -> Svc {
+        self.around(layers, erase(double.clone()))
+    }
+
+    /// The layers around any service, outermost first.
+    pub(crate) fn around(&self, layers: &[Layer], inner: Svc) -> Svc {
+        let mut several = false;
+        layers.iter().rev().fold(inner, |inner, layer| {
+            let wrapped = self.wrap(*layer, several, inner);
+            several |= layer.is_ours();
+            wrapped
+        })
+    }
+}
+
+// === strategies ===
+
+fn one() -> impl Strategy<Value = Layer> {
+    prop_oneof![
+        3 => Just(Layer::Dedup),
+        3 => Just(Layer::Retry),
+        4 => (0..2_usize).prop_map(Layer::Rotation),
+        3 => (0..2_usize).prop_map(Layer::Gate),
+        1 => Just(Layer::Seen),
+        3 => (0..2_usize, any::<bool>()).prop_map(|(pool, report)| Layer::Fused(pool, report)),
+        2 => (1..4_u32).prop_map(Layer::Foreign),
+        1 => Just(Layer::Buffer),
+        1 => Just(Layer::Limit),
+        1 => Just(Layer::Strip),
+    ]
+}
+
+/// Any layers in any order, doubled ones too; the well-known stacks more often.
+pub(crate) fn stack() -> impl Strategy<Value = Vec<Layer>> {
+    let foreign = |stack: &'static [Layer]| {
+        (1..4_u32).prop_map(move |tries| [&[Layer::Foreign(tries)], stack].concat())
+    };
+    prop_oneof![
+        2 => Just(FUSED.to_vec()),
+        2 => Just(STACKED.to_vec()),
+        1 => foreign(FUSED),
+        1 => foreign(STACKED),
+        2 => Just(STACKED.to_vec()).prop_shuffle(),
+        1 => Just([STACKED, STACKED].concat()).prop_shuffle(),
+        1 => Just([STACKED, FUSED].concat()),
+        5 => proptest::collection::vec(one(), 1..6),
+    ]
+}
+
+/// A stack in which at least one layer puts credentials on.
+pub(crate) fn rotating() -> impl Strategy<Value = Vec<Layer>> {
+    stack().prop_map(|mut stack| {
+        if stack.iter().all(|layer| layer.rotates().is_none()) {
+            stack.push(Layer::Rotation(0));
+        }
+        stack
+    })
+}
+
+/// The same stack with all pools the first one.
+pub(crate) fn of_one_pool(mut stack: Vec<Layer>) -> Vec<Layer> {
+    for layer in &mut stack {
+        match layer {
+            Layer::Rotation(pool) | Layer::Gate(pool) | Layer::Fused(pool, _) => *pool = 0,
+            _ => {}
+        }
+    }
+    stack
+}
+
+/// What a stack promises, by where its layers stand.
+pub(crate) struct Promises<'a>(pub(crate) &'a [Layer]);
+
+impl Promises<'_> {
+    fn first(&self, is: impl Fn(&Layer) -> bool) -> usize {
+        self.0.iter().position(is).unwrap_or(self.0.len())
+    }
+
+    fn last_rotation(&self) -> Option<usize> {
+        self.0.iter().rposition(|layer| layer.rotates().is_some())
+    }
+
+    /// Whether a foreign layer's tries are requests of their own to the layers below it.
+    pub(crate) fn tries_are_requests(&self) -> bool {
+        let root = self.first(|layer| layer.announces());
+        self.0[..root].iter().any(|layer| matches!(layer, Layer::Foreign(_)))
+    }
+
+    pub(crate) fn foreign(&self) -> bool {
+        self.0.iter().any(|layer| matches!(layer, Layer::Foreign(_)))
+    }
+
+    /// Whether everything `is` has a rotation, or a gate that knows its credential, below it.
+    fn guarded(&self, seen: bool, is: impl Fn(&Layer) -> bool) -> bool {
+        let rotation = self.last_rotation();
+        let pool = rotation.and_then(|at| self.0[at].rotates());
+        self.0.iter().enumerate().filter(|(_, layer)| is(layer)).all(|(at, _)| {
+            rotation.is_some_and(|rotation| rotation > at)
+                || self.0[at..].iter().any(|below| match below {
+                    Layer::Seen => seen,
+                    Layer::Gate(gate) => Some(*gate) == pool,
+                    _ => false,
+                })
+        })
+    }
+
+    /// I1 for credentials of the pools; a gate without a pool knows only those in headers.
+    pub(crate) fn no_retry_on_401(&self, header: bool) -> bool {
+        self.guarded(header, |layer| matches!(layer, Layer::Foreign(_)))
+    }
+
+    /// I1 across requests as well: nothing queues between choosing and sending. A gate without the
+    /// pool keeps times of its own.
+    pub(crate) fn no_start_in_quarantine(&self) -> bool {
+        self.guarded(false, |layer| {
+            matches!(layer, Layer::Foreign(_) | Layer::Buffer | Layer::Retry)
+        })
+    }
+
+    /// I1 for the callers' own credentials.
+    pub(crate) fn covers_own(&self) -> bool {
+        let seen = self.0.iter().rposition(|layer| *layer == Layer::Seen);
+        self.0.iter().enumerate().all(|(at, layer)| {
+            !matches!(layer, Layer::Foreign(_)) || seen.is_some_and(|seen| seen > at)
+        })
+    }
+
+    /// I2: a reporting layer stands outside of all that sends again, and below each foreign one
+    /// stands a layer that writes the trail.
+    pub(crate) fn exactly_once(&self) -> bool {
+        let reporter = self.first(|layer| layer.reports());
+        let foreign = self.0.iter().rposition(|layer| matches!(layer, Layer::Foreign(_)));
+        reporter < self.0.len()
+            && self.0[..reporter]
+                .iter()
+                .all(|layer| matches!(layer, Layer::Buffer | Layer::Limit | Layer::Strip))
+            && foreign.is_none_or(|at| self.0[at..].iter().any(|layer| layer.is_ours()))
+    }
+}

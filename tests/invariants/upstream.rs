@@ -1,0 +1,389 @@
+//! The upstream of a world: it plays each request's own script, and remembers everything.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::{BodyExt, Full};
+use tokio::time::{Instant, Sleep};
+use tower::BoxError;
+use tower_failover::Verdict;
+
+use super::{
+    script::{Hostile, Step},
+    support::upstream::Mark,
+    world::Change,
+};
+
+/// Which credential: pool, account, generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Who {
+    pub(crate) pool: usize,
+    pub(crate) account: usize,
+    pub(crate) generation: u64,
+}
+
+/// How an upstream meets an account.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Temper {
+    /// It answers as the request's script says.
+    Fine,
+    /// It always does this to the first `generations`.
+    Always { step: Step, generations: u64 },
+    /// It does this to the account's first attempts.
+    First { step: Step, attempts: usize },
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It is still in flight.
+    Not,
+    Answered {
+        at: Instant,
+        seq: usize,
+    },
+    Dropped {
+        at: Instant,
+        seq: usize,
+    },
+}
+
+/// One attempt that came in.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) n: usize,
+    /// The request that it belongs to.
+    pub(crate) id: u32,
+    /// Which of a foreign layer's tries it belongs to.
+    pub(crate) foreign: u32,
+    pub(crate) who: Option<Who>,
+    pub(crate) own: bool,
+    pub(crate) at: Instant,
+    pub(crate) seq: usize,
+    pub(crate) end: End,
+    pub(crate) step: Step,
+    /// What it means, with the policy's word in it.
+    pub(crate) verdict: Verdict,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) mark: Option<u32>,
+}
+
+impl Sent {
+    pub(crate) fn answered(&self) -> bool {
+        matches!(self.end, End::Answered { .. })
+    }
+}
+
+pub(crate) type Watch = Box<dyn FnMut() + Send>;
+
+/// A change of the first pool, in step with the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Changed {
+    pub(crate) seq: usize,
+    pub(crate) at: Instant,
+    pub(crate) account: usize,
+    /// The generation that was changed.
+    pub(crate) generation: u64,
+    pub(crate) change: Change,
+}
+
+#[derive(Default)]
+struct Shared {
+    log: Vec<Sent>,
+    changes: Vec<Changed>,
+    seq: usize,
+    scripts: HashMap<u32, Vec<Step>>,
+    played: HashMap<u32, usize>,
+    seen: HashMap<(usize, usize), usize>,
+    tempers: Vec<Vec<Temper>>,
+    /// The pool of the innermost rotation.
+    innermost: usize,
+}
+
+/// See the [module](self).
+pub(crate) struct Double {
+    shared: Arc<Mutex<Shared>>,
+    watch: Arc<Mutex<Option<Watch>>>,
+    hostile: Hostile,
+    ready: bool,
+}
+
+impl Clone for Double {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            watch: self.watch.clone(),
+            hostile: self.hostile.clone(),
+            ready: false,
+        }
+    }
+}
+
+impl Double {
+    pub(crate) fn new(tempers: Vec<Vec<Temper>>, hostile: Hostile, innermost: usize) -> Self {
+        let shared = Arc::new(Mutex::new(Shared { tempers, innermost, ..Shared::default() }));
+        Self { shared, watch: Arc::default(), hostile, ready: false }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap()
+    }
+
+    /// What is answered to a request, attempt by attempt; then 200.
+    pub(crate) fn expect(&self, id: u32, script: Vec<Step>) {
+        self.lock().scripts.insert(id, script);
+    }
+
+    pub(crate) fn temper(&self, pool: usize, account: usize, temper: Temper) {
+        self.lock().tempers[pool][account] = temper;
+    }
+
+    pub(crate) fn log(&self) -> Vec<Sent> {
+        self.lock().log.clone()
+    }
+
+    pub(crate) fn changes(&self) -> Vec<Changed> {
+        self.lock().changes.clone()
+    }
+
+    pub(crate) fn changed(&self, account: usize, generation: u64, change: Change) {
+        let mut shared = self.lock();
+        shared.seq += 1;
+        let changed = Changed { seq: shared.seq, at: Instant::now(), account, generation, change };
+        shared.changes.push(changed);
+    }
+
+    /// Is called whenever something happens here.
+    pub(crate) fn watch(&self, watch: Watch) {
+        *self.watch.lock().unwrap() = Some(watch);
+    }
+
+    pub(crate) fn look(&self) {
+        if let Some(watch) = &mut *self.watch.lock().unwrap() {
+            watch();
+        }
+    }
+
+    fn end(&self, n: usize, answered: bool) {
+        let mut shared = self.lock();
+        shared.seq += 1;
+        let (at, seq) = (Instant::now(), shared.seq);
+        shared.log[n].end =
+            if answered { End::Answered { at, seq } } else { End::Dropped { at, seq } };
+    }
+}
+
+impl Shared {
+    fn step(&mut self, id: u32, who: Option<Who>) -> Step {
+        if let Some(who) = who {
+            let seen = self.seen.entry((who.pool, who.account)).or_default();
+            *seen += 1;
+            match self.tempers[who.pool][who.account] {
+                Temper::Always { step, generations } if who.generation <= generations => {
+                    return step;
+                }
+                Temper::First { step, attempts } if *seen <= attempts => return step,
+                _ => {}
+            }
+        }
+        let played = self.played.entry(id).or_default();
+        *played += 1;
+        let script = self.scripts.get(&id);
+        let step = script.and_then(|script| script.get(*played - 1)).copied();
+        step.unwrap_or(Step::now(super::script::Play::Status(200)))
+    }
+}
+
+/// Every pool token in this text: `tok-p0a1g2-...`.
+pub(crate) fn tokens(text: &str) -> Vec<Who> {
+    text.match_indices("tok-p")
+        .map(|(at, _)| {
+            let word = text[at + 5..].split('-').next().unwrap();
+            let (pool, rest) = word.split_once('a').unwrap();
+            let (account, generation) = rest.split_once('g').unwrap();
+            Who {
+                pool: pool.parse().unwrap(),
+                account: account.parse().unwrap(),
+                generation: generation.parse().unwrap(),
+            }
+        })
+        .collect()
+}
+
+/// Every pool token on a request, with Basic ones decoded.
+pub(crate) fn carried(headers: &HeaderMap, uri: &Uri) -> Vec<Who> {
+    use base64_of::decode;
+    let mut found = tokens(uri.query().unwrap_or_default());
+    for value in headers.values() {
+        let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        match text.strip_prefix("Basic ") {
+            Some(basic) => found.extend(tokens(&decode(basic))),
+            None => found.extend(tokens(&text)),
+        }
+    }
+    found
+}
+
+/// Base64 without a crate for it.
+pub(crate) mod base64_of {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    pub(crate) fn encode(bytes: &[u8]) -> String {
+        let mut text = String::new();
+        for chunk in bytes.chunks(3) {
+            let mut word = [0; 3];
+            word[..chunk.len()].copy_from_slice(chunk);
+            let word = u32::from_be_bytes([0, word[0], word[1], word[2]]);
+            for i in 0..=chunk.len() {
+                text.push(char::from(DIGITS[(word >> (18 - 6 * i)) as usize & 63]));
+            }
+            text.extend(std::iter::repeat_n('=', 3 - chunk.len()));
+        }
+        text
+    }
+
+    pub(crate) fn decode(text: &str) -> String {
+        let (mut bytes, mut word, mut bits) = (Vec::new(), 0_u32, 0);
+        for byte in text.bytes() {
+            let Some(digit) = DIGITS.iter().position(|digit| *digit == byte) else { break };
+            word = word << 6 | u32::try_from(digit).unwrap();
+            bits += 6;
+            if bits >= 8 {
+                bits -= 8;
+                bytes.push((word >> bits & 0xff) as u8);
+            }
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+fn number(headers: &HeaderMap, name: &str) -> u32 {
+    headers.get(name).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
+}
+
+impl tower::Service<Request<Full<Bytes>>> for Double {
+    type Response = Response<Full<Bytes>>;
+    type Error = BoxError;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Answer {
+        assert!(std::mem::take(&mut self.ready), "called without being polled ready");
+        let (head, body) = request.into_parts();
+        let body = super::support::upstream::now(body.collect()).unwrap().to_bytes();
+        let carried = carried(&head.headers, &head.uri);
+        let own = head
+            .headers
+            .get("authorization")
+            .is_some_and(|v| v.as_bytes().starts_with(b"Bearer own-"));
+        let id = number(&head.headers, "x-test-id");
+        let mut shared = self.lock();
+        // Two pools may each put a credential of another kind on a request, as gateway and API
+        // keys are; answers are about the innermost one.
+        let innermost = shared.innermost;
+        let who = carried.into_iter().find(|who| who.pool == innermost);
+        let step = shared.step(id, who);
+        shared.seq += 1;
+        let (n, seq) = (shared.log.len(), shared.seq);
+        let plain = step.plain();
+        let verdict = match self.hostile.about(n) {
+            Some(said) if !plain.is_success() && !plain.is_unauthorized() => match said {
+                Verdict::Success if step.is_error() => Verdict::Rejected,
+                said => said,
+            },
+            _ => plain,
+        };
+        shared.log.push(Sent {
+            n,
+            id,
+            foreign: number(&head.headers, "x-foreign"),
+            who,
+            own,
+            at: Instant::now(),
+            seq,
+            end: End::Not,
+            step,
+            verdict,
+            method: head.method,
+            uri: head.uri,
+            headers: head.headers,
+            body,
+            mark: head.extensions.get::<Mark>().map(|mark| mark.0),
+        });
+        drop(shared);
+        self.look();
+        let wait = Duration::from_millis(step.after);
+        let wait = (!wait.is_zero()).then(|| Box::pin(tokio::time::sleep(wait)));
+        Answer { double: self.clone(), n, step, wait, over: false }
+    }
+}
+
+/// The future of one attempt.
+pub(crate) struct Answer {
+    double: Double,
+    n: usize,
+    step: Step,
+    wait: Option<Pin<Box<Sleep>>>,
+    over: bool,
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Full<Bytes>>, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        assert!(!self.over, "polled after the end");
+        if let Some(wait) = &mut self.wait {
+            std::task::ready!(wait.as_mut().poll(cx));
+            self.wait = None;
+        }
+        if self.step.play == super::script::Play::Hang {
+            return Poll::Pending;
+        }
+        self.over = true;
+        let (n, step) = (self.n, self.step);
+        self.double.look();
+        self.double.end(n, true);
+        Poll::Ready(match step.status() {
+            None => Err(step.error(n)),
+            Some(status) => {
+                let mut answer = Response::new(Full::from(step.body(n)));
+                *answer.status_mut() = status;
+                *answer.headers_mut() = step.headers(n);
+                Ok(answer)
+            }
+        })
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if !self.over {
+            self.double.end(self.n, false);
+        }
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("n", &self.n)
+            .field("step", &self.step)
+            .finish_non_exhaustive()
+    }
+}

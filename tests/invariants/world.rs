@@ -1,0 +1,411 @@
+//! Random worlds: accounts, an upstream's script, requests, settings.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Uri};
+use proptest::prelude::*;
+use tower_failover::{
+    Account, AuthFailureMode, Backoff, Credential, Jitter, Pool, Reason, RequestOptions,
+    RetryPolicy, TokenBucket, Verdict,
+    credential::{Cascade, Choose, OwnCredential},
+};
+
+use super::{
+    script::{self, Play, Step},
+    support::Recorder,
+    upstream::Temper,
+};
+
+/// Where an account's credential goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Bearer,
+    Header,
+    Query,
+    Basic,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AccountPlan {
+    pub(crate) temper: Temper,
+    pub(crate) place: Place,
+    pub(crate) group: Option<u8>,
+    pub(crate) priority: i32,
+    pub(crate) weight: u32,
+    pub(crate) fixed: bool,
+    pub(crate) base: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pin {
+    None,
+    Strict(usize),
+    Prefer(usize),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct RequestPlan {
+    pub(crate) post: bool,
+    pub(crate) keyed: bool,
+    pub(crate) own: bool,
+    pub(crate) grpc: bool,
+    pub(crate) pin: Pin,
+    pub(crate) sticky: bool,
+    pub(crate) model: Option<u8>,
+    pub(crate) no_retry: bool,
+    pub(crate) repeatable: bool,
+    pub(crate) attempts: Option<u32>,
+    pub(crate) deadline: Option<u64>,
+    pub(crate) script: Vec<Step>,
+    /// It starts so many milliseconds after its round.
+    pub(crate) after: u64,
+    /// It is dropped after so many polls.
+    pub(crate) polls: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    Replace,
+    Revive,
+    Retire,
+    Rest(u64),
+    Invalidate,
+}
+
+/// Requests at once, with changes of the pool meanwhile; then time passes.
+#[derive(Clone, Debug)]
+pub(crate) struct Round {
+    pub(crate) requests: Vec<RequestPlan>,
+    pub(crate) changes: Vec<(u64, usize, Change)>,
+    pub(crate) gap: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) attempts: u32,
+    pub(crate) retries: u32,
+    pub(crate) max_refusals: u32,
+    pub(crate) bucket: Option<u32>,
+    pub(crate) overloaded: bool,
+    pub(crate) forbidden: bool,
+    pub(crate) replace: bool,
+    pub(crate) served_by: bool,
+    pub(crate) cascade: Cascade,
+    pub(crate) own: OwnCredential,
+    pub(crate) choose: Choose,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    /// The accounts of two pools.
+    pub(crate) pools: [Vec<AccountPlan>; 2],
+    pub(crate) plan: Plan,
+    pub(crate) opinions: Vec<Option<Verdict>>,
+    pub(crate) rounds: Vec<Round>,
+}
+
+pub(crate) fn id_of(pool: usize, account: usize) -> String {
+    format!("p{pool}a{account}")
+}
+
+pub(crate) fn token_of(pool: usize, account: usize, generation: u64) -> String {
+    format!("tok-{}g{generation}-{}", id_of(pool, account), "s3cr3t/t0ken+0f")
+}
+
+impl AccountPlan {
+    pub(crate) fn credential(&self, pool: usize, account: usize, generation: u64) -> Credential {
+        let token = token_of(pool, account, generation);
+        match self.place {
+            Place::Bearer => Credential::bearer(token),
+            Place::Header => Credential::header(HeaderName::from_static("x-api-key"), token),
+            Place::Query => Credential::query("key", token),
+            Place::Basic => Credential::basic("user", token),
+        }
+        .unwrap()
+    }
+
+    fn account(&self, pool: usize, at: usize) -> Account {
+        let id = id_of(pool, at);
+        let mut account = Account::new(id.clone(), self.credential(pool, at, 1))
+            .priority(self.priority)
+            .weight(self.weight);
+        if let Some(group) = self.group {
+            account = account.group(format!("g{group}"));
+        }
+        if self.fixed {
+            let name = HeaderName::try_from(format!("x-org-{}", at % 2)).unwrap();
+            account = account.header(name, HeaderValue::try_from(format!("org-{id}")).unwrap());
+        }
+        if self.base {
+            let uri = format!("https://{id}.example.net");
+            account = account.base_uri(uri.parse::<Uri>().unwrap());
+        }
+        account
+    }
+}
+
+impl World {
+    pub(crate) fn pools(&self, recorder: &Recorder) -> Vec<Pool> {
+        let pool = |(at, plans): (usize, &Vec<AccountPlan>)| {
+            let accounts = plans.iter().enumerate().map(|(i, plan)| plan.account(at, i));
+            Pool::builder()
+                .accounts(accounts)
+                .any_origin()
+                .cascade(self.plan.cascade)
+                .own_credential(self.plan.own)
+                .choose(self.plan.choose)
+                .reporter(recorder.clone())
+                .build()
+                .unwrap()
+        };
+        self.pools.iter().enumerate().map(pool).collect()
+    }
+
+    pub(crate) fn tempers(&self) -> Vec<Vec<Temper>> {
+        let tempers = |plans: &Vec<AccountPlan>| plans.iter().map(|plan| plan.temper).collect();
+        self.pools.iter().map(tempers).collect()
+    }
+
+    pub(crate) fn mode(&self) -> AuthFailureMode {
+        if self.plan.replace { AuthFailureMode::Replace } else { AuthFailureMode::Passthrough }
+    }
+
+    pub(crate) fn retry(&self) -> RetryPolicy {
+        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).unwrap();
+        let policy = RetryPolicy::new()
+            .retries(self.plan.retries)
+            .overloaded(self.plan.overloaded)
+            .backoff(backoff.jitter(Jitter::NONE));
+        match self.plan.bucket {
+            Some(tokens) => policy.paid_from(std::sync::Arc::new(TokenBucket::new(tokens))),
+            None => policy.no_budget(),
+        }
+    }
+
+    /// Every request, in the order of its number.
+    pub(crate) fn requests(&self) -> Vec<&RequestPlan> {
+        self.rounds.iter().flat_map(|round| &round.requests).collect()
+    }
+}
+
+impl Change {
+    pub(crate) fn make(self, pool: &Pool, plan: &AccountPlan, at: usize) {
+        let id = id_of(0, at);
+        match self {
+            Self::Replace => {
+                let next = pool.view().accounts[at].generation + 1;
+                pool.replace(&id, plan.credential(0, at, next)).unwrap();
+            }
+            Self::Revive => {
+                pool.revive(&id);
+            }
+            Self::Retire => {
+                pool.retire(&id);
+            }
+            Self::Rest(time) => {
+                pool.rest(&id, None, Duration::from_millis(time));
+            }
+            Self::Invalidate => {
+                pool.invalidate(&id, Reason::Invalid);
+            }
+        }
+    }
+}
+
+impl RequestPlan {
+    pub(crate) fn options(&self) -> RequestOptions {
+        let mut options = RequestOptions::new();
+        options = match self.pin {
+            Pin::None => options,
+            Pin::Strict(at) => options.pin(id_of(0, at)),
+            Pin::Prefer(at) => options.prefer(id_of(0, at)),
+        };
+        if self.sticky {
+            options = options.sticky("job-7");
+        }
+        if let Some(model) = self.model {
+            options = options.model(format!("m{model}"));
+        }
+        if self.no_retry {
+            options = options.no_retry();
+        }
+        if self.repeatable {
+            options = options.repeatable();
+        }
+        if let Some(attempts) = self.attempts {
+            options = options.attempts(attempts);
+        }
+        if let Some(deadline) = self.deadline {
+            options = options.deadline(Duration::from_millis(deadline));
+        }
+        options
+    }
+
+    /// Whether doing it twice is harmless.
+    pub(crate) fn harmless(&self) -> bool {
+        !self.post || self.keyed || self.repeatable
+    }
+}
+
+// === strategies ===
+
+fn temper() -> impl Strategy<Value = Temper> {
+    let refused =
+        (script::refusal(), script::millis(), 1..3_u64).prop_map(|(play, after, generations)| {
+            Temper::Always { step: Step { play, after, retry_after: None }, generations }
+        });
+    let limited = (proptest::sample::select(vec![429, 402]), script::retry_after()).prop_map(
+        |(status, retry_after)| Temper::Always {
+            step: Step { play: Play::Status(status), after: 0, retry_after },
+            generations: 9,
+        },
+    );
+    let first =
+        (script::step(), 1..3_usize).prop_map(|(step, attempts)| Temper::First { step, attempts });
+    prop_oneof![4 => Just(Temper::Fine), 4 => refused, 2 => limited, 2 => first]
+}
+
+fn account() -> impl Strategy<Value = AccountPlan> {
+    let place = proptest::sample::select(vec![
+        Place::Bearer,
+        Place::Bearer,
+        Place::Bearer,
+        Place::Header,
+        Place::Query,
+        Place::Basic,
+    ]);
+    let group = proptest::sample::select(vec![None, None, Some(0), Some(1)]);
+    let one_in_five = || proptest::bool::weighted(0.2);
+    (temper(), place, group, 0..2_i32, 0..3_u32, one_in_five(), one_in_five()).prop_map(
+        |(temper, place, group, priority, weight, fixed, base)| AccountPlan {
+            temper,
+            place,
+            group,
+            priority: priority * i32::from(weight == 2),
+            weight,
+            fixed,
+            base,
+        },
+    )
+}
+
+pub(crate) fn rarely() -> impl Strategy<Value = bool> {
+    proptest::bool::weighted(0.12)
+}
+
+pub(crate) fn request() -> impl Strategy<Value = RequestPlan> {
+    let pin = prop_oneof![
+        10 => Just(Pin::None),
+        2 => (0..6_usize).prop_map(Pin::Strict),
+        2 => (0..6_usize).prop_map(Pin::Prefer),
+    ];
+    let model = proptest::sample::select(vec![None, None, None, Some(0), Some(1)]);
+    let attempts = proptest::sample::select(vec![None, None, None, Some(1), Some(2), Some(3)]);
+    let deadline =
+        proptest::sample::select(vec![None, None, None, None, Some(0), Some(200), Some(3_000)]);
+    let polls = prop_oneof![4 => Just(None), 1 => (0..8_u32).prop_map(Some)];
+    let flags = (any::<bool>(), rarely(), rarely(), rarely(), rarely(), rarely(), rarely());
+    let steps = proptest::collection::vec(script::step(), 0..5);
+    (flags, pin, model, attempts, deadline, steps, script::millis(), polls).prop_map(
+        |(flags, pin, model, attempts, deadline, script, after, polls)| RequestPlan {
+            post: flags.0,
+            keyed: flags.1,
+            own: flags.2,
+            grpc: flags.3,
+            sticky: flags.4,
+            no_retry: flags.5,
+            repeatable: flags.6,
+            pin,
+            model,
+            attempts,
+            deadline,
+            script,
+            after,
+            polls,
+        },
+    )
+}
+
+fn change() -> impl Strategy<Value = (u64, usize, Change)> {
+    let change = prop_oneof![
+        3 => Just(Change::Replace),
+        1 => Just(Change::Revive),
+        1 => Just(Change::Retire),
+        1 => proptest::sample::select(vec![0, 1, 500, 10_000, 90_000_000]).prop_map(Change::Rest),
+        1 => Just(Change::Invalidate),
+    ];
+    (script::millis(), 0..5_usize, change)
+}
+
+fn round() -> impl Strategy<Value = Round> {
+    let changes = prop_oneof![
+        3 => Just(Vec::new()),
+        1 => proptest::collection::vec(change(), 1..3),
+    ];
+    let gap = proptest::sample::select(vec![0, 0, 1, 900, 5_000, 6_000, 300_000, 4_000_000]);
+    (proptest::collection::vec(request(), 1..4), changes, gap)
+        .prop_map(|(requests, changes, gap)| Round { requests, changes, gap })
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    let bucket = proptest::sample::select(vec![None, None, Some(500), Some(10), Some(0)]);
+    let cascade = proptest::sample::select(vec![Cascade::SameGroup, Cascade::All, Cascade::Never]);
+    let own = proptest::sample::select(vec![
+        OwnCredential::Keep,
+        OwnCredential::Keep,
+        OwnCredential::Replace,
+        OwnCredential::Refuse,
+    ]);
+    let choose = proptest::sample::select(vec![
+        Choose::RoundRobin,
+        Choose::RoundRobin,
+        Choose::FillFirst,
+        Choose::LeastInFlight,
+        Choose::Weighted,
+        Choose::MostRemaining,
+    ]);
+    let numbers = (1..7_u32, 0..4_u32, 1..5_u32);
+    let flags = (any::<bool>(), rarely(), rarely(), any::<bool>());
+    (numbers, bucket, cascade, own, choose, flags).prop_map(
+        |((attempts, retries, max_refusals), bucket, cascade, own, choose, flags)| Plan {
+            attempts,
+            retries,
+            max_refusals,
+            bucket,
+            overloaded: flags.0,
+            forbidden: flags.1,
+            replace: flags.2,
+            served_by: flags.3,
+            cascade,
+            own,
+            choose,
+        },
+    )
+}
+
+/// Any world.
+pub(crate) fn world() -> impl Strategy<Value = World> {
+    let accounts = || proptest::collection::vec(account(), 1..6);
+    let rounds = proptest::collection::vec(round(), 1..4);
+    (accounts(), accounts(), plan(), script::opinions(), rounds).prop_map(
+        |(one, two, plan, opinions, rounds)| World { pools: [one, two], plan, opinions, rounds },
+    )
+}
+
+/// A world in which nobody drops a request before its end.
+pub(crate) fn patient() -> impl Strategy<Value = World> {
+    world().prop_map(|mut world| {
+        for request in world.rounds.iter_mut().flat_map(|round| &mut round.requests) {
+            request.polls = None;
+            request.script.retain(|step| step.play != Play::Hang);
+        }
+        for account in world.pools.iter_mut().flatten() {
+            if let Temper::First { step, .. } = &mut account.temper {
+                if step.play == Play::Hang {
+                    step.play = Play::Reset;
+                }
+            }
+        }
+        world
+    })
+}
