@@ -26,11 +26,11 @@ impl ServedBy {
         Self { account: stamp.map(|stamp| stamp.id), model, attempts }
     }
 
-    /// With what a layer below has said, where this one has nothing to say.
+    /// With what a layer below has said first: it is nearer to what was sent.
     pub(crate) fn over(mut self, below: Option<Self>) -> Self {
         if let Some(below) = below {
-            self.account = self.account.or(below.account);
-            self.model = self.model.or(below.model);
+            self.account = below.account.or(self.account);
+            self.model = below.model.or(self.model);
             self.attempts = self.attempts.max(below.attempts);
         }
         self

@@ -5,7 +5,6 @@ use std::{
     collections::BTreeMap,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -22,9 +21,9 @@ use tower_failover::{
 
 use super::{
     oracle,
-    run::{Ended, Stage, paused, played, request, send},
+    run::{Ended, Stage, paused, played},
     script::attempt_of,
-    stack::{Answer, Kit, Layer, Promises, Svc, stack},
+    stack::{Answer, Layer, Promises, Svc, stack},
     support::Recorder,
     upstream::{End, Sent, Who},
     world::{World, id_of, patient, world},

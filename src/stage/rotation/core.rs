@@ -177,6 +177,10 @@ impl Stage for Rotation {
         if st.refused_own {
             return Err(Cause::local(Code::CredentialInvalid));
         }
+        // Somebody else's layer sends this request again and again: it may be what is wrong.
+        if ask.ledger.is_some_and(|ledger| ledger.refusals() >= self.max_refusals) {
+            return Err(Cause::local(Code::CredentialInvalid));
+        }
         // What was held for an attempt that is over must not stand in the way of this one.
         st.picked = None;
         // One choice is enough; and when it is the account's one probe, there is no other.
