@@ -1,6 +1,7 @@
 //! The accounts that may serve: what each may do now, and who serves next.
 
 mod apply;
+mod bench;
 mod bits;
 mod builder;
 mod choose;
@@ -27,6 +28,7 @@ mod weighted;
 mod writer;
 
 pub use self::{
+    bench::choose,
     builder::PoolBuilder,
     error::{OriginFault, PoolError},
     handle::Pool,
