@@ -157,12 +157,13 @@ impl Stage for Rotation {
 
     fn begin(&self, head: &Parts, _: Option<&RequestOptions>, stamped: bool) -> RotationState {
         // What an outer rotation put on the request is ours to replace, not the caller's own.
-        let carried = !stamped && self.pool.carries_own(head);
+        let own = self.pool.own();
+        let carried = !stamped && own != OwnCredential::Replace && self.pool.carries_own(head);
         RotationState {
             picked: None,
             tried: Vec::new(),
-            own: carried && self.pool.own() == OwnCredential::Keep,
-            refused_own: carried && self.pool.own() == OwnCredential::Refuse,
+            own: carried && own == OwnCredential::Keep,
+            refused_own: carried && own == OwnCredential::Refuse,
         }
     }
 

@@ -31,8 +31,6 @@ enum Knows {
 /// What is kept of one request.
 #[derive(Debug, Default)]
 pub struct GateState {
-    /// The request has a credential that no rotation put on it.
-    foreign: bool,
     /// What the attempt in flight is remembered by.
     pass: Option<Pass>,
 }
@@ -48,7 +46,7 @@ impl Gate {
         Self(Knows::Seen(Arc::new(Memory::new(any, names, capacity))))
     }
 
-    fn ask_pool(pool: &Pool, st: &GateState, draft: &mut Draft<'_>) -> Result<(), Cause> {
+    fn ask_pool(pool: &Pool, draft: &mut Draft<'_>) -> Result<(), Cause> {
         if draft.verified {
             return Ok(());
         }
@@ -59,7 +57,10 @@ impl Gate {
                     None => Ok(()),
                 }
             }
-            None if !st.foreign && pool.surely_dead() => Err(Self::why(pool, draft.now)),
+            // What the caller put on is the caller's business.
+            None if pool.surely_dead() && !pool.carries_own(draft.head) => {
+                Err(Self::why(pool, draft.now))
+            }
             _ => Ok(()),
         }
     }
@@ -79,18 +80,14 @@ impl Sealed for Gate {}
 impl Stage for Gate {
     type State = GateState;
 
-    fn begin(&self, head: &Parts, _: Option<&RequestOptions>, stamped: bool) -> GateState {
-        let foreign = match &self.0 {
-            Knows::Pool(pool) => !stamped && pool.carries_own(head),
-            Knows::Seen(_) => false,
-        };
-        GateState { foreign, pass: None }
+    fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: bool) -> GateState {
+        GateState::default()
     }
 
     #[inline]
     fn prepare(&self, st: &mut GateState, draft: &mut Draft<'_>) -> Result<(), Cause> {
         match &self.0 {
-            Knows::Pool(pool) => Self::ask_pool(pool, st, draft),
+            Knows::Pool(pool) => Self::ask_pool(pool, draft),
             Knows::Seen(memory) => {
                 // Two attempts of one request never hold a probe at once.
                 st.pass = None;
