@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Extensions, Response, StatusCode, header::CONTENT_TYPE, request, response};
+use http::{Extensions, Response, StatusCode, header::{AUTHORIZATION, CONTENT_TYPE}, request, response};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -77,7 +77,9 @@ impl<S, St: Stage, K> Run<S, St, K> {
             ledger = Some(Arc::new(Ledger::new(started)));
         }
         let st = live.config.stages.begin(head, options.as_deref(), outer_stamp.is_some());
-        let authorized = (reported || config.reporter.is_some()) && tell::is_authorized(head);
+        // A whole snapshot has the header, and is asked when it matters.
+        let authorized =
+            !resendable && (reported || config.reporter.is_some()) && tell::is_authorized(head);
         let snapshot = if resendable {
             Some(Snapshot::whole(head, handle_only))
         } else if config.reporter.is_some() || config.mode == AuthFailureMode::Replace {
@@ -158,6 +160,11 @@ impl<S, St: Stage, K> Run<S, St, K> {
     pub(super) fn is_grpc(&self) -> bool {
         let content_type = self.snapshot.as_ref().and_then(|kept| kept.header(&CONTENT_TYPE));
         local::is_grpc(content_type.map(str::as_bytes))
+    }
+
+    /// Whether the caller put a credential on.
+    pub(super) fn is_authorized(&self) -> bool {
+        self.authorized || self.snapshot.as_ref().is_some_and(|kept| kept.has(&AUTHORIZATION))
     }
 
     /// Whether somebody is going to tell of this request's failures.

@@ -162,7 +162,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         attempt.account = stamp.map(|stamp| stamp.id.clone());
         attempt.generation = stamp.map(|stamp| stamp.generation);
         attempt.model = self.options.as_deref().and_then(RequestOptions::wanted_model).cloned();
-        attempt.credential = stamp.is_some() || self.authorized;
+        attempt.credential = stamp.is_some() || self.is_authorized();
         match held {
             Held::Answer(head, _) => {
                 attempt.status = Some(head.status);

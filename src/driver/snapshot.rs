@@ -116,6 +116,14 @@ impl Snapshot {
         bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 
+    /// Whether there is such a header.
+    pub(crate) fn has(&self, name: &HeaderName) -> bool {
+        let headers = self.buffer.get(self.uri as usize..).map(Headers);
+        headers.is_some_and(|mut headers| {
+            headers.any(|(found, _, _)| *found == *name.as_str().as_bytes())
+        })
+    }
+
     /// The first value of this header.
     pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
         let mut headers = Headers(self.buffer.get(self.uri as usize..)?);
