@@ -15,8 +15,8 @@ pub mod internals {
         credential::{InFlight, choose},
         driver::Stages,
         stage::{
-            Ask, Draft, Facts, Gate, GateState, Next, Rotation, RotationState, Session, Stage,
-            Stamp,
+            Ask, Draft, Facts, Gate, GateState, Models, ModelsState, Next, Rotation, RotationState,
+            Session, Stage, Stamp,
         },
     };
 }
@@ -29,15 +29,18 @@ pub use self::{
     },
     credential::{Account, Credential, Pool},
     driver::{
-        AuthFailureMode, AuthShortCircuit, AuthShortCircuitLayer, BuildError, Cloned, ErrorDedup,
-        ErrorDedupLayer, Failover, FailoverBody, FailoverBuilder, FailoverLayer, FailureToErr,
-        FailureToErrFuture, FailureToErrLayer, Keep, Once, Problem, ResponseFuture, Retry,
-        RetryLayer, ServedBy, Spare, TokenRotation, TokenRotationLayer, failure,
+        AuthFailureMode, AuthShortCircuit, AuthShortCircuitLayer, Buffered, BufferedAs, BuildError,
+        Cloned, ErrorDedup, ErrorDedupLayer, Failover, FailoverBody, FailoverBuilder,
+        FailoverLayer, FailureToErr, FailureToErrFuture, FailureToErrLayer, Filling, InMemory,
+        Keep, Kept, ModelFallback, ModelFallbackLayer, Never, Once, Problem, ReplayBody,
+        ResponseFuture, Retry, RetryLayer, ServedBy, Spare, Started, TokenRotation,
+        TokenRotationLayer, TryCloned, WholeBody, failure,
     },
     report::{Event, Reporter},
     stage::{
-        AccountPin, Backoff, BackoffError, Budget, BudgetError, Cost, Jitter, RequestOptions,
-        RetryPolicy, TokenBucket, WindowBudget,
+        AccountPin, Backoff, BackoffError, Budget, BudgetError, Cost, Jitter, ModelAt, ModelChain,
+        ModelChainError, ModelIn, RequestOptions, RetryPolicy, Rewritten, TokenBucket,
+        WindowBudget,
     },
 };
 

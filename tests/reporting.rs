@@ -226,7 +226,7 @@ mod tracing_reporter {
         sync::{Arc, Mutex, MutexGuard, PoisonError},
     };
 
-    use tower_failover::report::{Event, ReporterHandle};
+    use tower_failover::report::{Coalesced, Event, ReporterHandle};
     use tracing::{
         Level, Metadata, Subscriber,
         field::{Field, Visit},
@@ -316,7 +316,11 @@ mod tracing_reporter {
 
     /// The fields but for the message, which has a test of its own.
     fn fields(event: usize) -> String {
-        let mut fields = told(&events()[event..=event]).remove(0).2;
+        fields_of(events()[event].clone())
+    }
+
+    fn fields_of(event: Event) -> String {
+        let mut fields = told(&[event]).remove(0).2;
         fields.remove("message");
         let fields = fields.iter().map(|(name, value)| format!("{name}={value}"));
         fields.collect::<Vec<_>>().join(" ")
@@ -342,6 +346,18 @@ mod tracing_reporter {
             "account=alice accounts=2 code=pool_dead generation=7 \
              help=update your tokens in Settings (https://...) ordinal=1 reason=invalid_token \
              rest_ms=300000 status=401"
+        );
+    }
+    #[test]
+    fn what_was_held_back_has_its_count_and_the_fields_of_its_last() {
+        let held = Coalesced::new(events()[0].clone(), 3, std::time::Duration::from_secs(60));
+        let held = Event::Coalesced(held);
+        assert_eq!(told(std::slice::from_ref(&held))[0].1, Level::ERROR);
+        assert_eq!(
+            fields_of(held),
+            "account=alice code=coalesced held_back=3 method=POST of=request_failed \
+             outcome=answer path=/v1/videos status=401 verdict=unauthorized_invalid \
+             window_ms=60000"
         );
     }
 }

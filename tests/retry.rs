@@ -1,5 +1,7 @@
 //! Sending again what is transient, alone and under tower's own `Retry`.
 
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};

@@ -40,6 +40,20 @@ async fn the_next_account_serves_at_once_when_one_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_quarantine_that_is_told_is_the_one_that_was_set_at_any_fraction_of_a_millisecond() {
+    let recorder = Recorder::new();
+    let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
+    let pool = pool(&["a", "b"], &recorder);
+    tokio::time::advance(Duration::from_micros(300)).await;
+    let service = TokenRotationLayer::new(pool).layer(upstream.clone());
+    assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
+    assert_eq!(
+        recorder.events()[0].to_string(),
+        "account \"a\" (#1 of 2): token refused (401 invalid_token); quarantined for 300 s"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_pool_costs_one_call_one_incident_and_one_report_a_request() {
     for fused in [true, false] {
         let recorder = Recorder::new();
@@ -51,11 +65,12 @@ async fn a_dead_pool_costs_one_call_one_incident_and_one_report_a_request() {
             .report(recorder.clone())
             .build()
             .unwrap();
-        let service = match fused {
-            true => tower::util::BoxCloneService::new(
+        let service = if fused {
+            tower::util::BoxCloneService::new(
                 fused_layer.layer(upstream.clone()).map_response(|r| r.map(drop)),
-            ),
-            false => tower::util::BoxCloneService::new(
+            )
+        } else {
+            tower::util::BoxCloneService::new(
                 ServiceBuilder::new()
                     .layer(ErrorDedupLayer::new(recorder.clone()).redact(&pool))
                     .layer(RetryLayer::new(RetryPolicy::new()))
@@ -63,7 +78,7 @@ async fn a_dead_pool_costs_one_call_one_incident_and_one_report_a_request() {
                     .layer(AuthShortCircuitLayer::with_pool(pool.clone()))
                     .service(upstream.clone())
                     .map_response(|r| r.map(drop)),
-            ),
+            )
         };
         for scene in 0..3 {
             let answer = service.clone().oneshot(post()).await.unwrap();

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use http::{Extensions, HeaderMap, StatusCode, response};
+use http::{Extensions, HeaderMap, StatusCode, header::CONTENT_TYPE, response};
+
+use super::content;
 
 /// An answer: its head, and its body as far as it was read.
 ///
@@ -32,6 +34,12 @@ impl<'a> Answer<'a> {
     /// The first bytes of the body; `None` when it was not read. It may be cut off anywhere.
     pub const fn body(&self) -> Option<&'a [u8]> {
         self.body
+    }
+
+    /// Whether the head says that the body is JSON.
+    pub(super) fn is_json(&self) -> bool {
+        let content_type = self.headers().get(CONTENT_TYPE);
+        content_type.is_some_and(|value| content::is_json(value.as_bytes()))
     }
 
     pub(super) const fn extensions(&self) -> &'a Extensions {

@@ -2,7 +2,6 @@
 
 use std::{fmt, time::Duration};
 
-use http::{HeaderMap, header::CONTENT_TYPE};
 use serde_core::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::delay;
@@ -72,20 +71,6 @@ impl Scope {
         };
         Some(Place::Text(text))
     }
-}
-
-/// Whether the head says that the body is JSON.
-///
-/// `application/json`, any `+json` (RFC 6839 §3.1), and AWS's `application/x-amz-json-1.0`.
-pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE) else {
-        return false;
-    };
-    let essence = value.as_bytes().split(|b| *b == b';').next().unwrap_or_default();
-    let essence = essence.trim_ascii().to_ascii_lowercase();
-    matches!(essence.as_slice(), b"application/json" | b"text/json")
-        || essence.ends_with(b"+json")
-        || essence.starts_with(b"application/x-amz-json-")
 }
 
 /// Where in the body the reader stands, and where what it finds there goes.

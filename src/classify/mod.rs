@@ -10,6 +10,7 @@ mod answer;
 pub(crate) mod challenge;
 mod classifier;
 mod code;
+pub(crate) mod content;
 mod delay;
 mod error_body;
 mod error_code;
@@ -23,6 +24,7 @@ mod table;
 mod transport;
 mod verdict;
 
+pub(crate) use self::content::is_json;
 pub use self::{
     answer::Answer,
     classifier::Classifier,

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode, response};
 
 use super::{
     answer::Answer,
-    error_body::{self, ErrorBody},
+    error_body::ErrorBody,
     error_ref::ErrorRef,
     floor::Floor,
     table, transport,
@@ -88,7 +88,7 @@ impl<'a> NonAuth<'a> {
 
     /// The answer, if the floor lets it through. The only way to make one.
     pub(super) fn past(floor: &Floor, answer: Answer<'a>) -> Result<Self, Reason> {
-        let json = answer.body().filter(|_| error_body::is_json(answer.headers()));
+        let json = answer.body().filter(|_| answer.is_json());
         let error = json.map(ErrorBody::parse).unwrap_or_default();
         let generic = table::verdict(&answer, &error);
         match floor.refusal(&answer, generic) {

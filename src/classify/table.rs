@@ -11,7 +11,7 @@ use super::{
     challenge,
     code::Cause,
     delay,
-    error_body::{self, ErrorBody},
+    error_body::ErrorBody,
     error_code, failure, grpc,
     verdict::{ModelFault, Reason, Verdict},
 };
@@ -38,9 +38,7 @@ pub(super) fn by_status(status: StatusCode) -> Verdict {
 
 /// Whether the body of an answer with this head may change what it means.
 pub(super) fn reads_body(answer: &Answer<'_>) -> bool {
-    status_reads_body(answer.status())
-        && error_body::is_json(answer.headers())
-        && answer.cause().is_none()
+    status_reads_body(answer.status()) && answer.is_json() && answer.cause().is_none()
 }
 
 const fn status_reads_body(status: StatusCode) -> bool {

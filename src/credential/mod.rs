@@ -1,6 +1,15 @@
 //! Who is asking: accounts, secrets, and the pool with its states.
+//!
+//! 1. A [`Credential`] is checked and made ready once; it is never printed, and wiped with its last
+//!    handle.
+//! 2. An [`Account`] is a credential and all that goes with it: fixed headers, a base URI, a priority,
+//!    a weight, a group, the models it may serve. All of it is put on a request as one.
+//! 3. A [`Pool`] knows what may be done with each account now, chooses one for each attempt, and
+//!    learns from what became of it. Its page has the [states](Pool#states) and the rules.
+//! 4. Accounts come, go and change at run time; [`Pool::view`] shows them on a status page.
 
 mod account;
+mod check;
 mod pool;
 mod secret;
 
@@ -9,9 +18,10 @@ pub use self::pool::{InFlight, choose};
 pub(crate) use self::pool::{Avoid, Nobody, Picked, Pin, Unavailable, Want};
 pub use self::{
     account::Account,
+    check::CredentialError,
     pool::{
         AccountView, Cascade, Choose, Counts, ModelRest, Order, OriginFault, OwnCredential, Pool,
         PoolBuilder, PoolError, PoolView, Quarantine, State,
     },
-    secret::{Credential, CredentialError},
+    secret::Credential,
 };

@@ -8,6 +8,11 @@ use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
+use super::check::{CredentialError, FRAMING, check, check_name, check_outline};
+
+#[cfg(test)]
+mod tests;
+
 /// What proves to the upstream who asks.
 ///
 /// 1. The value is checked here: what a copy and paste error leaves behind is refused with a message
@@ -51,49 +56,6 @@ enum Secrets {
     From(u16),
     /// These, and the place's value from this byte on.
     Apart(Box<[Bytes]>, u16),
-}
-
-/// Why something cannot be a credential.
-///
-/// No message shows the value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[non_exhaustive]
-pub enum CredentialError {
-    /// Nothing is there.
-    #[error("the credential is empty: check that the variable or file it comes from is set")]
-    Empty,
-    /// White space stands before or after it.
-    #[error(
-        "the credential begins or ends with white space: trim it (a file often ends with a newline)"
-    )]
-    WhiteSpace,
-    /// Quotation marks stand around it.
-    #[error("the credential has quotation marks around it: give it without them")]
-    Quoted,
-    /// A scheme stands before it.
-    #[error(
-        "the credential begins with a scheme such as `Bearer`: give the token alone, \
-         or use `Credential::scheme` for a scheme of your own"
-    )]
-    Scheme,
-    /// It holds something that no header or query may carry.
-    #[error(
-        "the credential holds a character that is not visible ASCII (a space, a newline, an accent): \
-         copy it again"
-    )]
-    NotVisible,
-    /// The user name holds a colon (RFC 7617 §2).
-    #[error("the user name holds a `:`, which ends it: give user and password as two values")]
-    Colon,
-    /// The query key or the scheme's name is empty, or holds more than letters, digits, `-`, `.` and `_`.
-    #[error("the name of the query key or scheme may hold only letters, digits, `-`, `.` and `_`")]
-    Name,
-    /// The header belongs to the connection or to the body.
-    #[error(
-        "a credential cannot go into this header, which frames or routes the message: \
-         name the header that the upstream documents"
-    )]
-    Header,
 }
 
 impl Credential {
@@ -237,54 +199,6 @@ impl fmt::Debug for Credential {
 
 /// What stands unescaped in a query value: the unreserved characters of RFC 3986 §2.3.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// Headers that frame or route a message (RFC 9110 §7.6.1, §8.6, §7.2).
-pub(crate) const FRAMING: [&str; 9] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// Words that people copy along with a token.
-const SCHEMES: [&str; 7] =
-    ["bearer", "basic", "token", "digest", "apikey", "authorization:", "bearer:"];
-
-fn check(value: &[u8]) -> Result<(), CredentialError> {
-    check_outline(value)?;
-    if value.iter().all(u8::is_ascii_graphic) { Ok(()) } else { Err(CredentialError::NotVisible) }
-}
-
-/// What is refused for whatever ends up in whichever place.
-fn check_outline(value: &[u8]) -> Result<(), CredentialError> {
-    let (Some(first), Some(last)) = (value.first(), value.last()) else {
-        return Err(CredentialError::Empty);
-    };
-    if first.is_ascii_whitespace() || last.is_ascii_whitespace() {
-        return Err(CredentialError::WhiteSpace);
-    }
-    if value.len() > 1 && first == last && b"\"'`".contains(first) {
-        return Err(CredentialError::Quoted);
-    }
-    let word = value.split(u8::is_ascii_whitespace).next().unwrap_or_default();
-    if SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes())) {
-        return Err(CredentialError::Scheme);
-    }
-    Ok(())
-}
-
-fn check_name(name: &str) -> Result<(), CredentialError> {
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    if name.is_empty() || name.len() > 256 || !name.bytes().all(good) {
-        return Err(CredentialError::Name);
-    }
-    Ok(())
-}
 
 fn sensitive(value: Zeroizing<Vec<u8>>) -> Result<HeaderValue, CredentialError> {
     // A `Bytes` is taken over as it is: no second copy that nobody would wipe.

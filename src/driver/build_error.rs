@@ -1,5 +1,7 @@
 //! What is wrong with a layer's settings.
 
+use crate::report::CoalesceError;
+
 /// Why a layer cannot be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -12,12 +14,21 @@ pub enum BuildError {
     ZeroRefusals,
     /// The stack would do nothing.
     #[error(
-        "nothing is switched on: add `.rotation(pool)`, `.retry(policy)` or `.report(reporter)`"
+        "nothing is switched on: add `.rotation(pool)`, `.retry(policy)`, `.models(chain)` or `.report(reporter)`"
     )]
     Nothing,
+    /// There is no chain for a setting that speaks of models.
+    #[error("`{0}` speaks of models, and there is no chain: add `.models(chain)`")]
+    NoModels(&'static str),
     /// There is no pool for a setting that speaks of one.
     #[error("`{0}` speaks of a pool, and there is none: add `.rotation(pool)`")]
     NoPool(&'static str),
+    /// There is no reporter to hold events back from.
+    #[error("`coalesce` speaks of a reporter, and there is none: add `.report(reporter)`")]
+    NoReporter,
+    /// The window of `coalesce` cannot be.
+    #[error(transparent)]
+    Coalesce(#[from] CoalesceError),
 }
 
 impl BuildError {

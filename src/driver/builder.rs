@@ -6,17 +6,19 @@ use bytes::Bytes;
 use http::{Extensions, Response};
 
 use super::{
+    buffer::{Buffered, BufferedAs},
     build_error::BuildError,
     config::{AuthFailureMode, Settings},
-    keep::{Cloned, Once},
+    keep::{InMemory, Once},
     layers::FailoverLayer,
     peek::PeekLimits,
 };
 use crate::{
     classify::{Cause, Classifier},
     credential::Pool,
-    report::{Reporter, ReporterHandle},
+    report::{Coalesce, Reporter, ReporterHandle},
     stage::{
+        ModelAt, ModelChain, Models,
         gate::{self, Gate},
         retry::RetryPolicy,
         rotation::Rotation,
@@ -26,13 +28,15 @@ use crate::{
 /// Builds a [`FailoverLayer`]: what is not asked for is not there, and costs nothing.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
-pub struct FailoverBuilder<K = Cloned> {
+pub struct FailoverBuilder<K = InMemory> {
+    models: Option<ModelChain>,
     pool: Option<Pool>,
     retry: Option<RetryPolicy>,
     attempts: u32,
     max_refusals: Option<u32>,
     forbidden: bool,
     any_credential: bool,
+    coalesce: Option<Duration>,
     keep: K,
     common: Settings,
 }
@@ -41,13 +45,15 @@ impl FailoverLayer {
     /// A builder with nothing switched on.
     pub fn builder() -> FailoverBuilder {
         FailoverBuilder {
+            models: None,
             pool: None,
             retry: None,
             attempts: Settings::default().attempts,
             max_refusals: None,
             forbidden: false,
             any_credential: false,
-            keep: Cloned,
+            coalesce: None,
+            keep: InMemory,
             common: Settings { announce: false, ..Settings::default() },
         }
     }
@@ -64,6 +70,21 @@ impl<K> FailoverBuilder<K> {
     /// Sends again what is transient.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = Some(policy);
+        self
+    }
+
+    /// Falls back along this chain when a model cannot serve.
+    ///
+    /// An overloaded model is then no reason to retry, unless the retry policy says so itself.
+    pub fn models(mut self, chain: ModelChain) -> Self {
+        self.models = Some(chain);
+        self.common.model_at.get_or_insert_default();
+        self
+    }
+
+    /// Where requests name their model. By default in the member `model` of a JSON body.
+    pub fn model_at(mut self, at: ModelAt) -> Self {
+        self.common.model_at = Some(at);
         self
     }
 
@@ -90,6 +111,13 @@ impl<K> FailoverBuilder<K> {
     /// Whether requests that succeeded after failed attempts are told too. False by default.
     pub fn report_recovered(mut self, tell: bool) -> Self {
         self.common.recovered = tell;
+        self
+    }
+
+    /// Of like failures within this window tells the first, and then how many more there were; see
+    /// [`Coalesce`]. For more fingerprints than its default, give one to [`report`](Self::report).
+    pub fn coalesce(mut self, window: Duration) -> Self {
+        self.coalesce = Some(window);
         self
     }
 
@@ -174,15 +202,29 @@ impl<K> FailoverBuilder<K> {
         self.keeping(Once)
     }
 
+    /// Reads request bodies before they are sent, up to this many bytes, and keeps them: for bodies
+    /// that stream. The service below is called with a [`ReplayBody`](crate::ReplayBody).
+    pub fn buffered(self, cap: usize) -> FailoverBuilder<Buffered> {
+        self.keeping(Buffered::up_to(cap))
+    }
+
+    /// The same as [`buffered`](Self::buffered), for a service below that wants another type of
+    /// body: what this function makes of it.
+    pub fn buffered_as<F>(self, cap: usize, map: F) -> FailoverBuilder<BufferedAs<F>> {
+        self.keeping(BufferedAs::new(cap, map))
+    }
+
     /// Keeps request bodies for another attempt in this way.
     pub fn keeping<L>(self, keep: L) -> FailoverBuilder<L> {
         FailoverBuilder {
+            models: self.models,
             pool: self.pool,
             retry: self.retry,
             attempts: self.attempts,
             max_refusals: self.max_refusals,
             forbidden: self.forbidden,
             any_credential: self.any_credential,
+            coalesce: self.coalesce,
             keep,
             common: self.common,
         }
@@ -192,10 +234,15 @@ impl<K> FailoverBuilder<K> {
     ///
     /// # Errors
     ///
-    /// When a number is 0, a setting speaks of a pool and there is none, or nothing is switched on.
+    /// When a number is 0, a setting speaks of a pool or a reporter and there is none, the window of
+    /// [`coalesce`](Self::coalesce) is zero or longer than 24 h, or nothing is switched on.
     pub fn build(self) -> Result<FailoverLayer<K>, BuildError> {
         let mut common = self.common;
         common.attempts = BuildError::attempts(self.attempts)?;
+        if let Some(window) = self.coalesce {
+            let reporter = common.reporter.take().ok_or(BuildError::NoReporter)?;
+            common.reporter = Some(Coalesce::handle(reporter, window)?);
+        }
         let max_refusals = self.max_refusals.map(BuildError::refusals).transpose()?;
         let rotation = match self.pool {
             Some(pool) => {
@@ -213,9 +260,23 @@ impl<K> FailoverBuilder<K> {
         } else {
             rotation.as_ref().map(|rotation| Gate::pool(rotation.pool.clone()))
         };
-        if self.retry.is_none() && gate.is_none() && common.reporter.is_none() {
+        let models = match self.models {
+            Some(chain) => {
+                let pool = rotation.as_ref().map(|rotation| rotation.pool.clone());
+                let at = common.model_at.get_or_insert_default().clone();
+                Some(Models { chain, at, pool })
+            }
+            None if common.model_at.is_some() => return Err(BuildError::NoModels("model_at")),
+            None => None,
+        };
+        let retry = match self.retry {
+            Some(policy) if models.is_some() => Some(policy.beside_a_chain()),
+            policy => policy,
+        };
+        if retry.is_none() && gate.is_none() && models.is_none() && common.reporter.is_none() {
             return Err(BuildError::Nothing);
         }
-        Ok(FailoverLayer { stages: (self.retry, (rotation, gate)), keep: self.keep, common })
+        let stages = (models, (retry, (rotation, gate)));
+        Ok(FailoverLayer { stages, keep: self.keep, common })
     }
 }

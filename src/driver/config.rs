@@ -8,7 +8,7 @@ use super::{
     local::{Hook, LocalAnswers},
     peek::PeekLimits,
 };
-use crate::{classify::Classifier, credential::Pool, report::ReporterHandle};
+use crate::{classify::Classifier, credential::Pool, report::ReporterHandle, stage::ModelAt};
 
 /// What becomes of an upstream's refusal of one of our credentials.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     /// Whether layers below are to know of this request: a layer on its own, or one of several.
     pub(crate) announce: bool,
     pub(crate) deny: Vec<Deny>,
+    /// Where requests name their model, in a stack that falls back.
+    pub(crate) model_at: Option<ModelAt>,
     /// The pool whose secrets must not stand in what is reported.
     pub(crate) secrets: Option<Pool>,
 }
@@ -68,6 +70,7 @@ impl Default for Settings {
             served_by: false,
             announce: true,
             deny: denied(),
+            model_at: None,
             secrets: None,
         }
     }

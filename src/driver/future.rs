@@ -9,21 +9,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header::CONTENT_TYPE, request};
+use http::{Request, Response, request};
 use http_body::Body;
 use pin_project::pin_project;
 use tower_service::Service;
 
 use super::{
+    act::{Act, Cold, act},
     body::FailoverBody,
     judge::{Judged, judge_body, judge_error, judge_head},
-    keep::{Keep, Spare},
+    keep::{Keep, Spare, Started},
     local,
     nap::Nap,
     peek::Peek,
     run::Run,
     service::{Live, Readied},
-    settle::{Held, Settled},
+    settle::Held,
 };
 use crate::{
     classify::{Cause, Verdict},
@@ -47,40 +48,27 @@ where
 {
     // The order matters: the inner future goes first, and what it leaves behind is told after.
     #[pin]
-    state: State<S::Future, RB>,
-    cold: Option<Box<ColdOf<S, K, B>>>,
+    state: State<S::Future, K::Fill, RB>,
+    cold: Option<Box<Cold<S, K::Out>>>,
     kept: Option<K::Kept>,
     run: Run<S, St, K>,
 }
 
-type ColdOf<S, K, B> = Cold<S, <K as Keep<B>>::Out>;
-
-/// What only a request needs that is sent again.
-struct Cold<S, B> {
-    service: S,
-    request: Option<Request<B>>,
-}
-
 #[pin_project(project = StateProj, project_replace = StateOwned)]
-enum State<F, RB: Body> {
+enum State<F, Fi, RB: Body> {
     /// An attempt is in flight.
     Calling(#[pin] F),
+    /// The request's body is being awaited, before the first attempt.
+    Filling(Box<Fi>),
     /// The beginning of an error body is being read.
     Peeking(Box<Peek<RB>>),
     /// The time for the next attempt has not come.
     Waiting(Nap),
     /// The next attempt waits for its service to be ready.
     Readying,
-    /// The answer is this crate's own.
+    /// Nothing was sent, for this reason; whether the answer is to be gRPC.
     Local(Cause, bool),
     Done,
-}
-
-impl<F, RB: Body> State<F, RB> {
-    fn local(cause: Cause, head: &request::Parts) -> Self {
-        let content_type = head.headers.get(CONTENT_TYPE);
-        Self::Local(cause, local::is_grpc(content_type.map(HeaderValue::as_bytes)))
-    }
 }
 
 impl<S, St, K, B, RB> ResponseFuture<S, St, K, B, RB>
@@ -100,24 +88,61 @@ where
         let (mut head, body) = request.into_parts();
         let mut run = Run::begin(live, &head);
         let keep = &live.config.keep;
-        let (body, kept) = if run.resendable { keep.start(body) } else { (keep.once(body), None) };
-        run.resendable = kept.is_some();
-        let mut admitted = run.reserve();
+        let started = match run.barred {
+            None => keep.start(body),
+            Some(why) => Started::Ready(keep.once(body), Err(why)),
+        };
+        let (body, kept) = match started {
+            Started::Ready(body, kept) => (body, kept),
+            Started::Fill(fill) => return Self::fill(run, inner, readied, head, fill),
+        };
+        let kept = kept.map_err(|why| run.barred = Some(why)).ok();
+        let bytes = || keep.bytes(kept.as_ref()?);
+        run.tell_source(&bytes);
+        let mut admitted = run.reserve(&head, &bytes);
         if admitted.is_ok() && readied == Readied::Inner {
             admitted = run.prepare(&mut head, true);
         }
         let mut cold = None;
         let state = match (admitted, readied) {
-            (Err(cause), _) => State::local(cause, &head),
+            (Err(cause), _) => State::Local(cause, local::wants_grpc(&head)),
             (Ok(()), Readied::Inner) => State::Calling(inner.call(Request::from_parts(head, body))),
             // It is prepared when there is a service to send it with.
             (Ok(()), Readied::Nobody) => {
-                let request = Some(Request::from_parts(head, body));
-                cold = live.spare().map(|service| Box::new(Cold { service, request }));
+                let request = Request::from_parts(head, body);
+                cold = live.spare().map(|service| Cold::new(service, request));
                 State::Readying
             }
         };
         Self { state, cold, kept, run }
+    }
+
+    /// The body comes first; the service that is ready is kept for it.
+    #[cold]
+    fn fill(
+        mut run: Run<S, St, K>,
+        inner: &mut S,
+        readied: Readied,
+        head: request::Parts,
+        fill: K::Fill,
+    ) -> Self {
+        let nothing = || None;
+        run.tell_source(&nothing);
+        let admitted = run.reserve(&head, &nothing);
+        let spare = run.live.spare();
+        let (state, cold) = match (admitted, spare) {
+            (Err(cause), _) => (State::Local(cause, local::wants_grpc(&head)), None),
+            (Ok(()), Some(spare)) => {
+                let service = match readied {
+                    // It is this one that was polled ready, and not its clone.
+                    Readied::Inner => std::mem::replace(inner, spare),
+                    Readied::Nobody => spare,
+                };
+                (State::Filling(Box::new(fill)), Some(Cold::awaiting(service, head)))
+            }
+            (Ok(()), None) => (State::Done, None),
+        };
+        Self { state, cold, kept: None, run }
     }
 }
 
@@ -171,11 +196,25 @@ where
                     this.state.set(State::Readying);
                     continue;
                 }
+                StateProj::Filling(fill) => {
+                    let live = this.run.live.clone();
+                    let (body, kept) = ready!(live.config.keep.poll_fill(fill, cx));
+                    *this.kept = kept.map_err(|why| this.run.barred = Some(why)).ok();
+                    if let Some(cold) = this.cold {
+                        cold.fill(body);
+                    }
+                    this.state.set(State::Readying);
+                    continue;
+                }
                 StateProj::Readying => {
                     let Some(cold) = this.cold else { return Poll::Pending };
                     match ready!(cold.service.poll_ready(cx)) {
                         Ok(()) => {
-                            let next = cold.send(this.run);
+                            let next = match cold.send(this.run) {
+                                Ok(call) => State::Calling(call),
+                                // It became impossible while it waited.
+                                Err((cause, grpc)) => State::Local(cause, grpc),
+                            };
                             this.state.set(next);
                             continue;
                         }
@@ -190,78 +229,15 @@ where
                 StateProj::Local(cause, grpc) => {
                     let (cause, grpc) = (*cause, *grpc);
                     this.state.set(State::Done);
-                    return Poll::Ready(Ok(this.run.answer(&cause, grpc)));
+                    (Held::Local(cause, grpc), Verdict::from(cause))
                 }
                 StateProj::Done => return Poll::Pending,
             };
-            match act(this.run, this.kept.as_ref(), this.cold, outcome) {
+            match act(this.run, this.kept, this.cold, outcome) {
                 Act::Done(outcome) => return Poll::Ready(outcome),
                 Act::Wait(nap) => this.state.set(State::Waiting(nap)),
                 Act::Ready => this.state.set(State::Readying),
             }
-        }
-    }
-}
-
-enum Act<RB: Body, E> {
-    Done(Result<Response<FailoverBody<RB>>, E>),
-    Wait(Nap),
-    Ready,
-}
-
-#[cold]
-fn act<S, St, K, B, RB>(
-    run: &mut Run<S, St, K>,
-    kept: Option<&K::Kept>,
-    cold: &mut Option<Box<ColdOf<S, K, B>>>,
-    (held, verdict): (Held<RB, S::Error>, Verdict),
-) -> Act<RB, S::Error>
-where
-    S: Service<Request<K::Out>, Response = Response<RB>>,
-    S::Error: 'static,
-    St: Stage,
-    K: Keep<B> + Spare<S>,
-    RB: Body<Data = Bytes>,
-{
-    if verdict.is_success() {
-        return Act::Done(match held {
-            Held::Answer(head, body) => Ok(run.succeed(head, body)),
-            Held::Error(error) => Err(error),
-        });
-    }
-    let live = run.live.clone();
-    let settled = run.settle(held, verdict, |run| {
-        let body = live.config.keep.again(kept?)?;
-        let request = Request::from_parts(run.rebuild()?, body);
-        let service = match cold.take() {
-            Some(cold) => cold.service,
-            None => live.spare()?,
-        };
-        Some(Box::new(Cold { service, request: Some(request) }))
-    });
-    match settled {
-        Settled::Done(outcome) => Act::Done(outcome),
-        Settled::Again(nap, next) => {
-            *cold = Some(next);
-            nap.map_or(Act::Ready, Act::Wait)
-        }
-    }
-}
-
-impl<S, B> Cold<S, B> {
-    /// Sends the next attempt on the service, which is ready.
-    fn send<St, K, RB>(&mut self, run: &mut Run<S, St, K>) -> State<S::Future, RB>
-    where
-        S: Service<Request<B>, Response = Response<RB>>,
-        St: Stage,
-        RB: Body,
-    {
-        let Some(request) = self.request.take() else { return State::Done };
-        let (mut head, body) = request.into_parts();
-        match run.prepare(&mut head, false) {
-            Ok(()) => State::Calling(self.service.call(Request::from_parts(head, body))),
-            // It became impossible while it waited.
-            Err(cause) => State::local(cause, &head),
         }
     }
 }
@@ -276,6 +252,7 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Calling(_) => "calling",
+            State::Filling(_) => "awaiting the request's body",
             State::Peeking(_) => "reading an error body",
             State::Waiting(_) => "waiting",
             State::Readying => "readying",

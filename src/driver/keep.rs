@@ -1,32 +1,77 @@
 //! How a request's body, and the service, are kept for another attempt.
 
-use std::fmt::Debug;
+use std::{
+    fmt,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+
+use crate::report::NotResent;
+
+/// The body for the first attempt, and what is kept of it, or why nothing is.
+pub type Kept<O, K> = (O, Result<K, NotResent>);
+
+/// What became of a body before its first attempt.
+#[derive(Debug)]
+pub enum Started<O, K, F> {
+    /// The body for the first attempt, and what is kept, or why nothing is.
+    Ready(O, Result<K, NotResent>),
+    /// The body must be awaited first.
+    Fill(F),
+}
 
 /// How a request body is kept for another attempt.
 ///
-/// | strategy | request body | sent again |
-/// | --- | --- | --- |
-/// | [`Once`] | any | never |
-/// | [`Cloned`] | `Clone` | yes |
+/// | strategy | request body `B` | inner body | sent again | with another model in its JSON |
+/// | --- | --- | --- | --- | --- |
+/// | [`Once`] | any | `B` | never | no |
+/// | [`Cloned`] | `Clone` | `B` | yes | no |
+/// | [`InMemory`] | `Clone`, `Body<Data = Bytes>`, `From<Bytes>` | `B` | yes | yes |
+/// | [`TryCloned`](crate::TryCloned) | with a `try_clone` of its own | `B` | when that gives one | when told how |
+/// | [`Buffered`](crate::Buffered) | `Body<Data = Bytes>`, `Unpin` | [`ReplayBody<B>`](crate::ReplayBody) | up to a size | yes |
+/// | [`BufferedAs`](crate::BufferedAs) | the same | what a function makes of it | the same | yes |
 #[diagnostic::on_unimplemented(
     message = "a request body of type `{B}` cannot be kept for another attempt by `{Self}`",
-    label = "this stack may send the request again, and needs a body that is cheap to clone",
-    note = "use a body that is `Clone` (`Full<Bytes>`, `String`), or add `.send_once()` to the layer: then every request is sent once"
+    label = "this stack may send the request again, and cannot with this body",
+    note = "for a body in memory, use `Full<Bytes>`, or add `.keeping(Cloned)` when it is only `Clone`; for a body that streams, add `.buffered(cap)`; to send every request once, add `.send_once()`"
 )]
-pub trait Keep<B>: Debug + Send + Sync + 'static {
+pub trait Keep<B>: fmt::Debug + Send + Sync + 'static {
     /// The body that the inner service is called with.
     type Out;
     /// What is kept.
     type Kept;
+    /// A body that is being awaited.
+    type Fill;
 
     /// The body for the only attempt.
     fn once(&self, body: B) -> Self::Out;
 
-    /// The body for the first attempt, and what is kept; `None` when nothing could be.
-    fn start(&self, body: B) -> (Self::Out, Option<Self::Kept>);
+    /// The body for the first attempt, and what is kept of it.
+    fn start(&self, body: B) -> Started<Self::Out, Self::Kept, Self::Fill>;
+
+    /// Awaits a body; the same as [`start`](Self::start) gives when it need not wait.
+    fn poll_fill(
+        &self,
+        fill: &mut Self::Fill,
+        cx: &mut Context<'_>,
+    ) -> Poll<Kept<Self::Out, Self::Kept>>;
 
     /// The body for one more attempt.
     fn again(&self, kept: &Self::Kept) -> Option<Self::Out>;
+
+    /// The body for the last attempt.
+    fn last(&self, kept: Self::Kept) -> Option<Self::Out> {
+        self.again(&kept)
+    }
+
+    /// The whole body in one piece; `None` when it is not in memory.
+    fn bytes(&self, kept: &Self::Kept) -> Option<Bytes>;
+
+    /// The kept body with these bytes in place of its own.
+    fn edited(&self, kept: &Self::Kept, bytes: Bytes) -> Option<Self::Out>;
 }
 
 /// How a service is kept for another attempt.
@@ -35,7 +80,7 @@ pub trait Keep<B>: Debug + Send + Sync + 'static {
     label = "this stack may send a request again, on a clone of the service",
     note = "put `tower::buffer::BufferLayer` below this layer, or add `.send_once()` to it"
 )]
-pub trait Spare<S>: Debug + Send + Sync + 'static {
+pub trait Spare<S>: fmt::Debug + Send + Sync + 'static {
     /// A service for further attempts; `None` when there will be none.
     fn spare(&self, service: &S) -> Option<S>;
 }
@@ -43,43 +88,56 @@ pub trait Spare<S>: Debug + Send + Sync + 'static {
 /// Every request is sent once: any body, and a service that need not be `Clone`.
 ///
 /// ```
-/// use tower_failover::{AuthShortCircuitLayer, Keep, Once};
+/// use tower_failover::{Keep, Once};
 ///
 /// fn any_body<B>(keep: &impl Keep<B>) {}
 /// any_body::<std::io::Empty>(&Once);
-/// let layer = AuthShortCircuitLayer::new().any_credential();
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Once;
 
-/// The body is cloned: for bodies whose clone is cheap, such as `Full<Bytes>`.
+/// The body is cloned: for bodies whose clone is cheap.
 ///
-/// The clone is made before the first attempt, and only where something could send again.
-///
-/// ```
-/// use tower_failover::{Cloned, Keep};
-///
-/// let (sent, kept) = Cloned.start("body");
-/// assert_eq!((sent, kept), ("body", Some("body")));
-/// ```
+/// The clone is made before the first attempt, and only where something could send again. A model
+/// in the body is not changed; one in the path, the query or a header is.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cloned;
+
+/// The body is in memory: `Full<Bytes>` and its like. It is cloned, and a model in it is changed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InMemory;
+
+/// What is never made.
+#[derive(Clone, Copy, Debug)]
+pub enum Never {}
 
 #[diagnostic::do_not_recommend]
 impl<B> Keep<B> for Once {
     type Out = B;
-    // Never made: nothing is kept.
-    type Kept = std::convert::Infallible;
+    type Kept = Never;
+    type Fill = Never;
 
     fn once(&self, body: B) -> B {
         body
     }
 
-    fn start(&self, body: B) -> (B, Option<Self::Kept>) {
-        (body, None)
+    fn start(&self, body: B) -> Started<B, Never, Never> {
+        Started::Ready(body, Err(NotResent::SentOnce))
     }
 
-    fn again(&self, kept: &Self::Kept) -> Option<B> {
+    fn poll_fill(&self, fill: &mut Never, _: &mut Context<'_>) -> Poll<Kept<B, Never>> {
+        match *fill {}
+    }
+
+    fn again(&self, kept: &Never) -> Option<B> {
+        match *kept {}
+    }
+
+    fn bytes(&self, kept: &Never) -> Option<Bytes> {
+        match *kept {}
+    }
+
+    fn edited(&self, kept: &Never, _: Bytes) -> Option<B> {
         match *kept {}
     }
 }
@@ -95,23 +153,108 @@ impl<S> Spare<S> for Once {
 impl<B: Clone> Keep<B> for Cloned {
     type Out = B;
     type Kept = B;
+    type Fill = Never;
 
     fn once(&self, body: B) -> B {
         body
     }
 
-    fn start(&self, body: B) -> (B, Option<B>) {
-        (body.clone(), Some(body))
+    fn start(&self, body: B) -> Started<B, B, Never> {
+        Started::Ready(body.clone(), Ok(body))
+    }
+
+    fn poll_fill(&self, fill: &mut Never, _: &mut Context<'_>) -> Poll<Kept<B, B>> {
+        match *fill {}
     }
 
     fn again(&self, kept: &B) -> Option<B> {
         Some(kept.clone())
     }
+
+    fn last(&self, kept: B) -> Option<B> {
+        Some(kept)
+    }
+
+    fn bytes(&self, _: &B) -> Option<Bytes> {
+        None
+    }
+
+    fn edited(&self, _: &B, _: Bytes) -> Option<B> {
+        None
+    }
 }
 
 #[diagnostic::do_not_recommend]
-impl<S: Clone> Spare<S> for Cloned {
-    fn spare(&self, service: &S) -> Option<S> {
-        Some(service.clone())
+impl<B: Clone + Body<Data = Bytes> + From<Bytes>> Keep<B> for InMemory {
+    type Out = B;
+    type Kept = B;
+    type Fill = Never;
+
+    fn once(&self, body: B) -> B {
+        body
     }
+
+    fn start(&self, body: B) -> Started<B, B, Never> {
+        Started::Ready(body.clone(), Ok(body))
+    }
+
+    fn poll_fill(&self, fill: &mut Never, _: &mut Context<'_>) -> Poll<Kept<B, B>> {
+        match *fill {}
+    }
+
+    fn again(&self, kept: &B) -> Option<B> {
+        Some(kept.clone())
+    }
+
+    fn last(&self, kept: B) -> Option<B> {
+        Some(kept)
+    }
+
+    fn bytes(&self, kept: &B) -> Option<Bytes> {
+        gather(kept.clone())
+    }
+
+    fn edited(&self, _: &B, bytes: Bytes) -> Option<B> {
+        Some(bytes.into())
+    }
+}
+
+macro_rules! spare_by_clone {
+    ($($(<$($arg:ident),*>)? $Keep:ty),* $(,)?) => { $(
+        #[diagnostic::do_not_recommend]
+        impl<S: Clone> Spare<S> for $Keep {
+            fn spare(&self, service: &S) -> Option<S> {
+                Some(service.clone())
+            }
+        }
+    )* };
+}
+
+spare_by_clone!(Cloned, InMemory);
+
+/// The whole body, when all of it is there at once. `None` for one with trailers, too.
+pub(crate) fn gather<B: Body<Data = Bytes>>(body: B) -> Option<Bytes> {
+    let mut body = pin!(body);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut whole: Option<Bytes> = None;
+    let mut more = BytesMut::new();
+    loop {
+        match body.as_mut().poll_frame(&mut cx) {
+            Poll::Ready(None) => break,
+            Poll::Ready(Some(Ok(frame))) => {
+                let data = frame.into_data().ok()?;
+                match &whole {
+                    None => whole = Some(data),
+                    Some(first) => {
+                        if more.is_empty() {
+                            more.extend_from_slice(first);
+                        }
+                        more.extend_from_slice(&data);
+                    }
+                }
+            }
+            Poll::Ready(Some(Err(_))) | Poll::Pending => return None,
+        }
+    }
+    Some(if more.is_empty() { whole.unwrap_or_default() } else { more.freeze() })
 }

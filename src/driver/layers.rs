@@ -15,10 +15,11 @@ use tower_service::Service;
 
 use super::{
     body::FailoverBody,
+    buffer::{Buffered, BufferedAs},
     build_error::BuildError,
     config::{AuthFailureMode, Config, Settings},
     future::ResponseFuture,
-    keep::{Cloned, Keep, Once, Spare},
+    keep::{Cloned, InMemory, Keep, Once, Spare},
     peek::PeekLimits,
     service::Driver,
     shell::{named, resends},
@@ -26,8 +27,9 @@ use super::{
 use crate::{
     classify::{Cause, Classifier},
     credential::Pool,
-    report::{Reporter, ReporterHandle},
+    report::{Coalesce, Reporter, ReporterHandle},
     stage::{
+        ModelAt, ModelChain, Models,
         gate::{self, Gate},
         retry::RetryPolicy,
         rotation::Rotation,
@@ -35,7 +37,7 @@ use crate::{
 };
 
 /// The stages of the fused stack, outermost first.
-pub type Stages = (Option<RetryPolicy>, (Option<Rotation>, Option<Gate>));
+pub type Stages = (Option<Models>, (Option<RetryPolicy>, (Option<Rotation>, Option<Gate>)));
 
 named! {
     /// Puts a credential of the pool on each request; when it is refused, the next account serves.
@@ -180,7 +182,57 @@ impl Default for RetryLayer {
 }
 
 named! {
+    /// When a model cannot serve, sends the caller's own request again with the next one.
+    ///
+    /// 1. The next model of the [`ModelChain`] is tried after a fault of the model (not found,
+    ///    overloaded, too long, forbidden), and after a limit or a transient fault that nothing
+    ///    inside could do anything about. Never after a 401.
+    /// 2. What the upstream [may have done](crate::Delivery::PerhapsDone) is not sent to another
+    ///    model either, unless doing it twice is harmless.
+    /// 3. Models that only dead or resting accounts could serve are passed over, where the layer
+    ///    knows the [pool](ModelFallbackLayer::pool).
+    /// 4. The request is the caller's own, byte for byte, but for the model's name
+    ///    (see [`ModelAt`]).
+    ///
+    /// # Position
+    ///
+    /// Outside of retry and rotation: another model is the last resort.
+    layer ModelFallbackLayer,
+    /// The service of a [`ModelFallbackLayer`].
+    service ModelFallback,
+    stages Models, keep InMemory
+}
+resends!(ModelFallbackLayer);
+
+impl ModelFallbackLayer {
+    /// Falls back along this chain; the model is the member `model` of a JSON body.
+    pub fn new(chain: ModelChain) -> Self {
+        let stages = Models::new(chain);
+        let common = Settings { model_at: Some(stages.at.clone()), ..Settings::default() };
+        Self { stages, keep: InMemory, common }
+    }
+}
+
+impl<K> ModelFallbackLayer<K> {
+    /// Where requests name their model.
+    pub fn model_at(mut self, at: ModelAt) -> Self {
+        self.common.model_at = Some(at.clone());
+        self.stages.at = at;
+        self
+    }
+
+    /// Passes over models that none of this pool's accounts can serve now.
+    pub fn pool(mut self, pool: Pool) -> Self {
+        self.stages.pool = Some(pool);
+        self
+    }
+}
+
+named! {
     /// Reports every failed request exactly once, with all its attempts inside.
+    ///
+    /// Or, with [`coalesce`](ErrorDedupLayer::coalesce), every failed request once or, when it is
+    /// like one that was told shortly before, as one of a number.
     ///
     /// # Position
     ///
@@ -212,6 +264,18 @@ impl<K> ErrorDedupLayer<K> {
         self
     }
 
+    /// Of like failures within this window tells the first, and then how many more there were; see
+    /// [`Coalesce`]. For more fingerprints than its default, give one to [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// When the window is zero or longer than 24 h.
+    pub fn coalesce(mut self, window: Duration) -> Result<Self, BuildError> {
+        let reporter = self.common.reporter.take().ok_or(BuildError::NoReporter)?;
+        self.common.reporter = Some(Coalesce::handle(reporter, window)?);
+        Ok(self)
+    }
+
     /// Keeps the secrets of this pool out of what is told, whoever wrote it.
     pub fn redact(mut self, pool: &Pool) -> Self {
         self.common.secrets = Some(pool.clone());
@@ -238,5 +302,5 @@ named! {
     /// }
     /// ```
     service Failover,
-    stages Stages, keep Cloned
+    stages Stages, keep InMemory
 }

@@ -8,13 +8,14 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Response,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    request,
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::problem::Problem;
-use crate::classify::{Cause, Code};
+use crate::classify::{Cause, Code, Verdict};
 
 /// Says that a credential for the upstream is the matter, and not the caller's own login.
 pub(crate) static FAILOVER_AUTH: HeaderName = HeaderName::from_static("x-failover-auth");
@@ -84,7 +85,7 @@ impl LocalAnswers {
         let mut response = problem.into_response();
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if code.status() == StatusCode::UNAUTHORIZED {
+        if Verdict::from(cause).is_unauthorized() {
             headers.insert(WWW_AUTHENTICATE, challenge(code));
         }
         response
@@ -129,6 +130,11 @@ fn challenge(code: Code) -> HeaderValue {
 pub(crate) fn failover_auth(code: Code) -> HeaderValue {
     HeaderValue::try_from(format!("upstream; code={code}"))
         .unwrap_or_else(|_| HeaderValue::from_static("upstream"))
+}
+
+/// Whether a request wants a gRPC answer.
+pub(crate) fn wants_grpc(head: &request::Parts) -> bool {
+    is_grpc(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes))
 }
 
 /// Whether a request with this content type wants a gRPC answer.

@@ -1,10 +1,13 @@
 //! The one loop: it sends, has the answer judged, asks the stages, and sends again.
 
+mod act;
 mod adapter;
 mod body;
+mod buffer;
 mod build_error;
 mod builder;
 mod config;
+mod finish;
 mod future;
 mod judge;
 mod keep;
@@ -13,12 +16,14 @@ mod local;
 mod nap;
 mod peek;
 mod problem;
+mod replay;
 mod run;
 mod served;
 mod service;
 mod settle;
 mod shell;
 mod snapshot;
+mod source;
 mod tell;
 #[cfg(feature = "tower")]
 mod tower_policy;
@@ -28,15 +33,18 @@ pub use self::tower_policy::RetryWait;
 pub use self::{
     adapter::{FailureToErr, FailureToErrFuture, FailureToErrLayer, failure},
     body::FailoverBody,
+    buffer::{Buffered, BufferedAs, TryCloned},
     build_error::BuildError,
     builder::FailoverBuilder,
     config::AuthFailureMode,
     future::ResponseFuture,
-    keep::{Cloned, Keep, Once, Spare},
+    keep::{Cloned, InMemory, Keep, Kept, Never, Once, Spare, Started},
     layers::{
         AuthShortCircuit, AuthShortCircuitLayer, ErrorDedup, ErrorDedupLayer, Failover,
-        FailoverLayer, Retry, RetryLayer, Stages, TokenRotation, TokenRotationLayer,
+        FailoverLayer, ModelFallback, ModelFallbackLayer, Retry, RetryLayer, Stages, TokenRotation,
+        TokenRotationLayer,
     },
     problem::Problem,
+    replay::{Filling, ReplayBody, WholeBody},
     served::ServedBy,
 };

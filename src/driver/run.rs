@@ -1,45 +1,57 @@
-//! What a driver keeps of one request, and what it decides with it.
+//! What a driver keeps of one request, from its beginning to a success or a local answer.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Extensions, Response, StatusCode, header::{AUTHORIZATION, CONTENT_TYPE}, request, response};
-use http_body::Body;
+use http::{
+    Extensions,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+    request,
+};
 use tokio::time::Instant;
 
 use super::{
-    body::FailoverBody,
     config::{AuthFailureMode, Settings},
-    local::{self},
-    served::ServedBy,
+    local,
     service::Live,
     snapshot::Snapshot,
+    source::{Head, Source},
     tell,
 };
 use crate::{
-    classify::{Cause, Verdict},
+    classify::Cause,
     clock::Now,
-    report::{Outcome, ReporterHandle},
+    report::{NotResent, ReporterHandle},
     stage::{
-        ledger::{Handle, Ledger, Note},
+        Rewritten,
+        ledger::{self, Handle, Ledger},
+        models::{Model, Wanted},
         options::RequestOptions,
-        stage::{Ask, Draft, Facts, Stage, Stamp},
+        retry::{IDEMPOTENCY_KEY, repeatable},
+        stage::{Ask, Draft, Stage, Stamp},
     },
 };
 
+/// Gives the kept body in one piece.
+pub(crate) type GetBytes<'a> = &'a dyn Fn() -> Option<Bytes>;
+
 /// See the [module](self). Dropped before its end, it tells that the request was abandoned.
-#[allow(clippy::struct_excessive_bools)] // Four facts that have nothing to do with each other.
+#[allow(clippy::struct_excessive_bools)] // Facts that have nothing to do with each other.
 pub(crate) struct Run<S, St: Stage, K> {
     pub(crate) live: Arc<Live<S, St, K>>,
     pub(super) st: St::State,
     pub(super) snapshot: Option<Snapshot>,
-    /// Whether the body is kept, so that the request can be sent again.
-    pub(crate) resendable: bool,
+    /// Why the request cannot be sent again, whatever happens.
+    pub(crate) barred: Option<NotResent>,
     pub(super) ledger: Option<Arc<Ledger>>,
     pub(super) options: Option<Box<RequestOptions>>,
     pub(super) started: Option<Instant>,
-    /// The credential that an outer rotation put on the request.
-    pub(super) outer_stamp: Option<Box<Stamp>>,
+    /// `started` was read for this driver, and not for one further out.
+    just_started: bool,
+    /// The model that the caller's request names, when somebody has asked.
+    pub(super) model: Option<Box<Model>>,
+    /// What outer layers have put on the request.
+    pub(super) outer: Option<Box<Outer>>,
     /// The send of an outer driver that this request is part of; 0 for none.
     pub(super) parent: u32,
     /// The send in flight; 0 while nobody below is told of it.
@@ -48,13 +60,22 @@ pub(crate) struct Run<S, St: Stage, K> {
     pub(super) reported: bool,
     /// A credential of the caller's own was on the request.
     pub(super) authorized: bool,
+    /// Doing the work twice is harmless; known here where no whole snapshot tells it.
+    pub(super) harmless: bool,
     pub(super) done: bool,
+}
+
+/// What outer layers of this crate have put on a request.
+#[derive(Debug)]
+pub(super) struct Outer {
+    pub(super) stamp: Option<Stamp>,
+    pub(super) model: Option<Arc<str>>,
 }
 
 impl<S, St: Stage, K> Run<S, St, K> {
     /// Takes in what the request asks for, and what other attempts will need.
     pub(crate) fn begin(live: &Arc<Live<S, St, K>>, head: &request::Parts) -> Self {
-        let config = &live.config.common;
+        let common = &live.config.common;
         let (mut options, mut handle) = (None, None);
         if !head.extensions.is_empty() {
             options = head.extensions.get::<RequestOptions>().cloned().map(Box::new);
@@ -62,27 +83,41 @@ impl<S, St: Stage, K> Run<S, St, K> {
         }
         let resendable = live.has_spare() && live.config.stages.may_resend();
         // Only a deadline and a report ask when the request came in.
-        let started = (resendable || config.reporter.is_some()).then(|| {
-            let known = handle.as_ref().and_then(|handle| handle.ledger.started());
-            known.unwrap_or_else(Instant::now)
-        });
+        let timed = resendable || common.reporter.is_some();
+        let known = handle.as_ref().and_then(|handle| handle.ledger.started());
+        // What an outer driver read may be long ago: it has waited since.
+        let started = timed.then(|| known.unwrap_or_else(Instant::now));
+        let just_started = timed && known.is_none();
         // The handle is put on each attempt anew: alone, it need not be kept.
         let handle_only = handle.is_some() && head.extensions.len() == 1;
-        let (mut ledger, mut parent, mut reported, mut outer_stamp) = (None, 0, false, None);
+        let named = options.as_deref().and_then(RequestOptions::wanted_model);
+        let mut model = named.map(|model| Box::new(Model::Named(model.clone(), None)));
+        let (mut ledger, mut parent, mut reported, mut outer) = (None, 0, false, None);
         if let Some(handle) = handle {
             (parent, reported) = (handle.send, handle.reported);
-            outer_stamp = handle.stamp.map(Box::new);
+            if let Some(instead) = &handle.model {
+                model = Some(Box::new(Model::Named(instead.clone(), None)));
+            }
+            if handle.stamp.is_some() || handle.model.is_some() {
+                outer = Some(Box::new(Outer { stamp: handle.stamp, model: handle.model }));
+            }
             ledger = Some(handle.ledger);
-        } else if config.announce {
+        } else if common.announce {
             ledger = Some(Arc::new(Ledger::new(started)));
         }
-        let st = live.config.stages.begin(head, options.as_deref(), outer_stamp.is_some());
+        let stamped = outer.as_deref().is_some_and(|outer: &Outer| outer.stamp.is_some());
+        let st = live.config.stages.begin(head, options.as_deref(), stamped);
+        let told = reported || common.reporter.is_some();
         // A whole snapshot has the header, and is asked when it matters.
-        let authorized =
-            !resendable && (reported || config.reporter.is_some()) && tell::is_authorized(head);
+        let authorized = told && !resendable && tell::is_authorized(head);
+        // What is never sent again is asked about only by the trail, which says why.
+        let harmless = told && !resendable && {
+            let keyed = || head.headers.contains_key(&IDEMPOTENCY_KEY);
+            repeatable(&head.method, false, options.as_deref()) || keyed()
+        };
         let snapshot = if resendable {
             Some(Snapshot::whole(head, handle_only))
-        } else if config.reporter.is_some() || config.mode == AuthFailureMode::Replace {
+        } else if common.reporter.is_some() || common.mode == AuthFailureMode::Replace {
             Some(Snapshot::brief(head, &tell::NEEDED))
         } else {
             None
@@ -91,15 +126,18 @@ impl<S, St: Stage, K> Run<S, St, K> {
             live: live.clone(),
             st,
             snapshot,
-            resendable,
+            barred: (!resendable).then_some(NotResent::SentOnce),
             ledger,
             options,
             started,
-            outer_stamp,
+            just_started,
+            model,
+            outer,
             parent,
             send: 0,
             reported,
             authorized,
+            harmless,
             done: false,
         }
     }
@@ -108,42 +146,77 @@ impl<S, St: Stage, K> Run<S, St, K> {
         &self.live.config.common
     }
 
+    /// Tells inner layers where the model can be read, should they need it.
+    pub(crate) fn tell_source(&self, bytes: GetBytes<'_>) {
+        let common = self.common();
+        if let (true, Some(at), Some(ledger)) = (common.announce, &common.model_at, &self.ledger) {
+            let body = if at.needs_body() { bytes() } else { None };
+            ledger.set_source(ledger::Source { at: at.clone(), body });
+        }
+    }
+
+    /// The present, while the request has just come in.
+    fn now(&self) -> Now {
+        self.started.filter(|_| self.just_started).map_or_else(Now::unread, Now::at)
+    }
+
     /// Chooses what the first attempt will use.
     #[inline]
-    pub(crate) fn reserve(&mut self) -> Result<(), Cause> {
-        let mut now = self.started.map_or_else(Now::unread, Now::at);
+    pub(crate) fn reserve(
+        &mut self,
+        head: &request::Parts,
+        bytes: GetBytes<'_>,
+    ) -> Result<(), Cause> {
+        let mut now = self.now();
+        let mut model = self.model.take().map_or(Model::Unread, |model| *model);
+        let source = Source {
+            at: self.live.config.common.model_at.as_ref(),
+            ledger: self.ledger.as_deref(),
+            head: Head::Parts(head),
+            bytes,
+        };
+        let mut read = || source.read();
+        let mut wanted = Wanted::new(None, &mut model, &mut read);
         let mut ask = Ask {
             options: self.options.as_deref(),
             ledger: self.ledger.as_deref(),
             now: &mut now,
+            wanted: &mut wanted,
             at: None,
         };
-        self.live.config.stages.reserve(&mut self.st, &mut ask)
+        let reserved = self.live.config.stages.reserve(&mut self.st, &mut ask);
+        self.model = model.boxed();
+        reserved
     }
 
     /// Puts what was chosen on an attempt that is sent at once.
     #[inline]
     pub(crate) fn prepare(&mut self, head: &mut request::Parts, first: bool) -> Result<(), Cause> {
-        let mut now = match self.started {
-            Some(started) if first => Now::at(started),
-            _ => Now::unread(),
-        };
-        let shared = self.parent != 0 || self.common().announce;
+        let mut now = if first { self.now() } else { Now::unread() };
+        let stages = &self.live.config.stages;
+        let shared = self.parent != 0 || self.live.config.common.announce;
+        let instead = stages.model(&self.st).cloned();
+        // Whoever needed the model has read it when the account was reserved.
+        let mut read = || Model::Absent(NotResent::NoModel);
+        let mut known = self.model.as_deref().cloned().unwrap_or_default();
+        let mut wanted = Wanted::new(instead.clone(), &mut known, &mut read);
         let mut draft = Draft {
             head,
             options: self.options.as_deref(),
             ledger: self.ledger.as_deref(),
             now: &mut now,
-            stamp: self.outer_stamp.as_deref().cloned(),
+            wanted: &mut wanted,
+            stamp: self.outer.as_deref().and_then(|outer| outer.stamp.clone()),
             verified: false,
             wants_stamp: shared,
         };
-        self.live.config.stages.prepare(&mut self.st, &mut draft)?;
+        stages.prepare(&mut self.st, &mut draft)?;
         let stamp = draft.stamp;
         if let (true, Some(ledger)) = (shared, &self.ledger) {
             self.send = ledger.next_send();
-            let reported = self.reported || self.common().reporter.is_some();
-            address(&mut head.extensions, ledger, self.send, stamp, reported);
+            let model = instead.or_else(|| self.outer.as_deref()?.model.clone());
+            let reported = self.reported || self.live.config.common.reporter.is_some();
+            address(&mut head.extensions, ledger, self.send, stamp, model, reported);
         }
         Ok(())
     }
@@ -155,6 +228,24 @@ impl<S, St: Stage, K> Run<S, St, K> {
             deny(&mut head.extensions);
         }
         Some(head)
+    }
+
+    /// Puts the model on an attempt that a fallback has chosen. `None`: that cannot be done.
+    pub(crate) fn rewrite(
+        &self,
+        head: &mut request::Parts,
+        bytes: GetBytes<'_>,
+    ) -> Option<Rewritten> {
+        let Some(model) = self.live.config.stages.model(&self.st) else {
+            return Some(Rewritten::SameBody);
+        };
+        let at = self.live.config.common.model_at.as_ref()?;
+        let span = match self.model.as_deref() {
+            Some(Model::Named(_, span)) => span.as_ref(),
+            _ => None,
+        };
+        let body = if at.needs_body() { bytes() } else { None };
+        at.write(head, body.as_ref(), span, model)
     }
 
     pub(super) fn is_grpc(&self) -> bool {
@@ -181,113 +272,6 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let started = self.started;
         self.ledger.get_or_insert_with(|| Arc::new(Ledger::new(started))).clone()
     }
-
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let asked = self.options.as_deref().and_then(RequestOptions::max_time);
-        let limit = self.common().deadline;
-        self.started?.checked_add(asked.map_or(limit, |asked| asked.min(limit)))
-    }
-
-    pub(super) fn attempts_limit(&self) -> u32 {
-        let asked = self.options.as_deref().and_then(RequestOptions::max_attempts);
-        let limit = self.common().attempts;
-        asked.map_or(limit, |asked| asked.min(limit))
-    }
-
-    /// The upstream did what it was asked for.
-    #[inline]
-    pub(crate) fn succeed<B: Body>(
-        &mut self,
-        head: response::Parts,
-        body: FailoverBody<B>,
-    ) -> Response<FailoverBody<B>> {
-        let mut now = Now::unread();
-        let mut facts = Facts {
-            headers: Some(&head.headers),
-            status: Some(head.status),
-            options: self.options.as_deref(),
-            ledger: self.ledger.as_deref(),
-            ..Facts::of(Verdict::Success, &mut now)
-        };
-        self.live.config.stages.learn(&mut self.st, &mut facts);
-        if self.ledger.is_some() {
-            self.recovered(head.status);
-        }
-        self.done = true;
-        let stamp =
-            self.common().served_by.then(|| self.live.config.stages.stamp(&self.st)).flatten();
-        self.hand_out(head, body, stamp)
-    }
-
-    /// After failures that a success has made good.
-    fn recovered(&mut self, status: StatusCode) {
-        let Some(ledger) = &self.ledger else { return };
-        if self.send != 0 {
-            ledger.adopt(self.send, self.parent);
-        }
-        if self.common().recovered && self.reporter().is_some() && ledger.has_lines(self.parent) {
-            self.tell(Outcome::Answer(status), tell::Kind::Recovered);
-        }
-    }
-
-    pub(super) fn hand_out<B: Body>(
-        &self,
-        mut head: response::Parts,
-        body: FailoverBody<B>,
-        stamp: Option<Stamp>,
-    ) -> Response<FailoverBody<B>> {
-        let config = self.common();
-        let stages = &self.live.config.stages;
-        if config.served_by {
-            let attempts = self.ledger.as_ref().map_or(1, |ledger| ledger.attempts());
-            head.extensions.insert(ServedBy::new(stamp.map(|stamp| stamp.id), attempts));
-        }
-        let in_flight = stages.in_flight(&self.st);
-        Response::from_parts(head, body.with_in_flight(in_flight))
-    }
-
-    /// Answers in the upstream's place.
-    pub(crate) fn answer<B: Body>(
-        &mut self,
-        cause: &Cause,
-        grpc: bool,
-    ) -> Response<FailoverBody<B>> {
-        self.done = true;
-        self.tell(Outcome::Local(cause.code), tell::Kind::Failed);
-        if let (true, Some(ledger)) = (self.parent != 0, &self.ledger) {
-            let unsent = self.outer_stamp.is_some()
-                && cause.code.is_about_a_credential()
-                && !self.live.config.stages.rotates();
-            let soonest = cause.retry_after;
-            ledger.leave_note(Note { send: self.parent, soonest, charged: false, unsent });
-        }
-        let answer = self.live.config.local.answer(cause, grpc);
-        self.hand_out_local(answer)
-    }
-
-    fn hand_out_local<B: Body>(&self, answer: Response<Bytes>) -> Response<FailoverBody<B>> {
-        let (mut head, bytes) = answer.into_parts();
-        if self.common().served_by {
-            let sent = self.ledger.as_ref().map_or(0, |ledger| ledger.attempts().saturating_sub(1));
-            head.extensions.insert(ServedBy::new(None, sent));
-        }
-        Response::from_parts(head, FailoverBody::local(bytes))
-    }
-
-    pub(super) fn tell(&self, outcome: Outcome, kind: tell::Kind) {
-        let Some(reporter) = self.reporter() else { return };
-        let trail = match &self.ledger {
-            Some(ledger) => ledger.take_trail(self.parent),
-            None => Vec::new(),
-        };
-        let asked = tell::Asked {
-            snapshot: self.snapshot.as_ref(),
-            label: self.options.as_deref().and_then(RequestOptions::get_label),
-            started: self.started,
-            secrets: tell::Secrets(self.common().secrets.as_ref()),
-        };
-        tell::tell(reporter, &asked, trail, outcome, kind);
-    }
 }
 
 /// Puts on the request what drivers below need to know.
@@ -296,31 +280,16 @@ fn address(
     ledger: &Arc<Ledger>,
     send: u32,
     stamp: Option<Stamp>,
+    model: Option<Arc<str>>,
     reported: bool,
 ) {
-    match extensions.get_mut::<Handle>() {
+    let ledger = match extensions.get_mut::<Handle>() {
         Some(handle) => {
-            handle.send = send;
-            handle.stamp = stamp;
-            handle.reported = reported;
-        }
-        None => {
-            extensions.insert(Handle { ledger: ledger.clone(), send, stamp, reported });
-        }
-    }
-}
-
-impl<S, St: Stage, K> Drop for Run<S, St, K> {
-    fn drop(&mut self) {
-        if self.done {
+            (handle.send, handle.reported) = (send, reported);
+            (handle.stamp, handle.model) = (stamp, model);
             return;
         }
-        let Some(ledger) = &self.ledger else { return };
-        if self.send != 0 {
-            ledger.adopt(self.send, self.parent);
-        }
-        if self.reporter().is_some() && ledger.has_lines(self.parent) {
-            self.tell(Outcome::Dropped, tell::Kind::Abandoned);
-        }
-    }
+        None => ledger.clone(),
+    };
+    extensions.insert(Handle { ledger, send, stamp, model, reported });
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::stage::Stamp;
+
 /// Who served a request, in the response's extensions when asked for
 /// ([`served_by`](crate::FailoverBuilder::served_by)).
 ///
@@ -20,7 +22,17 @@ pub struct ServedBy {
 }
 
 impl ServedBy {
-    pub(crate) const fn new(account: Option<Arc<str>>, attempts: u32) -> Self {
-        Self { account, model: None, attempts }
+    pub(crate) fn new(stamp: Option<Stamp>, model: Option<Arc<str>>, attempts: u32) -> Self {
+        Self { account: stamp.map(|stamp| stamp.id), model, attempts }
+    }
+
+    /// With what a layer below has said, where this one has nothing to say.
+    pub(crate) fn over(mut self, below: Option<Self>) -> Self {
+        if let Some(below) = below {
+            self.account = self.account.or(below.account);
+            self.model = self.model.or(below.model);
+            self.attempts = self.attempts.max(below.attempts);
+        }
+        self
     }
 }

@@ -2,25 +2,30 @@
 
 use std::time::Duration;
 
-use http::{Response, StatusCode, response};
+use http::{HeaderMap, Response, StatusCode, response};
 use http_body::Body;
+use tokio::time::Instant;
 
 use super::{
     body::FailoverBody,
     config::AuthFailureMode,
     local::{self, FAILOVER_AUTH},
     nap::{self, Nap},
-    run::Run,
+    run::{GetBytes, Run},
+    source::{Head, Source},
     tell,
 };
 use crate::{
     classify::{Cause, Code, Origin, Verdict},
     clock::Now,
+    credential::{InFlight, Pool},
     report::{Attempt, Followed, NotResent, Outcome},
     stage::{
         ledger::{Ledger, Note},
+        models::{Model, Wanted},
         options::RequestOptions,
         retry::{IDEMPOTENCY_KEY, repeatable},
+        rotation::will_serve,
         stage::{Facts, Next, Stage, Stamp},
     },
 };
@@ -29,6 +34,8 @@ use crate::{
 pub(crate) enum Held<B: Body, E> {
     Answer(response::Parts, FailoverBody<B>),
     Error(E),
+    /// Nothing was sent; whether the answer is to be gRPC.
+    Local(Cause, bool),
 }
 
 /// What follows an outcome.
@@ -41,41 +48,65 @@ pub(crate) enum Settled<B: Body, E, N> {
 
 impl<S, St: Stage, K> Run<S, St, K> {
     /// Learns from a failure, and either reserves the next attempt or lets the outcome go out.
+    ///
+    /// `build` makes the next attempt; its argument says whether it is the last one.
+    #[allow(clippy::too_many_lines)] // The order of these steps is the promise of this crate.
     pub(crate) fn settle<B: Body, E: 'static, N>(
         &mut self,
         held: Held<B, E>,
         verdict: Verdict,
-        build: impl FnOnce(&Self) -> Option<N>,
+        bytes: GetBytes<'_>,
+        build: impl FnOnce(&Self, bool) -> Option<N>,
     ) -> Settled<B, E, N> {
         let ledger = self.ledger();
         let note = self.hear(&ledger);
-        let cause = held.cause();
-        let local = cause.is_some_and(|cause| cause.origin == Origin::Local);
+        let local = held.cause().is_some_and(|cause| cause.origin == Origin::Local);
         let mut now = Now::unread();
+        let mut model = self.model.take().map_or(Model::Unread, |model| *model);
+        let live = self.live.clone();
+        let stages = &live.config.stages;
+        let source = Source {
+            at: live.config.common.model_at.as_ref(),
+            ledger: Some(&ledger),
+            head: Head::Kept(self.snapshot.as_ref()),
+            bytes,
+        };
+        let mut read = || source.read();
+        let wanted = Wanted::new(stages.model(&self.st).cloned(), &mut model, &mut read);
         let mut facts = Facts {
             status: held.status(),
             headers: held.headers(),
             local,
-            unsent: note.is_some_and(|note| note.unsent),
-            charged: note.is_some_and(|note| note.charged),
+            unsent: note.as_ref().is_some_and(|note| note.unsent),
+            charged: note.as_ref().is_some_and(|note| note.charged),
             options: self.options.as_deref(),
             ledger: Some(&ledger),
             deadline: self.deadline(),
             repeatable: self.is_repeatable(),
-            barred: self.barred(&ledger),
+            barred: self.bar(&ledger),
             random: fastrand::f64(),
-            soonest: note.and_then(|note| note.soonest),
-            ..Facts::of(verdict, &mut now)
+            soonest: note.as_ref().and_then(|note| note.soonest),
+            ..Facts::of(verdict, &mut now, wanted)
         };
-        let stages = &self.live.config.stages;
         stages.learn(&mut self.st, &mut facts);
-        let stamp = stages.stamp(&self.st);
+        // What is asked of the stages next may let go of the account that has answered.
+        let (stamp, in_flight) = (stages.stamp(&self.st), stages.in_flight(&self.st));
         let written = !local && self.is_told();
         if written && note.is_none() {
-            ledger.write(self.parent, self.attempt(&held, verdict, stamp.as_ref()));
+            let mut attempt = self.attempt(&held, verdict, stamp.as_ref());
+            attempt.model = facts.wanted.get().ok();
+            ledger.write(self.parent, attempt);
         }
-        let next = stages.next(&mut self.st, &mut facts);
+        // A rotation of this driver's own would have taken care of it.
+        let unsent = note.as_ref().is_some_and(|note| note.unsent) && !stages.rotates();
+        let mut pools = note.map(|note| note.pools).unwrap_or_default();
+        let mut next = stages.next(&mut self.st, &mut facts);
+        if !can_be_served(next, &pools, &mut facts) {
+            stages.cancel(&mut self.st);
+            next = facts.decline(NotResent::NoAccount);
+        }
         let (soonest, charged, mut why) = (facts.soonest, facts.charged, facts.why);
+        self.model = model.boxed();
         match self.take(&ledger, next, build) {
             Ok((nap, built)) => {
                 if written {
@@ -90,10 +121,12 @@ impl<S, St: Stage, K> Run<S, St, K> {
             ledger.follow(self.parent, Followed::NotResent(why));
         }
         let ours = stamp.is_some() && !charged && !local;
-        // A rotation of this driver's own would have taken care of it.
-        let unsent = note.is_some_and(|note| note.unsent) && !stages.rotates();
-        self.leave(&ledger, Note { send: self.parent, soonest, charged: charged || ours, unsent });
-        Settled::Done(self.let_go(held, verdict, stamp.filter(|_| ours)))
+        let charged = charged || ours;
+        if !matches!(held, Held::Local(..)) {
+            pools.extend(stages.pool(&self.st).cloned());
+            self.leave(&ledger, Note { send: self.parent, soonest, charged, unsent, pools });
+        }
+        Settled::Done(self.let_go(held, Answered { verdict, ours, stamp, in_flight }))
     }
 
     /// What a driver below has written about the attempt.
@@ -112,20 +145,29 @@ impl<S, St: Stage, K> Run<S, St, K> {
     }
 
     fn is_repeatable(&self) -> bool {
-        self.snapshot.as_ref().is_some_and(|kept| {
-            let keyed = kept.header(&IDEMPOTENCY_KEY).is_some();
-            repeatable(kept.method(), keyed, self.options.as_deref())
-        })
+        // A brief snapshot has no key.
+        self.harmless
+            || self.snapshot.as_ref().is_some_and(|kept| {
+                let keyed = kept.header(&IDEMPOTENCY_KEY).is_some();
+                repeatable(kept.method(), keyed, self.options.as_deref())
+            })
     }
 
-    fn barred(&self, ledger: &Ledger) -> Option<NotResent> {
-        if !self.resendable {
-            Some(NotResent::SentOnce)
-        } else if ledger.attempts() >= self.attempts_limit() {
-            Some(NotResent::Attempts)
-        } else {
-            None
-        }
+    fn deadline(&self) -> Option<Instant> {
+        let asked = self.options.as_deref().and_then(RequestOptions::max_time);
+        let limit = self.common().deadline;
+        self.started?.checked_add(asked.map_or(limit, |asked| asked.min(limit)))
+    }
+
+    fn attempts_limit(&self) -> u32 {
+        let asked = self.options.as_deref().and_then(RequestOptions::max_attempts);
+        let limit = self.common().attempts;
+        asked.map_or(limit, |asked| asked.min(limit))
+    }
+
+    fn bar(&self, ledger: &Ledger) -> Option<NotResent> {
+        let used_up = ledger.attempts() >= self.attempts_limit();
+        self.barred.or_else(|| used_up.then_some(NotResent::Attempts))
     }
 
     /// Takes what the next attempt needs; the held answer is given up only after this.
@@ -133,16 +175,17 @@ impl<S, St: Stage, K> Run<S, St, K> {
         &self,
         ledger: &Ledger,
         next: Next,
-        build: impl FnOnce(&Self) -> Option<N>,
+        build: impl FnOnce(&Self, bool) -> Option<N>,
     ) -> Result<(Option<Nap>, N), Option<NotResent>> {
         let wait = match next {
             Next::Pass => return Err(None),
-            Next::Again => Duration::ZERO,
+            Next::Again | Next::FallBack => Duration::ZERO,
             Next::After(wait) => wait,
         };
         let nap =
             if wait.is_zero() { None } else { Some(nap::sleep(wait).ok_or(NotResent::NoTimer)?) };
-        let built = build(self).ok_or(NotResent::SentOnce)?;
+        let last = ledger.attempts().saturating_add(1) >= self.attempts_limit();
+        let built = build(self, last).ok_or(NotResent::SentOnce)?;
         if !ledger.take_attempt(self.attempts_limit()) {
             return Err(Some(NotResent::Attempts));
         }
@@ -155,22 +198,23 @@ impl<S, St: Stage, K> Run<S, St, K> {
         verdict: Verdict,
         stamp: Option<&Stamp>,
     ) -> Attempt {
-        let config = self.common();
-        let stamp = stamp.or(self.outer_stamp.as_deref());
-        let redact = tell::Secrets(config.secrets.as_ref());
+        let common = self.common();
+        let outer = self.outer.as_deref().and_then(|outer| outer.stamp.as_ref());
+        let stamp = stamp.or(outer);
+        let secrets = tell::Secrets(common.secrets.as_ref());
         let mut attempt = Attempt::new(verdict);
         attempt.account = stamp.map(|stamp| stamp.id.clone());
         attempt.generation = stamp.map(|stamp| stamp.generation);
-        attempt.model = self.options.as_deref().and_then(RequestOptions::wanted_model).cloned();
         attempt.credential = stamp.is_some() || self.is_authorized();
         match held {
             Held::Answer(head, _) => {
                 attempt.status = Some(head.status);
-                attempt.upstream_request_id = tell::upstream_request_id(&head.headers, redact);
+                attempt.upstream_request_id = tell::upstream_request_id(&head.headers, secrets);
             }
             Held::Error(error) => {
-                attempt.error = Some(tell::error_text(&config.classifier, error, redact));
+                attempt.error = Some(tell::error_text(&common.classifier, error, secrets));
             }
+            Held::Local(..) => {}
         }
         attempt
     }
@@ -179,27 +223,25 @@ impl<S, St: Stage, K> Run<S, St, K> {
     fn let_go<B: Body, E: 'static>(
         &mut self,
         held: Held<B, E>,
-        verdict: Verdict,
-        ours: Option<Stamp>,
+        answered: Answered,
     ) -> Result<Response<FailoverBody<B>>, E> {
+        let Answered { verdict, ours, stamp, in_flight } = answered;
         self.done = true;
         match held {
+            Held::Local(cause, grpc) => Ok(self.answer(&cause, grpc)),
             Held::Error(error) => {
-                let redact = tell::Secrets(self.common().secrets.as_ref());
-                let text = || tell::error_text(&self.common().classifier, &error, redact);
                 if self.reporter().is_some() {
-                    self.tell(Outcome::Error(text()), tell::Kind::Failed);
+                    let common = self.common();
+                    let secrets = tell::Secrets(common.secrets.as_ref());
+                    let text = tell::error_text(&common.classifier, &error, secrets);
+                    self.tell(Outcome::Error(text), tell::Kind::Failed);
                 }
                 Err(error)
             }
             Held::Answer(mut head, mut body) => {
                 let local = head.extensions.get::<Cause>().filter(|c| c.origin == Origin::Local);
-                let outcome = match local {
-                    Some(cause) => Outcome::Local(cause.code),
-                    None => Outcome::Answer(head.status),
-                };
-                self.tell(outcome, tell::Kind::Failed);
-                if let (Some(_), Verdict::Unauthorized(reason)) = (&ours, verdict) {
+                let local = local.map(|cause| Outcome::Local(cause.code));
+                if let (true, Verdict::Unauthorized(reason)) = (ours, verdict) {
                     let cause = Cause::upstream(Code::from(reason));
                     if self.common().mode == AuthFailureMode::Replace {
                         let answer = self.live.config.local.answer(&cause, self.is_grpc());
@@ -211,16 +253,42 @@ impl<S, St: Stage, K> Run<S, St, K> {
                         head.extensions.insert(cause);
                     }
                 }
-                Ok(self.hand_out(head, body, ours))
+                // What the caller gets is what is told: a layer further out would see no other.
+                let outcome = local.unwrap_or(Outcome::Answer(head.status));
+                self.tell(outcome, tell::Kind::Failed);
+                Ok(self.hand_out(head, body, stamp, in_flight))
             }
         }
     }
+}
+
+/// What is known of the last attempt.
+struct Answered {
+    verdict: Verdict,
+    /// It was sent with a credential of a pool of this driver, which has taken the blame.
+    ours: bool,
+    stamp: Option<Stamp>,
+    in_flight: Option<InFlight>,
+}
+
+/// Whether the rotations below, of other drivers, will have an account for the next attempt: an
+/// answer is not given up for one that they would answer themselves.
+fn can_be_served(next: Next, pools: &[Pool], facts: &mut Facts<'_>) -> bool {
+    let wait = match next {
+        Next::Pass => return true,
+        Next::Again | Next::FallBack => Duration::ZERO,
+        Next::After(wait) => wait,
+    };
+    let Some(at) = facts.now.get().checked_add(wait) else { return true };
+    let (options, ledger) = (facts.options, facts.ledger);
+    pools.iter().all(|pool| will_serve(pool, options, ledger, at, &mut facts.wanted))
 }
 
 impl<B: Body, E> Held<B, E> {
     fn cause(&self) -> Option<Cause> {
         match self {
             Self::Answer(head, _) => head.extensions.get().copied(),
+            Self::Local(cause, _) => Some(*cause),
             Self::Error(_) => None,
         }
     }
@@ -228,14 +296,14 @@ impl<B: Body, E> Held<B, E> {
     fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Answer(head, _) => Some(head.status),
-            Self::Error(_) => None,
+            Self::Error(_) | Self::Local(..) => None,
         }
     }
 
-    fn headers(&self) -> Option<&http::HeaderMap> {
+    fn headers(&self) -> Option<&HeaderMap> {
         match self {
             Self::Answer(head, _) => Some(&head.headers),
-            Self::Error(_) => None,
+            Self::Error(_) | Self::Local(..) => None,
         }
     }
 }
@@ -243,6 +311,7 @@ impl<B: Body, E> Held<B, E> {
 fn followed(next: Next) -> Followed {
     match next {
         Next::After(wait) => Followed::Retried(wait),
-        _ => Followed::Rotated,
+        Next::FallBack => Followed::FellBack,
+        Next::Again | Next::Pass => Followed::Rotated,
     }
 }

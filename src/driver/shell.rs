@@ -22,6 +22,18 @@ macro_rules! named {
                 self.keeping(Once)
             }
 
+            /// Reads request bodies before they are sent, up to this many bytes, and keeps them: for
+            /// bodies that stream. The service below is called with a [`ReplayBody`](crate::ReplayBody).
+            pub fn buffered(self, cap: usize) -> $Layer<Buffered> {
+                self.keeping(Buffered::up_to(cap))
+            }
+
+            /// The same as [`buffered`](Self::buffered), for a service below that wants another type
+            /// of body: what this function makes of it.
+            pub fn buffered_as<F>(self, cap: usize, map: F) -> $Layer<BufferedAs<F>> {
+                self.keeping(BufferedAs::new(cap, map))
+            }
+
             /// Keeps request bodies for another attempt in this way.
             pub fn keeping<L>(self, keep: L) -> $Layer<L> {
                 $Layer { stages: self.stages, keep, common: self.common }

@@ -16,6 +16,20 @@ pub enum NotResent {
     PerhapsDone,
     /// The body was sent once and is gone.
     SentOnce,
+    /// The body was still being made when it was sent.
+    Streaming,
+    /// The body is larger than what is kept.
+    TooLarge,
+    /// The request names no model.
+    NoModel,
+    /// The request names the model twice.
+    AmbiguousModel,
+    /// The body that should name the model is not JSON.
+    NotJson,
+    /// The body that should name the model has a `content-encoding`.
+    EncodedBody,
+    /// There is no other model to fall back to.
+    NoFallback,
     /// All attempts of the request are used up.
     Attempts,
     /// All retries are used up.
@@ -43,6 +57,13 @@ impl NotResent {
             Self::Final => "final",
             Self::PerhapsDone => "perhaps_done",
             Self::SentOnce => "sent_once",
+            Self::Streaming => "streaming",
+            Self::TooLarge => "too_large",
+            Self::NoModel => "no_model",
+            Self::AmbiguousModel => "ambiguous_model",
+            Self::NotJson => "not_json",
+            Self::EncodedBody => "encoded_body",
+            Self::NoFallback => "no_fallback",
             Self::Attempts => "attempts",
             Self::Retries => "retries",
             Self::Refusals => "refusals",
@@ -70,6 +91,8 @@ pub enum Followed {
     Retried(Duration),
     /// Sent again with another account.
     Rotated,
+    /// Sent again with another model.
+    FellBack,
     /// Not sent again.
     NotResent(NotResent),
 }
@@ -80,6 +103,7 @@ impl fmt::Display for Followed {
             Self::Retried(wait) if wait.is_zero() => f.write_str("retried"),
             Self::Retried(wait) => write!(f, "retried after {wait:?}"),
             Self::Rotated => f.write_str("rotated"),
+            Self::FellBack => f.write_str("fell back"),
             Self::NotResent(why) => write!(f, "not_resent: {why}"),
         }
     }

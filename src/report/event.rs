@@ -32,6 +32,8 @@ pub enum Event {
     AccountOut(AccountOut),
     /// No account of the pool is usable any more; the last refusal is the cause.
     PoolDead(PoolDead),
+    /// A [`Coalesce`](super::Coalesce) held back events that were like one told before.
+    Coalesced(Coalesced),
 }
 
 /// A request and its trail.
@@ -120,6 +122,18 @@ pub struct PoolDead {
     pub help: Option<Arc<str>>,
 }
 
+/// Events that were held back, as one.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Coalesced {
+    /// The last of them, which stands for all: their [cause](super::Coalesce#fingerprint) is one.
+    pub last: Box<Event>,
+    /// How many they are, the last included, and not the one that was told at once.
+    pub held_back: u64,
+    /// Within how long they happened, at most.
+    pub window: Duration,
+}
+
 impl Severity {
     /// A stable word for logs and metrics.
     pub const fn as_str(&self) -> &'static str {
@@ -140,13 +154,14 @@ impl Event {
             Self::RequestAbandoned(_) => "request_abandoned",
             Self::AccountOut(_) => "account_out",
             Self::PoolDead(_) => "pool_dead",
+            Self::Coalesced(_) => "coalesced",
         }
     }
 
     /// How urgent this is.
     ///
     /// A request that was answered locally is no news: the incident behind it was told when it
-    /// happened, once.
+    /// happened, once. Events that were held back are as urgent together as each of them.
     pub const fn severity(&self) -> Severity {
         match self {
             Self::PoolDead(_) => Severity::Error,
@@ -155,6 +170,7 @@ impl Event {
             Self::RequestFailed(_) | Self::RequestRecovered(_) | Self::RequestAbandoned(_) => {
                 Severity::Debug
             }
+            Self::Coalesced(coalesced) => coalesced.last.severity(),
         }
     }
 
@@ -165,18 +181,20 @@ impl Event {
 
     /// Whether a request failed for good.
     ///
-    /// One that recovered or was abandoned is no failure.
+    /// One that recovered or was abandoned is no failure. Failures that were held back are not *one*
+    /// failure either: [`Coalesced::held_back`] says how many they are.
     pub const fn is_failure(&self) -> bool {
         matches!(self, Self::RequestFailed(_))
     }
 
-    /// The request and its trail, when this is about one request.
+    /// The request and its trail, when this is about one request: not about several that were held
+    /// back.
     pub const fn record(&self) -> Option<&RequestRecord> {
         match self {
             Self::RequestFailed(record)
             | Self::RequestRecovered(record)
             | Self::RequestAbandoned(record) => Some(record),
-            Self::AccountOut(_) | Self::PoolDead(_) => None,
+            Self::AccountOut(_) | Self::PoolDead(_) | Self::Coalesced(_) => None,
         }
     }
 }
@@ -260,5 +278,12 @@ impl PoolDead {
     /// All `accounts` of the pool are out, the last one by `cause`; `help` says what its owner must do.
     pub const fn new(accounts: usize, cause: AccountOut, help: Option<Arc<str>>) -> Self {
         Self { accounts, cause, help }
+    }
+}
+
+impl Coalesced {
+    /// `held_back` events, of which `last` came last, were held back within `window`.
+    pub fn new(last: Event, held_back: u64, window: Duration) -> Self {
+        Self { last: Box::new(last), held_back, window }
     }
 }

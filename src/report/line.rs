@@ -7,7 +7,9 @@ use std::{
 
 use super::{
     attempt::Attempt,
-    event::{AccountOut, AccountTag, Event, OutReason, Outcome, PoolDead, RequestRecord},
+    event::{
+        AccountOut, AccountTag, Coalesced, Event, OutReason, Outcome, PoolDead, RequestRecord,
+    },
     text::OneLine,
 };
 
@@ -38,6 +40,7 @@ impl fmt::Display for Event {
             Self::RequestAbandoned(record) => record.write("was abandoned", f),
             Self::AccountOut(out) => out.fmt(f),
             Self::PoolDead(dead) => dead.fmt(f),
+            Self::Coalesced(coalesced) => coalesced.fmt(f),
         }
     }
 }
@@ -154,6 +157,18 @@ impl fmt::Display for PoolDead {
             Some(help) => write!(f, ": {}", OneLine(help)),
             None => write!(f, "; the last: {}", self.cause),
         }
+    }
+}
+
+impl fmt::Display for Coalesced {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let were = if self.held_back == 1 { "was" } else { "were" };
+        write!(f, "{} more like this {were} held back within ", self.held_back)?;
+        match (self.window.as_secs(), self.window.subsec_nanos()) {
+            (seconds, 0) => write!(f, "{seconds} s")?,
+            _ => write!(f, "{:?}", self.window)?,
+        }
+        write!(f, "; the last: {}", self.last)
     }
 }
 

@@ -7,6 +7,7 @@
 //! | [`Event::RequestAbandoned`] | `request_abandoned` | debug | a request was dropped after a failed attempt |
 //! | [`Event::AccountOut`] | `account_out` | warn | an account's credential was refused, or its quota is used up |
 //! | [`Event::PoolDead`] | `pool_dead` | error | a refusal left no usable account |
+//! | [`Event::Coalesced`] | `coalesced` | that of what was held back | a window of a [`Coalesce`] that held events back ended |
 //!
 //! "Once" means:
 //!
@@ -20,6 +21,8 @@
 //! 5. Ten requests that are refused with the same credential are one incident. A drop loses none.
 //! 6. A [`Reporter`] that panics harms nobody: the panic is caught and
 //!    [counted](ReporterHandle::panics).
+//! 7. Whoever wants to hear less than that puts a [`Coalesce`] in front of the reporter: of many
+//!    like failures, the first is told, and the number of the rest.
 //!
 //! No event holds a credential. What others wrote (an upstream's message, an inner error) stands in
 //! one only shortened to 200 characters, with control characters escaped and with `[redacted]` for
@@ -59,6 +62,7 @@
 
 mod attempt;
 mod channel;
+mod coalesce;
 mod event;
 mod line;
 mod redact;
@@ -72,7 +76,11 @@ pub use self::tracing::TracingReporter;
 pub use self::{
     attempt::{Attempt, Followed, NotResent},
     channel::{ChannelReporter, EventReceiver, channel},
-    event::{AccountOut, AccountTag, Event, OutReason, Outcome, PoolDead, RequestRecord, Severity},
+    coalesce::{Coalesce, CoalesceError},
+    event::{
+        AccountOut, AccountTag, Coalesced, Event, OutReason, Outcome, PoolDead, RequestRecord,
+        Severity,
+    },
     reporter::{Reporter, ReporterHandle},
 };
 pub(crate) use self::{

@@ -5,7 +5,7 @@ use http::StatusCode;
 
 use super::{
     attempt::{Attempt, Followed},
-    event::{AccountOut, Event, Outcome, PoolDead, RequestRecord, Severity},
+    event::{AccountOut, Coalesced, Event, Outcome, PoolDead, RequestRecord, Severity},
     reporter::Reporter,
 };
 
@@ -19,9 +19,11 @@ use super::{
 /// | of a request | `method`, `path`, `outcome`, `status`, `answer`, `error`, `sent`, `attempts`, `account`, `model`, `verdict`, `not_resent`, `request_id`, `upstream_request_id`, `label`, `elapsed_ms` |
 /// | `account_out` | `account`, `ordinal`, `accounts`, `generation`, `reason`, `status`, `rest_ms` |
 /// | `pool_dead` | those of its cause, and `help` |
+/// | `coalesced` | `of`, `held_back`, `window_ms`; of the last request `method`, `path`, `outcome`, `status`, `account`, `model`, `verdict`, `label` |
 ///
 /// `attempts` counts the failed ones; `account`, `model`, `verdict` and `not_resent` are the last
-/// one's; `upstream_request_id` is the last that was given; `answer` is the code of a local answer.
+/// one's; `upstream_request_id` is the last that was given; `answer` is the code of a local answer;
+/// `of` is the code of what was held back.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct TracingReporter;
@@ -41,6 +43,7 @@ impl Reporter for TracingReporter {
             | Event::RequestAbandoned(record) => request(event, record),
             Event::AccountOut(out) => account_out(event, out),
             Event::PoolDead(dead) => pool_dead(event, dead),
+            Event::Coalesced(held) => coalesced(event, held),
         }
     }
 }
@@ -109,6 +112,27 @@ fn pool_dead(event: &Event, dead: &PoolDead) {
         status = number(cause.status),
         rest_ms = millis(cause.rest),
         help = dead.help.as_deref(),
+        "{event}"
+    );
+}
+
+fn coalesced(event: &Event, held: &Coalesced) {
+    let record = held.last.record();
+    let last = record.and_then(|record| record.trail.last());
+    at_severity!(
+        event.severity(),
+        code = event.code(),
+        of = held.last.code(),
+        held_back = held.held_back,
+        window_ms = millis(held.window),
+        method = record.map(|record| record.method.as_str()),
+        path = record.map(|record| &*record.path),
+        outcome = record.map(|record| record.outcome.as_str()),
+        status = record.and_then(|record| number(record.outcome.status())),
+        account = last.and_then(|attempt| attempt.account.as_deref()),
+        model = last.and_then(|attempt| attempt.model.as_deref()),
+        verdict = last.map(|attempt| attempt.verdict.as_str()),
+        label = record.and_then(|record| record.label.as_deref()),
         "{event}"
     );
 }

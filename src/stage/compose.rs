@@ -1,12 +1,18 @@
 //! How stages compose: no stage, a slot for one, and two of them.
 
+use std::sync::Arc;
+
 use http::request::Parts;
 
 use super::{
     options::RequestOptions,
     stage::{Ask, Draft, Facts, Next, Stage, Stamp, sealed},
 };
-use crate::{classify::Cause, credential::InFlight, report::NotResent};
+use crate::{
+    classify::Cause,
+    credential::{InFlight, Pool},
+    report::NotResent,
+};
 
 impl sealed::Sealed for () {}
 
@@ -18,10 +24,7 @@ impl Stage for () {
 
 impl<A: sealed::Sealed, B: sealed::Sealed> sealed::Sealed for (A, B) {}
 
-/// The outer stage first. This is the whole law of composition.
-///
-/// Pairs nest to the right, `(outermost, (next, (.., innermost)))`: the first of a pair is never a
-/// pair itself, so [`cancel`](Stage::cancel) always reaches the very stage that asked.
+/// The outer stage first: `(outermost, (next, (.., innermost)))`. This is the whole law of composition.
 impl<A: Stage, B: Stage> Stage for (A, B) {
     type State = (A::State, B::State);
 
@@ -38,13 +41,13 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
     }
 
     #[inline]
-    fn reserve(&self, st: &mut Self::State, ask: &mut Ask<'_>) -> Result<(), Cause> {
+    fn reserve(&self, st: &mut Self::State, ask: &mut Ask<'_, '_>) -> Result<(), Cause> {
         self.0.reserve(&mut st.0, ask)?;
         self.1.reserve(&mut st.1, ask)
     }
 
     #[inline]
-    fn prepare(&self, st: &mut Self::State, draft: &mut Draft<'_>) -> Result<(), Cause> {
+    fn prepare(&self, st: &mut Self::State, draft: &mut Draft<'_, '_>) -> Result<(), Cause> {
         self.0.prepare(&mut st.0, draft)?;
         self.1.prepare(&mut st.1, draft)
     }
@@ -55,12 +58,20 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         self.0.learn(&mut st.0, facts);
     }
 
+    fn model<'a>(&self, st: &'a Self::State) -> Option<&'a Arc<str>> {
+        self.0.model(&st.0).or_else(|| self.1.model(&st.1))
+    }
+
     fn rotates(&self) -> bool {
         self.0.rotates() || self.1.rotates()
     }
 
     fn stamp(&self, st: &Self::State) -> Option<Stamp> {
         self.1.stamp(&st.1).or_else(|| self.0.stamp(&st.0))
+    }
+
+    fn pool<'a>(&'a self, st: &Self::State) -> Option<&'a Pool> {
+        self.1.pool(&st.1).or_else(|| self.0.pool(&st.0))
     }
 
     #[inline]
@@ -76,17 +87,29 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         let outer = self.0.next(&mut st.0, facts);
         let at = match outer {
             Next::Pass => return Next::Pass,
-            Next::Again => None,
+            Next::Again | Next::FallBack => None,
             Next::After(wait) => facts.now.get().checked_add(wait),
         };
         self.1.reset(&mut st.1);
-        let mut ask = Ask { options: facts.options, ledger: facts.ledger, now: facts.now, at };
+        let mut ask = Ask {
+            options: facts.options,
+            ledger: facts.ledger,
+            now: facts.now,
+            wanted: &mut facts.wanted,
+            at,
+        };
         if self.1.reserve(&mut st.1, &mut ask).is_ok() {
             return outer;
         }
         // The outer stage wanted to, and nobody inside can serve: the held answer goes out.
         self.0.cancel(&mut st.0);
         facts.decline(NotResent::NoAccount)
+    }
+
+    /// Only stages that wait have something to cancel, and there is one of them.
+    fn cancel(&self, st: &mut Self::State) {
+        self.0.cancel(&mut st.0);
+        self.1.cancel(&mut st.1);
     }
 
     fn reset(&self, st: &mut Self::State) {
@@ -114,7 +137,7 @@ impl<A: Stage> Stage for Option<A> {
     }
 
     #[inline]
-    fn reserve(&self, st: &mut Self::State, ask: &mut Ask<'_>) -> Result<(), Cause> {
+    fn reserve(&self, st: &mut Self::State, ask: &mut Ask<'_, '_>) -> Result<(), Cause> {
         match (self, st) {
             (Some(stage), Some(st)) => stage.reserve(st, ask),
             _ => Ok(()),
@@ -122,7 +145,7 @@ impl<A: Stage> Stage for Option<A> {
     }
 
     #[inline]
-    fn prepare(&self, st: &mut Self::State, draft: &mut Draft<'_>) -> Result<(), Cause> {
+    fn prepare(&self, st: &mut Self::State, draft: &mut Draft<'_, '_>) -> Result<(), Cause> {
         match (self, st) {
             (Some(stage), Some(st)) => stage.prepare(st, draft),
             _ => Ok(()),
@@ -143,12 +166,20 @@ impl<A: Stage> Stage for Option<A> {
         }
     }
 
+    fn model<'a>(&self, st: &'a Self::State) -> Option<&'a Arc<str>> {
+        self.as_ref()?.model(st.as_ref()?)
+    }
+
     fn rotates(&self) -> bool {
         self.as_ref().is_some_and(Stage::rotates)
     }
 
     fn stamp(&self, st: &Self::State) -> Option<Stamp> {
         self.as_ref()?.stamp(st.as_ref()?)
+    }
+
+    fn pool<'a>(&'a self, st: &Self::State) -> Option<&'a Pool> {
+        self.as_ref()?.pool(st.as_ref()?)
     }
 
     #[inline]

@@ -9,19 +9,23 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::stage::Stamp;
-use crate::report::{Attempt, Followed};
+use super::{models::ModelAt, stage::Stamp};
+use crate::{
+    credential::Pool,
+    report::{Attempt, Followed},
+};
 
 /// How an inner driver ended, for the driver whose send it was part of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Note {
     /// The outer driver's send.
     pub(crate) send: u32,
@@ -31,6 +35,8 @@ pub(crate) struct Note {
     pub(crate) charged: bool,
     /// The credential that stood on the request was not sent: it is known to be dead.
     pub(crate) unsent: bool,
+    /// The pools that one more attempt would need an account of.
+    pub(crate) pools: Vec<Pool>,
 }
 
 #[derive(Debug)]
@@ -56,7 +62,16 @@ pub(crate) struct Ledger {
     attempts: AtomicU32,
     /// Whether `cold` holds anything: a success need not lock to know that there is nothing.
     touched: AtomicBool,
+    /// Where the caller's request names its model, for layers that do not know.
+    source: OnceLock<Source>,
     cold: Mutex<Cold>,
+}
+
+/// Where a model can be read, and what of.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) at: ModelAt,
+    pub(crate) body: Option<Bytes>,
 }
 
 impl Ledger {
@@ -67,12 +82,22 @@ impl Ledger {
             sends: AtomicU32::new(0),
             attempts: AtomicU32::new(1),
             touched: AtomicBool::new(false),
+            source: OnceLock::new(),
             cold: Mutex::new(Cold::default()),
         }
     }
 
     pub(crate) const fn started(&self) -> Option<Instant> {
         self.started
+    }
+
+    pub(crate) fn source(&self) -> Option<&Source> {
+        self.source.get()
+    }
+
+    /// The outermost who knows is believed.
+    pub(crate) fn set_source(&self, source: Source) {
+        let _ = self.source.set(source);
     }
 
     fn cold(&self) -> MutexGuard<'_, Cold> {
@@ -204,6 +229,8 @@ pub(crate) struct Handle {
     pub(crate) send: u32,
     /// The credential that the innermost rotation so far put on it.
     pub(crate) stamp: Option<Stamp>,
+    /// The model that an outer fallback put in place of the caller's.
+    pub(crate) model: Option<Arc<str>>,
     /// A layer outside reports this request.
     pub(crate) reported: bool,
 }

@@ -3,6 +3,7 @@
 mod compose;
 pub(crate) mod gate;
 pub(crate) mod ledger;
+pub(crate) mod models;
 pub(crate) mod options;
 pub(crate) mod retry;
 pub(crate) mod rotation;
@@ -11,6 +12,7 @@ pub(crate) mod stage;
 
 pub use self::{
     gate::{Gate, GateState},
+    models::{ModelAt, ModelChain, ModelChainError, ModelIn, Models, ModelsState, Rewritten},
     options::{AccountPin, RequestOptions},
     retry::{
         Backoff, BackoffError, Budget, BudgetError, Cost, Jitter, RetryPolicy, Session,

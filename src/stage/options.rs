@@ -123,6 +123,10 @@ impl RequestOptions {
         self.no_retry
     }
 
+    pub(crate) fn forbids_fallback(&self) -> bool {
+        self.no_fallback
+    }
+
     pub(crate) fn is_repeatable(&self) -> bool {
         self.repeatable
     }

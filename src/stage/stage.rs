@@ -5,11 +5,11 @@ use std::{fmt::Debug, sync::Arc, time::Duration};
 use http::{HeaderMap, StatusCode, request::Parts};
 use tokio::time::Instant;
 
-use super::{ledger::Ledger, options::RequestOptions};
+use super::{ledger::Ledger, models::Wanted, options::RequestOptions};
 use crate::{
-    classify::{Cause, Verdict},
+    classify::{Cause, Delivery, Verdict},
     clock::Now,
-    credential::InFlight,
+    credential::{InFlight, Pool},
     report::NotResent,
 };
 
@@ -24,8 +24,10 @@ pub(crate) mod sealed {
 pub enum Next {
     /// Nothing: ask the next stage outward.
     Pass,
-    /// Send again with what was reserved.
+    /// Send again with the account that was reserved.
     Again,
+    /// Send again with another model.
+    FallBack,
     /// Send again after this wait.
     After(Duration),
 }
@@ -42,11 +44,12 @@ pub struct Stamp {
 
 /// One attempt before it is sent.
 #[derive(Debug)]
-pub struct Draft<'a> {
+pub struct Draft<'a, 'w> {
     pub(crate) head: &'a mut Parts,
     pub(crate) options: Option<&'a RequestOptions>,
     pub(crate) ledger: Option<&'a Ledger>,
     pub(crate) now: &'a mut Now,
+    pub(crate) wanted: &'a mut Wanted<'w>,
     /// The credential on the request: put there by an outer rotation, then by this driver's own.
     pub(crate) stamp: Option<Stamp>,
     /// This driver's own rotation has just seen that the stamp is good.
@@ -57,10 +60,11 @@ pub struct Draft<'a> {
 
 /// What is asked for before there is an attempt to look at.
 #[derive(Debug)]
-pub struct Ask<'a> {
+pub struct Ask<'a, 'w> {
     pub(crate) options: Option<&'a RequestOptions>,
     pub(crate) ledger: Option<&'a Ledger>,
     pub(crate) now: &'a mut Now,
+    pub(crate) wanted: &'a mut Wanted<'w>,
     /// When the attempt will start, when that is not at once.
     pub(crate) at: Option<Instant>,
 }
@@ -81,6 +85,7 @@ pub struct Facts<'a> {
     pub(crate) options: Option<&'a RequestOptions>,
     pub(crate) ledger: Option<&'a Ledger>,
     pub(crate) now: &'a mut Now,
+    pub(crate) wanted: Wanted<'a>,
     pub(crate) deadline: Option<Instant>,
     /// Whether doing the work twice is harmless.
     pub(crate) repeatable: bool,
@@ -96,7 +101,7 @@ pub struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     /// Nothing but a verdict.
-    pub(crate) const fn of(verdict: Verdict, now: &'a mut Now) -> Self {
+    pub(crate) const fn of(verdict: Verdict, now: &'a mut Now, wanted: Wanted<'a>) -> Self {
         Self {
             verdict,
             status: None,
@@ -107,6 +112,7 @@ impl<'a> Facts<'a> {
             options: None,
             ledger: None,
             now,
+            wanted,
             deadline: None,
             repeatable: false,
             barred: None,
@@ -127,6 +133,11 @@ impl Facts<'_> {
             }
             None => true,
         }
+    }
+
+    /// Whether sending again could do the work twice, and nobody has said that this is harmless.
+    pub(crate) fn could_double(&self) -> bool {
+        self.verdict.delivery() == Delivery::PerhapsDone && !self.repeatable
     }
 
     /// Whether an attempt that starts after `wait` would start after the deadline.
@@ -167,12 +178,12 @@ pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
     }
 
     /// Chooses what the next attempt will use. On failure nothing has been taken.
-    fn reserve(&self, _: &mut Self::State, _: &mut Ask<'_>) -> Result<(), Cause> {
+    fn reserve(&self, _: &mut Self::State, _: &mut Ask<'_, '_>) -> Result<(), Cause> {
         Ok(())
     }
 
     /// Puts what was chosen on the attempt, which is sent at once.
-    fn prepare(&self, _: &mut Self::State, _: &mut Draft<'_>) -> Result<(), Cause> {
+    fn prepare(&self, _: &mut Self::State, _: &mut Draft<'_, '_>) -> Result<(), Cause> {
         Ok(())
     }
 
@@ -184,6 +195,11 @@ pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
         Next::Pass
     }
 
+    /// The model that the attempt names in place of the caller's.
+    fn model<'a>(&self, _: &'a Self::State) -> Option<&'a Arc<str>> {
+        None
+    }
+
     /// Whether this stage puts credentials on requests.
     fn rotates(&self) -> bool {
         false
@@ -191,6 +207,11 @@ pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
 
     /// The credential that this stage has put on the attempt.
     fn stamp(&self, _: &Self::State) -> Option<Stamp> {
+        None
+    }
+
+    /// The pool that one more attempt would need an account of.
+    fn pool<'a>(&'a self, _: &Self::State) -> Option<&'a Pool> {
         None
     }
 

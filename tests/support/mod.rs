@@ -1,8 +1,11 @@
 //! What the integration tests share.
 
 #![allow(dead_code, unused_imports)] // Not every test asks for everything.
+#![allow(clippy::unwrap_used)] // A test that panics has failed.
 
+pub(crate) mod boxed;
 pub(crate) mod cases;
+pub(crate) mod frames;
 pub(crate) mod recorder;
 pub(crate) mod stack;
 pub(crate) mod upstream;

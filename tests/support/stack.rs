@@ -26,7 +26,7 @@ pub(crate) fn post() -> Request<Body> {
 
 /// An account `id` whose token is `tok-<id>`.
 pub(crate) fn account(id: &str) -> Account {
-    Account::new(id, Credential::bearer(&format!("tok-{id}")).unwrap())
+    Account::new(id, Credential::bearer(format!("tok-{id}")).unwrap())
 }
 
 /// A builder with these accounts, any origin, and this reporter.

@@ -155,6 +155,11 @@ impl Upstream {
         self
     }
 
+    /// Plays these steps after all that is in the script.
+    pub(crate) fn push(&self, steps: impl IntoIterator<Item = Step>) {
+        self.lock().script.extend(steps);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

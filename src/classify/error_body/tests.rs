@@ -1,9 +1,8 @@
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use proptest::prelude::*;
 
-use super::{ErrorBody, MAX_REASONS, is_json};
+use super::{ErrorBody, MAX_REASONS};
 
 fn codes(body: &str) -> Vec<String> {
     ErrorBody::parse(body.as_bytes()).codes().map(str::to_owned).collect()
@@ -59,25 +58,6 @@ fn reasons_are_bounded() {
     let details = vec![r#"{"reason":"r"}"#; 100].join(",");
     let read = ErrorBody::parse(format!(r#"{{"error":{{"details":[{details}]}}}}"#).as_bytes());
     assert_eq!(read.reasons.len(), MAX_REASONS);
-}
-
-#[test]
-fn only_json_is_taken_for_json() {
-    for (value, wanted) in [
-        ("application/json", true),
-        ("Application/JSON; charset=utf-8", true),
-        ("application/problem+json", true),
-        ("application/x-amz-json-1.1", true),
-        ("text/json", true),
-        ("text/html", false),
-        ("application/jsonp", false),
-        ("text/event-stream", false),
-        ("", false),
-    ] {
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]);
-        assert_eq!(is_json(&headers), wanted, "{value}");
-    }
-    assert!(!is_json(&HeaderMap::new()));
 }
 
 proptest! {

@@ -1,6 +1,12 @@
 //! Building a pool.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use http::Uri;
 use tokio::time::Instant;
@@ -12,7 +18,6 @@ use super::{
     origin::{Origin, Origins},
     rests::{Rests, millis},
     settings::{Cascade, Choose, Order, OwnCredential, Quarantine},
-    sync::{AtomicU32, Ordering},
 };
 use crate::{
     credential::Account,

@@ -22,6 +22,10 @@ impl Search<'_> {
     /// One of the highest tier that has any.
     pub(super) fn choose(&mut self) -> Option<Picked> {
         let roster = self.roster;
+        if self.moment.later {
+            // Whose turn it then is shows when the attempt starts: looking ahead takes no turn.
+            return self.first(0..roster.slots.len());
+        }
         let cursors = &self.hub.cursors;
         roster.tiers.iter().enumerate().find_map(|(i, tier)| self.choose_in(tier, cursors.of(i)))
     }

@@ -1,8 +1,8 @@
 //! Where the next turn begins: one cell for each thread, so that no cell is written by all.
 
-use std::cell::Cell;
+use std::{cell::Cell, sync::atomic::AtomicU32};
 
-use super::sync::{AtomicU32, AtomicU64, Ordering};
+use super::sync::{AtomicU64, Ordering};
 
 /// How many threads have cells of their own; with more of them, some share.
 const STRIPES: usize = 16;

@@ -11,9 +11,10 @@ use super::{
     hub::Hub,
     picked::Picked,
     settings::{Cascade, OwnCredential},
-    state::Kind,
+    sync::Ordering,
     view::PoolView,
     want::{Unavailable, Want},
+    word::Kind,
 };
 use crate::{
     classify::{Code, Reason},
@@ -191,7 +192,7 @@ impl Pool {
 
     /// How many accounts there are, usable or not.
     pub fn len(&self) -> usize {
-        self.hub().roster.load().slots.len()
+        self.hub().len.load(Ordering::Relaxed)
     }
 
     /// Whether there is no account.
@@ -216,6 +217,17 @@ impl Pool {
     /// that is quarantined does not.
     pub(crate) fn pick_at(&self, want: &Want<'_>, at: Instant) -> Result<Picked, Unavailable> {
         self.hub().pick_at(want, at)
+    }
+
+    /// Whether some account serves only some models: then choosing needs to know which is wanted.
+    pub(crate) fn is_restricted(&self) -> bool {
+        self.hub().restricted.load(Ordering::Relaxed)
+    }
+
+    /// Whether some account could serve this model now. As slow as there are accounts: for those
+    /// who have failed already.
+    pub(crate) fn can_serve(&self, model: &str, now: &mut Now) -> bool {
+        self.hub().can_serve(model, now)
     }
 
     /// Whether every account is refused or retired, and none is due for a probe. `false` when that
@@ -261,7 +273,7 @@ impl Pool {
     /// one. `probe` says that the request is the probe of its account.
     pub(crate) fn refused(&self, account: u32, generation: u64, probe: bool) -> Option<Code> {
         let roster = self.hub().roster.load();
-        let Some(slot) = roster.by_uid(account) else { return Some(Code::CredentialInvalid) };
+        let Some(slot) = roster.by_number(account) else { return Some(Code::CredentialInvalid) };
         let current = slot.current.load();
         if current.number != generation {
             return Some(Code::CredentialInvalid);

@@ -14,8 +14,8 @@ use super::{
     roster::Roster,
     settings::{Cascade, Choose, Order, OwnCredential},
     slot::{Generation, Member},
-    state::{Kind, Word},
-    sync::{AtomicI64, AtomicU64, Mutex, Ordering, fence},
+    sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, fence},
+    word::{Kind, Word},
     writer::Writer,
 };
 use crate::{
@@ -38,8 +38,14 @@ pub(super) struct Hub {
     /// Grows with every change of any state; see [`shortage`](super::shortage).
     pub(super) changes: AtomicU64,
     pub(super) shortage: AtomicU64,
+    /// Whether some account serves only some models.
+    pub(super) restricted: AtomicBool,
+    /// How many accounts there are.
+    pub(super) size: AtomicU32,
     /// Whether any model ever rested.
     pub(super) model_rests: AtomicU64,
+    /// How many accounts the roster has.
+    pub(super) len: AtomicUsize,
     /// The accounts that are neither refused nor retired. It may be behind for an instant, so it may
     /// fall below zero for an instant.
     alive: AtomicI64,
@@ -86,7 +92,10 @@ impl Hub {
             writer: Mutex::new(Writer::default()),
             changes: AtomicU64::new(0),
             shortage: AtomicU64::new(0),
+            restricted: AtomicBool::new(false),
+            size: AtomicU32::new(0),
             model_rests: AtomicU64::new(0),
+            len: AtomicUsize::new(0),
             alive: AtomicI64::new(0),
             epoch,
         }
@@ -94,21 +103,16 @@ impl Hub {
 
     // --- time
 
-    /// The time for comparing with the end of a rest: rounded down, so that no rest ends early.
+    /// `at` in the pool's own time. A rest begins and ends in it, so that who waits for exactly as
+    /// long as was asked for finds the rest over.
     pub(super) fn passed(&self, at: Instant) -> u64 {
         let time = at.saturating_duration_since(self.epoch);
         u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The time for beginning a rest: rounded up, for the same reason.
-    pub(super) fn begins(&self, at: Instant) -> u64 {
-        super::rests::millis(at.saturating_duration_since(self.epoch))
-    }
-
     /// How long it is from `now` until `until`.
     pub(super) fn remaining(&self, until: u64, now: Instant) -> Duration {
-        let end = Duration::from_millis(until);
-        end.saturating_sub(now.saturating_duration_since(self.epoch))
+        Duration::from_millis(until.saturating_sub(self.passed(now)))
     }
 
     // --- state
@@ -121,7 +125,8 @@ impl Hub {
     ) -> Option<Change> {
         let (was, is) = generation.update(f)?;
         let last = match (was.is_alive(), is.is_alive()) {
-            (true, false) => self.alive.fetch_sub(1, Ordering::SeqCst) == 1,
+            // Not more than one: whoever healed an account may not have counted it yet.
+            (true, false) => self.alive.fetch_sub(1, Ordering::SeqCst) <= 1,
             (false, true) => {
                 self.alive.fetch_add(1, Ordering::SeqCst);
                 false
@@ -216,7 +221,7 @@ impl Hub {
         now: &mut Now,
     ) {
         let member = &generation.member;
-        let of = self.roster.load().slots.len();
+        let of = self.size.load(Ordering::Relaxed) as usize;
         let ordinal = member.ordinal.load(Ordering::Relaxed) as usize;
         let account = AccountTag { id: Arc::clone(&member.id), ordinal, of };
         let rest = self.remaining(change.is.until(), now.get());

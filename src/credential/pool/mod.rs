@@ -25,7 +25,11 @@ mod sync;
 mod view;
 mod want;
 mod weighted;
+mod word;
 mod writer;
+
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     bench::choose,

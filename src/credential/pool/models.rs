@@ -59,7 +59,7 @@ impl Models {
         grows
     }
 
-    /// Too many requests for `model`; whether its rest grew. See [`Word::limited`](super::state::Word::limited).
+    /// Too many requests for `model`; whether its rest grew. See [`Word::limited`](super::word::Word::limited).
     pub(super) fn limited(
         &mut self,
         model: &str,

@@ -9,8 +9,8 @@ use super::{
     picked::Picked,
     roster::Roster,
     slot::{Generation, Slot},
-    state::{Kind, Since, Word},
-    want::{Pin, Unavailable, Want},
+    want::{Nobody, Pin, Unavailable, Want},
+    word::{Kind, Since, Word},
 };
 use crate::{classify::Code, clock::Now};
 
@@ -59,6 +59,17 @@ impl Hub {
     /// An account for an attempt that starts at `at`.
     pub(super) fn pick_at(&self, want: &Want<'_>, at: Instant) -> Result<Picked, Unavailable> {
         self.search(want, Moment { hub: self, now: &mut Now::at(at), later: true })
+    }
+
+    /// Whether some account could serve this model now. Looks at all of them, and takes none.
+    pub(super) fn can_serve(&self, model: &str, now: &mut Now) -> bool {
+        let want =
+            Want { pin: None, sticky: None, model: Some(model), avoid: &Nobody, probes: true };
+        let roster = self.roster.load();
+        let moment = Moment { hub: self, now, later: false };
+        let mut search = Search { hub: self, roster: &roster, want: &want, moment };
+        let mut slots = roster.slots.iter().enumerate();
+        slots.any(|(at, slot)| search.judge(at, slot, &slot.current.load()).is_some())
     }
 
     fn search(&self, want: &Want<'_>, mut moment: Moment<'_>) -> Result<Picked, Unavailable> {

@@ -10,9 +10,9 @@ use super::{
     rests::millis,
     settings::Choose,
     slot::{Generation, Member},
-    state::{Kind, Since, Word},
     sync::{AtomicU8, AtomicU64, Ordering},
     want::Refusal,
+    word::{Kind, Since, Word},
 };
 use crate::{classify::Reason, clock::Now, report::OutReason};
 
@@ -74,6 +74,11 @@ impl Picked {
         self.generation.member.group
     }
 
+    /// Whether some model of the account rests: then choosing it needs to know which is wanted.
+    pub(crate) fn has_model_rests(&self) -> bool {
+        self.since.seen.has_model_rests()
+    }
+
     /// Whether this attempt finds out if a refused credential is good again.
     pub(crate) fn is_probe(&self) -> bool {
         self.since.probe
@@ -121,9 +126,9 @@ impl Picked {
         self.ended(|member| &member.counts.refused);
         let since = self.spent();
         let hub = self.hub();
-        let begins = hub.begins(now.get());
+        let at = hub.passed(now.get());
         let rests = &hub.settings.rests;
-        let change = self.change(|word| word.refused(since, reason, rests, begins));
+        let change = self.change(|word| word.refused(since, reason, rests, at));
         let Some(change) = change else {
             let word = self.generation.word();
             let out = !word.is_closed() && !word.is_alive();
@@ -140,15 +145,15 @@ impl Picked {
         self.ended(|member| &member.counts.limited);
         let since = self.spent();
         let hub = self.hub();
-        let (begins, rests) = (hub.begins(now.get()), &hub.settings.rests);
+        let (at, rests) = (hub.passed(now.get()), &hub.settings.rests);
         let delay = delay.map(millis);
         match model {
             Some(model) => {
-                self.models(|models| models.limited(model, delay, rests, begins));
+                self.models(|models| models.limited(model, delay, rests, at));
                 self.change(|word| word.vouched(since));
             }
             None => {
-                self.change(|word| word.limited(since, delay, rests, begins));
+                self.change(|word| word.limited(since, delay, rests, at));
             }
         }
     }
@@ -163,11 +168,11 @@ impl Picked {
         self.ended(|member| &member.counts.limited);
         let since = self.spent();
         let hub = self.hub();
-        let (begins, rests) = (hub.begins(now.get()), &hub.settings.rests);
-        let change = self.change(|word| word.out_of_quota(since, delay.map(millis), rests, begins));
+        let (at, rests) = (hub.passed(now.get()), &hub.settings.rests);
+        let change = self.change(|word| word.out_of_quota(since, delay.map(millis), rests, at));
         if let Some(change) = change {
             // One incident for each rest, however often it grows.
-            let within = change.was.kind() == Kind::Quota && change.was.until() > begins;
+            let within = change.was.kind() == Kind::Quota && change.was.until() > at;
             if change.is.kind() == Kind::Quota && !within {
                 hub.tell(&self.generation, &change, OutReason::OutOfQuota, status, now);
             }
@@ -177,9 +182,9 @@ impl Picked {
     /// The account does not have the model.
     pub(crate) fn model_missing(&mut self, model: &str, delay: Option<Duration>, now: &mut Now) {
         let hub = self.hub();
-        let (begins, rests) = (hub.begins(now.get()), &hub.settings.rests);
+        let (at, rests) = (hub.passed(now.get()), &hub.settings.rests);
         let rest = delay.map_or(rests.model, millis).min(rests.max_rest);
-        self.models(|models| models.rest(model, begins, rest));
+        self.models(|models| models.rest(model, at, rest));
         self.healthy_failure();
     }
 
@@ -220,9 +225,9 @@ impl Picked {
         self.hub().change(&self.generation, f)
     }
 
-    /// Evidence about a model; about a credential that is gone, it counts no more.
+    /// Evidence about a model. Like the state, the table belongs to the generation.
     fn models(&self, f: impl FnOnce(&mut Models) -> bool) {
-        if !self.generation.word().is_closed() && self.generation.models(f) {
+        if self.generation.models(f) {
             self.hub().note_model_rest();
         }
     }

@@ -12,9 +12,9 @@ use super::{
     bits::Bits,
     settings::{Choose, Order},
     slot::{Member, Slot},
-    state::Kind,
     sync::Ordering,
     weighted::Cycle,
+    word::Kind,
 };
 use crate::credential::secret::Place;
 
@@ -29,7 +29,7 @@ pub(super) struct Roster {
     /// Whether any account serves only some models.
     pub(super) restricted: bool,
     by_id: HashMap<Arc<str>, u32>,
-    by_uid: HashMap<u32, u32>,
+    by_number: HashMap<u32, u32>,
 }
 
 /// The positions of the accounts of one priority.
@@ -71,12 +71,12 @@ impl Roster {
         }
         let usable = Bits::new(slots.len());
         let mut by_id = HashMap::with_capacity(slots.len());
-        let mut by_uid = HashMap::with_capacity(slots.len());
+        let mut by_number = HashMap::with_capacity(slots.len());
         let mut places = Places::default();
         for (i, slot) in slots.iter().enumerate() {
             slot.member.position.store(narrow(i), Ordering::Relaxed);
             by_id.insert(Arc::clone(&slot.member.id), narrow(i));
-            by_uid.insert(slot.member.uid, narrow(i));
+            by_number.insert(slot.member.uid, narrow(i));
             places.add(slot);
             if worth_a_look(slot) {
                 usable.set(i);
@@ -84,7 +84,7 @@ impl Roster {
         }
         let restricted = slots.iter().any(|slot| slot.member.is_restricted());
         let tiers = tiers(&slots, choose);
-        Self { slots: slots.into(), tiers, usable, places, restricted, by_id, by_uid }
+        Self { slots: slots.into(), tiers, usable, places, restricted, by_id, by_number }
     }
 
     /// Looks again at what changed while this was made. To be called once it can be seen: whoever
@@ -108,13 +108,13 @@ impl Roster {
         let guess = member.position.load(Ordering::Relaxed) as usize;
         match self.slots.get(guess) {
             Some(slot) if slot.member.uid == member.uid => Some(guess),
-            _ => self.by_uid.get(&member.uid).map(|i| *i as usize),
+            _ => self.by_number.get(&member.uid).map(|i| *i as usize),
         }
     }
 
     /// The account with this number.
-    pub(super) fn by_uid(&self, uid: u32) -> Option<&Arc<Slot>> {
-        self.slots.get(*self.by_uid.get(&uid)? as usize)
+    pub(super) fn by_number(&self, uid: u32) -> Option<&Arc<Slot>> {
+        self.slots.get(*self.by_number.get(&uid)? as usize)
     }
 }
 

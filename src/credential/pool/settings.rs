@@ -15,16 +15,16 @@ pub enum Choose {
     /// The one with the fewest requests in flight; one ends when the response's body is dropped.
     /// Exact while at most 64 accounts of a tier can serve, else the best of 8 samples.
     LeastInFlight,
-    /// By [weight](super::super::Account::weight): exact over one cycle (as many requests as the weights add up
-    /// to) and interleaved, like the round robin on one thread. With more than 64 accounts in a
-    /// tier, the turn of one that cannot serve goes to another by weight, or after 8 tries to the next
-    /// in order.
+    /// By [weight](crate::credential::Account::weight): exact over one cycle (as many requests as the
+    /// weights add up to) and interleaved, like the round robin on one thread. With more than 64
+    /// accounts in a tier, the turn of one that cannot serve goes to another by weight, or after 8
+    /// tries to the next in order.
     Weighted,
     /// The first that can serve, until it no longer can.
     FillFirst,
     /// The one with the most requests or tokens left, by its last answer's rate-limit headers; one
-    /// that never told comes first. Exact while at most 64 accounts of a tier can serve, else the best of 8
-    /// samples.
+    /// that never told comes first. Exact while at most 64 accounts of a tier can serve, else the
+    /// best of 8 samples.
     MostRemaining,
 }
 
@@ -47,8 +47,8 @@ pub enum Order {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cascade {
-    /// The request does not rotate to another account of the same [group](super::super::Account::group); to
-    /// accounts of other groups, and of none, it does.
+    /// The request does not rotate to another account of the same
+    /// [group](crate::credential::Account::group); to accounts of other groups, and of none, it does.
     #[default]
     SameGroup,
     /// The request rotates on to any account, those of the same group as well.

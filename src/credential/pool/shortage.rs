@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    pick::Search, picked::Picked, slot::Slot, state::Kind, sync::Ordering, want::Unavailable,
+    pick::Search, picked::Picked, slot::Slot, sync::Ordering, want::Unavailable, word::Kind,
 };
 use crate::classify::{Code, Reason};
 

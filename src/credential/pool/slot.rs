@@ -16,8 +16,8 @@ use http::{
 use super::{
     hub::Hub,
     models::Models,
-    state::Word,
     sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock},
+    word::Word,
 };
 use crate::credential::{Account, Credential};
 
@@ -221,6 +221,6 @@ impl fmt::Debug for Generation {
             .field("number", &self.number)
             .field("credential", &self.credential)
             .field("state", &self.word())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -1,155 +1,16 @@
-//! The state of one generation of an account's credential, and what each piece of evidence makes of
-//! it.
-//!
-//! All of it is one word, so that every change is one compare-and-swap. The word belongs to the
-//! generation and not to the account: evidence about an old generation changes a word that nobody
-//! looks at any more, and cannot touch the new one.
-//!
-//! ```text
-//! bit  0  3      4           5    6      9       13      17     26    64
-//!      kind closed model_rests ever reason refused limited ticket until
-//! ```
-//!
-//! `until` is in milliseconds since the pool was built, saturating after eight years.
+//! What each piece of evidence makes of a credential's state. Pure: times are arguments.
 
-use super::rests::Rests;
+use super::{
+    rests::Rests,
+    word::{
+        CLOSED, EVER, KIND, Kind, LIMITED, MODEL_RESTS, REASON, REFUSED, Since, TICKET, UNTIL,
+        Word, reason_bits,
+    },
+};
 use crate::classify::Reason;
 
-/// What may be done with the credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Anything.
-    Usable,
-    /// Too many requests: nothing before `until`.
-    Limited,
-    /// No quota left: nothing before `until`.
-    Quota,
-    /// Refused: nothing before `until`, then one probe.
-    Quarantined,
-    /// Refused, and a probe is out.
-    Probing,
-    /// Out until somebody acts.
-    Retired,
-}
-
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Word(u64);
-
-/// What an attempt knew when it was given its credential.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Since {
-    /// The word at that time; for a probe, as the probe left it.
-    pub(super) seen: Word,
-    /// Whether the attempt is a probe.
-    pub(super) probe: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Field {
-    at: u32,
-    bits: u32,
-}
-
-const KIND: Field = Field { at: 0, bits: 3 };
-const CLOSED: Field = Field { at: 3, bits: 1 };
-const MODEL_RESTS: Field = Field { at: 4, bits: 1 };
-const EVER: Field = Field { at: 5, bits: 1 };
-const REASON: Field = Field { at: 6, bits: 3 };
-const REFUSED: Field = Field { at: 9, bits: 4 };
-const LIMITED: Field = Field { at: 13, bits: 4 };
-const TICKET: Field = Field { at: 17, bits: 9 };
-const UNTIL: Field = Field { at: 26, bits: 38 };
-
-impl Field {
-    const fn max(self) -> u64 {
-        (1 << self.bits) - 1
-    }
-}
-
-// === impl Word: reading ===
-
-impl Word {
-    /// A credential about which nothing is known.
-    pub(super) const FRESH: Self = Self(0);
-
-    pub(super) const fn from_bits(bits: u64) -> Self {
-        Self(bits)
-    }
-
-    pub(super) const fn bits(self) -> u64 {
-        self.0
-    }
-
-    const fn get(self, field: Field) -> u64 {
-        (self.0 >> field.at) & field.max()
-    }
-
-    /// With `field` at `value`, or at its most.
-    const fn with(self, field: Field, value: u64) -> Self {
-        let value = if value > field.max() { field.max() } else { value };
-        Self(self.0 & !(field.max() << field.at) | (value << field.at))
-    }
-
-    pub(super) const fn kind(self) -> Kind {
-        match self.get(KIND) {
-            0 => Kind::Usable,
-            1 => Kind::Limited,
-            2 => Kind::Quota,
-            3 => Kind::Quarantined,
-            4 => Kind::Probing,
-            _ => Kind::Retired,
-        }
-    }
-
-    /// Whether the generation was replaced, or its account removed: no evidence counts any more.
-    pub(super) const fn is_closed(self) -> bool {
-        self.get(CLOSED) == 1
-    }
-
-    /// Whether the generation's model table may hold something.
-    pub(super) const fn has_model_rests(self) -> bool {
-        self.get(MODEL_RESTS) == 1
-    }
-
-    /// Whether the credential ever was accepted.
-    pub(super) const fn ever_succeeded(self) -> bool {
-        self.get(EVER) == 1
-    }
-
-    /// Why it was refused, or retired; means nothing otherwise.
-    pub(super) const fn reason(self) -> Reason {
-        match self.get(REASON) {
-            0 => Reason::Missing,
-            1 => Reason::Expired,
-            3 => Reason::Revoked,
-            4 => Reason::Inactive,
-            5 => Reason::InsufficientScope,
-            _ => Reason::Invalid,
-        }
-    }
-
-    /// Until when nothing uses it, if it is of a kind that rests.
-    pub(super) const fn until(self) -> u64 {
-        self.get(UNTIL)
-    }
-
-    /// Not refused and not retired. What rests is alive.
-    pub(super) const fn is_alive(self) -> bool {
-        matches!(self.kind(), Kind::Usable | Kind::Limited | Kind::Quota)
-    }
-
-    /// Limited or out of quota, whether or not the time is up.
-    pub(super) const fn is_resting(self) -> bool {
-        matches!(self.kind(), Kind::Limited | Kind::Quota)
-    }
-
-    /// Whether a request that starts at `now` may use it, and not as a probe.
-    #[cfg(test)]
-    pub(super) const fn serves(self, now: u64) -> bool {
-        matches!(self.kind(), Kind::Usable) || self.is_resting() && self.until() <= now
-    }
-}
+#[cfg(test)]
+mod tests;
 
 // === impl Word: changes; `None` means that nothing changes ===
 
@@ -330,32 +191,5 @@ impl Word {
 
     const fn next_chapter(self) -> Self {
         self.with(TICKET, (self.get(TICKET) + 1) & TICKET.max())
-    }
-}
-
-impl std::fmt::Debug for Word {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Word")
-            .field("kind", &self.kind())
-            .field("closed", &self.is_closed())
-            .field("model_rests", &self.has_model_rests())
-            .field("ever", &self.ever_succeeded())
-            .field("reason", &self.reason())
-            .field("refused", &self.get(REFUSED))
-            .field("limited", &self.get(LIMITED))
-            .field("ticket", &self.get(TICKET))
-            .field("until", &self.until())
-            .finish()
-    }
-}
-
-const fn reason_bits(reason: Reason) -> u64 {
-    match reason {
-        Reason::Missing => 0,
-        Reason::Expired => 1,
-        Reason::Invalid => 2,
-        Reason::Revoked => 3,
-        Reason::Inactive => 4,
-        Reason::InsufficientScope => 5,
     }
 }

@@ -1,15 +1,16 @@
-//! The atomics of the pool, so that a model checker can put its own in their place.
+//! The atomics of the pool, so that a model checker can put its own in their place. What is `static`
+//! outlives any of its runs, and uses the standard library's.
 
 #[cfg(not(loom))]
 pub(super) use std::sync::{
     Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
+    atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 #[cfg(loom)]
 pub(super) use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
+    atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 #[cfg(loom)]
 pub(super) use std::sync::PoisonError;

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use super::{
     hub::Hub,
     slot::Slot,
-    state::{Kind, Word},
     sync::{AtomicU64, Ordering},
+    word::{Kind, Word},
 };
 use crate::{classify::Reason, clock::Now};
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU32},
     time::Duration,
 };
 
@@ -15,16 +15,13 @@ use super::{
     rests::millis,
     roster::Roster,
     slot::{Generation, Slot},
-    state::{Since, Word},
-    sync::{AtomicU32, Ordering, fence, lock},
+    sync::{Ordering, fence, lock},
+    word::{Since, Word},
 };
 use crate::{
     classify::Reason,
     clock::Now,
-    credential::{
-        Account, Credential,
-        secret::{FRAMING, Place},
-    },
+    credential::{Account, Credential, check::FRAMING, secret::Place},
 };
 
 /// What only those who change the accounts need; they hold it one at a time.
@@ -125,11 +122,11 @@ impl Hub {
 
     pub(super) fn invalidate(&self, id: &str, reason: Reason) -> bool {
         let mut now = Now::unread();
-        let begins = self.begins(now.get());
+        let at = self.passed(now.get());
         let change = self.with_current(id, |generation| {
             let refuse = |word: Word| {
                 let since = Since { seen: word, probe: false };
-                word.refused(since, reason, &self.settings.rests, begins)
+                word.refused(since, reason, &self.settings.rests, at)
             };
             let change = self.change(generation, refuse)?;
             Some((Arc::clone(generation), change))
@@ -143,7 +140,7 @@ impl Hub {
     }
 
     pub(super) fn rest(&self, id: &str, model: Option<&str>, time: Duration) -> bool {
-        let now = self.begins(Now::unread().get());
+        let now = self.passed(Now::unread().get());
         let rest = millis(time).min(self.settings.rests.max_rest);
         self.with_current(id, |generation| match model {
             Some(model) => {
@@ -176,8 +173,10 @@ impl Hub {
     pub(super) fn close(&self) {
         let mut writer = lock(&self.writer);
         writer.former.clear();
+        // What is in flight still tells how many there were.
+        let size = self.size.load(Ordering::Relaxed);
         self.publish(Vec::new());
-        self.due.clear();
+        self.size.store(size, Ordering::Relaxed);
     }
 
     /// With the current generation of an account, which nobody replaces meanwhile.
@@ -190,7 +189,10 @@ impl Hub {
 
     /// To be called by whoever holds the writer.
     fn publish(&self, slots: Vec<Arc<Slot>>) {
+        self.size.store(u32::try_from(slots.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
         let roster = Arc::new(Roster::new(slots, self.settings.order, self.settings.choose));
+        self.restricted.store(roster.restricted, Ordering::Relaxed);
+        self.len.store(roster.slots.len(), Ordering::Relaxed);
         self.roster.store(Arc::clone(&roster));
         fence(Ordering::SeqCst);
         roster.catch_up();

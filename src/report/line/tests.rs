@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use crate::{
     classify::{Code, Reason, Verdict},
     report::{
-        AccountOut, AccountTag, Attempt, Event, Followed, NotResent, OutReason, Outcome, PoolDead,
-        RequestRecord, Severity,
+        AccountOut, AccountTag, Attempt, Coalesced, Event, Followed, NotResent, OutReason, Outcome,
+        PoolDead, RequestRecord, Severity,
     },
 };
 
@@ -194,6 +194,39 @@ fn each_event_has_its_code_and_severity() {
 }
 
 #[test]
+fn what_was_held_back_is_counted_and_its_last_told() {
+    let held = |count, window| {
+        let last = Event::RequestFailed(record(Outcome::Answer(StatusCode::NOT_FOUND)));
+        Event::Coalesced(Coalesced::new(last, count, window)).to_string()
+    };
+    let last = "; the last: POST /v1/videos failed with 404 after 0 failed attempts in 1.2 s";
+    assert_eq!(
+        held(3, Duration::from_secs(60)),
+        format!("3 more like this were held back within 60 s{last}")
+    );
+    assert_eq!(
+        held(1, Duration::from_millis(1500)),
+        format!("1 more like this was held back within 1.5s{last}")
+    );
+}
+
+#[test]
+fn what_was_held_back_is_as_urgent_as_one_of_it_and_no_request() {
+    let rows = [
+        (Event::RequestFailed(record(Outcome::Answer(StatusCode::NOT_FOUND))), Severity::Error),
+        (Event::RequestFailed(record(Outcome::Local(Code::PoolEmpty))), Severity::Debug),
+        (Event::RequestAbandoned(record(Outcome::Dropped)), Severity::Debug),
+    ];
+    for (last, severity) in rows {
+        let event = Event::Coalesced(Coalesced::new(last, 3, Duration::from_secs(60)));
+        assert_eq!(event.code(), "coalesced");
+        assert_eq!(event.severity(), severity);
+        assert!(!event.is_incident() && !event.is_failure());
+        assert!(event.record().is_none());
+    }
+}
+
+#[test]
 fn foreign_words_cannot_break_the_line() {
     let tag = AccountTag::new("al\nice\u{202e}\u{1b}[31m", 1, 1);
     let cause = AccountOut::new(tag, 0, OutReason::OutOfQuota, None, Duration::ZERO);
@@ -221,7 +254,9 @@ proptest! {
         let tag = AccountTag::new(word.as_str(), n, n);
         let cause = AccountOut::new(tag, secs, OutReason::OutOfQuota, None, rest);
         let dead = PoolDead::new(n, cause.clone(), Some(word.into()));
-        for event in [Event::RequestFailed(record), Event::AccountOut(cause), Event::PoolDead(dead)] {
+        let failed = Event::RequestFailed(record);
+        let held = Event::Coalesced(Coalesced::new(failed.clone(), secs, rest));
+        for event in [failed, held, Event::AccountOut(cause), Event::PoolDead(dead)] {
             let line = event.to_string();
             let broken = line.contains(|c: char| {
                 c.is_control() || ('\u{2028}'..='\u{202e}').contains(&c)

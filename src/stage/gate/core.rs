@@ -46,7 +46,7 @@ impl Gate {
         Self(Knows::Seen(Arc::new(Memory::new(any, names, capacity))))
     }
 
-    fn ask_pool(pool: &Pool, draft: &mut Draft<'_>) -> Result<(), Cause> {
+    fn ask_pool(pool: &Pool, draft: &mut Draft<'_, '_>) -> Result<(), Cause> {
         if draft.verified {
             return Ok(());
         }
@@ -85,7 +85,7 @@ impl Stage for Gate {
     }
 
     #[inline]
-    fn prepare(&self, st: &mut GateState, draft: &mut Draft<'_>) -> Result<(), Cause> {
+    fn prepare(&self, st: &mut GateState, draft: &mut Draft<'_, '_>) -> Result<(), Cause> {
         match &self.0 {
             Knows::Pool(pool) => Self::ask_pool(pool, draft),
             Knows::Seen(memory) => {

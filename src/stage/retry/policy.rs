@@ -107,6 +107,11 @@ impl RetryPolicy {
         self.with(|settings| settings.overloaded = Some(retry))
     }
 
+    /// An overloaded model is left to the chain, unless this policy was told otherwise.
+    pub(crate) fn beside_a_chain(self) -> Self {
+        self.with(|settings| settings.overloaded = settings.overloaded.or(Some(false)))
+    }
+
     /// Whether requests that may not be [repeated](crate::RequestOptions::repeatable) are left alone
     /// even when the upstream surely did no work (503, 429). False by default.
     pub fn idempotent_only(self, only: bool) -> Self {

@@ -2,35 +2,20 @@
 
 use std::hint::black_box;
 
-use tower::{Layer, ServiceBuilder, layer::util::Identity};
+use tower::{Layer, ServiceBuilder};
 use tower_failover::{
     Account, AuthShortCircuit, AuthShortCircuitLayer, Backoff, Credential, ErrorDedup,
-    ErrorDedupLayer, Failover, FailoverBuilder, FailoverLayer, Pool, Retry, RetryLayer,
-    RetryPolicy, TokenBucket, TokenRotation, TokenRotationLayer,
+    ErrorDedupLayer, Failover, FailoverLayer, ModelChain, ModelFallback, ModelFallbackLayer, Pool,
+    Retry, RetryLayer, RetryPolicy, TokenBucket, TokenRotation, TokenRotationLayer,
     credential::{OwnCredential, PoolBuilder},
     report::Event,
 };
 
-use super::keys::token;
+use super::keys::{MODELS, token};
 
-/// The one place to switch the model fallback on, fused and stacked.
-///
-/// It gives `None` while there is no `ModelFallback`; the cases with a 529 then leave the rows of
-/// this crate out. Put `.models(MODELS)` (or what it will be called) on the builder here, and the
-/// layer into [`model_layer`].
-pub fn failover_with_models(builder: FailoverBuilder) -> Option<FailoverBuilder> {
-    let _ = builder;
-    None
-}
-
-/// The second half of [`failover_with_models`]: the separate layer.
-fn model_layer() -> Identity {
-    Identity::new()
-}
-
-/// Whether [`failover_with_models`] has been done.
-pub fn has_models() -> bool {
-    failover_with_models(FailoverLayer::builder()).is_some()
+/// The models that every stack falls back to.
+fn chain() -> ModelChain {
+    ModelChain::list(MODELS).unwrap()
 }
 
 /// `n` accounts that replace what the caller put on.
@@ -61,11 +46,10 @@ fn retry() -> RetryPolicy {
     RetryPolicy::new().backoff(Backoff::none()).paid_from(bucket)
 }
 
-/// Everything on: rotation, short circuit, models (when they are there), retry, reports.
+/// Everything on: rotation, short circuit, three models, retry, reports.
 pub fn fused<S: Clone>(upstream: S, pool: &Pool) -> Failover<S> {
-    let builder = FailoverLayer::builder().rotation(pool.clone()).retry(retry()).report(reporter);
-    let builder = failover_with_models(builder.clone()).unwrap_or(builder);
-    builder.build().unwrap().layer(upstream)
+    let builder = FailoverLayer::builder().rotation(pool.clone()).models(chain()).retry(retry());
+    builder.report(reporter).build().unwrap().layer(upstream)
 }
 
 /// The same as separate layers.
@@ -73,11 +57,12 @@ pub fn fused<S: Clone>(upstream: S, pool: &Pool) -> Failover<S> {
 pub fn stacked<S: Clone>(
     upstream: S,
     pool: &Pool,
-) -> ErrorDedup<Retry<TokenRotation<AuthShortCircuit<S>>>> {
+) -> ErrorDedup<ModelFallback<Retry<TokenRotation<AuthShortCircuit<S>>>>> {
     ServiceBuilder::new()
         .layer(ErrorDedupLayer::new(reporter).redact(pool))
-        .layer(model_layer())
-        .layer(RetryLayer::new(retry()))
+        .layer(ModelFallbackLayer::new(chain()).pool(pool.clone()))
+        // The builder of the fused one does this where there is a chain.
+        .layer(RetryLayer::new(retry().overloaded(false)))
         .layer(TokenRotationLayer::new(pool.clone()))
         .layer(AuthShortCircuitLayer::with_pool(pool.clone()))
         .service(upstream)

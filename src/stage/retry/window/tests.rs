@@ -11,7 +11,8 @@ proptest! {
     ) {
         let window = WindowBudget::new(Duration::from_secs(1), ratio, reserve).unwrap();
         (0..deposits).for_each(|_| window.deposit());
-        let lent = std::iter::from_fn(|| window.withdraw(Cost::Retry)).count() as f64;
+        let lent: u32 = std::iter::from_fn(|| window.withdraw(Cost::Retry)).sum();
+        let lent = f64::from(lent);
         // A deposit is worth a whole number of thousandths.
         let worth = (ratio * 1000.0).round() / 1000.0;
         let owed = f64::from(deposits) * worth + f64::from(reserve);

@@ -1,17 +1,17 @@
-//! Which account serves: choosing one, charging it, and choosing another.
+//! The stage behind [`TokenRotationLayer`](crate::TokenRotationLayer).
 
 use http::{HeaderMap, HeaderName, request::Parts};
 
-use super::{
-    ledger::Ledger,
-    options::{AccountPin, RequestOptions},
-    stage::{Ask, Draft, Facts, Next, Stage, Stamp, sealed::Sealed},
-};
+use super::pick::pick;
 use crate::{
     classify::{Cause, Code, ModelFault, Reason, Verdict},
-    clock::Now,
-    credential::{Avoid, Cascade, InFlight, OwnCredential, Picked, Pin, Pool, Unavailable, Want},
+    credential::{Cascade, InFlight, OwnCredential, Picked, Pool, Unavailable},
     report::NotResent,
+    stage::{
+        ledger::Ledger,
+        options::RequestOptions,
+        stage::{Ask, Draft, Facts, Next, Stage, Stamp, sealed::Sealed},
+    },
 };
 
 static REMAINING: [HeaderName; 2] = [
@@ -37,22 +37,9 @@ pub struct RotationState {
     own: bool,
     /// The caller's own credential is not welcome.
     refused_own: bool,
-}
-
-struct Shun<'a> {
-    pool: u32,
-    tried: &'a [(u32, u64)],
-    ledger: Option<&'a Ledger>,
-}
-
-impl Avoid for Shun<'_> {
-    fn avoids(&self, account: u32, generation: u64, group: Option<u32>) -> bool {
-        self.tried.contains(&(account, generation))
-            || self.ledger.is_some_and(|ledger| {
-                ledger.is_refused(self.pool, account, generation)
-                    || group.is_some_and(|group| ledger.is_group_closed(self.pool, group))
-            })
-    }
+    /// There was no other account when the request came in: nothing was kept to send again, and
+    /// whether another stage kept it must make no difference.
+    alone: bool,
 }
 
 impl Rotation {
@@ -61,42 +48,33 @@ impl Rotation {
         Self { pool, max_refusals: 3, forbidden: false }
     }
 
-    fn pick(
-        &self,
-        st: &RotationState,
-        options: Option<&RequestOptions>,
-        ledger: Option<&Ledger>,
-        now: &mut Now,
-        at: Option<tokio::time::Instant>,
-    ) -> Result<Picked, Unavailable> {
-        let shun = Shun { pool: self.pool.id(), tried: &st.tried, ledger };
-        let want = Want {
-            pin: options.and_then(RequestOptions::pinned).map(|pin| match pin {
-                AccountPin::Strict(id) => Pin::Strict(id),
-                AccountPin::Prefer(id) => Pin::Prefer(id),
-            }),
-            sticky: options.and_then(RequestOptions::sticky_key),
-            model: options.and_then(RequestOptions::wanted_model).map(|model| &**model),
-            avoid: &shun,
-            probes: true,
-        };
-        match at {
-            Some(at) => self.pool.pick_at(&want, at),
-            None => self.pool.pick(&want, now),
+    fn pick(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Result<Picked, Unavailable> {
+        // Reading the model costs something: only where it makes a difference.
+        if !self.pool.is_restricted() {
+            let picked = pick(&self.pool, &st.tried, ask, None)?;
+            if !picked.has_model_rests() {
+                return Ok(picked);
+            }
         }
+        let model = ask.wanted.get().ok();
+        pick(&self.pool, &st.tried, ask, model.as_deref())
     }
 
     fn charge(&self, picked: &mut Picked, facts: &mut Facts<'_>) {
-        let model = facts.options.and_then(RequestOptions::wanted_model).map(|model| &**model);
         match facts.verdict {
             Verdict::Success => picked.succeeded(facts.headers.and_then(remaining)),
             Verdict::Unauthorized(reason) => self.refuse(picked, reason, facts),
-            Verdict::Limited { delay } => picked.limited(model, delay, facts.now),
+            Verdict::Limited { delay } => {
+                let model = facts.wanted.get().ok();
+                picked.limited(model.as_deref(), delay, facts.now);
+            }
             Verdict::OutOfQuota { delay } => picked.out_of_quota(delay, facts.status, facts.now),
-            Verdict::ModelFault { fault: ModelFault::NotFound, .. } => match model {
-                Some(model) => picked.model_missing(model, facts.verdict.delay(), facts.now),
-                None => picked.healthy_failure(),
-            },
+            Verdict::ModelFault { fault: ModelFault::NotFound, .. } => {
+                match facts.wanted.get().ok() {
+                    Some(model) => picked.model_missing(&model, facts.verdict.delay(), facts.now),
+                    None => picked.healthy_failure(),
+                }
+            }
             Verdict::Forbidden | Verdict::ModelFault { .. } => picked.healthy_failure(),
             Verdict::Transient { .. } | Verdict::Rejected => picked.inconclusive(),
         }
@@ -164,6 +142,7 @@ impl Stage for Rotation {
             tried: Vec::new(),
             own: carried && own == OwnCredential::Keep,
             refused_own: carried && own == OwnCredential::Refuse,
+            alone: !self.may_resend(),
         }
     }
 
@@ -176,7 +155,7 @@ impl Stage for Rotation {
     }
 
     #[inline]
-    fn reserve(&self, st: &mut RotationState, ask: &mut Ask<'_>) -> Result<(), Cause> {
+    fn reserve(&self, st: &mut RotationState, ask: &mut Ask<'_, '_>) -> Result<(), Cause> {
         if st.own {
             return Ok(());
         }
@@ -185,12 +164,15 @@ impl Stage for Rotation {
         }
         // What was held for an attempt that is over must not stand in the way of this one.
         st.picked = None;
-        st.picked = Some(self.pick(st, ask.options, ask.ledger, ask.now, ask.at)?);
+        let picked = self.pick(st, ask)?;
+        // For a later attempt it is enough that somebody will be there: who serves is chosen when
+        // it starts, by what is known then.
+        st.picked = ask.at.is_none().then_some(picked);
         Ok(())
     }
 
     #[inline]
-    fn prepare(&self, st: &mut RotationState, draft: &mut Draft<'_>) -> Result<(), Cause> {
+    fn prepare(&self, st: &mut RotationState, draft: &mut Draft<'_, '_>) -> Result<(), Cause> {
         if st.own {
             return Ok(());
         }
@@ -198,7 +180,14 @@ impl Stage for Rotation {
         if !good {
             // It died while this request waited: the pool chooses again.
             st.picked = None;
-            st.picked = Some(self.pick(st, draft.options, draft.ledger, draft.now, None)?);
+            let mut ask = Ask {
+                options: draft.options,
+                ledger: draft.ledger,
+                now: draft.now,
+                wanted: draft.wanted,
+                at: None,
+            };
+            st.picked = Some(self.pick(st, &mut ask)?);
         }
         let Some(picked) = &mut st.picked else { return Ok(()) };
         picked.apply(draft.head).map_err(Cause::local)?;
@@ -235,7 +224,16 @@ impl Stage for Rotation {
         }
         // The probe that this attempt may have been is over.
         st.picked = None;
-        match self.pick(st, facts.options, facts.ledger, facts.now, None) {
+        let mut ask = Ask {
+            options: facts.options,
+            ledger: facts.ledger,
+            now: facts.now,
+            wanted: &mut facts.wanted,
+            at: None,
+        };
+        match self.pick(st, &mut ask) {
+            // Its own account with a new credential: nobody promised to have kept the request.
+            Ok(_) if st.alone => facts.decline(NotResent::NoAccount),
             Ok(picked) => {
                 if !facts.may_act() || facts.beyond_deadline(std::time::Duration::ZERO) {
                     return Next::Pass;
@@ -248,6 +246,10 @@ impl Stage for Rotation {
                 facts.decline(NotResent::NoAccount)
             }
         }
+    }
+
+    fn pool(&self, st: &RotationState) -> Option<&Pool> {
+        (!st.own).then_some(&self.pool)
     }
 
     fn rotates(&self) -> bool {

@@ -1,0 +1,80 @@
+//! The command line.
+
+/// What `--help` prints.
+pub(crate) const HELP: &str = "\
+What one dead token costs: with a naive retry in three levels, and with tower-failover.
+
+cargo run --example quickstart -- [OPTIONS]
+
+  --scenes N    scenes to make (3); scenario 3 plays at least 2: one before and
+                one after the token is replaced
+  --models M    models that the naive retry goes through (2)
+  --accounts K  accounts in scenario 2, the first one dead (2)
+  --dead D      dead tokens in scenario 1 (1)
+  --copies C    copies of each scene (1)
+  --json        one JSON object a line
+  --help        this text
+
+Each number is from 1 to 1000. In each scenario both make the same scenes on a
+server of their own:
+
+  1  D dead tokens and no other. Naive: M calls at level 1 and C x M at level 3
+     for each scene. Here: one call for each token, at most 3 for one scene.
+  2  K accounts, the first one dead. The naive retry has the list too, and knows
+     only its first token.
+  3  One dead token, replaced while running, before the last scene.
+
+Exit code: 0; 1 when a scenario did not come out as promised; 2 for bad arguments.
+";
+
+/// How much is played, and how it is printed.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Scenes to make.
+    pub(crate) scenes: usize,
+    /// Models that could make them.
+    pub(crate) models: usize,
+    /// Accounts in scenario 2.
+    pub(crate) accounts: usize,
+    /// Dead tokens in scenario 1.
+    pub(crate) dead: usize,
+    /// Copies of each scene.
+    pub(crate) copies: usize,
+    /// For machines.
+    pub(crate) json: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { scenes: 3, models: 2, accounts: 2, dead: 1, copies: 1, json: false }
+    }
+}
+
+impl Options {
+    /// `None` when only help is wanted; the message says what is wrong.
+    pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut options = Self::default();
+        let mut args = args.into_iter();
+        while let Some(name) = args.next() {
+            let number = match name.as_str() {
+                "--scenes" => &mut options.scenes,
+                "--models" => &mut options.models,
+                "--accounts" => &mut options.accounts,
+                "--dead" => &mut options.dead,
+                "--copies" => &mut options.copies,
+                "--json" => {
+                    options.json = true;
+                    continue;
+                }
+                "--help" | "-h" => return Ok(None),
+                _ => return Err(format!("unknown argument {name:?}")),
+            };
+            let value = args.next().ok_or_else(|| format!("{name} needs a number"))?;
+            *number = match value.parse() {
+                Ok(value @ 1..=1000) => value,
+                _ => return Err(format!("{name} needs a number from 1 to 1000, not {value:?}")),
+            };
+        }
+        Ok(Some(options))
+    }
+}

@@ -1,0 +1,420 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// One generation as a person would write it down.
+#[derive(Clone, Debug)]
+struct Model {
+    kind: Kind,
+    until: u64,
+    refused: u64,
+    limited: u64,
+    ever: bool,
+    reason: Option<Reason>,
+    chapter: u64,
+    closed: bool,
+}
+
+/// What an attempt in the model knew.
+#[derive(Clone, Copy, Debug)]
+struct Knew {
+    chapter: u64,
+    until: u64,
+    probe: bool,
+}
+
+const FRESH: Model = Model {
+    kind: Kind::Usable,
+    until: 0,
+    refused: 0,
+    limited: 0,
+    ever: false,
+    reason: None,
+    chapter: 0,
+    closed: false,
+};
+
+impl Model {
+    fn is_my_probe(&self, knew: Knew) -> bool {
+        knew.probe && self.kind == Kind::Probing && self.chapter == knew.chapter
+    }
+
+    fn alive(&self) -> bool {
+        matches!(self.kind, Kind::Usable | Kind::Limited | Kind::Quota)
+    }
+
+    fn rest(&mut self, kind: Kind, now: u64, rest: u64) {
+        if rest == 0 || self.kind == Kind::Retired {
+            return;
+        }
+        let over = self.until <= now;
+        self.until = self.until.max(now + rest);
+        if self.kind == Kind::Usable
+            || self.kind == Kind::Limited && kind == Kind::Quota
+            || self.kind == Kind::Quota && over
+        {
+            self.kind = kind;
+        }
+    }
+
+    fn heal(&mut self, knew: Knew) {
+        if self.is_my_probe(knew) {
+            let asked_for_rest = self.until > knew.until;
+            self.kind = if asked_for_rest { Kind::Limited } else { Kind::Usable };
+        }
+    }
+
+    fn refuse(&mut self, knew: Knew, reason: Reason, now: u64) {
+        let mine = self.is_my_probe(knew);
+        if !(mine || self.alive() && self.chapter == knew.chapter) {
+            return;
+        }
+        let (first, max) = match (reason, self.ever) {
+            (Reason::Revoked, _) => (3_600_000, 86_400_000),
+            (_, true) => (5_000, 3_600_000),
+            (_, false) => (300_000, 3_600_000),
+        };
+        let mut rest: u64 = first;
+        for _ in 0..self.refused {
+            rest = (rest * 2).min(max);
+        }
+        self.kind = Kind::Quarantined;
+        self.until = self.until.max(now + rest);
+        self.refused = (self.refused + 1).min(15);
+        self.reason = Some(reason);
+    }
+
+    fn limit(&mut self, knew: Knew, delay: Option<u64>, now: u64) {
+        let within = self.kind != Kind::Usable && self.until > now;
+        self.heal(knew);
+        match delay {
+            Some(delay) => self.rest(Kind::Limited, now, delay.min(86_400_000)),
+            None if within => {}
+            None => {
+                let mut rest: u64 = 1_000;
+                for _ in 0..self.limited {
+                    rest = (rest * 2).min(60_000);
+                }
+                self.limited = (self.limited + 1).min(15);
+                self.rest(Kind::Limited, now, rest);
+            }
+        }
+    }
+
+    fn succeed(&mut self, knew: Knew) {
+        if self.kind == Kind::Retired {
+            return;
+        }
+        self.ever = true;
+        if self.is_my_probe(knew) {
+            self.heal(knew);
+            (self.refused, self.limited) = (0, 0);
+        } else if self.until == knew.until {
+            match self.kind {
+                Kind::Usable => (self.refused, self.limited) = (0, 0),
+                Kind::Limited | Kind::Quota => self.limited = 0,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    /// A request starts.
+    Start,
+    /// A request starts as a probe, if one is due.
+    Probe,
+    /// One of the requests ends.
+    End(usize, End),
+    Pass(u64),
+    Wake,
+    Retire,
+    Revive,
+    Close,
+}
+
+#[derive(Clone, Debug)]
+enum End {
+    Refused(Reason),
+    Limited(Option<u64>),
+    Quota(Option<u64>),
+    Succeeded,
+    Vouched,
+    GivenBack,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let reason = prop_oneof![Just(Reason::Invalid), Just(Reason::Revoked), Just(Reason::Expired)];
+    let delay = || prop::option::weighted(0.5, prop_oneof![0..3_000_u64, 0..200_000_000_u64]);
+    let end = prop_oneof![
+        3 => reason.prop_map(End::Refused),
+        3 => delay().prop_map(End::Limited),
+        1 => delay().prop_map(End::Quota),
+        3 => Just(End::Succeeded),
+        1 => Just(End::Vouched),
+        1 => Just(End::GivenBack),
+    ];
+    let op = prop_oneof![
+        5 => Just(Op::Start),
+        4 => Just(Op::Probe),
+        10 => (any::<usize>(), end).prop_map(|(i, end)| Op::End(i, end)),
+        4 => prop_oneof![0..3_000_u64, 0..500_000_u64, 0..90_000_000_u64].prop_map(Op::Pass),
+        2 => Just(Op::Wake),
+        1 => Just(Op::Retire),
+        2 => Just(Op::Revive),
+    ];
+    (prop::collection::vec(op, 0..60), prop::option::weighted(0.2, 0..60_usize)).prop_map(
+        |(mut ops, close)| {
+            if let Some(at) = close {
+                ops.insert(at.min(ops.len()), Op::Close);
+            }
+            ops
+        },
+    )
+}
+
+fn step(word: &mut Word, next: impl Fn(Word) -> Option<Word>) -> bool {
+    match next(*word) {
+        Some(next) => {
+            *word = next;
+            true
+        }
+        None => false,
+    }
+}
+
+fn end(word: &mut Word, model: &mut Model, since: Since, knew: Knew, what: &End, now: u64) {
+    let rests = Rests::default();
+    let was = model.clone();
+    match *what {
+        End::Refused(reason) => {
+            step(word, |word| word.refused(since, reason, &rests, now));
+            model.refuse(knew, reason, now);
+        }
+        End::Limited(delay) => {
+            step(word, |word| word.limited(since, delay, &rests, now));
+            model.limit(knew, delay, now);
+        }
+        End::Quota(delay) => {
+            step(word, |word| word.out_of_quota(since, delay, &rests, now));
+            model.heal(knew);
+            model.rest(Kind::Quota, now, delay.unwrap_or(1_800_000).min(86_400_000));
+        }
+        End::Succeeded => {
+            step(word, |word| word.succeeded(since));
+            model.succeed(knew);
+        }
+        End::Vouched => {
+            step(word, |word| word.vouched(since));
+            model.heal(knew);
+        }
+        End::GivenBack => {
+            step(word, |word| word.given_back(since));
+            if model.is_my_probe(knew) {
+                model.kind = Kind::Quarantined;
+            }
+        }
+    }
+    if model.closed {
+        *model = was;
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_word_agrees_with_a_naive_account(ops in ops()) {
+        let (mut word, mut model, mut now) = (Word::FRESH, FRESH, 1_000);
+        let mut attempts: Vec<(Since, Knew)> = Vec::new();
+        for op in ops {
+            let before = word;
+            match &op {
+                Op::Start => {
+                    let since = Since { seen: word, probe: false };
+                    let knew = Knew { chapter: model.chapter, until: model.until, probe: false };
+                    attempts.push((since, knew));
+                }
+                Op::Probe => {
+                    let due = model.kind == Kind::Quarantined && model.until <= now;
+                    let taken = step(&mut word, |word| word.probed(now));
+                    prop_assert_eq!(taken, due && !model.closed);
+                    if taken {
+                        model.kind = Kind::Probing;
+                        model.chapter += 1;
+                        let knew = Knew { chapter: model.chapter, until: model.until, probe: true };
+                        attempts.push((Since { seen: word, probe: true }, knew));
+                    }
+                }
+                Op::End(i, what) => {
+                    if attempts.is_empty() {
+                        continue;
+                    }
+                    let (since, knew) = attempts.swap_remove(i % attempts.len());
+                    end(&mut word, &mut model, since, knew, what, now);
+                }
+                Op::Pass(time) => now += time,
+                Op::Wake => {
+                    step(&mut word, |word| word.woken(now));
+                    let resting = matches!(model.kind, Kind::Limited | Kind::Quota);
+                    if resting && model.until <= now && !model.closed {
+                        model.kind = Kind::Usable;
+                    }
+                }
+                Op::Retire => {
+                    if step(&mut word, Word::retired) {
+                        model.kind = Kind::Retired;
+                        model.chapter += 1;
+                    }
+                }
+                Op::Revive => {
+                    if step(&mut word, Word::revived) {
+                        let (ever, chapter) = (model.ever, model.chapter + 1);
+                        model = Model { ever, chapter, ..FRESH };
+                    }
+                }
+                Op::Close => {
+                    word = word.closed();
+                    model.closed = true;
+                }
+            }
+            prop_assert_eq!(word.kind(), model.kind, "{:?} from {:?}", op, before);
+            prop_assert_eq!(word.until(), model.until, "{:?} from {:?}", op, before);
+            prop_assert_eq!(word.ever_succeeded(), model.ever, "{:?} from {:?}", op, before);
+            prop_assert_eq!(word.get(REFUSED), model.refused, "{:?} from {:?}", op, before);
+            prop_assert_eq!(word.get(LIMITED), model.limited, "{:?} from {:?}", op, before);
+            prop_assert_eq!(word.is_closed(), model.closed);
+            let serves = match model.kind {
+                Kind::Usable => true,
+                Kind::Limited | Kind::Quota => model.until <= now,
+                _ => false,
+            };
+            prop_assert_eq!(word.serves(now), serves);
+            if let (Kind::Quarantined, Some(reason)) = (model.kind, model.reason) {
+                prop_assert_eq!(word.reason(), reason);
+            }
+            // I8: only a person shortens a rest.
+            if !matches!(op, Op::Revive) {
+                prop_assert!(word.until() >= before.until(), "{:?} shortened {:?}", op, before);
+            }
+        }
+    }
+
+    #[test]
+    fn fields_never_touch_each_other(bits in any::<u64>(), until in any::<u64>()) {
+        let word = Word::from_bits(bits).with(KIND, 0);
+        let next = word.with(UNTIL, until);
+        prop_assert_eq!(next.until(), until.min(UNTIL.max()));
+        prop_assert_eq!(next.with(UNTIL, word.until()), word);
+        prop_assert_eq!(word.closed().with(CLOSED, word.get(CLOSED)), word);
+        let flagged = word.with(MODEL_RESTS, 1).with(TICKET, 0).with(REASON, 3).with(EVER, 1);
+        prop_assert_eq!(flagged.until(), word.until());
+        prop_assert_eq!(flagged.reason(), Reason::Revoked);
+    }
+}
+
+fn since(seen: Word) -> Since {
+    Since { seen, probe: false }
+}
+
+fn refused(word: Word, now: u64) -> Word {
+    let next = word.refused(since(word), Reason::Invalid, &Rests::default(), now);
+    next.expect("the refusal counts")
+}
+
+/// The state after a probe that was refused as soon as it was due.
+fn probe_refused(word: Word) -> Word {
+    let now = word.until();
+    let seen = word.probed(now).expect("it is due");
+    let probe = Since { seen, probe: true };
+    seen.refused(probe, Reason::Invalid, &Rests::default(), now).expect("the probe counts")
+}
+
+#[test]
+fn a_credential_that_never_succeeded_is_left_alone_for_longer() {
+    assert_eq!(refused(Word::FRESH, 0).until(), 300_000);
+    let trusted = Word::FRESH.succeeded(since(Word::FRESH)).expect("it is new");
+    assert_eq!(refused(trusted, 0).until(), 5_000);
+}
+
+#[test]
+fn each_failed_probe_doubles_the_time_up_to_an_hour() {
+    let trusted = Word::FRESH.succeeded(since(Word::FRESH)).expect("it is new");
+    let mut word = refused(trusted, 0);
+    let mut periods = vec![word.until()];
+    for _ in 0..11 {
+        let next = probe_refused(word);
+        periods.push(next.until() - word.until());
+        word = next;
+    }
+    let seconds: Vec<_> = periods.iter().map(|ms| ms / 1_000).collect();
+    assert_eq!(seconds, [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]);
+}
+
+#[test]
+fn a_revoked_credential_is_left_alone_for_an_hour_doubling_to_a_day() {
+    let rests = Rests::default();
+    let hours: Vec<_> = (0..7)
+        .map(|strikes| rests.quarantine(Reason::Revoked, true, strikes) / 3_600_000)
+        .collect();
+    assert_eq!(hours, [1, 2, 4, 8, 16, 24, 24]);
+}
+
+#[test]
+fn a_second_429_within_a_rest_does_not_double() {
+    let rests = Rests::default();
+    let first = Word::FRESH.limited(since(Word::FRESH), None, &rests, 0).expect("it rests");
+    assert_eq!(first.until(), 1_000);
+    assert_eq!(first.limited(since(Word::FRESH), None, &rests, 999), None);
+    let next = first.limited(since(first), None, &rests, 1_000).expect("a new window");
+    assert_eq!(next.until(), 3_000);
+}
+
+#[test]
+fn a_late_success_does_not_reset_the_doubling_of_a_newer_rest() {
+    let rests = Rests::default();
+    let early = since(Word::FRESH);
+    let limited = Word::FRESH.limited(early, None, &rests, 0).expect("it rests");
+    let late = limited.succeeded(early).expect("it is now trusted");
+    assert_eq!((late.kind(), late.until()), (Kind::Limited, 1_000));
+    let next = late.limited(since(late), None, &rests, 1_000).expect("a new window");
+    assert_eq!(next.until(), 3_000, "twice the first");
+}
+
+#[test]
+fn a_401_that_was_under_way_when_a_probe_healed_is_too_old() {
+    let early = since(Word::FRESH);
+    let out = refused(Word::FRESH, 0);
+    let seen = out.probed(300_000).expect("it is due");
+    let healed = seen.succeeded(Since { seen, probe: true }).expect("it heals");
+    assert_eq!(healed.kind(), Kind::Usable);
+    assert_eq!(healed.refused(early, Reason::Invalid, &Rests::default(), 300_001), None);
+    assert_eq!(refused(healed, 300_001).kind(), Kind::Quarantined, "a newer one counts");
+}
+
+#[test]
+fn a_rest_that_was_asked_for_while_a_probe_was_out_is_kept() {
+    let early = since(Word::FRESH);
+    let seen = refused(Word::FRESH, 0).probed(300_000).expect("it is due");
+    let grown = seen.limited(early, Some(9_000), &Rests::default(), 300_000).expect("it grows");
+    assert_eq!(grown.kind(), Kind::Probing);
+    let healed = grown.succeeded(Since { seen, probe: true }).expect("it heals");
+    assert_eq!((healed.kind(), healed.until()), (Kind::Limited, 309_000));
+}
+
+#[test]
+fn a_probe_of_an_earlier_chapter_gives_nothing_back() {
+    let out = refused(Word::FRESH, 0);
+    let first = out.probed(300_000).expect("it is due");
+    let revived = first.revived().expect("it changes");
+    let again = refused(revived, 300_000);
+    let second = again.probed(again.until()).expect("it is due");
+    assert_eq!(second.given_back(Since { seen: first, probe: true }), None);
+    assert_eq!(second.given_back(Since { seen: second, probe: true }), Some(second.with(KIND, 3)));
+}
+
+#[test]
+fn the_longest_time_saturates_and_does_not_wrap() {
+    let rests = Rests { max_rest: u64::MAX, ..Rests::default() };
+    let word = Word::FRESH.limited(since(Word::FRESH), Some(u64::MAX), &rests, u64::MAX);
+    assert_eq!(word.map(Word::until), Some(UNTIL.max()));
+}

@@ -1,0 +1,10 @@
+//! The pool from outside, with time given.
+
+mod apply;
+mod build;
+mod cases;
+mod changes;
+mod choosing;
+mod states;
+mod support;
+mod threads;

@@ -1,0 +1,129 @@
+//! From a verdict to the next attempt, or to the end.
+
+use bytes::Bytes;
+use http::{Request, Response, request};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{
+    body::FailoverBody,
+    keep::{Keep, Spare},
+    local,
+    nap::Nap,
+    run::Run,
+    settle::{Held, Settled},
+};
+use crate::{
+    classify::{Cause, Code, Verdict},
+    stage::{Rewritten, stage::Stage},
+};
+
+/// What only a request needs that is not simply sent: a service of its own, and what it will send.
+pub(crate) struct Cold<S, B> {
+    pub(crate) service: S,
+    head: Option<request::Parts>,
+    body: Option<B>,
+}
+
+impl<S, B> Cold<S, B> {
+    pub(crate) fn new(service: S, request: Request<B>) -> Box<Self> {
+        let (head, body) = request.into_parts();
+        Box::new(Self { service, head: Some(head), body: Some(body) })
+    }
+
+    /// Without a body yet.
+    pub(crate) fn awaiting(service: S, head: request::Parts) -> Box<Self> {
+        Box::new(Self { service, head: Some(head), body: None })
+    }
+
+    pub(crate) fn fill(&mut self, body: B) {
+        self.body = Some(body);
+    }
+
+    /// Sends the next attempt on the service, which is ready; or says why it became impossible, and
+    /// whether the answer is to be gRPC.
+    pub(crate) fn send<St: Stage, K>(
+        &mut self,
+        run: &mut Run<S, St, K>,
+    ) -> Result<S::Future, (Cause, bool)>
+    where
+        S: Service<Request<B>>,
+    {
+        let (Some(mut head), Some(body)) = (self.head.take(), self.body.take()) else {
+            debug_assert!(false, "nothing to send");
+            return Err((Cause::local(Code::NotReady), false));
+        };
+        match run.prepare(&mut head, false) {
+            Ok(()) => Ok(self.service.call(Request::from_parts(head, body))),
+            Err(cause) => Err((cause, local::wants_grpc(&head))),
+        }
+    }
+}
+
+/// What comes next.
+pub(crate) enum Act<RB: Body, E> {
+    Done(Result<Response<FailoverBody<RB>>, E>),
+    Wait(Nap),
+    Ready,
+}
+
+#[cold]
+pub(crate) fn act<S, St, K, B, RB>(
+    run: &mut Run<S, St, K>,
+    kept: &mut Option<K::Kept>,
+    cold: &mut Option<Box<Cold<S, K::Out>>>,
+    (held, verdict): (Held<RB, S::Error>, Verdict),
+) -> Act<RB, S::Error>
+where
+    S: Service<Request<K::Out>, Response = Response<RB>>,
+    S::Error: 'static,
+    St: Stage,
+    K: Keep<B> + Spare<S>,
+    RB: Body<Data = Bytes>,
+{
+    let live = run.live.clone();
+    match held {
+        Held::Answer(head, body) if verdict.is_success() => {
+            return Act::Done(Ok(run.succeed(head, body)));
+        }
+        // Nobody could do anything about it: the short way.
+        Held::Local(cause, grpc) if live.config.common.model_at.is_none() => {
+            return Act::Done(Ok(run.answer(&cause, grpc)));
+        }
+        _ => {}
+    }
+    let keep = &live.config.keep;
+    let mut moved = None;
+    let settled = {
+        let kept = &*kept;
+        let bytes = || keep.bytes(kept.as_ref()?);
+        let moved = &mut moved;
+        run.settle(held, verdict, &bytes, |run, last| {
+            let mut head = run.rebuild()?;
+            let body = match run.rewrite(&mut head, &bytes)? {
+                Rewritten::Body(bytes) => Some(keep.edited(kept.as_ref()?, bytes)?),
+                Rewritten::SameBody if last => {
+                    *moved = Some(());
+                    None
+                }
+                Rewritten::SameBody => Some(keep.again(kept.as_ref()?)?),
+            };
+            let service = match cold.take() {
+                Some(cold) => cold.service,
+                None => live.spare()?,
+            };
+            Some(Box::new(Cold { service, head: Some(head), body }))
+        })
+    };
+    match settled {
+        Settled::Done(outcome) => Act::Done(outcome),
+        Settled::Again(nap, mut next) => {
+            // The last attempt takes what was kept.
+            if moved.is_some() {
+                next.body = kept.take().and_then(|kept| keep.last(kept));
+            }
+            *cold = Some(next);
+            nap.map_or(Act::Ready, Act::Wait)
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! How a request ends: with a success, with an answer of this crate's own, or dropped.
+
+use http::{Response, StatusCode, response};
+use http_body::Body;
+
+use super::{body::FailoverBody, run::Run, served::ServedBy, tell};
+use crate::{
+    classify::{Cause, Verdict},
+    clock::Now,
+    credential::InFlight,
+    report::{NotResent, Outcome},
+    stage::{
+        ledger::Note,
+        models::{Model, Wanted},
+        options::RequestOptions,
+        stage::{Facts, Stage, Stamp},
+    },
+};
+
+impl<S, St: Stage, K> Run<S, St, K> {
+    /// The upstream did what it was asked for.
+    #[inline]
+    pub(crate) fn succeed<B: Body>(
+        &mut self,
+        head: response::Parts,
+        body: FailoverBody<B>,
+    ) -> Response<FailoverBody<B>> {
+        let mut now = Now::unread();
+        let mut read = || Model::Absent(NotResent::NoModel);
+        let mut model = Model::Unread;
+        let wanted = Wanted::new(None, &mut model, &mut read);
+        let mut facts = Facts {
+            headers: Some(&head.headers),
+            status: Some(head.status),
+            options: self.options.as_deref(),
+            ledger: self.ledger.as_deref(),
+            ..Facts::of(Verdict::Success, &mut now, wanted)
+        };
+        self.live.config.stages.learn(&mut self.st, &mut facts);
+        if self.ledger.is_some() {
+            self.recovered(head.status);
+        }
+        self.done = true;
+        let stages = &self.live.config.stages;
+        let in_flight = stages.in_flight(&self.st);
+        let stamp = if self.common().served_by { stages.stamp(&self.st) } else { None };
+        self.hand_out(head, body, stamp, in_flight)
+    }
+
+    /// After failures that a success has made good.
+    fn recovered(&mut self, status: StatusCode) {
+        let Some(ledger) = &self.ledger else { return };
+        if self.send != 0 {
+            ledger.adopt(self.send, self.parent);
+        }
+        if self.common().recovered && self.reporter().is_some() && ledger.has_lines(self.parent) {
+            self.tell(Outcome::Answer(status), tell::Kind::Recovered);
+        }
+    }
+
+    /// The answer as the caller gets it; `stamp` tells whose credential it was given for.
+    pub(super) fn hand_out<B: Body>(
+        &self,
+        mut head: response::Parts,
+        body: FailoverBody<B>,
+        stamp: Option<Stamp>,
+        in_flight: Option<InFlight>,
+    ) -> Response<FailoverBody<B>> {
+        if self.common().served_by {
+            let below = head.extensions.remove::<ServedBy>();
+            let attempts = self.ledger.as_ref().map_or(1, |ledger| ledger.attempts());
+            let model = self.live.config.stages.model(&self.st).cloned();
+            head.extensions.insert(ServedBy::new(stamp, model, attempts).over(below));
+        }
+        Response::from_parts(head, body.with_in_flight(in_flight))
+    }
+
+    /// Answers in the upstream's place.
+    pub(crate) fn answer<B: Body>(
+        &mut self,
+        cause: &Cause,
+        grpc: bool,
+    ) -> Response<FailoverBody<B>> {
+        self.done = true;
+        self.tell(Outcome::Local(cause.code), tell::Kind::Failed);
+        if let (true, Some(ledger)) = (self.parent != 0, &self.ledger) {
+            let unsent = self.outer.as_deref().is_some_and(|outer| outer.stamp.is_some())
+                && cause.code.is_about_a_credential()
+                && !self.live.config.stages.rotates();
+            let soonest = cause.retry_after;
+            let pools = Vec::new();
+            ledger.leave_note(Note { send: self.parent, soonest, charged: false, unsent, pools });
+        }
+        let (mut head, bytes) = self.live.config.local.answer(cause, grpc).into_parts();
+        if self.common().served_by {
+            let sent = self.ledger.as_ref().map_or(0, |ledger| ledger.attempts().saturating_sub(1));
+            head.extensions.insert(ServedBy::new(None, None, sent));
+        }
+        Response::from_parts(head, FailoverBody::local(bytes))
+    }
+
+    pub(super) fn tell(&self, outcome: Outcome, kind: tell::Kind) {
+        let Some(reporter) = self.reporter() else { return };
+        let trail = match &self.ledger {
+            Some(ledger) => ledger.take_trail(self.parent),
+            None => Vec::new(),
+        };
+        let asked = tell::Asked {
+            snapshot: self.snapshot.as_ref(),
+            label: self.options.as_deref().and_then(RequestOptions::get_label),
+            started: self.started,
+            secrets: tell::Secrets(self.common().secrets.as_ref()),
+        };
+        tell::tell(reporter, &asked, trail, outcome, kind);
+    }
+}
+
+impl<S, St: Stage, K> Drop for Run<S, St, K> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        let Some(ledger) = &self.ledger else { return };
+        if self.send != 0 {
+            ledger.adopt(self.send, self.parent);
+        }
+        if self.reporter().is_some() && ledger.has_lines(self.parent) {
+            self.tell(Outcome::Dropped, tell::Kind::Abandoned);
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Bodies that are read before they are sent, so that they can be sent again.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+use super::keep::Started;
+use crate::report::NotResent;
+
+/// A request body that was read before it was sent, as far as it was.
+///
+/// Data, trailers and errors are those of the body it was made of, in their order.
+pub struct ReplayBody<B: Body> {
+    ahead: Chunks,
+    at: usize,
+    then: Then<B>,
+}
+
+/// What comes after the data that was read.
+enum Then<B: Body> {
+    Trailers(Arc<HeaderMap>),
+    /// The body broke off here.
+    Error(B::Error),
+    /// The rest was not read.
+    Rest(B),
+    End,
+}
+
+/// Data in order; cheap to clone.
+#[derive(Clone, Debug)]
+enum Chunks {
+    None,
+    One(Bytes),
+    Many(Arc<[Bytes]>),
+}
+
+/// A whole body, kept for another attempt.
+#[derive(Clone, Debug)]
+pub struct WholeBody {
+    chunks: Chunks,
+    trailers: Option<Arc<HeaderMap>>,
+}
+
+/// A body that is being awaited.
+pub struct Filling<B: Body>(Option<Reading<B>>);
+
+/// A body that is being read.
+struct Reading<B: Body> {
+    body: B,
+    chunks: Vec<Bytes>,
+    first: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+    length: usize,
+    cap: usize,
+}
+
+/// Why reading stopped.
+enum Stop<E> {
+    Whole,
+    TooLarge,
+    Failed(E),
+}
+
+// === impl Filling and Reading ===
+
+impl<B: Body<Data = Bytes> + Unpin> Filling<B> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<(ReplayBody<B>, Result<WholeBody, NotResent>)> {
+        let Some(reading) = &mut self.0 else { return Poll::Pending };
+        let stop = ready!(reading.poll(cx));
+        match self.0.take() {
+            Some(reading) => Poll::Ready(reading.stop(stop)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Reading<B> {
+    fn new(body: B, cap: usize) -> Self {
+        Self { body, chunks: Vec::new(), first: None, trailers: None, length: 0, cap }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stop<B::Error>> {
+        loop {
+            if self.body.is_end_stream() {
+                return Poll::Ready(Stop::Whole);
+            }
+            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(Stop::Whole),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Stop::Failed(error)),
+                Poll::Ready(Some(Ok(frame))) => frame,
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    self.length = self.length.saturating_add(data.len());
+                    self.push(data);
+                    if self.length > self.cap {
+                        return Poll::Ready(Stop::TooLarge);
+                    }
+                }
+                // Nothing comes after the trailers (RFC 9110 §6.5).
+                Err(frame) => {
+                    self.trailers = frame.into_trailers().ok();
+                    return Poll::Ready(Stop::Whole);
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, data: Bytes) {
+        match self.first.take() {
+            None if self.chunks.is_empty() => self.first = Some(data),
+            first => {
+                self.chunks.extend(first);
+                self.chunks.push(data);
+            }
+        }
+    }
+
+    fn take_chunks(&mut self) -> Chunks {
+        match self.first.take() {
+            Some(one) => Chunks::One(one),
+            None if self.chunks.is_empty() => Chunks::None,
+            None => Chunks::Many(std::mem::take(&mut self.chunks).into()),
+        }
+    }
+
+    /// The body to send, and what is kept of it.
+    fn stop(mut self, stop: Stop<B::Error>) -> (ReplayBody<B>, Result<WholeBody, NotResent>) {
+        let chunks = self.take_chunks();
+        let (then, why) = match stop {
+            Stop::Whole => {
+                let whole = WholeBody { chunks, trailers: self.trailers.take().map(Arc::new) };
+                return (ReplayBody::whole(&whole), Ok(whole));
+            }
+            Stop::TooLarge => (Then::Rest(self.body), NotResent::TooLarge),
+            Stop::Failed(error) => (Then::Error(error), NotResent::SentOnce),
+        };
+        (ReplayBody { ahead: chunks, at: 0, then }, Err(why))
+    }
+
+    /// The body to send at once, with what was read of it.
+    fn stream(mut self) -> ReplayBody<B> {
+        ReplayBody { ahead: self.take_chunks(), at: 0, then: Then::Rest(self.body) }
+    }
+}
+
+/// Begins to read a body of at most `cap` bytes.
+pub(super) fn start<B: Body<Data = Bytes> + Unpin>(
+    body: B,
+    cap: usize,
+) -> Started<ReplayBody<B>, WholeBody, Filling<B>> {
+    let hint = body.size_hint();
+    if hint.lower() > cap as u64 {
+        return Started::Ready(ReplayBody::unread(body), Err(NotResent::TooLarge));
+    }
+    let known = hint.exact().is_some();
+    let mut reading = Reading::new(body, cap);
+    // What is in memory already is ready now; whoever polls it next brings a waker of its own.
+    match reading.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(stop) => {
+            let (body, kept) = reading.stop(stop);
+            Started::Ready(body, kept)
+        }
+        Poll::Pending if known => Started::Fill(Filling(Some(reading))),
+        Poll::Pending => Started::Ready(reading.stream(), Err(NotResent::Streaming)),
+    }
+}
+
+// === impl ReplayBody ===
+
+impl<B: Body> ReplayBody<B> {
+    pub(super) fn whole(whole: &WholeBody) -> Self {
+        let then = whole.trailers.clone().map_or(Then::End, Then::Trailers);
+        Self { ahead: whole.chunks.clone(), at: 0, then }
+    }
+
+    pub(super) const fn unread(body: B) -> Self {
+        Self { ahead: Chunks::None, at: 0, then: Then::Rest(body) }
+    }
+
+    fn left(&self) -> u64 {
+        self.ahead.as_slice().iter().skip(self.at).map(|chunk| chunk.len() as u64).sum()
+    }
+}
+
+impl Chunks {
+    fn as_slice(&self) -> &[Bytes] {
+        match self {
+            Self::None => &[],
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+impl WholeBody {
+    /// These bytes, with the trailers of this body.
+    pub(super) fn with(&self, bytes: Bytes) -> Self {
+        Self { chunks: Chunks::One(bytes), trailers: self.trailers.clone() }
+    }
+
+    /// All data in one piece.
+    pub(super) fn bytes(&self) -> Bytes {
+        match &self.chunks {
+            Chunks::None => Bytes::new(),
+            Chunks::One(one) => one.clone(),
+            Chunks::Many(many) => {
+                let mut all = BytesMut::with_capacity(many.iter().map(Bytes::len).sum());
+                many.iter().for_each(|chunk| all.extend_from_slice(chunk));
+                all.freeze()
+            }
+        }
+    }
+}
+
+/// Its parts are never pinned in place; an error that is held is only given away.
+impl<B: Body + Unpin> Unpin for ReplayBody<B> {}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for ReplayBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if let Some(chunk) = self.ahead.as_slice().get(self.at).cloned() {
+            self.at += 1;
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        if let Then::Rest(rest) = &mut self.then {
+            return Pin::new(rest).poll_frame(cx);
+        }
+        Poll::Ready(match std::mem::replace(&mut self.then, Then::End) {
+            Then::Trailers(trailers) => Some(Ok(Frame::trailers(Arc::unwrap_or_clone(trailers)))),
+            Then::Error(error) => Some(Err(error)),
+            Then::Rest(_) | Then::End => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.at >= self.ahead.as_slice().len()
+            && match &self.then {
+                Then::Rest(rest) => rest.is_end_stream(),
+                Then::End => true,
+                Then::Trailers(_) | Then::Error(_) => false,
+            }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let ahead = self.left();
+        let mut hint = SizeHint::new();
+        match &self.then {
+            Then::Trailers(_) | Then::End => hint.set_exact(ahead),
+            // How long it would have been is not known.
+            Then::Error(_) => hint.set_lower(ahead),
+            Then::Rest(rest) => {
+                let rest = rest.size_hint();
+                hint.set_lower(rest.lower().saturating_add(ahead));
+                if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(ahead)) {
+                    hint.set_upper(upper);
+                }
+            }
+        }
+        hint
+    }
+}
+
+impl<B: Body> fmt::Debug for ReplayBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let then = match &self.then {
+            Then::Trailers(_) => "trailers",
+            Then::Error(_) => "error",
+            Then::Rest(_) => "unread",
+            Then::End => "end",
+        };
+        f.debug_struct("ReplayBody")
+            .field("chunks", &self.ahead.as_slice().len())
+            .field("then", &then)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<B: Body> fmt::Debug for Filling<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Filling").finish_non_exhaustive()
+    }
+}

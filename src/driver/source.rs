@@ -1,0 +1,45 @@
+//! What a request's model is read from.
+
+use http::request::Parts;
+
+use super::{run::GetBytes, snapshot::Snapshot};
+use crate::{
+    report::NotResent,
+    stage::{ModelAt, ledger::Ledger, models::Model},
+};
+
+/// The head of the caller's request, as far as it is at hand.
+#[derive(Clone, Copy)]
+pub(super) enum Head<'a> {
+    Parts(&'a Parts),
+    Kept(Option<&'a Snapshot>),
+}
+
+/// See the [module](self).
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    /// Where this driver's own fallback finds the model.
+    pub(super) at: Option<&'a ModelAt>,
+    /// What an outer fallback has said of it.
+    pub(super) ledger: Option<&'a Ledger>,
+    pub(super) head: Head<'a>,
+    pub(super) bytes: GetBytes<'a>,
+}
+
+impl Source<'_> {
+    pub(super) fn read(&self) -> Model {
+        let none = Model::Absent(NotResent::NoModel);
+        let (at, body) = match (self.at, self.ledger.and_then(Ledger::source)) {
+            (Some(at), _) => (at, if at.needs_body() { (self.bytes)() } else { None }),
+            (None, Some(source)) => (&source.at, source.body.clone()),
+            (None, None) => return none,
+        };
+        match self.head {
+            Head::Parts(head) => at.read(head, body.as_ref()),
+            Head::Kept(kept) => match kept.and_then(Snapshot::rebuild) {
+                Some(head) => at.read(&head, body.as_ref()),
+                None => none,
+            },
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The one task that waits for the ends of windows.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Weak,
+};
+
+use tokio::{
+    runtime::Handle,
+    task::AbortHandle,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::adapter::Core;
+
+/// The task, as far as reports know of it.
+#[derive(Debug, Default)]
+pub(super) enum Timer {
+    /// There is none.
+    #[default]
+    Idle,
+    /// Somebody is starting it.
+    Starting,
+    /// It waits, unless its runtime has ended.
+    Running(AbortHandle),
+    /// Nothing to wait with was found; nobody looks again until then.
+    Missing(Instant),
+}
+
+impl Timer {
+    /// Whether a task should be started.
+    pub(super) fn is_wanted(&self, now: Instant) -> bool {
+        match self {
+            Self::Idle => true,
+            Self::Starting => false,
+            // A runtime that shuts down takes the task with it.
+            Self::Running(task) => task.is_finished(),
+            Self::Missing(until) => *until <= now,
+        }
+    }
+
+    /// Ends the task: what it waits for was told.
+    pub(super) fn stop(&mut self) {
+        if let Self::Running(task) = std::mem::take(self) {
+            task.abort();
+        }
+    }
+}
+
+/// What a task needs before it can be started.
+pub(super) struct Wait {
+    runtime: Handle,
+    sleep: Pin<Box<Sleep>>,
+}
+
+/// What there is to wait with.
+pub(super) enum Found {
+    Wait(Wait),
+    /// Not inside a runtime: whoever reports next may be.
+    NoRuntime,
+    /// Inside a runtime without a timer.
+    NoTimer,
+}
+
+/// Looks for something to wait with until `first`.
+pub(super) fn find(first: Instant) -> Found {
+    let Ok(runtime) = Handle::try_current() else { return Found::NoRuntime };
+    // A runtime does not say whether it has a timer: it panics when it has none.
+    match catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(first)))) {
+        Ok(sleep) => Found::Wait(Wait { runtime, sleep }),
+        Err(_) => Found::NoTimer,
+    }
+}
+
+impl Wait {
+    /// Starts the task.
+    ///
+    /// It holds no part of the adapter while it waits: the adapter's last handle can be dropped.
+    pub(super) fn start(self, core: Weak<Core>) -> Timer {
+        Timer::Running(self.runtime.spawn(wait(core, self.sleep)).abort_handle())
+    }
+}
+
+async fn wait(core: Weak<Core>, mut sleep: Pin<Box<Sleep>>) {
+    loop {
+        sleep.as_mut().await;
+        let Some(next) = core.upgrade().and_then(|core| core.wake()) else { return };
+        sleep.as_mut().reset(next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn where_no_timer_was_found_nobody_looks_until_the_time_is_up() {
+        let until = Instant::now();
+        let timer = Timer::Missing(until);
+        assert!(!timer.is_wanted(until - Duration::from_nanos(1)));
+        assert!(timer.is_wanted(until));
+        assert!(timer.is_wanted(until + Duration::from_nanos(1)));
+        assert!(!Timer::Starting.is_wanted(until));
+        assert!(Timer::Idle.is_wanted(until));
+    }
+}

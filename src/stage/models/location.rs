@@ -1,0 +1,260 @@
+//! Where a request names its model.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Uri,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+    request::Parts,
+    uri::PathAndQuery,
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::{
+    json::{self, Found, Span},
+    wanted::Model,
+};
+use crate::{classify::is_json, report::NotResent};
+
+/// RFC 3986 §2.3: what never needs to be encoded.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What says something of the bytes of a body that is changed (RFC 9530, RFC 1864).
+static DIGESTS: [HeaderName; 4] = [
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-md5"),
+];
+
+/// Reads the model from a request, and puts another one in its place: for places that
+/// [`ModelAt`] does not know.
+pub trait ModelIn: Send + Sync + 'static {
+    /// The model that the request names; `None` when it names none.
+    ///
+    /// `body` is the whole body; `None` when it is not in memory.
+    fn read(&self, head: &Parts, body: Option<&Bytes>) -> Option<String>;
+
+    /// Puts `model` on an attempt. `None` when that cannot be done: the request is not sent again.
+    ///
+    /// `content-length` is put right by the caller.
+    fn write(&self, head: &mut Parts, body: Option<&Bytes>, model: &str) -> Option<Rewritten>;
+}
+
+/// What became of a request's body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rewritten {
+    /// The body is as it was.
+    SameBody,
+    /// This is the body now.
+    Body(Bytes),
+}
+
+/// Where a request names its model.
+///
+/// The default is the member `model` at the top of a JSON body.
+#[derive(Clone)]
+pub struct ModelAt(At);
+
+#[derive(Clone)]
+enum At {
+    Json(Arc<str>),
+    Path(Arc<str>),
+    Query(Arc<str>),
+    Header(HeaderName),
+    Custom(Arc<dyn ModelIn>),
+}
+
+impl ModelAt {
+    /// A string member at the top of a JSON body.
+    ///
+    /// 1. The new name is spliced in; every other byte stays as it is.
+    /// 2. Names are compared after unescaping. When two members match, nothing is changed.
+    /// 3. A body with a `content-encoding`, or of a type that is not JSON, is left alone.
+    /// 4. `content-length` is put right, digests of the old body are taken off.
+    pub fn json(member: impl Into<Arc<str>>) -> Self {
+        Self(At::Json(member.into()))
+    }
+
+    /// The path segment behind this one, up to a colon: `path_after("models")` finds `x` in
+    /// `/v1/models/x:generate` ([AIP-136](https://google.aip.dev/136)).
+    pub fn path_after(segment: impl Into<Arc<str>>) -> Self {
+        Self(At::Path(segment.into()))
+    }
+
+    /// A query parameter.
+    pub fn query(key: impl Into<Arc<str>>) -> Self {
+        Self(At::Query(key.into()))
+    }
+
+    /// A header.
+    pub const fn header(name: HeaderName) -> Self {
+        Self(At::Header(name))
+    }
+
+    /// Wherever this code finds it.
+    pub fn custom(code: impl ModelIn) -> Self {
+        Self(At::Custom(Arc::new(code)))
+    }
+
+    /// Whether it stands in the body.
+    pub(crate) const fn needs_body(&self) -> bool {
+        matches!(self.0, At::Json(_) | At::Custom(_))
+    }
+
+    /// The model that this request names.
+    pub(crate) fn read(&self, head: &Parts, body: Option<&Bytes>) -> Model {
+        let found = match &self.0 {
+            At::Json(member) => return read_json(head, body, member),
+            At::Path(segment) => in_path(head.uri.path(), segment).map(|at| decoded(at.2)),
+            At::Query(key) => match in_query(head.uri.query().unwrap_or_default(), key) {
+                Ok(at) => at.map(|at| decoded(at.2)),
+                Err(why) => return Model::Absent(why),
+            },
+            At::Header(name) => {
+                let mut values = head.headers.get_all(name).iter();
+                let first = values.next().and_then(|value| value.to_str().ok());
+                if values.next().is_some() {
+                    return Model::Absent(NotResent::AmbiguousModel);
+                }
+                first.map(|value| value.trim().to_owned())
+            }
+            At::Custom(code) => code.read(head, body),
+        };
+        match found.filter(|model| !model.is_empty()) {
+            Some(model) => Model::Named(model.into(), None),
+            None => Model::Absent(NotResent::NoModel),
+        }
+    }
+
+    /// Puts another model on an attempt; `span` is where [`read`](Self::read) found the old one.
+    pub(crate) fn write(
+        &self,
+        head: &mut Parts,
+        body: Option<&Bytes>,
+        span: Option<&Span>,
+        model: &str,
+    ) -> Option<Rewritten> {
+        let rewritten = match &self.0 {
+            At::Json(_) => Rewritten::Body(json::splice(body?, span?, model)),
+            At::Path(segment) => {
+                let (before, after, _) = in_path(head.uri.path(), segment)?;
+                let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+                let target = format!("{before}{}{after}{query}", encoded(model));
+                replace(&mut head.uri, &target)?
+            }
+            At::Query(key) => {
+                let (before, after, _) = in_query(head.uri.query()?, key).ok()??;
+                let path = head.uri.path();
+                let target = format!("{path}?{before}{}{after}", encoded(model));
+                replace(&mut head.uri, &target)?
+            }
+            At::Header(name) => {
+                head.headers.insert(name, HeaderValue::from_str(model).ok()?);
+                Rewritten::SameBody
+            }
+            At::Custom(code) => code.write(head, body, model)?,
+        };
+        if let Rewritten::Body(body) = &rewritten {
+            if head.headers.contains_key(CONTENT_LENGTH) {
+                head.headers.insert(CONTENT_LENGTH, body.len().into());
+            }
+            for name in &DIGESTS {
+                head.headers.remove(name);
+            }
+        }
+        Some(rewritten)
+    }
+}
+
+fn read_json(head: &Parts, body: Option<&Bytes>, member: &str) -> Model {
+    let coded = head.headers.get(CONTENT_ENCODING).map(|coding| coding.as_bytes().trim_ascii());
+    if coded.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+        return Model::Absent(NotResent::EncodedBody);
+    }
+    let content_type = head.headers.get(CONTENT_TYPE);
+    // A body without a type is read: many callers leave the header to their client.
+    if content_type.is_some_and(|value| !is_json(value.as_bytes())) {
+        return Model::Absent(NotResent::NotJson);
+    }
+    let Some(body) = body else { return Model::Absent(NotResent::NoModel) };
+    match json::find(body, member) {
+        Found::Member(span, value) => Model::Named(Arc::from(&*value), Some(span)),
+        Found::Ambiguous => Model::Absent(NotResent::AmbiguousModel),
+        Found::Invalid | Found::NotAnObject => Model::Absent(NotResent::NotJson),
+        Found::Missing | Found::NotAString => Model::Absent(NotResent::NoModel),
+    }
+}
+
+/// What stands before and after the model in a path, and the model as it is spelled.
+fn in_path<'a>(path: &'a str, segment: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let mut from = 0;
+    let mut found = false;
+    for part in path.split('/') {
+        if found {
+            let model = part.split(':').next().unwrap_or_default();
+            let (before, rest) = path.split_at_checked(from)?;
+            return Some((before, rest.get(model.len()..)?, model));
+        }
+        found = part == segment;
+        from += part.len() + 1;
+    }
+    None
+}
+
+/// What stands before and after the model in a query, and the model as it is spelled.
+#[allow(clippy::type_complexity)] // Three pieces of one string.
+fn in_query<'a>(
+    query: &'a str,
+    key: &str,
+) -> Result<Option<(&'a str, &'a str, &'a str)>, NotResent> {
+    let mut found = None;
+    let mut from = 0;
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if decoded(name) == key {
+            if found.is_some() {
+                return Err(NotResent::AmbiguousModel);
+            }
+            let at = from + pair.len() - value.len();
+            let (before, rest) = query.split_at_checked(at).unwrap_or((query, ""));
+            found = Some((before, rest.get(value.len()..).unwrap_or_default(), value));
+        }
+        from += pair.len() + 1;
+    }
+    Ok(found)
+}
+
+fn replace(uri: &mut Uri, target: &str) -> Option<Rewritten> {
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
+    *uri = Uri::from_parts(parts).ok()?;
+    Some(Rewritten::SameBody)
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+fn encoded(text: &str) -> Cow<'_, str> {
+    utf8_percent_encode(text, UNRESERVED).into()
+}
+
+impl Default for ModelAt {
+    fn default() -> Self {
+        Self::json("model")
+    }
+}
+
+impl fmt::Debug for ModelAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            At::Json(member) => f.debug_tuple("Json").field(member).finish(),
+            At::Path(segment) => f.debug_tuple("Path").field(segment).finish(),
+            At::Query(key) => f.debug_tuple("Query").field(key).finish(),
+            At::Header(name) => f.debug_tuple("Header").field(name).finish(),
+            At::Custom(_) => f.write_str("Custom"),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What a request asks of a pool.
+
+use tokio::time::Instant;
+
+use crate::{
+    clock::Now,
+    credential::{Avoid, Picked, Pin, Pool, Unavailable, Want},
+    stage::{
+        ledger::Ledger,
+        models::Wanted,
+        options::{AccountPin, RequestOptions},
+        stage::Ask,
+    },
+};
+
+struct Shun<'a> {
+    pool: u32,
+    tried: &'a [(u32, u64)],
+    ledger: Option<&'a Ledger>,
+}
+
+impl Avoid for Shun<'_> {
+    fn avoids(&self, account: u32, generation: u64, group: Option<u32>) -> bool {
+        self.tried.contains(&(account, generation))
+            || self.ledger.is_some_and(|ledger| {
+                ledger.is_refused(self.pool, account, generation)
+                    || group.is_some_and(|group| ledger.is_group_closed(self.pool, group))
+            })
+    }
+}
+
+/// Whether an account will be there for an attempt that starts at `at`.
+pub(crate) fn will_serve(
+    pool: &Pool,
+    options: Option<&RequestOptions>,
+    ledger: Option<&Ledger>,
+    at: Instant,
+    wanted: &mut Wanted<'_>,
+) -> bool {
+    let mut now = Now::at(at);
+    let mut ask = Ask { options, ledger, now: &mut now, wanted, at: Some(at) };
+    let model = ask.wanted.known();
+    pick(pool, &[], &mut ask, model.as_deref()).is_ok()
+}
+
+pub(super) fn pick(
+    pool: &Pool,
+    tried: &[(u32, u64)],
+    ask: &mut Ask<'_, '_>,
+    model: Option<&str>,
+) -> Result<Picked, Unavailable> {
+    let options = ask.options;
+    let shun = Shun { pool: pool.id(), tried, ledger: ask.ledger };
+    let want = Want {
+        pin: options.and_then(RequestOptions::pinned).map(|pin| match pin {
+            AccountPin::Strict(id) => Pin::Strict(id),
+            AccountPin::Prefer(id) => Pin::Prefer(id),
+        }),
+        sticky: options.and_then(RequestOptions::sticky_key),
+        model,
+        avoid: &shun,
+        probes: true,
+    };
+    match ask.at {
+        Some(at) => pool.pick_at(&want, at),
+        None => pool.pick(&want, ask.now),
+    }
+}

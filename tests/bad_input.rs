@@ -1,0 +1,238 @@
+//! What a user can get wrong: a typed error when it is built, which says what to change and shows
+//! no secret.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod support;
+
+use std::{error::Error, time::Duration};
+
+use http::{HeaderName, HeaderValue, Uri};
+use support::{Recorder, pool};
+use tower_failover::{
+    Account, Backoff, BackoffError, BudgetError, BuildError, Credential, FailoverLayer, Jitter,
+    Pool, RetryLayer, RetryPolicy, TokenRotationLayer, WindowBudget,
+    credential::{CredentialError, OriginFault, PoolBuilder, PoolError},
+};
+
+const SECRET: &str = "s3cr3t-t0ken-0123456789";
+
+/// Every way of asking an error shows a message of one line with these words, and no secret.
+fn says(error: &(impl Error + 'static), words: &[&str]) {
+    let text = error.to_string();
+    for word in words {
+        assert!(text.contains(word), "`{text}` does not say `{word}`");
+    }
+    assert!(!text.contains('\n') && !text.ends_with('.'), "`{text}` is no line of a log");
+    let mut shown = format!("{error:?} {error:#?} {text}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        shown = format!("{shown} {error} {error:?}");
+        source = error.source();
+    }
+    for length in [SECRET.len(), 8] {
+        let part = &SECRET[..length];
+        assert!(!shown.contains(part), "`{shown}` shows a token");
+    }
+}
+
+fn account(id: &str) -> Account {
+    Account::new(id, Credential::bearer(SECRET).unwrap())
+}
+
+fn one() -> PoolBuilder {
+    Pool::builder().account(account("a"))
+}
+
+#[test]
+fn a_token_that_was_copied_badly_is_refused() {
+    use CredentialError::{Empty, NotVisible, Quoted, Scheme, WhiteSpace};
+    let (space, quotes) = (&["white space", "trim"][..], &["quotation marks", "without"][..]);
+    let cases: &[(String, CredentialError, &[&str])] = &[
+        (String::new(), Empty, &["empty", "variable or file"]),
+        (format!("{SECRET}\n"), WhiteSpace, space),
+        (format!("{SECRET}\r\n"), WhiteSpace, space),
+        (format!(" {SECRET}"), WhiteSpace, space),
+        (format!("{SECRET}\t"), WhiteSpace, space),
+        (" ".into(), WhiteSpace, space),
+        (format!("\"{SECRET}\""), Quoted, quotes),
+        (format!("'{SECRET}'"), Quoted, quotes),
+        (format!("Bearer {SECRET}"), Scheme, &["Bearer", "token alone"]),
+        (format!("bearer {SECRET}"), Scheme, &["token alone"]),
+        (format!("Basic {SECRET}"), Scheme, &["token alone"]),
+        (format!("Authorization: Bearer {SECRET}"), Scheme, &["token alone"]),
+        (format!("{SECRET}\n{SECRET}"), NotVisible, &["newline", "copy it again"]),
+        (format!("{SECRET} {SECRET}"), NotVisible, &["space"]),
+        (format!("{SECRET}\0"), NotVisible, &["visible ASCII"]),
+        (format!("{SECRET}\u{e9}"), NotVisible, &["visible ASCII"]),
+    ];
+    for (token, error, words) in cases {
+        let places = [
+            Credential::bearer(token),
+            Credential::header(HeaderName::from_static("x-api-key"), token),
+            Credential::query("key", token),
+            Credential::scheme("Token", token),
+        ];
+        for built in places {
+            let refused = built.unwrap_err();
+            assert_eq!(refused, *error, "{}", token.escape_debug());
+            says(&refused, words);
+        }
+    }
+}
+
+#[test]
+fn a_credential_in_the_wrong_place_is_refused() {
+    let host = Credential::header(HeaderName::from_static("host"), SECRET).unwrap_err();
+    assert_eq!(host, CredentialError::Header);
+    says(&host, &["header", "upstream documents"]);
+    for built in [Credential::query("", SECRET), Credential::query("a=b", SECRET)] {
+        let error = built.unwrap_err();
+        assert_eq!(error, CredentialError::Name);
+        says(&error, &["letters, digits"]);
+    }
+    assert_eq!(Credential::scheme("a b", SECRET).unwrap_err(), CredentialError::Name);
+    let colon = Credential::basic("user:name", SECRET).unwrap_err();
+    assert_eq!(colon, CredentialError::Colon);
+    says(&colon, &["user name", "two values"]);
+    assert_eq!(Credential::basic("", "").unwrap_err(), CredentialError::Empty);
+    assert_eq!(
+        Credential::basic("u", format!("{SECRET}\n")).unwrap_err(),
+        CredentialError::WhiteSpace
+    );
+}
+
+#[test]
+fn a_pool_that_could_serve_nobody_is_not_built() {
+    let empty = Pool::builder().any_origin().build().unwrap_err();
+    assert_eq!(empty, PoolError::Empty);
+    says(&empty, &[".account(..)", ".may_be_empty()"]);
+    let nowhere = one().build().unwrap_err();
+    assert_eq!(nowhere, PoolError::NoOrigins);
+    says(&nowhere, &[".origins(", ".any_origin()"]);
+    let none = one().origins(Vec::<Uri>::new()).build().unwrap_err();
+    assert_eq!(none, PoolError::NoOrigins);
+    assert!(Pool::builder().any_origin().may_be_empty().build().is_ok());
+}
+
+#[test]
+fn accounts_that_cannot_be_told_apart_are_refused() {
+    let twice = one().account(account("b")).account(account("a")).any_origin().build().unwrap_err();
+    assert!(matches!(&twice, PoolError::DuplicateId { id } if &**id == "a"), "{twice:?}");
+    says(&twice, &["`a`", "id of its own"]);
+    let nameless = Pool::builder().account(account("")).any_origin().build().unwrap_err();
+    assert_eq!(nameless, PoolError::EmptyId);
+    says(&nameless, &["empty id"]);
+    // At run time as well; the pool is as it was.
+    let pool = one().any_origin().build().unwrap();
+    let again = pool.insert(account("a")).unwrap_err();
+    assert!(matches!(again, PoolError::DuplicateId { .. }), "{again:?}");
+    let unknown = pool.replace("b", Credential::bearer(SECRET).unwrap()).unwrap_err();
+    assert!(matches!(&unknown, PoolError::UnknownAccount { id } if &**id == "b"), "{unknown:?}");
+    says(&unknown, &["`b`", "insert it first"]);
+    assert_eq!(pool.len(), 1);
+}
+
+#[test]
+fn what_is_no_origin_is_refused() {
+    for (origin, fault) in [
+        ("api.example.com", OriginFault::NoScheme),
+        ("https://api.example.com/v1", OriginFault::Path),
+        ("https://user@api.example.com", OriginFault::UserInfo),
+        ("https://api example.com", OriginFault::NotAUri),
+    ] {
+        let error = one().origins([origin]).build().unwrap_err();
+        match &error {
+            PoolError::Origin { fault: found, .. } => assert_eq!(*found, fault, "{origin}"),
+            other => panic!("{origin}: {other:?}"),
+        }
+        says(&error, &["no origin"]);
+    }
+    // What stands before the `@` may be a password.
+    let error = one().origins([format!("https://u:{SECRET}@api.example.com")]).build().unwrap_err();
+    says(&error, &["leave out"]);
+    let elsewhere = account("eu").base_uri(Uri::from_static("https://eu.example.com"));
+    let error = one().account(elsewhere).origins(["https://api.example.com"]).build().unwrap_err();
+    assert!(matches!(&error, PoolError::BaseOrigin { id, .. } if &**id == "eu"), "{error:?}");
+    says(&error, &["`eu`", ".origins(..)"]);
+}
+
+#[test]
+fn a_fixed_header_that_carries_a_credential_is_refused() {
+    let authorization = HeaderValue::from_str(&format!("Bearer {SECRET}")).unwrap();
+    let other = account("b").header(http::header::AUTHORIZATION, authorization);
+    let error = one().account(other).any_origin().build().unwrap_err();
+    assert!(matches!(&error, PoolError::HeaderCollides { id, .. } if &**id == "b"), "{error:?}");
+    says(&error, &["`b`", "`authorization`", "credential"]);
+    let framing = account("b").header(http::header::CONTENT_LENGTH, HeaderValue::from_static("1"));
+    let error = one().account(framing).any_origin().build().unwrap_err();
+    assert!(matches!(&error, PoolError::HeaderFrames { .. }), "{error:?}");
+    says(&error, &["`content-length`", "leave it out"]);
+}
+
+#[test]
+fn a_limit_of_nothing_is_refused() {
+    let accounts = || pool(&["a"], &Recorder::new());
+    let attempts = FailoverLayer::builder().rotation(accounts()).attempts(0).build().unwrap_err();
+    assert_eq!(attempts, BuildError::ZeroAttempts);
+    says(&attempts, &["at least 1 attempt", "`attempts`"]);
+    assert_eq!(RetryLayer::default().attempts(0).unwrap_err(), BuildError::ZeroAttempts);
+    let rotation = TokenRotationLayer::new(accounts());
+    assert_eq!(rotation.clone().attempts(0).unwrap_err(), BuildError::ZeroAttempts);
+    let refusals =
+        FailoverLayer::builder().rotation(accounts()).max_refusals(0).build().unwrap_err();
+    assert_eq!(refusals, BuildError::ZeroRefusals);
+    says(&refusals, &["at least 1 refused account", "`max_refusals`"]);
+    assert_eq!(rotation.max_refusals(0).unwrap_err(), BuildError::ZeroRefusals);
+}
+
+#[test]
+fn a_stack_that_would_do_nothing_is_refused() {
+    let nothing = FailoverLayer::builder().build().unwrap_err();
+    assert_eq!(nothing, BuildError::Nothing);
+    says(&nothing, &[".rotation(pool)", ".retry(policy)", ".report(reporter)"]);
+    let retry = || FailoverLayer::builder().retry(RetryPolicy::new());
+    for (built, setting) in [
+        (retry().max_refusals(2).build(), "max_refusals"),
+        (retry().rotate_forbidden(true).build(), "rotate_forbidden"),
+    ] {
+        let error = built.unwrap_err();
+        assert_eq!(error, BuildError::NoPool(setting));
+        says(&error, &[setting, ".rotation(pool)"]);
+    }
+}
+
+#[test]
+fn jitter_and_backoff_must_be_ranges() {
+    let (nan, endless) = (f64::NAN, f64::INFINITY);
+    for (low, high) in
+        [(-0.1, 1.0), (0.0, -1.0), (nan, 1.0), (0.0, nan), (0.0, endless), (1.2, 0.8)]
+    {
+        let error = Jitter::between(low, high).unwrap_err();
+        assert_eq!(error, BackoffError::Jitter, "{low} to {high}");
+        says(&error, &["between(0.8, 1.2)"]);
+    }
+    for multiplier in [0.0, 0.99, -2.0, nan, endless] {
+        let error = Backoff::DEFAULT.multiplier(multiplier).unwrap_err();
+        assert_eq!(error, BackoffError::Multiplier, "{multiplier}");
+        says(&error, &["2.0"]);
+    }
+    let error = Backoff::new(Duration::from_secs(2), Duration::from_secs(1)).unwrap_err();
+    assert_eq!(error, BackoffError::Order);
+    says(&error, &["`max`", "`initial`"]);
+}
+
+#[test]
+fn a_budget_must_be_a_share_of_a_window() {
+    let window = Duration::from_secs(10);
+    for ratio in [-0.1, f64::NAN, f64::INFINITY, 1000.1] {
+        let error = WindowBudget::new(window, ratio, 0).unwrap_err();
+        assert_eq!(error, BudgetError::Ratio, "{ratio}");
+        says(&error, &["0.2"]);
+    }
+    for window in [Duration::ZERO, Duration::from_millis(9), Duration::MAX] {
+        let error = WindowBudget::new(window, 0.2, 0).unwrap_err();
+        assert_eq!(error, BudgetError::Window, "{window:?}");
+        says(&error, &["10 ms to 1 h"]);
+    }
+}

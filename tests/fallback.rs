@@ -1,0 +1,322 @@
+//! The next model is tried with the caller's own request.
+
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use support::{Recorder, Sent, Step, Upstream, pool, stack};
+use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower_failover::{
+    AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, ModelAt, ModelChain, ModelFallbackLayer,
+    ModelIn, RequestOptions, RetryLayer, RetryPolicy, Rewritten, ServedBy, TokenRotationLayer,
+    report::{Followed, NotResent},
+};
+
+const BODY: &str = r#"{ "model" :"m1","n":1.0e2, "messages":["model"], "n":2 }"#;
+
+fn ask(body: &str) -> Request<stack::Body> {
+    Request::post("https://api.example.com/v1/chat?x=1")
+        .header("content-type", "application/json; charset=utf-8")
+        .header("content-length", body.len())
+        .header("content-digest", "sha-256=:abc=:")
+        .body(Full::from(body.to_owned()))
+        .unwrap()
+}
+
+fn chain() -> ModelChain {
+    ModelChain::list(["m1", "a-longer-model", "m3"]).unwrap()
+}
+
+fn overloaded() -> Step {
+    Step::json(529, r#"{"type":"error","error":{"type":"overloaded_error"}}"#)
+}
+
+fn body(sent: &Sent) -> &str {
+    std::str::from_utf8(&sent.body).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_callers_own_body_goes_to_the_next_model_byte_for_byte() {
+    for fused in [true, false] {
+        let upstream = Upstream::script([overloaded()]);
+        let layer = FailoverLayer::builder().models(chain()).served_by(true).build().unwrap();
+        let answer = if fused {
+            layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap()
+        } else {
+            let layer = ModelFallbackLayer::new(chain()).served_by(true);
+            layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap()
+        };
+        assert_eq!(answer.status(), 200);
+        let served = answer.extensions().get::<ServedBy>().unwrap();
+        assert_eq!((served.model.as_deref(), served.attempts), (Some("a-longer-model"), 2));
+        let sent = upstream.sent();
+        assert_eq!(body(&sent[0]), BODY);
+        let expected = BODY.replace("\"m1\"", "\"a-longer-model\"");
+        assert_eq!(body(&sent[1]), expected);
+        assert_eq!(sent[1].headers["content-length"], expected.len().to_string());
+        assert!(sent[0].headers.contains_key("content-digest"));
+        assert!(!sent[1].headers.contains_key("content-digest"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_model_is_visited_once_and_the_newest_answer_goes_out() {
+    let recorder = Recorder::new();
+    let upstream = Upstream::default().otherwise(overloaded());
+    let layer = FailoverLayer::builder().models(chain()).report(recorder.clone()).build().unwrap();
+    let answer = layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap();
+    assert_eq!((answer.status().as_u16(), upstream.calls()), (529, 3));
+    let trail = &recorder.failures()[0].trail;
+    let models: Vec<_> = trail.iter().map(|attempt| attempt.model.as_deref().unwrap()).collect();
+    assert_eq!(models, ["m1", "a-longer-model", "m3"]);
+    let followed: Vec<_> = trail.iter().map(|attempt| attempt.followed).collect();
+    let last = Followed::NotResent(NotResent::NoFallback);
+    assert_eq!(followed, [Followed::FellBack, Followed::FellBack, last]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_to_another_model_after_a_401_or_a_perhaps_done_post() {
+    for (status, why) in
+        [(401, NotResent::Final), (500, NotResent::PerhapsDone), (404, NotResent::Final)]
+    {
+        let recorder = Recorder::new();
+        let upstream = Upstream::statuses(&[status]);
+        let layer =
+            FailoverLayer::builder().models(chain()).report(recorder.clone()).build().unwrap();
+        let answer = layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap();
+        assert_eq!((answer.status().as_u16(), upstream.calls()), (status, 1));
+        assert_eq!(recorder.failures()[0].trail[0].followed, Followed::NotResent(why));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn special_faults_have_chains_of_their_own() {
+    let too_long = Step::json(400, r#"{"error":{"code":"context_length_exceeded"}}"#);
+    let forbidden = Step::json(400, r#"{"error":{"code":"content_policy_violation"}}"#);
+    let chain = chain().when_too_long(["wide"]).unwrap().when_forbidden(["lax"]).unwrap();
+    for (step, model) in [(too_long.clone(), "wide"), (forbidden, "lax")] {
+        let upstream = Upstream::script([step]);
+        let layer = FailoverLayer::builder().models(chain.clone()).build().unwrap();
+        assert_eq!(layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap().status(), 200);
+        assert!(body(&upstream.sent()[1]).contains(&format!("\"{model}\"")));
+    }
+    let upstream = Upstream::script([too_long]);
+    let layer = FailoverLayer::builder().models(self::chain()).build().unwrap();
+    assert_eq!(layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap().status(), 400);
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_changed_is_left_alone_and_the_trail_says_why() {
+    let coded = |body: &str| {
+        let mut request = ask(body);
+        request.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+        request
+    };
+    let plain = |body: &str| {
+        let mut request = ask(body);
+        request.headers_mut().insert("content-type", "text/plain".parse().unwrap());
+        request
+    };
+    let cases = [
+        (coded(BODY), NotResent::EncodedBody),
+        (plain(BODY), NotResent::NotJson),
+        (ask("{\"model\":\"m1\""), NotResent::NotJson),
+        (ask(r#"{"model":"m1","mod\u0065l":"m1"}"#), NotResent::AmbiguousModel),
+        (ask(r#"{"messages":[]}"#), NotResent::NoModel),
+        (ask(r#"{"model":7}"#), NotResent::NoModel),
+        (ask(r#"{"model":"unknown"}"#), NotResent::NoFallback),
+    ];
+    for (request, why) in cases {
+        let recorder = Recorder::new();
+        let upstream = Upstream::script([overloaded()]);
+        let layer =
+            FailoverLayer::builder().models(chain()).report(recorder.clone()).build().unwrap();
+        let answer = layer.layer(upstream.clone()).oneshot(request).await.unwrap();
+        assert_eq!((answer.status().as_u16(), upstream.calls()), (529, 1), "{why}");
+        assert_eq!(recorder.failures()[0].trail[0].followed, Followed::NotResent(why));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_stands_in_a_path_a_query_a_header_or_wherever_the_user_says() {
+    struct InPrompt;
+    impl ModelIn for InPrompt {
+        fn read(&self, _: &http::request::Parts, body: Option<&Bytes>) -> Option<String> {
+            let text = std::str::from_utf8(body?).ok()?;
+            text.strip_prefix("to ")?.split_once(':').map(|(model, _)| model.to_owned())
+        }
+        fn write(
+            &self,
+            _: &mut http::request::Parts,
+            body: Option<&Bytes>,
+            model: &str,
+        ) -> Option<Rewritten> {
+            let text = std::str::from_utf8(body?).ok()?;
+            let (_, rest) = text.split_once(':')?;
+            Some(Rewritten::Body(format!("to {model}:{rest}").into()))
+        }
+    }
+    let request = |uri: &str, body: &str| {
+        Request::post(uri).header("x-model", "m1").body(Full::from(body.to_owned())).unwrap()
+    };
+    let chain = ModelChain::list(["m1", "m/2 ü"]).unwrap();
+    let cases = [
+        (
+            ModelAt::path_after("models"),
+            request("https://a.example/v1/models/m1:generate?alt=sse", ""),
+            "https://a.example/v1/models/m%2F2%20%C3%BC:generate?alt=sse",
+        ),
+        (
+            ModelAt::query("model"),
+            request("https://a.example/p?a=1&model=m1&b=2", ""),
+            "https://a.example/p?a=1&model=m%2F2%20%C3%BC&b=2",
+        ),
+        (
+            ModelAt::custom(InPrompt),
+            request("https://a.example/", "to m1: hi"),
+            "https://a.example/",
+        ),
+    ];
+    for (at, request, uri) in cases {
+        let upstream = Upstream::statuses(&[429]);
+        let layer = FailoverLayer::builder().models(chain.clone()).model_at(at).build().unwrap();
+        let answer = layer.layer(upstream.clone()).oneshot(request).await.unwrap();
+        assert_eq!((answer.status().as_u16(), upstream.calls()), (200, 2));
+        let sent = upstream.sent();
+        assert_eq!(sent[1].uri.to_string(), uri);
+        if !sent[1].body.is_empty() {
+            assert_eq!(body(&sent[1]), "to m/2 ü: hi");
+        }
+    }
+    let upstream = Upstream::statuses(&[429]);
+    let at = ModelAt::header(http::HeaderName::from_static("x-model"));
+    let chain = ModelChain::list(["m1", "m2"]).unwrap();
+    let layer = FailoverLayer::builder().models(chain).model_at(at).build().unwrap();
+    layer.layer(upstream.clone()).oneshot(request("https://a.example/", "")).await.unwrap();
+    assert_eq!(upstream.sent()[1].headers["x-model"], "m2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_account_comes_before_another_model_and_each_rests_for_its_model_only() {
+    for fused in [true, false] {
+        let recorder = Recorder::new();
+        let limited = Step::answer(429, &[("retry-after", "60")], "");
+        let upstream = Upstream::script([limited.clone(), limited]);
+        let pool = pool(&["a", "b"], &recorder);
+        let mut service = if fused {
+            let layer = FailoverLayer::builder()
+                .models(chain())
+                .retry(RetryPolicy::new().overloaded(false))
+                .rotation(pool.clone())
+                .build()
+                .unwrap();
+            tower::util::BoxCloneService::new(layer.layer(upstream.clone()))
+        } else {
+            let layers = ServiceBuilder::new()
+                .layer(ErrorDedupLayer::new(recorder.clone()))
+                .layer(ModelFallbackLayer::new(chain()).pool(pool.clone()))
+                .layer(RetryLayer::new(RetryPolicy::new().overloaded(false)))
+                .layer(TokenRotationLayer::new(pool.clone()))
+                .layer(AuthShortCircuitLayer::with_pool(pool.clone()));
+            let service = layers.service(upstream.clone());
+            // One body type for both.
+            let service = service.map_response(|answer| answer.map(|_| unreachable_body()));
+            tower::util::BoxCloneService::new(service)
+        };
+        let service = &mut service;
+        assert_eq!(service.oneshot(ask(BODY)).await.unwrap().status(), 200, "fused: {fused}");
+        let sent = upstream.sent();
+        let seen: Vec<_> = sent
+            .iter()
+            .map(|sent| (sent.token.as_deref().unwrap(), body(sent).contains("\"m1\"")))
+            .collect();
+        assert_eq!(seen[..2], [("tok-a", true), ("tok-b", true)]);
+        assert!(!seen[2].1 && seen.len() == 3, "{seen:?}");
+        // Both accounts rest for m1, and serve others.
+        let view = pool.view();
+        assert!(view.accounts.iter().all(|account| account.model_rests.len() == 1), "{view:?}");
+        assert!(view.accounts.iter().all(|a| a.state == tower_failover::credential::State::Usable));
+    }
+}
+
+fn unreachable_body() -> tower_failover::FailoverBody<stack::Body> {
+    let layer = FailoverLayer::builder().models(chain()).build().unwrap();
+    let answer = layer.layer(Upstream::default()).oneshot(ask(BODY));
+    support::upstream::now(answer).unwrap().into_body()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_for_a_model_that_rests_everywhere_goes_to_the_next_one_at_once() {
+    let recorder = Recorder::new();
+    let upstream = Upstream::default();
+    let pool = pool(&["a"], &recorder);
+    pool.rest("a", Some("m1"), Duration::from_secs(60));
+    let layer = FailoverLayer::builder().models(chain()).rotation(pool).build().unwrap();
+    let answer = layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert!(body(&upstream.sent()[0]).contains("a-longer-model"));
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_only_dead_accounts_serve_is_passed_over() {
+    let recorder = Recorder::new();
+    let upstream = Upstream::script([overloaded()]);
+    let pool = tower_failover::Pool::builder()
+        .account(stack::account("a").models(["m1", "m3"]))
+        .account(stack::account("b").models(["a-longer-model"]))
+        .any_origin()
+        .reporter(recorder.clone())
+        .build()
+        .unwrap();
+    pool.retire("b");
+    let layer = FailoverLayer::builder().models(chain()).rotation(pool).build().unwrap();
+    let answer = layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap();
+    assert_eq!((answer.status().as_u16(), upstream.calls()), (200, 2));
+    assert!(body(&upstream.sent()[1]).contains("\"m3\""));
+    assert_eq!(upstream.tokens(), ["tok-a", "tok-a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_not_found_is_remembered() {
+    let recorder = Recorder::new();
+    let missing = Step::json(404, r#"{"error":{"code":"model_not_found"}}"#);
+    let upstream = Upstream::script([missing]);
+    let layer = FailoverLayer::builder().models(chain()).rotation(pool(&["a"], &recorder)).build();
+    let service = layer.unwrap().layer(upstream.clone());
+    for _ in 0..2 {
+        assert_eq!(service.clone().oneshot(ask(BODY)).await.unwrap().status(), 200);
+    }
+    let asked: Vec<_> = upstream.sent().iter().map(|sent| body(sent).contains("\"m1\"")).collect();
+    assert_eq!(asked, [true, false, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_opt_out_and_a_fallback_may_be_the_last_attempt() {
+    let upstream = Upstream::script([overloaded()]);
+    let layer = FailoverLayer::builder().models(chain()).build().unwrap();
+    let mut request = ask(BODY);
+    request.extensions_mut().insert(RequestOptions::new().no_fallback());
+    assert_eq!(layer.layer(upstream.clone()).oneshot(request).await.unwrap().status(), 529);
+    assert_eq!(upstream.calls(), 1);
+    let upstream = Upstream::default().otherwise(overloaded());
+    let mut request = ask(BODY);
+    request.extensions_mut().insert(RequestOptions::new().attempts(2));
+    assert_eq!(layer.layer(upstream.clone()).oneshot(request).await.unwrap().status(), 529);
+    assert_eq!(upstream.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_of_a_fallback_go_to_the_same_model() {
+    let upstream = Upstream::script([overloaded(), Step::status(503), Step::status(200)]);
+    let layer = FailoverLayer::builder().models(chain()).retry(RetryPolicy::new()).build().unwrap();
+    assert_eq!(layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap().status(), 200);
+    let sent = upstream.sent();
+    assert!(body(&sent[1]).contains("a-longer-model") && sent[1].body == sent[2].body);
+}

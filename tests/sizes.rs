@@ -1,0 +1,232 @@
+//! What the public types promise to the compiler: threads, clones, objects, and the size of futures.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod support;
+
+use std::{
+    convert::Infallible,
+    fmt::Debug,
+    future::Future,
+    marker::PhantomData,
+    mem::size_of,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use support::{Recorder, pool};
+use tower::{Layer, Service};
+use tower_failover::{
+    Account, AuthShortCircuit, AuthShortCircuitLayer, Backoff, Budget, BuildError, Cause,
+    Classifier, Cloned, Code, Credential, ErrorDedup, ErrorDedupLayer, Failover, FailoverBody,
+    FailoverBuilder, FailoverLayer, FailureError, FailureToErr, FailureToErrFuture,
+    FailureToErrLayer, Jitter, Keep, NonAuth, Once, Policy, Pool, Problem, RequestOptions,
+    ResponseFuture, Retry, RetryLayer, RetryPolicy, ServedBy, Spare, TokenBucket, TokenRotation,
+    TokenRotationLayer, Verdict, WindowBudget,
+    credential::{CredentialError, PoolBuilder, PoolError, PoolView},
+    internals::{Gate, Rotation, Stages},
+    report::{Attempt, Event, Reporter, ReporterHandle, RequestRecord},
+};
+
+type Body = Full<Bytes>;
+
+/// Answers with a future of at least `N` bytes.
+#[derive(Clone, Debug)]
+struct Sized<const N: usize>;
+
+struct Answer<const N: usize>([u8; N]);
+
+impl<const N: usize> Future for Answer<N> {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(Response::new(Body::default())))
+    }
+}
+
+impl<const N: usize> Service<Request<Body>> for Sized<N> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answer<N>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Answer<N> {
+        Answer([0; N])
+    }
+}
+
+/// How much larger the future of a layer is than the one inside.
+fn over<L, S>(_: &L, inner: &S) -> usize
+where
+    S: Service<Request<Body>> + Clone,
+    L: Layer<S>,
+    L::Service: Service<Request<Body>>,
+{
+    let _ = inner;
+    size_of::<<L::Service as Service<Request<Body>>>::Future>() - size_of::<S::Future>()
+}
+
+/// The most bytes that a layer may add to the future inside.
+const MOST: usize = 400;
+
+#[test]
+fn no_layer_adds_more_than_400_bytes_to_the_future_inside() {
+    let recorder = Recorder::new();
+    let pool = pool(&["a"], &recorder);
+    let fused = FailoverLayer::builder()
+        .rotation(pool.clone())
+        .retry(RetryPolicy::new())
+        .report(recorder.clone())
+        .build()
+        .unwrap();
+    let rotation = TokenRotationLayer::new(pool.clone());
+    let gate = AuthShortCircuitLayer::with_pool(pool);
+    let retry = RetryLayer::new(RetryPolicy::new());
+    let dedup = ErrorDedupLayer::new(recorder);
+    let mut large = Vec::new();
+    macro_rules! measure {
+        ($($bytes:literal),*) => {$(
+            for (layer, over) in [
+                ("fused", over(&fused, &Sized::<$bytes>)),
+                ("rotation", over(&rotation, &Sized::<$bytes>)),
+                ("gate", over(&gate, &Sized::<$bytes>)),
+                ("retry", over(&retry, &Sized::<$bytes>)),
+                ("dedup", over(&dedup, &Sized::<$bytes>)),
+            ] {
+                println!("{layer} over a future of {} bytes: {over}", $bytes);
+                if over > MOST {
+                    large.push((layer, $bytes, over));
+                }
+            }
+        )*};
+    }
+    measure!(0, 16, 256, 2048);
+    assert!(large.is_empty(), "more than {MOST} bytes over the inner future: {large:?}");
+}
+
+fn shared<T: Send + Sync + 'static>() {}
+fn sent<T: Send>() {}
+fn cloned<T: Clone + Send + Sync + Debug + 'static>() {}
+fn error<T: std::error::Error + Clone + Send + Sync + 'static>() {}
+
+#[test]
+fn what_users_hold_can_be_shared_and_cloned() {
+    cloned::<TokenRotationLayer>();
+    cloned::<AuthShortCircuitLayer>();
+    cloned::<RetryLayer>();
+    cloned::<ErrorDedupLayer>();
+    cloned::<FailoverLayer>();
+    cloned::<FailoverLayer<Once>>();
+    cloned::<FailoverBuilder>();
+    cloned::<FailureToErrLayer>();
+    cloned::<TokenRotation<Sized<1>>>();
+    cloned::<AuthShortCircuit<Sized<1>>>();
+    cloned::<Retry<Sized<1>>>();
+    cloned::<ErrorDedup<Sized<1>>>();
+    cloned::<Failover<Sized<1>>>();
+    cloned::<Failover<Sized<1>, Once>>();
+    cloned::<FailureToErr<Sized<1>>>();
+    cloned::<Pool>();
+    cloned::<PoolView>();
+    cloned::<Account>();
+    cloned::<Credential>();
+    cloned::<RetryPolicy>();
+    cloned::<Backoff>();
+    cloned::<Jitter>();
+    cloned::<RequestOptions>();
+    cloned::<Classifier>();
+    cloned::<Verdict>();
+    cloned::<Cause>();
+    cloned::<Code>();
+    cloned::<ServedBy>();
+    cloned::<Problem>();
+    cloned::<Event>();
+    cloned::<RequestRecord>();
+    cloned::<Attempt>();
+    cloned::<ReporterHandle>();
+    cloned::<Once>();
+    cloned::<Cloned>();
+    shared::<PoolBuilder>();
+    shared::<TokenBucket>();
+    shared::<WindowBudget>();
+    #[cfg(feature = "tower")]
+    shared::<tower_failover::RetryWait>();
+    error::<BuildError>();
+    error::<PoolError>();
+    error::<CredentialError>();
+    error::<FailureError>();
+    error::<tower_failover::BackoffError>();
+    error::<tower_failover::BudgetError>();
+}
+
+#[test]
+fn futures_and_bodies_are_as_shareable_as_what_is_inside() {
+    shared::<ResponseFuture<Sized<1>, Stages, Cloned, Body, Body>>();
+    shared::<ResponseFuture<Sized<1>, Rotation, Cloned, Body, Body>>();
+    shared::<ResponseFuture<Sized<1>, Gate, Once, Body, Body>>();
+    shared::<ResponseFuture<Sized<1>, RetryPolicy, Cloned, Body, Body>>();
+    shared::<ResponseFuture<Sized<1>, (), Once, Body, Body>>();
+    shared::<FailureToErrFuture<Answer<1>>>();
+    shared::<FailoverBody<Body>>();
+    // A body and a client that cannot be shared between threads can still be sent to another.
+    sent::<FailoverBody<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>>();
+    sent::<Failover<NotSync>>();
+    sent::<ResponseFuture<NotSync, Stages, Cloned, Body, Body>>();
+}
+
+/// A service that one thread at a time may use.
+#[derive(Clone, Debug)]
+struct NotSync(PhantomData<std::cell::Cell<u8>>);
+
+impl Service<Request<Body>> for NotSync {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answer<1>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Answer<1> {
+        Answer([0])
+    }
+}
+
+#[test]
+fn what_users_implement_can_be_an_object() {
+    #[derive(Debug)]
+    struct Free;
+    impl Budget for Free {
+        fn withdraw(&self, _: tower_failover::Cost) -> Option<u32> {
+            Some(0)
+        }
+        fn succeeded(&self, _: Option<u32>) {}
+        fn give_back(&self, _: u32) {}
+    }
+    let budget: Arc<dyn Budget> = Arc::new(Free);
+    let _: RetryPolicy = RetryPolicy::new().budget(budget);
+    let policy: Box<dyn Policy> = Box::new(|_: &NonAuth<'_>| None);
+    let (head, ()) = Response::builder().status(404).body(()).unwrap().into_parts();
+    let answer = NonAuth::try_new(&head, None).unwrap();
+    assert_eq!(policy.answer(&answer), None);
+    let recorder = Recorder::new();
+    let reporter: Arc<dyn Reporter> = Arc::new(recorder.clone());
+    let record = RequestRecord::new(
+        http::Method::GET,
+        "/",
+        tower_failover::report::Outcome::Local(Code::PoolEmpty),
+    );
+    reporter.report(&Event::RequestFailed(record));
+    assert_eq!(recorder.events().len(), 1);
+    let keep: &dyn Keep<Body, Out = Body, Kept = Body, Fill = tower_failover::Never> = &Cloned;
+    assert!(matches!(keep.start(Body::default()), tower_failover::Started::Ready(_, Ok(_))));
+    let spare: &dyn Spare<Sized<1>> = &Once;
+    assert!(spare.spare(&Sized).is_none());
+}

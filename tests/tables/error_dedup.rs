@@ -1,0 +1,74 @@
+//! `error_dedup.json`: how often a failure is told.
+
+use serde_json::{Value, json};
+use tower::Service;
+use tower_failover::{NonAuth, Verdict, credential::State};
+
+use crate::{
+    expect::Expect,
+    rig::{Rig, Shape, both, paused, polled},
+    script,
+    support::cases::{self, Outcome},
+};
+
+/// These refresh a credential.
+const REFRESHED_ELSEWHERE: &[&str] = &["error_dedup.401-then-refresh-success-no-failure"];
+
+#[test]
+fn a_failure_is_told_once() {
+    cases::check("error_dedup.json", &[], REFRESHED_ELSEWHERE, holds);
+}
+
+fn holds(case: &Value) -> Outcome {
+    if case["upstream"][0]["error"] == "cancelled-by-caller" {
+        return cancelled(case);
+    }
+    both(case, rig, |seen, expect| {
+        let failures = seen.rig.recorder.failures().len();
+        expect.is("failure_events", failures);
+        expect.is("events", failures);
+        expect.is("dropped", seen.rig.reporting - failures.min(seen.rig.reporting));
+        expect.is("success_events", seen.rig.recorder.recovered().len());
+        if let Some(cooled) = expect.take("cooldown_hook") {
+            let mut resting = seen.upstream.tokens();
+            resting.retain(|id| seen.rig.account(id).state == State::Resting);
+            let all = seen.rig.ids_in(State::Resting);
+            expect.check(json!(resting) == *cooled, || format!("{resting:?} rest"));
+            expect.is("both_in_cooldown", all.len() == 2);
+        }
+    })
+}
+
+/// A case with cooldowns has a policy by which a failing server means that the account must rest.
+fn rig(case: &Value) -> Rig {
+    let mut rig = Rig::of(case);
+    if !case["expect"]["cooldown_hook"].is_null() {
+        rig.classifier = rig.classifier.policy(|answer: &NonAuth<'_>| {
+            answer.status().is_server_error().then_some(Verdict::limited())
+        });
+    }
+    rig
+}
+
+/// The caller goes away while the upstream is at it.
+fn cancelled(case: &Value) -> Outcome {
+    for shape in [Shape::Fused, Shape::Stacked] {
+        paused(async {
+            let rig = Rig::of(case);
+            let upstream = script::upstream(case);
+            let mut service = rig.stack(shape, upstream.clone());
+            let request = script::requests(case).remove(0);
+            std::future::poll_fn(|cx| service.poll_ready(cx)).await.unwrap();
+            let mut call = Box::pin(service.call(request));
+            let polled = polled(call.as_mut()).await;
+            drop(call);
+            let mut expect = Expect::of(case);
+            expect.check(polled.is_pending(), || "it was over before it was dropped".into());
+            let reached = (upstream.calls(), upstream.dropped());
+            expect.check(reached == (1, 1), || format!("calls and drops: {reached:?}"));
+            expect.is("failure_events", rig.recorder.failures().len());
+            expect.end()
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! Holding what was seen against what a case expects; nothing it expects is passed over.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::support::cases::Outcome;
+
+/// The members of `expect` that have not been looked at, and what was wrong so far.
+pub(crate) struct Expect<'a> {
+    left: BTreeMap<&'a str, &'a Value>,
+    wrong: Vec<String>,
+}
+
+impl<'a> Expect<'a> {
+    pub(crate) fn of(case: &'a Value) -> Self {
+        let members = case["expect"].as_object().expect("a case expects something");
+        let left = members.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        Self { left, wrong: Vec::new() }
+    }
+
+    /// What this member says, which then counts as looked at.
+    pub(crate) fn take(&mut self, name: &str) -> Option<&'a Value> {
+        self.left.remove(name)
+    }
+
+    /// If this member is there, it must equal what was seen.
+    pub(crate) fn is(&mut self, name: &str, seen: impl Into<Value>) {
+        if let Some(wanted) = self.take(name) {
+            let seen = seen.into();
+            // 20 and 20.0 are one number here.
+            let same = match (wanted.as_f64(), seen.as_f64()) {
+                (Some(a), Some(b)) => (a - b).abs() < 1e-9,
+                _ => *wanted == seen,
+            };
+            self.check(same, || format!("{name}: {seen}, and is to be {wanted}"));
+        }
+    }
+
+    pub(crate) fn check(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.wrong.push(what());
+        }
+    }
+
+    /// `Ok` if everything was looked at and nothing was wrong.
+    pub(crate) fn end(mut self) -> Outcome {
+        self.wrong.extend(self.left.keys().map(|name| format!("{name}: nobody looked at it")));
+        if self.wrong.is_empty() { Ok(()) } else { Err(self.wrong.join("; ")) }
+    }
+}
+
+#[test]
+fn what_nobody_looks_at_is_not_right() {
+    let case = serde_json::json!({"expect": {"a": 1, "b": [2]}});
+    let mut expect = Expect::of(&case);
+    expect.is("a", 1.0);
+    assert_eq!(expect.end().unwrap_err(), "b: nobody looked at it");
+    let mut expect = Expect::of(&case);
+    expect.is("a", 1);
+    expect.is("b", vec![3]);
+    assert_eq!(expect.end().unwrap_err(), "b: [3], and is to be [2]");
+}

@@ -1,0 +1,23 @@
+//! The tables of `tests/cases` that need more than a classifier: each case is set up by what its
+//! `config` says, run by what its `form` says, and held against every member of its `expect`.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[path = "../support/classification.rs"]
+mod classification;
+
+mod auth_short_circuit;
+mod classified;
+mod error_dedup;
+mod expect;
+mod problem_json;
+mod profile;
+mod retry_backoff;
+mod retry_budget;
+mod rig;
+mod script;
+mod token_rotation_401;
+mod tower_contract;

@@ -1,0 +1,194 @@
+//! Policies, budgets and pools out of the `config` of a case, from setters that everybody has.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tower_failover::{
+    Account, Backoff, Budget, Classifier, Cost, Credential, Jitter, NonAuth, NonAuthError, Policy,
+    Pool, RetryPolicy, TokenBucket, Verdict,
+    credential::{Choose, PoolBuilder, Quarantine},
+};
+
+use crate::support::Recorder;
+
+/// A bucket that remembers what was left after each retry that it paid for.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) bucket: TokenBucket,
+    left: Mutex<Vec<u64>>,
+}
+
+impl Watched {
+    pub(crate) fn left_after_each(&self) -> Vec<u64> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Budget for Watched {
+    fn withdraw(&self, cost: Cost) -> Option<u32> {
+        let taken = self.bucket.withdraw(cost)?;
+        let left = self.bucket.tokens();
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).push(left);
+        Some(taken)
+    }
+
+    fn succeeded(&self, taken: Option<u32>) {
+        self.bucket.succeeded(taken);
+    }
+
+    fn give_back(&self, taken: u32) {
+        self.bucket.give_back(taken);
+    }
+}
+
+pub(crate) fn number(value: &Value) -> Option<u32> {
+    value.as_u64().map(|number| u32::try_from(number).unwrap())
+}
+
+fn millis(value: &Value, default: u64) -> Duration {
+    Duration::from_millis(value.as_u64().unwrap_or(default))
+}
+
+/// A token bucket of these settings.
+pub(crate) fn bucket(config: &Value) -> TokenBucket {
+    let mut bucket = TokenBucket::new(number(&config["capacity"]).expect("a capacity"));
+    if let Some(cost) = number(&config["retry_cost"]) {
+        bucket = bucket.retry_cost(cost);
+    }
+    if let Some(cost) = number(&config["throttling_cost"]) {
+        bucket = bucket.limited_cost(cost);
+    }
+    if let Some(cost) = number(&config["timeout_cost"]) {
+        bucket = bucket.timeout_cost(cost);
+    }
+    if let Some(tokens) = number(&config["success_increment"]) {
+        bucket = bucket.success(tokens);
+    }
+    if let Some(tokens) = number(&config["initial"]) {
+        bucket = bucket.initial(tokens);
+    }
+    if let Some(tokens) = number(&config["refill_per_s"]) {
+        bucket = bucket.refill(tokens);
+    }
+    bucket
+}
+
+/// The budget of a case: a member of its own, or the whole config.
+pub(crate) fn watched(config: &Value) -> Option<Arc<Watched>> {
+    let budget = if config["kind"] == "token_bucket" { config } else { &config["budget"] };
+    let watched = |bucket| Arc::new(Watched { bucket, left: Mutex::default() });
+    budget.is_object().then(|| watched(bucket(budget)))
+}
+
+/// The waits of a case, jitter included.
+pub(crate) fn backoff(config: &Value) -> Backoff {
+    // The tables about the AWS bucket leave out its first wait, which is one second.
+    let first = if config["kind"] == "token_bucket" { 1000 } else { 100 };
+    let initial = millis(&config["initial_backoff_ms"], first);
+    let max = millis(&config["max_backoff_ms"], 20_000).max(initial);
+    let jitter = match config["jitter"].as_str() {
+        None | Some("none" | "fixed-1.0") => Jitter::NONE,
+        Some(other) => panic!("no jitter is called {other}"),
+    };
+    Backoff::new(initial, max)
+        .and_then(|backoff| backoff.multiplier(config["multiplier"].as_f64().unwrap_or(2.0)))
+        .unwrap()
+        .jitter(jitter)
+}
+
+/// The retry policy of a case; `None` if nothing in it speaks of retries.
+pub(crate) fn retry(config: &Value, budget: Option<Arc<Watched>>) -> Option<RetryPolicy> {
+    let speaks = [
+        "profile",
+        "kind",
+        "max_attempts",
+        "max_retries",
+        "initial_backoff_ms",
+        "budget",
+        "policy",
+        "max_credentials_per_request",
+    ];
+    if speaks.iter().all(|name| config[*name].is_null()) {
+        return None;
+    }
+    let policy = RetryPolicy::new().backoff(backoff(config));
+    let policy = match &config["max_backoff_ms"] {
+        Value::Null => policy,
+        longest => policy.max_wait(millis(longest, 0)),
+    };
+    let policy = match (number(&config["max_retries"]), config["profile"].as_str()) {
+        (Some(retries), _) => policy.retries(retries),
+        // Envoy's default number of retries.
+        (None, Some("envoy")) => policy.retries(1),
+        // What the attempts of the layer leave.
+        (None, _) => policy.retries(u32::MAX),
+    };
+    Some(match budget {
+        Some(budget) => policy.paid_from(budget),
+        None => policy.no_budget(),
+    })
+}
+
+/// What a case says of statuses and errors.
+pub(crate) fn classifier(config: &Value) -> Classifier {
+    let classifier = Classifier::default();
+    if let Some(list) = config["retry_statuses"].as_array() {
+        let list = list.clone();
+        return classifier.policy(move |answer: &NonAuth<'_>| {
+            let status = answer.status();
+            let listed = list.iter().any(|entry| {
+                *entry == status.as_u16() || *entry == "5xx" && status.is_server_error()
+            });
+            Some(if listed { Verdict::transient() } else { Verdict::Rejected })
+        });
+    }
+    match config["policy"].as_str() {
+        None => classifier,
+        Some("unless error == reject") => classifier.policy(UnlessReject),
+        Some(other) => panic!("no policy is called {other}"),
+    }
+}
+
+struct UnlessReject;
+
+impl Policy for UnlessReject {
+    fn error(&self, error: &NonAuthError<'_>) -> Option<Verdict> {
+        let rejected = error.chain().any(|link| link.to_string() == "reject");
+        rejected.then_some(Verdict::Rejected)
+    }
+}
+
+/// The pool of a case, its accounts in order of preference: of `tokens`, else of the script.
+pub(crate) fn pool(case: &Value, recorder: &Recorder) -> Option<PoolBuilder> {
+    let config = &case["config"];
+    let accounts: Vec<Account> = match (&config["tokens"], &case["upstream"]["by_token"]) {
+        (Value::Array(tokens), _) => tokens.iter().map(account).collect(),
+        (_, Value::Object(tokens)) => {
+            tokens.keys().map(|token| account(&token.as_str().into())).collect()
+        }
+        _ => return None,
+    };
+    let mut builder = Pool::builder()
+        .accounts(accounts)
+        .any_origin()
+        .choose(Choose::FillFirst)
+        .reporter(recorder.clone())
+        .cooling(!config["disable_cooling"].as_bool().unwrap_or(false));
+    if let Some(seconds) = config["quarantine_s"].as_f64().or(config["base_ejection_s"].as_f64()) {
+        let quarantine = Quarantine::new().untrusted(Duration::from_secs_f64(seconds));
+        builder = builder.quarantine(quarantine);
+    }
+    Some(builder)
+}
+
+/// An account of the `tokens` list: a name that is its token too, or an id and a value.
+fn account(token: &Value) -> Account {
+    let (id, value) = match token.as_str() {
+        Some(name) => (name, name),
+        None => (token["id"].as_str().unwrap(), token["value"].as_str().unwrap()),
+    };
+    Account::new(id, Credential::bearer(value).unwrap())
+}

@@ -1,0 +1,170 @@
+//! `token_rotation_401.json`: which token is sent, and what becomes of a refused one.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use tower_failover::{
+    Reason,
+    credential::{Choose, PoolBuilder, State},
+    report::OutReason,
+};
+
+use crate::{
+    classified,
+    expect::Expect,
+    profile,
+    rig::{Rig, Seen, Shape, both, paused},
+    script,
+    support::{
+        Recorder,
+        cases::{self, Excused, Outcome},
+        get,
+    },
+};
+
+/// These refresh a credential, or say that it is not refreshed.
+const REFRESHED_ELSEWHERE: &[&str] = &[
+    "token_rotation_401.refresh-same-account-first",
+    "token_rotation_401.refresh-fails-then-next",
+    "token_rotation_401.azure-401-challenge-once",
+    "token_rotation_401.azure-second-401-returned",
+    "token_rotation_401.azure-body-reset-before-retry",
+    "token_rotation_401.google-auth-401-refresh-and-resend",
+    "token_rotation_401.anthropic-401-then-200",
+    "token_rotation_401.anthropic-two-401-stops",
+    "token_rotation_401.openai-403-no-refresh",
+    "token_rotation_401.pinned-session-keeps-refreshed-token",
+];
+
+const EXCUSED: &[Excused] = &[(
+    "token_rotation_401.outlier-third-consecutive-ejects",
+    "DESIGN §4: an account is out by what an answer says of it, never by counting failures; one \
+     refusal is enough, and a transient fault is none",
+)];
+
+#[test]
+fn a_refused_token_is_not_sent_again() {
+    let cases = cases::load("token_rotation_401.json");
+    let refresh = |case: &&Value| {
+        let tokens = case["config"]["tokens"].as_array().into_iter().flatten();
+        !case["config"]["refresh"].is_null()
+            || tokens.into_iter().any(|token| !token["refreshable"].is_null())
+    };
+    let refreshed: Vec<_> = cases.iter().filter(refresh).map(cases::id).collect();
+    assert_eq!(refreshed, REFRESHED_ELSEWHERE, "the cases that need a refresh");
+    cases::check("token_rotation_401.json", EXCUSED, REFRESHED_ELSEWHERE, holds);
+}
+
+fn holds(case: &Value) -> Outcome {
+    let request = case["request"].as_object().unwrap();
+    match case["form"].as_str() {
+        Some("scripted") if request.contains_key("stream") => classified::streamed(case),
+        Some("scripted") => both(case, rig, rotated),
+        Some("property") if !case["expect"]["ejected_at_ms"].is_null() => recovers(case),
+        Some("property") if request.contains_key("report_failure_for") => unknown(case),
+        Some("property") if request.contains_key("headers") => no_affinity(case),
+        other => Err(format!("nobody can drive {other:?}")),
+    }
+}
+
+/// With sessions, and where a transient fault is tried elsewhere, the accounts take turns; else they
+/// serve in order of preference.
+fn rig(case: &Value) -> Rig {
+    let turns = [&case["request"]["sessions"], &case["config"]["max_credentials_per_request"]];
+    let rig = Rig::with_pool(case, |pool| match turns {
+        [Value::Null, Value::Null] => pool,
+        _ => pool.choose(Choose::RoundRobin),
+    });
+    for token in case["config"]["tokens"].as_array().unwrap() {
+        if let Some(ms) = token["cooling_ms"].as_u64() {
+            let pool = rig.pool.as_ref().unwrap();
+            assert!(pool.rest(token["id"].as_str().unwrap(), None, Duration::from_millis(ms)));
+        }
+    }
+    rig
+}
+
+fn rotated(seen: &Seen, expect: &mut Expect<'_>) {
+    expect.is("quarantined", seen.rig.ids_in(State::Quarantined));
+    // Nothing here can refresh.
+    expect.is("refreshes", json!({}));
+    if let Some(seconds) = expect.take("cooldown_s") {
+        let rests = seen.rig.account("a").until;
+        let seconds = Duration::from_secs(seconds.as_u64().unwrap());
+        expect.check(rests == Some(seconds), || format!("it rests for {rests:?}"));
+        let (a, b) = (seen.rig.account("a").state, seen.rig.account("b").state);
+        expect.check((a, b) == (State::Resting, State::Usable), || format!("{a:?}, {b:?}"));
+    }
+    if let Some(wanted) = expect.take("same_token_for_same_session") {
+        let tokens = seen.upstream.tokens();
+        let [s1, s2, again_s1, again_s2] = &tokens[..] else {
+            return expect.check(false, || format!("{tokens:?}"));
+        };
+        let same = s1 == again_s1 && s2 == again_s2;
+        expect.check(json!(same) == *wanted, || format!("{tokens:?}"));
+    }
+}
+
+/// Requests without a session take turns.
+fn no_affinity(case: &Value) -> Outcome {
+    let tokens = paused(async {
+        let rig = Rig::with_pool(case, |pool| pool.choose(Choose::RoundRobin));
+        let upstream = crate::support::Upstream::default();
+        let service = rig.stack(Shape::Fused, upstream.clone());
+        for _ in 0..4 {
+            for request in script::requests(case) {
+                service.clone().oneshot(request).await.unwrap();
+            }
+        }
+        upstream.tokens()
+    });
+    let mut expect = Expect::of(case);
+    let turns = tokens.iter().filter(|token| **token == tokens[0]).count();
+    let key = if turns == 2 { Value::Null } else { json!(tokens[0]) };
+    expect.is("affinity_key", key);
+    expect.end()
+}
+
+/// A refused account is asked again when its time is up.
+fn recovers(case: &Value) -> Outcome {
+    let mut expect = Expect::of(case);
+    let times = expect.take("ejected_at_ms").and_then(Value::as_object).unwrap();
+    for (at, ejected) in times {
+        let sent = paused(async {
+            let rig = Rig::of(case);
+            let upstream = crate::support::Upstream::statuses(&[401]);
+            let service = rig.stack(Shape::Fused, upstream.clone());
+            service.clone().oneshot(get()).await.unwrap();
+            tokio::time::advance(Duration::from_millis(at.parse().unwrap())).await;
+            service.oneshot(get()).await.unwrap();
+            upstream.calls() == 2
+        });
+        expect.check(json!(!sent) == *ejected, || format!("at {at} ms it was sent: {sent}"));
+    }
+    expect.end()
+}
+
+/// What is said of an account that is not there concerns nobody.
+fn unknown(case: &Value) -> Outcome {
+    let id = case["request"]["report_failure_for"].as_str().unwrap();
+    let recorder = Recorder::new();
+    let builder = profile::pool(case, &recorder).unwrap();
+    let pool = PoolBuilder::may_be_empty(builder).build().unwrap();
+    let changed = [
+        pool.invalidate(id, Reason::Invalid),
+        pool.rest(id, None, Duration::from_secs(1)),
+        pool.retire(id),
+        pool.revive(id),
+        pool.remove(id),
+    ];
+    let refused = |event: &tower_failover::Event| match event {
+        tower_failover::Event::AccountOut(out) => matches!(out.reason, OutReason::Refused(_)),
+        _ => true,
+    };
+    let told = recorder.events().iter().any(refused);
+    let mut expect = Expect::of(case);
+    expect.is("ejected", changed.contains(&true) || told);
+    expect.is("panics", false);
+    expect.end()
+}

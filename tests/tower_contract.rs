@@ -1,0 +1,531 @@
+//! What every layer owes the service below and the caller above: readiness, clones, errors, bodies.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod support;
+
+use std::{
+    cell::Cell,
+    error::Error,
+    future::{Future, Ready, ready},
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::Body as HttpBody;
+use http_body_util::Full;
+use support::{
+    Recorder, Step, Upstream,
+    boxed::{Boxed, boxed},
+    frames::{Beat, Broken, Frames, Player, drain},
+    get, pool, post,
+    stack::Body,
+    upstream::{Mark, now},
+};
+use tokio::sync::Semaphore;
+use tower::{
+    BoxError, Layer, Service, ServiceExt, buffer::Buffer, limit::ConcurrencyLimit, service_fn,
+};
+use tower_failover::{
+    AuthShortCircuitLayer, Backoff, Cloned, ErrorDedupLayer, FailoverLayer, RetryLayer,
+    RetryPolicy, TokenRotationLayer,
+};
+
+fn policy() -> RetryPolicy {
+    RetryPolicy::new().backoff(Backoff::none())
+}
+
+fn fused(recorder: &Recorder) -> FailoverLayer {
+    FailoverLayer::builder()
+        .rotation(pool(&["a", "b"], recorder))
+        .retry(policy())
+        .report(recorder.clone())
+        .build()
+        .unwrap()
+}
+
+/// Each layer alone, the fused stack, and all of them one upon the other.
+const STACKS: [&str; 8] = [
+    "fused",
+    "rotation",
+    "gate with a pool",
+    "gate with a pool, cloning",
+    "gate",
+    "retry",
+    "dedup",
+    "stacked",
+];
+
+/// The stack of this name over this service, with a pool of its own.
+fn stack<S, RB>(name: &str, inner: S) -> Boxed
+where
+    S: Service<Request<Body>, Response = Response<RB>, Error = BoxError>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    RB: HttpBody<Data = Bytes> + Send + 'static,
+    RB::Error: Into<BoxError> + Send,
+{
+    let recorder = Recorder::new();
+    let pool = pool(&["a", "b"], &recorder);
+    let rotation = TokenRotationLayer::new(pool.clone());
+    let gate = AuthShortCircuitLayer::with_pool(pool);
+    let seen = AuthShortCircuitLayer::new().any_credential();
+    let retry = RetryLayer::new(policy());
+    let dedup = ErrorDedupLayer::new(recorder.clone());
+    match name {
+        "fused" => boxed(fused(&recorder).layer(inner)),
+        "rotation" => boxed(rotation.layer(inner)),
+        "gate with a pool" => boxed(gate.layer(inner)),
+        "gate with a pool, cloning" => boxed(gate.keeping(Cloned).layer(inner)),
+        "gate" => boxed(seen.layer(inner)),
+        "retry" => boxed(retry.layer(inner)),
+        "dedup" => boxed(dedup.layer(inner)),
+        "stacked" => boxed(dedup.layer(retry.layer(rotation.layer(gate.layer(inner))))),
+        other => panic!("no stack is called {other}"),
+    }
+}
+
+/// No stack waits for ever.
+async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+    let hour = Duration::from_secs(3600);
+    tokio::time::timeout(hour, future).await.unwrap_or_else(|_| panic!("{what}: a deadlock"))
+}
+
+async fn readied<S: Service<Request<Body>>>(service: &mut S) -> Result<(), S::Error> {
+    std::future::poll_fn(|cx| service.poll_ready(cx)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_was_polled_ready_is_called() {
+    for name in STACKS {
+        // It panics when it is called unready; a clone of it begins unready.
+        let upstream = Upstream::statuses(&[503, 401, 200, 429, 500]);
+        let mut service = stack(name, upstream.clone());
+        for _ in 0..6 {
+            for _ in 0..3 {
+                readied(&mut service).await.unwrap();
+            }
+            service.call(get()).await.unwrap();
+        }
+        // With a pool, those after the 429 are answered locally.
+        assert!(upstream.calls() >= 4, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_is_held_for_one_attempt_at_a_time() {
+    for name in STACKS {
+        let permits = Arc::new(Semaphore::new(1));
+        let upstream = Upstream::statuses(&[500, 401, 429, 503, 500, 200]);
+        let limited = ConcurrencyLimit::with_semaphore(upstream.clone(), permits.clone());
+        let service = stack(name, limited);
+        soon(name, async {
+            for _ in 0..8 {
+                service.clone().oneshot(get()).await.unwrap();
+            }
+            // Several at once, each of them perhaps with another attempt.
+            upstream.push([503, 500, 503, 500].map(Step::status));
+            let calls = (0..6).map(|_| service.clone().oneshot(get()));
+            for answer in futures_util::future::join_all(calls).await {
+                answer.unwrap();
+            }
+        })
+        .await;
+        assert_eq!(permits.available_permits(), 1, "{name}: after answers");
+        // Readied, and never called.
+        let mut idle = service.clone();
+        soon(name, readied(&mut idle)).await.unwrap();
+        drop(idle);
+        assert_eq!(permits.available_permits(), 1, "{name}: after idling");
+        // Dropped in the middle of an attempt.
+        let hanging = Upstream::script([Step::status(503), Step::hang(), Step::hang()]);
+        let limited = ConcurrencyLimit::with_semaphore(hanging.clone(), permits.clone());
+        let mut calls = stack(name, limited);
+        if !["fused", "retry", "stacked"].contains(&name) {
+            readied(&mut calls).await.unwrap();
+            calls.call(get()).await.unwrap();
+        }
+        let mut call = Box::pin(calls.oneshot(get()));
+        assert!(tokio::time::timeout(Duration::from_secs(1), call.as_mut()).await.is_err());
+        assert_eq!((hanging.calls(), permits.available_permits()), (2, 0), "{name}: under way");
+        drop(call);
+        assert_eq!(permits.available_permits(), 1, "{name}: after a drop");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_buffer_may_stand_inside_or_outside() {
+    for name in STACKS {
+        for inside in [true, false] {
+            let upstream = Upstream::statuses(&[503, 401, 500, 200]);
+            let service = if inside {
+                stack(name, Buffer::new(upstream.clone(), 1))
+            } else {
+                boxed(Buffer::new(stack(name, upstream.clone()), 1))
+            };
+            for _ in 0..6 {
+                soon(name, service.clone().oneshot(get())).await.unwrap();
+            }
+            assert!(upstream.calls() >= 6, "{name}, inside: {inside}");
+        }
+    }
+}
+
+/// Ready so many times, then broken.
+#[derive(Clone, Debug)]
+struct Breaking {
+    upstream: Upstream,
+    left: Arc<Mutex<usize>>,
+}
+
+impl Service<Request<Body>> for Breaking {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = support::upstream::Answer;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let mut left = self.left.lock().unwrap();
+        if *left == 0 {
+            return Poll::Ready(Err(Broken("closed".into()).into()));
+        }
+        *left -= 1;
+        self.upstream.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.upstream.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_readiness_error_goes_out_and_is_not_waited_for() {
+    let broken = Breaking { upstream: Upstream::default(), left: Arc::default() };
+    for name in STACKS {
+        let mut service = stack(name, broken.clone());
+        let ready = now(std::future::poll_fn(|cx| service.poll_ready(cx)));
+        assert!(ready.unwrap_err().is::<Broken>(), "{name}");
+    }
+    assert_eq!(broken.upstream.calls(), 0);
+    // Between two attempts: the newest outcome is the error.
+    for name in ["fused", "retry", "stacked"] {
+        let upstream = Upstream::statuses(&[503]);
+        let broken = Breaking { upstream: upstream.clone(), left: Arc::new(Mutex::new(1)) };
+        let error = soon(name, stack(name, broken).oneshot(get())).await.unwrap_err();
+        assert!(error.is::<Broken>(), "{name}");
+        assert_eq!(upstream.calls(), 1, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pending_is_passed_on_while_something_can_serve() {
+    let upstream = Upstream::default();
+    upstream.busy(true);
+    for name in STACKS {
+        let mut service = stack(name, upstream.clone());
+        let polled = now(std::future::poll_fn(|cx| Poll::Ready(service.poll_ready(cx))));
+        assert!(polled.is_pending(), "{name}");
+    }
+    assert_eq!(upstream.calls(), 0);
+}
+
+/// Not `Clone`, with a body that is not `Clone` either.
+#[derive(Debug)]
+struct Single(Upstream);
+
+/// A request body that can be sent once.
+struct Once(Bytes);
+
+impl Service<Request<Once>> for Single {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = support::upstream::Answer;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Once>) -> Self::Future {
+        self.0.call(request.map(|Once(bytes)| Full::new(bytes)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_clone_is_sent_once() {
+    async fn once<S, RB>(name: &str, service: S, upstream: &Upstream)
+    where
+        S: Service<Request<Once>, Response = Response<RB>, Error = BoxError>,
+    {
+        let before = upstream.calls();
+        let request = post().map(|_| Once(Bytes::from_static(b"once")));
+        let answer = service.oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), 503, "{name}");
+        assert_eq!(upstream.calls(), before + 1, "{name}");
+        assert_eq!(upstream.sent().last().unwrap().body, "once", "{name}");
+    }
+    let upstream = Upstream::default().otherwise(Step::status(503));
+    let single = || Single(upstream.clone());
+    let recorder = Recorder::new();
+    let accounts = pool(&["a", "b"], &recorder);
+    let retry = RetryLayer::new(policy()).send_once();
+    let rotation = TokenRotationLayer::new(accounts.clone()).send_once();
+    let gate = AuthShortCircuitLayer::with_pool(accounts.clone());
+    let dedup = ErrorDedupLayer::new(recorder.clone());
+    let all = FailoverLayer::builder()
+        .rotation(accounts)
+        .retry(policy())
+        .report(recorder.clone())
+        .send_once()
+        .build()
+        .unwrap();
+    once("retry", retry.layer(single()), &upstream).await;
+    once("rotation", rotation.layer(single()), &upstream).await;
+    once("gate", gate.layer(single()), &upstream).await;
+    once("dedup", dedup.layer(single()), &upstream).await;
+    once("fused", all.layer(single()), &upstream).await;
+    let stacked = dedup.layer(retry.layer(rotation.layer(gate.layer(single()))));
+    once("stacked", stacked, &upstream).await;
+    assert_eq!(recorder.failures().len(), 3);
+}
+
+/// A service that can be sent to another thread, and not shared with it.
+#[derive(Clone, Debug)]
+struct NotSync(Player, Cell<u32>);
+
+impl Service<Request<Body>> for NotSync {
+    type Response = Response<Frames>;
+    type Error = BoxError;
+    type Future = Ready<Result<Response<Frames>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.1.set(self.1.get() + 1);
+        self.0.call(request)
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_sync_runs_on_any_thread() {
+    let unavailable = || Response::builder().status(503).body(Frames::new([])).unwrap();
+    let player = Player::new([unavailable(), unavailable()]);
+    for name in STACKS {
+        let service = stack(name, NotSync(player.clone(), Cell::new(0)));
+        tokio::spawn(async move { service.oneshot(get()).await.unwrap() }).await.unwrap();
+        assert!(player.calls() > 0, "{name}");
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the inner service's own error")]
+struct Own(#[source] Broken);
+
+#[tokio::test(start_paused = true)]
+async fn errors_pass_untouched() {
+    let fails = service_fn(|_: Request<Body>| {
+        ready(Err::<Response<Body>, BoxError>(Own(Broken("cause".into())).into()))
+    });
+    for name in STACKS {
+        let error = soon(name, stack(name, fails).oneshot(get())).await.unwrap_err();
+        let own = error.downcast_ref::<Own>().unwrap_or_else(|| panic!("{name}: {error:?}"));
+        assert!(own.source().unwrap().is::<Broken>(), "{name}");
+    }
+    // The error type is the inner service's, whatever it is.
+    let typed = service_fn(|_: Request<Body>| {
+        ready(Err::<Response<Body>, Own>(Own(Broken("typed".into()))))
+    });
+    let recorder = Recorder::new();
+    let stack = ErrorDedupLayer::new(recorder.clone()).layer(fused(&recorder).layer(typed));
+    let error: Own = stack.oneshot(get()).await.unwrap_err();
+    assert_eq!(error.0, Broken("typed".into()));
+}
+
+fn trailers() -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", "0".parse().unwrap());
+    trailers
+}
+
+/// Bodies, and whether they end with an error.
+fn bodies() -> Vec<Vec<Beat>> {
+    let data = |text: &'static str| Beat::Data(Bytes::from_static(text.as_bytes()));
+    let error = || Beat::Error("cut off".into());
+    let (short, long) = (Duration::from_millis(100), Duration::from_secs(30));
+    vec![
+        vec![],
+        vec![data(r#"{"error":{"code":"bad"}}"#)],
+        vec![data(r#"{"error":"#), Beat::Pause(short), data(r#"{"code":"bad"}}"#)],
+        vec![data("{"), Beat::Pause(long), data("}"), Beat::Trailers(trailers())],
+        vec![data(""), data("{}"), Beat::Trailers(trailers())],
+        vec![Beat::Trailers(trailers())],
+        vec![data(r#"{"error":"#), error()],
+        vec![data("{"), Beat::Pause(long), error()],
+        vec![error()],
+        vec![
+            Beat::Data(Bytes::from(vec![b'x'; 200 * 1024])),
+            data("end"),
+            Beat::Trailers(trailers()),
+        ],
+        (0..200).map(|_| Beat::Data(Bytes::from(vec![b'y'; 1024]))).chain([error()]).collect(),
+    ]
+}
+
+/// What a body gives, without its pauses and without where its frames begin.
+#[derive(Debug, Default, PartialEq)]
+struct Given {
+    data: Vec<u8>,
+    trailers: Option<HeaderMap>,
+    error: Option<String>,
+}
+
+fn given(beats: &[Beat]) -> Given {
+    let mut given = Given::default();
+    for beat in beats {
+        match beat {
+            Beat::Data(data) => given.data.extend_from_slice(data),
+            Beat::Trailers(trailers) => given.trailers = Some(trailers.clone()),
+            Beat::Error(text) => given.error = Some(text.clone()),
+            Beat::Pause(_) => {}
+        }
+    }
+    given
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_pass_whole_whether_their_beginning_was_read_or_not() {
+    for beats in bodies() {
+        // The body of a success is not read, that of a 400 with JSON is.
+        for status in [200, 400] {
+            let answer = || {
+                Response::builder()
+                    .status(status)
+                    .header("content-type", "application/json")
+                    .body(Frames::new(beats.clone()))
+                    .unwrap()
+            };
+            for name in STACKS {
+                let service = stack(name, Player::new([answer()]));
+                let answer = soon(name, service.oneshot(get())).await.unwrap();
+                assert_eq!(answer.status(), status, "{name}");
+                let (frames, error) = soon(name, drain(answer.into_body())).await;
+                let mut seen = Given::default();
+                for frame in frames {
+                    match frame.into_data() {
+                        Ok(data) => seen.data.extend_from_slice(&data),
+                        Err(frame) => seen.trailers = frame.into_trailers().ok(),
+                    }
+                }
+                seen.error = error.map(|error| error.downcast::<Broken>().unwrap().0);
+                assert_eq!(seen, given(&beats), "{name}, {status}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_head_of_a_slow_error_body_waits_no_longer_than_it_is_read() {
+    let slow = || {
+        let beats = [Beat::Pause(Duration::from_secs(30)), Beat::Data(Bytes::from_static(b"{}"))];
+        Response::builder()
+            .status(400)
+            .header("content-type", "application/json")
+            .body(Frames::new(beats))
+            .unwrap()
+    };
+    let recorder = Recorder::new();
+    for limit in [Duration::from_secs(2), Duration::from_millis(300)] {
+        let layer = FailoverLayer::builder()
+            .retry(policy())
+            .report(recorder.clone())
+            .error_body(64 * 1024, limit)
+            .build()
+            .unwrap();
+        let started = tokio::time::Instant::now();
+        let answer = layer.layer(Player::new([slow()])).oneshot(get()).await.unwrap();
+        assert_eq!((answer.status().as_u16(), started.elapsed()), (400, limit));
+        let (frames, _) = drain(answer.into_body()).await;
+        assert_eq!((frames.len(), started.elapsed()), (1, Duration::from_secs(30)));
+    }
+}
+
+/// Something that can be used once.
+#[derive(Clone, Debug)]
+struct Handle;
+
+type Extensions = Arc<Mutex<Vec<(bool, bool, bool)>>>;
+
+/// Always unavailable; remembers which extensions each attempt carried.
+fn recording(
+    seen: &Extensions,
+) -> impl Service<
+    Request<Body>,
+    Response = Response<Body>,
+    Error = BoxError,
+    Future = Ready<Result<Response<Body>, BoxError>>,
+> + Clone
++ Send
++ 'static {
+    let seen = seen.clone();
+    service_fn(move |request: Request<Body>| {
+        let carried = request.extensions();
+        seen.lock().unwrap().push((
+            carried.get::<Handle>().is_some(),
+            carried.get::<Mark>().is_some(),
+            carried.get::<hyper::upgrade::OnUpgrade>().is_some(),
+        ));
+        ready(Ok(Response::builder().status(503).body(Body::default()).unwrap()))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_be_used_once_goes_with_the_first_attempt_only() {
+    let recorder = Recorder::new();
+    let request = || {
+        let mut request = get();
+        let upgrade = hyper::upgrade::on(Request::new(()));
+        request.extensions_mut().insert(Handle);
+        request.extensions_mut().insert(Mark(7));
+        request.extensions_mut().insert(upgrade);
+        request
+    };
+    // An upgrade handle is on the list from the start, where hyper is known at all.
+    let hyper = !cfg!(feature = "hyper");
+    for listed in [true, false] {
+        let seen = Extensions::default();
+        let mut builder = FailoverLayer::builder().retry(policy()).report(recorder.clone());
+        let mut retry = RetryLayer::new(policy());
+        if listed {
+            builder = builder.first_attempt_only::<Handle>();
+            retry = retry.first_attempt_only::<Handle>();
+        }
+        let stacks = [
+            ("fused", boxed(builder.build().unwrap().layer(recording(&seen)))),
+            ("retry", boxed(retry.layer(recording(&seen)))),
+        ];
+        for (name, service) in stacks {
+            seen.lock().unwrap().clear();
+            service.oneshot(request()).await.unwrap();
+            let again = (!listed, true, hyper);
+            assert_eq!(*seen.lock().unwrap(), [(true, true, true), again, again], "{name}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_call_is_dropped_below_as_well() {
+    let upstream = Upstream::default().otherwise(Step::status(200).after(Duration::from_secs(10)));
+    let mut dropped = 0;
+    for name in STACKS {
+        let service = stack(name, upstream.clone());
+        let mut call = Box::pin(service.clone().oneshot(get()));
+        assert!(tokio::time::timeout(Duration::from_secs(1), call.as_mut()).await.is_err());
+        drop(call);
+        dropped += 1;
+        assert_eq!(upstream.dropped(), dropped, "{name}");
+        assert_eq!(service.oneshot(get()).await.unwrap().status(), 200, "{name}");
+    }
+}
