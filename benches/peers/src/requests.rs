@@ -28,7 +28,14 @@ const VALUES: [&str; 8] = [
     "2026-06-01",
     "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 ];
-const PROSE: &str = "The quick brown fox jumps over the lazy dog; \\\"again\\\", it said.\\n";
+/// A paragraph: long runs without an escape, a quotation, the end of a line.
+const PROSE: &str = concat!(
+    "Whether the upstream has done the work is not known when the answer is lost on its way, and ",
+    "so a request that costs money is not sent again without a key that makes the second one ",
+    r#"harmless. The letter said \"not before Monday\", which nobody had read. What was refused is "#,
+    "another matter: nothing was done, and the next account may be asked at once, as long as ",
+    r"there is one that the upstream has not seen misused in the last few minutes.\n",
+);
 
 /// Where the model stands in the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
