@@ -14,7 +14,7 @@ mod pool;
 mod secret;
 
 #[doc(hidden)]
-pub use self::pool::InFlight;
+pub use self::pool::{InFlight, choose};
 pub(crate) use self::pool::{Admitted, Avoid, Nobody, Picked, Pin, Unavailable, Want};
 pub use self::{
     account::Account,

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Extensions, header::CONTENT_TYPE, request};
+use http::{
+    Extensions,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+    request,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -104,7 +108,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let stamp = outer.as_deref().and_then(|outer: &Outer| outer.stamp.as_ref());
         let st = live.config.stages.begin(head, options.as_deref(), stamp);
         let told = reported || common.reporter.is_some();
-        let authorized = told && tell::is_authorized(head);
+        // A whole snapshot has the header, and is asked when it matters.
+        let authorized = told && !resendable && tell::is_authorized(head);
         // What is never sent again is asked about only by the trail, which says why.
         let harmless = told && !resendable && {
             let keyed = || head.headers.contains_key(&IDEMPOTENCY_KEY);
@@ -246,6 +251,11 @@ impl<S, St: Stage, K> Run<S, St, K> {
     pub(super) fn is_grpc(&self) -> bool {
         let content_type = self.snapshot.as_ref().and_then(|kept| kept.header(&CONTENT_TYPE));
         local::is_grpc(content_type.map(str::as_bytes))
+    }
+
+    /// Whether the caller put a credential on.
+    pub(super) fn is_authorized(&self) -> bool {
+        self.authorized || self.snapshot.as_ref().is_some_and(|kept| kept.has(&AUTHORIZATION))
     }
 
     /// Whether somebody is going to tell of this request's failures.

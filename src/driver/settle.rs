@@ -205,7 +205,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let mut attempt = Attempt::new(verdict);
         attempt.account = stamp.map(|stamp| stamp.id.clone());
         attempt.generation = stamp.map(|stamp| stamp.generation);
-        attempt.credential = stamp.is_some() || self.authorized;
+        attempt.credential = stamp.is_some() || self.is_authorized();
         match held {
             Held::Answer(head, _) => {
                 attempt.status = Some(head.status);

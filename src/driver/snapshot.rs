@@ -96,8 +96,11 @@ impl Snapshot {
     fn push(&mut self, name: &HeaderName, value: &HeaderValue) {
         let name = name.as_str().as_bytes();
         let sensitive = if value.is_sensitive() { SENSITIVE } else { 0 };
-        self.buffer.extend_from_slice(&length(name.len()).to_le_bytes());
-        self.buffer.extend_from_slice(&(length(value.len()) | sensitive).to_le_bytes());
+        let mut lengths = [0; 8];
+        let (first, second) = lengths.split_at_mut(4);
+        first.copy_from_slice(&length(name.len()).to_le_bytes());
+        second.copy_from_slice(&(length(value.len()) | sensitive).to_le_bytes());
+        self.buffer.extend_from_slice(&lengths);
         self.buffer.extend_from_slice(name);
         self.buffer.extend_from_slice(value.as_bytes());
         self.headers += 1;
@@ -111,6 +114,14 @@ impl Snapshot {
     pub(crate) fn path(&self) -> &str {
         let bytes = self.buffer.get(self.path.0 as usize..self.path.1 as usize);
         bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+
+    /// Whether there is such a header.
+    pub(crate) fn has(&self, name: &HeaderName) -> bool {
+        let headers = self.buffer.get(self.uri as usize..).map(Headers);
+        headers.is_some_and(|mut headers| {
+            headers.any(|(found, _, _)| *found == *name.as_str().as_bytes())
+        })
     }
 
     /// The first value of this header.

@@ -192,7 +192,7 @@ impl Pool {
 
     /// How many accounts there are, usable or not.
     pub fn len(&self) -> usize {
-        self.hub().roster.load().slots.len()
+        self.hub().len.load(Ordering::Relaxed)
     }
 
     /// Whether there is no account.

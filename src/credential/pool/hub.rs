@@ -14,7 +14,7 @@ use super::{
     roster::Roster,
     settings::{Cascade, Choose, Order, OwnCredential},
     slot::{Generation, Member},
-    sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, fence},
+    sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, fence},
     word::{Kind, Word},
     writer::Writer,
 };
@@ -44,6 +44,8 @@ pub(super) struct Hub {
     pub(super) size: AtomicU32,
     /// Whether any model ever rested.
     pub(super) model_rests: AtomicU64,
+    /// How many accounts the roster has.
+    pub(super) len: AtomicUsize,
     /// The accounts that are neither refused nor retired. It may be behind for an instant, so it may
     /// fall below zero for an instant.
     alive: AtomicI64,
@@ -93,6 +95,7 @@ impl Hub {
             restricted: AtomicBool::new(false),
             size: AtomicU32::new(0),
             model_rests: AtomicU64::new(0),
+            len: AtomicUsize::new(0),
             alive: AtomicI64::new(0),
             epoch,
         }

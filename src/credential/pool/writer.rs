@@ -192,6 +192,7 @@ impl Hub {
         self.size.store(u32::try_from(slots.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
         let roster = Arc::new(Roster::new(slots, self.settings.order, self.settings.choose));
         self.restricted.store(roster.restricted, Ordering::Relaxed);
+        self.len.store(roster.slots.len(), Ordering::Relaxed);
         self.roster.store(Arc::clone(&roster));
         fence(Ordering::SeqCst);
         roster.catch_up();

@@ -31,8 +31,6 @@ enum Knows {
 /// What is kept of one request.
 #[derive(Debug, Default)]
 pub struct GateState {
-    /// The request has a credential that no rotation put on it.
-    foreign: bool,
     /// What the attempt in flight is remembered by.
     pass: Option<Pass>,
     /// The pool's credential that was let pass, which a rotation further out put on.
@@ -60,7 +58,10 @@ impl Gate {
                 st.admitted = Some((stamp.clone(), admitted.map_err(Cause::local)?));
                 Ok(())
             }
-            None if !st.foreign && pool.surely_dead() => Err(Self::why(pool, draft.now)),
+            // What the caller put on is the caller's business.
+            None if pool.surely_dead() && !pool.carries_own(draft.head) => {
+                Err(Self::why(pool, draft.now))
+            }
             _ => Ok(()),
         }
     }
@@ -80,12 +81,8 @@ impl Sealed for Gate {}
 impl Stage for Gate {
     type State = GateState;
 
-    fn begin(&self, head: &Parts, _: Option<&RequestOptions>, stamp: Option<&Stamp>) -> GateState {
-        let foreign = match &self.0 {
-            Knows::Pool(pool) => stamp.is_none() && pool.carries_own(head),
-            Knows::Seen(_) => false,
-        };
-        GateState { foreign, ..GateState::default() }
+    fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: Option<&Stamp>) -> GateState {
+        GateState::default()
     }
 
     #[inline]

@@ -150,12 +150,14 @@ impl Stage for Rotation {
         stamp: Option<&Stamp>,
     ) -> RotationState {
         // What an outer rotation put on the request is ours to replace, not the caller's own.
-        let carried = stamp.is_none() && self.pool.carries_own(head);
+        let own = self.pool.own();
+        let carried =
+            stamp.is_none() && own != OwnCredential::Replace && self.pool.carries_own(head);
         RotationState {
             picked: None,
             tried: Vec::new(),
-            own: carried && self.pool.own() == OwnCredential::Keep,
-            refused_own: carried && self.pool.own() == OwnCredential::Refuse,
+            own: carried && own == OwnCredential::Keep,
+            refused_own: carried && own == OwnCredential::Refuse,
             alone: !self.may_resend(),
             chosen: stamp.filter(|stamp| stamp.pool == self.pool.id()).cloned().map(Box::new),
         }
