@@ -61,7 +61,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
     /// Tells an outer rotation that its credential was not the one that was sent.
     fn credit(&self, replaced: bool) {
-        let stamped = self.outer.as_deref().is_some_and(|outer| outer.stamp.is_some());
+        let stamped = self.outer.stamp.is_some();
         if let (true, true, Some(ledger)) = (replaced, stamped, &self.ledger) {
             ledger.leave_note(Note::credit(self.parent));
         }
@@ -104,7 +104,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         self.done = true;
         self.tell(Outcome::Local(cause.code), tell::Kind::Failed);
         if let (true, Some(ledger)) = (self.parent != 0, &self.ledger) {
-            let unsent = self.outer.as_deref().is_some_and(|outer| outer.stamp.is_some())
+            let unsent = self.outer.stamp.is_some()
                 && cause.code.is_about_a_credential()
                 && !self.live.config.stages.rotates();
             let soonest = cause.retry_after;

@@ -149,7 +149,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         self.harmless
             || self.snapshot.as_ref().is_some_and(|kept| {
                 let keyed = kept.header(&IDEMPOTENCY_KEY).is_some();
-                repeatable(kept.method(), keyed, self.options.as_deref())
+                repeatable(&kept.method(), keyed, self.options.as_deref())
             })
     }
 
@@ -199,8 +199,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         stamp: Option<&Stamp>,
     ) -> Attempt {
         let common = self.common();
-        let outer = self.outer.as_deref().and_then(|outer| outer.stamp.as_ref());
-        let stamp = stamp.or(outer);
+        let stamp = stamp.or(self.outer.stamp.as_ref());
         let secrets = tell::Secrets(common.secrets.as_ref());
         let mut attempt = Attempt::new(verdict);
         attempt.account = stamp.map(|stamp| stamp.id.clone());

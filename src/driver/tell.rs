@@ -96,7 +96,7 @@ pub(crate) fn tell(
     if reporter.is_none() {
         return;
     }
-    let method = asked.snapshot.map_or(Method::GET, |kept| kept.method().clone());
+    let method = asked.snapshot.map_or(Method::GET, Snapshot::method);
     let path = asked.snapshot.map(Snapshot::path).unwrap_or_default();
     let mut record = RequestRecord::new(method, foreign(path, &asked.secrets), outcome);
     let id = asked.snapshot.and_then(|kept| kept.header(&REQUEST_ID));

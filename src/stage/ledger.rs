@@ -136,8 +136,8 @@ impl Ledger {
     }
 
     /// This credential was refused for this request: no layer sends it again for it.
-    pub(crate) fn refuse(&self, stamp: &Stamp) {
-        let key = (stamp.pool, stamp.account, stamp.generation);
+    pub(crate) fn refuse(&self, pool: u32, account: u32, generation: u64) {
+        let key = (pool, account, generation);
         let mut cold = self.cold();
         if !cold.refused.contains(&key) {
             cold.refused.push(key);

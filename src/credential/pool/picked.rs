@@ -40,6 +40,11 @@ impl Admitted {
         self.into_picked().refused(reason, status, now);
     }
 
+    /// The number of its account, and of its generation.
+    pub(crate) fn key(&self) -> (u32, u64) {
+        (self.generation.member.uid, self.generation.number)
+    }
+
     /// For an attempt of one's own with it.
     pub(crate) fn into_picked(self) -> Picked {
         Picked::new(self.generation, self.since, None, false)

@@ -34,7 +34,7 @@ pub struct GateState {
     /// What the attempt in flight is remembered by.
     pass: Option<Pass>,
     /// The pool's credential that was let pass, which a rotation further out put on.
-    admitted: Option<(Stamp, Admitted)>,
+    admitted: Option<Admitted>,
 }
 
 impl Gate {
@@ -55,7 +55,7 @@ impl Gate {
         match &draft.stamp {
             Some(stamp) if stamp.pool == pool.id() => {
                 let admitted = pool.admit(stamp.account, stamp.generation, stamp.probe);
-                st.admitted = Some((stamp.clone(), admitted.map_err(Cause::local)?));
+                st.admitted = Some(admitted.map_err(Cause::local)?);
                 Ok(())
             }
             // What the caller put on is the caller's business.
@@ -108,15 +108,17 @@ impl Stage for Gate {
         let memory = match &self.0 {
             Knows::Seen(memory) => memory,
             // What sends again between the rotation and this gate must not have to be told.
-            Knows::Pool(_) => {
-                let (Verdict::Unauthorized(reason), Some((stamp, admitted))) =
-                    (facts.verdict, admitted)
+            Knows::Pool(pool) => {
+                let (Verdict::Unauthorized(reason), Some(admitted)) = (facts.verdict, admitted)
                 else {
                     return;
                 };
                 if !facts.charged {
+                    let (account, generation) = admitted.key();
                     admitted.refused(reason, facts.status, facts.now);
-                    facts.ledger.into_iter().for_each(|ledger| ledger.refuse(&stamp));
+                    if let Some(ledger) = facts.ledger {
+                        ledger.refuse(pool.id(), account, generation);
+                    }
                 }
                 return;
             }
