@@ -5,7 +5,6 @@ use std::{
     collections::BTreeMap,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -22,9 +21,9 @@ use tower_failover::{
 
 use super::{
     oracle,
-    run::{Ended, Stage, paused, played, request, send},
+    run::{Ended, Stage, paused, played},
     script::attempt_of,
-    stack::{Answer, Kit, Layer, Promises, Svc, stack},
+    stack::{Answer, Layer, Promises, Svc, stack},
     support::Recorder,
     upstream::{End, Sent, Who},
     world::{World, id_of, patient, world},
@@ -52,11 +51,10 @@ fn failed(attempts: Vec<Sent>) -> Vec<Sent> {
 
 fn expected(ended: &Ended, log: &[Sent], attempts: &[Sent]) -> Told {
     let success = match ended {
-        Ended::Error(_) => false,
         Ended::Dropped => {
             return if attempts.is_empty() { Told::Not } else { Told::Abandoned };
         }
-        Ended::Answer { cause: Some(_), .. } => false,
+        Ended::Error(_) | Ended::Answer { cause: Some(_), .. } => false,
         Ended::Answer { headers, .. } => {
             attempt_of(headers).is_some_and(|n| log[n].verdict.is_success())
         }

@@ -18,9 +18,7 @@ pub(crate) type Outcome = Result<(), String>;
 ///
 /// When the file is not there or is not a JSON array.
 pub(crate) fn load(file: &str) -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/cases")
-        .join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(file);
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{file}: {error}"));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
@@ -47,20 +45,13 @@ pub(crate) fn check(
     assert_eq!(ids.len(), cases.len(), "{file}: ids are unique");
     let mut wrong = Vec::new();
     let listed = excused.iter().map(|(id, _)| id).chain(driven_elsewhere);
-    wrong.extend(
-        listed
-            .filter(|id| !ids.contains(*id))
-            .map(|id| format!("{id}: no such case")),
-    );
+    wrong.extend(listed.filter(|id| !ids.contains(*id)).map(|id| format!("{id}: no such case")));
     for case in &cases {
         let id = id(case);
         if driven_elsewhere.contains(&id) {
             continue;
         }
-        match (
-            run(case),
-            excused.iter().find(|(excused, _)| *excused == id),
-        ) {
+        match (run(case), excused.iter().find(|(excused, _)| *excused == id)) {
             (Ok(()), None) | (Err(_), Some(_)) => {}
             (Ok(()), Some((_, why))) => wrong.push(format!("{id}: excused ({why}), and holds")),
             (Err(what), None) => wrong.push(format!("{id}: {what}")),

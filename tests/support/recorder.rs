@@ -17,10 +17,7 @@ impl Recorder {
 
     /// Everything, oldest first.
     pub(crate) fn events(&self) -> Vec<Event> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The requests that failed.
@@ -52,10 +49,7 @@ impl Recorder {
 
     /// Forgets everything so far.
     pub(crate) fn clear(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn records(&self, wanted: impl Fn(&Event) -> bool) -> Vec<RequestRecord> {
@@ -67,9 +61,6 @@ impl Recorder {
 
 impl Reporter for Recorder {
     fn report(&self, event: &Event) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(event.clone());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(event.clone());
     }
 }

@@ -27,7 +27,11 @@ pub(crate) struct Step {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Play {
-    Answer { status: u16, headers: Vec<(String, String)>, body: Bytes },
+    Answer {
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: Bytes,
+    },
     /// An error; see [`error`].
     Error(String),
     /// Never answers.
@@ -254,7 +258,10 @@ impl tower::Service<Request<Body>> for Upstream {
                         status,
                         headers: vec![
                             ("x-request-id".into(), text.clone()),
-                            ("www-authenticate".into(), format!("Bearer error_description=\"{text}\"")),
+                            (
+                                "www-authenticate".into(),
+                                format!("Bearer error_description=\"{text}\""),
+                            ),
                         ],
                         body: text.into(),
                     },
