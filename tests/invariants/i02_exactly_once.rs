@@ -15,7 +15,7 @@ use http_body_util::Full;
 use proptest::prelude::*;
 use tower::{BoxError, Layer as _, Service, ServiceExt};
 use tower_failover::{
-    ErrorDedupLayer, Origin,
+    ErrorDedupLayer, Origin, RetryLayer,
     report::{Attempt, Event, OutReason, ReporterHandle},
 };
 
@@ -23,7 +23,7 @@ use super::{
     oracle,
     run::{Ended, Stage, paused, played},
     script::attempt_of,
-    stack::{Answer, Layer, Promises, Svc, stack},
+    stack::{Answer, Erase, Layer, Promises, Svc, stack},
     support::Recorder,
     upstream::{End, Sent, Who},
     world::{World, id_of, patient, world},
@@ -237,7 +237,87 @@ fn twice(world: &World, both: bool, below: &[Layer]) -> Result<(), String> {
     })
 }
 
+/// Which lines of which trails an attempt stands in, when several layers below a splitting one
+/// report what they see.
+fn lines(world: &World, both: bool) -> Result<(), String> {
+    paused(async {
+        let below = [Layer::Dedup, Layer::Retry, Layer::Rotation(0), Layer::Gate(0)];
+        let mut stage = Stage::new(world, &below);
+        let inner = stage.service.clone();
+        let classifier = stage.hostile.classifier();
+        let retry = RetryLayer::new(world.retry().classifier(classifier));
+        stage.service = Erase(retry).layer(Twice { inner, both });
+        stage.play().await;
+        for id in stage.ends.keys() {
+            let mut told: Vec<_> = stage
+                .reports(*id)
+                .iter()
+                .filter_map(Event::record)
+                .flat_map(|record| record.trail.clone())
+                .collect();
+            for sent in failed(stage.attempts(*id)) {
+                let Some(at) = told.iter().position(|line| is_line(line, &sent)) else {
+                    return Err(format!("request {id}: attempt {} is lost", sent.n));
+                };
+                told.remove(at);
+            }
+            if !told.is_empty() {
+                return Err(format!("request {id}: told twice: {told:?}"));
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Two clones of a request, below a layer that lets them share a ledger, each reported by itself:
+/// neither takes the other's lines for its own.
+fn apart(world: &World) -> Result<(), String> {
+    paused(async {
+        let mut stage = Stage::new(world, &[Layer::Dedup, Layer::Retry, Layer::Rotation(0)]);
+        let inner = stage.service.clone();
+        let classifier = stage.hostile.classifier();
+        let retry = RetryLayer::new(world.retry().retries(0).classifier(classifier));
+        stage.service = Erase(retry).layer(Twice { inner, both: true });
+        stage.play().await;
+        for (id, ended) in &stage.ends {
+            let events = stage.reports(*id);
+            let records: Vec<_> = events.iter().filter_map(Event::record).collect();
+            let most = stage.world.plan.attempts as usize;
+            if *ended != Ended::Dropped && records.len() > 2 {
+                return Err(format!("request {id}: {} reports for two", records.len()));
+            }
+            for record in records {
+                let last = record.trail.last().and_then(|line| line.status);
+                let answered = record.outcome.status().filter(|_| events_failed(&events, record));
+                if answered.is_some() && last != answered && !world.plan.replace {
+                    return Err(format!("request {id}: {record:?}"));
+                }
+                if record.trail.len() > most + 1 {
+                    return Err(format!("request {id}: {} lines", record.trail.len()));
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Whether this record is of a failure that the upstream answered.
+fn events_failed(events: &[Event], record: &tower_failover::report::RequestRecord) -> bool {
+    let answered = matches!(record.outcome, tower_failover::report::Outcome::Answer(_));
+    answered
+        && events.iter().any(|event| {
+            event.is_failure() && event.record().is_some_and(|one| std::ptr::eq(one, record))
+        })
+}
+
 proptest! {
+    #[test]
+    fn i02_each_attempt_stands_in_one_trail_whoever_splits(mut world in world(), both: bool) {
+        world.opinions.clear();
+        prop_assert_eq!(lines(&world, both), Ok(()));
+        prop_assert_eq!(apart(&world), Ok(()));
+    }
+
     #[test]
     fn i02_two_clones_in_flight_lose_and_double_nothing(
         mut world in world(),

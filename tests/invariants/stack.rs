@@ -259,6 +259,12 @@ pub(crate) fn stack() -> impl Strategy<Value = Vec<Layer>> {
         2 => Just(STACKED.to_vec()).prop_shuffle(),
         1 => Just([STACKED, STACKED].concat()).prop_shuffle(),
         1 => Just([STACKED, FUSED].concat()),
+        1 => (1..4_u32).prop_map(|tries| {
+            vec![Layer::Rotation(0), Layer::Foreign(tries), Layer::Gate(0)]
+        }),
+        1 => (1..4_u32).prop_map(|tries| {
+            vec![Layer::Dedup, Layer::Foreign(tries), Layer::Retry, Layer::Rotation(0)]
+        }),
         5 => proptest::collection::vec(one(), 1..6),
     ]
 }
