@@ -79,9 +79,9 @@ pub(crate) fn error_text<E: 'static>(
 }
 
 /// Keeps secrets out of a line that a driver below wrote, which may know of no pool.
-fn redact(attempt: &mut Attempt, secrets: &Secrets<'_>) {
+fn redact(attempt: &mut Attempt, secrets: Secrets<'_>) {
     for text in [&mut attempt.error, &mut attempt.upstream_request_id].into_iter().flatten() {
-        *text = foreign(text, secrets);
+        *text = foreign(text, &secrets);
     }
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn tell(
     record.sent = !trail.is_empty();
     record.trail = trail;
     if asked.secrets.0.is_some() {
-        record.trail.iter_mut().for_each(|attempt| redact(attempt, &asked.secrets));
+        record.trail.iter_mut().for_each(|attempt| redact(attempt, asked.secrets));
     }
     record.elapsed = asked.started.map_or(Duration::ZERO, |started| started.elapsed());
     reporter.tell(&match kind {

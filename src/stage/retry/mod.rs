@@ -13,7 +13,6 @@ pub use self::{
     policy::RetryPolicy,
     window::{BudgetError, WindowBudget},
 };
-pub(crate) use self::{
-    core::Asked,
-    policy::{IDEMPOTENCY_KEY, repeatable},
-};
+#[cfg(feature = "tower")]
+pub(crate) use self::core::Asked;
+pub(crate) use self::policy::{IDEMPOTENCY_KEY, repeatable};
