@@ -97,7 +97,7 @@ impl Naive {
             Ok(answer) => answer,
             // Whether the work was done, it does not ask.
             Err(error) => {
-                tries.last = "no answer".to_owned();
+                tries.last = "no answer".into();
                 self.lines.push(format!("Request failed: {error}"));
                 return Ok(None);
             }
