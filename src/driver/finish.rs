@@ -10,7 +10,7 @@ use crate::{
     credential::InFlight,
     report::{NotResent, Outcome},
     stage::{
-        ledger::Note,
+        ledger::{Ledger, Note},
         models::{Model, Wanted},
         options::RequestOptions,
         stage::{Facts, Stage, Stamp},
@@ -121,10 +121,16 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
     pub(super) fn tell(&self, outcome: Outcome, kind: tell::Kind) {
         let Some(reporter) = self.reporter() else { return };
-        let trail = match &self.ledger {
+        let mut trail = match &self.ledger {
             Some(ledger) => ledger.take_trail(self.parent),
             None => Vec::new(),
         };
+        // Where no fallback chose one, it was the caller's own.
+        if let Some(own) = self.ledger.as_deref().and_then(Ledger::own_model) {
+            for attempt in trail.iter_mut().filter(|attempt| attempt.model.is_none()) {
+                attempt.model = Some(own.clone());
+            }
+        }
         let asked = tell::Asked {
             snapshot: self.snapshot.as_ref(),
             label: self.options.as_deref().and_then(RequestOptions::get_label),

@@ -94,7 +94,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let written = !local && self.is_told();
         if written && note.is_none() {
             let mut attempt = self.attempt(&held, verdict, stamp.as_ref());
-            attempt.model = facts.wanted.get().ok();
+            attempt.model = facts.wanted.known();
             ledger.write(self.parent, attempt);
         }
         // A rotation of this driver's own would have taken care of it.
@@ -106,6 +106,12 @@ impl<S, St: Stage, K> Run<S, St, K> {
             next = facts.decline(NotResent::NoAccount);
         }
         let (soonest, charged, mut why) = (facts.soonest, facts.charged, facts.why);
+        if next == Next::Pass && self.is_told() && live.config.common.model_at.is_some() {
+            // For the trail: of a request that fails for good, it is worth the reading.
+            if let Ok(own) = facts.wanted.own() {
+                ledger.set_own_model(own);
+            }
+        }
         self.model = model.boxed();
         match self.take(&ledger, next, build) {
             Ok((nap, built)) => {
@@ -114,7 +120,10 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 }
                 return Settled::Again(nap, built);
             }
-            Err(Some(other)) => why = other,
+            Err(Some(other)) => {
+                why = other;
+                stages.cancel(&mut self.st);
+            }
             Err(None) => {}
         }
         if written && why != NotResent::Final {

@@ -13,7 +13,9 @@ use super::snapshot::Snapshot;
 use crate::{
     classify::Classifier,
     credential::Pool,
-    report::{Attempt, Event, NoSecrets, Outcome, Redact, ReporterHandle, RequestRecord, foreign},
+    report::{
+        Attempt, Event, Filter, NoSecrets, Outcome, Redact, ReporterHandle, RequestRecord, foreign,
+    },
 };
 
 /// The caller's own id for a request.
@@ -58,6 +60,10 @@ impl Redact for Secrets<'_> {
 
     fn too_many(&self) -> bool {
         self.0.is_some_and(Pool::too_many_secrets)
+    }
+
+    fn filter(&self) -> Option<Arc<Filter>> {
+        self.0?.filter()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::StatusCode;
 use tokio::time::Instant;
 
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     classify::Reason,
     clock::Now,
-    report::{AccountOut, AccountTag, Event, OutReason, PoolDead, ReporterHandle},
+    report::{AccountOut, AccountTag, Event, Filter, OutReason, PoolDead, ReporterHandle},
 };
 
 /// See the [module](self).
@@ -38,6 +38,10 @@ pub(super) struct Hub {
     /// Grows with every change of any state; see [`shortage`](super::shortage).
     pub(super) changes: AtomicU64,
     pub(super) shortage: AtomicU64,
+    /// Grows with every change of any credential.
+    pub(super) secrets: AtomicU64,
+    /// The filter for messages of others, and the number of changes that it knows of.
+    pub(super) filter: ArcSwapOption<(u64, Arc<Filter>)>,
     /// Whether some account serves only some models.
     pub(super) restricted: AtomicBool,
     /// How many accounts there are.
@@ -92,6 +96,8 @@ impl Hub {
             writer: Mutex::new(Writer::default()),
             changes: AtomicU64::new(0),
             shortage: AtomicU64::new(0),
+            secrets: AtomicU64::new(0),
+            filter: ArcSwapOption::empty(),
             restricted: AtomicBool::new(false),
             size: AtomicU32::new(0),
             model_rests: AtomicU64::new(0),

@@ -87,6 +87,7 @@ impl Hub {
             self.publish(roster.slots.to_vec());
         }
         writer.remember(old.credential.clone());
+        self.secrets.fetch_add(1, Ordering::SeqCst);
         Ok(number)
     }
 
@@ -105,6 +106,7 @@ impl Hub {
         slots.remove(at);
         self.publish(slots);
         writer.remember(old.credential.clone());
+        self.secrets.fetch_add(1, Ordering::SeqCst);
         true
     }
 
@@ -197,6 +199,7 @@ impl Hub {
         fence(Ordering::SeqCst);
         roster.catch_up();
         self.changes.fetch_add(1, Ordering::SeqCst);
+        self.secrets.fetch_add(1, Ordering::SeqCst);
     }
 
     /// What is wrong with an account on its own.
