@@ -17,6 +17,7 @@ use tower_service::Service;
 use super::{
     act::{Act, Cold, act},
     body::FailoverBody,
+    held::Held,
     judge::{Judged, judge_body, judge_error, judge_head},
     keep::{Keep, Spare, Started},
     local,
@@ -24,7 +25,6 @@ use super::{
     peek::Peek,
     run::Run,
     service::{Live, Readied},
-    settle::Held,
 };
 use crate::{
     classify::{Cause, Verdict},
@@ -86,7 +86,15 @@ where
         request: Request<B>,
     ) -> Self {
         let (mut head, body) = request.into_parts();
-        let mut run = Run::begin(live, &head);
+        if readied == Readied::Nobody {
+            // Nothing is kept of a request that is not going to be sent.
+            let mut run = Run::begin(live, &head, true);
+            if let Err(cause) = run.reserve(&head, &|| None) {
+                let state = State::Local(cause, local::wants_grpc(&head));
+                return Self { state, cold: None, kept: None, run };
+            }
+        }
+        let mut run = Run::begin(live, &head, false);
         let keep = &live.config.keep;
         let started = match run.barred {
             None => keep.start(body),

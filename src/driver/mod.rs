@@ -9,6 +9,7 @@ mod builder;
 mod config;
 mod finish;
 mod future;
+mod held;
 mod judge;
 mod keep;
 mod layers;

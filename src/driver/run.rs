@@ -73,15 +73,16 @@ pub(super) struct Outer {
 }
 
 impl<S, St: Stage, K> Run<S, St, K> {
-    /// Takes in what the request asks for, and what other attempts will need.
-    pub(crate) fn begin(live: &Arc<Live<S, St, K>>, head: &request::Parts) -> Self {
+    /// Takes in what the request asks for, and what other attempts will need; `hopeless` says that
+    /// there will most likely be none.
+    pub(crate) fn begin(live: &Arc<Live<S, St, K>>, head: &request::Parts, hopeless: bool) -> Self {
         let common = &live.config.common;
         let (mut options, mut handle) = (None, None);
         if !head.extensions.is_empty() {
             options = head.extensions.get::<RequestOptions>().cloned().map(Box::new);
             handle = head.extensions.get::<Handle>().cloned();
         }
-        let resendable = live.has_spare() && live.config.stages.may_resend();
+        let resendable = !hopeless && live.has_spare() && live.config.stages.may_resend();
         // Only a deadline and a report ask when the request came in.
         let timed = resendable || common.reporter.is_some();
         let known = handle.as_ref().and_then(|handle| handle.ledger.started());

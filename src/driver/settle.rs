@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, Response, StatusCode, response};
+use http::Response;
 use http_body::Body;
 use tokio::time::Instant;
 
 use super::{
     body::FailoverBody,
     config::AuthFailureMode,
+    held::{Held, Settled},
     local::{self, FAILOVER_AUTH},
     nap::{self, Nap},
     run::{GetBytes, Run},
@@ -29,22 +30,6 @@ use crate::{
         stage::{Facts, Next, Stage, Stamp},
     },
 };
-
-/// The newest outcome, held until the next attempt is reserved.
-pub(crate) enum Held<B: Body, E> {
-    Answer(response::Parts, FailoverBody<B>),
-    Error(E),
-    /// Nothing was sent; whether the answer is to be gRPC.
-    Local(Cause, bool),
-}
-
-/// What follows an outcome.
-pub(crate) enum Settled<B: Body, E, N> {
-    /// It goes out.
-    Done(Result<Response<FailoverBody<B>>, E>),
-    /// The request is sent again, after this wait, with what was built for it.
-    Again(Option<Nap>, N),
-}
 
 impl<S, St: Stage, K> Run<S, St, K> {
     /// Learns from a failure, and either reserves the next attempt or lets the outcome go out.
@@ -106,7 +91,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             next = facts.decline(NotResent::NoAccount);
         }
         let (soonest, charged, mut why) = (facts.soonest, facts.charged, facts.why);
-        if next == Next::Pass && self.is_told() && live.config.common.model_at.is_some() {
+        if next == Next::Pass && written && live.config.common.model_at.is_some() {
             // For the trail: of a request that fails for good, it is worth the reading.
             if let Ok(own) = facts.wanted.own() {
                 ledger.set_own_model(own);
@@ -290,30 +275,6 @@ fn can_be_served(next: Next, pools: &[Pool], facts: &mut Facts<'_>) -> bool {
     let Some(at) = facts.now.get().checked_add(wait) else { return true };
     let (options, ledger) = (facts.options, facts.ledger);
     pools.iter().all(|pool| will_serve(pool, options, ledger, at, &mut facts.wanted))
-}
-
-impl<B: Body, E> Held<B, E> {
-    fn cause(&self) -> Option<Cause> {
-        match self {
-            Self::Answer(head, _) => head.extensions.get().copied(),
-            Self::Local(cause, _) => Some(*cause),
-            Self::Error(_) => None,
-        }
-    }
-
-    fn status(&self) -> Option<StatusCode> {
-        match self {
-            Self::Answer(head, _) => Some(head.status),
-            Self::Error(_) | Self::Local(..) => None,
-        }
-    }
-
-    fn headers(&self) -> Option<&HeaderMap> {
-        match self {
-            Self::Answer(head, _) => Some(&head.headers),
-            Self::Error(_) | Self::Local(..) => None,
-        }
-    }
 }
 
 fn followed(next: Next) -> Followed {
