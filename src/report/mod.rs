@@ -71,6 +71,8 @@ mod text;
 #[cfg(feature = "tracing")]
 mod tracing;
 
+#[cfg(test)]
+pub(crate) use self::redact::NoSecrets;
 #[cfg(feature = "tracing")]
 pub use self::tracing::TracingReporter;
 pub use self::{
@@ -83,7 +85,4 @@ pub use self::{
     },
     reporter::{Reporter, ReporterHandle},
 };
-pub(crate) use self::{
-    redact::{NoSecrets, Redact},
-    text::foreign,
-};
+pub(crate) use self::{redact::Redact, text::foreign};
