@@ -13,7 +13,7 @@ use super::snapshot::Snapshot;
 use crate::{
     classify::Classifier,
     credential::Pool,
-    report::{Attempt, Event, Outcome, Redact, ReporterHandle, RequestRecord, foreign},
+    report::{Attempt, Event, Filter, Outcome, Redact, ReporterHandle, RequestRecord, foreign},
 };
 
 /// The caller's own id for a request.
@@ -56,6 +56,13 @@ impl Redact for Secrets<'_> {
     fn too_many(&self) -> bool {
         self.0.iter().any(Pool::too_many_secrets)
     }
+
+    fn filter(&self) -> Option<Arc<Filter>> {
+        match self.0 {
+            [pool] => pool.filter(),
+            _ => None,
+        }
+    }
 }
 
 pub(crate) fn is_authorized(head: &request::Parts) -> bool {
@@ -96,7 +103,7 @@ pub(crate) fn tell(
     if reporter.is_none() {
         return;
     }
-    let method = asked.snapshot.map_or(Method::GET, |kept| kept.method().clone());
+    let method = asked.snapshot.map_or(Method::GET, Snapshot::method);
     let path = asked.snapshot.map(Snapshot::path).unwrap_or_default();
     let mut record = RequestRecord::new(method, foreign(path, &asked.secrets), outcome);
     let id = asked.snapshot.and_then(|kept| kept.header(&REQUEST_ID));

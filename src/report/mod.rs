@@ -64,6 +64,7 @@ mod attempt;
 mod channel;
 mod coalesce;
 mod event;
+mod filter;
 mod line;
 mod redact;
 mod reporter;
@@ -85,4 +86,4 @@ pub use self::{
     },
     reporter::{Reporter, ReporterHandle},
 };
-pub(crate) use self::{redact::Redact, text::foreign};
+pub(crate) use self::{filter::Filter, redact::Redact, text::foreign};
