@@ -108,13 +108,15 @@ where
         let bytes = || keep.bytes(kept.as_ref()?);
         run.tell_source(&bytes);
         let mut admitted = run.reserve(&head, &bytes);
-        if admitted.is_ok() && readied == Readied::Inner {
+        if admitted.is_ok() && readied != Readied::Nobody {
             admitted = run.prepare(&mut head, true);
         }
         let mut cold = None;
         let state = match (admitted, readied) {
             (Err(cause), _) => State::Local(cause, local::wants_grpc(&head)),
-            (Ok(()), Readied::Inner) => State::Calling(inner.call(Request::from_parts(head, body))),
+            (Ok(()), Readied::Inner | Readied::Unasked) => {
+                State::Calling(inner.call(Request::from_parts(head, body)))
+            }
             // It is prepared when there is a service to send it with.
             (Ok(()), Readied::Nobody) => {
                 let request = Request::from_parts(head, body);
@@ -123,6 +125,11 @@ where
             }
         };
         Self { state, cold, kept, run }
+    }
+
+    /// Whether nothing is sent.
+    pub(crate) const fn is_local(&self) -> bool {
+        matches!(self.state, State::Local(..))
     }
 
     /// The body comes first; the service that is ready is kept for it.
@@ -143,7 +150,7 @@ where
             (Ok(()), Some(spare)) => {
                 let service = match readied {
                     // It is this one that was polled ready, and not its clone.
-                    Readied::Inner => std::mem::replace(inner, spare),
+                    Readied::Inner | Readied::Unasked => std::mem::replace(inner, spare),
                     Readied::Nobody => spare,
                 };
                 (State::Filling(Box::new(fill)), Some(Cold::awaiting(service, head)))

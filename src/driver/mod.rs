@@ -7,6 +7,8 @@ mod buffer;
 mod build_error;
 mod builder;
 mod config;
+#[cfg(test)]
+mod defaults;
 mod finish;
 mod future;
 mod held;

@@ -33,6 +33,9 @@ enum Then<B: Body> {
     End,
 }
 
+/// So many pieces of data are kept at most: empty ones never come to the cap.
+const PIECES: usize = 16 * 1024;
+
 /// Data in order; cheap to clone.
 #[derive(Clone, Debug)]
 enum Chunks {
@@ -104,7 +107,7 @@ impl<B: Body<Data = Bytes> + Unpin> Reading<B> {
                 Ok(data) => {
                     self.length = self.length.saturating_add(data.len());
                     self.push(data);
-                    if self.length > self.cap {
+                    if self.length > self.cap || self.chunks.len() > PIECES {
                         return Poll::Ready(Stop::TooLarge);
                     }
                 }

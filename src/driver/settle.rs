@@ -105,11 +105,10 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 }
                 return Settled::Again(nap, built);
             }
-            Err(Some(other)) => {
-                why = other;
+            Err(other) => {
                 stages.cancel(&mut self.st);
+                why = other.unwrap_or(why);
             }
-            Err(None) => {}
         }
         if written && why != NotResent::Final {
             ledger.follow(self.parent, Followed::NotResent(why));
@@ -118,32 +117,17 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let charged = charged || ours;
         if !matches!(held, Held::Local(..)) {
             pools.extend(stages.pool(&self.st).cloned());
+            let pools = pools.clone();
             self.leave(&ledger, Note { send: self.parent, soonest, charged, unsent, pools });
         }
-        Settled::Done(self.let_go(held, Answered { verdict, ours, stamp, in_flight }))
-    }
-
-    /// What a driver below has written about the attempt.
-    fn hear(&self, ledger: &Ledger) -> Option<Note> {
-        if self.send == 0 {
-            return None;
-        }
-        ledger.adopt(self.send, self.parent);
-        ledger.take_note(self.send)
-    }
-
-    fn leave(&self, ledger: &Ledger, note: Note) {
-        if self.parent != 0 {
-            ledger.leave_note(note);
-        }
+        Settled::Done(self.let_go(held, Answered { verdict, ours, stamp, in_flight, pools }))
     }
 
     fn is_repeatable(&self) -> bool {
         // A brief snapshot has no key.
         self.harmless
             || self.snapshot.as_ref().is_some_and(|kept| {
-                let keyed = kept.header(&IDEMPOTENCY_KEY).is_some();
-                repeatable(&kept.method(), keyed, self.options.as_deref())
+                repeatable(&kept.method(), kept.has(&IDEMPOTENCY_KEY), self.options.as_deref())
             })
     }
 
@@ -194,7 +178,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
     ) -> Attempt {
         let common = self.common();
         let stamp = stamp.or(self.outer.stamp.as_ref());
-        let secrets = tell::Secrets(common.secrets.as_ref());
+        let secrets = self.secrets();
         let mut attempt = Attempt::new(verdict);
         attempt.account = stamp.map(|stamp| stamp.id.clone());
         attempt.generation = stamp.map(|stamp| stamp.generation);
@@ -218,14 +202,16 @@ impl<S, St: Stage, K> Run<S, St, K> {
         held: Held<B, E>,
         answered: Answered,
     ) -> Result<Response<FailoverBody<B>>, E> {
-        let Answered { verdict, ours, stamp, in_flight } = answered;
+        let Answered { verdict, ours, stamp, in_flight, mut pools } = answered;
         self.done = true;
         match held {
             Held::Local(cause, grpc) => Ok(self.answer(&cause, grpc)),
             Held::Error(error) => {
                 if self.reporter().is_some() {
                     let common = self.common();
-                    let secrets = tell::Secrets(common.secrets.as_ref());
+                    // The pools below have their secrets in it, whether or not this driver has one.
+                    pools.extend(common.secrets.clone());
+                    let secrets = tell::Secrets(&pools);
                     let text = tell::error_text(&common.classifier, &error, secrets);
                     self.tell(Outcome::Error(text), tell::Kind::Failed);
                 }
@@ -262,6 +248,8 @@ struct Answered {
     ours: bool,
     stamp: Option<Stamp>,
     in_flight: Option<InFlight>,
+    /// The pools below, whose secrets may stand in an error.
+    pools: Vec<Pool>,
 }
 
 /// Whether the rotations below, of other drivers, will have an account for the next attempt: an
