@@ -1,0 +1,11 @@
+//! Request and response bodies of every kind, through the layers: each attempt and the caller get
+//! exactly what was sent, and every body says the truth about itself.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod plan;
+mod requests;
+mod streams;
