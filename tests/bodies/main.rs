@@ -6,6 +6,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clones;
 mod plan;
 mod requests;
+mod slow;
 mod streams;
