@@ -11,7 +11,7 @@ use super::{
     keep::{Keep, Spare},
     local,
     nap::Nap,
-    run::Run,
+    run::{GetBytes, Run},
 };
 use crate::{
     classify::{Cause, Code, Verdict},
@@ -36,8 +36,19 @@ impl<S, B> Cold<S, B> {
         Box::new(Self { service, head: Some(head), body: None })
     }
 
-    pub(crate) fn fill(&mut self, body: B) {
+    /// The body has come: chooses what the first attempt will use. Or says why it cannot be made,
+    /// and whether the answer is to be gRPC.
+    pub(crate) fn fill<St: Stage, K>(
+        &mut self,
+        run: &mut Run<S, St, K>,
+        body: B,
+        bytes: GetBytes<'_>,
+    ) -> Result<(), (Cause, bool)> {
         self.body = Some(body);
+        run.waited();
+        run.tell_source(bytes);
+        let Some(head) = &self.head else { return Ok(()) };
+        run.reserve(head, bytes).map_err(|cause| (cause, local::wants_grpc(head)))
     }
 
     /// Sends the next attempt on the service, which is ready; or says why it became impossible, and

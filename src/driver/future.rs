@@ -132,7 +132,9 @@ where
         matches!(self.state, State::Local(..))
     }
 
-    /// The body comes first; the service that is ready is kept for it.
+    /// The body comes first; the service that is ready is kept for it. What the attempt will use is
+    /// chosen when the body is there: nobody holds an account for somebody's upload, and the model
+    /// may stand in the body.
     #[cold]
     fn fill(
         mut run: Run<S, St, K>,
@@ -141,13 +143,11 @@ where
         head: request::Parts,
         fill: K::Fill,
     ) -> Self {
-        let nothing = || None;
-        run.tell_source(&nothing);
-        let admitted = run.reserve(&head, &nothing);
+        let refused = run.refuse_at_once(&head);
         let spare = run.live.spare();
-        let (state, cold) = match (admitted, spare) {
-            (Err(cause), _) => (State::Local(cause, local::wants_grpc(&head)), None),
-            (Ok(()), Some(spare)) => {
+        let (state, cold) = match (refused, spare) {
+            (Some(cause), _) => (State::Local(cause, local::wants_grpc(&head)), None),
+            (None, Some(spare)) => {
                 let service = match readied {
                     // It is this one that was polled ready, and not its clone.
                     Readied::Inner | Readied::Unasked => std::mem::replace(inner, spare),
@@ -155,7 +155,7 @@ where
                 };
                 (State::Filling(Box::new(fill)), Some(Cold::awaiting(service, head)))
             }
-            (Ok(()), None) => (State::Done, None),
+            (None, None) => (State::Done, None),
         };
         Self { state, cold, kept: None, run }
     }
@@ -215,10 +215,14 @@ where
                     let live = this.run.live.clone();
                     let (body, kept) = ready!(live.config.keep.poll_fill(fill, cx));
                     *this.kept = kept.map_err(|why| this.run.barred = Some(why)).ok();
-                    if let Some(cold) = this.cold {
-                        cold.fill(body);
-                    }
-                    this.state.set(State::Readying);
+                    let Some(cold) = this.cold else { return Poll::Pending };
+                    let kept = &*this.kept;
+                    let bytes = || live.config.keep.bytes(kept.as_ref()?);
+                    let next = match cold.fill(this.run, body, &bytes) {
+                        Ok(()) => State::Readying,
+                        Err((cause, grpc)) => State::Local(cause, grpc),
+                    };
+                    this.state.set(next);
                     continue;
                 }
                 StateProj::Readying => {

@@ -188,6 +188,24 @@ impl<S, St: Stage, K> Run<S, St, K> {
         reserved
     }
 
+    /// Why a request whose body is to be awaited is surely answered here: nobody waits for that.
+    #[cold]
+    pub(crate) fn refuse_at_once(&mut self, head: &request::Parts) -> Option<Cause> {
+        if !self.live.config.stages.surely_dead() {
+            return None;
+        }
+        let model = self.model.clone();
+        let refused = self.reserve(head, &|| None).err();
+        // What stands in the body has not been looked for.
+        self.model = model;
+        refused
+    }
+
+    /// Time has passed since the request came in.
+    pub(crate) const fn waited(&mut self) {
+        self.just_started = false;
+    }
+
     /// Puts what was chosen on an attempt that is sent at once.
     #[inline]
     pub(crate) fn prepare(&mut self, head: &mut request::Parts, first: bool) -> Result<(), Cause> {

@@ -91,9 +91,11 @@ impl<S, St: Stage, K> Run<S, St, K> {
             next = facts.decline(NotResent::NoAccount);
         }
         let (soonest, charged, mut why) = (facts.soonest, facts.charged, facts.why);
-        if next == Next::Pass && written && live.config.common.model_at.is_some() {
+        if written && live.config.common.model_at.is_some() {
             // For the trail: of a request that fails for good, it is worth the reading.
-            if let Ok(own) = facts.wanted.own() {
+            let ends = next == Next::Pass;
+            let own = if ends { facts.wanted.own().ok() } else { facts.wanted.own_known() };
+            if let Some(own) = own {
                 ledger.set_own_model(own);
             }
         }
