@@ -12,7 +12,7 @@ mod stage;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::{
-        credential::InFlight,
+        credential::{InFlight, choose},
         driver::Stages,
         stage::{
             Ask, Draft, Facts, Gate, GateState, Models, ModelsState, Next, Rotation, RotationState,

@@ -13,9 +13,9 @@ mod check;
 mod pool;
 mod secret;
 
-#[doc(hidden)]
-pub use self::pool::InFlight;
 pub(crate) use self::pool::{Admitted, Avoid, Nobody, Picked, Pin, Unavailable, Want};
+#[doc(hidden)]
+pub use self::pool::{InFlight, choose};
 pub use self::{
     account::Account,
     check::CredentialError,

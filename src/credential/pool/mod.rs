@@ -1,6 +1,7 @@
 //! The accounts that may serve: what each may do now, and who serves next.
 
 mod apply;
+mod bench;
 mod bits;
 mod builder;
 mod choose;
@@ -31,6 +32,7 @@ mod writer;
 mod tests;
 
 pub use self::{
+    bench::choose,
     builder::PoolBuilder,
     error::{OriginFault, PoolError},
     handle::Pool,

@@ -6,13 +6,13 @@ mod core;
 mod policy;
 mod window;
 
+#[cfg(feature = "tower")]
+pub(crate) use self::core::Asked;
 pub use self::core::Session;
+pub(crate) use self::policy::{IDEMPOTENCY_KEY, repeatable};
 pub use self::{
     backoff::{Backoff, BackoffError, Jitter},
     budget::{Budget, Cost, TokenBucket},
     policy::RetryPolicy,
     window::{BudgetError, WindowBudget},
 };
-#[cfg(feature = "tower")]
-pub(crate) use self::core::Asked;
-pub(crate) use self::policy::{IDEMPOTENCY_KEY, repeatable};
