@@ -1,4 +1,6 @@
-//! The client that a program would have: accounts, a layer, an HTTP client.
+//! The client that a program would have: accounts, models, a layer, an HTTP client.
+
+use std::sync::Arc;
 
 use http::Response;
 use hyper_util::{
@@ -7,8 +9,8 @@ use hyper_util::{
 };
 use tower::{Layer, ServiceExt};
 use tower_failover::{
-    Account, Credential, Failover, FailoverLayer, Pool, RetryPolicy, failure,
-    report::ReporterHandle,
+    Account, Credential, Failover, FailoverLayer, ModelChain, Pool, RetryPolicy, ServedBy,
+    TokenBucket, failure, report::ReporterHandle,
 };
 
 use super::job::{Body, Error, Job, Scene};
@@ -35,11 +37,21 @@ pub(crate) fn account(i: usize) -> String {
     format!("account-{}", i + 1)
 }
 
+/// How many retries all scenes of a film share: few, so that one can watch them run out.
+pub(crate) const RETRIES: u32 = 2;
+
 /// An ordinary HTTP client, and what this crate puts around it.
-pub(crate) fn client(pool: Pool, reporter: ReporterHandle) -> Result<Client, Error> {
+pub(crate) fn client(
+    pool: Pool,
+    models: &[String],
+    reporter: ReporterHandle,
+) -> Result<Client, Error> {
+    let budget = TokenBucket::new(5 * RETRIES); // A retry costs 5. By default there are 500.
     let layer = FailoverLayer::builder()
+        .models(ModelChain::list(models.to_vec())?) // Best first.
+        .retry(RetryPolicy::new().paid_from(Arc::new(budget)))
         .rotation(pool)
-        .retry(RetryPolicy::new())
+        .served_by(true)
         .report_to(reporter)
         .build()?;
     Ok(layer.layer(HttpClient::builder(TokioExecutor::new()).build_http()))
@@ -55,15 +67,18 @@ pub(crate) async fn make(
     let request = job.request(url, model)?;
     Ok(match client.clone().oneshot(request).await {
         Ok(answer) => Scene { made: answer.status().is_success(), outcome: describe(&answer) },
-        Err(error) => Scene { made: false, outcome: format!("error: {error}") },
+        // The HTTP client's own error, untouched; the report has its text.
+        Err(_) => Scene { made: false, outcome: "no answer".to_owned() },
     })
 }
 
-/// The status, and why, when this crate knows more than the status says.
+/// The status, and what this crate knows beyond it: why, or which model in place of the first.
 fn describe<B>(answer: &Response<B>) -> String {
     let status = answer.status().as_u16();
-    match failure(answer) {
-        Some(cause) => format!("{status} {}", cause.code),
-        None => status.to_string(),
+    let instead = answer.extensions().get::<ServedBy>().and_then(|by| by.model.as_deref());
+    match (failure(answer), instead) {
+        (Some(cause), _) => format!("{status} {}", cause.code),
+        (None, Some(model)) if status == 200 => format!("200 by {model}"),
+        _ => status.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! What one dead token costs: with a naive retry in three levels, and with tower-failover.
+//! What failures cost: with a naive retry in three levels, and with tower-failover.
 //!
 //! ```text
 //! cargo run --example quickstart

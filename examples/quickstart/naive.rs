@@ -4,7 +4,8 @@
 //! 2. After a 400: the image is uploaded again, then each model.
 //! 3. The copies one by one, with each model, swallowing every error.
 //!
-//! No level looks at what went wrong, so a dead token is sent again and again.
+//! No level looks at what went wrong: a dead token is sent again and again, a busy server is asked
+//! again at once, and work that was perhaps done is done again.
 
 use http::{HeaderValue, header::AUTHORIZATION};
 use http_body_util::BodyExt;
@@ -92,11 +93,19 @@ impl Naive {
             let value = HeaderValue::try_from(format!("Bearer {token}"))?;
             request.headers_mut().insert(AUTHORIZATION, value);
         }
-        let answer = self.http.request(request).await?;
+        let answer = match self.http.request(request).await {
+            Ok(answer) => answer,
+            // Whether the work was done, it does not ask.
+            Err(error) => {
+                tries.last = "no answer".into();
+                self.lines.push(format!("Request failed: {error}"));
+                return Ok(None);
+            }
+        };
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await?.to_bytes();
         let body: Value = serde_json::from_slice(&body)?;
-        tries.last = status;
+        tries.last = status.to_string();
         tries.seen_400 |= status == 400;
         match status {
             200 | 201 => return Ok(Some(body)),
@@ -125,12 +134,12 @@ impl Naive {
 struct Tries {
     seen_400: bool,
     seen_401: bool,
-    last: u16,
+    last: String,
 }
 
 impl Tries {
-    fn scene(&self, made: bool) -> Scene {
-        let outcome = if made { 200 } else { self.last };
-        Scene { made, outcome: outcome.to_string() }
+    fn scene(self, made: bool) -> Scene {
+        let outcome = if made { "200".to_owned() } else { self.last };
+        Scene { made, outcome }
     }
 }

@@ -2,14 +2,14 @@
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
-What one dead token costs: with a naive retry in three levels, and with tower-failover.
+What failures cost: with a naive retry in three levels, and with tower-failover.
 
 cargo run --example quickstart -- [OPTIONS]
 
   --scenes N    scenes to make (3); scenario 3 plays at least 2: one before and
                 one after the token is replaced
-  --models M    models that the naive retry goes through (2)
-  --accounts K  accounts in scenario 2, the first one dead (2)
+  --models M    models, best first (2)
+  --accounts K  accounts, the first one dead in scenario 2, all good from 4 on (2)
   --dead D      dead tokens in scenario 1 (1)
   --copies C    copies of each scene (1)
   --json        one JSON object a line
@@ -23,6 +23,14 @@ server of their own:
   2  K accounts, the first one dead. The naive retry has the list too, and knows
      only its first token.
   3  One dead token, replaced while running, before the last scene.
+  4  The first model is overloaded. Both use the second one; the answer says so
+     here.
+  5  The server is busy for a second, and says so: 503, Retry-After: 1. The naive
+     retry does not wait. (Nor do you: the clock is put forward.)
+  6  All is 503. Naive: M + C x M calls for each scene. Here: each model once, at
+     most 4 calls for one scene, and 2 retries for the whole film.
+  7  The first answer is lost, after the work was done. The naive retry has it
+     done, and billed, again.
 
 Exit code: 0; 1 when a scenario did not come out as promised; 2 for bad arguments.
 ";
@@ -32,9 +40,9 @@ Exit code: 0; 1 when a scenario did not come out as promised; 2 for bad argument
 pub(crate) struct Options {
     /// Scenes to make.
     pub(crate) scenes: usize,
-    /// Models that could make them.
+    /// Models that could make them, best first.
     pub(crate) models: usize,
-    /// Accounts in scenario 2.
+    /// Accounts in scenario 2, and from 4 on.
     pub(crate) accounts: usize,
     /// Dead tokens in scenario 1.
     pub(crate) dead: usize,

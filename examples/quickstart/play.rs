@@ -36,6 +36,9 @@ pub(crate) struct Row {
     /// Those of them that it answered with a 401.
     #[serde(skip)]
     pub(crate) refused: usize,
+    /// Videos that the server has billed.
+    #[serde(skip)]
+    pub(crate) billed: usize,
     /// What the naive retry has written.
     pub(crate) error_lines: Option<usize>,
     /// Failed requests that the reporter was told of.
@@ -46,6 +49,38 @@ pub(crate) struct Row {
     pub(crate) made: usize,
     /// What the scenes ended in.
     pub(crate) outcome: String,
+}
+
+impl Row {
+    /// Nothing yet.
+    pub(crate) fn new(scenario: u8, who: Who) -> Self {
+        let of = |wanted| (who == wanted).then_some(0);
+        Self {
+            scenario,
+            who,
+            upstream_calls: 0,
+            refused: 0,
+            billed: 0,
+            error_lines: of(Who::Naive),
+            request_reports: of(Who::Failover),
+            incidents: of(Who::Failover),
+            made: 0,
+            outcome: String::new(),
+        }
+    }
+
+    /// With what the server has counted, and what became of the scenes.
+    fn with(self, server: &VideoApi, scenes: &[Scene]) -> Self {
+        let answers = server.answers();
+        Self {
+            upstream_calls: answers.len(),
+            refused: answers.iter().filter(|status| **status == StatusCode::UNAUTHORIZED).count(),
+            billed: server.billed(),
+            made: scenes.iter().filter(|scene| scene.made).count(),
+            outcome: outcome(scenes),
+            ..self
+        }
+    }
 }
 
 /// One scenario, played by both.
@@ -64,8 +99,15 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Round>, Error> {
     let models: Vec<String> = (1..=options.models).map(|i| format!("video-{i}")).collect();
     let mut rounds = Vec::new();
     for scenario in scenes::all(options) {
+        if scenario.waits {
+            // From here on time passes only while a client waits, and then at once.
+            tokio::time::pause();
+        }
         let (naive, lines) = play_naive(&scenario, &models, options.copies).await?;
         let (failover, events) = play_failover(&scenario, &models, options.copies).await?;
+        if scenario.waits {
+            tokio::time::resume();
+        }
         rounds.push(Round { scenario, naive, lines, failover, events });
     }
     Ok(rounds)
@@ -76,7 +118,7 @@ async fn play_naive(
     models: &[String],
     copies: usize,
 ) -> Result<(Row, Vec<String>), Error> {
-    let server = VideoApi::start(&scenario.accepted, models).await?;
+    let server = VideoApi::start(&scenario.accepted, models, scenario.trouble).await?;
     // It reads its tokens when it is started: for a new one it would have to be started again.
     let mut naive = Naive::new(&server.url(), &scenario.tokens, models);
     let mut scenes = Vec::new();
@@ -84,15 +126,8 @@ async fn play_naive(
         scenes.push(naive.make(&job).await?);
     }
     let row = Row {
-        scenario: scenario.naive.scenario,
-        who: Who::Naive,
-        upstream_calls: server.answers().len(),
-        refused: refused(&server),
         error_lines: Some(naive.lines.len()),
-        request_reports: None,
-        incidents: None,
-        made: made(&scenes),
-        outcome: outcome(&scenes),
+        ..Row::new(scenario.naive.scenario, Who::Naive).with(&server, &scenes)
     };
     Ok((row, naive.lines))
 }
@@ -102,10 +137,10 @@ async fn play_failover(
     models: &[String],
     copies: usize,
 ) -> Result<(Row, Vec<Event>), Error> {
-    let server = VideoApi::start(&scenario.accepted, models).await?;
+    let server = VideoApi::start(&scenario.accepted, models, scenario.trouble).await?;
     let (reporter, told) = recorder();
     let pool = failover::pool(&server.url(), &scenario.tokens, reporter.clone())?;
-    let client = failover::client(pool.clone(), reporter)?;
+    let client = failover::client(pool.clone(), models, reporter)?;
     let mut scenes = Vec::new();
     for job in jobs(scenario, copies) {
         if let (Some(new), true) = (&scenario.replaced_by, scenes.len() + 1 == scenario.scenes) {
@@ -116,15 +151,9 @@ async fn play_failover(
     let events = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let count = |wanted: fn(&Event) -> bool| events.iter().filter(|event| wanted(event)).count();
     let row = Row {
-        scenario: scenario.failover.scenario,
-        who: Who::Failover,
-        upstream_calls: server.answers().len(),
-        refused: refused(&server),
-        error_lines: None,
         request_reports: Some(count(Event::is_failure)),
         incidents: Some(count(Event::is_incident)),
-        made: made(&scenes),
-        outcome: outcome(&scenes),
+        ..Row::new(scenario.failover.scenario, Who::Failover).with(&server, &scenes)
     };
     Ok((row, events))
 }
@@ -144,14 +173,6 @@ fn recorder() -> (ReporterHandle, Arc<Mutex<Vec<Event>>>) {
         memory.lock().unwrap_or_else(PoisonError::into_inner).push(event.clone());
     });
     (reporter, told)
-}
-
-fn refused(server: &VideoApi) -> usize {
-    server.answers().iter().filter(|status| **status == StatusCode::UNAUTHORIZED).count()
-}
-
-fn made(scenes: &[Scene]) -> usize {
-    scenes.iter().filter(|scene| scene.made).count()
 }
 
 /// What the scenes ended in: each outcome once, as long as it does not change.

@@ -25,10 +25,11 @@ pub(crate) fn person(rounds: &[Round], options: &Options) -> String {
     );
     for round in rounds {
         text.push_str(&table(round));
-        let incidents = round.events.iter().filter(|event| event.is_incident());
-        let incidents: Vec<String> = incidents.map(ToString::to_string).collect();
+        // Each attempt of a trail on a line of its own.
+        let told =
+            round.events.iter().map(|event| event.to_string().replace(" [", "\n          ["));
         said(&mut text, "naive", &round.lines);
-        said(&mut text, "tower-failover", &incidents);
+        said(&mut text, "tower-failover", &told.collect::<Vec<_>>());
     }
     text
 }
@@ -42,6 +43,7 @@ fn table(round: &Round) -> String {
         ("refused", naive.refused.to_string(), failover.refused.to_string()),
         ("reported", reported(naive), reported(failover)),
         ("scenes made", of(naive), of(failover)),
+        ("videos billed", naive.billed.to_string(), failover.billed.to_string()),
         ("a scene gets", naive.outcome.clone(), failover.outcome.clone()),
     ];
     let mut text = format!("\n{}. {}\n\n", failover.scenario, scenario.title);
@@ -69,7 +71,8 @@ fn said(text: &mut String, who: &str, lines: &[String]) {
             None => different.push((line, 1)),
         }
     }
-    let _ = writeln!(text, "\n   {who} says");
+    let nothing = if lines.is_empty() { " nothing" } else { "" };
+    let _ = writeln!(text, "\n   {who} says{nothing}");
     for (line, times) in different.iter().take(LINES) {
         let _ = writeln!(text, "   {times:>4} x {line}");
     }

@@ -1,9 +1,10 @@
 //! The scenarios, and what is promised of them.
 
 use super::{
+    failover::RETRIES,
     options::Options,
     play::{Row, Who},
-    server::IMAGE,
+    server::{IMAGE, Trouble},
 };
 
 /// What is to be played, by both in the same way.
@@ -16,6 +17,10 @@ pub(crate) struct Scenario {
     pub(crate) accepted: Vec<String>,
     /// What the first token is replaced by before the last scene.
     pub(crate) replaced_by: Option<String>,
+    /// What else is the matter with the server.
+    pub(crate) trouble: Trouble,
+    /// Somebody may wait in it, so it is played with a clock that is put forward.
+    pub(crate) waits: bool,
     /// The image that the scenes begin with.
     pub(crate) image: String,
     /// What must come out of the naive retry.
@@ -26,7 +31,15 @@ pub(crate) struct Scenario {
 
 /// All of them.
 pub(crate) fn all(options: &Options) -> Vec<Scenario> {
-    vec![dead(options), first_dead(options), replaced(options)]
+    vec![
+        dead(options),
+        first_dead(options),
+        replaced(options),
+        overloaded(options),
+        one_second(options),
+        all_busy(options),
+        lost(options),
+    ]
 }
 
 /// What this crate says of a scene that no token can make.
@@ -51,23 +64,16 @@ fn first_dead(options: &Options) -> Scenario {
     }
     Scenario {
         title: format!("{} accounts, the first one dead", tokens.len()),
-        scenes,
         tokens,
         accepted,
-        replaced_by: None,
-        image: IMAGE.to_owned(),
-        naive: naive(2, scenes, options),
+        naive: naive_refused(2, scenes, options),
         failover: Row {
-            scenario: 2,
-            who: Who::Failover,
             upstream_calls: scenes + 1,
             refused: 1,
-            error_lines: None,
-            request_reports: Some(0),
             incidents: Some(1),
-            made: scenes,
-            outcome: "200".to_owned(),
+            ..all_made(2, Who::Failover, options)
         },
+        ..plain(2, options)
     }
 }
 
@@ -81,19 +87,125 @@ fn replaced(options: &Options) -> Scenario {
         tokens: tokens(1),
         accepted: vec![new.clone()],
         replaced_by: Some(new),
-        image: IMAGE.to_owned(),
-        naive: naive(3, scenes, options),
+        naive: naive_refused(3, scenes, options),
         failover: Row {
-            scenario: 3,
-            who: Who::Failover,
             upstream_calls: 2,
             refused: 1,
-            error_lines: None,
+            billed: options.copies,
             request_reports: Some(scenes - 1),
             incidents: Some(1),
             made: 1,
             outcome: format!("{REFUSED}, then 200"),
+            ..Row::new(3, Who::Failover)
         },
+        ..plain(3, options)
+    }
+}
+
+/// The first model is overloaded: the second one serves, and the answer says so.
+fn overloaded(options: &Options) -> Scenario {
+    let scenes = options.scenes;
+    let scenario = Scenario { trouble: Trouble::FirstModel, ..plain(4, options) };
+    if options.models == 1 {
+        return Scenario {
+            title: "One model, and it is overloaded".to_owned(),
+            naive: naive_failed(4, "529", options),
+            failover: Row {
+                upstream_calls: scenes,
+                request_reports: Some(scenes),
+                outcome: "529".to_owned(),
+                ..scenario.failover
+            },
+            ..scenario
+        };
+    }
+    Scenario {
+        title: format!("{} models, the first one overloaded (529)", options.models),
+        naive: Row {
+            upstream_calls: 2 * scenes,
+            error_lines: Some(scenes),
+            ..all_made(4, Who::Naive, options)
+        },
+        failover: Row {
+            upstream_calls: 2 * scenes,
+            outcome: "200 by video-2".to_owned(),
+            ..all_made(4, Who::Failover, options)
+        },
+        ..scenario
+    }
+}
+
+/// The server is busy, and says for how long: waited for once, all is made.
+fn one_second(options: &Options) -> Scenario {
+    let scenario = Scenario { trouble: Trouble::OneSecond, waits: true, ..plain(5, options) };
+    Scenario {
+        title: "Busy for one second (503, Retry-After: 1)".to_owned(),
+        // It never waits, so for it the second never passes.
+        naive: naive_failed(5, "503", options),
+        failover: Row { upstream_calls: options.scenes + 1, ..all_made(5, Who::Failover, options) },
+        ..scenario
+    }
+}
+
+/// The server is busy for good: each model is asked, and the retries of the whole film run out.
+fn all_busy(options: &Options) -> Scenario {
+    let scenario = Scenario { trouble: Trouble::Busy, waits: true, ..plain(6, options) };
+    // One request makes at most four attempts. The first one takes all the retries there are.
+    let first = (options.models + RETRIES as usize).min(4);
+    let each = options.models.min(4);
+    Scenario {
+        title: format!("All is 503, and {RETRIES} retries for the whole film"),
+        naive: naive_failed(6, "503", options),
+        failover: Row {
+            upstream_calls: first + (options.scenes - 1) * each,
+            request_reports: Some(options.scenes),
+            outcome: "503".to_owned(),
+            ..scenario.failover
+        },
+        ..scenario
+    }
+}
+
+/// The first video is made and billed, and its answer is lost: it is not made again.
+fn lost(options: &Options) -> Scenario {
+    let (scenes, copies) = (options.scenes, options.copies);
+    let scenario = Scenario { trouble: Trouble::FirstAnswer, ..plain(7, options) };
+    // The next model makes it again; when there is none, level 3 does, copy by copy.
+    let again = if options.models == 1 { copies } else { 1 };
+    Scenario {
+        title: "The first answer is lost, after the work was done".to_owned(),
+        naive: Row {
+            upstream_calls: scenes + again,
+            billed: (scenes + 1) * copies,
+            error_lines: Some(1),
+            ..all_made(7, Who::Naive, options)
+        },
+        failover: Row {
+            upstream_calls: scenes,
+            billed: scenes * copies,
+            request_reports: Some(1),
+            made: scenes - 1,
+            outcome: if scenes == 1 { "no answer" } else { "no answer, then 200" }.to_owned(),
+            ..scenario.failover
+        },
+        ..scenario
+    }
+}
+
+/// All accounts are good, nothing is the matter, and nothing is promised yet.
+fn plain(number: u8, options: &Options) -> Scenario {
+    let tokens = tokens(options.accounts);
+    Scenario {
+        title: String::new(),
+        scenes: options.scenes,
+        accepted: tokens.clone(),
+        tokens,
+        replaced_by: None,
+        trouble: Trouble::None,
+        waits: false,
+        image: IMAGE.to_owned(),
+        naive: Row::new(number, Who::Naive),
+        failover: Row::new(number, Who::Failover),
     }
 }
 
@@ -103,42 +215,59 @@ fn all_dead(number: u8, dead: usize, options: &Options) -> Scenario {
     // Each is called once; one request has at most three accounts refused (`max_refusals`).
     let calls = dead.min(3 * scenes);
     Scenario {
-        title: String::new(),
-        scenes,
         tokens: tokens(dead),
         accepted: Vec::new(),
-        replaced_by: None,
-        image: IMAGE.to_owned(),
-        naive: naive(number, scenes, options),
+        naive: naive_refused(number, scenes, options),
         failover: Row {
-            scenario: number,
-            who: Who::Failover,
             upstream_calls: calls,
             refused: calls,
-            error_lines: None,
             request_reports: Some(scenes),
             // The last one is `pool_dead`, those before it `account_out`.
             incidents: Some(calls),
-            made: 0,
             outcome: REFUSED.to_owned(),
+            ..Row::new(number, Who::Failover)
         },
+        ..plain(number, options)
     }
 }
 
 /// The naive retry never gets beyond its first token, dead or replaced.
-fn naive(number: u8, scenes: usize, options: &Options) -> Row {
-    // Level 1, and level 3 for each copy; level 2 is for a 400.
-    let calls = options.models + options.copies * options.models;
+fn naive_refused(number: u8, scenes: usize, options: &Options) -> Row {
+    let calls = naive_calls(options);
     Row {
-        scenario: number,
-        who: Who::Naive,
         upstream_calls: scenes * calls,
         refused: scenes * calls,
         error_lines: Some(scenes * (calls + 1)),
-        request_reports: None,
-        incidents: None,
-        made: 0,
         outcome: "401".to_owned(),
+        ..Row::new(number, Who::Naive)
+    }
+}
+
+/// The naive retry has tried everything, and each call in vain was a line.
+fn naive_failed(number: u8, outcome: &str, options: &Options) -> Row {
+    let calls = options.scenes * naive_calls(options);
+    Row {
+        upstream_calls: calls,
+        error_lines: Some(calls),
+        outcome: outcome.to_owned(),
+        ..Row::new(number, Who::Naive)
+    }
+}
+
+/// What the naive retry calls for a scene in vain: level 1, and level 3 for each copy; level 2 is
+/// for a 400.
+fn naive_calls(options: &Options) -> usize {
+    options.models + options.copies * options.models
+}
+
+/// Every scene is made, and every copy billed once.
+fn all_made(number: u8, who: Who, options: &Options) -> Row {
+    let scenes = options.scenes;
+    Row {
+        made: scenes,
+        billed: scenes * options.copies,
+        outcome: "200".to_owned(),
+        ..Row::new(number, who)
     }
 }
 

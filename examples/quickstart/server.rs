@@ -3,29 +3,46 @@
 //! | request | answer | or |
 //! | --- | --- | --- |
 //! | `POST /v1/images` | 201 `{"id"}` | 401 |
-//! | `POST /v1/videos` `{"model", "prompt", "image", "copies"}` | 200 `{"id", "model"}` | 400, 401, 404 |
+//! | `POST /v1/videos` `{"model", "prompt", "image", "copies"}` | 200 `{"id", "model"}`, billed | 400, 401, 404, 503, 529, nothing |
 //!
 //! Errors are worded as providers word them: `{"error": {"message", "type", "code"}}`.
 
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{
-    Method, Request, Response, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE},
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
+
+use super::job::Error;
 
 /// The image that has been uploaded before the first scene.
 pub(crate) const IMAGE: &str = "img-1";
+
+/// What is the matter with a server, beside tokens that it does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    None,
+    /// Its first model is overloaded.
+    FirstModel,
+    /// It is busy for a second from the first call on, and says so.
+    OneSecond,
+    /// It is busy, and does not say for how long.
+    Busy,
+    /// It does what the first call asks for, and hangs up without an answer.
+    FirstAnswer,
+}
 
 /// A server that runs until it is dropped.
 pub(crate) struct VideoApi {
@@ -38,20 +55,30 @@ pub(crate) struct VideoApi {
 struct Desk {
     tokens: Vec<String>,
     models: Vec<String>,
+    trouble: Trouble,
+    since: OnceLock<Instant>,
     images: Mutex<Vec<String>>,
     answers: Mutex<Vec<StatusCode>>,
+    billed: Mutex<usize>,
 }
 
 impl VideoApi {
     /// Listens on a free port.
-    pub(crate) async fn start(tokens: &[String], models: &[String]) -> io::Result<Self> {
+    pub(crate) async fn start(
+        tokens: &[String],
+        models: &[String],
+        trouble: Trouble,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let desk = Arc::new(Desk {
             tokens: tokens.to_vec(),
             models: models.to_vec(),
+            trouble,
+            since: OnceLock::new(),
             images: Mutex::new(vec![IMAGE.to_owned()]),
             answers: Mutex::default(),
+            billed: Mutex::default(),
         });
         let listening = tokio::spawn(listen(listener, desk.clone()));
         Ok(Self { address, desk, listening })
@@ -62,9 +89,14 @@ impl VideoApi {
         format!("http://{}", self.address)
     }
 
-    /// What every call so far was answered with, oldest first.
+    /// What every call so far came to, oldest first, whether the answer arrived or not.
     pub(crate) fn answers(&self) -> Vec<StatusCode> {
         locked(&self.desk.answers).clone()
+    }
+
+    /// How many videos it has billed.
+    pub(crate) fn billed(&self) -> usize {
+        *locked(&self.desk.billed)
     }
 }
 
@@ -83,21 +115,32 @@ async fn listen(listener: TcpListener, desk: Arc<Desk>) {
     }
 }
 
+/// An error hangs up.
 async fn answer(
     desk: Arc<Desk>,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, hyper::Error> {
+) -> Result<Response<Full<Bytes>>, Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let token = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = token.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
 
     let (status, answer) = desk.decide(&head.method, head.uri.path(), token, &body);
-    locked(&desk.answers).push(status);
+    let calls = {
+        let mut answers = locked(&desk.answers);
+        answers.push(status);
+        answers.len()
+    };
+    if desk.trouble == Trouble::FirstAnswer && calls == 1 {
+        return Err("the plug is pulled".into());
+    }
 
     let mut response = Response::new(Full::from(answer.to_string()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if desk.trouble == Trouble::OneSecond && status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     Ok(response)
 }
 
@@ -132,8 +175,25 @@ impl Desk {
         if !locked(&self.images).iter().any(|known| known == image) {
             return error(400, &format!("The image {image:?} has expired."), "image_not_found");
         }
+        if self.is_busy() {
+            return error(503, "The server is busy.", "unavailable");
+        }
+        if self.trouble == Trouble::FirstModel && self.models.first().is_some_and(|m| m == model) {
+            return error(529, &format!("The model {model:?} is overloaded."), "overloaded_error");
+        }
+        let copies = job["copies"].as_u64().and_then(|copies| usize::try_from(copies).ok());
+        *locked(&self.billed) += copies.unwrap_or(1);
         let id = format!("video-{}", locked(&self.answers).len() + 1);
         (StatusCode::OK, json!({"id": id, "model": model}))
+    }
+
+    fn is_busy(&self) -> bool {
+        let since = *self.since.get_or_init(Instant::now);
+        match self.trouble {
+            Trouble::Busy => true,
+            Trouble::OneSecond => since.elapsed() < Duration::from_secs(1),
+            Trouble::None | Trouble::FirstModel | Trouble::FirstAnswer => false,
+        }
     }
 }
 

@@ -5,16 +5,24 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::{HeaderMap, header::RETRY_AFTER};
+use http::{HeaderMap, HeaderName, header::RETRY_AFTER};
 
 use super::error_body::ErrorBody;
 
 /// Milliseconds: Azure's and OpenAI's two, and the one of the AWS SDKs
 /// ([retry behaviour](https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html)).
-const IN_MILLISECONDS: [&str; 3] = ["retry-after-ms", "x-ms-retry-after-ms", "x-amz-retry-after"];
+static IN_MILLISECONDS: [HeaderName; 3] = [
+    HeaderName::from_static("retry-after-ms"),
+    HeaderName::from_static("x-ms-retry-after-ms"),
+    HeaderName::from_static("x-amz-retry-after"),
+];
 
 /// Go durations, one for each window ([OpenAI](https://platform.openai.com/docs/guides/rate-limits)).
-const WINDOWS: [&str; 2] = ["x-ratelimit-reset-requests", "x-ratelimit-reset-tokens"];
+static WINDOWS: [HeaderName; 2] = [
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+];
+static RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// Below this, `x-ratelimit-reset` counts from now; above, from 1970.
 const EPOCH_FROM: u64 = 30 * 24 * 60 * 60;
@@ -61,7 +69,10 @@ pub fn server_delay(headers: &HeaderMap, body: Option<&[u8]>, now: SystemTime) -
 
 /// The wait that the server asks for in so many words (rules 1 and 2).
 pub(super) fn asked_for(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    values(headers, RETRY_AFTER.as_str())
+    if headers.is_empty() {
+        return None;
+    }
+    values(headers, &RETRY_AFTER)
         .find_map(|value| seconds(value).or_else(|| http_date(value, now)))
         .or_else(|| {
             IN_MILLISECONDS
@@ -74,7 +85,10 @@ pub(super) fn asked_for(headers: &HeaderMap, now: SystemTime) -> Option<Duration
 ///
 /// Vendors send these with *every* answer, so they mean a wait only beside a verdict of "limited".
 pub(super) fn window_end(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    values(headers, "x-ratelimit-reset")
+    if headers.is_empty() {
+        return None;
+    }
+    values(headers, &RESET)
         .find_map(|value| seconds_or_epoch(value, now))
         .or_else(|| {
             let ends = WINDOWS.iter().flat_map(|name| values(headers, name));
@@ -113,7 +127,7 @@ pub(super) fn protobuf_duration(text: &str) -> Option<Duration> {
     seconds(text.as_bytes().strip_suffix(b"s")?)
 }
 
-fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
+fn values<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
     headers.get_all(name).into_iter().map(|value| value.as_bytes().trim_ascii())
 }
 

@@ -139,6 +139,9 @@ pub(super) fn with_delay(
         | Verdict::Transient { delay: None, .. } => false,
         _ => return verdict,
     };
+    if headers.is_empty() {
+        return verdict.with_delay(error.retry_delay);
+    }
     let now = now();
     let asked = delay::asked_for(headers, now)
         .or_else(|| windows.then(|| delay::window_end(headers, now)).flatten())

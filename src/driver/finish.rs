@@ -10,7 +10,7 @@ use crate::{
     credential::InFlight,
     report::{NotResent, Outcome},
     stage::{
-        ledger::Note,
+        ledger::{Ledger, Note},
         models::{Model, Wanted},
         options::RequestOptions,
         stage::{Facts, Stage, Stamp},
@@ -61,7 +61,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
     /// Tells an outer rotation that its credential was not the one that was sent.
     fn credit(&self, replaced: bool) {
-        let stamped = self.outer.as_deref().is_some_and(|outer| outer.stamp.is_some());
+        let stamped = self.outer.stamp.is_some();
         if let (true, true, Some(ledger)) = (replaced, stamped, &self.ledger) {
             ledger.leave_note(Note::credit(self.parent));
         }
@@ -104,7 +104,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         self.done = true;
         self.tell(Outcome::Local(cause.code), tell::Kind::Failed);
         if let (true, Some(ledger)) = (self.parent != 0, &self.ledger) {
-            let unsent = self.outer.as_deref().is_some_and(|outer| outer.stamp.is_some())
+            let unsent = self.outer.stamp.is_some()
                 && cause.code.is_about_a_credential()
                 && !self.live.config.stages.rotates();
             let soonest = cause.retry_after;
@@ -121,10 +121,16 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
     pub(super) fn tell(&self, outcome: Outcome, kind: tell::Kind) {
         let Some(reporter) = self.reporter() else { return };
-        let trail = match &self.ledger {
+        let mut trail = match &self.ledger {
             Some(ledger) => ledger.take_trail(self.parent),
             None => Vec::new(),
         };
+        // Where no fallback chose one, it was the caller's own.
+        if let Some(own) = self.ledger.as_deref().and_then(Ledger::own_model) {
+            for attempt in trail.iter_mut().filter(|attempt| attempt.model.is_none()) {
+                attempt.model = Some(own.clone());
+            }
+        }
         let asked = tell::Asked {
             snapshot: self.snapshot.as_ref(),
             label: self.options.as_deref().and_then(RequestOptions::get_label),

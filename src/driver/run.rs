@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Extensions, header::CONTENT_TYPE, request};
+use http::{
+    Extensions,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+    request,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -47,7 +51,7 @@ pub(crate) struct Run<S, St: Stage, K> {
     /// The model that the caller's request names, when somebody has asked.
     pub(super) model: Option<Box<Model>>,
     /// What outer layers have put on the request.
-    pub(super) outer: Option<Box<Outer>>,
+    pub(super) outer: Outer,
     /// The send of an outer driver that this request is part of; 0 for none.
     pub(super) parent: u32,
     /// The send in flight; 0 while nobody below is told of it.
@@ -62,7 +66,7 @@ pub(crate) struct Run<S, St: Stage, K> {
 }
 
 /// What outer layers of this crate have put on a request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Outer {
     pub(super) stamp: Option<Stamp>,
     pub(super) model: Option<Arc<str>>,
@@ -88,23 +92,22 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let handle_only = handle.is_some() && head.extensions.len() == 1;
         let named = options.as_deref().and_then(RequestOptions::wanted_model);
         let mut model = named.map(|model| Box::new(Model::Named(model.clone(), None)));
-        let (mut ledger, mut parent, mut reported, mut outer) = (None, 0, false, None);
+        let (mut ledger, mut parent, mut reported) = (None, 0, false);
+        let mut outer = Outer::default();
         if let Some(handle) = handle {
             (parent, reported) = (handle.send, handle.reported);
             if let Some(instead) = &handle.model {
                 model = Some(Box::new(Model::Named(instead.clone(), None)));
             }
-            if handle.stamp.is_some() || handle.model.is_some() {
-                outer = Some(Box::new(Outer { stamp: handle.stamp, model: handle.model }));
-            }
+            outer = Outer { stamp: handle.stamp, model: handle.model };
             ledger = Some(handle.ledger);
         } else if common.announce {
             ledger = Some(Arc::new(Ledger::new(started)));
         }
-        let stamp = outer.as_deref().and_then(|outer: &Outer| outer.stamp.as_ref());
-        let st = live.config.stages.begin(head, options.as_deref(), stamp);
+        let st = live.config.stages.begin(head, options.as_deref(), outer.stamp.as_ref());
         let told = reported || common.reporter.is_some();
-        let authorized = told && tell::is_authorized(head);
+        // A whole snapshot has the header, and is asked when it matters.
+        let authorized = told && !resendable && tell::is_authorized(head);
         // What is never sent again is asked about only by the trail, which says why.
         let harmless = told && !resendable && {
             let keyed = || head.headers.contains_key(&IDEMPOTENCY_KEY);
@@ -201,7 +204,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             ledger: self.ledger.as_deref(),
             now: &mut now,
             wanted: &mut wanted,
-            stamp: self.outer.as_deref().and_then(|outer| outer.stamp.clone()),
+            stamp: self.outer.stamp.clone(),
             verified: false,
             wants_stamp: shared,
         };
@@ -209,7 +212,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let stamp = draft.stamp;
         if let (true, Some(ledger)) = (shared, &self.ledger) {
             self.send = ledger.next_send();
-            let model = instead.or_else(|| self.outer.as_deref()?.model.clone());
+            let model = instead.or_else(|| self.outer.model.clone());
             let reported = self.reported || self.live.config.common.reporter.is_some();
             address(&mut head.extensions, ledger, self.send, stamp, model, reported);
         }
@@ -246,6 +249,11 @@ impl<S, St: Stage, K> Run<S, St, K> {
     pub(super) fn is_grpc(&self) -> bool {
         let content_type = self.snapshot.as_ref().and_then(|kept| kept.header(&CONTENT_TYPE));
         local::is_grpc(content_type.map(str::as_bytes))
+    }
+
+    /// Whether the caller put a credential on.
+    pub(super) fn is_authorized(&self) -> bool {
+        self.authorized || self.snapshot.as_ref().is_some_and(|kept| kept.has(&AUTHORIZATION))
     }
 
     /// Whether somebody is going to tell of this request's failures.

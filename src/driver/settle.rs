@@ -94,7 +94,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let written = !local && self.is_told();
         if written && note.is_none() {
             let mut attempt = self.attempt(&held, verdict, stamp.as_ref());
-            attempt.model = facts.wanted.get().ok();
+            attempt.model = facts.wanted.known();
             ledger.write(self.parent, attempt);
         }
         // A rotation of this driver's own would have taken care of it.
@@ -106,6 +106,12 @@ impl<S, St: Stage, K> Run<S, St, K> {
             next = facts.decline(NotResent::NoAccount);
         }
         let (soonest, charged, mut why) = (facts.soonest, facts.charged, facts.why);
+        if next == Next::Pass && self.is_told() && live.config.common.model_at.is_some() {
+            // For the trail: of a request that fails for good, it is worth the reading.
+            if let Ok(own) = facts.wanted.own() {
+                ledger.set_own_model(own);
+            }
+        }
         self.model = model.boxed();
         match self.take(&ledger, next, build) {
             Ok((nap, built)) => {
@@ -114,7 +120,10 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 }
                 return Settled::Again(nap, built);
             }
-            Err(Some(other)) => why = other,
+            Err(Some(other)) => {
+                why = other;
+                stages.cancel(&mut self.st);
+            }
             Err(None) => {}
         }
         if written && why != NotResent::Final {
@@ -149,7 +158,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         self.harmless
             || self.snapshot.as_ref().is_some_and(|kept| {
                 let keyed = kept.header(&IDEMPOTENCY_KEY).is_some();
-                repeatable(kept.method(), keyed, self.options.as_deref())
+                repeatable(&kept.method(), keyed, self.options.as_deref())
             })
     }
 
@@ -199,13 +208,12 @@ impl<S, St: Stage, K> Run<S, St, K> {
         stamp: Option<&Stamp>,
     ) -> Attempt {
         let common = self.common();
-        let outer = self.outer.as_deref().and_then(|outer| outer.stamp.as_ref());
-        let stamp = stamp.or(outer);
+        let stamp = stamp.or(self.outer.stamp.as_ref());
         let secrets = tell::Secrets(common.secrets.as_ref());
         let mut attempt = Attempt::new(verdict);
         attempt.account = stamp.map(|stamp| stamp.id.clone());
         attempt.generation = stamp.map(|stamp| stamp.generation);
-        attempt.credential = stamp.is_some() || self.authorized;
+        attempt.credential = stamp.is_some() || self.is_authorized();
         match held {
             Held::Answer(head, _) => {
                 attempt.status = Some(head.status);

@@ -26,10 +26,12 @@ thread_local! {
 
 /// See the [module](self).
 pub(crate) struct Snapshot {
-    method: Method,
     version: Version,
-    /// The URI, then for each header: two lengths, the name, the value.
+    /// The method, the URI, then for each header: two lengths, the name, the value.
     buffer: Vec<u8>,
+    /// Where the method ends.
+    method: u32,
+    /// Where the URI ends.
     uri: u32,
     path: (u32, u32),
     headers: u32,
@@ -68,6 +70,10 @@ impl Snapshot {
             .ok()
             .flatten()
             .unwrap_or_else(|| Vec::with_capacity(1024));
+        // Room for most heads at once.
+        buffer.reserve(64 * (head.headers.len() + 2));
+        buffer.extend_from_slice(head.method.as_str().as_bytes());
+        let method = length(buffer.len());
         if let Some(scheme) = head.uri.scheme_str() {
             buffer.extend_from_slice(scheme.as_bytes());
             buffer.extend_from_slice(b"://");
@@ -83,9 +89,9 @@ impl Snapshot {
         let to = from.saturating_add(length(head.uri.path().len()));
         let uri = length(buffer.len());
         Self {
-            method: head.method.clone(),
             version: head.version,
             buffer,
+            method,
             uri,
             path: (from, to.min(uri)),
             headers: 0,
@@ -96,21 +102,34 @@ impl Snapshot {
     fn push(&mut self, name: &HeaderName, value: &HeaderValue) {
         let name = name.as_str().as_bytes();
         let sensitive = if value.is_sensitive() { SENSITIVE } else { 0 };
-        self.buffer.extend_from_slice(&length(name.len()).to_le_bytes());
-        self.buffer.extend_from_slice(&(length(value.len()) | sensitive).to_le_bytes());
+        let mut lengths = [0; 8];
+        let (first, second) = lengths.split_at_mut(4);
+        first.copy_from_slice(&length(name.len()).to_le_bytes());
+        second.copy_from_slice(&(length(value.len()) | sensitive).to_le_bytes());
+        self.buffer.extend_from_slice(&lengths);
         self.buffer.extend_from_slice(name);
         self.buffer.extend_from_slice(value.as_bytes());
         self.headers += 1;
     }
 
-    pub(crate) fn method(&self) -> &Method {
-        &self.method
+    pub(crate) fn method(&self) -> Method {
+        let bytes = self.buffer.get(..self.method as usize).unwrap_or_default();
+        // It was a method when it came.
+        Method::from_bytes(bytes).unwrap_or_default()
     }
 
     /// The path without the query.
     pub(crate) fn path(&self) -> &str {
         let bytes = self.buffer.get(self.path.0 as usize..self.path.1 as usize);
         bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+
+    /// Whether there is such a header.
+    pub(crate) fn has(&self, name: &HeaderName) -> bool {
+        let headers = self.buffer.get(self.uri as usize..).map(Headers);
+        headers.is_some_and(|mut headers| {
+            headers.any(|(found, _, _)| *found == *name.as_str().as_bytes())
+        })
     }
 
     /// The first value of this header.
@@ -124,9 +143,10 @@ impl Snapshot {
     pub(crate) fn rebuild(&self) -> Option<Parts> {
         // One copy that all values share.
         let shared = Bytes::copy_from_slice(&self.buffer);
-        let uri = shared.get(..self.uri as usize).map(|uri| shared.slice_ref(uri))?;
+        let uri = shared.get(self.method as usize..self.uri as usize)?;
+        let uri = shared.slice_ref(uri);
         let (mut parts, ()) = Request::new(()).into_parts();
-        parts.method = self.method.clone();
+        parts.method = self.method();
         parts.version = self.version;
         parts.uri =
             if uri.is_empty() { Uri::default() } else { Uri::from_maybe_shared(uri).ok()? };
@@ -191,7 +211,7 @@ impl Drop for Snapshot {
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Snapshot")
-            .field("method", &self.method)
+            .field("method", &self.method())
             .field("path", &self.path())
             .finish_non_exhaustive()
     }

@@ -13,7 +13,9 @@ use super::snapshot::Snapshot;
 use crate::{
     classify::Classifier,
     credential::Pool,
-    report::{Attempt, Event, NoSecrets, Outcome, Redact, ReporterHandle, RequestRecord, foreign},
+    report::{
+        Attempt, Event, Filter, NoSecrets, Outcome, Redact, ReporterHandle, RequestRecord, foreign,
+    },
 };
 
 /// The caller's own id for a request.
@@ -59,6 +61,10 @@ impl Redact for Secrets<'_> {
     fn too_many(&self) -> bool {
         self.0.is_some_and(Pool::too_many_secrets)
     }
+
+    fn filter(&self) -> Option<Arc<Filter>> {
+        self.0?.filter()
+    }
 }
 
 pub(crate) fn is_authorized(head: &request::Parts) -> bool {
@@ -96,7 +102,7 @@ pub(crate) fn tell(
     if reporter.is_none() {
         return;
     }
-    let method = asked.snapshot.map_or(Method::GET, |kept| kept.method().clone());
+    let method = asked.snapshot.map_or(Method::GET, Snapshot::method);
     let path = asked.snapshot.map(Snapshot::path).unwrap_or_default();
     let mut record = RequestRecord::new(method, foreign(path, &asked.secrets), outcome);
     let id = asked.snapshot.and_then(|kept| kept.header(&REQUEST_ID));

@@ -64,6 +64,7 @@ mod attempt;
 mod channel;
 mod coalesce;
 mod event;
+mod filter;
 mod line;
 mod redact;
 mod reporter;
@@ -84,6 +85,7 @@ pub use self::{
     reporter::{Reporter, ReporterHandle},
 };
 pub(crate) use self::{
+    filter::Filter,
     redact::{NoSecrets, Redact},
     text::foreign,
 };

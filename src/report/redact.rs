@@ -4,11 +4,15 @@
 //! every secret is looked up in it: the cost grows with the sum of the secrets' and the text's bytes,
 //! not with their product. A text that is made to cost more is hidden whole.
 
+use std::sync::Arc;
+
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use zeroize::Zeroizing;
 
+use super::filter::Filter;
+
 /// How many bytes of a text give a secret away.
-const RUN: usize = 8;
+pub(super) const RUN: usize = 8;
 /// How many decoded bytes a place is indexed by.
 const GRAM: usize = 3;
 /// How many lists the index has: as many as the text may have bytes.
@@ -27,6 +31,11 @@ pub(crate) trait Redact {
     /// then withheld.
     fn too_many(&self) -> bool {
         false
+    }
+
+    /// A quick look that spares most texts the search, when there is one.
+    fn filter(&self) -> Option<Arc<Filter>> {
+        None
     }
 }
 
@@ -109,28 +118,36 @@ impl<'t> Finder<'t> {
 
     /// Hides a secret in each of its forms.
     fn hide(&mut self, secret: &[u8]) {
-        let folded: Zeroizing<Vec<u8>> = Zeroizing::new(secret.iter().copied().map(fold).collect());
-        self.hide_form(&folded);
-        // What may stand before the secret shifts its bits against the base64 digits.
-        let mut shifted = Zeroizing::new(Vec::with_capacity(secret.len() + 2));
-        shifted.extend_from_slice(&[0, 0]);
-        shifted.extend_from_slice(secret);
-        let most = shifted.len().div_ceil(3) * 4;
-        let mut digits = Zeroizing::new(vec![0; most]);
-        for before in 0..=2 {
-            let bytes = shifted.get(2 - before..).unwrap_or_default();
-            if STANDARD_NO_PAD.encode_slice(bytes, &mut digits).is_err() {
-                continue;
-            }
-            // Only the digits that the secret alone decides.
-            let (first, end) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
-            let form = digits.get(first..end).unwrap_or_default();
-            if form.len() >= GRAM {
-                self.hide_form(form);
-            }
+        forms(secret, &mut |form| self.hide_form(form));
+    }
+}
+
+/// Gives each form of a secret: as it is, and the digits of its base64 that it alone decides, for
+/// each of the three ways in which it may lie between its neighbours.
+pub(super) fn forms(secret: &[u8], f: &mut dyn FnMut(&[u8])) {
+    let folded: Zeroizing<Vec<u8>> = Zeroizing::new(secret.iter().copied().map(fold).collect());
+    f(&folded);
+    // What may stand before the secret shifts its bits against the base64 digits.
+    let mut shifted = Zeroizing::new(Vec::with_capacity(secret.len() + 2));
+    shifted.extend_from_slice(&[0, 0]);
+    shifted.extend_from_slice(secret);
+    let most = shifted.len().div_ceil(3) * 4;
+    let mut digits = Zeroizing::new(vec![0; most]);
+    for before in 0..=2 {
+        let bytes = shifted.get(2 - before..).unwrap_or_default();
+        if STANDARD_NO_PAD.encode_slice(bytes, &mut digits).is_err() {
+            continue;
+        }
+        // Only the digits that the secret alone decides.
+        let (first, end) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
+        let form = digits.get(first..end).unwrap_or_default();
+        if form.len() >= GRAM {
+            f(form);
         }
     }
+}
 
+impl Finder<'_> {
     /// Hides every long enough run of `form`, or all of it when it is short.
     fn hide_form(&mut self, form: &[u8]) {
         if form.len() < GRAM {
@@ -245,7 +262,7 @@ fn hex(high: u8, low: u8) -> Option<u8> {
 }
 
 /// Both alphabets of base64 (RFC 4648 §4 and §5) are one here.
-const fn fold(byte: u8) -> u8 {
+pub(super) const fn fold(byte: u8) -> u8 {
     match byte {
         b'-' => b'+',
         b'_' => b'/',

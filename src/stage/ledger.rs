@@ -71,6 +71,8 @@ pub(crate) struct Ledger {
     touched: AtomicBool,
     /// Where the caller's request names its model, for layers that do not know.
     source: OnceLock<Source>,
+    /// The model that the caller's request names, when somebody has read it.
+    own_model: OnceLock<Arc<str>>,
     cold: Mutex<Cold>,
 }
 
@@ -90,6 +92,7 @@ impl Ledger {
             attempts: AtomicU32::new(1),
             touched: AtomicBool::new(false),
             source: OnceLock::new(),
+            own_model: OnceLock::new(),
             cold: Mutex::new(Cold::default()),
         }
     }
@@ -105,6 +108,14 @@ impl Ledger {
     /// The outermost who knows is believed.
     pub(crate) fn set_source(&self, source: Source) {
         let _ = self.source.set(source);
+    }
+
+    pub(crate) fn own_model(&self) -> Option<&Arc<str>> {
+        self.own_model.get()
+    }
+
+    pub(crate) fn set_own_model(&self, model: Arc<str>) {
+        let _ = self.own_model.set(model);
     }
 
     fn cold(&self) -> MutexGuard<'_, Cold> {
@@ -136,8 +147,8 @@ impl Ledger {
     }
 
     /// This credential was refused for this request: no layer sends it again for it.
-    pub(crate) fn refuse(&self, stamp: &Stamp) {
-        let key = (stamp.pool, stamp.account, stamp.generation);
+    pub(crate) fn refuse(&self, pool: u32, account: u32, generation: u64) {
+        let key = (pool, account, generation);
         let mut cold = self.cold();
         if !cold.refused.contains(&key) {
             cold.refused.push(key);

@@ -15,7 +15,7 @@ use http_body_util::Full;
 use proptest::prelude::*;
 use tower::{BoxError, Layer as _, Service, ServiceExt};
 use tower_failover::{
-    ErrorDedupLayer, Origin,
+    ErrorDedupLayer, Origin, RetryLayer,
     report::{Attempt, Event, OutReason, ReporterHandle},
 };
 
@@ -23,7 +23,7 @@ use super::{
     oracle,
     run::{Ended, Stage, paused, played},
     script::attempt_of,
-    stack::{Answer, Layer, Promises, Svc, stack},
+    stack::{Answer, Erase, Layer, Promises, Svc, stack},
     support::Recorder,
     upstream::{End, Sent, Who},
     world::{World, id_of, patient, world},
@@ -51,11 +51,10 @@ fn failed(attempts: Vec<Sent>) -> Vec<Sent> {
 
 fn expected(ended: &Ended, log: &[Sent], attempts: &[Sent]) -> Told {
     let success = match ended {
-        Ended::Error(_) => false,
         Ended::Dropped => {
             return if attempts.is_empty() { Told::Not } else { Told::Abandoned };
         }
-        Ended::Answer { cause: Some(_), .. } => false,
+        Ended::Error(_) | Ended::Answer { cause: Some(_), .. } => false,
         Ended::Answer { headers, .. } => {
             attempt_of(headers).is_some_and(|n| log[n].verdict.is_success())
         }
@@ -191,6 +190,8 @@ struct Twice {
     inner: Svc,
     /// The worse of both, in place of the first one.
     both: bool,
+    /// The second clone has a name of its own.
+    named: bool,
 }
 
 impl Service<Request<Full<Bytes>>> for Twice {
@@ -204,7 +205,12 @@ impl Service<Request<Full<Bytes>>> for Twice {
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
         let one = self.inner.clone().oneshot(request.clone());
-        let two = self.inner.clone().oneshot(request);
+        let mut second = request;
+        if self.named {
+            let name = second.headers()["x-request-id"].to_str().unwrap().to_owned();
+            second.headers_mut().insert("x-request-id", format!("{name}-b").parse().unwrap());
+        }
+        let two = self.inner.clone().oneshot(second);
         if self.both {
             return Box::pin(async move {
                 let bad = |end: &Result<Answer, BoxError>| {
@@ -230,7 +236,7 @@ fn twice(world: &World, both: bool, below: &[Layer]) -> Result<(), String> {
         let inner = stage.service.clone();
         let classifier = stage.hostile.classifier();
         let dedup = ErrorDedupLayer::with_handle(reporter).recovered(true).classifier(classifier);
-        let service = dedup.layer(Twice { inner, both });
+        let service = dedup.layer(Twice { inner, both, named: false });
         let service = service.map_response(|answer| answer.map(http_body_util::BodyExt::boxed));
         stage.service = tower::util::BoxCloneService::new(service);
         stage.play().await;
@@ -238,7 +244,44 @@ fn twice(world: &World, both: bool, below: &[Layer]) -> Result<(), String> {
     })
 }
 
+/// Two clones of a request, below a layer that lets them share a ledger, each reported by itself:
+/// neither takes the other's lines for its own.
+fn apart(world: &World, both: bool) -> Result<(), String> {
+    paused(async {
+        let below = [Layer::Dedup, Layer::Retry, Layer::Rotation(0), Layer::Gate(0)];
+        let mut stage = Stage::new(world, &below);
+        let inner = stage.service.clone();
+        let classifier = stage.hostile.classifier();
+        let retry = RetryLayer::new(world.retry().classifier(classifier));
+        stage.service = Erase(retry).layer(Twice { inner, both, named: true });
+        stage.play().await;
+        for id in stage.ends.keys() {
+            for name in [format!("r-{id}"), format!("r-{id}-b")] {
+                let events = stage.recorder.events();
+                let records = events.iter().filter_map(Event::record);
+                let mine = records.filter(|record| record.request_id.as_deref() == Some(&name));
+                let told: Vec<_> = mine.flat_map(|record| record.trail.clone()).collect();
+                let mut attempts = stage.attempts(*id);
+                attempts.retain(|sent| sent.headers["x-request-id"] == name.as_str());
+                let attempts = failed(attempts);
+                let same = told.len() == attempts.len()
+                    && told.iter().zip(&attempts).all(|(line, sent)| is_line(line, sent));
+                if !same {
+                    return Err(format!("{name}: {told:#?} for {attempts:#?}"));
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
 proptest! {
+    #[test]
+    fn i02_each_attempt_stands_in_one_trail_whoever_splits(mut world in world(), both: bool) {
+        world.opinions.clear();
+        prop_assert_eq!(apart(&world, both), Ok(()));
+    }
+
     #[test]
     fn i02_two_clones_in_flight_lose_and_double_nothing(
         mut world in world(),

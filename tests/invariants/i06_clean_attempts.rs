@@ -44,7 +44,7 @@ fn expected(world: &World, stack: &[Layer], sent: &Sent) -> (Uri, Vec<(String, S
         Place::Bearer => put(&mut head.headers, "authorization", format!("Bearer {token}")),
         Place::Header => put(&mut head.headers, "x-api-key", token),
         Place::Query => {
-            uri.push_str(&format!("&key={}", token.replace('/', "%2F").replace('+', "%2B")))
+            uri.push_str(&format!("&key={}", token.replace('/', "%2F").replace('+', "%2B")));
         }
         Place::Basic => {
             let text = base64_of::encode(format!("user:{token}").as_bytes());

@@ -16,7 +16,7 @@ use super::{
     script::{Play, Step},
     stack::{Layer, Promises, of_one_pool, rotating},
     upstream::{End, Temper},
-    world::{Change, Pin, RequestPlan, Round, World, world},
+    world::{Change, Pin, RequestPlan, World, world},
 };
 
 /// A request that only this account may serve, and that succeeds.
@@ -166,9 +166,4 @@ proptest! {
             Ok(())
         })?;
     }
-}
-
-/// A round of one request, alone.
-pub(crate) fn alone(request: RequestPlan) -> Round {
-    Round { requests: vec![request], changes: Vec::new(), gap: 0 }
 }

@@ -15,6 +15,7 @@ use tower::{BoxError, Layer as _, Service, ServiceExt, service_fn};
 use tower_failover::{
     Account, AuthShortCircuitLayer, Credential, ErrorDedupLayer, FailoverLayer, FailureError,
     Origin, Pool, RetryLayer, TokenRotationLayer,
+    credential::PoolBuilder,
     report::{Event, ReporterHandle, TracingReporter},
 };
 
@@ -114,14 +115,13 @@ fn credential(place: Place, secret: &str) -> Credential {
     .unwrap()
 }
 
-fn pool(world: &World, secrets: &[String], reporter: &ReporterHandle) -> Pool {
+fn builder(world: &World, secrets: &[String], reporter: &ReporterHandle) -> PoolBuilder {
     let accounts = secrets.iter().enumerate().map(|(i, secret)| {
         let place = world.pools[0][i % world.pools[0].len()].place;
         Account::new(format!("a{i}"), credential(place, secret))
     });
     let builder = Pool::builder().accounts(accounts).any_origin().cascade(world.plan.cascade);
-    let pool = builder.own_credential(world.plan.own).reporter_handle(reporter.clone());
-    pool.build().unwrap()
+    builder.own_credential(world.plan.own).reporter_handle(reporter.clone())
 }
 
 /// All that can be printed of layers, services and futures around this pool.
@@ -161,7 +161,8 @@ async fn texts(
         tower_failover::Reporter::report(&heard, event);
         tower_failover::Reporter::report(&tracing, event);
     });
-    let pools = [pool(world, secrets, &reporter), pool(world, secrets, &reporter)];
+    let builder = || builder(world, secrets, &reporter);
+    let pools = [builder().build().unwrap(), builder().build().unwrap()];
     let played = Arc::new(Mutex::new(0));
     let upstream = service_fn(move |request: Request<Full<Bytes>>| {
         let mut n = played.lock().unwrap();
@@ -192,6 +193,7 @@ async fn texts(
     texts.extend(
         recorder.events().iter().flat_map(|event| [format!("{event:?}"), event.to_string()]),
     );
+    texts.push(format!("{:?}", builder()));
     texts.extend(printed(world, &pools[0], &reporter, &upstream));
     texts.push(String::from_utf8_lossy(&output.0.lock().unwrap()).into_owned());
     texts

@@ -1,5 +1,14 @@
 //! What must always hold, each under its name, over random worlds, stacks and schedules.
 
+// A helper that fails is a failed test; a world is many flags.
+#![allow(
+    clippy::unwrap_used,
+    clippy::struct_excessive_bools,
+    clippy::similar_names,
+    clippy::format_push_string,
+    clippy::format_collect
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -58,10 +58,6 @@ impl Layer {
         }
     }
 
-    pub(crate) const fn resends(self) -> bool {
-        matches!(self, Self::Retry | Self::Rotation(_) | Self::Fused(..) | Self::Foreign(_))
-    }
-
     pub(crate) const fn reports(self) -> bool {
         matches!(self, Self::Dedup | Self::Fused(_, true))
     }
@@ -74,6 +70,9 @@ pub(crate) struct Kit<'a> {
     pub(crate) classifier: Classifier,
     pub(crate) reporter: ReporterHandle,
 }
+
+/// Numbers tries, of whatever layer.
+static TRIES: AtomicU32 = AtomicU32::new(1);
 
 /// Wants everything once more.
 #[derive(Clone, Debug)]
@@ -117,7 +116,6 @@ impl<RB, E> tower::retry::Policy<Request<Full<Bytes>>, Response<RB>, E> for Ever
     ) -> Option<Self::Future> {
         self.left = self.left.checked_sub(1)?;
         // Unlike any other try, of this layer or of another one.
-        static TRIES: AtomicU32 = AtomicU32::new(1);
         let tries = TRIES.fetch_add(1, Ordering::Relaxed);
         request.headers_mut().insert("x-foreign", HeaderValue::from(tries));
         Some(std::future::ready(()))
@@ -141,6 +139,7 @@ where
 }
 
 impl Kit<'_> {
+    #[allow(clippy::too_many_lines)] // A table: one arm for each layer.
     fn wrap(&self, layer: Layer, several: bool, inner: Svc) -> Svc {
         let (plan, mode) = (&self.world.plan, self.world.mode());
         let classifier = || self.classifier.clone();
@@ -260,6 +259,12 @@ pub(crate) fn stack() -> impl Strategy<Value = Vec<Layer>> {
         2 => Just(STACKED.to_vec()).prop_shuffle(),
         1 => Just([STACKED, STACKED].concat()).prop_shuffle(),
         1 => Just([STACKED, FUSED].concat()),
+        1 => (1..4_u32).prop_map(|tries| {
+            vec![Layer::Rotation(0), Layer::Foreign(tries), Layer::Gate(0)]
+        }),
+        1 => (1..4_u32).prop_map(|tries| {
+            vec![Layer::Dedup, Layer::Foreign(tries), Layer::Retry, Layer::Rotation(0)]
+        }),
         5 => proptest::collection::vec(one(), 1..6),
     ]
 }

@@ -38,6 +38,15 @@ impl Picked {
         if base.is_none() && !member.hub.settings.origins.allow(&parts.uri) {
             return Err(Code::OriginNotAllowed);
         }
+        if let (true, None, Place::Header(name, value)) =
+            (self.is_one_header(), &member.extras, &credential.place)
+        {
+            if *name != AUTHORIZATION {
+                parts.headers.remove(AUTHORIZATION);
+            }
+            parts.headers.insert(name, value.clone());
+            return Ok(());
+        }
         let roster = member.hub.roster.load();
         if let Some(uri) = new_uri(&parts.uri, base, &roster.places, credential)? {
             parts.uri = uri;

@@ -20,7 +20,7 @@ use crate::{
     classify::{Code, Reason},
     clock::Now,
     credential::{Account, Credential},
-    report::Redact,
+    report::{Filter, Redact},
 };
 
 /// The accounts that may serve.
@@ -192,7 +192,7 @@ impl Pool {
 
     /// How many accounts there are, usable or not.
     pub fn len(&self) -> usize {
-        self.hub().roster.load().slots.len()
+        self.hub().len.load(Ordering::Relaxed)
     }
 
     /// Whether there is no account.
@@ -314,6 +314,23 @@ impl Redact for Pool {
 
     fn too_many(&self) -> bool {
         self.too_many_secrets()
+    }
+
+    fn filter(&self) -> Option<Arc<Filter>> {
+        let hub = self.hub();
+        let changes = hub.secrets.load(Ordering::SeqCst);
+        if let Some(kept) = &*hub.filter.load() {
+            if kept.0 == changes {
+                return Some(Arc::clone(&kept.1));
+            }
+        }
+        let filter = Arc::new(Filter::of(self));
+        // A secret that came while this was made may not be in it.
+        if hub.secrets.load(Ordering::SeqCst) != changes {
+            return None;
+        }
+        hub.filter.store(Some(Arc::new((changes, Arc::clone(&filter)))));
+        Some(filter)
     }
 }
 

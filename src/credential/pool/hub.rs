@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::StatusCode;
 use tokio::time::Instant;
 
@@ -14,14 +14,14 @@ use super::{
     roster::Roster,
     settings::{Cascade, Choose, Order, OwnCredential},
     slot::{Generation, Member},
-    sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, fence},
+    sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, fence},
     word::{Kind, Word},
     writer::Writer,
 };
 use crate::{
     classify::Reason,
     clock::Now,
-    report::{AccountOut, AccountTag, Event, OutReason, PoolDead, ReporterHandle},
+    report::{AccountOut, AccountTag, Event, Filter, OutReason, PoolDead, ReporterHandle},
 };
 
 /// See the [module](self).
@@ -38,12 +38,18 @@ pub(super) struct Hub {
     /// Grows with every change of any state; see [`shortage`](super::shortage).
     pub(super) changes: AtomicU64,
     pub(super) shortage: AtomicU64,
+    /// Grows with every change of any credential.
+    pub(super) secrets: AtomicU64,
+    /// The filter for messages of others, and the number of changes that it knows of.
+    pub(super) filter: ArcSwapOption<(u64, Arc<Filter>)>,
     /// Whether some account serves only some models.
     pub(super) restricted: AtomicBool,
     /// How many accounts there are.
     pub(super) size: AtomicU32,
     /// Whether any model ever rested.
     pub(super) model_rests: AtomicU64,
+    /// How many accounts the roster has.
+    pub(super) len: AtomicUsize,
     /// The accounts that are neither refused nor retired. It may be behind for an instant, so it may
     /// fall below zero for an instant.
     alive: AtomicI64,
@@ -90,9 +96,12 @@ impl Hub {
             writer: Mutex::new(Writer::default()),
             changes: AtomicU64::new(0),
             shortage: AtomicU64::new(0),
+            secrets: AtomicU64::new(0),
+            filter: ArcSwapOption::empty(),
             restricted: AtomicBool::new(false),
             size: AtomicU32::new(0),
             model_rests: AtomicU64::new(0),
+            len: AtomicUsize::new(0),
             alive: AtomicI64::new(0),
             epoch,
         }

@@ -19,6 +19,8 @@ pub(super) struct Origin {
     scheme: Box<str>,
     host: Box<str>,
     port: Option<u16>,
+    /// Host and port as they were listed: requests mostly spell them the same way.
+    authority: Box<str>,
 }
 
 impl Origins {
@@ -29,10 +31,18 @@ impl Origins {
         let Self::Listed(origins) = self else {
             return true;
         };
-        let (Some(host), scheme) = (uri.host(), uri.scheme_str()) else {
+        let (Some(authority), scheme) = (uri.authority(), uri.scheme_str()) else {
             return true;
         };
         let Some(scheme) = scheme else { return false };
+        let same =
+            |origin: &Origin| *origin.authority == *authority.as_str() && *origin.scheme == *scheme;
+        origins.iter().any(same) || Self::allow_spelled(origins, uri, scheme)
+    }
+
+    /// The same, however the origin is spelled.
+    fn allow_spelled(origins: &[Origin], uri: &Uri, scheme: &str) -> bool {
+        let Some(host) = uri.host() else { return true };
         let port = uri.port_u16().or_else(|| default_port(scheme));
         origins.iter().any(|origin| {
             origin.port == port
@@ -49,11 +59,12 @@ impl Origin {
         if let Some(fault) = fault(uri) {
             return error(fault);
         }
-        let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return error(OriginFault::NoScheme);
         };
-        let port = uri.port_u16().or_else(|| default_port(scheme));
-        Ok(Self { scheme: scheme.into(), host: host.into(), port })
+        let port = authority.port_u16().or_else(|| default_port(scheme));
+        let host = authority.host().into();
+        Ok(Self { scheme: scheme.into(), host, port, authority: authority.as_str().into() })
     }
 }
 

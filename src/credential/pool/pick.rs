@@ -178,7 +178,8 @@ impl Search<'_> {
             }
             _ => None,
         };
-        Some(Picked::new(generation, Since { seen, probe }, tried))
+        let one_header = self.roster.places.is_one_header();
+        Some(Picked::new(generation, Since { seen, probe }, tried, one_header))
     }
 
     /// The state once a rest that is over has been taken off.

@@ -40,9 +40,14 @@ impl Admitted {
         self.into_picked().refused(reason, status, now);
     }
 
+    /// The number of its account, and of its generation.
+    pub(crate) fn key(&self) -> (u32, u64) {
+        (self.generation.member.uid, self.generation.number)
+    }
+
     /// For an attempt of one's own with it.
     pub(crate) fn into_picked(self) -> Picked {
-        Picked::new(self.generation, self.since, None)
+        Picked::new(self.generation, self.since, None, false)
     }
 }
 
@@ -50,18 +55,26 @@ impl Admitted {
 const SENT: u8 = 1;
 /// It counts as in flight, and this ends it.
 const OPEN: u8 = 2;
+/// When it was chosen, all accounts of the pool put a credential into the same header, and no more.
+const ONE_HEADER: u8 = 4;
 
 /// A request in flight; it ends when this is dropped.
 pub struct InFlight(Arc<Member>);
 
 impl Picked {
-    pub(super) fn new(generation: Arc<Generation>, since: Since, tried: Option<Tried>) -> Self {
+    pub(super) fn new(
+        generation: Arc<Generation>,
+        since: Since,
+        tried: Option<Tried>,
+        one_header: bool,
+    ) -> Self {
         let member = &generation.member;
         let counted = member.hub.settings.choose == Choose::LeastInFlight;
         if counted {
             member.open.fetch_add(1, Ordering::Relaxed);
         }
-        let flags = AtomicU8::new(if counted { OPEN } else { 0 });
+        let flags = if counted { OPEN } else { 0 } | if one_header { ONE_HEADER } else { 0 };
+        let flags = AtomicU8::new(flags);
         Self { generation, since, tried: tried.map(Box::new), flags }
     }
 
@@ -248,6 +261,11 @@ impl Picked {
         if self.take_flag(SENT) {
             count(&self.generation.member).fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Whether nothing but this one header is put on, or has to be taken off.
+    pub(super) fn is_one_header(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & ONE_HEADER != 0
     }
 
     // One attempt drives this: no two threads write the flags at once.

@@ -169,6 +169,11 @@ impl Places {
         }
     }
 
+    /// Whether all that the accounts put on a request is a credential in one and the same header.
+    pub(super) fn is_one_header(&self) -> bool {
+        self.headers.len() == 1 && self.keys.is_empty() && self.fixed.is_empty()
+    }
+
     /// Whether another credential of the pool goes into the same place.
     pub(super) fn knows(&self, place: &Place) -> bool {
         match place {

@@ -87,6 +87,7 @@ impl Hub {
             self.publish(roster.slots.to_vec());
         }
         writer.remember(old.credential.clone());
+        self.secrets.fetch_add(1, Ordering::SeqCst);
         Ok(number)
     }
 
@@ -105,6 +106,7 @@ impl Hub {
         slots.remove(at);
         self.publish(slots);
         writer.remember(old.credential.clone());
+        self.secrets.fetch_add(1, Ordering::SeqCst);
         true
     }
 
@@ -192,10 +194,12 @@ impl Hub {
         self.size.store(u32::try_from(slots.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
         let roster = Arc::new(Roster::new(slots, self.settings.order, self.settings.choose));
         self.restricted.store(roster.restricted, Ordering::Relaxed);
+        self.len.store(roster.slots.len(), Ordering::Relaxed);
         self.roster.store(Arc::clone(&roster));
         fence(Ordering::SeqCst);
         roster.catch_up();
         self.changes.fetch_add(1, Ordering::SeqCst);
+        self.secrets.fetch_add(1, Ordering::SeqCst);
     }
 
     /// What is wrong with an account on its own.

@@ -31,12 +31,10 @@ enum Knows {
 /// What is kept of one request.
 #[derive(Debug, Default)]
 pub struct GateState {
-    /// The request has a credential that no rotation put on it.
-    foreign: bool,
     /// What the attempt in flight is remembered by.
     pass: Option<Pass>,
     /// The pool's credential that was let pass, which a rotation further out put on.
-    admitted: Option<(Stamp, Admitted)>,
+    admitted: Option<Admitted>,
 }
 
 impl Gate {
@@ -57,10 +55,13 @@ impl Gate {
         match &draft.stamp {
             Some(stamp) if stamp.pool == pool.id() => {
                 let admitted = pool.admit(stamp.account, stamp.generation, stamp.probe);
-                st.admitted = Some((stamp.clone(), admitted.map_err(Cause::local)?));
+                st.admitted = Some(admitted.map_err(Cause::local)?);
                 Ok(())
             }
-            None if !st.foreign && pool.surely_dead() => Err(Self::why(pool, draft.now)),
+            // What the caller put on is the caller's business.
+            None if pool.surely_dead() && !pool.carries_own(draft.head) => {
+                Err(Self::why(pool, draft.now))
+            }
             _ => Ok(()),
         }
     }
@@ -80,12 +81,8 @@ impl Sealed for Gate {}
 impl Stage for Gate {
     type State = GateState;
 
-    fn begin(&self, head: &Parts, _: Option<&RequestOptions>, stamp: Option<&Stamp>) -> GateState {
-        let foreign = match &self.0 {
-            Knows::Pool(pool) => stamp.is_none() && pool.carries_own(head),
-            Knows::Seen(_) => false,
-        };
-        GateState { foreign, ..GateState::default() }
+    fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: Option<&Stamp>) -> GateState {
+        GateState::default()
     }
 
     #[inline]
@@ -111,15 +108,17 @@ impl Stage for Gate {
         let memory = match &self.0 {
             Knows::Seen(memory) => memory,
             // What sends again between the rotation and this gate must not have to be told.
-            Knows::Pool(_) => {
-                let (Verdict::Unauthorized(reason), Some((stamp, admitted))) =
-                    (facts.verdict, admitted)
+            Knows::Pool(pool) => {
+                let (Verdict::Unauthorized(reason), Some(admitted)) = (facts.verdict, admitted)
                 else {
                     return;
                 };
                 if !facts.charged {
+                    let (account, generation) = admitted.key();
                     admitted.refused(reason, facts.status, facts.now);
-                    facts.ledger.into_iter().for_each(|ledger| ledger.refuse(&stamp));
+                    if let Some(ledger) = facts.ledger {
+                        ledger.refuse(pool.id(), account, generation);
+                    }
                 }
                 return;
             }

@@ -24,14 +24,9 @@ pub struct Models {
     pub(crate) pool: Option<Pool>,
 }
 
-/// What is kept of one request.
-#[derive(Debug, Default)]
-pub struct ModelsState {
-    /// The models that were tried, the request's own first. Empty until one failed.
-    visited: Vec<Arc<str>>,
-    /// The model in place of the request's own.
-    current: Option<Arc<str>>,
-}
+/// What is kept of one request: the models that were tried, the request's own first; the last one
+/// is the present one. Empty until one failed.
+pub type ModelsState = Option<Box<Vec<Arc<str>>>>;
 
 impl Models {
     pub(crate) fn new(chain: ModelChain) -> Self {
@@ -47,7 +42,7 @@ impl Models {
         }
     }
 
-    fn next_model(&self, st: &ModelsState, facts: &mut Facts<'_>) -> Option<Arc<str>> {
+    fn next_model(&self, visited: &[Arc<str>], facts: &mut Facts<'_>) -> Option<Arc<str>> {
         let fault = match facts.verdict {
             Verdict::ModelFault { fault, .. } => Some(fault),
             _ => None,
@@ -55,7 +50,7 @@ impl Models {
         let can_serve = |model: &Arc<str>, facts: &mut Facts<'_>| {
             self.pool.as_ref().is_none_or(|pool| pool.can_serve(model, facts.now))
         };
-        let candidates = self.chain.after(&st.visited, fault);
+        let candidates = self.chain.after(visited, fault);
         candidates.into_iter().find(|model| can_serve(model, facts))
     }
 }
@@ -66,7 +61,7 @@ impl Stage for Models {
     type State = ModelsState;
 
     fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: Option<&Stamp>) -> ModelsState {
-        ModelsState::default()
+        None
     }
 
     fn may_resend(&self) -> bool {
@@ -74,7 +69,8 @@ impl Stage for Models {
     }
 
     fn model<'a>(&self, st: &'a ModelsState) -> Option<&'a Arc<str>> {
-        st.current.as_ref()
+        let visited = st.as_deref()?;
+        visited.get(1..)?.last()
     }
 
     fn next(&self, st: &mut ModelsState, facts: &mut Facts<'_>) -> Next {
@@ -87,13 +83,14 @@ impl Stage for Models {
         if facts.could_double() {
             return facts.decline(NotResent::PerhapsDone);
         }
-        if st.visited.is_empty() {
-            match facts.wanted.own() {
-                Ok(own) => st.visited.push(own),
+        let visited = match st {
+            Some(visited) => visited,
+            None => match facts.wanted.own() {
+                Ok(own) => st.insert(Box::new(vec![own])),
                 Err(why) => return facts.decline(why),
-            }
-        }
-        let Some(model) = self.next_model(st, facts) else {
+            },
+        };
+        let Some(model) = self.next_model(visited, facts) else {
             return Self::exhausted(facts);
         };
         if !facts.may_act() {
@@ -102,14 +99,13 @@ impl Stage for Models {
         if facts.beyond_deadline(std::time::Duration::ZERO) {
             return facts.decline(NotResent::Deadline);
         }
-        st.visited.push(model.clone());
-        facts.wanted.instead = Some(model.clone());
-        st.current = Some(model);
+        visited.push(model.clone());
+        facts.wanted.instead = Some(model);
         Next::FallBack
     }
 
     fn reset(&self, st: &mut ModelsState) {
-        *st = ModelsState::default();
+        *st = None;
     }
 }
 

@@ -32,7 +32,8 @@ pub struct Rotation {
 pub struct RotationState {
     picked: Option<Picked>,
     /// The accounts that have answered since the last stage outside acted. Empty until one failed.
-    tried: Vec<(u32, u64)>,
+    #[allow(clippy::box_collection)] // Small while it is empty, which it mostly is.
+    tried: Option<Box<Vec<(u32, u64)>>>,
     /// The request carries a credential of the caller's own, which is kept.
     own: bool,
     /// The caller's own credential is not welcome.
@@ -51,15 +52,16 @@ impl Rotation {
     }
 
     fn pick(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Result<Picked, Unavailable> {
+        let tried = st.tried.as_deref().map_or(&[][..], Vec::as_slice);
         // Reading the model costs something: only where it makes a difference.
         if !self.pool.is_restricted() {
-            let picked = pick(&self.pool, &st.tried, ask, None)?;
+            let picked = pick(&self.pool, tried, ask, None)?;
             if !picked.has_model_rests() {
                 return Ok(picked);
             }
         }
         let model = ask.wanted.get().ok();
-        pick(&self.pool, &st.tried, ask, model.as_deref())
+        pick(&self.pool, tried, ask, model.as_deref())
     }
 
     fn admit(&self, stamp: &Stamp, ledger: Option<&Ledger>) -> Option<Admitted> {
@@ -93,7 +95,7 @@ impl Rotation {
     fn refuse(&self, picked: &mut Picked, reason: Reason, facts: &mut Facts<'_>) {
         picked.refused(reason, facts.status, facts.now);
         let Some(ledger) = facts.ledger else { return };
-        ledger.refuse(&stamp(self.pool.id(), picked));
+        ledger.refuse(self.pool.id(), picked.uid(), picked.generation());
         if reason == Reason::Revoked {
             match (self.pool.cascade(), picked.group()) {
                 (Cascade::Never, _) => ledger.stop_rotation(),
@@ -150,12 +152,14 @@ impl Stage for Rotation {
         stamp: Option<&Stamp>,
     ) -> RotationState {
         // What an outer rotation put on the request is ours to replace, not the caller's own.
-        let carried = stamp.is_none() && self.pool.carries_own(head);
+        let own = self.pool.own();
+        let carried =
+            stamp.is_none() && own != OwnCredential::Replace && self.pool.carries_own(head);
         RotationState {
             picked: None,
-            tried: Vec::new(),
-            own: carried && self.pool.own() == OwnCredential::Keep,
-            refused_own: carried && self.pool.own() == OwnCredential::Refuse,
+            tried: None,
+            own: carried && own == OwnCredential::Keep,
+            refused_own: carried && own == OwnCredential::Refuse,
             alone: !self.may_resend(),
             chosen: stamp.filter(|stamp| stamp.pool == self.pool.id()).cloned().map(Box::new),
         }
@@ -232,7 +236,8 @@ impl Stage for Rotation {
             self.charge(picked, facts);
         }
         if !facts.verdict.is_success() {
-            st.tried.push((picked.uid(), picked.generation()));
+            let tried = st.tried.get_or_insert_default();
+            tried.push((picked.uid(), picked.generation()));
         }
     }
 
@@ -290,6 +295,6 @@ impl Stage for Rotation {
 
     fn reset(&self, st: &mut RotationState) {
         st.picked = None;
-        st.tried.clear();
+        st.tried = None;
     }
 }

@@ -1,0 +1,98 @@
+//! This crate: fused, and as separate layers in the documented order.
+
+use std::hint::black_box;
+
+use tower::{Layer, ServiceBuilder};
+use tower_failover::{
+    Account, AuthShortCircuit, AuthShortCircuitLayer, Backoff, Credential, ErrorDedup,
+    ErrorDedupLayer, Failover, FailoverLayer, ModelChain, ModelFallback, ModelFallbackLayer, Pool,
+    Retry, RetryLayer, RetryPolicy, TokenBucket, TokenRotation, TokenRotationLayer,
+    credential::{OwnCredential, PoolBuilder},
+    report::Event,
+};
+
+use super::keys::{MODELS, token};
+
+/// The models that every stack falls back to.
+fn chain() -> ModelChain {
+    ModelChain::list(MODELS).unwrap()
+}
+
+/// `n` accounts that replace what the caller put on.
+pub fn pool(n: usize) -> Pool {
+    accounts(n).origins(["https://api.example.com"]).build().unwrap()
+}
+
+/// The same for wherever the socket is.
+pub fn socket_pool(n: usize) -> Pool {
+    accounts(n).any_origin().build().unwrap()
+}
+
+fn accounts(n: usize) -> PoolBuilder {
+    let account = |i| Account::new(format!("account-{i}"), Credential::bearer(token(i)).unwrap());
+    Pool::builder()
+        .accounts((0..n).map(account))
+        .own_credential(OwnCredential::Replace)
+        .reporter(reporter)
+}
+
+pub fn reporter(event: &Event) {
+    black_box(event);
+}
+
+/// Every other request may be sent again for as long as this runs; no waits.
+fn retry() -> RetryPolicy {
+    let bucket = std::sync::Arc::new(TokenBucket::new(u32::MAX));
+    RetryPolicy::new().backoff(Backoff::none()).paid_from(bucket)
+}
+
+/// Everything on: rotation, short circuit, three models, retry, reports.
+pub fn fused<S: Clone>(upstream: S, pool: &Pool) -> Failover<S> {
+    let builder = FailoverLayer::builder().rotation(pool.clone()).models(chain()).retry(retry());
+    builder.report(reporter).build().unwrap().layer(upstream)
+}
+
+/// The same as separate layers.
+#[allow(clippy::type_complexity)] // It is what the reader should see.
+pub fn stacked<S: Clone>(
+    upstream: S,
+    pool: &Pool,
+) -> ErrorDedup<ModelFallback<Retry<TokenRotation<AuthShortCircuit<S>>>>> {
+    ServiceBuilder::new()
+        .layer(ErrorDedupLayer::new(reporter).redact(pool))
+        .layer(ModelFallbackLayer::new(chain()).pool(pool.clone()))
+        // The builder of the fused one does this where there is a chain.
+        .layer(RetryLayer::new(retry().overloaded(false)))
+        .layer(TokenRotationLayer::new(pool.clone()))
+        .layer(AuthShortCircuitLayer::with_pool(pool.clone()))
+        .service(upstream)
+}
+
+/// One account, gate and reports: nothing is ever sent again.
+pub fn fused_once<S: Clone>(upstream: S, pool: &Pool) -> Failover<S> {
+    let builder = FailoverLayer::builder().rotation(pool.clone()).report(reporter);
+    builder.build().unwrap().layer(upstream)
+}
+
+/// The same as separate layers.
+pub fn stacked_once<S: Clone>(
+    upstream: S,
+    pool: &Pool,
+) -> ErrorDedup<TokenRotation<AuthShortCircuit<S>>> {
+    ServiceBuilder::new()
+        .layer(ErrorDedupLayer::new(reporter).redact(pool))
+        .layer(TokenRotationLayer::new(pool.clone()))
+        .layer(AuthShortCircuitLayer::with_pool(pool.clone()))
+        .service(upstream)
+}
+
+/// Makes every account good again.
+pub fn revive(pool: &Pool, n: usize) -> impl FnMut() + Clone + Send + 'static + use<> {
+    let pool = pool.clone();
+    let ids: Vec<_> = (0..n).map(|i| format!("account-{i}")).collect();
+    move || {
+        for id in &ids {
+            pool.revive(id);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Accounts as one writes them by hand: a list, a cursor, a flag for the dead.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+/// What replaces what.
+pub const MODELS: [&str; 3] = ["model-1", "model-2", "model-3"];
+
+/// The token of account `i`, the same in every stack.
+pub fn token(i: usize) -> String {
+    format!("tok-{i}-0123456789abcdef0123456789")
+}
+
+pub struct Keys {
+    keys: Vec<(HeaderValue, AtomicBool)>,
+    cursor: AtomicUsize,
+}
+
+impl Keys {
+    pub fn new(n: usize) -> Self {
+        let key = |i| {
+            let mut value = HeaderValue::try_from(format!("Bearer {}", token(i))).unwrap();
+            value.set_sensitive(true);
+            (value, AtomicBool::new(false))
+        };
+        Self { keys: (0..n).map(key).collect(), cursor: AtomicUsize::new(0) }
+    }
+
+    /// The next that is not dead.
+    pub fn choose(&self) -> Option<HeaderValue> {
+        let start = self.cursor.fetch_add(1, Relaxed);
+        let found = (0..self.keys.len())
+            .map(|i| &self.keys[(start + i) % self.keys.len()])
+            .find(|(_, dead)| !dead.load(Relaxed))?;
+        Some(found.0.clone())
+    }
+
+    /// It was refused.
+    pub fn bury(&self, value: &HeaderValue) {
+        if let Some((_, dead)) = self.keys.iter().find(|(key, _)| key == value) {
+            dead.store(true, Relaxed);
+        }
+    }
+
+    pub fn revive(&self) {
+        for (_, dead) in &self.keys {
+            dead.store(false, Relaxed);
+        }
+    }
+}
+
+/// The body with the model after the one in it, by way of a tree.
+pub fn with_next_model(body: &[u8]) -> Option<Bytes> {
+    let mut tree: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let model = tree.get_mut("model")?;
+    let at = MODELS.iter().position(|one| model == one)?;
+    *model = (*MODELS.get(at + 1)?).into();
+    Some(serde_json::to_vec(&tree).ok()?.into())
+}

@@ -1,0 +1,132 @@
+//! A quick look at a text: whether it could hold a secret at all.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use super::redact::{RUN, Redact, fold, forms};
+
+/// The runs of all secrets, as bits: what is not in here is surely no run of a secret.
+///
+/// A text without escapes that has no run in here need not be searched: most texts are such. Hashes
+/// are keyed, so that nobody can write texts that always have to be searched, or read secrets out
+/// of what is kept.
+pub(crate) struct Filter {
+    hasher: RandomState,
+    bits: Box<[u64]>,
+    /// Some secret is shorter than a run, and would have to be searched for everywhere.
+    short: bool,
+}
+
+/// Bits for each run: one text in a dozen of them is searched for nothing.
+const BITS: usize = 16;
+
+impl Filter {
+    pub(crate) fn of(secrets: &dyn Redact) -> Self {
+        let mut runs = 0usize;
+        let mut short = false;
+        secrets.visit_secrets(&mut |secret| {
+            forms(secret, &mut |form| {
+                short |= form.len() < RUN;
+                runs += form.len();
+            });
+        });
+        let words = (runs * BITS).div_ceil(64).next_power_of_two();
+        let mut filter =
+            Self { hasher: RandomState::new(), bits: vec![0; words].into_boxed_slice(), short };
+        secrets.visit_secrets(&mut |secret| {
+            forms(secret, &mut |form| {
+                for run in form.windows(RUN) {
+                    let (word, bit) = filter.place(run);
+                    if let Some(word) = filter.bits.get_mut(word) {
+                        *word |= bit;
+                    }
+                }
+            });
+        });
+        filter
+    }
+
+    /// Whether a secret may stand in `text`; `false` is sure.
+    pub(crate) fn may_hold(&self, text: &[u8]) -> bool {
+        if text.len() < RUN && !self.short {
+            return false;
+        }
+        // An escape can be read in more than one way.
+        if self.short || text.iter().any(|byte| matches!(byte, b'%' | b'\\')) {
+            return true;
+        }
+        let mut run = [0u8; RUN];
+        text.windows(RUN).any(|window| {
+            for (to, from) in run.iter_mut().zip(window) {
+                *to = fold(*from);
+            }
+            let (word, bit) = self.place(&run);
+            self.bits.get(word).is_some_and(|word| word & bit != 0)
+        })
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // Masked to the number of words.
+    fn place(&self, run: &[u8]) -> (usize, u64) {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(run);
+        let hash = hasher.finish();
+        ((hash >> 6) as usize & (self.bits.len() - 1), 1 << (hash & 63))
+    }
+}
+
+impl std::fmt::Debug for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Filter").field("words", &self.bits.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::report::redact::hidden;
+
+    struct These(Vec<Vec<u8>>);
+
+    impl Redact for These {
+        fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
+            self.0.iter().for_each(|secret| f(secret));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_it_lets_pass_holds_no_secret(
+            secrets in proptest::collection::vec("[!-~]{1,40}", 0..5),
+            before in "[ -~]{0,20}", from in 0usize..40, len in 0usize..40, after in "[ -~]{0,20}",
+            coded in any::<bool>(), pick in any::<prop::sample::Index>(),
+        ) {
+            use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+            let secrets: Vec<Vec<u8>> = secrets.into_iter().map(String::into_bytes).collect();
+            let mut middle = Vec::new();
+            if !secrets.is_empty() {
+                let secret = &secrets[pick.index(secrets.len())];
+                middle = secret.iter().copied().skip(from).take(len).collect();
+            }
+            if coded {
+                middle = URL_SAFE_NO_PAD.encode(&middle).into_bytes();
+            }
+            let text = [before.as_bytes(), &middle, after.as_bytes()].concat();
+            let secrets = These(secrets);
+            let filter = Filter::of(&secrets);
+            if hidden(&text, &secrets).contains(&true) {
+                prop_assert!(filter.may_hold(&text));
+            }
+        }
+    }
+
+    #[test]
+    fn most_texts_need_not_be_searched() {
+        let secrets = These((0..100).map(|n| format!("sk-{n:040}").into_bytes()).collect());
+        let filter = Filter::of(&secrets);
+        let searched = (0..1000).filter(|n| filter.may_hold(format!("/v1/videos/{n}").as_bytes()));
+        assert!(searched.count() < 500);
+        assert!(filter.may_hold(b"xx sk-000000000 xx"));
+        assert!(!Filter::of(&These(Vec::new())).may_hold(b"anything at all"));
+    }
+}
