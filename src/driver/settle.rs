@@ -154,10 +154,9 @@ impl<S, St: Stage, K> Run<S, St, K> {
     }
 
     fn is_repeatable(&self) -> bool {
-        // A brief snapshot has no key.
         self.harmless
             || self.snapshot.as_ref().is_some_and(|kept| {
-                let keyed = kept.header(&IDEMPOTENCY_KEY).is_some();
+                let keyed = kept.has(&IDEMPOTENCY_KEY);
                 repeatable(&kept.method(), keyed, self.options.as_deref())
             })
     }
