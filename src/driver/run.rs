@@ -58,9 +58,9 @@ pub(crate) struct Run<S, St: Stage, K> {
     pub(super) send: u32,
     /// A layer outside reports this request.
     pub(super) reported: bool,
-    /// A credential of the caller's own was on the request.
+    /// A credential of the caller's own was on the request; known here where no snapshot tells it.
     pub(super) authorized: bool,
-    /// Doing the work twice is harmless; known here where no whole snapshot tells it.
+    /// Doing the work twice is harmless; known here where no snapshot tells it.
     pub(super) harmless: bool,
     pub(super) done: bool,
 }
@@ -106,20 +106,19 @@ impl<S, St: Stage, K> Run<S, St, K> {
             ledger = Some(Arc::new(Ledger::new(started)));
         }
         let st = live.config.stages.begin(head, options.as_deref(), outer.stamp.as_ref());
-        let told = reported || common.reporter.is_some();
-        // A whole snapshot has the header, and is asked when it matters.
-        let authorized = told && !resendable && tell::is_authorized(head);
-        // What is never sent again is asked about only by the trail, which says why.
-        let harmless = told && !resendable && {
-            let keyed = || head.headers.contains_key(&IDEMPOTENCY_KEY);
-            repeatable(&head.method, false, options.as_deref()) || keyed()
-        };
         let snapshot = if resendable {
             Some(Snapshot::whole(head, handle_only))
         } else if common.reporter.is_some() || common.mode == AuthFailureMode::Replace {
-            Some(Snapshot::brief(head, &tell::NEEDED))
+            Some(Snapshot::brief(head))
         } else {
             None
+        };
+        // A snapshot knows both, and is asked when it matters: after a failure.
+        let unkept = reported && snapshot.is_none();
+        let authorized = unkept && tell::is_authorized(head);
+        let harmless = unkept && {
+            let keyed = || head.headers.contains_key(&IDEMPOTENCY_KEY);
+            repeatable(&head.method, false, options.as_deref()) || keyed()
         };
         Self {
             live: live.clone(),

@@ -126,10 +126,10 @@ impl<S, St: Stage, K> Run<S, St, K> {
     }
 
     fn is_repeatable(&self) -> bool {
-        // A brief snapshot has no key.
         self.harmless
             || self.snapshot.as_ref().is_some_and(|kept| {
-                repeatable(&kept.method(), kept.has(&IDEMPOTENCY_KEY), self.options.as_deref())
+                let keyed = kept.has(&IDEMPOTENCY_KEY);
+                repeatable(&kept.method(), keyed, self.options.as_deref())
             })
     }
 

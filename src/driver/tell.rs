@@ -2,11 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{
-    HeaderMap, HeaderName, Method,
-    header::{AUTHORIZATION, CONTENT_TYPE},
-    request,
-};
+use http::{HeaderMap, HeaderName, Method, header::AUTHORIZATION, request};
 use tokio::time::Instant;
 
 use super::snapshot::Snapshot;
@@ -24,8 +20,6 @@ static UPSTREAM_IDS: [HeaderName; 3] = [
     HeaderName::from_static("request-id"),
     HeaderName::from_static("x-amzn-requestid"),
 ];
-/// What a report needs of a request that is never sent again.
-pub(crate) static NEEDED: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), CONTENT_TYPE];
 
 /// What became of the request.
 #[derive(Clone, Copy, Debug)]

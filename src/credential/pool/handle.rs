@@ -20,7 +20,6 @@ use crate::{
     classify::{Code, Reason},
     clock::Now,
     credential::{Account, Credential},
-    report::Redact,
 };
 
 /// The accounts that may serve.
