@@ -5,6 +5,7 @@
 //! `overhead`'s `fused` and `stacked`, where nothing fails: the difference is the price of the failures.
 //! What a failure changes in the pool is put right again between requests, and that is not timed.
 
+#![allow(clippy::wildcard_imports, reason = "a group of benches sees its file")]
 #![allow(clippy::unwrap_used, reason = "a bench that panics has failed")]
 
 mod support;

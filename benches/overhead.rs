@@ -4,6 +4,7 @@
 //! Unit: nanoseconds for one whole request, the upstream's own part included. What a stack adds is the
 //! difference to `bare`; what it may add is measured in what `one_clone` adds.
 
+#![allow(clippy::wildcard_imports, reason = "a group of benches sees its file")]
 #![allow(clippy::unwrap_used, reason = "a bench that panics has failed")]
 
 mod support;

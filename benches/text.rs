@@ -1,6 +1,7 @@
 //! What it costs to read what others wrote: error bodies, to find out what they mean, and error
 //! messages, to keep secrets out of reports.
 
+#![allow(clippy::wildcard_imports, reason = "a group of benches sees its file")]
 #![allow(clippy::unwrap_used, reason = "a bench that panics has failed")]
 
 mod support;
