@@ -10,7 +10,8 @@ use http_body::Body;
 
 use super::{
     keep::{Keep, Never, Spare, Started, gather},
-    replay::{Filling, ReplayBody, WholeBody, start},
+    reading::{Filling, start},
+    replay::{ReplayBody, WholeBody},
 };
 use crate::report::NotResent;
 

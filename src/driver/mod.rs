@@ -16,6 +16,7 @@ mod local;
 mod nap;
 mod peek;
 mod problem;
+mod reading;
 mod replay;
 mod run;
 mod served;
@@ -45,6 +46,7 @@ pub use self::{
         TokenRotationLayer,
     },
     problem::Problem,
-    replay::{Filling, ReplayBody, WholeBody},
+    reading::Filling,
+    replay::{ReplayBody, WholeBody},
     served::ServedBy,
 };
