@@ -7,11 +7,11 @@ use tower_service::Service;
 
 use super::{
     body::FailoverBody,
+    held::{Held, Settled},
     keep::{Keep, Spare},
     local,
     nap::Nap,
     run::{GetBytes, Run},
-    settle::{Held, Settled},
 };
 use crate::{
     classify::{Cause, Code, Verdict},
@@ -97,8 +97,10 @@ where
         Held::Answer(head, body) if verdict.is_success() => {
             return Act::Done(Ok(run.succeed(head, body)));
         }
-        // Nobody could do anything about it: the short way.
-        Held::Local(cause, grpc) if live.config.common.model_at.is_none() => {
+        // Only another model could do anything about it, and about this no other does.
+        Held::Local(cause, grpc)
+            if live.config.common.model_at.is_none() || verdict.is_unauthorized() =>
+        {
             return Act::Done(Ok(run.answer(&cause, grpc)));
         }
         _ => {}

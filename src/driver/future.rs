@@ -17,6 +17,7 @@ use tower_service::Service;
 use super::{
     act::{Act, Cold, act},
     body::FailoverBody,
+    held::Held,
     judge::{Judged, judge_body, judge_error, judge_head},
     keep::{Keep, Spare, Started},
     local,
@@ -24,7 +25,6 @@ use super::{
     peek::Peek,
     run::Run,
     service::{Live, Readied},
-    settle::Held,
 };
 use crate::{
     classify::{Cause, Verdict},
@@ -86,7 +86,15 @@ where
         request: Request<B>,
     ) -> Self {
         let (mut head, body) = request.into_parts();
-        let mut run = Run::begin(live, &head);
+        if readied == Readied::Nobody {
+            // Nothing is kept of a request that is not going to be sent.
+            let mut run = Run::begin(live, &head, true);
+            if let Err(cause) = run.reserve(&head, &|| None) {
+                let state = State::Local(cause, local::wants_grpc(&head));
+                return Self { state, cold: None, kept: None, run };
+            }
+        }
+        let mut run = Run::begin(live, &head, false);
         let keep = &live.config.keep;
         let started = match run.barred {
             None => keep.start(body),
@@ -100,13 +108,15 @@ where
         let bytes = || keep.bytes(kept.as_ref()?);
         run.tell_source(&bytes);
         let mut admitted = run.reserve(&head, &bytes);
-        if admitted.is_ok() && readied == Readied::Inner {
+        if admitted.is_ok() && readied != Readied::Nobody {
             admitted = run.prepare(&mut head, true);
         }
         let mut cold = None;
         let state = match (admitted, readied) {
             (Err(cause), _) => State::Local(cause, local::wants_grpc(&head)),
-            (Ok(()), Readied::Inner) => State::Calling(inner.call(Request::from_parts(head, body))),
+            (Ok(()), Readied::Inner | Readied::Unasked) => {
+                State::Calling(inner.call(Request::from_parts(head, body)))
+            }
             // It is prepared when there is a service to send it with.
             (Ok(()), Readied::Nobody) => {
                 let request = Request::from_parts(head, body);
@@ -115,6 +125,11 @@ where
             }
         };
         Self { state, cold, kept, run }
+    }
+
+    /// Whether nothing is sent.
+    pub(crate) const fn is_local(&self) -> bool {
+        matches!(self.state, State::Local(..))
     }
 
     /// The body comes first; the service that is ready is kept for it. What the attempt will use is
@@ -135,7 +150,7 @@ where
             (None, Some(spare)) => {
                 let service = match readied {
                     // It is this one that was polled ready, and not its clone.
-                    Readied::Inner => std::mem::replace(inner, spare),
+                    Readied::Inner | Readied::Unasked => std::mem::replace(inner, spare),
                     Readied::Nobody => spare,
                 };
                 (State::Filling(Box::new(fill)), Some(Cold::awaiting(service, head)))

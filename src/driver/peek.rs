@@ -16,6 +16,9 @@ use super::{
     nap::{self, Nap},
 };
 
+/// So many frames are read at most: the empty ones of a hostile upstream never fill the limit.
+const FRAMES: usize = 4096;
+
 /// How much of an error body is read, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PeekLimits {
@@ -56,7 +59,7 @@ impl<B: Body<Data = Bytes>> Peek<B> {
     /// Ready when the end, the limit or the time is reached.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.read >= self.limit {
+            if self.read >= self.limit || self.body.ahead.len() >= FRAMES {
                 return Poll::Ready(());
             }
             let Some(rest) = &mut self.body.rest else { return Poll::Ready(()) };

@@ -17,6 +17,9 @@ use super::{
 };
 use crate::report::NotResent;
 
+/// So many pieces of data are kept at most: empty ones never come to the cap.
+const PIECES: usize = 16 * 1024;
+
 /// A body that is being awaited.
 pub struct Filling<B: Body>(Option<Reading<B>>);
 
@@ -74,7 +77,7 @@ impl<B: Body<Data = Bytes> + Unpin> Reading<B> {
                 Ok(data) => {
                     self.length = self.length.saturating_add(data.len());
                     self.push(data);
-                    if self.length > self.cap {
+                    if self.length > self.cap || self.chunks.len() > PIECES {
                         return Poll::Ready(Stop::TooLarge);
                     }
                 }

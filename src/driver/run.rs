@@ -58,9 +58,9 @@ pub(crate) struct Run<S, St: Stage, K> {
     pub(super) send: u32,
     /// A layer outside reports this request.
     pub(super) reported: bool,
-    /// A credential of the caller's own was on the request.
+    /// A credential of the caller's own was on the request; known here where no snapshot tells it.
     pub(super) authorized: bool,
-    /// Doing the work twice is harmless; known here where no whole snapshot tells it.
+    /// Doing the work twice is harmless; known here where no snapshot tells it.
     pub(super) harmless: bool,
     pub(super) done: bool,
 }
@@ -73,15 +73,16 @@ pub(super) struct Outer {
 }
 
 impl<S, St: Stage, K> Run<S, St, K> {
-    /// Takes in what the request asks for, and what other attempts will need.
-    pub(crate) fn begin(live: &Arc<Live<S, St, K>>, head: &request::Parts) -> Self {
+    /// Takes in what the request asks for, and what other attempts will need; `hopeless` says that
+    /// there will most likely be none.
+    pub(crate) fn begin(live: &Arc<Live<S, St, K>>, head: &request::Parts, hopeless: bool) -> Self {
         let common = &live.config.common;
         let (mut options, mut handle) = (None, None);
         if !head.extensions.is_empty() {
             options = head.extensions.get::<RequestOptions>().cloned().map(Box::new);
             handle = head.extensions.get::<Handle>().cloned();
         }
-        let resendable = live.has_spare() && live.config.stages.may_resend();
+        let resendable = !hopeless && live.has_spare() && live.config.stages.may_resend();
         // Only a deadline and a report ask when the request came in.
         let timed = resendable || common.reporter.is_some();
         let known = handle.as_ref().and_then(|handle| handle.ledger.started());
@@ -105,20 +106,19 @@ impl<S, St: Stage, K> Run<S, St, K> {
             ledger = Some(Arc::new(Ledger::new(started)));
         }
         let st = live.config.stages.begin(head, options.as_deref(), outer.stamp.as_ref());
-        let told = reported || common.reporter.is_some();
-        // A whole snapshot has the header, and is asked when it matters.
-        let authorized = told && !resendable && tell::is_authorized(head);
-        // What is never sent again is asked about only by the trail, which says why.
-        let harmless = told && !resendable && {
-            let keyed = || head.headers.contains_key(&IDEMPOTENCY_KEY);
-            repeatable(&head.method, false, options.as_deref()) || keyed()
-        };
         let snapshot = if resendable {
             Some(Snapshot::whole(head, handle_only))
         } else if common.reporter.is_some() || common.mode == AuthFailureMode::Replace {
-            Some(Snapshot::brief(head, &tell::NEEDED))
+            Some(Snapshot::brief(head))
         } else {
             None
+        };
+        // A snapshot knows both, and is asked when it matters: after a failure.
+        let unkept = reported && snapshot.is_none();
+        let authorized = unkept && tell::is_authorized(head);
+        let harmless = unkept && {
+            let keyed = || head.headers.contains_key(&IDEMPOTENCY_KEY);
+            repeatable(&head.method, false, options.as_deref()) || keyed()
         };
         Self {
             live: live.clone(),

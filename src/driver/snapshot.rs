@@ -43,7 +43,7 @@ impl Snapshot {
     pub(crate) fn whole(head: &Parts, bare: bool) -> Self {
         let mut snapshot = Self::start(head);
         for (name, value) in &head.headers {
-            snapshot.push(name, value);
+            snapshot.push(name.as_str(), value.as_bytes(), value.is_sensitive());
         }
         if !bare && !head.extensions.is_empty() {
             snapshot.extensions = head.extensions.clone();
@@ -51,14 +51,18 @@ impl Snapshot {
         snapshot
     }
 
-    /// Only what a report needs: method, URI and these headers.
-    pub(crate) fn brief(head: &Parts, names: &[HeaderName]) -> Self {
+    /// Only what a report needs: method, URI, two headers, and whether two others are there.
+    ///
+    /// One walk over the headers costs less than looking for each of them.
+    pub(crate) fn brief(head: &Parts) -> Self {
         let mut snapshot = Self::start(head);
-        if !head.headers.is_empty() {
-            for name in names {
-                if let Some(value) = head.headers.get(name) {
-                    snapshot.push(name, value);
+        for (name, value) in &head.headers {
+            match name.as_str() {
+                name @ ("x-request-id" | "content-type") => {
+                    snapshot.push(name, value.as_bytes(), value.is_sensitive());
                 }
+                name @ ("authorization" | "idempotency-key") => snapshot.push(name, b"", true),
+                _ => {}
             }
         }
         snapshot
@@ -99,16 +103,16 @@ impl Snapshot {
         }
     }
 
-    fn push(&mut self, name: &HeaderName, value: &HeaderValue) {
-        let name = name.as_str().as_bytes();
-        let sensitive = if value.is_sensitive() { SENSITIVE } else { 0 };
+    #[inline]
+    fn push(&mut self, name: &str, value: &[u8], sensitive: bool) {
+        let sensitive = if sensitive { SENSITIVE } else { 0 };
         let mut lengths = [0; 8];
         let (first, second) = lengths.split_at_mut(4);
         first.copy_from_slice(&length(name.len()).to_le_bytes());
         second.copy_from_slice(&(length(value.len()) | sensitive).to_le_bytes());
         self.buffer.extend_from_slice(&lengths);
-        self.buffer.extend_from_slice(name);
-        self.buffer.extend_from_slice(value.as_bytes());
+        self.buffer.extend_from_slice(name.as_bytes());
+        self.buffer.extend_from_slice(value);
         self.headers += 1;
     }
 
@@ -124,19 +128,19 @@ impl Snapshot {
         bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 
-    /// Whether there is such a header.
-    pub(crate) fn has(&self, name: &HeaderName) -> bool {
-        let headers = self.buffer.get(self.uri as usize..).map(Headers);
-        headers.is_some_and(|mut headers| {
-            headers.any(|(found, _, _)| *found == *name.as_str().as_bytes())
-        })
+    /// The first value of this header, when it is text.
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
+        std::str::from_utf8(self.value(name)?).ok()
     }
 
-    /// The first value of this header.
-    pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
+    /// Whether there is such a header.
+    pub(crate) fn has(&self, name: &HeaderName) -> bool {
+        self.value(name).is_some()
+    }
+
+    fn value(&self, name: &HeaderName) -> Option<&[u8]> {
         let mut headers = Headers(self.buffer.get(self.uri as usize..)?);
-        let (_, value, _) = headers.find(|(found, _, _)| *found == name.as_str().as_bytes())?;
-        std::str::from_utf8(value).ok()
+        headers.find(|(found, _, _)| *found == name.as_str().as_bytes()).map(|(_, value, _)| value)
     }
 
     /// The caller's request head, as it came.
@@ -150,13 +154,14 @@ impl Snapshot {
         parts.version = self.version;
         parts.uri =
             if uri.is_empty() { Uri::default() } else { Uri::from_maybe_shared(uri).ok()? };
-        let mut headers = HeaderMap::with_capacity(self.headers as usize);
+        // Many values of one name are more than a map has room for names.
+        let mut headers = HeaderMap::try_with_capacity(self.headers as usize).unwrap_or_default();
         let rest = shared.get(self.uri as usize..)?;
         for (name, value, sensitive) in Headers(rest) {
             let name = HeaderName::from_bytes(name).ok()?;
             let mut value = HeaderValue::from_maybe_shared(shared.slice_ref(value)).ok()?;
             value.set_sensitive(sensitive);
-            headers.append(name, value);
+            headers.try_append(name, value).ok()?;
         }
         parts.headers = headers;
         if !self.extensions.is_empty() {
@@ -265,6 +270,37 @@ mod tests {
             prop_assert_eq!(pairs(&rebuilt), pairs(&head));
             prop_assert_eq!(snapshot.path(), head.uri.path());
         }
+    }
+
+    #[test]
+    fn a_brief_snapshot_knows_what_reports_ask_for_and_keeps_no_credential() {
+        let mut head = Request::post("https://example.com/a?b").body(()).unwrap().into_parts().0;
+        let pairs = [
+            ("content-type", "application/grpc"),
+            ("authorization", "Bearer SECRET-SECRET"),
+            ("x-request-id", "first"),
+            ("x-request-id", "second"),
+            ("idempotency-key", "SECRET-SECRET"),
+            ("x-other", "SECRET-SECRET"),
+        ];
+        for (name, value) in pairs {
+            head.headers.append(name, HeaderValue::from_static(value));
+        }
+        let brief = Snapshot::brief(&head);
+        let header = |name: &'static str| brief.header(&HeaderName::from_static(name));
+        assert_eq!(
+            (header("content-type"), header("x-request-id")),
+            (Some("application/grpc"), Some("first"))
+        );
+        for (name, known) in
+            [("authorization", true), ("idempotency-key", true), ("x-other", false)]
+        {
+            assert_eq!(brief.has(&HeaderName::from_static(name)), known, "{name}");
+        }
+        assert!(!brief.buffer.windows(6).any(|window| window == b"SECRET"));
+        assert_eq!((brief.method(), brief.path()), (Method::POST, "/a"));
+        let none = Snapshot::brief(&Request::new(()).into_parts().0);
+        assert!(!none.has(&HeaderName::from_static("authorization")));
     }
 
     #[test]

@@ -1,0 +1,130 @@
+//! What the ways of keeping a request's body cost, in the stack with everything on.
+//!
+//! Unit: nanoseconds (microseconds where something fails) for one whole request. `in_memory` is the
+//! default and what the others are compared with; `send_once` keeps nothing, and shows what keeping
+//! costs at all.
+
+#![allow(clippy::unwrap_used, reason = "a bench that panics has failed")]
+
+mod support;
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use divan::Bencher;
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::StreamBody;
+use support::{
+    Model, Requests, healed,
+    stacks::{all_on, pool},
+    steady,
+    upstream::{Free, OK, Step, UNAVAILABLE},
+};
+use tower::Layer;
+use tower_failover::Cloned;
+
+/// KiB of the body.
+const SIZES: [usize; 2] = [1, 64];
+/// More than any of them.
+const CAP: usize = 1 << 20;
+const UNAVAILABLE_OK: &[Step] = &[UNAVAILABLE, OK];
+
+fn main() {
+    support::main();
+}
+
+fn requests(kib: usize) -> Requests {
+    Requests::new(kib * 1024, Model::First)
+}
+
+/// The body in four frames, none of which must be waited for.
+fn frames(
+    whole: &Bytes,
+) -> StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Unpin + use<>>
+{
+    let quarter = whole.len() / 4;
+    let frames = [0, 1, 2, 3].map(|i| Ok(Frame::data(whole.slice(i * quarter..(i + 1) * quarter))));
+    StreamBody::new(stream::iter(frames))
+}
+
+/// Always 200.
+#[divan::bench_group]
+mod ok {
+    use super::*;
+
+    #[divan::bench(args = SIZES)]
+    fn send_once(bencher: Bencher<'_, '_>, kib: usize) {
+        let requests = requests(kib);
+        let layer = all_on(&pool(8)).send_once().build().unwrap();
+        steady(bencher, layer.layer(Free), 200, || requests.one());
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn in_memory(bencher: Bencher<'_, '_>, kib: usize) {
+        let requests = requests(kib);
+        steady(bencher, all_on(&pool(8)).build().unwrap().layer(Free), 200, || requests.one());
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn cloned(bencher: Bencher<'_, '_>, kib: usize) {
+        let requests = requests(kib);
+        let layer = all_on(&pool(8)).keeping(Cloned).build().unwrap();
+        steady(bencher, layer.layer(Free), 200, || requests.one());
+    }
+
+    /// A body in one piece.
+    #[divan::bench(args = SIZES)]
+    fn buffered(bencher: Bencher<'_, '_>, kib: usize) {
+        let requests = requests(kib);
+        let layer = all_on(&pool(8)).buffered(CAP).build().unwrap();
+        steady(bencher, layer.layer(Free), 200, || requests.one());
+    }
+
+    /// A body in four frames.
+    #[divan::bench(args = SIZES)]
+    fn buffered_frames(bencher: Bencher<'_, '_>, kib: usize) {
+        let requests = requests(kib);
+        let layer = all_on(&pool(8)).buffered(CAP).build().unwrap();
+        steady(bencher, layer.layer(Free), 200, || requests.with(frames(requests.body())));
+    }
+}
+
+/// 503, then 200: the body is sent twice.
+#[divan::bench_group]
+mod sent_twice {
+    use super::*;
+
+    #[divan::bench(args = SIZES)]
+    fn in_memory(bencher: Bencher<'_, '_>, kib: usize) {
+        let requests = requests(kib);
+        healed(
+            bencher,
+            UNAVAILABLE_OK,
+            |upstream, pool| all_on(pool).build().unwrap().layer(upstream),
+            || requests.one(),
+        );
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn buffered(bencher: Bencher<'_, '_>, kib: usize) {
+        let requests = requests(kib);
+        healed(
+            bencher,
+            UNAVAILABLE_OK,
+            |upstream, pool| all_on(pool).buffered(CAP).build().unwrap().layer(upstream),
+            || requests.one(),
+        );
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn buffered_frames(bencher: Bencher<'_, '_>, kib: usize) {
+        let requests = requests(kib);
+        healed(
+            bencher,
+            UNAVAILABLE_OK,
+            |upstream, pool| all_on(pool).buffered(CAP).build().unwrap().layer(upstream),
+            || requests.with(frames(requests.body())),
+        );
+    }
+}

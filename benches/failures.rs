@@ -1,0 +1,145 @@
+//! What a request costs when something fails: a `POST` with 8 headers and JSON, everything on, no
+//! backoff, to a service in this process.
+//!
+//! Unit: microseconds for one whole request, all its attempts and its answer included. Compared with
+//! `overhead`'s `fused` and `stacked`, where nothing fails: the difference is the price of the failures.
+//! What a failure changes in the pool is put right again between requests, and that is not timed.
+
+#![allow(clippy::unwrap_used, reason = "a bench that panics has failed")]
+
+mod support;
+
+use divan::Bencher;
+use support::{
+    Model, Requests, healed,
+    stacks::{self, fused, stacked},
+    steady,
+    upstream::{Free, OK, OVERLOADED, REFUSED, Step, UNAVAILABLE},
+};
+use tower::Layer;
+use tower_failover::{AuthShortCircuitLayer, Pool, Reason, TokenRotationLayer};
+
+const UNAVAILABLE_OK: &[Step] = &[UNAVAILABLE, OK];
+const REFUSED_OK: &[Step] = &[REFUSED, OK];
+const OVERLOADED_OK: &[Step] = &[OVERLOADED, OK];
+const ALL_THREE_OK: &[Step] = &[REFUSED, OVERLOADED, UNAVAILABLE, OK];
+
+/// Requests whose model stands at one end of a body of this size.
+const BODIES: [(usize, Model); 4] =
+    [(1, Model::First), (1, Model::Last), (64, Model::First), (64, Model::Last)];
+
+fn main() {
+    support::main();
+}
+
+/// All stages in one loop.
+#[divan::bench_group]
+mod in_one {
+    use super::*;
+
+    /// The first account is refused, the second serves.
+    #[divan::bench]
+    fn a_401(bencher: Bencher<'_, '_>) {
+        let requests = Requests::usual();
+        healed(bencher, REFUSED_OK, |upstream, pool| fused(upstream, pool), || requests.one());
+    }
+
+    /// The same again is a success.
+    #[divan::bench]
+    fn b_503(bencher: Bencher<'_, '_>) {
+        let requests = Requests::usual();
+        healed(bencher, UNAVAILABLE_OK, |upstream, pool| fused(upstream, pool), || requests.one());
+    }
+
+    /// The next model serves; KiB of the body, and where the model stands in it.
+    #[divan::bench(args = BODIES)]
+    fn c_529(bencher: Bencher<'_, '_>, (kib, model): (usize, Model)) {
+        let requests = Requests::new(kib * 1024, model);
+        healed(bencher, OVERLOADED_OK, |upstream, pool| fused(upstream, pool), || requests.one());
+    }
+
+    /// 401, 529, 503, 200: the next account, the next model, the same again.
+    #[divan::bench]
+    fn d_all_three(bencher: Bencher<'_, '_>) {
+        let requests = Requests::usual();
+        healed(bencher, ALL_THREE_OK, |upstream, pool| fused(upstream, pool), || requests.one());
+    }
+}
+
+/// The same with five separate layers.
+#[divan::bench_group]
+mod in_five {
+    use super::*;
+
+    #[divan::bench]
+    fn a_401(bencher: Bencher<'_, '_>) {
+        let requests = Requests::usual();
+        healed(bencher, REFUSED_OK, |upstream, pool| stacked(upstream, pool), || requests.one());
+    }
+
+    #[divan::bench]
+    fn b_503(bencher: Bencher<'_, '_>) {
+        let requests = Requests::usual();
+        healed(
+            bencher,
+            UNAVAILABLE_OK,
+            |upstream, pool| stacked(upstream, pool),
+            || requests.one(),
+        );
+    }
+
+    #[divan::bench(args = BODIES)]
+    fn c_529(bencher: Bencher<'_, '_>, (kib, model): (usize, Model)) {
+        let requests = Requests::new(kib * 1024, model);
+        healed(bencher, OVERLOADED_OK, |upstream, pool| stacked(upstream, pool), || requests.one());
+    }
+
+    #[divan::bench]
+    fn d_all_three(bencher: Bencher<'_, '_>) {
+        let requests = Requests::usual();
+        healed(bencher, ALL_THREE_OK, |upstream, pool| stacked(upstream, pool), || requests.one());
+    }
+}
+
+/// A pool whose accounts are all refused: the answer is made here, and nothing is sent. Compared with
+/// `overhead`'s `bare`.
+#[divan::bench_group]
+mod on_a_dead_pool {
+    use super::*;
+
+    fn dead() -> Pool {
+        let pool = stacks::pool(8);
+        (0..8).for_each(|i| assert!(pool.invalidate(&stacks::id(i), Reason::Revoked)));
+        pool
+    }
+
+    #[divan::bench]
+    fn in_one(bencher: Bencher<'_, '_>) {
+        let requests = Requests::usual();
+        steady(bencher, fused(Free, &dead()), 401, || requests.one());
+    }
+
+    #[divan::bench]
+    fn in_five(bencher: Bencher<'_, '_>) {
+        let requests = Requests::usual();
+        steady(bencher, stacked(Free, &dead()), 401, || requests.one());
+    }
+
+    #[divan::bench]
+    fn rotation_alone(bencher: Bencher<'_, '_>) {
+        let requests = Requests::usual();
+        steady(bencher, TokenRotationLayer::new(dead()).layer(Free), 401, || requests.one());
+    }
+
+    /// The request names no credential: it is the rotation above that is missing one.
+    #[divan::bench]
+    fn gate_alone(bencher: Bencher<'_, '_>) {
+        let requests = Requests::usual();
+        let bare = || {
+            let mut request = requests.one();
+            request.headers_mut().remove("authorization");
+            request
+        };
+        steady(bencher, AuthShortCircuitLayer::with_pool(dead()).layer(Free), 401, bare);
+    }
+}

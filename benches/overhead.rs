@@ -1,0 +1,121 @@
+//! What a request costs when all goes well: a `POST` with 8 headers and 1 KiB of JSON, to a service in
+//! this process that answers 200.
+//!
+//! Unit: nanoseconds for one whole request, the upstream's own part included. What a stack adds is the
+//! difference to `bare`; what it may add is measured in what `one_clone` adds.
+
+#![allow(clippy::unwrap_used, reason = "a bench that panics has failed")]
+
+mod support;
+
+use divan::{Bencher, black_box};
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
+use support::{Body, Requests, now, stacks, steady, upstream::Free};
+use tower::{Layer, Service};
+use tower_failover::{
+    AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, ModelFallbackLayer, RetryLayer,
+    RetryPolicy, TokenRotationLayer,
+};
+
+fn main() {
+    support::main();
+}
+
+fn time<S, RB>(bencher: Bencher<'_, '_>, service: S)
+where
+    S: Service<Request<Body>, Response = Response<RB>, Error: std::fmt::Debug>,
+{
+    let requests = Requests::usual();
+    steady(bencher, service, 200, || requests.one());
+}
+
+/// The upstream alone. All others are compared with it.
+#[divan::bench]
+fn bare(bencher: Bencher<'_, '_>) {
+    time(bencher, Free);
+}
+
+/// The least that one can do to be able to send again: keep a clone, and replace one header. What it
+/// adds to `bare` is the yardstick.
+#[divan::bench]
+fn one_clone(bencher: Bencher<'_, '_>) {
+    let requests = Requests::usual();
+    let value = HeaderValue::from_static("Bearer tok-0123456789abcdef0123456789abcdef");
+    bencher.with_inputs(|| requests.one()).bench_local_values(|mut request| {
+        let kept = request.clone();
+        request.headers_mut().insert(AUTHORIZATION, value.clone());
+        let answer = now(Free.call(request)).unwrap();
+        drop((black_box(kept), black_box(answer)));
+    });
+}
+
+/// The loop with nothing to do: a policy of no retries. Compared with `bare`.
+#[divan::bench]
+fn nothing(bencher: Bencher<'_, '_>) {
+    let layer = FailoverLayer::builder().retry(RetryPolicy::new().retries(0)).build().unwrap();
+    time(bencher, layer.layer(Free));
+}
+
+/// Each layer on its own. Compared with `bare`, and their sum with `together::fused`.
+#[divan::bench_group]
+mod alone {
+    use super::*;
+
+    /// A gate that asks a pool.
+    #[divan::bench]
+    fn gate(bencher: Bencher<'_, '_>) {
+        time(bencher, AuthShortCircuitLayer::with_pool(stacks::pool(8)).layer(Free));
+    }
+
+    /// A gate that remembers what it has seen, and covers the caller's own credential.
+    #[divan::bench]
+    fn gate_without_a_pool(bencher: Bencher<'_, '_>) {
+        time(bencher, AuthShortCircuitLayer::new().any_credential().layer(Free));
+    }
+
+    /// With one account nothing is kept: there is no other to rotate to.
+    #[divan::bench(args = [1, 8])]
+    fn rotation(bencher: Bencher<'_, '_>, accounts: usize) {
+        time(bencher, TokenRotationLayer::new(stacks::pool(accounts)).layer(Free));
+    }
+
+    #[divan::bench]
+    fn retry(bencher: Bencher<'_, '_>) {
+        time(bencher, RetryLayer::new(stacks::retry()).layer(Free));
+    }
+
+    #[divan::bench]
+    fn models(bencher: Bencher<'_, '_>) {
+        time(bencher, ModelFallbackLayer::new(stacks::chain()).layer(Free));
+    }
+
+    #[divan::bench]
+    fn dedup(bencher: Bencher<'_, '_>) {
+        time(bencher, ErrorDedupLayer::new(stacks::report).layer(Free));
+    }
+}
+
+/// Several at once. Compared with `one_clone`.
+#[divan::bench_group]
+mod together {
+    use super::*;
+
+    /// One account, gate and reports: nothing can be sent again.
+    #[divan::bench]
+    fn fused_once(bencher: Bencher<'_, '_>) {
+        let builder = FailoverLayer::builder().rotation(stacks::pool(1)).report(stacks::report);
+        time(bencher, builder.build().unwrap().layer(Free));
+    }
+
+    /// Everything on: 8 accounts, gate, three models, retry, reports.
+    #[divan::bench]
+    fn fused(bencher: Bencher<'_, '_>) {
+        time(bencher, stacks::fused(Free, &stacks::pool(8)));
+    }
+
+    /// The same as five separate layers.
+    #[divan::bench]
+    fn stacked(bencher: Bencher<'_, '_>) {
+        time(bencher, stacks::stacked(Free, &stacks::pool(8)));
+    }
+}

@@ -1,0 +1,73 @@
+//! What it costs to choose an account and let it go again, alone.
+//!
+//! Unit: nanoseconds for one choice. `round_robin` with one account is what all others are compared
+//! with: 100,000 accounts, and 100,000 of which 1 % can serve, are to cost no more.
+
+#![allow(clippy::unwrap_used, reason = "a bench that panics has failed")]
+
+mod support;
+
+use std::time::Duration;
+
+use divan::{Bencher, black_box};
+use support::stacks::{self, accounts};
+use tokio::time::Instant;
+use tower_failover::{Pool, Reason, credential::Choose, internals::choose};
+
+fn main() {
+    support::main();
+}
+
+fn time(bencher: Bencher<'_, '_>, pool: &Pool) {
+    // The driver has read the clock when the request came in: a choice does not read it again.
+    let now = Instant::now();
+    bencher.bench_local(|| assert!(choose(black_box(pool), now)));
+}
+
+fn built(n: usize, choose: Choose) -> Pool {
+    accounts(n).choose(choose).build().unwrap()
+}
+
+/// One in a hundred can serve; half of the others are refused, half of them rest.
+fn sparse(choose: Choose) -> Pool {
+    let pool = built(100_000, choose);
+    for i in (0..100_000).filter(|i| i % 100 != 50) {
+        let id = stacks::id(i);
+        assert!(match i % 2 {
+            0 => pool.invalidate(&id, Reason::Invalid),
+            _ => pool.rest(&id, None, Duration::from_secs(3600)),
+        });
+    }
+    pool
+}
+
+#[divan::bench(args = [1, 8, 100_000])]
+fn round_robin(bencher: Bencher<'_, '_>, n: usize) {
+    time(bencher, &built(n, Choose::RoundRobin));
+}
+
+/// 1 % of 100,000 can serve.
+#[divan::bench]
+fn round_robin_sparse(bencher: Bencher<'_, '_>) {
+    time(bencher, &sparse(Choose::RoundRobin));
+}
+
+#[divan::bench(args = [8, 100_000])]
+fn least_in_flight(bencher: Bencher<'_, '_>, n: usize) {
+    time(bencher, &built(n, Choose::LeastInFlight));
+}
+
+#[divan::bench(args = [8, 100_000])]
+fn weighted(bencher: Bencher<'_, '_>, n: usize) {
+    time(bencher, &built(n, Choose::Weighted));
+}
+
+#[divan::bench(args = [8, 100_000])]
+fn fill_first(bencher: Bencher<'_, '_>, n: usize) {
+    time(bencher, &built(n, Choose::FillFirst));
+}
+
+#[divan::bench(args = [8, 100_000])]
+fn most_remaining(bencher: Bencher<'_, '_>, n: usize) {
+    time(bencher, &built(n, Choose::MostRemaining));
+}

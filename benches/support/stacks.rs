@@ -1,0 +1,77 @@
+//! Pools and stacks.
+
+use std::{hint::black_box, sync::Arc};
+
+use tower::{Layer, ServiceBuilder};
+use tower_failover::{
+    Account, AuthShortCircuit, AuthShortCircuitLayer, Backoff, Credential, ErrorDedup,
+    ErrorDedupLayer, Failover, FailoverBuilder, FailoverLayer, ModelChain, ModelFallback,
+    ModelFallbackLayer, Pool, Retry, RetryLayer, RetryPolicy, TokenBucket, TokenRotation,
+    TokenRotationLayer,
+    credential::{OwnCredential, PoolBuilder},
+    report::Event,
+};
+
+pub(crate) fn id(i: usize) -> String {
+    format!("account-{i}")
+}
+
+fn account(i: usize) -> Account {
+    let token = format!("tok-{i:08}-0123456789abcdef0123456789abcdef");
+    Account::new(id(i), Credential::bearer(token).unwrap())
+}
+
+/// `n` accounts that replace what the caller put on.
+pub(crate) fn accounts(n: usize) -> PoolBuilder {
+    Pool::builder()
+        .accounts((0..n).map(account))
+        .origins(["https://api.example.com"])
+        .own_credential(OwnCredential::Replace)
+        .reporter(report)
+}
+
+pub(crate) fn pool(n: usize) -> Pool {
+    accounts(n).build().unwrap()
+}
+
+/// A reporter that costs nothing.
+pub(crate) fn report(event: &Event) {
+    black_box(event);
+}
+
+pub(crate) fn chain() -> ModelChain {
+    ModelChain::list(["model-1", "model-2", "model-3"]).unwrap()
+}
+
+/// No waits, and paid from a bucket that is never empty.
+pub(crate) fn retry() -> RetryPolicy {
+    let bucket = Arc::new(TokenBucket::new(u32::MAX));
+    RetryPolicy::new().backoff(Backoff::none()).paid_from(bucket)
+}
+
+/// The builder with everything on.
+pub(crate) fn all_on(pool: &Pool) -> FailoverBuilder {
+    let builder = FailoverLayer::builder().rotation(pool.clone());
+    builder.models(chain()).retry(retry()).report(report)
+}
+
+/// Everything on: rotation, gate, three models, retry, reports.
+pub(crate) fn fused<S: Clone>(upstream: S, pool: &Pool) -> Failover<S> {
+    all_on(pool).build().unwrap().layer(upstream)
+}
+
+/// The same as five separate layers.
+#[allow(clippy::type_complexity)] // Five names, one for each layer.
+pub(crate) fn stacked<S: Clone>(
+    upstream: S,
+    pool: &Pool,
+) -> ErrorDedup<ModelFallback<Retry<TokenRotation<AuthShortCircuit<S>>>>> {
+    ServiceBuilder::new()
+        .layer(ErrorDedupLayer::new(report).redact(pool))
+        .layer(ModelFallbackLayer::new(chain()).pool(pool.clone()))
+        // The builder of the fused one does this where there is a chain.
+        .layer(RetryLayer::new(retry().overloaded(false)))
+        .layer(TokenRotationLayer::new(pool.clone()))
+        .layer(AuthShortCircuitLayer::with_pool(pool.clone()))
+        .service(upstream)
+}
