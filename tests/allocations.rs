@@ -206,7 +206,7 @@ fn keeping_a_body_that_is_in_memory_allocates_nothing_of_its_own() {
     assert!(pieces <= 2, "{pieces}");
 }
 
-#[allow(clippy::unnecessary_wraps)] // What a stream of frames gives.
+#[allow(clippy::unnecessary_wraps, reason = "it is what a stream of frames gives")]
 fn frame(data: Bytes) -> Result<Frame<Bytes>, Infallible> {
     Ok(Frame::data(data))
 }

@@ -10,8 +10,8 @@ use http_body::Body;
 
 use super::{
     keep::{Keep, Never, Spare, Started, gather},
-    replay::{Filling, ReplayBody, start},
-    whole::WholeBody,
+    reading::{Filling, start},
+    replay::{ReplayBody, WholeBody},
 };
 use crate::report::NotResent;
 

@@ -19,6 +19,7 @@ mod local;
 mod nap;
 mod peek;
 mod problem;
+mod reading;
 mod replay;
 mod run;
 mod served;
@@ -30,7 +31,6 @@ mod source;
 mod tell;
 #[cfg(feature = "tower")]
 mod tower_policy;
-mod whole;
 
 #[cfg(feature = "tower")]
 pub use self::tower_policy::RetryWait;
@@ -49,7 +49,7 @@ pub use self::{
         TokenRotationLayer,
     },
     problem::Problem,
-    replay::{Filling, ReplayBody},
+    reading::Filling,
+    replay::{ReplayBody, WholeBody},
     served::ServedBy,
-    whole::WholeBody,
 };
