@@ -51,6 +51,7 @@ fn frames(
 /// Always 200.
 #[divan::bench_group]
 mod ok {
+    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
     use super::*;
 
     #[divan::bench(args = SIZES)]
@@ -93,6 +94,7 @@ mod ok {
 /// 503, then 200: the body is sent twice.
 #[divan::bench_group]
 mod sent_twice {
+    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
     use super::*;
 
     #[divan::bench(args = SIZES)]

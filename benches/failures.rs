@@ -35,6 +35,7 @@ fn main() {
 /// All stages in one loop.
 #[divan::bench_group]
 mod in_one {
+    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
     use super::*;
 
     /// The first account is refused, the second serves.
@@ -69,6 +70,7 @@ mod in_one {
 /// The same with five separate layers.
 #[divan::bench_group]
 mod in_five {
+    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
     use super::*;
 
     #[divan::bench]
@@ -105,6 +107,7 @@ mod in_five {
 /// `overhead`'s `bare`.
 #[divan::bench_group]
 mod on_a_dead_pool {
+    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
     use super::*;
 
     fn dead() -> Pool {

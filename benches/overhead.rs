@@ -59,6 +59,7 @@ fn nothing(bencher: Bencher<'_, '_>) {
 /// Each layer on its own. Compared with `bare`, and their sum with `together::fused`.
 #[divan::bench_group]
 mod alone {
+    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
     use super::*;
 
     /// A gate that asks a pool.
@@ -98,6 +99,7 @@ mod alone {
 /// Several at once. Compared with `one_clone`.
 #[divan::bench_group]
 mod together {
+    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
     use super::*;
 
     /// One account, gate and reports: nothing can be sent again.

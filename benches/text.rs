@@ -21,6 +21,7 @@ fn main() {
 /// compared with.
 #[divan::bench_group]
 mod classify {
+    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
     use super::*;
 
     fn head(status: u16, content_type: &str) -> Parts {
@@ -73,6 +74,7 @@ mod classify {
 /// secrets in the message.
 #[divan::bench_group]
 mod redact {
+    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
     use super::*;
 
     const BYTES: [usize; 2] = [200, 16 * 1024];
