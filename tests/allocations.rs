@@ -12,13 +12,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use http_body_util::Full;
+use http_body::Frame;
+use http_body_util::{Full, StreamBody};
 use support::{Recorder, pool, stack, upstream::now};
 use tower::{Layer, Service, util::BoxCloneService};
 use tower_failover::{
-    AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, RetryLayer, RetryPolicy,
-    TokenRotationLayer, credential::Choose,
+    AuthShortCircuitLayer, ErrorDedupLayer, FailoverBuilder, FailoverLayer, ModelChain,
+    ModelFallbackLayer, RetryLayer, RetryPolicy, TokenRotationLayer, credential::Choose,
 };
 
 const EIGHT: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
@@ -29,7 +31,7 @@ type Body = Full<Bytes>;
 #[derive(Clone, Copy, Debug)]
 struct Free;
 
-impl Service<Request<Body>> for Free {
+impl<B> Service<Request<B>> for Free {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Ready<Result<Response<Body>, Infallible>>;
@@ -38,9 +40,17 @@ impl Service<Request<Body>> for Free {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<Body>) -> Self::Future {
+    fn call(&mut self, _: Request<B>) -> Self::Future {
         ready(Ok(Response::new(Body::default())))
     }
+}
+
+/// The text of every body.
+fn text() -> Vec<u8> {
+    let mut text = br#"{"model":"m1","prompt":""#.to_vec();
+    text.resize(1022, b'x');
+    text.extend_from_slice(b"\"}");
+    text
 }
 
 /// A POST of 1 KiB with eight headers, as a client builds it: values shared, room in the map.
@@ -64,7 +74,7 @@ impl Template {
         let header = |(name, value): (&'static str, &'static str)| {
             (HeaderName::from_static(name), HeaderValue::from_static(value))
         };
-        let body = Bytes::from(vec![b'x'; 1024]);
+        let body = Bytes::from(text());
         // The first clone of a vector's bytes makes the count that all clones share.
         drop(body.clone());
         Self { headers: pairs.into_iter().map(header).collect(), body }
@@ -82,13 +92,29 @@ impl Template {
 }
 
 /// The most that one of 64 requests allocates, after a few to warm up.
-fn most<S, RB>(mut service: S) -> u64
+fn most<S, RB>(service: S) -> u64
 where
     S: Service<Request<Body>, Response = Response<RB>, Error = Infallible>,
 {
+    most_with(service, |shared| Full::new(shared))
+}
+
+/// The same with a body that nothing has cloned yet: the first clone makes the count that all share.
+fn most_fresh<S, RB>(service: S) -> u64
+where
+    S: Service<Request<Body>, Response = Response<RB>, Error = Infallible>,
+{
+    most_with(service, |_| Full::from(text().into_boxed_slice().into_vec()))
+}
+
+/// The same with bodies that are made so, of the bytes that all requests share.
+fn most_with<S, B, RB>(mut service: S, make: impl Fn(Bytes) -> B) -> u64
+where
+    S: Service<Request<B>, Response = Response<RB>, Error = Infallible>,
+{
     let template = Template::new();
     let mut once = || {
-        let request = template.request();
+        let request = template.request().map(|_| make(template.body.clone()));
         let counted = allocation_counter::measure(|| {
             now(std::future::poll_fn(|cx| service.poll_ready(cx))).unwrap();
             let answer = now(service.call(request)).unwrap();
@@ -130,6 +156,73 @@ fn the_fused_stack_allocates_nothing_for_a_success() {
             assert!(recorder.events().is_empty());
         }
     }
+}
+
+fn models() -> ModelChain {
+    ModelChain::list(["m1", "m2", "m3"]).unwrap()
+}
+
+/// Everything that a fused stack can have.
+fn everything(recorder: &Recorder) -> FailoverBuilder {
+    FailoverLayer::builder()
+        .models(models())
+        .rotation(pool(&EIGHT, recorder))
+        .retry(RetryPolicy::new())
+        .report(recorder.clone())
+}
+
+#[test]
+fn with_every_stage_on_a_success_costs_the_first_clone_of_its_body() {
+    let recorder = Recorder::new();
+    let layer = everything(&recorder).build().unwrap();
+    let (shared, fresh) = (most(layer.layer(Free)), most_fresh(layer.layer(Free)));
+    println!("all stages: {shared}, with a fresh body {fresh}");
+    assert_eq!((shared, fresh), (0, 1));
+    // The gate by what it has seen, in place of the pool's.
+    let layer = everything(&recorder).any_credential().build().unwrap();
+    assert_eq!((most(layer.layer(Free)), most_fresh(layer.layer(Free))), (0, 1));
+}
+
+#[test]
+fn keeping_a_body_that_is_in_memory_allocates_nothing_of_its_own() {
+    let recorder = Recorder::new();
+    let layer = everything(&recorder).buffered(64 * 1024).build().unwrap();
+    let (shared, fresh) = (most(layer.layer(Free)), most_fresh(layer.layer(Free)));
+    println!("buffered: {shared}, with a fresh body {fresh}");
+    assert_eq!((shared, fresh), (0, 1));
+    // A body that does not say how long it is, and one that is larger than what is kept.
+    let unknown = |body: Bytes| StreamBody::new(stream::once(ready(frame(body))));
+    let large = everything(&recorder).buffered(1023).build().unwrap();
+    assert_eq!(most_with(layer.layer(Free), unknown), 0);
+    assert_eq!(most_with(large.layer(Free), Full::new), 0);
+    assert_eq!(most_with(large.layer(Free), unknown), 0);
+    // In pieces: the list that grows, and the one that is kept.
+    let pieces = |body: Bytes| {
+        let (start, end) = (body.slice(..100), body.slice(100..));
+        StreamBody::new(stream::iter([frame(start), frame(end)]))
+    };
+    let pieces = most_with(layer.layer(Free), pieces);
+    println!("buffered, two pieces: {pieces}");
+    assert!(pieces <= 2, "{pieces}");
+}
+
+fn frame(data: Bytes) -> Result<Frame<Bytes>, Infallible> {
+    Ok(Frame::data(data))
+}
+
+#[test]
+fn five_separate_layers_allocate_what_they_share() {
+    let recorder = Recorder::new();
+    let pool = pool(&EIGHT, &recorder);
+    let gate = AuthShortCircuitLayer::with_pool(pool.clone()).layer(Free);
+    let rotation = TokenRotationLayer::new(pool.clone()).layer(gate);
+    let retry = RetryLayer::new(RetryPolicy::new()).layer(rotation);
+    let models = ModelFallbackLayer::new(models()).pool(pool).layer(retry);
+    let dedup = ErrorDedupLayer::new(recorder.clone()).layer(models);
+    let (shared, fresh) = (most(dedup.clone()), most_fresh(dedup));
+    println!("five layers: {shared}, with a fresh body {fresh}");
+    assert!(shared <= 4 && fresh <= 5, "{shared}, with a fresh body {fresh}");
+    assert!(recorder.events().is_empty());
 }
 
 #[test]

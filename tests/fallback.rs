@@ -313,6 +313,25 @@ async fn a_request_may_opt_out_and_a_fallback_may_be_the_last_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_model_that_is_named_in_the_options_too_is_replaced_in_the_body() {
+    for fused in [true, false] {
+        let upstream = Upstream::script([overloaded(), overloaded()]);
+        let mut request = ask(BODY);
+        request.extensions_mut().insert(RequestOptions::new().model("m1"));
+        let status = if fused {
+            let layer = FailoverLayer::builder().models(chain()).build().unwrap();
+            layer.layer(upstream.clone()).oneshot(request).await.unwrap().status()
+        } else {
+            let layer = ModelFallbackLayer::new(chain());
+            layer.layer(upstream.clone()).oneshot(request).await.unwrap().status()
+        };
+        assert_eq!((status.as_u16(), upstream.calls()), (200, 3));
+        assert_eq!(body(&upstream.sent()[1]), BODY.replace("\"m1\"", "\"a-longer-model\""));
+        assert_eq!(body(&upstream.sent()[2]), BODY.replace("\"m1\"", "\"m3\""));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn retries_of_a_fallback_go_to_the_same_model() {
     let upstream = Upstream::script([overloaded(), Step::status(503), Step::status(200)]);
     let layer = FailoverLayer::builder().models(chain()).retry(RetryPolicy::new()).build().unwrap();

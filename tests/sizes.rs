@@ -21,12 +21,12 @@ use http_body_util::Full;
 use support::{Recorder, pool};
 use tower::{Layer, Service};
 use tower_failover::{
-    Account, AuthShortCircuit, AuthShortCircuitLayer, Backoff, Budget, BuildError, Cause,
+    Account, AuthShortCircuit, AuthShortCircuitLayer, Backoff, Budget, Buffered, BuildError, Cause,
     Classifier, Cloned, Code, Credential, ErrorDedup, ErrorDedupLayer, Failover, FailoverBody,
     FailoverBuilder, FailoverLayer, FailureError, FailureToErr, FailureToErrFuture,
-    FailureToErrLayer, Jitter, Keep, NonAuth, Once, Policy, Pool, Problem, RequestOptions,
-    ResponseFuture, Retry, RetryLayer, RetryPolicy, ServedBy, Spare, TokenBucket, TokenRotation,
-    TokenRotationLayer, Verdict, WindowBudget,
+    FailureToErrLayer, Jitter, Keep, ModelChain, ModelFallbackLayer, NonAuth, Once, Policy, Pool,
+    Problem, ReplayBody, RequestOptions, ResponseFuture, Retry, RetryLayer, RetryPolicy, ServedBy,
+    Spare, TokenBucket, TokenRotation, TokenRotationLayer, TryCloned, Verdict, WindowBudget,
     credential::{CredentialError, PoolBuilder, PoolError, PoolView},
     internals::{Gate, Rotation, Stages},
     report::{Attempt, Event, Reporter, ReporterHandle, RequestRecord},
@@ -34,7 +34,7 @@ use tower_failover::{
 
 type Body = Full<Bytes>;
 
-/// Answers with a future of at least `N` bytes.
+/// Answers with a future of at least `N` bytes, whatever the body.
 #[derive(Clone, Debug)]
 struct Sized<const N: usize>;
 
@@ -48,7 +48,7 @@ impl<const N: usize> Future for Answer<N> {
     }
 }
 
-impl<const N: usize> Service<Request<Body>> for Sized<N> {
+impl<const N: usize, B> Service<Request<B>> for Sized<N> {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Answer<N>;
@@ -57,7 +57,7 @@ impl<const N: usize> Service<Request<Body>> for Sized<N> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<Body>) -> Answer<N> {
+    fn call(&mut self, _: Request<B>) -> Answer<N> {
         Answer([0; N])
     }
 }
@@ -71,6 +71,16 @@ where
 {
     let _ = inner;
     size_of::<<L::Service as Service<Request<Body>>>::Future>() - size_of::<S::Future>()
+}
+
+/// What everything can have: models, accounts, retries, and reports.
+fn everything() -> FailoverBuilder {
+    let recorder = Recorder::new();
+    FailoverLayer::builder()
+        .models(ModelChain::list(["m1", "m2", "m3"]).unwrap())
+        .rotation(pool(&["a"], &recorder))
+        .retry(RetryPolicy::new())
+        .report(recorder)
 }
 
 /// The most bytes that a layer may add to the future inside.
@@ -90,6 +100,11 @@ fn no_layer_adds_more_than_400_bytes_to_the_future_inside() {
     let gate = AuthShortCircuitLayer::with_pool(pool);
     let retry = RetryLayer::new(RetryPolicy::new());
     let dedup = ErrorDedupLayer::new(recorder);
+    let models = ModelFallbackLayer::new(ModelChain::list(["m1", "m2"]).unwrap());
+    let everything = everything();
+    let all = everything.clone().build().unwrap();
+    let all_buffered = everything.clone().buffered(1024).build().unwrap();
+    let all_mapped = everything.buffered_as(1024, |body: ReplayBody<Body>| body).build().unwrap();
     let mut large = Vec::new();
     macro_rules! measure {
         ($($bytes:literal),*) => {$(
@@ -99,6 +114,12 @@ fn no_layer_adds_more_than_400_bytes_to_the_future_inside() {
                 ("gate", over(&gate, &Sized::<$bytes>)),
                 ("retry", over(&retry, &Sized::<$bytes>)),
                 ("dedup", over(&dedup, &Sized::<$bytes>)),
+                ("models", over(&models, &Sized::<$bytes>)),
+                ("models, buffered", over(&models.clone().buffered(1024), &Sized::<$bytes>)),
+                ("retry, buffered", over(&retry.clone().buffered(1024), &Sized::<$bytes>)),
+                ("all", over(&all, &Sized::<$bytes>)),
+                ("all, buffered", over(&all_buffered, &Sized::<$bytes>)),
+                ("all, buffered as", over(&all_mapped, &Sized::<$bytes>)),
             ] {
                 println!("{layer} over a future of {} bytes: {over}", $bytes);
                 if over > MOST {
@@ -124,6 +145,11 @@ fn what_users_hold_can_be_shared_and_cloned() {
     cloned::<ErrorDedupLayer>();
     cloned::<FailoverLayer>();
     cloned::<FailoverLayer<Once>>();
+    cloned::<FailoverLayer<Buffered>>();
+    cloned::<ModelFallbackLayer>();
+    cloned::<ModelChain>();
+    cloned::<Buffered>();
+    cloned::<TryCloned<Body>>();
     cloned::<FailoverBuilder>();
     cloned::<FailureToErrLayer>();
     cloned::<TokenRotation<Sized<1>>>();
@@ -173,6 +199,9 @@ fn futures_and_bodies_are_as_shareable_as_what_is_inside() {
     shared::<ResponseFuture<Sized<1>, Gate, Once, Body, Body>>();
     shared::<ResponseFuture<Sized<1>, RetryPolicy, Cloned, Body, Body>>();
     shared::<ResponseFuture<Sized<1>, (), Once, Body, Body>>();
+    shared::<ResponseFuture<Sized<1>, Stages, Buffered, Body, Body>>();
+    shared::<ReplayBody<Body>>();
+    sent::<ReplayBody<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>>();
     shared::<FailureToErrFuture<Answer<1>>>();
     shared::<FailoverBody<Body>>();
     // A body and a client that cannot be shared between threads can still be sent to another.

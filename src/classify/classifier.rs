@@ -1,6 +1,11 @@
 //! The floor, the policy and the table, in this order.
 
-use std::{error::Error, fmt, sync::Arc, time::SystemTime};
+use std::{
+    error::Error,
+    fmt::{self, Write as _},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use http::{StatusCode, response};
 
@@ -172,7 +177,9 @@ impl Classifier {
         let mut text = String::new();
         // A chain of errors can be endless; its first links say enough.
         for link in error.chain().take(8) {
-            let said = link.to_string();
+            // Not `to_string`, which panics when an error cannot be shown.
+            let mut said = String::new();
+            let _ = write!(said, "{link}");
             // Many errors repeat their source's text in their own.
             if !text.contains(&said) {
                 if !text.is_empty() {

@@ -7,11 +7,11 @@ use tower_service::Service;
 
 use super::{
     body::FailoverBody,
+    held::{Held, Settled},
     keep::{Keep, Spare},
     local,
     nap::Nap,
-    run::Run,
-    settle::{Held, Settled},
+    run::{GetBytes, Run},
 };
 use crate::{
     classify::{Cause, Code, Verdict},
@@ -36,8 +36,19 @@ impl<S, B> Cold<S, B> {
         Box::new(Self { service, head: Some(head), body: None })
     }
 
-    pub(crate) fn fill(&mut self, body: B) {
+    /// The body has come: chooses what the first attempt will use. Or says why it cannot be made,
+    /// and whether the answer is to be gRPC.
+    pub(crate) fn fill<St: Stage, K>(
+        &mut self,
+        run: &mut Run<S, St, K>,
+        body: B,
+        bytes: GetBytes<'_>,
+    ) -> Result<(), (Cause, bool)> {
         self.body = Some(body);
+        run.waited();
+        run.tell_source(bytes);
+        let Some(head) = &self.head else { return Ok(()) };
+        run.reserve(head, bytes).map_err(|cause| (cause, local::wants_grpc(head)))
     }
 
     /// Sends the next attempt on the service, which is ready; or says why it became impossible, and
@@ -86,8 +97,10 @@ where
         Held::Answer(head, body) if verdict.is_success() => {
             return Act::Done(Ok(run.succeed(head, body)));
         }
-        // Nobody could do anything about it: the short way.
-        Held::Local(cause, grpc) if live.config.common.model_at.is_none() => {
+        // Only another model could do anything about it, and about this no other does.
+        Held::Local(cause, grpc)
+            if live.config.common.model_at.is_none() || verdict.is_unauthorized() =>
+        {
             return Act::Done(Ok(run.answer(&cause, grpc)));
         }
         _ => {}

@@ -38,6 +38,8 @@ pub(crate) struct Peeked<B: Body> {
     /// Given after what was read ahead; nothing comes after it.
     pub(crate) error: Option<B::Error>,
     pub(crate) rest: Option<Pin<Box<B>>>,
+    /// How much data the body said would come, less what was given on.
+    said: (u64, Option<u64>),
 }
 
 impl<B: Body> FailoverBody<B> {
@@ -108,8 +110,18 @@ impl<B: Body<Data = Bytes>> Body for FailoverBody<B> {
 }
 
 impl<B: Body<Data = Bytes>> Peeked<B> {
+    /// A body of which nothing was read yet.
+    pub(crate) fn new(body: B) -> Self {
+        let hint = body.size_hint();
+        let said = (hint.lower(), hint.upper());
+        Self { ahead: VecDeque::new(), error: None, rest: Some(Box::pin(body)), said }
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         if let Some(frame) = self.ahead.pop_front() {
+            let given = frame.data_ref().map_or(0, |data| data.len() as u64);
+            self.said.0 = self.said.0.saturating_sub(given);
+            self.said.1 = self.said.1.map(|upper| upper.saturating_sub(given));
             return Poll::Ready(Some(Ok(frame)));
         }
         if let Some(error) = self.error.take() {
@@ -131,15 +143,23 @@ impl<B: Body<Data = Bytes>> Peeked<B> {
     fn size_hint(&self) -> SizeHint {
         let ahead: u64 =
             self.ahead.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
-        let rest = match &self.rest {
-            // The length of a body that breaks off is not known.
-            _ if self.error.is_some() => SizeHint::new(),
-            Some(rest) => rest.size_hint(),
-            None => SizeHint::with_exact(0),
+        let more = |upper: u64| upper.checked_add(ahead);
+        let (lower, upper) = match &self.rest {
+            Some(rest) => {
+                let rest = rest.size_hint();
+                (rest.lower().saturating_add(ahead), rest.upper().and_then(more))
+            }
+            // What breaks off must not look like a shorter body, and HTTP/1.1 has trailers only for
+            // bodies of unknown length (RFC 9112 §7.1.2).
+            None if self.error.is_some() || self.ahead.iter().any(Frame::is_trailers) => {
+                let lower = self.said.0.max(ahead);
+                (lower, self.said.1.map(|upper| upper.max(lower)))
+            }
+            None => (ahead, Some(ahead)),
         };
         let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(ahead));
-        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(ahead)) {
+        hint.set_lower(lower);
+        if let Some(upper) = upper {
             hint.set_upper(upper);
         }
         hint

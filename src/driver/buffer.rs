@@ -66,6 +66,13 @@ impl Buffered {
     }
 }
 
+#[cfg(test)]
+impl Buffered {
+    pub(super) const fn cap(self) -> usize {
+        self.cap
+    }
+}
+
 impl Default for Buffered {
     fn default() -> Self {
         Self::up_to(1024 * 1024)

@@ -70,9 +70,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
     /// After failures that a success has made good.
     fn recovered(&mut self, status: StatusCode) {
         let Some(ledger) = &self.ledger else { return };
-        if self.send != 0 {
-            ledger.adopt(self.send, self.parent);
-        }
+        self.adopt(ledger);
         if self.common().recovered && self.reporter().is_some() && ledger.has_lines(self.parent) {
             self.tell(Outcome::Answer(status), tell::Kind::Recovered);
         }
@@ -119,6 +117,33 @@ impl<S, St: Stage, K> Run<S, St, K> {
         Response::from_parts(head, FailoverBody::local(bytes))
     }
 
+    /// What a driver below has written about the attempt.
+    pub(super) fn hear(&self, ledger: &Ledger) -> Option<Note> {
+        if self.send == 0 {
+            return None;
+        }
+        self.adopt(ledger);
+        ledger.take_note(self.send)
+    }
+
+    pub(super) fn leave(&self, ledger: &Ledger, note: Note) {
+        if self.parent != 0 {
+            ledger.leave_note(note);
+        }
+    }
+
+    /// Takes over what drivers below wrote, and keeps out of it the secrets that this one knows.
+    pub(super) fn adopt(&self, ledger: &Ledger) {
+        if self.send != 0 {
+            let secrets = self.secrets();
+            ledger.adopt(self.send, self.parent, |attempt| tell::redact(attempt, secrets));
+        }
+    }
+
+    pub(super) fn secrets(&self) -> tell::Secrets<'_> {
+        tell::Secrets(self.common().secrets.as_slice())
+    }
+
     pub(super) fn tell(&self, outcome: Outcome, kind: tell::Kind) {
         let Some(reporter) = self.reporter() else { return };
         let mut trail = match &self.ledger {
@@ -135,7 +160,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             snapshot: self.snapshot.as_ref(),
             label: self.options.as_deref().and_then(RequestOptions::get_label),
             started: self.started,
-            secrets: tell::Secrets(self.common().secrets.as_ref()),
+            secrets: self.secrets(),
         };
         tell::tell(reporter, &asked, trail, outcome, kind);
     }
@@ -146,10 +171,10 @@ impl<S, St: Stage, K> Drop for Run<S, St, K> {
         if self.done {
             return;
         }
+        // What was paid for and never sent costs nothing.
+        self.live.config.stages.cancel(&mut self.st);
         let Some(ledger) = &self.ledger else { return };
-        if self.send != 0 {
-            ledger.adopt(self.send, self.parent);
-        }
+        self.adopt(ledger);
         if self.reporter().is_some() && ledger.has_lines(self.parent) {
             self.tell(Outcome::Dropped, tell::Kind::Abandoned);
         }

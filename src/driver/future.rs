@@ -17,6 +17,7 @@ use tower_service::Service;
 use super::{
     act::{Act, Cold, act},
     body::FailoverBody,
+    held::Held,
     judge::{Judged, judge_body, judge_error, judge_head},
     keep::{Keep, Spare, Started},
     local,
@@ -24,7 +25,6 @@ use super::{
     peek::Peek,
     run::Run,
     service::{Live, Readied},
-    settle::Held,
 };
 use crate::{
     classify::{Cause, Verdict},
@@ -86,7 +86,15 @@ where
         request: Request<B>,
     ) -> Self {
         let (mut head, body) = request.into_parts();
-        let mut run = Run::begin(live, &head);
+        if readied == Readied::Nobody {
+            // Nothing is kept of a request that is not going to be sent.
+            let mut run = Run::begin(live, &head, true);
+            if let Err(cause) = run.reserve(&head, &|| None) {
+                let state = State::Local(cause, local::wants_grpc(&head));
+                return Self { state, cold: None, kept: None, run };
+            }
+        }
+        let mut run = Run::begin(live, &head, false);
         let keep = &live.config.keep;
         let started = match run.barred {
             None => keep.start(body),
@@ -100,12 +108,12 @@ where
         let bytes = || keep.bytes(kept.as_ref()?);
         run.tell_source(&bytes);
         let mut admitted = run.reserve(&head, &bytes);
-        if admitted.is_ok() && readied == Readied::Inner {
+        if admitted.is_ok() && readied != Readied::Nobody {
             admitted = run.prepare(&mut head, true);
         }
         match (admitted, readied) {
             // Made where it stays: what nearly every request comes to is not moved again.
-            (Ok(()), Readied::Inner) => {
+            (Ok(()), Readied::Inner | Readied::Unasked) => {
                 let call = inner.call(Request::from_parts(head, body));
                 Self { state: State::Calling(call), cold: None, kept, run }
             }
@@ -122,7 +130,14 @@ where
         }
     }
 
-    /// The body comes first; the service that is ready is kept for it.
+    /// Whether nothing is sent.
+    pub(crate) const fn is_local(&self) -> bool {
+        matches!(self.state, State::Local(..))
+    }
+
+    /// The body comes first; the service that is ready is kept for it. What the attempt will use is
+    /// chosen when the body is there: nobody holds an account for somebody's upload, and the model
+    /// may stand in the body.
     #[cold]
     fn fill(
         mut run: Run<S, St, K>,
@@ -131,21 +146,19 @@ where
         head: request::Parts,
         fill: K::Fill,
     ) -> Self {
-        let nothing = || None;
-        run.tell_source(&nothing);
-        let admitted = run.reserve(&head, &nothing);
+        let refused = run.refuse_at_once(&head);
         let spare = run.live.spare();
-        let (state, cold) = match (admitted, spare) {
-            (Err(cause), _) => (State::Local(cause, local::wants_grpc(&head)), None),
-            (Ok(()), Some(spare)) => {
+        let (state, cold) = match (refused, spare) {
+            (Some(cause), _) => (State::Local(cause, local::wants_grpc(&head)), None),
+            (None, Some(spare)) => {
                 let service = match readied {
                     // It is this one that was polled ready, and not its clone.
-                    Readied::Inner => std::mem::replace(inner, spare),
+                    Readied::Inner | Readied::Unasked => std::mem::replace(inner, spare),
                     Readied::Nobody => spare,
                 };
                 (State::Filling(Box::new(fill)), Some(Cold::awaiting(service, head)))
             }
-            (Ok(()), None) => (State::Done, None),
+            (None, None) => (State::Done, None),
         };
         Self { state, cold, kept: None, run }
     }
@@ -205,10 +218,14 @@ where
                     let live = this.run.live.clone();
                     let (body, kept) = ready!(live.config.keep.poll_fill(fill, cx));
                     *this.kept = kept.map_err(|why| this.run.barred = Some(why)).ok();
-                    if let Some(cold) = this.cold {
-                        cold.fill(body);
-                    }
-                    this.state.set(State::Readying);
+                    let Some(cold) = this.cold else { return Poll::Pending };
+                    let kept = &*this.kept;
+                    let bytes = || live.config.keep.bytes(kept.as_ref()?);
+                    let next = match cold.fill(this.run, body, &bytes) {
+                        Ok(()) => State::Readying,
+                        Err((cause, grpc)) => State::Local(cause, grpc),
+                    };
+                    this.state.set(next);
                     continue;
                 }
                 StateProj::Readying => {

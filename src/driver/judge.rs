@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::response;
 use http_body::Body;
 
-use super::{body::FailoverBody, peek::Peek, run::Run, settle::Held};
+use super::{body::FailoverBody, held::Held, peek::Peek, run::Run};
 use crate::{
     classify::{Cause, Verdict},
     clock,

@@ -7,8 +7,11 @@ mod buffer;
 mod build_error;
 mod builder;
 mod config;
+#[cfg(test)]
+mod defaults;
 mod finish;
 mod future;
+mod held;
 mod judge;
 mod keep;
 mod layers;

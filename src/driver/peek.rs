@@ -1,7 +1,6 @@
 //! Reading the beginning of an error body, to find out what the answer means.
 
 use std::{
-    collections::VecDeque,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -16,6 +15,9 @@ use super::{
     body::Peeked,
     nap::{self, Nap},
 };
+
+/// So many frames are read at most: the empty ones of a hostile upstream never fill the limit.
+const FRAMES: usize = 4096;
 
 /// How much of an error body is read, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(crate) struct Peek<B: Body> {
     pub(crate) head: Parts,
     body: Peeked<B>,
     text: Vec<u8>,
+    /// How much was read; a frame without data counts too, for it is kept.
+    read: usize,
     limit: usize,
     /// `None` where there is no timer: then only what is there at once is read.
     until: Option<Nap>,
@@ -44,8 +48,9 @@ impl<B: Body<Data = Bytes>> Peek<B> {
     pub(crate) fn new(head: Parts, body: B, limits: PeekLimits) -> Self {
         Self {
             head,
-            body: Peeked { ahead: VecDeque::new(), error: None, rest: Some(Box::pin(body)) },
+            body: Peeked::new(body),
             text: Vec::new(),
+            read: 0,
             limit: limits.bytes,
             until: nap::sleep(limits.time),
         }
@@ -54,12 +59,14 @@ impl<B: Body<Data = Bytes>> Peek<B> {
     /// Ready when the end, the limit or the time is reached.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.text.len() >= self.limit {
+            if self.read >= self.limit || self.body.ahead.len() >= FRAMES {
                 return Poll::Ready(());
             }
             let Some(rest) = &mut self.body.rest else { return Poll::Ready(()) };
             match rest.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
+                    let length = frame.data_ref().map_or(0, Bytes::len);
+                    self.read = self.read.saturating_add(length.max(1));
                     if let Some(data) = frame.data_ref() {
                         let room = self.limit.saturating_sub(self.text.len());
                         self.text.extend_from_slice(data.get(..room).unwrap_or(data));

@@ -16,7 +16,10 @@ use crate::report::NotResent;
 
 /// A request body that was read before it was sent, as far as it was.
 ///
-/// Data, trailers and errors are those of the body it was made of, in their order.
+/// 1. Data, trailers and errors are those of the body it was made of, in their order.
+/// 2. It is as long as that body said. When that said nothing, the length of what was read whole is
+///    known; but not where trailers follow, which HTTP/1.1 has only for bodies of unknown length
+///    (RFC 9112 §7.1.2).
 pub struct ReplayBody<B: Body> {
     ahead: Chunks,
     at: usize,
@@ -25,13 +28,16 @@ pub struct ReplayBody<B: Body> {
 
 /// What comes after the data that was read.
 enum Then<B: Body> {
-    Trailers(Arc<HeaderMap>),
-    /// The body broke off here.
-    Error(B::Error),
+    Trailers(Trailers),
+    /// The body broke off here, so far from its end, where it said so.
+    Error(B::Error, Option<u64>),
     /// The rest was not read.
     Rest(B),
     End,
 }
+
+/// So many pieces of data are kept at most: empty ones never come to the cap.
+const PIECES: usize = 16 * 1024;
 
 /// Data in order; cheap to clone.
 #[derive(Clone, Debug)]
@@ -45,7 +51,14 @@ enum Chunks {
 #[derive(Clone, Debug)]
 pub struct WholeBody {
     chunks: Chunks,
-    trailers: Option<Arc<HeaderMap>>,
+    trailers: Option<Trailers>,
+}
+
+#[derive(Clone, Debug)]
+struct Trailers {
+    fields: Arc<HeaderMap>,
+    /// Whether the body said how long it is.
+    known: bool,
 }
 
 /// A body that is being awaited.
@@ -59,6 +72,8 @@ struct Reading<B: Body> {
     trailers: Option<HeaderMap>,
     length: usize,
     cap: usize,
+    /// How long the body said it is.
+    known: Option<u64>,
 }
 
 /// Why reading stopped.
@@ -86,7 +101,8 @@ impl<B: Body<Data = Bytes> + Unpin> Filling<B> {
 
 impl<B: Body<Data = Bytes> + Unpin> Reading<B> {
     fn new(body: B, cap: usize) -> Self {
-        Self { body, chunks: Vec::new(), first: None, trailers: None, length: 0, cap }
+        let known = body.size_hint().exact();
+        Self { body, chunks: Vec::new(), first: None, trailers: None, length: 0, cap, known }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stop<B::Error>> {
@@ -104,7 +120,7 @@ impl<B: Body<Data = Bytes> + Unpin> Reading<B> {
                 Ok(data) => {
                     self.length = self.length.saturating_add(data.len());
                     self.push(data);
-                    if self.length > self.cap {
+                    if self.length > self.cap || self.chunks.len() > PIECES {
                         return Poll::Ready(Stop::TooLarge);
                     }
                 }
@@ -140,11 +156,17 @@ impl<B: Body<Data = Bytes> + Unpin> Reading<B> {
         let chunks = self.take_chunks();
         let (then, why) = match stop {
             Stop::Whole => {
-                let whole = WholeBody { chunks, trailers: self.trailers.take().map(Arc::new) };
+                let known = self.known.is_some();
+                let trailers = self.trailers.take().map(Arc::new);
+                let trailers = trailers.map(|fields| Trailers { fields, known });
+                let whole = WholeBody { chunks, trailers };
                 return (ReplayBody::whole(&whole), Ok(whole));
             }
             Stop::TooLarge => (Then::Rest(self.body), NotResent::TooLarge),
-            Stop::Failed(error) => (Then::Error(error), NotResent::SentOnce),
+            Stop::Failed(error) => {
+                let missing = self.known.map(|known| known.saturating_sub(self.length as u64));
+                (Then::Error(error, missing), NotResent::SentOnce)
+            }
         };
         (ReplayBody { ahead: chunks, at: 0, then }, Err(why))
     }
@@ -164,7 +186,6 @@ pub(super) fn start<B: Body<Data = Bytes> + Unpin>(
     if hint.lower() > cap as u64 {
         return Started::Ready(ReplayBody::unread(body), Err(NotResent::TooLarge));
     }
-    let known = hint.exact().is_some();
     let mut reading = Reading::new(body, cap);
     // What is in memory already is ready now; whoever polls it next brings a waker of its own.
     match reading.poll(&mut Context::from_waker(Waker::noop())) {
@@ -172,7 +193,7 @@ pub(super) fn start<B: Body<Data = Bytes> + Unpin>(
             let (body, kept) = reading.stop(stop);
             Started::Ready(body, kept)
         }
-        Poll::Pending if known => Started::Fill(Filling(Some(reading))),
+        Poll::Pending if reading.known.is_some() => Started::Fill(Filling(Some(reading))),
         Poll::Pending => Started::Ready(reading.stream(), Err(NotResent::Streaming)),
     }
 }
@@ -243,8 +264,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ReplayBody<B> {
             return Pin::new(rest).poll_frame(cx);
         }
         Poll::Ready(match std::mem::replace(&mut self.then, Then::End) {
-            Then::Trailers(trailers) => Some(Ok(Frame::trailers(Arc::unwrap_or_clone(trailers)))),
-            Then::Error(error) => Some(Err(error)),
+            Then::Trailers(trailers) => {
+                Some(Ok(Frame::trailers(Arc::unwrap_or_clone(trailers.fields))))
+            }
+            Then::Error(error, _) => Some(Err(error)),
             Then::Rest(_) | Then::End => None,
         })
     }
@@ -254,7 +277,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ReplayBody<B> {
             && match &self.then {
                 Then::Rest(rest) => rest.is_end_stream(),
                 Then::End => true,
-                Then::Trailers(_) | Then::Error(_) => false,
+                Then::Trailers(_) | Then::Error(..) => false,
             }
     }
 
@@ -262,9 +285,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ReplayBody<B> {
         let ahead = self.left();
         let mut hint = SizeHint::new();
         match &self.then {
-            Then::Trailers(_) | Then::End => hint.set_exact(ahead),
-            // How long it would have been is not known.
-            Then::Error(_) => hint.set_lower(ahead),
+            Then::End | Then::Trailers(Trailers { known: true, .. }) => hint.set_exact(ahead),
+            // A body that breaks off must not look like a shorter one.
+            Then::Error(_, Some(missing)) => hint.set_exact(ahead.saturating_add(*missing)),
+            Then::Trailers(_) | Then::Error(_, None) => hint.set_lower(ahead),
             Then::Rest(rest) => {
                 let rest = rest.size_hint();
                 hint.set_lower(rest.lower().saturating_add(ahead));
@@ -281,7 +305,7 @@ impl<B: Body> fmt::Debug for ReplayBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let then = match &self.then {
             Then::Trailers(_) => "trailers",
-            Then::Error(_) => "error",
+            Then::Error(..) => "error",
             Then::Rest(_) => "unread",
             Then::End => "end",
         };

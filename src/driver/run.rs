@@ -73,15 +73,16 @@ pub(super) struct Outer {
 }
 
 impl<S, St: Stage, K> Run<S, St, K> {
-    /// Takes in what the request asks for, and what other attempts will need.
-    pub(crate) fn begin(live: &Arc<Live<S, St, K>>, head: &request::Parts) -> Self {
+    /// Takes in what the request asks for, and what other attempts will need; `hopeless` says that
+    /// there will most likely be none.
+    pub(crate) fn begin(live: &Arc<Live<S, St, K>>, head: &request::Parts, hopeless: bool) -> Self {
         let common = &live.config.common;
         let (mut options, mut handle) = (None, None);
         if !head.extensions.is_empty() {
             options = head.extensions.get::<RequestOptions>().cloned().map(Box::new);
             handle = head.extensions.get::<Handle>().cloned();
         }
-        let resendable = live.has_spare() && live.config.stages.may_resend();
+        let resendable = !hopeless && live.has_spare() && live.config.stages.may_resend();
         // Only a deadline and a report ask when the request came in.
         let timed = resendable || common.reporter.is_some();
         let known = handle.as_ref().and_then(|handle| handle.ledger.started());
@@ -184,6 +185,24 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let reserved = self.live.config.stages.reserve(&mut self.st, &mut ask);
         self.model = model.boxed();
         reserved
+    }
+
+    /// Why a request whose body is to be awaited is surely answered here: nobody waits for that.
+    #[cold]
+    pub(crate) fn refuse_at_once(&mut self, head: &request::Parts) -> Option<Cause> {
+        if !self.live.config.stages.surely_dead() {
+            return None;
+        }
+        let model = self.model.clone();
+        let refused = self.reserve(head, &|| None).err();
+        // What stands in the body has not been looked for.
+        self.model = model;
+        refused
+    }
+
+    /// Time has passed since the request came in.
+    pub(crate) const fn waited(&mut self) {
+        self.just_started = false;
     }
 
     /// Puts what was chosen on an attempt that is sent at once.

@@ -36,6 +36,8 @@ pub(crate) struct Live<S, St, K> {
 /// Whose readiness `poll_ready` answered for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readied {
+    /// Nothing was asked since the last call.
+    Unasked,
     /// The inner service's.
     Inner,
     /// Nobody's: the request will most likely be answered here.
@@ -62,7 +64,7 @@ impl<S, St, K: Spare<S>> Driver<S, St, K> {
     pub(crate) fn new(inner: S, config: Config<St, K>) -> Self {
         let prototype = config.keep.spare(&inner).map(Mutex::new);
         let live = Arc::new(Live { config, prototype });
-        Self { inner, live, readied: Readied::Inner }
+        Self { inner, live, readied: Readied::Unasked }
     }
 }
 
@@ -83,7 +85,7 @@ impl<S, St, K> Driver<S, St, K> {
 impl<S: Clone, St, K> Clone for Driver<S, St, K> {
     fn clone(&self) -> Self {
         // Readiness is not inherited.
-        Self { inner: self.inner.clone(), live: self.live.clone(), readied: Readied::Inner }
+        Self { inner: self.inner.clone(), live: self.live.clone(), readied: Readied::Unasked }
     }
 }
 
@@ -111,16 +113,27 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         // A dead pool answers although the service below is busy. Only where a service for the
         // unlikely other case can be made ready later.
-        if self.live.has_spare() && self.live.config.stages.surely_dead() {
+        // What the inner service has set aside for a call is used, not asked for a second time.
+        let held = self.readied == Readied::Inner;
+        if !held && self.live.has_spare() && self.live.config.stages.surely_dead() {
             self.readied = Readied::Nobody;
             return Poll::Ready(Ok(()));
         }
-        self.readied = Readied::Inner;
-        self.inner.poll_ready(cx)
+        self.readied = Readied::Unasked;
+        let polled = self.inner.poll_ready(cx);
+        if matches!(polled, Poll::Ready(Ok(()))) {
+            self.readied = Readied::Inner;
+        }
+        polled
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let readied = std::mem::replace(&mut self.readied, Readied::Inner);
-        ResponseFuture::start(&mut self.inner, &self.live, readied, request)
+        let readied = std::mem::replace(&mut self.readied, Readied::Unasked);
+        let future = ResponseFuture::start(&mut self.inner, &self.live, readied, request);
+        if readied == Readied::Inner && future.is_local() {
+            // It was not called: what it has set aside is still there.
+            self.readied = Readied::Inner;
+        }
+        future
     }
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, Response, StatusCode, response};
+use http::Response;
 use http_body::Body;
 use tokio::time::Instant;
 
 use super::{
     body::FailoverBody,
     config::AuthFailureMode,
+    held::{Held, Settled},
     local::{self, FAILOVER_AUTH},
     nap::{self, Nap},
     run::{GetBytes, Run},
@@ -29,22 +30,6 @@ use crate::{
         stage::{Facts, Next, Stage, Stamp},
     },
 };
-
-/// The newest outcome, held until the next attempt is reserved.
-pub(crate) enum Held<B: Body, E> {
-    Answer(response::Parts, FailoverBody<B>),
-    Error(E),
-    /// Nothing was sent; whether the answer is to be gRPC.
-    Local(Cause, bool),
-}
-
-/// What follows an outcome.
-pub(crate) enum Settled<B: Body, E, N> {
-    /// It goes out.
-    Done(Result<Response<FailoverBody<B>>, E>),
-    /// The request is sent again, after this wait, with what was built for it.
-    Again(Option<Nap>, N),
-}
 
 impl<S, St: Stage, K> Run<S, St, K> {
     /// Learns from a failure, and either reserves the next attempt or lets the outcome go out.
@@ -106,9 +91,11 @@ impl<S, St: Stage, K> Run<S, St, K> {
             next = facts.decline(NotResent::NoAccount);
         }
         let (soonest, charged, mut why) = (facts.soonest, facts.charged, facts.why);
-        if next == Next::Pass && self.is_told() && live.config.common.model_at.is_some() {
+        if written && live.config.common.model_at.is_some() {
             // For the trail: of a request that fails for good, it is worth the reading.
-            if let Ok(own) = facts.wanted.own() {
+            let ends = next == Next::Pass;
+            let own = if ends { facts.wanted.own().ok() } else { facts.wanted.own_known() };
+            if let Some(own) = own {
                 ledger.set_own_model(own);
             }
         }
@@ -120,11 +107,10 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 }
                 return Settled::Again(nap, built);
             }
-            Err(Some(other)) => {
-                why = other;
+            Err(other) => {
                 stages.cancel(&mut self.st);
+                why = other.unwrap_or(why);
             }
-            Err(None) => {}
         }
         if written && why != NotResent::Final {
             ledger.follow(self.parent, Followed::NotResent(why));
@@ -133,24 +119,10 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let charged = charged || ours;
         if !matches!(held, Held::Local(..)) {
             pools.extend(stages.pool(&self.st).cloned());
+            let pools = pools.clone();
             self.leave(&ledger, Note { send: self.parent, soonest, charged, unsent, pools });
         }
-        Settled::Done(self.let_go(held, Answered { verdict, ours, stamp, in_flight }))
-    }
-
-    /// What a driver below has written about the attempt.
-    fn hear(&self, ledger: &Ledger) -> Option<Note> {
-        if self.send == 0 {
-            return None;
-        }
-        ledger.adopt(self.send, self.parent);
-        ledger.take_note(self.send)
-    }
-
-    fn leave(&self, ledger: &Ledger, note: Note) {
-        if self.parent != 0 {
-            ledger.leave_note(note);
-        }
+        Settled::Done(self.let_go(held, Answered { verdict, ours, stamp, in_flight, pools }))
     }
 
     fn is_repeatable(&self) -> bool {
@@ -208,7 +180,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
     ) -> Attempt {
         let common = self.common();
         let stamp = stamp.or(self.outer.stamp.as_ref());
-        let secrets = tell::Secrets(common.secrets.as_ref());
+        let secrets = self.secrets();
         let mut attempt = Attempt::new(verdict);
         attempt.account = stamp.map(|stamp| stamp.id.clone());
         attempt.generation = stamp.map(|stamp| stamp.generation);
@@ -232,14 +204,16 @@ impl<S, St: Stage, K> Run<S, St, K> {
         held: Held<B, E>,
         answered: Answered,
     ) -> Result<Response<FailoverBody<B>>, E> {
-        let Answered { verdict, ours, stamp, in_flight } = answered;
+        let Answered { verdict, ours, stamp, in_flight, mut pools } = answered;
         self.done = true;
         match held {
             Held::Local(cause, grpc) => Ok(self.answer(&cause, grpc)),
             Held::Error(error) => {
                 if self.reporter().is_some() {
                     let common = self.common();
-                    let secrets = tell::Secrets(common.secrets.as_ref());
+                    // The pools below have their secrets in it, whether or not this driver has one.
+                    pools.extend(common.secrets.clone());
+                    let secrets = tell::Secrets(&pools);
                     let text = tell::error_text(&common.classifier, &error, secrets);
                     self.tell(Outcome::Error(text), tell::Kind::Failed);
                 }
@@ -276,6 +250,8 @@ struct Answered {
     ours: bool,
     stamp: Option<Stamp>,
     in_flight: Option<InFlight>,
+    /// The pools below, whose secrets may stand in an error.
+    pools: Vec<Pool>,
 }
 
 /// Whether the rotations below, of other drivers, will have an account for the next attempt: an
@@ -289,30 +265,6 @@ fn can_be_served(next: Next, pools: &[Pool], facts: &mut Facts<'_>) -> bool {
     let Some(at) = facts.now.get().checked_add(wait) else { return true };
     let (options, ledger) = (facts.options, facts.ledger);
     pools.iter().all(|pool| will_serve(pool, options, ledger, at, &mut facts.wanted))
-}
-
-impl<B: Body, E> Held<B, E> {
-    fn cause(&self) -> Option<Cause> {
-        match self {
-            Self::Answer(head, _) => head.extensions.get().copied(),
-            Self::Local(cause, _) => Some(*cause),
-            Self::Error(_) => None,
-        }
-    }
-
-    fn status(&self) -> Option<StatusCode> {
-        match self {
-            Self::Answer(head, _) => Some(head.status),
-            Self::Error(_) | Self::Local(..) => None,
-        }
-    }
-
-    fn headers(&self) -> Option<&HeaderMap> {
-        match self {
-            Self::Answer(head, _) => Some(&head.headers),
-            Self::Error(_) | Self::Local(..) => None,
-        }
-    }
 }
 
 fn followed(next: Next) -> Followed {

@@ -128,19 +128,19 @@ impl Snapshot {
         bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 
-    /// Whether there is such a header.
-    pub(crate) fn has(&self, name: &HeaderName) -> bool {
-        let headers = self.buffer.get(self.uri as usize..).map(Headers);
-        headers.is_some_and(|mut headers| {
-            headers.any(|(found, _, _)| *found == *name.as_str().as_bytes())
-        })
+    /// The first value of this header, when it is text.
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
+        std::str::from_utf8(self.value(name)?).ok()
     }
 
-    /// The first value of this header.
-    pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
+    /// Whether there is such a header.
+    pub(crate) fn has(&self, name: &HeaderName) -> bool {
+        self.value(name).is_some()
+    }
+
+    fn value(&self, name: &HeaderName) -> Option<&[u8]> {
         let mut headers = Headers(self.buffer.get(self.uri as usize..)?);
-        let (_, value, _) = headers.find(|(found, _, _)| *found == name.as_str().as_bytes())?;
-        std::str::from_utf8(value).ok()
+        headers.find(|(found, _, _)| *found == name.as_str().as_bytes()).map(|(_, value, _)| value)
     }
 
     /// The caller's request head, as it came.
@@ -154,13 +154,14 @@ impl Snapshot {
         parts.version = self.version;
         parts.uri =
             if uri.is_empty() { Uri::default() } else { Uri::from_maybe_shared(uri).ok()? };
-        let mut headers = HeaderMap::with_capacity(self.headers as usize);
+        // Many values of one name are more than a map has room for names.
+        let mut headers = HeaderMap::try_with_capacity(self.headers as usize).unwrap_or_default();
         let rest = shared.get(self.uri as usize..)?;
         for (name, value, sensitive) in Headers(rest) {
             let name = HeaderName::from_bytes(name).ok()?;
             let mut value = HeaderValue::from_maybe_shared(shared.slice_ref(value)).ok()?;
             value.set_sensitive(sensitive);
-            headers.append(name, value);
+            headers.try_append(name, value).ok()?;
         }
         parts.headers = headers;
         if !self.extensions.is_empty() {

@@ -9,9 +9,7 @@ use super::snapshot::Snapshot;
 use crate::{
     classify::Classifier,
     credential::Pool,
-    report::{
-        Attempt, Event, Filter, NoSecrets, Outcome, Redact, ReporterHandle, RequestRecord, foreign,
-    },
+    report::{Attempt, Event, Filter, Outcome, Redact, ReporterHandle, RequestRecord, foreign},
 };
 
 /// The caller's own id for a request.
@@ -42,22 +40,22 @@ pub(crate) struct Asked<'a> {
 
 /// What must not stand in what others wrote.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Secrets<'a>(pub(crate) Option<&'a Pool>);
+pub(crate) struct Secrets<'a>(pub(crate) &'a [Pool]);
 
 impl Redact for Secrets<'_> {
     fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
-        match self.0 {
-            Some(pool) => pool.visit_secrets(f),
-            None => NoSecrets.visit_secrets(f),
-        }
+        self.0.iter().for_each(|pool| pool.visit_secrets(f));
     }
 
     fn too_many(&self) -> bool {
-        self.0.is_some_and(Pool::too_many_secrets)
+        self.0.iter().any(Pool::too_many_secrets)
     }
 
     fn filter(&self) -> Option<Arc<Filter>> {
-        self.0?.filter()
+        match self.0 {
+            [pool] => pool.filter(),
+            _ => None,
+        }
     }
 }
 
@@ -79,7 +77,10 @@ pub(crate) fn error_text<E: 'static>(
 }
 
 /// Keeps secrets out of a line that a driver below wrote, which may know of no pool.
-fn redact(attempt: &mut Attempt, secrets: Secrets<'_>) {
+pub(crate) fn redact(attempt: &mut Attempt, secrets: Secrets<'_>) {
+    if secrets.0.is_empty() {
+        return;
+    }
     for text in [&mut attempt.error, &mut attempt.upstream_request_id].into_iter().flatten() {
         *text = foreign(text, &secrets);
     }
@@ -104,9 +105,6 @@ pub(crate) fn tell(
     record.label = asked.label.cloned();
     record.sent = !trail.is_empty();
     record.trail = trail;
-    if asked.secrets.0.is_some() {
-        record.trail.iter_mut().for_each(|attempt| redact(attempt, asked.secrets));
-    }
     record.elapsed = asked.started.map_or(Duration::ZERO, |started| started.elapsed());
     reporter.tell(&match kind {
         Kind::Failed => Event::RequestFailed(record),

@@ -72,6 +72,8 @@ mod text;
 #[cfg(feature = "tracing")]
 mod tracing;
 
+#[cfg(test)]
+pub(crate) use self::redact::NoSecrets;
 #[cfg(feature = "tracing")]
 pub use self::tracing::TracingReporter;
 pub use self::{
@@ -84,8 +86,4 @@ pub use self::{
     },
     reporter::{Reporter, ReporterHandle},
 };
-pub(crate) use self::{
-    filter::Filter,
-    redact::{NoSecrets, Redact},
-    text::foreign,
-};
+pub(crate) use self::{filter::Filter, redact::Redact, text::foreign};

@@ -40,9 +40,11 @@ pub(crate) trait Redact {
 }
 
 /// Nobody's secrets.
+#[cfg(test)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct NoSecrets;
 
+#[cfg(test)]
 impl Redact for NoSecrets {
     fn visit_secrets(&self, _: &mut dyn FnMut(&[u8])) {}
 }

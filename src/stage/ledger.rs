@@ -188,12 +188,13 @@ impl Ledger {
     }
 
     /// Takes over what inner drivers wrote below send `from`.
-    pub(crate) fn adopt(&self, from: u32, to: u32) {
+    pub(crate) fn adopt(&self, from: u32, to: u32, edit: impl Fn(&mut Attempt)) {
         if self.untouched() {
             return;
         }
         for line in self.cold().lines.iter_mut().filter(|line| line.tag == from) {
             line.tag = to;
+            edit(&mut line.attempt);
         }
     }
 

@@ -227,7 +227,8 @@ pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
         None
     }
 
-    /// What this stage asked for in its last [`next`](Stage::next) does not happen.
+    /// What this stage asked for in its last [`next`](Stage::next), if it has not been sent, does
+    /// not happen.
     fn cancel(&self, _: &mut Self::State) {}
 
     /// A stage outside this one acted: start anew.

@@ -1,5 +1,5 @@
-//! A response body that plays its frames one by one, with pauses, trailers and errors, and a
-//! service that gives such bodies.
+//! A body that plays its frames one by one, with pauses, trailers and errors, and a service that
+//! gives such bodies.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use tokio::time::Sleep;
 use tower::BoxError;
@@ -39,6 +39,8 @@ pub(crate) struct Broken(pub(crate) String);
 #[derive(Debug)]
 pub(crate) struct Frames {
     beats: VecDeque<Beat>,
+    /// How much data is left, where the body says so.
+    left: Option<u64>,
     nap: Option<Pin<Box<Sleep>>>,
     #[pin]
     pinned: PhantomPinned,
@@ -46,7 +48,26 @@ pub(crate) struct Frames {
 
 impl Frames {
     pub(crate) fn new(beats: impl IntoIterator<Item = Beat>) -> Self {
-        Self { beats: beats.into_iter().collect(), nap: None, pinned: PhantomPinned }
+        Self { beats: beats.into_iter().collect(), left: None, nap: None, pinned: PhantomPinned }
+    }
+
+    /// A body that says how long it is.
+    pub(crate) fn of_length(length: u64, beats: impl IntoIterator<Item = Beat>) -> Self {
+        Self { left: Some(length), ..Self::new(beats) }
+    }
+}
+
+/// A copy of a body that nobody is waiting for.
+impl Clone for Frames {
+    fn clone(&self) -> Self {
+        assert!(self.nap.is_none(), "cloned in the middle of a pause");
+        Self { left: self.left, ..Self::new(self.beats.iter().cloned()) }
+    }
+}
+
+impl From<Bytes> for Frames {
+    fn from(data: Bytes) -> Self {
+        Self::of_length(data.len() as u64, [Beat::Data(data)])
     }
 }
 
@@ -66,7 +87,12 @@ impl Body for Frames {
             }
             return Poll::Ready(match this.beats.pop_front() {
                 None => None,
-                Some(Beat::Data(data)) => Some(Ok(Frame::data(data))),
+                Some(Beat::Data(data)) => {
+                    if let Some(left) = this.left {
+                        *left = left.checked_sub(data.len() as u64).expect("longer than it said");
+                    }
+                    Some(Ok(Frame::data(data)))
+                }
                 Some(Beat::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
                 Some(Beat::Error(text)) => Some(Err(Broken(text))),
                 Some(Beat::Pause(time)) => {
@@ -79,6 +105,10 @@ impl Body for Frames {
 
     fn is_end_stream(&self) -> bool {
         self.beats.is_empty() && self.nap.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::new, SizeHint::with_exact)
     }
 }
 

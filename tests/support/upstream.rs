@@ -98,6 +98,7 @@ struct Inner {
     sent: Vec<Sent>,
     script: VecDeque<Step>,
     by_token: HashMap<String, VecDeque<Step>>,
+    by_model: HashMap<String, VecDeque<Step>>,
     forever: HashMap<String, Step>,
     otherwise: Option<Step>,
     dropped: usize,
@@ -135,6 +136,12 @@ impl Upstream {
     /// What requests with this token are answered, in order, before the common script.
     pub(crate) fn token(self, token: &str, steps: impl IntoIterator<Item = Step>) -> Self {
         self.lock().by_token.insert(token.to_owned(), steps.into_iter().collect());
+        self
+    }
+
+    /// What requests for this model, in their JSON body, are answered, in order, before all else.
+    pub(crate) fn model(self, model: &str, steps: impl IntoIterator<Item = Step>) -> Self {
+        self.lock().by_model.insert(model.to_owned(), steps.into_iter().collect());
         self
     }
 
@@ -202,8 +209,15 @@ impl Upstream {
         self.lock().busy = busy;
     }
 
-    fn step(&self, token: Option<&str>) -> Step {
+    fn step(&self, token: Option<&str>, body: &[u8]) -> Step {
         let mut inner = self.lock();
+        if !inner.by_model.is_empty() {
+            let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+            let model = body["model"].as_str().unwrap_or_default();
+            if let Some(step) = inner.by_model.get_mut(model).and_then(VecDeque::pop_front) {
+                return step;
+            }
+        }
         let own = token.and_then(|token| inner.by_token.get_mut(token)?.pop_front());
         own.or_else(|| inner.forever.get(token?).cloned())
             .or_else(|| inner.script.pop_front())
@@ -250,7 +264,7 @@ impl tower::Service<Request<Body>> for Upstream {
             let value = value.to_str().unwrap();
             value.strip_prefix("Bearer ").unwrap_or(value).to_owned()
         });
-        let step = self.step(token.as_deref());
+        let step = self.step(token.as_deref(), &body);
         let play = match step.play {
             Play::Echo(_) | Play::EchoError => {
                 let mut seen: Vec<_> = head.headers.values().collect();

@@ -20,7 +20,6 @@ use crate::{
     classify::{Code, Reason},
     clock::Now,
     credential::{Account, Credential},
-    report::{Filter, Redact},
 };
 
 /// The accounts that may serve.
@@ -291,46 +290,6 @@ impl Pool {
         } else {
             Err(Code::from(seen.reason()))
         }
-    }
-
-    /// Calls `f` with each secret, those of the last few replaced or removed credentials as well.
-    pub(crate) fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
-        self.hub().visit_secrets(f);
-    }
-
-    /// Whether there are so many that a failed request must not pay for looking for them.
-    pub(crate) fn too_many_secrets(&self) -> bool {
-        self.len() > MANY_SECRETS
-    }
-}
-
-/// From so many accounts on, messages of others are withheld instead of searched.
-const MANY_SECRETS: usize = 1024;
-
-impl Redact for Pool {
-    fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
-        Self::visit_secrets(self, f);
-    }
-
-    fn too_many(&self) -> bool {
-        self.too_many_secrets()
-    }
-
-    fn filter(&self) -> Option<Arc<Filter>> {
-        let hub = self.hub();
-        let changes = hub.secrets.load(Ordering::SeqCst);
-        if let Some(kept) = &*hub.filter.load() {
-            if kept.0 == changes {
-                return Some(Arc::clone(&kept.1));
-            }
-        }
-        let filter = Arc::new(Filter::of(self));
-        // A secret that came while this was made may not be in it.
-        if hub.secrets.load(Ordering::SeqCst) != changes {
-            return None;
-        }
-        hub.filter.store(Some(Arc::new((changes, Arc::clone(&filter)))));
-        Some(filter)
     }
 }
 

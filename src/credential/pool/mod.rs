@@ -16,6 +16,7 @@ mod pick;
 mod picked;
 mod rests;
 mod roster;
+mod secrets;
 mod settings;
 mod shortage;
 mod slot;

@@ -51,7 +51,8 @@ impl Search<'_> {
             return Ok(picked);
         }
         let kept = Kept { code: found.code(), until: found.soonest };
-        if same_for_all {
+        // What will be over by then is not over for those who ask about now.
+        if same_for_all && !self.moment.later {
             self.hub.shortage.store(kept.bits(changes), Ordering::Release);
         }
         Err(self.answer(kept))

@@ -92,8 +92,10 @@ impl Stage for Gate {
             Knows::Seen(memory) => {
                 // Two attempts of one request never hold a probe at once.
                 st.pass = None;
-                let stamped = draft.stamp.is_some() || draft.verified;
-                st.pass = memory.admit(draft.head, stamped, draft.now)?;
+                // This driver's own pool knows better, and hears of it when a person revives one.
+                if !draft.verified {
+                    st.pass = memory.admit(draft.head, draft.stamp.is_some(), draft.now)?;
+                }
                 Ok(())
             }
         }

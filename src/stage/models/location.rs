@@ -1,6 +1,6 @@
 //! Where a request names its model.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, str, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -78,7 +78,8 @@ impl ModelAt {
     }
 
     /// The path segment behind this one, up to a colon: `path_after("models")` finds `x` in
-    /// `/v1/models/x:generate` ([AIP-136](https://google.aip.dev/136)).
+    /// `/v1/models/x:generate` ([AIP-136](https://google.aip.dev/136)). When two segments match,
+    /// nothing is changed.
     pub fn path_after(segment: impl Into<Arc<str>>) -> Self {
         Self(At::Path(segment.into()))
     }
@@ -107,14 +108,17 @@ impl ModelAt {
     pub(crate) fn read(&self, head: &Parts, body: Option<&Bytes>) -> Model {
         let found = match &self.0 {
             At::Json(member) => return read_json(head, body, member),
-            At::Path(segment) => in_path(head.uri.path(), segment).map(|at| decoded(at.2)),
+            At::Path(segment) => match in_path(head.uri.path(), segment) {
+                Ok(at) => at.map(|at| decoded(at.spelled)),
+                Err(why) => return Model::Absent(why),
+            },
             At::Query(key) => match in_query(head.uri.query().unwrap_or_default(), key) {
-                Ok(at) => at.map(|at| decoded(at.2)),
+                Ok(at) => at.map(|at| decoded(at.spelled)),
                 Err(why) => return Model::Absent(why),
             },
             At::Header(name) => {
                 let mut values = head.headers.get_all(name).iter();
-                let first = values.next().and_then(|value| value.to_str().ok());
+                let first = values.next().and_then(|value| str::from_utf8(value.as_bytes()).ok());
                 if values.next().is_some() {
                     return Model::Absent(NotResent::AmbiguousModel);
                 }
@@ -137,19 +141,32 @@ impl ModelAt {
         model: &str,
     ) -> Option<Rewritten> {
         let rewritten = match &self.0 {
-            At::Json(_) => Rewritten::Body(json::splice(body?, span?, model)),
+            At::Json(member) => {
+                let body = body?;
+                match span {
+                    Some(span) => Rewritten::Body(json::splice(body, span, model)),
+                    // The caller said which model it is, and nobody has looked for it here.
+                    None => match read_json(head, Some(body), member) {
+                        Model::Named(_, Some(span)) => {
+                            Rewritten::Body(json::splice(body, &span, model))
+                        }
+                        _ => return None,
+                    },
+                }
+            }
             At::Path(segment) => {
-                let (before, after, _) = in_path(head.uri.path(), segment)?;
+                let at = in_path(head.uri.path(), segment).ok()??;
                 let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-                let target = format!("{before}{}{after}{query}", encoded(model));
+                let target = format!("{}{query}", at.with(model));
                 replace(&mut head.uri, &target)?
             }
             At::Query(key) => {
-                let (before, after, _) = in_query(head.uri.query()?, key).ok()??;
-                let path = head.uri.path();
-                let target = format!("{path}?{before}{}{after}", encoded(model));
+                let at = in_query(head.uri.query()?, key).ok()??;
+                let target = format!("{}?{}", head.uri.path(), at.with(model));
                 replace(&mut head.uri, &target)?
             }
+            // White space around a value is not part of it (RFC 9110 §5.5): it would not arrive.
+            At::Header(_) if model.trim() != model || model.is_empty() => return None,
             At::Header(name) => {
                 head.headers.insert(name, HeaderValue::from_str(model).ok()?);
                 Rewritten::SameBody
@@ -187,39 +204,63 @@ fn read_json(head: &Parts, body: Option<&Bytes>, member: &str) -> Model {
     }
 }
 
-/// What stands before and after the model in a path, and the model as it is spelled.
-fn in_path<'a>(path: &'a str, segment: &str) -> Option<(&'a str, &'a str, &'a str)> {
-    let mut from = 0;
-    let mut found = false;
-    for part in path.split('/') {
-        if found {
-            let model = part.split(':').next().unwrap_or_default();
-            let (before, rest) = path.split_at_checked(from)?;
-            return Some((before, rest.get(model.len()..)?, model));
-        }
-        found = part == segment;
-        from += part.len() + 1;
-    }
-    None
+/// Where a model stands in a part of a URI.
+struct Place<'a> {
+    before: &'a str,
+    /// What must stand between `before` and a model.
+    glue: &'static str,
+    /// The model as it is spelled.
+    spelled: &'a str,
+    after: &'a str,
 }
 
-/// What stands before and after the model in a query, and the model as it is spelled.
-#[allow(clippy::type_complexity)] // Three pieces of one string.
-fn in_query<'a>(
-    query: &'a str,
-    key: &str,
-) -> Result<Option<(&'a str, &'a str, &'a str)>, NotResent> {
+impl Place<'_> {
+    fn with(&self, model: &str) -> String {
+        format!("{}{}{}{}", self.before, self.glue, encoded(model), self.after)
+    }
+}
+
+/// The model in a path; an error when several segments could be it.
+fn in_path<'a>(path: &'a str, segment: &str) -> Result<Option<Place<'a>>, NotResent> {
+    let mut found = None;
+    let mut from = 0;
+    let mut parts = path.split('/');
+    while let Some(part) = parts.next() {
+        from += part.len() + 1;
+        if part != segment {
+            continue;
+        }
+        // What stands behind the segment is a model, be it spelled like the segment.
+        let Some(part) = parts.next() else { break };
+        if found.is_some() {
+            return Err(NotResent::AmbiguousModel);
+        }
+        let spelled = part.split(':').next().unwrap_or_default();
+        let (before, rest) = path.split_at_checked(from).unwrap_or((path, ""));
+        let after = rest.get(spelled.len()..).unwrap_or_default();
+        found = Some(Place { before, glue: "", spelled, after });
+        from += part.len() + 1;
+    }
+    Ok(found)
+}
+
+/// The model in a query; an error when several parameters could be it.
+fn in_query<'a>(query: &'a str, key: &str) -> Result<Option<Place<'a>>, NotResent> {
     let mut found = None;
     let mut from = 0;
     for pair in query.split('&') {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, spelled, glue) = match pair.split_once('=') {
+            Some((name, spelled)) => (name, spelled, ""),
+            None => (pair, "", "="),
+        };
         if decoded(name) == key {
             if found.is_some() {
                 return Err(NotResent::AmbiguousModel);
             }
-            let at = from + pair.len() - value.len();
+            let at = from + pair.len() - spelled.len();
             let (before, rest) = query.split_at_checked(at).unwrap_or((query, ""));
-            found = Some((before, rest.get(value.len()..).unwrap_or_default(), value));
+            let after = rest.get(spelled.len()..).unwrap_or_default();
+            found = Some(Place { before, glue, spelled, after });
         }
         from += pair.len() + 1;
     }
@@ -258,3 +299,6 @@ impl fmt::Debug for ModelAt {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,6 +64,14 @@ impl<'a> Wanted<'a> {
         }
     }
 
+    /// The model of the caller's own request, if somebody has read it.
+    pub(crate) fn own_known(&self) -> Option<Arc<str>> {
+        match &*self.own {
+            Model::Named(model, _) => Some(model.clone()),
+            _ => None,
+        }
+    }
+
     /// The attempt's model, if somebody has read it.
     pub(crate) fn known(&self) -> Option<Arc<str>> {
         match (&self.instead, &*self.own) {

@@ -9,11 +9,11 @@ use super::{
     policy::{RetryPolicy, Settings},
 };
 use crate::{
-    classify::{Delivery, ModelFault, Verdict},
+    classify::{Cause, Delivery, ModelFault, Verdict},
     report::NotResent,
     stage::{
         options::RequestOptions,
-        stage::{Facts, Next, Stage, Stamp, sealed::Sealed},
+        stage::{Draft, Facts, Next, Stage, Stamp, sealed::Sealed},
     },
 };
 
@@ -21,8 +21,18 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Session {
     retries: u32,
-    /// What the last retry cost.
-    taken: Option<u32>,
+    last: Last,
+}
+
+/// The last retry, and what it cost.
+#[derive(Clone, Copy, Debug, Default)]
+enum Last {
+    /// There was none, or it cost nothing.
+    #[default]
+    Free,
+    /// It was paid for, and has not been sent yet.
+    Due(u32),
+    Sent(u32),
 }
 
 /// What the decision is about.
@@ -76,23 +86,26 @@ impl Settings {
             _ => Cost::Retry,
         };
         if let Some(budget) = &self.budget {
-            session.taken = Some(budget.withdraw(cost).ok_or(NotResent::Budget)?);
+            session.last = Last::Due(budget.withdraw(cost).ok_or(NotResent::Budget)?);
         }
         session.retries = session.retries.saturating_add(1);
         Ok(())
     }
 
-    /// The retry that was paid for does not happen.
+    /// The retry that was paid for does not happen, if it has not been sent.
     fn unpay(&self, session: &mut Session) {
-        session.retries = session.retries.saturating_sub(1);
-        if let (Some(budget), Some(taken)) = (&self.budget, session.taken.take()) {
+        if let (Some(budget), Last::Due(taken)) = (&self.budget, session.last) {
+            session.last = Last::Free;
             budget.give_back(taken);
         }
     }
 
     pub(crate) fn succeeded(&self, session: &Session) {
         if let Some(budget) = &self.budget {
-            budget.succeeded(session.taken);
+            budget.succeeded(match session.last {
+                Last::Free => None,
+                Last::Due(taken) | Last::Sent(taken) => Some(taken),
+            });
         }
     }
 }
@@ -108,6 +121,14 @@ impl Stage for RetryPolicy {
 
     fn may_resend(&self) -> bool {
         self.settings.retries > 0
+    }
+
+    #[inline]
+    fn prepare(&self, session: &mut Session, _: &mut Draft<'_, '_>) -> Result<(), Cause> {
+        if let Last::Due(taken) = session.last {
+            session.last = Last::Sent(taken);
+        }
+        Ok(())
     }
 
     #[inline]

@@ -33,7 +33,7 @@ pub(crate) fn repeatable(method: &Method, keyed: bool, options: Option<&RequestO
 ///    [`max_wait`](RetryPolicy::max_wait) is not waited for, and not shortened either.
 /// 4. Each retry is paid for from a [`Budget`] that all requests share.
 ///
-/// With the feature `tower` it is a policy for [`tower::retry::Retry`] too; clones share the budget.
+/// With the feature `tower` it is a policy for [tower's own `Retry`](https://docs.rs/tower/latest/tower/retry/struct.Retry.html) too; clones share the budget.
 ///
 /// ```
 /// use std::time::Duration;

@@ -5,6 +5,7 @@ mod build;
 mod cases;
 mod changes;
 mod choosing;
+mod defaults;
 mod states;
 mod support;
 mod threads;

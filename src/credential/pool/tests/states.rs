@@ -521,3 +521,15 @@ fn time_before_the_pool_was_built_is_no_trouble() {
     bench.pick().unwrap().limited(None, Some(secs(1)), &mut now);
     assert!(bench.pick().is_ok() || bench.pick().is_err());
 }
+
+#[test]
+fn who_looks_ahead_does_not_hide_a_rest_from_those_who_ask_now() {
+    let bench = Bench::new(accounts(&["alice"]));
+    let mut picked = bench.pick().unwrap();
+    let alice = picked.uid();
+    picked.limited(None, Some(secs(10)), &mut bench.clock());
+    drop(picked);
+    let want = Want { avoid: &Without(vec![alice]), ..ANY };
+    assert!(bench.pool.pick_at(&want, bench.now + secs(20)).is_err());
+    assert_eq!(unavailable(bench.pick()), (Code::PoolLimited, Some(10)));
+}

@@ -1,0 +1,170 @@
+//! The bodies of answers, whose beginning is read to find out what they mean.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+use http_body::Body as HttpBody;
+use http_body_util::BodyExt;
+use proptest::prelude::*;
+use tokio::time::Instant;
+use tower::{Layer, ServiceExt};
+use tower_failover::{
+    ErrorDedupLayer, FailoverLayer, ModelChain, ModelFallbackLayer, RetryLayer, RetryPolicy,
+    TokenRotationLayer,
+};
+
+use crate::{
+    plan::{Plan, data, pause, paused, plans},
+    support::{
+        Recorder,
+        frames::{Beat, Broken, Frames, Player},
+        pool, post,
+        sink::{Heard, Read, listen},
+    },
+};
+
+/// How many layers read the beginning.
+#[derive(Clone, Copy, Debug)]
+enum Stack {
+    Fused,
+    /// This many, one outside the other.
+    Layers(usize),
+}
+
+const LIMIT: usize = 40;
+const TIME: Duration = Duration::from_secs(2);
+
+type Any = http_body_util::combinators::UnsyncBoxBody<Bytes, Broken>;
+
+/// The answer of a stack that reads at most [`LIMIT`] bytes of an error, and nothing of a success.
+async fn answer(stack: Stack, player: Player) -> Response<Any> {
+    let accounts = pool(&["a"], &Recorder::new());
+    let chain = || ModelChain::list(["m1"]).unwrap();
+    let (limit, time) = (LIMIT, TIME);
+    let rotation = TokenRotationLayer::new(accounts.clone()).error_body(limit, time);
+    let retry = RetryLayer::new(RetryPolicy::new().retries(0)).error_body(limit, time);
+    let models = ModelFallbackLayer::new(chain()).error_body(limit, time);
+    let dedup = ErrorDedupLayer::new(Recorder::new()).error_body(limit, time);
+    fn any<B>(answer: Response<B>) -> Response<Any>
+    where
+        B: HttpBody<Data = Bytes, Error = Broken> + Send + 'static,
+    {
+        answer.map(BodyExt::boxed_unsync)
+    }
+    match stack {
+        Stack::Fused => {
+            let layer = FailoverLayer::builder()
+                .models(chain())
+                .rotation(accounts)
+                .retry(RetryPolicy::new().retries(0))
+                .report(Recorder::new())
+                .error_body(limit, time);
+            any(layer.build().unwrap().layer(player).oneshot(post()).await.unwrap())
+        }
+        Stack::Layers(1) => any(rotation.layer(player).oneshot(post()).await.unwrap()),
+        Stack::Layers(2) => any(retry.layer(rotation.layer(player)).oneshot(post()).await.unwrap()),
+        Stack::Layers(_) => {
+            let service = dedup.layer(models.layer(retry.layer(rotation.layer(player))));
+            any(service.oneshot(post()).await.unwrap())
+        }
+    }
+}
+
+fn stacks() -> impl Strategy<Value = Stack> {
+    prop_oneof![Just(Stack::Fused), (1..4_usize).prop_map(Stack::Layers)]
+}
+
+/// The plan's body with this status, as JSON.
+fn error(plan: &Plan, status: u16) -> Response<Frames> {
+    Response::builder()
+        .status(status)
+        .header("content-type", "application/json")
+        .body(plan.frames())
+        .unwrap()
+}
+
+proptest! {
+    #[test]
+    fn an_answer_passes_whole_however_much_of_it_was_read(
+        plan in plans(),
+        status in prop_oneof![Just(200_u16), Just(400), Just(404), Just(429), Just(403), Just(500)],
+        stack in stacks(),
+        stop in 0..9_usize,
+    ) {
+        paused(async {
+            let player = Player::new([error(&plan, status)]);
+            let answer = answer(stack, player.clone()).await;
+            assert_eq!((answer.status().as_u16(), player.calls()), (status, 1));
+            // The caller may lose interest.
+            let read = if stop == 8 { Read::All } else { Read::Frames(stop) };
+            plan.check(&listen(answer.into_body(), read).await);
+        });
+    }
+}
+
+async fn hear(stack: Stack, plan: &Plan, status: u16) -> (Duration, Heard) {
+    let start = Instant::now();
+    let answer = answer(stack, Player::new([error(plan, status)])).await;
+    let waited = start.elapsed();
+    (waited, listen(answer.into_body(), Read::All).await)
+}
+
+#[test]
+fn nobody_waits_longer_for_an_error_body_than_its_layers_allow() {
+    paused(async {
+        let plan = Plan {
+            beats: vec![
+                data("{\"error\":"),
+                pause(60),
+                data("{}}"),
+                Beat::Trailers(HeaderMap::new()),
+            ],
+            known: false,
+            missing: 0,
+        };
+        for status in [400, 404, 429] {
+            let (waited, heard) = hear(Stack::Fused, &plan, status).await;
+            assert_eq!(waited, TIME);
+            plan.check(&heard);
+            let (waited, heard) = hear(Stack::Layers(2), &plan, status).await;
+            // Each layer for itself.
+            assert!(waited <= 2 * TIME, "{waited:?}");
+            plan.check(&heard);
+        }
+    });
+}
+
+#[test]
+fn no_more_is_read_than_the_limit_and_the_frame_that_crosses_it() {
+    paused(async {
+        // What comes after the pause is not asked for: the limit was reached before.
+        let long = "x".repeat(LIMIT - 1);
+        for (beats, waits) in [
+            (vec![data(&long), data("yz"), pause(1), data("end")], false),
+            (vec![data(&long), pause(1), data("end")], true),
+            (vec![data(&long.repeat(3)), pause(1), Beat::Error("gone".into())], false),
+        ] {
+            let plan = Plan { beats, known: true, missing: 5 };
+            for stack in [Stack::Fused, Stack::Layers(1), Stack::Layers(3)] {
+                let (waited, heard) = hear(stack, &plan, 400).await;
+                assert_eq!(!waited.is_zero(), waits, "{stack:?}");
+                plan.check(&heard);
+            }
+        }
+    });
+}
+
+#[test]
+fn frames_without_data_are_not_read_for_ever() {
+    paused(async {
+        let mut beats = vec![Beat::Data(Bytes::new()); 1000];
+        beats.extend([pause(1), data("end")]);
+        let plan = Plan { beats, known: false, missing: 0 };
+        for stack in [Stack::Fused, Stack::Layers(1), Stack::Layers(3)] {
+            let (waited, heard) = hear(stack, &plan, 429).await;
+            assert_eq!(waited, Duration::ZERO, "it was read up to the pause");
+            plan.check(&heard);
+        }
+    });
+}

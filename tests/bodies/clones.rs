@@ -1,0 +1,140 @@
+//! How often a body is cloned: once for each attempt but the last.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body, Frame, SizeHint};
+use tower::{Layer, ServiceExt};
+use tower_failover::{
+    Cloned, FailoverLayer, InMemory, Keep, ModelAt, ModelChain, RetryLayer, RetryPolicy, Spare,
+    TokenRotationLayer, TryCloned,
+};
+
+use crate::{
+    plan::paused,
+    support::{
+        Recorder, pool,
+        sink::{Read, Sink},
+    },
+};
+
+/// A body that counts its clones, and which of them is still there.
+#[derive(Debug)]
+struct Counted {
+    data: Option<Bytes>,
+    clones: Arc<AtomicUsize>,
+}
+
+impl Clone for Counted {
+    fn clone(&self) -> Self {
+        self.clones.fetch_add(1, Ordering::Relaxed);
+        Self { data: self.data.clone(), clones: self.clones.clone() }
+    }
+}
+
+impl From<Bytes> for Counted {
+    fn from(data: Bytes) -> Self {
+        Self { data: Some(data), clones: Arc::default() }
+    }
+}
+
+impl Body for Counted {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.data.take().map(|data| Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+    }
+}
+
+/// The clones that so many attempts cost, of at most four.
+async fn clones<K>(keep: K, failures: usize, layer: &str) -> usize
+where
+    K: Keep<Counted, Out = Counted> + Spare<Sink<Counted>> + Clone,
+{
+    let count = Arc::new(AtomicUsize::new(0));
+    let body = Counted { data: Some(Bytes::from_static(b"hello")), clones: count.clone() };
+    let request = Request::post("https://a.example/models/m1").body(body).unwrap();
+    let status = match layer {
+        "rotation" => 401,
+        "retry" => 503,
+        _ => 529,
+    };
+    let sink = Sink::script(std::iter::repeat_n((Read::All, status), failures));
+    match layer {
+        "rotation" => {
+            let accounts = pool(&["a", "b", "c", "d"], &Recorder::new());
+            let layer = TokenRotationLayer::new(accounts).max_refusals(9).unwrap().keeping(keep);
+            layer.layer(sink.clone()).oneshot(request).await.unwrap();
+        }
+        "retry" => {
+            let layer = RetryLayer::new(RetryPolicy::new().retries(9)).keeping(keep);
+            layer.layer(sink.clone()).oneshot(request).await.unwrap();
+        }
+        _ => {
+            let chain = ModelChain::list(["m1", "m2", "m3", "m4", "m5"]).unwrap();
+            let layer = FailoverLayer::builder().models(chain);
+            let layer = layer.model_at(ModelAt::path_after("models")).keeping(keep);
+            layer.build().unwrap().layer(sink.clone()).oneshot(request).await.unwrap();
+        }
+    }
+    let heard = sink.heard();
+    assert_eq!(heard.len(), (failures + 1).min(4));
+    assert!(heard.iter().all(|heard| heard.data == b"hello"));
+    count.load(Ordering::Relaxed)
+}
+
+#[test]
+fn the_last_attempt_that_is_allowed_takes_what_was_kept() {
+    paused(async {
+        for layer in ["retry", "rotation", "models"] {
+            // One clone before the first attempt, one for each but the last of four.
+            for (failures, wanted) in [(0, 1), (1, 2), (2, 3), (3, 3), (4, 3)] {
+                let some = TryCloned::new(|body: &Counted| Some(body.clone()));
+                let counts = [
+                    clones(Cloned, failures, layer).await,
+                    clones(InMemory, failures, layer).await,
+                    clones(some, failures, layer).await,
+                ];
+                assert_eq!(counts, [wanted; 3], "{layer}, {failures} failures");
+            }
+        }
+    });
+}
+
+#[test]
+fn what_nothing_could_send_again_is_not_cloned() {
+    paused(async {
+        let count = Arc::new(AtomicUsize::new(0));
+        let body = || Counted { data: Some(Bytes::from_static(b"hello")), clones: count.clone() };
+        let request = || Request::post("https://a.example/").body(body()).unwrap();
+        // One account only.
+        let rotation = TokenRotationLayer::new(pool(&["a"], &Recorder::new()));
+        let sink = Sink::script([(Read::All, 401)]);
+        rotation.layer(sink.clone()).oneshot(request()).await.unwrap();
+        let sink = Sink::script([(Read::All, 503)]);
+        let retry = RetryLayer::default().send_once();
+        retry.layer(sink.clone()).oneshot(request()).await.unwrap();
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+    });
+}

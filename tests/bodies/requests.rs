@@ -1,0 +1,204 @@
+//! Every way of keeping a body, with bodies at random.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use proptest::prelude::*;
+use tokio::time::Instant;
+use tower::{BoxError, Layer, Service, ServiceExt};
+use tower_failover::{
+    Buffered, BufferedAs, Cloned, ErrorDedupLayer, FailoverLayer, InMemory, Keep, Once, ReplayBody,
+    RetryLayer, RetryPolicy, Spare, TokenRotationLayer, TryCloned,
+    report::{Followed, NotResent},
+};
+
+use crate::{
+    plan::{Body, Plan, caps, paused, plans},
+    support::{
+        Recorder,
+        frames::{Broken, Frames},
+        pool,
+        sink::{Came, Read, Sink},
+    },
+};
+
+/// What stands around the upstream. All make three attempts, where they can.
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    Retry,
+    Rotation,
+    Fused,
+}
+
+/// What a strategy is tried with.
+#[derive(Clone, Debug)]
+struct Try {
+    plan: Plan,
+    shape: Shape,
+    reads: [Read; 2],
+}
+
+fn tries() -> impl Strategy<Value = Try> {
+    let shape = prop_oneof![Just(Shape::Retry), Just(Shape::Rotation), Just(Shape::Fused)];
+    let read = || prop_oneof![Just(Read::All), (0..4_usize).prop_map(Read::Frames)];
+    let reads = [read(), read()];
+    (plans(), shape, reads).prop_map(|(plan, shape, reads)| Try { plan, shape, reads })
+}
+
+impl Try {
+    /// Sends the body once; `Ok` when all attempts were made, else why the first was not repeated.
+    async fn send<K, B>(&self, keep: K, body: B) -> (Vec<Came>, Result<(), NotResent>)
+    where
+        K: Keep<B> + Spare<Sink<K::Out>> + Clone,
+        K::Out: http_body::Body<Data = Bytes, Error = Broken> + Send + 'static,
+    {
+        let status = if matches!(self.shape, Shape::Retry) { 503 } else { 401 };
+        let sink = Sink::script(self.reads.map(|read| (read, status)));
+        let recorder = Recorder::new();
+        let dedup = ErrorDedupLayer::new(recorder.clone());
+        let accounts = pool(&["a", "b", "c"], &Recorder::new());
+        match self.shape {
+            Shape::Retry => {
+                let layer = RetryLayer::new(RetryPolicy::new()).keeping(keep);
+                call(dedup.layer(layer.layer(sink.clone())), body).await;
+            }
+            Shape::Rotation => {
+                let layer = TokenRotationLayer::new(accounts).keeping(keep);
+                call(dedup.layer(layer.layer(sink.clone())), body).await;
+            }
+            Shape::Fused => {
+                let layer = FailoverLayer::builder()
+                    .rotation(accounts)
+                    .retry(RetryPolicy::new())
+                    .report(recorder.clone())
+                    .keeping(keep);
+                call(layer.build().unwrap().layer(sink.clone()), body).await;
+            }
+        }
+        let came = sink.came();
+        let sent = match recorder.failures().first() {
+            None => Ok(()),
+            Some(record) => match record.trail.last().unwrap().followed {
+                Followed::NotResent(why) => Err(why),
+                other => panic!("it ended with {other}"),
+            },
+        };
+        assert_eq!(came.len(), if sent.is_ok() { 3 } else { 1 }, "{sent:?}");
+        for came in &came {
+            self.plan.check(&came.heard);
+        }
+        (came, sent)
+    }
+}
+
+async fn call<S, B, RB>(service: S, body: B)
+where
+    S: Service<Request<B>, Response = Response<RB>, Error = BoxError>,
+{
+    let request = Request::post("https://api.example.com/videos").body(body).unwrap();
+    service.oneshot(request).await.unwrap();
+}
+
+proptest! {
+    #[test]
+    fn a_body_that_is_not_kept_is_sent_once(tried in tries()) {
+        paused(async {
+            let (_, sent) = tried.send(Once, tried.plan.body()).await;
+            assert_eq!(sent, Err(NotResent::SentOnce));
+        });
+    }
+
+    #[test]
+    fn clones_are_sent_as_they_are(tried in tries()) {
+        paused(async {
+            let plan = &tried.plan;
+            let some = TryCloned::new(|body: &Frames| Some(body.clone()));
+            let sent = [
+                tried.send(Cloned, plan.frames()).await,
+                tried.send(InMemory, plan.frames()).await,
+                tried.send(some, plan.frames()).await,
+                tried.send(some.made_of(Frames::from), plan.frames()).await,
+            ];
+            for (_, sent) in sent {
+                assert_eq!(sent, Ok(()));
+            }
+            let none = TryCloned::new(|_: &Frames| None);
+            assert_eq!(tried.send(none, plan.frames()).await.1, Err(NotResent::Streaming));
+        });
+    }
+
+    #[test]
+    fn what_fits_is_kept_and_what_does_not_is_sent_once_and_whole(
+        tried in tries(), cap in caps(),
+    ) {
+        paused(async {
+            let plan = &tried.plan;
+            let map = BufferedAs::new(cap, |body: ReplayBody<Body>| Box::pin(body));
+            for mapped in [false, true] {
+                let at = Instant::now();
+                let (came, sent) = if mapped {
+                    tried.send(map, plan.body()).await
+                } else {
+                    tried.send(Buffered::up_to(cap), plan.body()).await
+                };
+                assert_eq!(sent, plan.kept(cap));
+                // Only what is of known length, and fits, is awaited.
+                let awaited = plan.known && plan.length() <= cap as u64;
+                let time = if awaited { plan.time() } else { std::time::Duration::ZERO };
+                assert_eq!(came[0].at - at, time);
+            }
+        });
+    }
+
+    #[test]
+    fn two_layers_that_keep_each_decide_for_themselves(
+        plan in plans(), outer in caps(), inner in caps(), reads in [0..5_usize, 0..5_usize],
+    ) {
+        paused(async {
+            let read = |nth: usize| if nth == 4 { Read::All } else { Read::Frames(nth) };
+            let sink = Sink::<ReplayBody<ReplayBody<Body>>>::script([
+                (read(reads[0]), 401), (read(reads[1]), 503),
+            ]);
+            let recorder = Recorder::new();
+            let retry = RetryLayer::new(RetryPolicy::new()).buffered(outer);
+            let accounts = pool(&["a", "b"], &Recorder::new());
+            let rotation = TokenRotationLayer::new(accounts).buffered(inner);
+            let dedup = ErrorDedupLayer::new(recorder.clone());
+            call(dedup.layer(retry.layer(rotation.layer(sink.clone()))), plan.body()).await;
+            // What the outer layer has kept is in memory for the inner one.
+            let outer = plan.kept(outer);
+            let inner = match outer {
+                Ok(()) if plan.length() <= inner as u64 => Ok(()),
+                Ok(()) => Err(NotResent::TooLarge),
+                Err(_) => plan.kept(inner),
+            };
+            let (attempts, why) = match (inner, outer) {
+                (Err(why), _) => (1, Some(why)),
+                (Ok(()), Err(why)) => (2, Some(why)),
+                (Ok(()), Ok(())) => (3, None),
+            };
+            let heard = sink.heard();
+            assert_eq!(heard.len(), attempts);
+            for heard in &heard {
+                plan.check(heard);
+            }
+            let last = recorder.failures().first().map(|it| it.trail.last().unwrap().followed);
+            assert_eq!(last, why.map(Followed::NotResent));
+        });
+    }
+}
+
+#[test]
+fn a_body_in_memory_is_sent_in_the_same_pieces() {
+    paused(async {
+        let sink = Sink::script([(Read::All, 503)]);
+        let layer = RetryLayer::new(RetryPolicy::new()).buffered(100);
+        call(layer.layer(sink.clone()), Full::new(Bytes::from_static(b"hello"))).await;
+        let heard = sink.heard();
+        assert_eq!(heard.len(), 2);
+        for heard in heard {
+            assert_eq!((&heard.data[..], heard.pieces), (&b"hello"[..], 1));
+            heard.check_claims();
+        }
+    });
+}

@@ -1,0 +1,328 @@
+//! Bodies that are awaited before they are sent.
+
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use tokio::{sync::Semaphore, time::Instant};
+use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit};
+use tower_failover::{
+    AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, ModelChain, ModelFallbackLayer, Pool,
+    Reason, ReplayBody, RetryLayer, RetryPolicy, TokenRotationLayer,
+    credential::{Choose, State},
+};
+
+use crate::{
+    plan::{Body, Plan, data, pause, paused},
+    support::{
+        Recorder,
+        frames::Beat,
+        pool,
+        sink::{Read, Sink},
+        stack,
+    },
+};
+
+/// A request whose body takes a second to come, and says how long it is.
+fn slow(text: &str) -> Request<Body> {
+    let (start, end) = text.split_at(text.len() / 2);
+    let plan = Plan { beats: vec![data(start), pause(1), data(end)], known: true, missing: 0 };
+    Request::post("https://api.example.com/videos").body(plan.body()).unwrap()
+}
+
+fn sink<B>(statuses: &[u16]) -> Sink<B> {
+    Sink::script(statuses.iter().map(|status| (Read::All, *status)))
+}
+
+/// The token of each attempt.
+fn tokens<B>(sink: &Sink<B>) -> Vec<String> {
+    let token = |head: &http::request::Parts| {
+        let value = head.headers["authorization"].to_str().unwrap();
+        value.trim_start_matches("Bearer ").to_owned()
+    };
+    sink.came().iter().map(|came| token(&came.head)).collect()
+}
+
+/// Whether a future is not ready yet.
+async fn waits<F: Future>(mut future: Pin<&mut F>) -> bool {
+    std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
+}
+
+#[test]
+fn only_a_body_of_known_length_is_awaited() {
+    paused(async {
+        for known in [true, false] {
+            let sink = sink(&[503]);
+            let beats = vec![data("a"), pause(1), data("b")];
+            let plan = Plan { beats, known, missing: 0 };
+            let request = Request::post("https://a.example/").body(plan.body()).unwrap();
+            let start = Instant::now();
+            let layer = RetryLayer::new(RetryPolicy::new()).buffered(10);
+            let answer = layer.layer(sink.clone()).oneshot(request).await.unwrap();
+            let came = sink.came();
+            let after = Duration::from_secs(u64::from(known));
+            assert_eq!(came[0].at - start, after);
+            assert_eq!(
+                (answer.status().as_u16(), came.len()),
+                if known { (200, 2) } else { (503, 1) }
+            );
+            assert!(came.iter().all(|came| came.heard.data == b"ab"));
+        }
+    });
+}
+
+#[test]
+fn the_service_that_was_ready_waits_for_the_body_and_another_takes_its_place() {
+    paused(async {
+        let permits = Arc::new(Semaphore::new(2));
+        let sink = sink::<ReplayBody<Body>>(&[]);
+        let limited = ConcurrencyLimit::with_semaphore(sink.clone(), permits.clone());
+        let mut service = RetryLayer::new(RetryPolicy::new()).buffered(100).layer(limited);
+        // Each takes the service that was polled ready with its permit.
+        let first = service.ready().await.unwrap().call(slow("first"));
+        let second = service.ready().await.unwrap().call(slow("second"));
+        assert_eq!(permits.available_permits(), 0);
+        assert!(futures_util::FutureExt::now_or_never(service.ready()).is_none());
+        let (first, second) = tokio::join!(first, second);
+        assert_eq!(
+            (first.unwrap().status(), second.unwrap().status()),
+            (http::StatusCode::OK, http::StatusCode::OK)
+        );
+        // The sink panics when it is called without having been polled ready.
+        assert_eq!(sink.calls(), 2);
+        drop(service);
+        assert_eq!(permits.available_permits(), 2);
+    });
+}
+
+#[test]
+fn dropping_a_request_while_its_body_is_awaited_leaves_nothing_behind() {
+    paused(async {
+        for fused in [true, false] {
+            let recorder = Recorder::new();
+            let accounts = stack::builder(&["a", "b"], &recorder)
+                .choose(Choose::LeastInFlight)
+                .build()
+                .unwrap();
+            // The one is due for a probe, the other is out for longer.
+            accounts.invalidate("a", Reason::Invalid);
+            tokio::time::advance(Duration::from_secs(250)).await;
+            accounts.invalidate("b", Reason::Invalid);
+            tokio::time::advance(Duration::from_secs(60)).await;
+            recorder.clear();
+            let permits = Arc::new(Semaphore::new(1));
+            let sink = sink::<ReplayBody<Body>>(&[]);
+            let limited = ConcurrencyLimit::with_semaphore(sink.clone(), permits.clone());
+            let send = |request| {
+                let (limited, accounts, recorder) =
+                    (limited.clone(), accounts.clone(), recorder.clone());
+                async move {
+                    let answer = if fused {
+                        let layer = FailoverLayer::builder().rotation(accounts).report(recorder);
+                        let layer = layer.retry(RetryPolicy::new()).buffered(100).build().unwrap();
+                        layer.layer(limited).oneshot(request).await.unwrap().map(|_| ())
+                    } else {
+                        let gate = AuthShortCircuitLayer::with_pool(accounts.clone());
+                        let layer = TokenRotationLayer::new(accounts).buffered(100);
+                        let layers =
+                            ErrorDedupLayer::new(recorder).layer(layer.layer(gate.layer(limited)));
+                        layers.oneshot(request).await.unwrap().map(|_| ())
+                    };
+                    answer.status().as_u16()
+                }
+            };
+            {
+                let mut dropped = pin!(send(slow("dropped")));
+                assert!(waits(dropped.as_mut()).await);
+                tokio::time::advance(Duration::from_millis(500)).await;
+                assert!(waits(dropped.as_mut()).await);
+            }
+            assert_eq!((sink.calls(), permits.available_permits()), (0, 1), "fused: {fused}");
+            assert!(recorder.events().is_empty(), "{:?}", recorder.codes());
+            let view = accounts.view();
+            assert!(view.accounts.iter().all(|account| account.in_flight == 0), "{view:?}");
+            // The probe is there for the next one.
+            assert_eq!(send(slow("next")).await, 200);
+            assert_eq!(tokens(&sink), ["tok-a"]);
+            assert_eq!(accounts.view().accounts[0].state, State::Usable);
+            assert_eq!(permits.available_permits(), 1);
+        }
+    });
+}
+
+#[test]
+fn a_body_that_is_awaited_holds_no_probe() {
+    paused(async {
+        let recorder = Recorder::new();
+        let accounts = pool(&["a"], &recorder);
+        accounts.invalidate("a", Reason::Invalid);
+        tokio::time::advance(Duration::from_secs(310)).await;
+        let sink = sink::<ReplayBody<Body>>(&[]);
+        let layer = FailoverLayer::builder().rotation(accounts.clone()).retry(RetryPolicy::new());
+        let service = layer.buffered(100).build().unwrap().layer(sink.clone());
+        let mut slowly = pin!(service.clone().oneshot(slow("slow")));
+        assert!(waits(slowly.as_mut()).await);
+        // A request that is ready need not wait until somebody's upload is through.
+        let ready = Plan { beats: vec![data("ready")], known: true, missing: 0 };
+        let ready = Request::post("https://api.example.com/videos").body(ready.body()).unwrap();
+        assert_eq!(service.oneshot(ready).await.unwrap().status(), 200);
+        assert_eq!(accounts.view().accounts[0].state, State::Usable);
+        assert_eq!(slowly.await.unwrap().status(), 200);
+        assert_eq!(sink.calls(), 2);
+    });
+}
+
+#[test]
+fn a_dead_pool_answers_without_waiting_for_the_body() {
+    paused(async {
+        for fused in [true, false] {
+            let accounts = pool(&["a", "b"], &Recorder::new());
+            let sink = sink::<ReplayBody<Body>>(&[]);
+            let mut service = if fused {
+                let layer = FailoverLayer::builder().rotation(accounts.clone()).buffered(100);
+                let service = layer.build().unwrap().layer(sink.clone());
+                tower::util::BoxCloneService::new(service.map_response(|it| it.map(|_| ())))
+            } else {
+                let layer = TokenRotationLayer::new(accounts.clone()).buffered(100);
+                let service = layer.layer(sink.clone());
+                tower::util::BoxCloneService::new(service.map_response(|it| it.map(|_| ())))
+            };
+            let start = Instant::now();
+            // It dies after the service was found ready.
+            service.ready().await.unwrap();
+            accounts.invalidate("a", Reason::Invalid);
+            accounts.retire("b");
+            let answer = service.call(slow("never")).await.unwrap();
+            assert_eq!((answer.status().as_u16(), start.elapsed()), (401, Duration::ZERO));
+            let answer = service.ready().await.unwrap().call(slow("never")).await.unwrap();
+            assert_eq!((answer.status().as_u16(), start.elapsed()), (401, Duration::ZERO));
+            assert_eq!(sink.calls(), 0);
+        }
+    });
+}
+
+#[test]
+fn an_account_that_dies_while_a_body_is_awaited_is_not_the_one_that_serves() {
+    paused(async {
+        let accounts = pool(&["a", "b"], &Recorder::new());
+        let sink = sink::<ReplayBody<Body>>(&[]);
+        let layer = FailoverLayer::builder().rotation(accounts.clone()).buffered(100);
+        let mut sent = pin!(layer.build().unwrap().layer(sink.clone()).oneshot(slow("body")));
+        assert!(waits(sent.as_mut()).await);
+        accounts.retire("a");
+        assert_eq!(sent.await.unwrap().status(), 200);
+        assert_eq!(tokens(&sink), ["tok-b"]);
+        // And when none is left, the answer says so.
+        let mut sent = pin!(layer_of(&accounts).layer(sink.clone()).oneshot(slow("body")));
+        assert!(waits(sent.as_mut()).await);
+        accounts.retire("b");
+        assert_eq!(sent.await.unwrap().status(), 401);
+        assert_eq!(sink.calls(), 1);
+    });
+}
+
+fn layer_of(accounts: &Pool) -> FailoverLayer<tower_failover::Buffered> {
+    FailoverLayer::builder().rotation(accounts.clone()).buffered(100).build().unwrap()
+}
+
+const ASKED: &str = r#"{"prompt":"a cat","model":"m1"}"#;
+
+#[test]
+fn a_model_in_a_body_that_was_awaited_is_known_when_the_account_is_chosen() {
+    paused(async {
+        for fused in [true, false] {
+            let accounts = Pool::builder()
+                .account(stack::account("a").models(["m2"]))
+                .account(stack::account("b").models(["m1"]))
+                .any_origin()
+                .reporter(Recorder::new())
+                .build()
+                .unwrap();
+            let chain = ModelChain::list(["m1", "m2"]).unwrap();
+            let sink = sink::<Any>(&[529]);
+            let status = send_asked(fused, &accounts, chain, &sink).await;
+            assert_eq!(status, 200, "fused: {fused}");
+            // The right account for each model.
+            assert_eq!(tokens(&sink), ["tok-b", "tok-a"]);
+            let heard = sink.heard();
+            assert_eq!(heard[0].data, ASKED.as_bytes());
+            assert_eq!(heard[1].data, ASKED.replace("m1", "m2").as_bytes());
+        }
+    });
+}
+
+#[test]
+fn a_model_that_rests_everywhere_is_passed_over_when_its_body_has_come() {
+    paused(async {
+        for fused in [true, false] {
+            let accounts = pool(&["a"], &Recorder::new());
+            accounts.rest("a", Some("m1"), Duration::from_secs(60));
+            let chain = ModelChain::list(["m1", "a-longer-model"]).unwrap();
+            let sink = sink::<Any>(&[]);
+            assert_eq!(send_asked(fused, &accounts, chain, &sink).await, 200, "fused: {fused}");
+            let came = sink.came();
+            let sent = ASKED.replace("m1", "a-longer-model");
+            assert_eq!((came.len(), &came[0].heard.data[..]), (1, sent.as_bytes()));
+            assert_eq!(came[0].head.headers["content-length"], sent.len().to_string());
+            assert_eq!(came[0].heard.first_claim().upper, Some(sent.len() as u64));
+        }
+    });
+}
+
+/// A body of one type, however many layers it went through.
+type Any = http_body_util::combinators::UnsyncBoxBody<Bytes, crate::support::frames::Broken>;
+
+async fn send_asked(fused: bool, accounts: &Pool, chain: ModelChain, sink: &Sink<Any>) -> u16 {
+    let mut request = slow(ASKED);
+    request.headers_mut().insert("content-length", ASKED.len().into());
+    let answer: Response<()> = if fused {
+        let layer = FailoverLayer::builder()
+            .models(chain)
+            .rotation(accounts.clone())
+            .buffered_as(100, |body: ReplayBody<Body>| body.boxed_unsync());
+        let service = layer.build().unwrap().layer(sink.clone());
+        service.oneshot(request).await.unwrap().map(|_| ())
+    } else {
+        let rotation = TokenRotationLayer::new(accounts.clone())
+            .buffered_as(100, |body: ReplayBody<ReplayBody<Body>>| body.boxed_unsync());
+        let models = ModelFallbackLayer::new(chain).pool(accounts.clone()).buffered(100);
+        let service = models.layer(rotation.layer(sink.clone()));
+        service.oneshot(request).await.unwrap().map(|_| ())
+    };
+    answer.status().as_u16()
+}
+
+#[test]
+fn an_error_that_cannot_be_moved_about_comes_after_what_came_before_it() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Pinned {
+        text: String,
+        pinned: std::marker::PhantomPinned,
+    }
+
+    paused(async {
+        for known in [true, false] {
+            let sink = Sink::script([(Read::All, 503)]);
+            let beats = vec![data("half"), pause(1), Beat::Error("broke off".into())];
+            let plan = Plan { beats, known, missing: 10 };
+            let pinned = |error: crate::support::frames::Broken| Pinned {
+                text: error.0,
+                pinned: std::marker::PhantomPinned,
+            };
+            let body = plan.body().map_err(pinned);
+            let request = Request::post("https://a.example/").body(body).unwrap();
+            let layer = RetryLayer::new(RetryPolicy::new()).buffered(100);
+            let answer = layer.layer(sink.clone()).oneshot(request).await.unwrap();
+            assert_eq!((answer.status().as_u16(), sink.calls()), (503, 1));
+            plan.check(&sink.heard()[0]);
+        }
+    });
+}

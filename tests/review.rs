@@ -1,0 +1,357 @@
+//! What a hostile reader of the promises would try first.
+
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
+
+mod support;
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{Request, Response, header::HeaderValue};
+use http_body::{Body, Frame};
+use http_body_util::Full;
+use support::{Recorder, Step, Upstream, get, pool, stack};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
+use tower_failover::{
+    Answer, Backoff, Classifier, ErrorDedupLayer, FailoverLayer, Jitter, Pool, RequestOptions,
+    RetryLayer, RetryPolicy, TokenBucket, TokenRotationLayer, credential::Choose, failure,
+};
+
+fn quick() -> RetryPolicy {
+    let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).unwrap();
+    RetryPolicy::new().backoff(backoff.jitter(Jitter::NONE))
+}
+
+// --- the budget
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_is_dropped_while_it_waits_has_cost_nothing() {
+    let bucket = Arc::new(TokenBucket::new(500));
+    let upstream = Upstream::statuses(&[503]);
+    let service = RetryLayer::new(quick().paid_from(bucket.clone())).layer(upstream);
+    let mut call = Box::pin(service.oneshot(get()));
+    let pending = poll_fn(|cx| Poll::Ready(call.poll_unpin(cx).is_pending())).await;
+    assert!(pending);
+    assert_eq!(bucket.tokens(), 495);
+    drop(call);
+    assert_eq!(bucket.tokens(), 500);
+}
+
+#[test]
+fn a_retry_that_has_no_timer_has_cost_nothing() {
+    let bucket = Arc::new(TokenBucket::new(500));
+    let upstream = Upstream::statuses(&[503, 503, 503]);
+    let service = RetryLayer::new(quick().paid_from(bucket.clone())).layer(upstream);
+    let answer = service.oneshot(get()).now_or_never().unwrap().unwrap();
+    assert_eq!((answer.status().as_u16(), bucket.tokens()), (503, 500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_was_sent_is_paid_although_it_is_dropped() {
+    let bucket = Arc::new(TokenBucket::new(500));
+    let upstream = Upstream::script([Step::status(503), Step::hang()]);
+    let service = RetryLayer::new(quick().paid_from(bucket.clone())).layer(upstream);
+    let call = tokio::time::timeout(Duration::from_secs(1), service.oneshot(get()));
+    assert!(call.await.is_err());
+    assert_eq!(bucket.tokens(), 495);
+}
+
+// --- accounts that a person has revived
+
+#[tokio::test(start_paused = true)]
+async fn a_revived_account_serves_at_once_beside_any_credential() {
+    let recorder = Recorder::new();
+    let pool = pool(&["a"], &recorder);
+    let upstream = Upstream::statuses(&[401, 200]);
+    let layer = FailoverLayer::builder().rotation(pool.clone()).any_credential().build().unwrap();
+    let service = layer.layer(upstream.clone());
+    assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 401);
+    assert!(pool.revive("a"));
+    assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
+    assert_eq!(upstream.calls(), 2);
+}
+
+// --- bodies
+
+struct Endless;
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        thread_local!(static LEFT: std::cell::Cell<u32> = const { std::cell::Cell::new(3_000_000) });
+        LEFT.set(LEFT.get() - 1);
+        assert!(LEFT.get() > 0, "read without end");
+        Poll::Ready(Some(Ok(Frame::data(Bytes::new()))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_body_of_endless_empty_frames_is_not_read_for_ever() {
+    let inner = service_fn(|_: Request<Full<Bytes>>| async {
+        let answer = Response::builder().status(429).header("content-type", "application/json");
+        Ok::<_, Infallible>(answer.body(Endless).unwrap())
+    });
+    let layer = RetryLayer::new(quick().retries(0));
+    let answer = layer.layer(inner).oneshot(get()).now_or_never().unwrap().unwrap();
+    assert_eq!(answer.status(), 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_body_of_endless_empty_frames_is_sent_and_not_kept() {
+    let inner = service_fn(|_: Request<_>| async {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    });
+    let layer = RetryLayer::new(quick()).buffered(1024);
+    let service = layer.layer(inner);
+    let answer = service.oneshot(Request::new(Endless)).now_or_never().unwrap().unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+// --- heads
+
+#[tokio::test(start_paused = true)]
+async fn a_head_with_very_many_values_is_sent_again() {
+    let upstream = Upstream::statuses(&[503, 200]);
+    let mut request = get();
+    for _ in 0..30_000 {
+        request.headers_mut().append("x-many", HeaderValue::from_static("v"));
+    }
+    let service = RetryLayer::new(quick()).layer(upstream.clone());
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
+    assert_eq!(upstream.sent()[1].headers.len(), 30_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_opaque_header_value_comes_through_a_retry() {
+    let upstream = Upstream::statuses(&[503, 200]);
+    let mut request = get();
+    let value = HeaderValue::from_bytes(b"\xff\xfe caf\xe9").unwrap();
+    request.headers_mut().insert("x-opaque", value.clone());
+    let service = RetryLayer::new(quick()).layer(upstream.clone());
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
+    assert_eq!(upstream.sent()[1].headers["x-opaque"], value);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_opaque_idempotency_key_is_a_key() {
+    for fused in [false, true] {
+        let upstream = Upstream::statuses(&[500, 200]);
+        let mut request = support::post();
+        let key = HeaderValue::from_bytes(b"\xff-1").unwrap();
+        request.headers_mut().insert("idempotency-key", key);
+        let status = if fused {
+            let layer = FailoverLayer::builder().retry(quick()).build().unwrap();
+            layer.layer(upstream.clone()).oneshot(request).await.unwrap().status()
+        } else {
+            let service = RetryLayer::new(quick()).layer(upstream.clone());
+            service.oneshot(request).await.unwrap().status()
+        };
+        assert_eq!((status.as_u16(), upstream.calls()), (200, 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_to_elsewhere_gets_no_credential() {
+    let recorder = Recorder::new();
+    let pool = Pool::builder()
+        .account(stack::account("a"))
+        .origins(["https://api.example.com"])
+        .reporter(recorder.clone())
+        .build()
+        .unwrap();
+    let upstream = Upstream::default();
+    let service = TokenRotationLayer::new(pool).layer(upstream.clone());
+    for uri in
+        ["evil.example:443", "https://api.example.com@evil.example/", "http://api.example.com/"]
+    {
+        let mut request = get();
+        *request.uri_mut() = uri.parse().unwrap();
+        let answer = service.clone().oneshot(request).await.unwrap();
+        assert!(failure(&answer).is_some(), "{uri}");
+    }
+    assert_eq!(upstream.calls(), 0);
+}
+
+// --- readiness
+
+#[tokio::test(start_paused = true)]
+async fn a_place_below_that_was_taken_while_the_pool_lived_is_used_when_it_died() {
+    let recorder = Recorder::new();
+    let pool = pool(&["a"], &recorder);
+    let upstream = Upstream::default();
+    let mut service = ServiceBuilder::new()
+        .layer(TokenRotationLayer::new(pool.clone()))
+        .layer(ConcurrencyLimitLayer::new(1))
+        .service(upstream.clone());
+    poll_fn(|cx| service.poll_ready(cx)).await.unwrap();
+    pool.retire("a");
+    poll_fn(|cx| service.poll_ready(cx)).await.unwrap();
+    let mut request = get();
+    request.headers_mut().insert("authorization", "Bearer the-callers-own".parse().unwrap());
+    let call = tokio::time::timeout(Duration::from_secs(1), service.call(request)).await;
+    assert_eq!(call.expect("it waits for itself").unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_below_that_a_local_answer_left_unused_is_used_next() {
+    let pool = pool(&["a"], &Recorder::new());
+    let mut service = ServiceBuilder::new()
+        .layer(TokenRotationLayer::new(pool.clone()))
+        .layer(ConcurrencyLimitLayer::new(1))
+        .service(Upstream::default());
+    poll_fn(|cx| service.poll_ready(cx)).await.unwrap();
+    pool.retire("a");
+    assert!(failure(&service.call(get()).await.unwrap()).is_some());
+    poll_fn(|cx| service.poll_ready(cx)).await.unwrap();
+    let mut request = get();
+    request.headers_mut().insert("authorization", "Bearer the-callers-own".parse().unwrap());
+    let call = tokio::time::timeout(Duration::from_secs(1), service.call(request)).await;
+    assert_eq!(call.expect("it waits for itself").unwrap().status(), 200);
+}
+
+// --- things that go wrong in what others wrote
+
+struct Mute;
+
+impl fmt::Debug for Mute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mute")
+    }
+}
+
+impl fmt::Display for Mute {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Err(fmt::Error)
+    }
+}
+
+impl std::error::Error for Mute {}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_cannot_be_shown_is_told_of_all_the_same() {
+    let recorder = Recorder::new();
+    let inner = service_fn(|_: Request<Full<Bytes>>| async {
+        Err::<Response<Full<Bytes>>, tower::BoxError>(Box::new(Mute))
+    });
+    let layer = FailoverLayer::builder().retry(quick().retries(0)).report(recorder.clone());
+    let service = layer.build().unwrap().layer(inner);
+    assert!(service.oneshot(get()).await.is_err());
+    assert_eq!(recorder.failures().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_panics_gives_its_probe_and_its_count_back() {
+    let recorder = Recorder::new();
+    let pool = stack::builder(&["a"], &recorder).choose(Choose::LeastInFlight).build().unwrap();
+    let upstream = Upstream::statuses(&[401]);
+    let layer = TokenRotationLayer::new(pool.clone());
+    assert_eq!(layer.layer(upstream).oneshot(get()).await.unwrap().status(), 401);
+    tokio::time::sleep(Duration::from_secs(301)).await;
+    let inner = service_fn(
+        |_: Request<Full<Bytes>>| -> std::future::Ready<Result<Response<Full<Bytes>>, Infallible>> {
+            panic!("on purpose")
+        },
+    );
+    let mut service = layer.layer(inner);
+    let call = AssertUnwindSafe(|| service.call(get()));
+    assert!(catch_unwind(call).is_err());
+    let view = pool.view();
+    assert_eq!(view.accounts[0].in_flight, 0);
+    let upstream = Upstream::default();
+    assert_eq!(layer.layer(upstream).oneshot(get()).await.unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_that_panics_gives_the_probe_back() {
+    let recorder = Recorder::new();
+    let pool = pool(&["a"], &recorder);
+    let upstream = Upstream::statuses(&[401, 500, 200]);
+    let layer = TokenRotationLayer::new(pool);
+    assert_eq!(layer.clone().layer(upstream.clone()).oneshot(get()).await.unwrap().status(), 401);
+    tokio::time::sleep(Duration::from_secs(301)).await;
+    let broken = Classifier::default().also_unauthorized(|answer: &Answer<'_>| {
+        assert_ne!(answer.status(), 500, "on purpose");
+        None
+    });
+    let service = layer.clone().classifier(broken).layer(upstream.clone());
+    assert!(AssertUnwindSafe(service.oneshot(get())).catch_unwind().await.is_err());
+    assert_eq!(layer.layer(upstream).oneshot(get()).await.unwrap().status(), 200);
+}
+
+// --- extremes
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_settings_neither_panic_nor_wait_for_ever() {
+    for delay in ["18446744073709551615", "99999999999999999999", "9223372036854775807"] {
+        let answer = || Step::answer(429, &[("retry-after", delay)], "");
+        let recorder = Recorder::new();
+        let pool = stack::builder(&["a", "b"], &recorder).max_rest(Duration::MAX).build().unwrap();
+        let upstream = Upstream::script([answer(), answer(), answer()]);
+        let policy = RetryPolicy::new().retries(u32::MAX).max_wait(Duration::MAX).no_budget();
+        let layer = FailoverLayer::builder()
+            .rotation(pool.clone())
+            .retry(policy)
+            .attempts(u32::MAX)
+            .max_refusals(u32::MAX)
+            .deadline(Duration::from_secs(3600))
+            .report(recorder.clone())
+            .build()
+            .unwrap();
+        let mut request = get();
+        request
+            .extensions_mut()
+            .insert(RequestOptions::new().attempts(u32::MAX).deadline(Duration::MAX));
+        let call = layer.layer(upstream.clone()).oneshot(request);
+        let answer = tokio::time::timeout(Duration::from_secs(7200), call).await.unwrap().unwrap();
+        assert!(matches!(answer.status().as_u16(), 200 | 429));
+    }
+}
+
+// --- secrets
+
+#[tokio::test(start_paused = true)]
+async fn a_report_outside_a_rotation_holds_no_secret_of_its_pool() {
+    let recorder = Recorder::new();
+    let pool = pool(&["alice-and-her-long-token"], &recorder);
+    let upstream = Upstream::script([Step::play(support::upstream::Play::EchoError)]);
+    let service = ServiceBuilder::new()
+        .layer(ErrorDedupLayer::new(recorder.clone()))
+        .layer(TokenRotationLayer::new(pool))
+        .service(upstream);
+    assert!(service.oneshot(get()).await.is_err());
+    let told = format!("{:?}", recorder.events());
+    assert!(!told.contains("tok-alice-and-her-long-token"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_inside_a_rotation_puts_no_secret_into_any_report() {
+    let echo = || Step::play(support::upstream::Play::EchoError);
+    for steps in [vec![echo(), echo(), echo()], vec![echo()], vec![echo(), Step::hang()]] {
+        let recorder = Recorder::new();
+        let pool = pool(&["alice-and-her-long-token"], &recorder);
+        let service = ServiceBuilder::new()
+            .layer(ErrorDedupLayer::new(recorder.clone()).recovered(true))
+            .layer(TokenRotationLayer::new(pool))
+            .layer(RetryLayer::new(quick()))
+            .service(Upstream::script(steps));
+        let _ = tokio::time::timeout(Duration::from_secs(9), service.oneshot(get())).await;
+        let told = format!("{:?}", recorder.events());
+        assert_eq!(recorder.events().len(), 1, "{told}");
+        assert!(!told.contains("tok-alice-and-her-long-token"), "{told}");
+    }
+}

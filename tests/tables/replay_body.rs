@@ -1,0 +1,155 @@
+//! `replay_body.json`: what a body gives that is sent more than once.
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use http_body::Body;
+use serde_json::{Value, json};
+use tower::{Layer, ServiceExt};
+use tower_failover::{Buffered, Keep, ReplayBody, Started, TokenRotationLayer, report::NotResent};
+
+use crate::{
+    expect::Expect,
+    rig::paused,
+    support::{
+        Recorder,
+        cases::{self, Excused, Outcome},
+        frames::{Beat, Frames},
+        pool,
+        sink::{Heard, Read, Sink, listen},
+        upstream::now,
+    },
+};
+
+const EXCUSED: &[Excused] = &[(
+    "replay_body.buffered-too-large",
+    "DESIGN §6: above the cap a body is sent once, whole; it is never an error",
+)];
+
+#[test]
+fn a_body_is_replayed_as_it_came() {
+    cases::check("replay_body.json", EXCUSED, &[], holds);
+}
+
+type Original = std::pin::Pin<Box<Frames>>;
+
+/// The body of a case.
+fn body(case: &Value) -> Original {
+    let beats = case["request"]["frames"].as_array().unwrap().iter().map(|frame| {
+        match (frame["data"].as_str(), frame["trailers"].as_object()) {
+            (Some(data), None) => Beat::Data(Bytes::copy_from_slice(data.as_bytes())),
+            (None, Some(trailers)) => Beat::Trailers(
+                trailers
+                    .iter()
+                    .map(|(name, value)| {
+                        (name.parse().unwrap(), value.as_str().unwrap().parse().unwrap())
+                    })
+                    .collect::<http::HeaderMap>(),
+            ),
+            _ => panic!("no such frame: {frame}"),
+        }
+    });
+    let beats: Vec<_> = beats.collect();
+    let length = |beat: &Beat| if let Beat::Data(data) = beat { data.len() as u64 } else { 0 };
+    Box::pin(if case["config"]["size_known"] == true {
+        Frames::of_length(beats.iter().map(length).sum(), beats)
+    } else {
+        Frames::new(beats)
+    })
+}
+
+fn holds(case: &Value) -> Outcome {
+    for (member, _) in case["config"].as_object().unwrap() {
+        assert!(["max_bytes", "size_known", "kind"].contains(&member.as_str()), "{member}");
+    }
+    let cap = usize::try_from(case["config"]["max_bytes"].as_u64().unwrap()).unwrap();
+    let steps: Vec<_> = case["request"]["steps"].as_array().unwrap().iter().collect();
+    let steps: Vec<_> = steps.into_iter().map(|step| step.as_str().unwrap()).collect();
+    let mut expect = Expect::of(case);
+    let results = if steps[0].starts_with("attempt 1:") {
+        attempts(case, cap, &steps)
+    } else {
+        stepped(case, cap, &steps)
+    };
+    expect.is("results", results?);
+    expect.end()
+}
+
+/// The body of an attempt, by hand.
+fn stepped(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, String> {
+    let keep = Buffered::up_to(cap);
+    let Started::Ready(first, kept) = keep.start(body(case)) else {
+        return Err("it waits for a body that is there".into());
+    };
+    let kept = match kept {
+        Ok(kept) => kept,
+        // No error to anybody: it goes out once.
+        Err(NotResent::TooLarge) if steps == ["construct"] => {
+            return Ok(vec![json!("error:too-large")]);
+        }
+        Err(why) => return Err(format!("not kept: {why}")),
+    };
+    // A body with another model in it is in one piece.
+    let whole = Keep::<Original>::bytes(&keep, &kept).ok_or("it is not in memory")?;
+    let in_one: Option<ReplayBody<Original>> = keep.edited(&kept, whole);
+    let mut one = in_one.filter(|_| case["config"]["kind"] == "buffer");
+    let mut first = Some(first);
+    let mut results = Vec::new();
+    for step in steps {
+        let (who, what) = step.split_once(": ").unwrap_or(("", step));
+        let again = || Keep::<Original>::again(&keep, &kept).ok_or("no replay");
+        results.push(match (who, what) {
+            ("", "construct") => json!("ok"),
+            ("", what) => ask(one.as_mut().ok_or("no such body")?, what)?,
+            ("initial", what) => ask(&mut first.take().ok_or("it is gone")?, what)?,
+            (_, what) => ask(&mut again()?, what)?,
+        });
+    }
+    Ok(results)
+}
+
+/// Does this with a body.
+fn ask(body: &mut ReplayBody<Original>, what: &str) -> Result<Value, String> {
+    let mut body = pin!(body);
+    Ok(match what {
+        "read all" => said(&now(listen(body, Read::All))),
+        "read one frame" | "read one frame, drop" => said(&now(listen(body, Read::Frames(1)))),
+        "is_end_stream" => json!(body.as_mut().is_end_stream()),
+        "size_hint" => {
+            let hint = body.size_hint();
+            json!({"lower": hint.lower(), "upper": hint.upper()})
+        }
+        "drop unpolled" => Value::Null,
+        other => return Err(format!("nobody can {other}")),
+    })
+}
+
+fn said(heard: &Heard) -> Value {
+    heard.check_claims();
+    let trailers = heard.trailers.as_ref().map(|trailers| {
+        let pair = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            (name.to_string(), json!(value.to_str().unwrap()))
+        };
+        trailers.iter().map(pair).collect::<serde_json::Map<_, _>>()
+    });
+    json!({"data": String::from_utf8_lossy(&heard.data), "trailers": trailers})
+}
+
+/// Whole attempts, through a layer.
+fn attempts(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, String> {
+    if steps != ["attempt 1: upstream reads nothing, 401", "attempt 2: upstream reads all"] {
+        return Err(format!("nobody can {steps:?}"));
+    }
+    paused(async {
+        let sink = Sink::<ReplayBody<Original>>::script([(Read::Frames(0), 401)]);
+        let accounts = pool(&["a", "b"], &Recorder::new());
+        let layer = TokenRotationLayer::new(accounts).buffered(cap);
+        let request = http::Request::post("https://api.example.com/").body(body(case)).unwrap();
+        let answer = layer.layer(sink.clone()).oneshot(request).await;
+        answer.map_err(|error| error.to_string())?;
+        match &sink.heard()[..] {
+            [first, second] if first.pieces == 0 => Ok(vec![json!({"status": 401}), said(second)]),
+            other => Err(format!("{other:?}")),
+        }
+    })
+}
