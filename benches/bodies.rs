@@ -51,8 +51,7 @@ fn frames(
 /// Always 200.
 #[divan::bench_group]
 mod ok {
-    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
-    use super::*;
+    use super::{Bencher, CAP, Cloned, Free, Layer, SIZES, all_on, frames, pool, requests, steady};
 
     #[divan::bench(args = SIZES)]
     fn send_once(bencher: Bencher<'_, '_>, kib: usize) {
@@ -94,8 +93,7 @@ mod ok {
 /// 503, then 200: the body is sent twice.
 #[divan::bench_group]
 mod sent_twice {
-    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
-    use super::*;
+    use super::{Bencher, CAP, Layer, SIZES, UNAVAILABLE_OK, all_on, frames, healed, requests};
 
     #[divan::bench(args = SIZES)]
     fn in_memory(bencher: Bencher<'_, '_>, kib: usize) {

@@ -5,6 +5,7 @@
 //! `overhead`'s `fused` and `stacked`, where nothing fails: the difference is the price of the failures.
 //! What a failure changes in the pool is put right again between requests, and that is not timed.
 
+#![allow(clippy::wildcard_imports, reason = "a group of benches sees its file")]
 #![allow(clippy::unwrap_used, reason = "a bench that panics has failed")]
 
 mod support;
@@ -35,7 +36,6 @@ fn main() {
 /// All stages in one loop.
 #[divan::bench_group]
 mod in_one {
-    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
     use super::*;
 
     /// The first account is refused, the second serves.
@@ -70,7 +70,6 @@ mod in_one {
 /// The same with five separate layers.
 #[divan::bench_group]
 mod in_five {
-    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
     use super::*;
 
     #[divan::bench]
@@ -107,7 +106,6 @@ mod in_five {
 /// `overhead`'s `bare`.
 #[divan::bench_group]
 mod on_a_dead_pool {
-    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
     use super::*;
 
     fn dead() -> Pool {

@@ -4,6 +4,7 @@
 //! Unit: nanoseconds for one whole request, the upstream's own part included. What a stack adds is the
 //! difference to `bare`; what it may add is measured in what `one_clone` adds.
 
+#![allow(clippy::wildcard_imports, reason = "a group of benches sees its file")]
 #![allow(clippy::unwrap_used, reason = "a bench that panics has failed")]
 
 mod support;
@@ -59,7 +60,6 @@ fn nothing(bencher: Bencher<'_, '_>) {
 /// Each layer on its own. Compared with `bare`, and their sum with `together::fused`.
 #[divan::bench_group]
 mod alone {
-    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
     use super::*;
 
     /// A gate that asks a pool.
@@ -99,7 +99,6 @@ mod alone {
 /// Several at once. Compared with `one_clone`.
 #[divan::bench_group]
 mod together {
-    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
     use super::*;
 
     /// One account, gate and reports: nothing can be sent again.

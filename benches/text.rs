@@ -1,6 +1,7 @@
 //! What it costs to read what others wrote: error bodies, to find out what they mean, and error
 //! messages, to keep secrets out of reports.
 
+#![allow(clippy::wildcard_imports, reason = "a group of benches sees its file")]
 #![allow(clippy::unwrap_used, reason = "a bench that panics has failed")]
 
 mod support;
@@ -21,7 +22,6 @@ fn main() {
 /// compared with.
 #[divan::bench_group]
 mod classify {
-    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
     use super::*;
 
     fn head(status: u16, content_type: &str) -> Parts {
@@ -74,7 +74,6 @@ mod classify {
 /// secrets in the message.
 #[divan::bench_group]
 mod redact {
-    #[allow(clippy::wildcard_imports, reason = "a group is a part of its file")]
     use super::*;
 
     const BYTES: [usize; 2] = [200, 16 * 1024];

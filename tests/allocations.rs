@@ -96,7 +96,7 @@ fn most<S, RB>(service: S) -> u64
 where
     S: Service<Request<Body>, Response = Response<RB>, Error = Infallible>,
 {
-    most_with(service, |shared| Full::new(shared))
+    most_with(service, Full::new)
 }
 
 /// The same with a body that nothing has cloned yet: the first clone makes the count that all share.
@@ -206,6 +206,7 @@ fn keeping_a_body_that_is_in_memory_allocates_nothing_of_its_own() {
     assert!(pieces <= 2, "{pieces}");
 }
 
+#[allow(clippy::unnecessary_wraps)] // What a stream of frames gives.
 fn frame(data: Bytes) -> Result<Frame<Bytes>, Infallible> {
     Ok(Frame::data(data))
 }

@@ -355,3 +355,16 @@ async fn a_retry_inside_a_rotation_puts_no_secret_into_any_report() {
         assert!(!told.contains("tok-alice-and-her-long-token"), "{told}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_attempt_starts_after_the_deadline_because_its_service_was_busy() {
+    let upstream = Upstream::statuses(&[503, 200]);
+    let layer = FailoverLayer::builder().retry(quick()).deadline(Duration::from_secs(10));
+    let mut service = layer.build().unwrap().layer(upstream.clone());
+    let mut call = Box::pin(service.ready().await.unwrap().call(get()));
+    upstream.busy(true);
+    assert!(tokio::time::timeout(Duration::from_secs(60), &mut call).await.is_err());
+    upstream.busy(false);
+    let answer = call.await.unwrap();
+    assert_eq!((upstream.calls(), answer.status().as_u16()), (1, 504));
+}

@@ -22,6 +22,7 @@ use super::verdict::Reason;
 /// | `not_ready` | 503 | 14 | no |
 /// | `origin_not_allowed` | 403 | 7 | no |
 /// | `pin_unknown` | 400 | 3 | no |
+/// | `deadline_exceeded` | 504 | 4 | no |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Code {
@@ -49,11 +50,14 @@ pub enum Code {
     OriginNotAllowed,
     /// The request is pinned to an account that the pool does not have.
     PinUnknown,
+    /// The request's deadline passed before another attempt could start, and the answer before it
+    /// had been given up already.
+    DeadlineExceeded,
 }
 
 impl Code {
     /// Every code, in the order of their declaration.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::CredentialMissing,
         Self::CredentialExpired,
         Self::CredentialInvalid,
@@ -66,6 +70,7 @@ impl Code {
         Self::NotReady,
         Self::OriginNotAllowed,
         Self::PinUnknown,
+        Self::DeadlineExceeded,
     ];
 
     /// The code as it stands in answers, events and metrics.
@@ -83,6 +88,7 @@ impl Code {
             Self::NotReady => "not_ready",
             Self::OriginNotAllowed => "origin_not_allowed",
             Self::PinUnknown => "pin_unknown",
+            Self::DeadlineExceeded => "deadline_exceeded",
         }
     }
 
@@ -93,6 +99,7 @@ impl Code {
             Self::NotReady => StatusCode::SERVICE_UNAVAILABLE,
             Self::OriginNotAllowed => StatusCode::FORBIDDEN,
             Self::PinUnknown => StatusCode::BAD_REQUEST,
+            Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::UNAUTHORIZED,
         }
     }
@@ -105,6 +112,7 @@ impl Code {
             Self::NotReady => 14,
             Self::OriginNotAllowed => 7,
             Self::PinUnknown => 3,
+            Self::DeadlineExceeded => 4,
             _ => 16,
         }
     }
@@ -150,6 +158,7 @@ impl Code {
                 "The request goes to an origin that no credential may be sent to."
             }
             Self::PinUnknown => "The request is pinned to an account that is not there.",
+            Self::DeadlineExceeded => "The deadline passed before another attempt could start.",
         }
     }
 }

@@ -51,6 +51,7 @@ pub(super) const fn verdict(cause: &Cause) -> Verdict {
         Code::NotReady => Verdict::unavailable().with_delay(delay),
         Code::OriginNotAllowed => Verdict::Forbidden,
         Code::PinUnknown => Verdict::Rejected,
+        Code::DeadlineExceeded => Verdict::timed_out(),
     }
 }
 

@@ -23,17 +23,19 @@ pub(crate) struct Cold<S, B> {
     pub(crate) service: S,
     head: Option<request::Parts>,
     body: Option<B>,
+    /// It is not the first attempt, which the deadline never forbids.
+    again: bool,
 }
 
 impl<S, B> Cold<S, B> {
     pub(crate) fn new(service: S, request: Request<B>) -> Box<Self> {
         let (head, body) = request.into_parts();
-        Box::new(Self { service, head: Some(head), body: Some(body) })
+        Box::new(Self { service, head: Some(head), body: Some(body), again: false })
     }
 
     /// Without a body yet.
     pub(crate) fn awaiting(service: S, head: request::Parts) -> Box<Self> {
-        Box::new(Self { service, head: Some(head), body: None })
+        Box::new(Self { service, head: Some(head), body: None, again: false })
     }
 
     /// The body has come: chooses what the first attempt will use. Or says why it cannot be made,
@@ -64,6 +66,10 @@ impl<S, B> Cold<S, B> {
             debug_assert!(false, "nothing to send");
             return Err((Cause::local(Code::NotReady), false));
         };
+        if self.again && run.is_late() {
+            let cause = Cause::local(Code::DeadlineExceeded);
+            return Err((cause, local::wants_grpc(&head)));
+        }
         match run.prepare(&mut head, false) {
             Ok(()) => Ok(self.service.call(Request::from_parts(head, body))),
             Err(cause) => Err((cause, local::wants_grpc(&head))),
@@ -125,7 +131,7 @@ where
                 Some(cold) => cold.service,
                 None => live.spare()?,
             };
-            Some(Box::new(Cold { service, head: Some(head), body }))
+            Some(Box::new(Cold { service, head: Some(head), body, again: true }))
         })
     };
     match settled {

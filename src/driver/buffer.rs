@@ -10,7 +10,8 @@ use http_body::Body;
 
 use super::{
     keep::{Keep, Never, Spare, Started, gather},
-    replay::{Filling, ReplayBody, WholeBody, start},
+    replay::{Filling, ReplayBody, start},
+    whole::WholeBody,
 };
 use crate::report::NotResent;
 

@@ -18,7 +18,7 @@ use super::{
     act::{Act, Cold, act},
     body::FailoverBody,
     held::Held,
-    judge::{Judged, judge_body, judge_error, judge_head},
+    judge::{Judged, judge_body, judge_error, judge_head, judge_unready},
     keep::{Keep, Spare, Started},
     local,
     nap::Nap,
@@ -244,7 +244,7 @@ where
                             // Such a service is not to be used again.
                             this.state.set(State::Done);
                             *this.cold = None;
-                            judge_error(this.run, error)
+                            judge_unready(this.run, error)
                         }
                     }
                 }

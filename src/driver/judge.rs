@@ -61,3 +61,18 @@ where
     let verdict = run.live.config.common.classifier.error(&error);
     (Held::Error(error), verdict)
 }
+
+/// The service for the next attempt failed before it was called: nothing was sent.
+#[cold]
+pub(crate) fn judge_unready<S, St: Stage, K, RB, E>(
+    run: &Run<S, St, K>,
+    error: E,
+) -> (Held<RB, E>, Verdict)
+where
+    RB: Body,
+    E: 'static,
+{
+    let (held, verdict) = judge_error(run, error);
+    let refused = Verdict::unavailable().with_delay(verdict.delay());
+    (held, if matches!(verdict, Verdict::Transient { .. }) { refused } else { verdict })
+}

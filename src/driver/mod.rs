@@ -30,6 +30,7 @@ mod source;
 mod tell;
 #[cfg(feature = "tower")]
 mod tower_policy;
+mod whole;
 
 #[cfg(feature = "tower")]
 pub use self::tower_policy::RetryWait;
@@ -48,6 +49,7 @@ pub use self::{
         TokenRotationLayer,
     },
     problem::Problem,
-    replay::{Filling, ReplayBody, WholeBody},
+    replay::{Filling, ReplayBody},
     served::ServedBy,
+    whole::WholeBody,
 };

@@ -7,11 +7,14 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use super::keep::Started;
+use super::{
+    keep::Started,
+    whole::{Chunks, Trailers, WholeBody},
+};
 use crate::report::NotResent;
 
 /// A request body that was read before it was sent, as far as it was.
@@ -38,28 +41,6 @@ enum Then<B: Body> {
 
 /// So many pieces of data are kept at most: empty ones never come to the cap.
 const PIECES: usize = 16 * 1024;
-
-/// Data in order; cheap to clone.
-#[derive(Clone, Debug)]
-enum Chunks {
-    None,
-    One(Bytes),
-    Many(Arc<[Bytes]>),
-}
-
-/// A whole body, kept for another attempt.
-#[derive(Clone, Debug)]
-pub struct WholeBody {
-    chunks: Chunks,
-    trailers: Option<Trailers>,
-}
-
-#[derive(Clone, Debug)]
-struct Trailers {
-    fields: Arc<HeaderMap>,
-    /// Whether the body said how long it is.
-    known: bool,
-}
 
 /// A body that is being awaited.
 pub struct Filling<B: Body>(Option<Reading<B>>);
@@ -212,36 +193,6 @@ impl<B: Body> ReplayBody<B> {
 
     fn left(&self) -> u64 {
         self.ahead.as_slice().iter().skip(self.at).map(|chunk| chunk.len() as u64).sum()
-    }
-}
-
-impl Chunks {
-    fn as_slice(&self) -> &[Bytes] {
-        match self {
-            Self::None => &[],
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(many) => many,
-        }
-    }
-}
-
-impl WholeBody {
-    /// These bytes, with the trailers of this body.
-    pub(super) fn with(&self, bytes: Bytes) -> Self {
-        Self { chunks: Chunks::One(bytes), trailers: self.trailers.clone() }
-    }
-
-    /// All data in one piece.
-    pub(super) fn bytes(&self) -> Bytes {
-        match &self.chunks {
-            Chunks::None => Bytes::new(),
-            Chunks::One(one) => one.clone(),
-            Chunks::Many(many) => {
-                let mut all = BytesMut::with_capacity(many.iter().map(Bytes::len).sum());
-                many.iter().for_each(|chunk| all.extend_from_slice(chunk));
-                all.freeze()
-            }
-        }
     }
 }
 

@@ -31,6 +31,9 @@ use crate::{
     },
 };
 
+/// How late a wait may end: tokio counts in milliseconds.
+const TIMER: Duration = Duration::from_millis(2);
+
 impl<S, St: Stage, K> Run<S, St, K> {
     /// Learns from a failure, and either reserves the next attempt or lets the outcome go out.
     ///
@@ -131,6 +134,12 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 let keyed = kept.has(&IDEMPOTENCY_KEY);
                 repeatable(&kept.method(), keyed, self.options.as_deref())
             })
+    }
+
+    /// Whether the deadline is over, by more than a timer may be late.
+    pub(crate) fn is_late(&self) -> bool {
+        let late = self.deadline().and_then(|deadline| deadline.checked_add(TIMER));
+        late.is_some_and(|late| Instant::now() > late)
     }
 
     fn deadline(&self) -> Option<Instant> {

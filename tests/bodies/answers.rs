@@ -37,6 +37,13 @@ const TIME: Duration = Duration::from_secs(2);
 
 type Any = http_body_util::combinators::UnsyncBoxBody<Bytes, Broken>;
 
+fn any<B>(answer: Response<B>) -> Response<Any>
+where
+    B: HttpBody<Data = Bytes, Error = Broken> + Send + 'static,
+{
+    answer.map(BodyExt::boxed_unsync)
+}
+
 /// The answer of a stack that reads at most [`LIMIT`] bytes of an error, and nothing of a success.
 async fn answer(stack: Stack, player: Player) -> Response<Any> {
     let accounts = pool(&["a"], &Recorder::new());
@@ -46,12 +53,6 @@ async fn answer(stack: Stack, player: Player) -> Response<Any> {
     let retry = RetryLayer::new(RetryPolicy::new().retries(0)).error_body(limit, time);
     let models = ModelFallbackLayer::new(chain()).error_body(limit, time);
     let dedup = ErrorDedupLayer::new(Recorder::new()).error_body(limit, time);
-    fn any<B>(answer: Response<B>) -> Response<Any>
-    where
-        B: HttpBody<Data = Bytes, Error = Broken> + Send + 'static,
-    {
-        answer.map(BodyExt::boxed_unsync)
-    }
     match stack {
         Stack::Fused => {
             let layer = FailoverLayer::builder()

@@ -106,7 +106,7 @@ fn a_stream_in_both_directions_is_answered_before_it_ends() {
 }
 
 /// What a server over HTTP/1.1 hears, one body for each request; it answers 503, and then 200.
-async fn http1<B>(
+fn http1<B>(
     heard: mpsc::Sender<(Option<String>, Vec<u8>, Option<HeaderMap>)>,
 ) -> impl Service<Request<B>, Response = Response<String>, Error = BoxError> + Clone
 where
@@ -159,7 +159,7 @@ fn trailers_that_were_kept_arrive_with_each_attempt() {
             .header("trailer", "x-sum")
             .body(plan.body())
             .unwrap();
-        let answer = layer.layer(http1(sender).await).oneshot(request).await.unwrap();
+        let answer = layer.layer(http1(sender)).oneshot(request).await.unwrap();
         assert_eq!(answer.status(), 200);
         for _ in 0..2 {
             let wanted = (None, b"hello world".to_vec(), Some(trailers.clone()));
@@ -178,7 +178,7 @@ fn a_body_that_was_kept_is_sent_with_its_length() {
         let (sender, mut heard) = mpsc::channel(8);
         let layer = RetryLayer::new(RetryPolicy::new()).buffered(1024);
         let request = Request::put("http://api.example.com/videos").body(plan.body()).unwrap();
-        layer.layer(http1(sender).await).oneshot(request).await.unwrap();
+        layer.layer(http1(sender)).oneshot(request).await.unwrap();
         for _ in 0..2 {
             let wanted = (Some("6".to_owned()), b"hello!".to_vec(), None);
             assert_eq!(heard.recv().await.unwrap(), wanted);

@@ -220,8 +220,9 @@ async fn holds(case: &Value, shape: Shape) -> Outcome {
     let same = |sent: &Sent| {
         let mut body: Value = serde_json::from_slice(&sent.body).unwrap();
         body["model"] = case["request"]["body"]["model"].clone();
-        // The order of the members counts too.
-        body.to_string() == case["request"]["body"].to_string()
+        // As text: the order of the members counts too.
+        let text = |value: &Value| value.to_string();
+        text(&body) == text(&case["request"]["body"])
     };
     expect.is("other_members_unchanged", sent.iter().all(same));
     let fits = |(nth, sent): (usize, &Sent)| {

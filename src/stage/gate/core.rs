@@ -30,11 +30,18 @@ enum Knows {
 
 /// What is kept of one request.
 #[derive(Debug, Default)]
-pub struct GateState {
+pub struct GateState(Held);
+
+/// What is held while an attempt is in flight.
+#[derive(Debug, Default)]
+enum Held {
+    /// Nothing.
+    #[default]
+    Empty,
     /// What the attempt in flight is remembered by.
-    pass: Option<Pass>,
+    Passed(Pass),
     /// The pool's credential that was let pass, which a rotation further out put on.
-    admitted: Option<Admitted>,
+    Admitted(Admitted),
 }
 
 impl Gate {
@@ -55,7 +62,7 @@ impl Gate {
         match &draft.stamp {
             Some(stamp) if stamp.pool == pool.id() => {
                 let admitted = pool.admit(stamp.account, stamp.generation, stamp.probe);
-                st.admitted = Some(admitted.map_err(Cause::local)?);
+                st.0 = Held::Admitted(admitted.map_err(Cause::local)?);
                 Ok(())
             }
             // What the caller put on is the caller's business.
@@ -91,10 +98,11 @@ impl Stage for Gate {
             Knows::Pool(pool) => Self::ask_pool(pool, st, draft),
             Knows::Seen(memory) => {
                 // Two attempts of one request never hold a probe at once.
-                st.pass = None;
+                st.0 = Held::Empty;
                 // This driver's own pool knows better, and hears of it when a person revives one.
                 if !draft.verified {
-                    st.pass = memory.admit(draft.head, draft.stamp.is_some(), draft.now)?;
+                    let pass = memory.admit(draft.head, draft.stamp.is_some(), draft.now)?;
+                    st.0 = pass.map_or(Held::Empty, Held::Passed);
                 }
                 Ok(())
             }
@@ -103,38 +111,32 @@ impl Stage for Gate {
 
     #[inline]
     fn learn(&self, st: &mut GateState, facts: &mut Facts<'_>) {
-        let (pass, admitted) = (st.pass.take(), st.admitted.take());
+        let held = std::mem::take(&mut st.0);
         if facts.local {
             return;
         }
-        let memory = match &self.0 {
-            Knows::Seen(memory) => memory,
+        match (&self.0, held, facts.verdict) {
+            (Knows::Seen(memory), Held::Passed(pass), verdict) => match verdict {
+                Verdict::Unauthorized(reason) => memory.refused(pass, reason, facts.now),
+                Verdict::Transient { .. } | Verdict::Rejected => {}
+                _ => memory.healed(pass),
+            },
             // What sends again between the rotation and this gate must not have to be told.
-            Knows::Pool(pool) => {
-                let (Verdict::Unauthorized(reason), Some(admitted)) = (facts.verdict, admitted)
-                else {
-                    return;
-                };
-                if !facts.charged {
-                    let (account, generation) = admitted.key();
-                    admitted.refused(reason, facts.status, facts.now);
-                    if let Some(ledger) = facts.ledger {
-                        ledger.refuse(pool.id(), account, generation);
-                    }
+            (Knows::Pool(pool), Held::Admitted(admitted), Verdict::Unauthorized(reason))
+                if !facts.charged =>
+            {
+                let (account, generation) = admitted.key();
+                admitted.refused(reason, facts.status, facts.now);
+                if let Some(ledger) = facts.ledger {
+                    ledger.refuse(pool.id(), account, generation);
                 }
-                return;
             }
-        };
-        let Some(pass) = pass else { return };
-        match facts.verdict {
-            Verdict::Unauthorized(reason) => memory.refused(pass, reason, facts.now),
-            Verdict::Transient { .. } | Verdict::Rejected => {}
-            _ => memory.healed(pass),
+            _ => {}
         }
     }
 
     fn reset(&self, st: &mut GateState) {
-        (st.pass, st.admitted) = (None, None);
+        st.0 = Held::Empty;
     }
 }
 

@@ -6,12 +6,12 @@ use http::request::Parts;
 
 use super::{chain::ModelChain, location::ModelAt};
 use crate::{
-    classify::{ModelFault, Verdict},
+    classify::{Cause, ModelFault, Verdict},
     credential::Pool,
     report::NotResent,
     stage::{
         options::RequestOptions,
-        stage::{Facts, Next, Stage, Stamp, sealed::Sealed},
+        stage::{Draft, Facts, Next, Stage, Stamp, sealed::Sealed},
     },
 };
 
@@ -24,9 +24,20 @@ pub struct Models {
     pub(crate) pool: Option<Pool>,
 }
 
-/// What is kept of one request: the models that were tried, the request's own first; the last one
-/// is the present one. Empty until one failed.
-pub type ModelsState = Option<Box<Vec<Arc<str>>>>;
+/// What is kept of one request. Nothing until a model failed.
+#[derive(Debug, Default)]
+pub struct ModelsState(Option<Box<Visited>>);
+
+/// The models that were tried.
+#[derive(Debug)]
+struct Visited {
+    /// The request's own first.
+    models: Vec<Arc<str>>,
+    /// Which of them the attempt is for.
+    current: usize,
+    /// Which of them it was for, while the next one has not been sent.
+    before: Option<usize>,
+}
 
 impl Models {
     pub(crate) fn new(chain: ModelChain) -> Self {
@@ -61,7 +72,7 @@ impl Stage for Models {
     type State = ModelsState;
 
     fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: Option<&Stamp>) -> ModelsState {
-        None
+        ModelsState::default()
     }
 
     fn may_resend(&self) -> bool {
@@ -69,8 +80,9 @@ impl Stage for Models {
     }
 
     fn model<'a>(&self, st: &'a ModelsState) -> Option<&'a Arc<str>> {
-        let visited = st.as_deref()?;
-        visited.get(1..)?.last()
+        let visited = st.0.as_deref()?;
+        // The caller's own need not be put there.
+        visited.models.get(visited.current).filter(|_| visited.current > 0)
     }
 
     fn next(&self, st: &mut ModelsState, facts: &mut Facts<'_>) -> Next {
@@ -83,14 +95,14 @@ impl Stage for Models {
         if facts.could_double() {
             return facts.decline(NotResent::PerhapsDone);
         }
-        let visited = match st {
+        let visited = match &mut st.0 {
             Some(visited) => visited,
             None => match facts.wanted.own() {
-                Ok(own) => st.insert(Box::new(vec![own])),
+                Ok(own) => st.0.insert(Box::new(Visited::new(own))),
                 Err(why) => return facts.decline(why),
             },
         };
-        let Some(model) = self.next_model(visited, facts) else {
+        let Some(model) = self.next_model(&visited.models, facts) else {
             return Self::exhausted(facts);
         };
         if !facts.may_act() {
@@ -99,13 +111,26 @@ impl Stage for Models {
         if facts.beyond_deadline(std::time::Duration::ZERO) {
             return facts.decline(NotResent::Deadline);
         }
-        visited.push(model.clone());
+        visited.go_to(model.clone());
         facts.wanted.instead = Some(model);
         Next::FallBack
     }
 
+    fn prepare(&self, st: &mut ModelsState, _: &mut Draft<'_, '_>) -> Result<(), Cause> {
+        if let Some(visited) = &mut st.0 {
+            visited.before = None;
+        }
+        Ok(())
+    }
+
+    fn cancel(&self, st: &mut ModelsState) {
+        if let Some(visited) = &mut st.0 {
+            visited.current = visited.before.take().unwrap_or(visited.current);
+        }
+    }
+
     fn reset(&self, st: &mut ModelsState) {
-        *st = None;
+        st.0 = None;
     }
 }
 
@@ -121,5 +146,17 @@ impl Models {
             Verdict::ModelFault { .. } => facts.decline(NotResent::NoFallback),
             _ => Next::Pass,
         }
+    }
+}
+
+impl Visited {
+    fn new(own: Arc<str>) -> Self {
+        Self { models: vec![own], current: 0, before: None }
+    }
+
+    fn go_to(&mut self, model: Arc<str>) {
+        self.before = Some(self.current);
+        self.current = self.models.len();
+        self.models.push(model);
     }
 }
