@@ -111,20 +111,23 @@ where
         if admitted.is_ok() && readied != Readied::Nobody {
             admitted = run.prepare(&mut head, true);
         }
-        let mut cold = None;
-        let state = match (admitted, readied) {
-            (Err(cause), _) => State::Local(cause, local::wants_grpc(&head)),
+        match (admitted, readied) {
+            // Made where it stays: what nearly every request comes to is not moved again.
             (Ok(()), Readied::Inner | Readied::Unasked) => {
-                State::Calling(inner.call(Request::from_parts(head, body)))
+                let call = inner.call(Request::from_parts(head, body));
+                Self { state: State::Calling(call), cold: None, kept, run }
             }
             // It is prepared when there is a service to send it with.
             (Ok(()), Readied::Nobody) => {
                 let request = Request::from_parts(head, body);
-                cold = live.spare().map(|service| Cold::new(service, request));
-                State::Readying
+                let cold = live.spare().map(|service| Cold::new(service, request));
+                Self { state: State::Readying, cold, kept, run }
             }
-        };
-        Self { state, cold, kept, run }
+            (Err(cause), _) => {
+                let state = State::Local(cause, local::wants_grpc(&head));
+                Self { state, cold: None, kept, run }
+            }
+        }
     }
 
     /// Whether nothing is sent.
