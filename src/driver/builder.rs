@@ -12,6 +12,7 @@ use super::{
     keep::{InMemory, Once},
     layers::FailoverLayer,
     peek::PeekLimits,
+    shell::settings,
 };
 use crate::{
     classify::{Cause, Classifier},
@@ -58,6 +59,8 @@ impl FailoverLayer {
         }
     }
 }
+
+settings!(FailoverBuilder);
 
 impl<K> FailoverBuilder<K> {
     /// Rotates over the accounts of this pool, and short-circuits what it knows to be dead.
@@ -145,73 +148,12 @@ impl<K> FailoverBuilder<K> {
         self
     }
 
-    /// What answers and errors mean.
-    pub fn classifier(mut self, classifier: Classifier) -> Self {
-        self.common.classifier = classifier;
-        self
-    }
-
-    /// What becomes of an upstream's refusal of one of the pool's credentials.
-    pub fn auth_failure(mut self, mode: AuthFailureMode) -> Self {
-        self.common.mode = mode;
-        self
-    }
-
-    /// Replaces local answers by the user's own; `None` keeps the usual one.
-    ///
-    /// `Retry-After`, `x-failover-auth` and the [`Cause`] are added to it.
-    pub fn local_answer<F>(mut self, hook: F) -> Self
-    where
-        F: Fn(&Cause) -> Option<Response<Bytes>> + Send + Sync + 'static,
-    {
-        self.common.hook = Some(Arc::new(hook));
-        self
-    }
-
-    /// Whether the response's extensions tell who [served](crate::ServedBy) the request.
-    pub fn served_by(mut self, tell: bool) -> Self {
-        self.common.served_by = tell;
-        self
-    }
-
-    /// How much of an error body is read to find out what the answer means (64 KiB), and for how
-    /// long (2 s). What is read is given on whole.
-    pub fn error_body(mut self, bytes: usize, time: Duration) -> Self {
-        self.common.peek = PeekLimits { bytes, time };
-        self
-    }
-
-    /// Keeps this type out of the extensions of all attempts but the first.
-    pub fn first_attempt_only<T: Send + Sync + 'static>(mut self) -> Self {
-        self.common.deny.push(|extensions: &mut Extensions| {
-            extensions.remove::<T>();
-        });
-        self
-    }
-
     /// Tells layers of this crate below of each request, so that one budget and one report hold for
     /// all of them. Costs four allocations a request; not needed inside an
     /// [`ErrorDedupLayer`](crate::ErrorDedupLayer), which does it already.
     pub fn outermost_of_several(mut self) -> Self {
         self.common.announce = true;
         self
-    }
-
-    /// Sends every request once: for bodies and services that are not `Clone`.
-    pub fn send_once(self) -> FailoverBuilder<Once> {
-        self.keeping(Once)
-    }
-
-    /// Reads request bodies before they are sent, up to this many bytes, and keeps them: for bodies
-    /// that stream. The service below is called with a [`ReplayBody`](crate::ReplayBody).
-    pub fn buffered(self, cap: usize) -> FailoverBuilder<Buffered> {
-        self.keeping(Buffered::up_to(cap))
-    }
-
-    /// The same as [`buffered`](Self::buffered), for a service below that wants another type of
-    /// body: what this function makes of it.
-    pub fn buffered_as<F>(self, cap: usize, map: F) -> FailoverBuilder<BufferedAs<F>> {
-        self.keeping(BufferedAs::new(cap, map))
     }
 
     /// Keeps request bodies for another attempt in this way.

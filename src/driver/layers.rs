@@ -22,7 +22,7 @@ use super::{
     keep::{Cloned, InMemory, Keep, Once, Spare},
     peek::PeekLimits,
     service::Driver,
-    shell::{named, resends},
+    shell::{named, resends, settings},
 };
 use crate::{
     classify::{Cause, Classifier},

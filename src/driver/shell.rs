@@ -1,42 +1,24 @@
 //! The shell that all layers have: a layer and a service around the driver, written once.
 
-/// Writes a layer and its service around the driver: the same shell for each.
-macro_rules! named {
-    (
-        $(#[$layer_doc:meta])* layer $Layer:ident,
-        $(#[$service_doc:meta])* service $Service:ident,
-        stages $Stages:ty, keep $Keep:ty
-    ) => {
-        $(#[$layer_doc])*
-        #[derive(Clone, Debug)]
-        #[must_use = "a layer does nothing until it is applied to a service"]
-        pub struct $Layer<K = $Keep> {
-            pub(super) stages: $Stages,
-            pub(super) keep: K,
-            pub(super) common: Settings,
-        }
-
-        impl<K> $Layer<K> {
+/// Adds the setters that all layers and the builder have, over a field `common` and a method `keeping`.
+macro_rules! settings {
+    ($Settings:ident) => {
+        impl<K> $Settings<K> {
             /// Sends every request once: for bodies and services that are not `Clone`.
-            pub fn send_once(self) -> $Layer<Once> {
+            pub fn send_once(self) -> $Settings<Once> {
                 self.keeping(Once)
             }
 
             /// Reads request bodies before they are sent, up to this many bytes, and keeps them: for
             /// bodies that stream. The service below is called with a [`ReplayBody`](crate::ReplayBody).
-            pub fn buffered(self, cap: usize) -> $Layer<Buffered> {
+            pub fn buffered(self, cap: usize) -> $Settings<Buffered> {
                 self.keeping(Buffered::up_to(cap))
             }
 
             /// The same as [`buffered`](Self::buffered), for a service below that wants another type
             /// of body: what this function makes of it.
-            pub fn buffered_as<F>(self, cap: usize, map: F) -> $Layer<BufferedAs<F>> {
+            pub fn buffered_as<F>(self, cap: usize, map: F) -> $Settings<BufferedAs<F>> {
                 self.keeping(BufferedAs::new(cap, map))
-            }
-
-            /// Keeps request bodies for another attempt in this way.
-            pub fn keeping<L>(self, keep: L) -> $Layer<L> {
-                $Layer { stages: self.stages, keep, common: self.common }
             }
 
             /// What answers and errors mean.
@@ -82,6 +64,33 @@ macro_rules! named {
                     extensions.remove::<T>();
                 });
                 self
+            }
+        }
+    };
+}
+
+/// Writes a layer and its service around the driver: the same shell for each.
+macro_rules! named {
+    (
+        $(#[$layer_doc:meta])* layer $Layer:ident,
+        $(#[$service_doc:meta])* service $Service:ident,
+        stages $Stages:ty, keep $Keep:ty
+    ) => {
+        $(#[$layer_doc])*
+        #[derive(Clone, Debug)]
+        #[must_use = "a layer does nothing until it is applied to a service"]
+        pub struct $Layer<K = $Keep> {
+            pub(super) stages: $Stages,
+            pub(super) keep: K,
+            pub(super) common: Settings,
+        }
+
+        settings!($Layer);
+
+        impl<K> $Layer<K> {
+            /// Keeps request bodies for another attempt in this way.
+            pub fn keeping<L>(self, keep: L) -> $Layer<L> {
+                $Layer { stages: self.stages, keep, common: self.common }
             }
         }
 
@@ -182,3 +191,4 @@ macro_rules! resends {
 
 pub(super) use named;
 pub(super) use resends;
+pub(super) use settings;
