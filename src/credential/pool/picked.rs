@@ -45,6 +45,14 @@ impl Admitted {
         (self.generation.member.uid, self.generation.number)
     }
 
+    /// The upstream took it: a probe has healed the account, although what sends again further out
+    /// may never say so.
+    pub(crate) fn succeeded_as_probe(self) {
+        if self.since.probe {
+            self.into_picked().succeeded(None);
+        }
+    }
+
     /// For an attempt of one's own with it.
     pub(crate) fn into_picked(self) -> Picked {
         Picked::new(self.generation, self.since, None, false)

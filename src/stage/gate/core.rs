@@ -10,6 +10,7 @@ use crate::{
     clock::Now,
     credential::{Admitted, Nobody, Pool, Want},
     stage::{
+        ledger::Ledger,
         options::RequestOptions,
         stage::{Draft, Facts, Stage, Stamp, sealed::Sealed},
     },
@@ -61,7 +62,13 @@ impl Gate {
         }
         match &draft.stamp {
             Some(stamp) if stamp.pool == pool.id() => {
-                let admitted = pool.admit(stamp.account, stamp.generation, stamp.probe);
+                // What was refused for this request stays so for it, whatever became of it since.
+                let (account, generation) = (stamp.account, stamp.generation);
+                let refused = |ledger: &Ledger| ledger.is_refused(stamp.pool, account, generation);
+                if draft.ledger.is_some_and(refused) {
+                    return Err(Cause::local(Code::CredentialInvalid));
+                }
+                let admitted = pool.admit(account, generation, stamp.probe);
                 st.0 = Held::Admitted(admitted.map_err(Cause::local)?);
                 Ok(())
             }
@@ -130,6 +137,9 @@ impl Stage for Gate {
                 if let Some(ledger) = facts.ledger {
                     ledger.refuse(pool.id(), account, generation);
                 }
+            }
+            (Knows::Pool(_), Held::Admitted(admitted), Verdict::Success) => {
+                admitted.succeeded_as_probe();
             }
             _ => {}
         }
