@@ -42,28 +42,28 @@ mod in_one {
     #[divan::bench]
     fn a_401(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(bencher, REFUSED_OK, |upstream, pool| fused(upstream, pool), || requests.one());
+        healed(bencher, REFUSED_OK, fused, || requests.one());
     }
 
     /// The same again is a success.
     #[divan::bench]
     fn b_503(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(bencher, UNAVAILABLE_OK, |upstream, pool| fused(upstream, pool), || requests.one());
+        healed(bencher, UNAVAILABLE_OK, fused, || requests.one());
     }
 
     /// The next model serves; KiB of the body, and where the model stands in it.
     #[divan::bench(args = BODIES)]
     fn c_529(bencher: Bencher<'_, '_>, (kib, model): (usize, Model)) {
         let requests = Requests::new(kib * 1024, model);
-        healed(bencher, OVERLOADED_OK, |upstream, pool| fused(upstream, pool), || requests.one());
+        healed(bencher, OVERLOADED_OK, fused, || requests.one());
     }
 
     /// 401, 529, 503, 200: the next account, the next model, the same again.
     #[divan::bench]
     fn d_all_three(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(bencher, ALL_THREE_OK, |upstream, pool| fused(upstream, pool), || requests.one());
+        healed(bencher, ALL_THREE_OK, fused, || requests.one());
     }
 }
 
@@ -75,30 +75,25 @@ mod in_five {
     #[divan::bench]
     fn a_401(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(bencher, REFUSED_OK, |upstream, pool| stacked(upstream, pool), || requests.one());
+        healed(bencher, REFUSED_OK, stacked, || requests.one());
     }
 
     #[divan::bench]
     fn b_503(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(
-            bencher,
-            UNAVAILABLE_OK,
-            |upstream, pool| stacked(upstream, pool),
-            || requests.one(),
-        );
+        healed(bencher, UNAVAILABLE_OK, stacked, || requests.one());
     }
 
     #[divan::bench(args = BODIES)]
     fn c_529(bencher: Bencher<'_, '_>, (kib, model): (usize, Model)) {
         let requests = Requests::new(kib * 1024, model);
-        healed(bencher, OVERLOADED_OK, |upstream, pool| stacked(upstream, pool), || requests.one());
+        healed(bencher, OVERLOADED_OK, stacked, || requests.one());
     }
 
     #[divan::bench]
     fn d_all_three(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(bencher, ALL_THREE_OK, |upstream, pool| stacked(upstream, pool), || requests.one());
+        healed(bencher, ALL_THREE_OK, stacked, || requests.one());
     }
 }
 
