@@ -1,8 +1,38 @@
-//! A quick look at a text: whether it could hold a secret at all.
+//! Who knows the secrets, and a quick look at a text: whether it could hold one at all.
 
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
 
-use super::redact::{RUN, Redact, fold, forms};
+use super::forms::{RUN, fold, forms};
+
+/// Who knows the secrets that must not be told.
+pub(crate) trait Redact {
+    /// Calls `f` with each secret.
+    fn visit_secrets(&self, f: &mut dyn FnMut(&[u8]));
+
+    /// Whether there are so many that a failed request must not pay for looking; foreign text is
+    /// then withheld.
+    fn too_many(&self) -> bool {
+        false
+    }
+
+    /// A quick look that spares most texts the search, when there is one.
+    fn filter(&self) -> Option<Arc<Filter>> {
+        None
+    }
+}
+
+/// Nobody's secrets.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct NoSecrets;
+
+#[cfg(test)]
+impl Redact for NoSecrets {
+    fn visit_secrets(&self, _: &mut dyn FnMut(&[u8])) {}
+}
 
 /// The runs of all secrets, as bits: what is not in here is surely no run of a secret.
 ///

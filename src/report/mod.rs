@@ -65,6 +65,7 @@ mod channel;
 mod coalesce;
 mod event;
 mod filter;
+mod forms;
 mod line;
 mod redact;
 mod reporter;
@@ -73,7 +74,7 @@ mod text;
 mod tracing;
 
 #[cfg(test)]
-pub(crate) use self::redact::NoSecrets;
+pub(crate) use self::filter::NoSecrets;
 #[cfg(feature = "tracing")]
 pub use self::tracing::TracingReporter;
 pub use self::{
@@ -86,4 +87,7 @@ pub use self::{
     },
     reporter::{Reporter, ReporterHandle},
 };
-pub(crate) use self::{filter::Filter, redact::Redact, text::foreign};
+pub(crate) use self::{
+    filter::{Filter, Redact},
+    text::foreign,
+};

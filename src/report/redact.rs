@@ -4,15 +4,11 @@
 //! every secret is looked up in it: the cost grows with the sum of the secrets' and the text's bytes,
 //! not with their product. A text that is made to cost more is hidden whole.
 
-use std::sync::Arc;
+use super::{
+    filter::Redact,
+    forms::{RUN, fold, forms},
+};
 
-use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
-use zeroize::Zeroizing;
-
-use super::filter::Filter;
-
-/// How many bytes of a text give a secret away.
-pub(super) const RUN: usize = 8;
 /// How many decoded bytes a place is indexed by.
 const GRAM: usize = 3;
 /// How many lists the index has: as many as the text may have bytes.
@@ -21,33 +17,6 @@ const LISTS: usize = 4096;
 const WORK: usize = 1 << 20;
 /// The end of a list.
 const END: u32 = u32::MAX;
-
-/// Who knows the secrets that must not be told.
-pub(crate) trait Redact {
-    /// Calls `f` with each secret.
-    fn visit_secrets(&self, f: &mut dyn FnMut(&[u8]));
-
-    /// Whether there are so many that a failed request must not pay for looking; foreign text is
-    /// then withheld.
-    fn too_many(&self) -> bool {
-        false
-    }
-
-    /// A quick look that spares most texts the search, when there is one.
-    fn filter(&self) -> Option<Arc<Filter>> {
-        None
-    }
-}
-
-/// Nobody's secrets.
-#[cfg(test)]
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct NoSecrets;
-
-#[cfg(test)]
-impl Redact for NoSecrets {
-    fn visit_secrets(&self, _: &mut dyn FnMut(&[u8])) {}
-}
 
 /// Which bytes of `text` belong to a secret; empty when there is no secret at all.
 pub(super) fn hidden(text: &[u8], secrets: &dyn Redact) -> Vec<bool> {
@@ -121,31 +90,6 @@ impl<'t> Finder<'t> {
     /// Hides a secret in each of its forms.
     fn hide(&mut self, secret: &[u8]) {
         forms(secret, &mut |form| self.hide_form(form));
-    }
-}
-
-/// Gives each form of a secret: as it is, and the digits of its base64 that it alone decides, for
-/// each of the three ways in which it may lie between its neighbours.
-pub(super) fn forms(secret: &[u8], f: &mut dyn FnMut(&[u8])) {
-    let folded: Zeroizing<Vec<u8>> = Zeroizing::new(secret.iter().copied().map(fold).collect());
-    f(&folded);
-    // What may stand before the secret shifts its bits against the base64 digits.
-    let mut shifted = Zeroizing::new(Vec::with_capacity(secret.len() + 2));
-    shifted.extend_from_slice(&[0, 0]);
-    shifted.extend_from_slice(secret);
-    let most = shifted.len().div_ceil(3) * 4;
-    let mut digits = Zeroizing::new(vec![0; most]);
-    for before in 0..=2 {
-        let bytes = shifted.get(2 - before..).unwrap_or_default();
-        if STANDARD_NO_PAD.encode_slice(bytes, &mut digits).is_err() {
-            continue;
-        }
-        // Only the digits that the secret alone decides.
-        let (first, end) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
-        let form = digits.get(first..end).unwrap_or_default();
-        if form.len() >= GRAM {
-            f(form);
-        }
     }
 }
 
@@ -261,15 +205,6 @@ fn escape(text: &[u8], at: usize) -> Option<(u8, usize)> {
 fn hex(high: u8, low: u8) -> Option<u8> {
     let digit = |digit: u8| char::from(digit).to_digit(16);
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
-}
-
-/// Both alphabets of base64 (RFC 4648 §4 and §5) are one here.
-pub(super) const fn fold(byte: u8) -> u8 {
-    match byte {
-        b'-' => b'+',
-        b'_' => b'/',
-        other => other,
-    }
 }
 
 fn extend(gram: u32, byte: u8) -> u32 {

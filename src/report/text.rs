@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::redact::{Redact, hidden};
+use super::{filter::Redact, redact::hidden};
 
 /// The most characters of a foreign text that enter an event.
 const SHOWN: usize = 200;
