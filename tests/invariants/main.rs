@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod load;
 mod oracle;
 mod run;
 mod script;

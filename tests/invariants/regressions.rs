@@ -17,6 +17,40 @@ use super::{
     support::{Recorder, Step, Upstream, get, pool},
 };
 
+/// Makes one type of whatever a layer makes.
+struct Erase<L>(L);
+
+impl<S, L, RB> tower::Layer<S> for Erase<L>
+where
+    L: tower::Layer<S>,
+    L::Service: tower::Service<
+            http::Request<super::support::stack::Body>,
+            Response = http::Response<RB>,
+            Error = tower::BoxError,
+        > + Clone
+        + Send
+        + 'static,
+    <L::Service as tower::Service<http::Request<super::support::stack::Body>>>::Future:
+        Send + 'static,
+    RB: http_body::Body<Data = bytes::Bytes, Error = std::convert::Infallible>
+        + Send
+        + Sync
+        + 'static,
+{
+    type Service = tower::util::BoxCloneService<
+        http::Request<super::support::stack::Body>,
+        super::stack::Answer,
+        tower::BoxError,
+    >;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let service = self.0.layer(inner);
+        tower::util::BoxCloneService::new(service.map_response(
+            |answer: http::Response<RB>| answer.map(http_body_util::BodyExt::boxed),
+        ))
+    }
+}
+
 fn quick() -> RetryPolicy {
     let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).unwrap();
     RetryPolicy::new().backoff(backoff.jitter(Jitter::NONE))
@@ -65,7 +99,7 @@ where
     L: tower::Layer<Upstream>,
     L::Service: tower::Service<
             http::Request<super::support::stack::Body>,
-            Response = http::Response<super::stack::Erased>,
+            Response = super::stack::Answer,
             Error = tower::BoxError,
         >,
 {
@@ -85,13 +119,13 @@ where
 async fn an_answer_is_not_given_up_for_a_pool_that_died_meanwhile() {
     let fused = |pool| {
         let builder = FailoverLayer::builder().rotation(pool).retry(quick()).served_by(true);
-        super::stack::Erase(builder.build().unwrap())
+        Erase(builder.build().unwrap())
     };
     let stacked = |pool| {
         let layers = ServiceBuilder::new()
             .layer(RetryLayer::new(quick()))
             .layer(TokenRotationLayer::new(pool).served_by(true));
-        super::stack::Erase(layers.into_inner())
+        Erase(layers.into_inner())
     };
     for (status, served) in [dying(fused).await, dying(stacked).await] {
         assert_eq!(status, 503);
