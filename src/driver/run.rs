@@ -108,6 +108,9 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let st = live.config.stages.begin(head, options.as_deref(), outer.stamp.as_ref());
         let snapshot = if resendable {
             Some(Snapshot::whole(head, handle_only))
+        } else if !hopeless && live.config.stages.rotates() && is_named_outside(ledger.as_deref()) {
+            // A failure may be about the model only, which is read when it is needed.
+            Some(Snapshot::whole(head, true))
         } else if common.reporter.is_some() || common.mode == AuthFailureMode::Replace {
             Some(Snapshot::brief(head))
         } else {
@@ -288,6 +291,11 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let started = self.started;
         self.ledger.get_or_insert_with(|| Arc::new(Ledger::new(started))).clone()
     }
+}
+
+/// Whether a fallback further out has said where requests name their model.
+fn is_named_outside(ledger: Option<&Ledger>) -> bool {
+    ledger.is_some_and(|ledger| ledger.source().is_some())
 }
 
 /// Puts on the request what drivers below need to know.

@@ -91,9 +91,10 @@ impl<S, St: Stage, K> Run<S, St, K> {
             next = facts.decline(NotResent::NoAccount);
         }
         let (soonest, charged, mut why) = (facts.soonest, facts.charged, facts.why);
-        if written && live.config.common.model_at.is_some() {
+        // What an outer fallback has put in its place is not the caller's.
+        if written && self.outer.model.is_none() {
             // For the trail: of a request that fails for good, it is worth the reading.
-            let ends = next == Next::Pass;
+            let ends = next == Next::Pass && live.config.common.model_at.is_some();
             let own = if ends { facts.wanted.own().ok() } else { facts.wanted.own_known() };
             if let Some(own) = own {
                 ledger.set_own_model(own);

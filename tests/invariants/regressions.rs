@@ -227,3 +227,64 @@ async fn a_lone_accounts_new_credential_waits_for_the_next_request() {
         assert_eq!(upstream.tokens(), ["tok-a", "tok-a2"]);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_that_did_not_happen_did_not_serve() {
+    let chain = tower_failover::ModelChain::list(["m1", "m2"]).unwrap();
+    let layer = FailoverLayer::builder().models(chain).served_by(true).build().unwrap();
+    let mut request = get();
+    // A model that stands nowhere in the request, so that no other can be put in its place.
+    request.extensions_mut().insert(RequestOptions::new().model("m1"));
+    let answer = layer.layer(Upstream::statuses(&[503])).oneshot(request).await.unwrap();
+    let served = answer.extensions().get::<ServedBy>().unwrap();
+    assert_eq!((served.model.as_deref(), served.attempts), (None, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_local_answer_counts_no_attempt_whoever_hands_it_out() {
+    let pool = pool(&["a"], &Recorder::new());
+    pool.rest("a", None, Duration::from_secs(9));
+    let service = ServiceBuilder::new()
+        .layer(tower_failover::ModelFallbackLayer::new(Default::default()).served_by(true))
+        .layer(RetryLayer::new(quick()).served_by(true))
+        .layer(TokenRotationLayer::new(pool).served_by(true))
+        .service(Upstream::default());
+    let answer = service.oneshot(get()).await.unwrap();
+    assert_eq!(answer.extensions().get::<ServedBy>().unwrap().attempts, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_account_below_a_fallback_rests_for_the_model_only() {
+    let pool = pool(&["a"], &Recorder::new());
+    let chain = tower_failover::ModelChain::default();
+    let service = ServiceBuilder::new()
+        .layer(tower_failover::ModelFallbackLayer::new(chain))
+        .layer(TokenRotationLayer::new(pool.clone()))
+        .service(Upstream::statuses(&[429]));
+    assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 429);
+    let view = pool.view();
+    assert_eq!(view.accounts[0].state, State::Usable);
+    assert_eq!(view.accounts[0].model_rests.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_reads_the_model_names_it_in_the_trail() {
+    let recorder = Recorder::new();
+    let pool = tower_failover::Pool::builder()
+        .account(super::support::stack::account("a").models(["m1"]))
+        .account(super::support::stack::account("b").models(["m2"]))
+        .any_origin()
+        .build()
+        .unwrap();
+    let service = ServiceBuilder::new()
+        .layer(ErrorDedupLayer::new(recorder.clone()).recovered(true))
+        .layer(tower_failover::ModelFallbackLayer::new(tower_failover::ModelChain::default()))
+        .layer(RetryLayer::new(quick()))
+        .layer(TokenRotationLayer::new(pool.clone()))
+        .layer(AuthShortCircuitLayer::with_pool(pool))
+        .service(Upstream::statuses(&[503]));
+    assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 200);
+    let events = recorder.events();
+    let trail = &events[0].record().unwrap().trail;
+    assert_eq!(trail[0].model.as_deref(), Some("m1"));
+}

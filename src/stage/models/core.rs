@@ -24,9 +24,18 @@ pub struct Models {
     pub(crate) pool: Option<Pool>,
 }
 
-/// What is kept of one request: the models that were tried, the request's own first; the last one
-/// is the present one. Empty until one failed.
-pub type ModelsState = Option<Box<Vec<Arc<str>>>>;
+/// What is kept of one request. Empty until a model failed.
+pub type ModelsState = Option<Box<Visited>>;
+
+/// The models that were tried.
+#[allow(unnameable_types)] // It is nobody's but this stage's.
+#[derive(Debug)]
+pub struct Visited {
+    /// The request's own first; the last one is the present one.
+    models: Vec<Arc<str>>,
+    /// The last one is of a fallback that may yet be called off.
+    asked: bool,
+}
 
 impl Models {
     pub(crate) fn new(chain: ModelChain) -> Self {
@@ -69,8 +78,13 @@ impl Stage for Models {
     }
 
     fn model<'a>(&self, st: &'a ModelsState) -> Option<&'a Arc<str>> {
-        let visited = st.as_deref()?;
-        visited.get(1..)?.last()
+        st.as_deref()?.models.get(1..)?.last()
+    }
+
+    fn learn(&self, st: &mut ModelsState, _: &mut Facts<'_>) {
+        if let Some(visited) = st {
+            visited.asked = false;
+        }
     }
 
     fn next(&self, st: &mut ModelsState, facts: &mut Facts<'_>) -> Next {
@@ -86,11 +100,11 @@ impl Stage for Models {
         let visited = match st {
             Some(visited) => visited,
             None => match facts.wanted.own() {
-                Ok(own) => st.insert(Box::new(vec![own])),
+                Ok(own) => st.insert(Box::new(Visited { models: vec![own], asked: false })),
                 Err(why) => return facts.decline(why),
             },
         };
-        let Some(model) = self.next_model(visited, facts) else {
+        let Some(model) = self.next_model(&visited.models, facts) else {
             return Self::exhausted(facts);
         };
         if !facts.may_act() {
@@ -99,9 +113,17 @@ impl Stage for Models {
         if facts.beyond_deadline(std::time::Duration::ZERO) {
             return facts.decline(NotResent::Deadline);
         }
-        visited.push(model.clone());
+        visited.models.push(model.clone());
+        visited.asked = true;
         facts.wanted.instead = Some(model);
         Next::FallBack
+    }
+
+    fn cancel(&self, st: &mut ModelsState) {
+        if let Some(visited) = st.as_deref_mut().filter(|visited| visited.asked) {
+            visited.models.pop();
+            visited.asked = false;
+        }
     }
 
     fn reset(&self, st: &mut ModelsState) {
