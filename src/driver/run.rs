@@ -105,6 +105,9 @@ impl<S, St: Stage, K> Run<S, St, K> {
         } else if common.announce {
             ledger = Some(Arc::new(Ledger::new(started)));
         }
+        if let Some(ledger) = &ledger {
+            ledger.limit(common.set);
+        }
         let st = live.config.stages.begin(head, options.as_deref(), outer.stamp.as_ref());
         let snapshot = if resendable {
             Some(Snapshot::whole(head, handle_only))
