@@ -270,6 +270,12 @@ impl<S, St: Stage, K> Run<S, St, K> {
         at.write(head, body.as_ref(), span, model)
     }
 
+    /// Whether the kept body may yet be needed to find out which model it names.
+    pub(super) fn may_read_body(&self) -> bool {
+        let at = self.common().model_at.as_ref();
+        self.model.is_none() && at.is_some_and(crate::stage::ModelAt::needs_body)
+    }
+
     pub(super) fn is_grpc(&self) -> bool {
         let content_type = self.snapshot.as_ref().and_then(|kept| kept.header(&CONTENT_TYPE));
         local::is_grpc(content_type.map(str::as_bytes))

@@ -288,3 +288,77 @@ async fn whoever_reads_the_model_names_it_in_the_trail() {
     let trail = &events[0].record().unwrap().trail;
     assert_eq!(trail[0].model.as_deref(), Some("m1"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_last_attempt_too_rests_its_account_for_the_model_only() {
+    let pool = pool(&["a"], &Recorder::new());
+    let chain = tower_failover::ModelChain::list(["m1", "m2"]).unwrap();
+    let builder = FailoverLayer::builder().models(chain).retry(quick()).rotation(pool.clone());
+    let layer = builder.attempts(2).build().unwrap();
+    let upstream = Upstream::statuses(&[503, 429]);
+    let answer = layer.layer(upstream).oneshot(super::support::post()).await.unwrap();
+    assert_eq!(answer.status(), 429);
+    let view = pool.view();
+    assert_eq!(view.accounts[0].state, State::Usable);
+    assert_eq!(view.accounts[0].model_rests.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_awaited_has_a_model_too() {
+    use super::load::{Load, Shape};
+    for fused in [true, false] {
+        let pool = tower_failover::Pool::builder()
+            .account(super::support::stack::account("a").models(["m1", "m2"]))
+            .account(super::support::stack::account("b").models(["m2"]))
+            .any_origin()
+            .build()
+            .unwrap();
+        let chain = tower_failover::ModelChain::list(["m1", "m2"]).unwrap();
+        let upstream = Upstream::statuses(&[529]);
+        let inner = upstream.clone();
+        let inner = tower::service_fn(move |request: http::Request<Load>| {
+            let inner = inner.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let body = http_body_util::BodyExt::collect(body).await?.to_bytes();
+                inner.oneshot(http::Request::from_parts(head, body.into())).await
+            }
+        });
+        let shape = Shape { pieces: 3, pause: true, ..Shape::PLAIN };
+        let text = r#"{"model":"m1","prompt":"a cat"}"#;
+        let request = http::Request::post("https://a.example/").body(Load::new(text, shape));
+        let request = request.unwrap();
+        let status = if fused {
+            let builder = FailoverLayer::builder().models(chain).rotation(pool);
+            let layer = builder.buffered_as(99, Load::replayed).build().unwrap();
+            layer.layer(inner).oneshot(request).await.unwrap().status()
+        } else {
+            let fallback = tower_failover::ModelFallbackLayer::new(chain).pool(pool.clone());
+            let layers = ServiceBuilder::new()
+                .layer(fallback.buffered_as(99, Load::replayed))
+                .layer(TokenRotationLayer::new(pool).buffered_as(99, Load::replayed));
+            layers.service(inner).oneshot(request).await.unwrap().status()
+        };
+        let bodies: Vec<_> = upstream.sent().iter().map(|sent| sent.body.clone()).collect();
+        assert_eq!((status.as_u16(), bodies.len()), (200, 2), "fused: {fused}");
+        assert_eq!(upstream.tokens()[0], "tok-a", "fused: {fused}");
+        assert_eq!(bodies[1], text.replace("m1", "m2"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_smallest_limit_that_was_set_holds_for_all_layers() {
+    for (outer, inner, most) in
+        [(Some(2), Some(6), 2), (Some(6), Some(2), 2), (Some(6), None, 6), (None, Some(6), 6), (None, None, 4)]
+    {
+        let policy = || quick().retries(9).no_budget();
+        let limited = |limit: Option<u32>| match limit {
+            Some(limit) => RetryLayer::new(policy()).attempts(limit).unwrap(),
+            None => RetryLayer::new(policy()),
+        };
+        let upstream = Upstream::default().otherwise(Step::status(503));
+        let layers = ServiceBuilder::new().layer(limited(outer)).layer(limited(inner));
+        assert_eq!(layers.service(upstream.clone()).oneshot(get()).await.unwrap().status(), 503);
+        assert_eq!(upstream.calls(), most, "{outer:?} {inner:?}");
+    }
+}
