@@ -277,8 +277,9 @@ fn can_be_served(next: Next, pools: &[Pool], facts: &mut Facts<'_>) -> bool {
         Next::After(wait) => wait,
     };
     let Some(at) = facts.now.get().checked_add(wait) else { return true };
+    let at_once = next != Next::After(wait);
     let (options, ledger) = (facts.options, facts.ledger);
-    pools.iter().all(|pool| will_serve(pool, options, ledger, at, &mut facts.wanted))
+    pools.iter().all(|pool| will_serve(pool, options, ledger, at, at_once, &mut facts.wanted))
 }
 
 fn followed(next: Next) -> Followed {

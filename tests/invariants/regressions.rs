@@ -362,3 +362,18 @@ async fn the_smallest_limit_that_was_set_holds_for_all_layers() {
         assert_eq!(upstream.calls(), most, "{outer:?} {inner:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_above_a_rotation_may_be_the_probe() {
+    let pool = pool(&["a"], &Recorder::new());
+    let chain = tower_failover::ModelChain::list(["m1", "m2"]).unwrap();
+    let upstream = Upstream::statuses(&[401, 503]);
+    let service = ServiceBuilder::new()
+        .layer(tower_failover::ModelFallbackLayer::new(chain))
+        .layer(TokenRotationLayer::new(pool))
+        .service(upstream.clone());
+    assert_eq!(service.clone().oneshot(super::support::post()).await.unwrap().status(), 401);
+    tokio::time::advance(Duration::from_secs(300)).await;
+    assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 200);
+    assert_eq!(upstream.calls(), 3);
+}
