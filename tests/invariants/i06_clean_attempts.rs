@@ -45,7 +45,11 @@ fn expected(world: &World, stack: &[Layer], sent: &Sent) -> (Uri, Vec<(String, S
             At::Header => put(&mut head.headers, "x-model", model),
             At::Json if model != own => {
                 if head.headers.contains_key("content-length") {
-                    put(&mut head.headers, "content-length", body_for(sent.id, &model).len().to_string());
+                    put(
+                        &mut head.headers,
+                        "content-length",
+                        body_for(sent.id, &model).len().to_string(),
+                    );
                 }
                 head.headers.remove("content-digest");
             }

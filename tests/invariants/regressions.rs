@@ -45,9 +45,11 @@ where
 
     fn layer(&self, inner: S) -> Self::Service {
         let service = self.0.layer(inner);
-        tower::util::BoxCloneService::new(service.map_response(
-            |answer: http::Response<RB>| answer.map(http_body_util::BodyExt::boxed),
-        ))
+        tower::util::BoxCloneService::new(
+            service.map_response(|answer: http::Response<RB>| {
+                answer.map(http_body_util::BodyExt::boxed)
+            }),
+        )
     }
 }
 
@@ -348,9 +350,13 @@ async fn a_body_that_is_awaited_has_a_model_too() {
 
 #[tokio::test(start_paused = true)]
 async fn the_smallest_limit_that_was_set_holds_for_all_layers() {
-    for (outer, inner, most) in
-        [(Some(2), Some(6), 2), (Some(6), Some(2), 2), (Some(6), None, 6), (None, Some(6), 6), (None, None, 4)]
-    {
+    for (outer, inner, most) in [
+        (Some(2), Some(6), 2),
+        (Some(6), Some(2), 2),
+        (Some(6), None, 6),
+        (None, Some(6), 6),
+        (None, None, 4),
+    ] {
         let policy = || quick().retries(9).no_budget();
         let limited = |limit: Option<u32>| match limit {
             Some(limit) => RetryLayer::new(policy()).attempts(limit).unwrap(),
@@ -376,4 +382,27 @@ async fn a_fallback_above_a_rotation_may_be_the_probe() {
     tokio::time::advance(Duration::from_secs(300)).await;
     assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 200);
     assert_eq!(upstream.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_pool_says_whether_it_would_serve_the_model_at_all() {
+    for fused in [true, false] {
+        let account = super::support::stack::account("a").models(["m9"]);
+        let pool = tower_failover::Pool::builder().account(account).any_origin().build().unwrap();
+        assert!(pool.retire("a"));
+        let chain = tower_failover::ModelChain::default();
+        let request = super::support::post();
+        let cause = if fused {
+            let layer = FailoverLayer::builder().models(chain).rotation(pool).build().unwrap();
+            let answer = layer.layer(Upstream::default()).oneshot(request).await.unwrap();
+            failure(&answer).copied()
+        } else {
+            let service = ServiceBuilder::new()
+                .layer(tower_failover::ModelFallbackLayer::new(chain))
+                .layer(TokenRotationLayer::new(pool))
+                .service(Upstream::default());
+            failure(&service.oneshot(request).await.unwrap()).copied()
+        };
+        assert_eq!(cause.unwrap().code, tower_failover::Code::PoolEmpty, "fused: {fused}");
+    }
 }

@@ -151,7 +151,9 @@ impl Step {
                 r#"Bearer error="invalid_token", error_description="The token was revoked""#.into(),
             ),
             Play::Aws => put("x-amzn-errortype", "ExpiredTokenException".into()),
-            Play::KeyInvalid | Play::NoModel | Play::TooLong | Play::OffLimits => put("content-type", "application/json".into()),
+            Play::KeyInvalid | Play::NoModel | Play::TooLong | Play::OffLimits => {
+                put("content-type", "application/json".into())
+            }
             _ => {}
         }
         headers

@@ -239,8 +239,7 @@ impl Kit<'_> {
                 // As the builder does it.
                 let beside = self.world.models.is_some() && plan.overloaded.is_none();
                 let policy = if beside { retry().overloaded(false) } else { retry() };
-                let layer =
-                    RetryLayer::new(policy).attempts(limit).unwrap().deadline(deadline);
+                let layer = RetryLayer::new(policy).attempts(limit).unwrap().deadline(deadline);
                 kept!(layer, place, inner)
             }
             Layer::Rotation(pool) => {
@@ -321,7 +320,8 @@ impl Kit<'_> {
         let mut several = false;
         layers.iter().enumerate().rev().fold(inner, |inner, (at, layer)| {
             let replayed = (0..at).any(buffers);
-            let wrapped = self.wrap(*layer, Place { at, several, keep: keeps[at], replayed }, inner);
+            let wrapped =
+                self.wrap(*layer, Place { at, several, keep: keeps[at], replayed }, inner);
             several |= layer.is_ours();
             wrapped
         })

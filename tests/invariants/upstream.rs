@@ -354,7 +354,15 @@ impl tower::Service<Request<Load>> for Double {
         self.look();
         let wait = Duration::from_millis(step.after);
         let wait = (!wait.is_zero()).then(|| Box::pin(tokio::time::sleep(wait)));
-        Answer { double: self.clone(), n, step, load: Some(load), read: Read::default(), wait, over: false }
+        Answer {
+            double: self.clone(),
+            n,
+            step,
+            load: Some(load),
+            read: Read::default(),
+            wait,
+            over: false,
+        }
     }
 }
 

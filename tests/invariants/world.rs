@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Uri};
 use proptest::prelude::*;
 use tower_failover::{
-    Account, AuthFailureMode, Backoff, Credential, Jitter, ModelAt, ModelChain, Pool, Reason, RequestOptions,
-    RetryPolicy, TokenBucket, Verdict,
+    Account, AuthFailureMode, Backoff, Credential, Jitter, ModelAt, ModelChain, Pool, Reason,
+    RequestOptions, RetryPolicy, TokenBucket, Verdict,
     credential::{Cascade, Choose, OwnCredential},
 };
 
@@ -171,7 +171,9 @@ impl ChainPlan {
         let names = |models: &[u8]| models.iter().map(|model| model_of(*model)).collect::<Vec<_>>();
         let chain = match &self.list {
             Some(list) => ModelChain::list(names(list)),
-            None => ModelChain::map(self.map.iter().map(|(own, list)| (model_of(*own), names(list)))),
+            None => {
+                ModelChain::map(self.map.iter().map(|(own, list)| (model_of(*own), names(list))))
+            }
         };
         let mut chain = chain.unwrap().otherwise(names(&self.otherwise)).unwrap();
         if let Some(list) = &self.too_long {
@@ -217,7 +219,13 @@ impl AccountPlan {
             account = account.header(name, HeaderValue::try_from(format!("org-{id}")).unwrap());
         }
         if let Some(models) = self.models {
-            account = account.models(MODELS.iter().enumerate().filter(|(i, _)| models >> i & 1 == 1).map(|(_, model)| *model));
+            account = account.models(
+                MODELS
+                    .iter()
+                    .enumerate()
+                    .filter(|(i, _)| models >> i & 1 == 1)
+                    .map(|(_, model)| *model),
+            );
         }
         if self.base {
             let uri = format!("https://{id}.example.net");
@@ -263,9 +271,8 @@ impl World {
 
     pub(crate) fn retry(&self) -> RetryPolicy {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).unwrap();
-        let mut policy = RetryPolicy::new()
-            .retries(self.plan.retries)
-            .backoff(backoff.jitter(Jitter::NONE));
+        let mut policy =
+            RetryPolicy::new().retries(self.plan.retries).backoff(backoff.jitter(Jitter::NONE));
         if let Some(retry) = self.plan.overloaded {
             policy = policy.overloaded(retry);
         }
@@ -405,11 +412,22 @@ pub(crate) fn request() -> impl Strategy<Value = RequestPlan> {
     let deadline =
         proptest::sample::select(vec![None, None, None, None, Some(0), Some(200), Some(3_000)]);
     let polls = prop_oneof![4 => Just(None), 1 => (0..8_u32).prop_map(Some)];
-    let flags = (any::<bool>(), rarely(), rarely(), rarely(), rarely(), rarely(), rarely(), rarely());
-    let named = (prop_oneof![1 => Just(None), 3 => (0..5_u8).prop_map(Some)], load::shape(), any::<bool>());
+    let flags =
+        (any::<bool>(), rarely(), rarely(), rarely(), rarely(), rarely(), rarely(), rarely());
+    let named =
+        (prop_oneof![1 => Just(None), 3 => (0..5_u8).prop_map(Some)], load::shape(), any::<bool>());
     let steps = proptest::collection::vec(script::step(), 0..5);
     (flags, pin, (model, named), attempts, deadline, steps, script::millis(), polls).prop_map(
-        |(flags, pin, (model, (named, shape, length)), attempts, deadline, script, after, polls)| RequestPlan {
+        |(
+            flags,
+            pin,
+            (model, (named, shape, length)),
+            attempts,
+            deadline,
+            script,
+            after,
+            polls,
+        )| RequestPlan {
             post: flags.0,
             keyed: flags.1,
             own: flags.2,
@@ -480,7 +498,16 @@ fn plan() -> impl Strategy<Value = Plan> {
     let deadline = proptest::sample::select(vec![60_000, 60_000, 3_000]);
     let keeps = keeps();
     (numbers, bucket, cascade, own, choose, flags, deadline, keeps).prop_map(
-        |((attempts, retries, max_refusals), bucket, cascade, own, choose, flags, deadline, keeps)| Plan {
+        |(
+            (attempts, retries, max_refusals),
+            bucket,
+            cascade,
+            own,
+            choose,
+            flags,
+            deadline,
+            keeps,
+        )| Plan {
             attempts,
             limits: [attempts; 3],
             deadlines: [deadline; 3],
@@ -520,9 +547,9 @@ fn keeps() -> impl Strategy<Value = [Keeping; 3]> {
 }
 
 fn list() -> impl Strategy<Value = Vec<u8>> {
-    Just(vec![0, 1, 2, 3, 4]).prop_shuffle().prop_flat_map(|all| {
-        (0..5_usize).prop_map(move |most| all[..most].to_vec())
-    })
+    Just(vec![0, 1, 2, 3, 4])
+        .prop_shuffle()
+        .prop_flat_map(|all| (0..5_usize).prop_map(move |most| all[..most].to_vec()))
 }
 
 fn chain() -> impl Strategy<Value = ChainPlan> {
