@@ -74,6 +74,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             barred: self.bar(&ledger),
             random: fastrand::f64(),
             soonest: note.as_ref().and_then(|note| note.soonest),
+            why: note.as_ref().map_or(NotResent::Final, |_| ledger.why(self.parent)),
             ..Facts::of(verdict, &mut now, wanted)
         };
         stages.learn(&mut self.st, &mut facts);

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::{models::ModelAt, stage::Stamp};
 use crate::{
     credential::Pool,
-    report::{Attempt, Followed},
+    report::{Attempt, Followed, NotResent},
 };
 
 /// How an inner driver ended, for the driver whose send it was part of.
@@ -236,6 +236,19 @@ impl Ledger {
         for line in self.cold().lines.iter_mut().filter(|line| line.tag == from) {
             line.tag = to;
             edit(&mut line.attempt);
+        }
+    }
+
+    /// Why the newest attempt under `tag` was not sent again, as far as inner drivers know.
+    pub(crate) fn why(&self, tag: u32) -> NotResent {
+        if self.untouched() {
+            return NotResent::Final;
+        }
+        let cold = self.cold();
+        match cold.lines.iter().rev().find(|line| line.tag == tag).map(|line| line.attempt.followed)
+        {
+            Some(Followed::NotResent(why)) => why,
+            _ => NotResent::Final,
         }
     }
 

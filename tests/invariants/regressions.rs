@@ -406,3 +406,19 @@ async fn a_dead_pool_says_whether_it_would_serve_the_model_at_all() {
         assert_eq!(cause.unwrap().code, tower_failover::Code::PoolEmpty, "fused: {fused}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_overloaded_model_without_another_keeps_the_reason_of_the_retry() {
+    let recorder = Recorder::new();
+    let chain = tower_failover::ModelChain::default();
+    let service = ServiceBuilder::new()
+        .layer(ErrorDedupLayer::new(recorder.clone()))
+        .layer(tower_failover::ModelFallbackLayer::new(chain))
+        .layer(RetryLayer::new(quick().retries(0)))
+        .layer(TokenRotationLayer::new(pool(&["a", "b"], &Recorder::new())))
+        .service(Upstream::statuses(&[529]));
+    assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 529);
+    let followed = recorder.failures()[0].trail[0].followed;
+    // The same as fused.
+    assert_eq!(followed, Followed::NotResent(NotResent::Retries));
+}
