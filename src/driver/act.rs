@@ -121,7 +121,8 @@ where
             let mut head = run.rebuild()?;
             let body = match run.rewrite(&mut head, &bytes)? {
                 Rewritten::Body(bytes) => Some(keep.edited(kept.as_ref()?, bytes)?),
-                Rewritten::SameBody if last => {
+                // Whoever has not read the model yet may want to after the last attempt.
+                Rewritten::SameBody if last && !run.may_read_body() => {
                     *moved = Some(());
                     None
                 }

@@ -33,7 +33,7 @@ pub struct FailoverBuilder<K = InMemory> {
     models: Option<ModelChain>,
     pool: Option<Pool>,
     retry: Option<RetryPolicy>,
-    attempts: u32,
+    attempts: Option<u32>,
     max_refusals: Option<u32>,
     forbidden: bool,
     any_credential: bool,
@@ -49,7 +49,7 @@ impl FailoverLayer {
             models: None,
             pool: None,
             retry: None,
-            attempts: Settings::default().attempts,
+            attempts: None,
             max_refusals: None,
             forbidden: false,
             any_credential: false,
@@ -126,13 +126,14 @@ impl<K> FailoverBuilder<K> {
 
     /// How many attempts one request may make in all (4), whatever the reason.
     pub fn attempts(mut self, attempts: u32) -> Self {
-        self.attempts = attempts;
+        self.attempts = Some(attempts);
         self
     }
 
     /// No attempt starts later than this after the request came in (60 s).
     pub fn deadline(mut self, after: Duration) -> Self {
         self.common.deadline = after;
+        self.common.set.deadline = Some(after);
         self
     }
 
@@ -180,7 +181,10 @@ impl<K> FailoverBuilder<K> {
     /// [`coalesce`](Self::coalesce) is zero or longer than 24 h, or nothing is switched on.
     pub fn build(self) -> Result<FailoverLayer<K>, BuildError> {
         let mut common = self.common;
-        common.attempts = BuildError::attempts(self.attempts)?;
+        if let Some(attempts) = self.attempts {
+            common.attempts = BuildError::attempts(attempts)?;
+            common.set.attempts = Some(attempts);
+        }
         if let Some(window) = self.coalesce {
             let reporter = common.reporter.take().ok_or(BuildError::NoReporter)?;
             common.reporter = Some(Coalesce::handle(reporter, window)?);

@@ -8,7 +8,12 @@ use super::{
     local::{Hook, LocalAnswers},
     peek::PeekLimits,
 };
-use crate::{classify::Classifier, credential::Pool, report::ReporterHandle, stage::ModelAt};
+use crate::{
+    classify::Classifier,
+    credential::Pool,
+    report::ReporterHandle,
+    stage::{ModelAt, ledger::Limits},
+};
 
 /// What becomes of an upstream's refusal of one of our credentials.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -29,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) classifier: Classifier,
     pub(crate) attempts: u32,
     pub(crate) deadline: Duration,
+    /// The two above, where the user set them: they hold for the other layers too.
+    pub(crate) set: Limits,
     pub(crate) peek: PeekLimits,
     pub(crate) help: Option<Arc<str>>,
     pub(crate) hook: Option<Hook>,
@@ -61,6 +68,7 @@ impl Default for Settings {
             classifier: Classifier::default(),
             attempts: 4,
             deadline: Duration::from_secs(60),
+            set: Limits::default(),
             peek: PeekLimits::default(),
             help: None,
             hook: None,

@@ -5,7 +5,7 @@ use http_body::Body;
 
 use super::{body::FailoverBody, run::Run, served::ServedBy, tell};
 use crate::{
-    classify::{Cause, Verdict},
+    classify::{Cause, Origin, Verdict},
     clock::Now,
     credential::InFlight,
     report::{NotResent, Outcome},
@@ -86,7 +86,10 @@ impl<S, St: Stage, K> Run<S, St, K> {
     ) -> Response<FailoverBody<B>> {
         if self.common().served_by {
             let below = head.extensions.remove::<ServedBy>();
-            let attempts = self.ledger.as_ref().map_or(1, |ledger| ledger.attempts());
+            let taken = self.ledger.as_ref().map_or(1, |ledger| ledger.attempts());
+            // What a layer below has answered itself was not sent.
+            let local = head.extensions.get::<Cause>().is_some_and(|c| c.origin == Origin::Local);
+            let attempts = if local { taken.saturating_sub(1) } else { taken };
             let model = self.live.config.stages.model(&self.st).cloned();
             head.extensions.insert(ServedBy::new(stamp, model, attempts).over(below));
         }

@@ -14,6 +14,11 @@ pub(crate) enum Held<B: Body, E> {
     Local(Cause, bool),
 }
 
+/// How many attempts were made for an answer, by layers that could not find the ledger of those
+/// further out: somebody between them made the request anew.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent(pub(crate) u32);
+
 /// What follows an outcome.
 pub(crate) enum Settled<B: Body, E, N> {
     /// It goes out.
@@ -28,6 +33,13 @@ impl<B: Body, E> Held<B, E> {
             Self::Answer(head, _) => head.extensions.get().copied(),
             Self::Local(cause, _) => Some(*cause),
             Self::Error(_) => None,
+        }
+    }
+
+    pub(super) fn take_spent(&mut self) -> Option<Spent> {
+        match self {
+            Self::Answer(head, _) if !head.extensions.is_empty() => head.extensions.remove(),
+            Self::Answer(..) | Self::Error(_) | Self::Local(..) => None,
         }
     }
 

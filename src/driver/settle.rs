@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use http::Response;
+use http::{Extensions, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
 use super::{
     body::FailoverBody,
     config::AuthFailureMode,
-    held::{Held, Settled},
+    held::{Held, Settled, Spent},
     local::{self, FAILOVER_AUTH},
     nap::{self, Nap},
     run::{GetBytes, Run},
@@ -41,13 +41,16 @@ impl<S, St: Stage, K> Run<S, St, K> {
     #[allow(clippy::too_many_lines)] // The order of these steps is the promise of this crate.
     pub(crate) fn settle<B: Body, E: 'static, N>(
         &mut self,
-        held: Held<B, E>,
+        mut held: Held<B, E>,
         verdict: Verdict,
         bytes: GetBytes<'_>,
         build: impl FnOnce(&Self, bool) -> Option<N>,
     ) -> Settled<B, E, N> {
         let ledger = self.ledger();
         let note = self.hear(&ledger);
+        if let Some(Spent(attempts)) = held.take_spent() {
+            ledger.spend(attempts.saturating_sub(1));
+        }
         let local = held.cause().is_some_and(|cause| cause.origin == Origin::Local);
         let mut now = Now::unread();
         let mut model = self.model.take().map_or(Model::Unread, |model| *model);
@@ -69,11 +72,12 @@ impl<S, St: Stage, K> Run<S, St, K> {
             charged: note.as_ref().is_some_and(|note| note.charged),
             options: self.options.as_deref(),
             ledger: Some(&ledger),
-            deadline: self.deadline(),
+            deadline: self.deadline(&ledger),
             repeatable: self.is_repeatable(),
             barred: self.bar(&ledger),
             random: fastrand::f64(),
             soonest: note.as_ref().and_then(|note| note.soonest),
+            why: note.as_ref().map_or(NotResent::Final, |_| ledger.why(self.parent)),
             ..Facts::of(verdict, &mut now, wanted)
         };
         stages.learn(&mut self.st, &mut facts);
@@ -94,9 +98,10 @@ impl<S, St: Stage, K> Run<S, St, K> {
             next = facts.decline(NotResent::NoAccount);
         }
         let (soonest, charged, mut why) = (facts.soonest, facts.charged, facts.why);
-        if written && live.config.common.model_at.is_some() {
+        // What an outer fallback has put in its place is not the caller's.
+        if written && self.outer.model.is_none() {
             // For the trail: of a request that fails for good, it is worth the reading.
-            let ends = next == Next::Pass;
+            let ends = next == Next::Pass && live.config.common.model_at.is_some();
             let own = if ends { facts.wanted.own().ok() } else { facts.wanted.own_known() };
             if let Some(own) = own {
                 ledger.set_own_model(own);
@@ -128,6 +133,14 @@ impl<S, St: Stage, K> Run<S, St, K> {
         Settled::Done(self.let_go(held, Answered { verdict, ours, stamp, in_flight, pools }))
     }
 
+    /// Tells layers further out that do not share the ledger how much was spent.
+    fn count(&self, extensions: &mut Extensions) {
+        let ledger = self.ledger.as_ref().filter(|_| self.parent == 0);
+        if let Some(spent) = ledger.map(|ledger| ledger.attempts()).filter(|spent| *spent > 1) {
+            extensions.insert(Spent(spent));
+        }
+    }
+
     fn is_repeatable(&self) -> bool {
         self.harmless
             || self.snapshot.as_ref().is_some_and(|kept| {
@@ -138,24 +151,26 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
     /// Whether the deadline is over, by more than a timer may be late.
     pub(crate) fn is_late(&self) -> bool {
-        let late = self.deadline().and_then(|deadline| deadline.checked_add(TIMER));
+        let deadline = self.ledger.as_deref().and_then(|ledger| self.deadline(ledger));
+        let late = deadline.and_then(|deadline| deadline.checked_add(TIMER));
         late.is_some_and(|late| Instant::now() > late)
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self, ledger: &Ledger) -> Option<Instant> {
         let asked = self.options.as_deref().and_then(RequestOptions::max_time);
-        let limit = self.common().deadline;
+        // No default takes anything from what was set.
+        let limit = ledger.limits().deadline.unwrap_or(self.common().deadline);
         self.started?.checked_add(asked.map_or(limit, |asked| asked.min(limit)))
     }
 
-    fn attempts_limit(&self) -> u32 {
+    fn attempts_limit(&self, ledger: &Ledger) -> u32 {
         let asked = self.options.as_deref().and_then(RequestOptions::max_attempts);
-        let limit = self.common().attempts;
+        let limit = ledger.limits().attempts.unwrap_or(self.common().attempts);
         asked.map_or(limit, |asked| asked.min(limit))
     }
 
     fn bar(&self, ledger: &Ledger) -> Option<NotResent> {
-        let used_up = ledger.attempts() >= self.attempts_limit();
+        let used_up = ledger.attempts() >= self.attempts_limit(ledger);
         self.barred.or_else(|| used_up.then_some(NotResent::Attempts))
     }
 
@@ -173,9 +188,9 @@ impl<S, St: Stage, K> Run<S, St, K> {
         };
         let nap =
             if wait.is_zero() { None } else { Some(nap::sleep(wait).ok_or(NotResent::NoTimer)?) };
-        let last = ledger.attempts().saturating_add(1) >= self.attempts_limit();
+        let last = ledger.attempts().saturating_add(1) >= self.attempts_limit(ledger);
         let built = build(self, last).ok_or(NotResent::SentOnce)?;
-        if !ledger.take_attempt(self.attempts_limit()) {
+        if !ledger.take_attempt(self.attempts_limit(ledger)) {
             return Err(Some(NotResent::Attempts));
         }
         Ok((nap, built))
@@ -229,6 +244,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 Err(error)
             }
             Held::Answer(mut head, mut body) => {
+                self.count(&mut head.extensions);
                 let local = head.extensions.get::<Cause>().filter(|c| c.origin == Origin::Local);
                 let local = local.map(|cause| Outcome::Local(cause.code));
                 if let (true, Verdict::Unauthorized(reason)) = (ours, verdict) {
@@ -272,8 +288,9 @@ fn can_be_served(next: Next, pools: &[Pool], facts: &mut Facts<'_>) -> bool {
         Next::After(wait) => wait,
     };
     let Some(at) = facts.now.get().checked_add(wait) else { return true };
+    let at_once = next != Next::After(wait);
     let (options, ledger) = (facts.options, facts.ledger);
-    pools.iter().all(|pool| will_serve(pool, options, ledger, at, &mut facts.wanted))
+    pools.iter().all(|pool| will_serve(pool, options, ledger, at, at_once, &mut facts.wanted))
 }
 
 fn followed(next: Next) -> Followed {

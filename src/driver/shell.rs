@@ -169,20 +169,24 @@ macro_rules! named {
 macro_rules! resends {
     ($Layer:ident) => {
         impl<K> $Layer<K> {
-            /// How many attempts one request may make in all (4), whatever the reason.
+            /// How many attempts one request may make in all (4), whatever the reason. Of several
+            /// layers in one stack the smallest number that was set holds for all.
             ///
             /// # Errors
             ///
             /// When it is 0: the first attempt counts.
             pub fn attempts(mut self, attempts: u32) -> Result<Self, BuildError> {
                 self.common.attempts = BuildError::attempts(attempts)?;
+                self.common.set.attempts = Some(attempts);
                 Ok(self)
             }
 
             /// No attempt starts later than this after the request came in (60 s). An attempt in
-            /// flight is never cut: put a timeout below for that.
+            /// flight is never cut: put a timeout below for that. Of several layers in one stack
+            /// the earliest deadline that was set holds for all.
             pub fn deadline(mut self, after: Duration) -> Self {
                 self.common.deadline = after;
+                self.common.set.deadline = Some(after);
                 self
             }
         }

@@ -111,7 +111,7 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         facts.decline(NotResent::NoAccount)
     }
 
-    /// Only stages that wait have something to cancel, and there is one of them.
+    /// Only the stage that acted has something to cancel.
     fn cancel(&self, st: &mut Self::State) {
         self.0.cancel(&mut st.0);
         self.1.cancel(&mut st.1);

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::{models::ModelAt, stage::Stamp};
 use crate::{
     credential::Pool,
-    report::{Attempt, Followed},
+    report::{Attempt, Followed, NotResent},
 };
 
 /// How an inner driver ended, for the driver whose send it was part of.
@@ -46,6 +46,21 @@ impl Note {
     }
 }
 
+/// What a user has set as limits; `None` leaves it to whoever else has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) attempts: Option<u32>,
+    pub(crate) deadline: Option<Duration>,
+}
+
+impl Limits {
+    fn least(self, other: Self) -> Self {
+        let attempts = self.attempts.into_iter().chain(other.attempts).min();
+        let deadline = self.deadline.into_iter().chain(other.deadline).min();
+        Self { attempts, deadline }
+    }
+}
+
 #[derive(Debug)]
 struct Line {
     tag: u32,
@@ -67,6 +82,8 @@ pub(crate) struct Ledger {
     started: Option<Instant>,
     sends: AtomicU32,
     attempts: AtomicU32,
+    /// The smallest limits that the layers so far were given.
+    set: OnceLock<Mutex<Limits>>,
     /// Whether `cold` holds anything: a success need not lock to know that there is nothing.
     touched: AtomicBool,
     /// Where the caller's request names its model, for layers that do not know.
@@ -90,6 +107,7 @@ impl Ledger {
             started,
             sends: AtomicU32::new(0),
             attempts: AtomicU32::new(1),
+            set: OnceLock::new(),
             touched: AtomicBool::new(false),
             source: OnceLock::new(),
             own_model: OnceLock::new(),
@@ -135,6 +153,29 @@ impl Ledger {
     /// How many attempts have been taken.
     pub(crate) fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// What a layer was given holds for all of them: the smallest limit wins.
+    pub(crate) fn limit(&self, limits: Limits) {
+        if limits != Limits::default() {
+            let mut all = self.set.get_or_init(Mutex::default).lock();
+            let all = all.as_deref_mut().unwrap_or_else(|poisoned| poisoned.get_mut());
+            *all = all.least(limits);
+        }
+    }
+
+    /// The smallest limits that any layer was given.
+    pub(crate) fn limits(&self) -> Limits {
+        self.set
+            .get()
+            .map(|set| *set.lock().unwrap_or_else(PoisonError::into_inner))
+            .unwrap_or_default()
+    }
+
+    /// Counts attempts that a ledger of its own has counted further in.
+    pub(crate) fn spend(&self, attempts: u32) {
+        let add = |taken: u32| Some(taken.saturating_add(attempts));
+        let _ = self.attempts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
     /// Takes one more attempt, unless `limit` of them are taken.
@@ -195,6 +236,19 @@ impl Ledger {
         for line in self.cold().lines.iter_mut().filter(|line| line.tag == from) {
             line.tag = to;
             edit(&mut line.attempt);
+        }
+    }
+
+    /// Why the newest attempt under `tag` was not sent again, as far as inner drivers know.
+    pub(crate) fn why(&self, tag: u32) -> NotResent {
+        if self.untouched() {
+            return NotResent::Final;
+        }
+        let cold = self.cold();
+        match cold.lines.iter().rev().find(|line| line.tag == tag).map(|line| line.attempt.followed)
+        {
+            Some(Followed::NotResent(why)) => why,
+            _ => NotResent::Final,
         }
     }
 

@@ -8,10 +8,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use futures_util::future::{Either, join, select};
 use http::Request;
-use http_body_util::Full;
 use proptest::prelude::*;
 use tower::{BoxError, Layer as _, Service, ServiceExt};
 use tower_failover::{
@@ -20,10 +18,11 @@ use tower_failover::{
 };
 
 use super::{
+    load::Load,
     oracle,
     run::{Ended, Stage, paused, played},
     script::attempt_of,
-    stack::{Answer, Erase, Layer, Promises, Svc, stack},
+    stack::{Answer, Erase, Layer, Promises, Svc, clone_of, stack},
     support::Recorder,
     upstream::{End, Sent, Who},
     world::{World, id_of, patient, world},
@@ -88,6 +87,7 @@ fn is_line(line: &Attempt, sent: &Sent) -> bool {
         && line.account.as_deref() == sent.who.map(|who| id_of(who.pool, who.account)).as_deref()
         && line.generation == sent.who.map(|who| who.generation)
         && line.credential == (sent.who.is_some() || sent.own)
+        && line.model.as_deref().is_none_or(|model| sent.model().is_none_or(|sent| sent == model))
 }
 
 fn requests_are_told(stage: &Stage<'_>) -> Result<(), String> {
@@ -194,7 +194,7 @@ struct Twice {
     named: bool,
 }
 
-impl Service<Request<Full<Bytes>>> for Twice {
+impl Service<Request<Load>> for Twice {
     type Response = Answer;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Answer, BoxError>> + Send>>;
@@ -203,8 +203,8 @@ impl Service<Request<Full<Bytes>>> for Twice {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        let one = self.inner.clone().oneshot(request.clone());
+    fn call(&mut self, request: Request<Load>) -> Self::Future {
+        let one = self.inner.clone().oneshot(clone_of(&request).unwrap());
         let mut second = request;
         if self.named {
             let name = second.headers()["x-request-id"].to_str().unwrap().to_owned();

@@ -19,7 +19,7 @@ fn loops(stage: &Stage<'_>) -> Vec<String> {
         for (i, first) in attempts.iter().enumerate() {
             let again = attempts[i + 1..]
                 .iter()
-                .position(|later| later.who == first.who && first.who.is_some());
+                .position(|later| (later.who, later.model()) == (first.who, first.model()));
             let Some(again) = again.map(|at| i + 1 + at) else { continue };
             let retried = |line: &tower_failover::report::Attempt| {
                 matches!(line.followed, Followed::Retried(_))

@@ -17,7 +17,9 @@ proptest! {
     #[test]
     fn i05_no_double_billing(world in world(), stack in stack()) {
         let promises = Promises(&stack);
-        let retries = stack.iter().any(|layer| matches!(layer, Layer::Retry | Layer::Fused(..)));
+        let fused = stack.iter().any(|layer| matches!(layer, Layer::Fused(..)));
+        let retries = fused || stack.contains(&Layer::Retry);
+        let falls = (fused && world.models.is_some()) || stack.contains(&Layer::Fallback);
         let requests = world.requests();
         let wrong = played(&world, &stack, |stage| {
             let mut wrong = Vec::new();
@@ -35,7 +37,8 @@ proptest! {
                 let events = stage.reports(*id);
                 let Some(Event::RequestFailed(record)) = events.first() else { continue };
                 let said = record.trail.last().map(|line| line.followed);
-                let declined = retries && !plan.no_retry && promises.exactly_once();
+                let opted_out = (retries && plan.no_retry) || (falls && plan.no_fallback);
+                let declined = (retries || falls) && !opted_out && promises.exactly_once();
                 if declined && !promises.foreign()
                     && said != Some(Followed::NotResent(NotResent::PerhapsDone))
                 {

@@ -5,10 +5,11 @@ use proptest::prelude::*;
 use tower_failover::credential::OwnCredential;
 
 use super::{
-    run::{played, request},
+    load::trailers,
+    run::{body_for, played, request},
     stack::{Layer, of_one_pool, stack},
     upstream::{Sent, base64_of},
-    world::{Place, World, id_of, token_of, world},
+    world::{At, MODELS, Place, World, id_of, token_of, world},
 };
 
 fn sorted(headers: &HeaderMap) -> Vec<(String, String)> {
@@ -32,6 +33,31 @@ fn expected(world: &World, stack: &[Layer], sent: &Sent) -> (Uri, Vec<(String, S
         for _ in stack.iter().filter(|layer| **layer == Layer::Strip) {
             head.headers.append("x-added", HeaderValue::from_static("1"));
         }
+    }
+    if let (Some(own), Some(model)) = (plan.named, sent.model()) {
+        let own = MODELS[usize::from(own)];
+        match plan.at {
+            At::Query => {
+                let uri = head.uri.to_string();
+                let uri = uri.replace(&format!("?model={own}&"), &format!("?model={model}&"));
+                head.uri = uri.parse().unwrap();
+            }
+            At::Header => put(&mut head.headers, "x-model", model),
+            At::Json if model != own => {
+                if head.headers.contains_key("content-length") {
+                    put(
+                        &mut head.headers,
+                        "content-length",
+                        body_for(sent.id, &model).len().to_string(),
+                    );
+                }
+                head.headers.remove("content-digest");
+            }
+            At::Json => {}
+        }
+    } else if let Some(model) = sent.headers.get("x-model") {
+        // The options named one, and another was put in its place.
+        head.headers.insert("x-model", model.clone());
     }
     let Some(who) = sent.who else { return (head.uri, sorted(&head.headers)) };
     if world.plan.own != OwnCredential::Keep {
@@ -76,8 +102,22 @@ proptest! {
             prop_assert_eq!(&sent.uri, &uri);
             prop_assert_eq!(sorted(&seen), headers);
             prop_assert!(sent.headers.get_all("authorization").iter().count() <= 1);
-            prop_assert_eq!(sent.body, format!("body of {}", sent.id));
-            prop_assert_eq!(sent.method == "POST", world.requests()[sent.id as usize - 1].post);
+            let plan = world.requests()[sent.id as usize - 1];
+            let model = sent.model().filter(|_| plan.at == At::Json && plan.named.is_some());
+            let whole = match &model {
+                Some(model) => body_for(sent.id, model),
+                None => super::run::body(sent.id, plan),
+            };
+            if let Some(model) = sent.model() {
+                prop_assert!(MODELS.contains(&model.as_str()), "{model}");
+            }
+            if sent.whole && !plan.shape.fails {
+                prop_assert_eq!(&sent.body, &whole);
+                prop_assert_eq!(&sent.trailers, &plan.shape.trailers.then(trailers));
+            } else {
+                prop_assert!(whole.as_bytes().starts_with(&sent.body), "{:?}", sent.body);
+            }
+            prop_assert_eq!(sent.method == "POST", plan.post);
             prop_assert_eq!(sent.mark, Some(sent.id));
         }
     }

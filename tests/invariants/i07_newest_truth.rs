@@ -62,8 +62,12 @@ fn wrong(stage: &Stage<'_>, id: u32, ended: &Ended) -> Option<String> {
         return Some(format!("{body:?}"));
     }
     let id = last.who.map(|who| id_of(who.pool, who.account));
-    let served = served.as_ref().filter(|served| served.account.as_deref() != id.as_deref());
-    served.map(|served| format!("{served:?} for {id:?}"))
+    let served = served.as_ref()?;
+    let plan = stage.world.requests()[last.id as usize - 1];
+    let own = plan.named.or(plan.model).map(super::world::model_of);
+    let fell = last.model().filter(|model| own != Some(model));
+    (served.account.as_deref() != id.as_deref() || served.model.as_deref() != fell.as_deref())
+        .then(|| format!("{served:?} for {id:?} and {fell:?}"))
 }
 
 proptest! {

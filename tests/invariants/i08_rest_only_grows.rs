@@ -12,11 +12,12 @@ use tokio::time::Instant;
 use tower_failover::credential::{PoolView, State};
 
 use super::{
+    load::Shape,
     run::{Ended, Stage, paused},
     script::{Play, Step},
     stack::{Layer, Promises, of_one_pool, rotating},
     upstream::{End, Temper},
-    world::{Change, Pin, RequestPlan, World, world},
+    world::{At, Change, Pin, RequestPlan, World, world},
 };
 
 /// A request that only this account may serve, and that succeeds.
@@ -29,6 +30,11 @@ fn pinned(at: usize) -> RequestPlan {
         pin: Pin::Strict(at),
         sticky: false,
         model: None,
+        named: None,
+        at: At::Json,
+        shape: Shape::PLAIN,
+        length: false,
+        no_fallback: false,
         no_retry: false,
         repeatable: false,
         attempts: None,

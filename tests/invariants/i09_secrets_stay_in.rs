@@ -20,6 +20,7 @@ use tower_failover::{
 };
 
 use super::{
+    load::Load,
     run::{Ended, paused, request, send},
     script::Hostile,
     stack::{Kit, Svc, erase, of_one_pool, rotating},
@@ -55,7 +56,7 @@ fn leak(text: &str, secrets: &[String]) -> Option<String> {
 }
 
 /// Everything on a request, in every spelling.
-fn echo(request: &Request<Full<Bytes>>, spelling: usize) -> String {
+fn echo(request: &Request<Load>, spelling: usize) -> String {
     let mut text: Vec<_> = request
         .headers()
         .values()
@@ -164,7 +165,7 @@ async fn texts(
     let builder = || builder(world, secrets, &reporter);
     let pools = [builder().build().unwrap(), builder().build().unwrap()];
     let played = Arc::new(Mutex::new(0));
-    let upstream = service_fn(move |request: Request<Full<Bytes>>| {
+    let upstream = service_fn(move |request: Request<Load>| {
         let mut n = played.lock().unwrap();
         let (status, spelling) = script[*n % script.len()];
         *n += 1;
@@ -231,11 +232,11 @@ proptest! {
 async fn a_secret_that_is_told_is_found() {
     let secret = ["abcdefghijklmnop+/".to_owned()];
     let request = Request::get("/").header("authorization", secret[0].as_str());
-    let request = request.body(Full::default()).unwrap();
+    let request = request.body(Load::default()).unwrap();
     for spelling in 0..5 {
         assert!(leak(&echo(&request, spelling), &secret).is_some(), "{spelling}");
     }
     assert_eq!(leak("abcdefg hijklmn", &secret), None);
-    let echoes = service_fn(|_: Request<Full<Bytes>>| async { answer(String::new(), 200) });
+    let echoes = service_fn(|_: Request<Load>| async { answer(String::new(), 200) });
     assert!(erase(echoes).oneshot(request).await.is_ok());
 }

@@ -4,9 +4,10 @@
 use proptest::prelude::*;
 
 use super::{
+    load::Shape,
     run::{Ended, Stage, paused},
     stack::{FUSED, Layer, STACKED},
-    world::{World, patient},
+    world::{Keeping, World, patient},
 };
 
 /// All that can be seen from outside.
@@ -33,13 +34,14 @@ fn seen(world: &World, layers: &[Layer]) -> Seen {
                 .collect();
             headers.sort();
             format!(
-                "{:?} {} {:?} {} {} {headers:?} {:?} {:?}",
+                "{:?} {} {:?} {} {} {headers:?} {:?} {:?} {:?}",
                 sent.at - start,
                 sent.id,
                 sent.who,
                 sent.method,
                 sent.uri,
                 sent.body,
+                sent.trailers,
                 sent.mark
             )
         });
@@ -54,8 +56,21 @@ fn seen(world: &World, layers: &[Layer]) -> Seen {
 
 proptest! {
     #[test]
-    fn i11_fused_equals_stacked(world in patient()) {
-        let (fused, stacked) = (seen(&world, FUSED), seen(&world, STACKED));
+    fn i11_fused_equals_stacked(mut world in patient()) {
+        world.plan.keeps = [world.plan.keeps[0]; 3];
+        for request in world.rounds.iter_mut().flat_map(|round| &mut round.requests) {
+            // The one knows that the pool is dead before it awaits a body, the others after it.
+            request.shape.pause &= !request.shape.known;
+            // A fallback that turns out to be impossible to write has reserved an account in the
+            // one and none in the others, so that another one is next.
+            let written = request.named.is_some()
+                && request.shape == Shape::PLAIN
+                && world.plan.keeps[0] != Keeping::Cloned;
+            request.model = request.model.filter(|_| written);
+        }
+        let mut layers = STACKED.to_vec();
+        layers.retain(|layer| *layer != Layer::Fallback || world.models.is_some());
+        let (fused, stacked) = (seen(&world, FUSED), seen(&world, &layers));
         prop_assert_eq!(&fused.attempts, &stacked.attempts);
         prop_assert_eq!(&fused.ends, &stacked.ends);
         prop_assert_eq!(&fused.events, &stacked.events);

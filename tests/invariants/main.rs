@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod load;
 mod oracle;
 mod run;
 mod script;
@@ -21,6 +22,7 @@ mod world;
 
 mod i01_no_retry_on_401;
 mod i02_exactly_once;
+mod i03_one_budget;
 mod i04_no_loops;
 mod i05_no_double_billing;
 mod i06_clean_attempts;

@@ -160,6 +160,6 @@ fn change_of(known: &mut Known, change: &Changed, who: Who, seq: usize, findings
             known.state = State::Quarantined(change.at + quarantine(Reason::Invalid, known));
             known.strikes += 1;
         }
-        Change::Invalidate | Change::Rest(_) => {}
+        Change::Invalidate | Change::Rest(_) | Change::RestModel(..) => {}
     }
 }

@@ -17,6 +17,42 @@ use super::{
     support::{Recorder, Step, Upstream, get, pool},
 };
 
+/// Makes one type of whatever a layer makes.
+struct Erase<L>(L);
+
+impl<S, L, RB> tower::Layer<S> for Erase<L>
+where
+    L: tower::Layer<S>,
+    L::Service: tower::Service<
+            http::Request<super::support::stack::Body>,
+            Response = http::Response<RB>,
+            Error = tower::BoxError,
+        > + Clone
+        + Send
+        + 'static,
+    <L::Service as tower::Service<http::Request<super::support::stack::Body>>>::Future:
+        Send + 'static,
+    RB: http_body::Body<Data = bytes::Bytes, Error = std::convert::Infallible>
+        + Send
+        + Sync
+        + 'static,
+{
+    type Service = tower::util::BoxCloneService<
+        http::Request<super::support::stack::Body>,
+        super::stack::Answer,
+        tower::BoxError,
+    >;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let service = self.0.layer(inner);
+        tower::util::BoxCloneService::new(
+            service.map_response(|answer: http::Response<RB>| {
+                answer.map(http_body_util::BodyExt::boxed)
+            }),
+        )
+    }
+}
+
 fn quick() -> RetryPolicy {
     let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).unwrap();
     RetryPolicy::new().backoff(backoff.jitter(Jitter::NONE))
@@ -65,7 +101,7 @@ where
     L: tower::Layer<Upstream>,
     L::Service: tower::Service<
             http::Request<super::support::stack::Body>,
-            Response = http::Response<super::stack::Erased>,
+            Response = super::stack::Answer,
             Error = tower::BoxError,
         >,
 {
@@ -85,13 +121,13 @@ where
 async fn an_answer_is_not_given_up_for_a_pool_that_died_meanwhile() {
     let fused = |pool| {
         let builder = FailoverLayer::builder().rotation(pool).retry(quick()).served_by(true);
-        super::stack::Erase(builder.build().unwrap())
+        Erase(builder.build().unwrap())
     };
     let stacked = |pool| {
         let layers = ServiceBuilder::new()
             .layer(RetryLayer::new(quick()))
             .layer(TokenRotationLayer::new(pool).served_by(true));
-        super::stack::Erase(layers.into_inner())
+        Erase(layers.into_inner())
     };
     for (status, served) in [dying(fused).await, dying(stacked).await] {
         assert_eq!(status, 503);
@@ -192,4 +228,197 @@ async fn a_lone_accounts_new_credential_waits_for_the_next_request() {
         assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
         assert_eq!(upstream.tokens(), ["tok-a", "tok-a2"]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_that_did_not_happen_did_not_serve() {
+    let chain = tower_failover::ModelChain::list(["m1", "m2"]).unwrap();
+    let layer = FailoverLayer::builder().models(chain).served_by(true).build().unwrap();
+    let mut request = get();
+    // A model that stands nowhere in the request, so that no other can be put in its place.
+    request.extensions_mut().insert(RequestOptions::new().model("m1"));
+    let answer = layer.layer(Upstream::statuses(&[503])).oneshot(request).await.unwrap();
+    let served = answer.extensions().get::<ServedBy>().unwrap();
+    assert_eq!((served.model.as_deref(), served.attempts), (None, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_local_answer_counts_no_attempt_whoever_hands_it_out() {
+    let pool = pool(&["a"], &Recorder::new());
+    pool.rest("a", None, Duration::from_secs(9));
+    let service = ServiceBuilder::new()
+        .layer(tower_failover::ModelFallbackLayer::new(Default::default()).served_by(true))
+        .layer(RetryLayer::new(quick()).served_by(true))
+        .layer(TokenRotationLayer::new(pool).served_by(true))
+        .service(Upstream::default());
+    let answer = service.oneshot(get()).await.unwrap();
+    assert_eq!(answer.extensions().get::<ServedBy>().unwrap().attempts, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_account_below_a_fallback_rests_for_the_model_only() {
+    let pool = pool(&["a"], &Recorder::new());
+    let chain = tower_failover::ModelChain::default();
+    let service = ServiceBuilder::new()
+        .layer(tower_failover::ModelFallbackLayer::new(chain))
+        .layer(TokenRotationLayer::new(pool.clone()))
+        .service(Upstream::statuses(&[429]));
+    assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 429);
+    let view = pool.view();
+    assert_eq!(view.accounts[0].state, State::Usable);
+    assert_eq!(view.accounts[0].model_rests.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_reads_the_model_names_it_in_the_trail() {
+    let recorder = Recorder::new();
+    let pool = tower_failover::Pool::builder()
+        .account(super::support::stack::account("a").models(["m1"]))
+        .account(super::support::stack::account("b").models(["m2"]))
+        .any_origin()
+        .build()
+        .unwrap();
+    let service = ServiceBuilder::new()
+        .layer(ErrorDedupLayer::new(recorder.clone()).recovered(true))
+        .layer(tower_failover::ModelFallbackLayer::new(tower_failover::ModelChain::default()))
+        .layer(RetryLayer::new(quick()))
+        .layer(TokenRotationLayer::new(pool.clone()))
+        .layer(AuthShortCircuitLayer::with_pool(pool))
+        .service(Upstream::statuses(&[503]));
+    assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 200);
+    let events = recorder.events();
+    let trail = &events[0].record().unwrap().trail;
+    assert_eq!(trail[0].model.as_deref(), Some("m1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_attempt_too_rests_its_account_for_the_model_only() {
+    let pool = pool(&["a"], &Recorder::new());
+    let chain = tower_failover::ModelChain::list(["m1", "m2"]).unwrap();
+    let builder = FailoverLayer::builder().models(chain).retry(quick()).rotation(pool.clone());
+    let layer = builder.attempts(2).build().unwrap();
+    let upstream = Upstream::statuses(&[503, 429]);
+    let answer = layer.layer(upstream).oneshot(super::support::post()).await.unwrap();
+    assert_eq!(answer.status(), 429);
+    let view = pool.view();
+    assert_eq!(view.accounts[0].state, State::Usable);
+    assert_eq!(view.accounts[0].model_rests.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_awaited_has_a_model_too() {
+    use super::load::{Load, Shape};
+    for fused in [true, false] {
+        let pool = tower_failover::Pool::builder()
+            .account(super::support::stack::account("a").models(["m1", "m2"]))
+            .account(super::support::stack::account("b").models(["m2"]))
+            .any_origin()
+            .build()
+            .unwrap();
+        let chain = tower_failover::ModelChain::list(["m1", "m2"]).unwrap();
+        let upstream = Upstream::statuses(&[529]);
+        let inner = upstream.clone();
+        let inner = tower::service_fn(move |request: http::Request<Load>| {
+            let inner = inner.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let body = http_body_util::BodyExt::collect(body).await?.to_bytes();
+                inner.oneshot(http::Request::from_parts(head, body.into())).await
+            }
+        });
+        let shape = Shape { pieces: 3, pause: true, ..Shape::PLAIN };
+        let text = r#"{"model":"m1","prompt":"a cat"}"#;
+        let request = http::Request::post("https://a.example/").body(Load::new(text, shape));
+        let request = request.unwrap();
+        let status = if fused {
+            let builder = FailoverLayer::builder().models(chain).rotation(pool);
+            let layer = builder.buffered_as(99, Load::replayed).build().unwrap();
+            layer.layer(inner).oneshot(request).await.unwrap().status()
+        } else {
+            let fallback = tower_failover::ModelFallbackLayer::new(chain).pool(pool.clone());
+            let layers = ServiceBuilder::new()
+                .layer(fallback.buffered_as(99, Load::replayed))
+                .layer(TokenRotationLayer::new(pool).buffered_as(99, Load::replayed));
+            layers.service(inner).oneshot(request).await.unwrap().status()
+        };
+        let bodies: Vec<_> = upstream.sent().iter().map(|sent| sent.body.clone()).collect();
+        assert_eq!((status.as_u16(), bodies.len()), (200, 2), "fused: {fused}");
+        assert_eq!(upstream.tokens()[0], "tok-a", "fused: {fused}");
+        assert_eq!(bodies[1], text.replace("m1", "m2"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_smallest_limit_that_was_set_holds_for_all_layers() {
+    for (outer, inner, most) in [
+        (Some(2), Some(6), 2),
+        (Some(6), Some(2), 2),
+        (Some(6), None, 6),
+        (None, Some(6), 6),
+        (None, None, 4),
+    ] {
+        let policy = || quick().retries(9).no_budget();
+        let limited = |limit: Option<u32>| match limit {
+            Some(limit) => RetryLayer::new(policy()).attempts(limit).unwrap(),
+            None => RetryLayer::new(policy()),
+        };
+        let upstream = Upstream::default().otherwise(Step::status(503));
+        let layers = ServiceBuilder::new().layer(limited(outer)).layer(limited(inner));
+        assert_eq!(layers.service(upstream.clone()).oneshot(get()).await.unwrap().status(), 503);
+        assert_eq!(upstream.calls(), most, "{outer:?} {inner:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_above_a_rotation_may_be_the_probe() {
+    let pool = pool(&["a"], &Recorder::new());
+    let chain = tower_failover::ModelChain::list(["m1", "m2"]).unwrap();
+    let upstream = Upstream::statuses(&[401, 503]);
+    let service = ServiceBuilder::new()
+        .layer(tower_failover::ModelFallbackLayer::new(chain))
+        .layer(TokenRotationLayer::new(pool))
+        .service(upstream.clone());
+    assert_eq!(service.clone().oneshot(super::support::post()).await.unwrap().status(), 401);
+    tokio::time::advance(Duration::from_secs(300)).await;
+    assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 200);
+    assert_eq!(upstream.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_pool_says_whether_it_would_serve_the_model_at_all() {
+    for fused in [true, false] {
+        let account = super::support::stack::account("a").models(["m9"]);
+        let pool = tower_failover::Pool::builder().account(account).any_origin().build().unwrap();
+        assert!(pool.retire("a"));
+        let chain = tower_failover::ModelChain::default();
+        let request = super::support::post();
+        let cause = if fused {
+            let layer = FailoverLayer::builder().models(chain).rotation(pool).build().unwrap();
+            let answer = layer.layer(Upstream::default()).oneshot(request).await.unwrap();
+            failure(&answer).copied()
+        } else {
+            let service = ServiceBuilder::new()
+                .layer(tower_failover::ModelFallbackLayer::new(chain))
+                .layer(TokenRotationLayer::new(pool))
+                .service(Upstream::default());
+            failure(&service.oneshot(request).await.unwrap()).copied()
+        };
+        assert_eq!(cause.unwrap().code, tower_failover::Code::PoolEmpty, "fused: {fused}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overloaded_model_without_another_keeps_the_reason_of_the_retry() {
+    let recorder = Recorder::new();
+    let chain = tower_failover::ModelChain::default();
+    let service = ServiceBuilder::new()
+        .layer(ErrorDedupLayer::new(recorder.clone()))
+        .layer(tower_failover::ModelFallbackLayer::new(chain))
+        .layer(RetryLayer::new(quick().retries(0)))
+        .layer(TokenRotationLayer::new(pool(&["a", "b"], &Recorder::new())))
+        .service(Upstream::statuses(&[529]));
+    assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 529);
+    let followed = recorder.failures()[0].trail[0].followed;
+    // The same as fused.
+    assert_eq!(followed, Followed::NotResent(NotResent::Retries));
 }

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use tower::ServiceExt;
 use tower_failover::{
     Cause, Pool, ServedBy, failure,
@@ -18,11 +18,12 @@ use tower_failover::{
 };
 
 use super::{
+    load::Load,
     script::Hostile,
     stack::{Kit, Layer, Svc},
     support::{Recorder, upstream::Mark},
     upstream::{Double, Sent},
-    world::{RequestPlan, Round, World},
+    world::{At, RequestPlan, Round, World, model_of},
 };
 
 /// What the caller got.
@@ -94,8 +95,11 @@ impl<F: Future> Future for DropAfter<F> {
 }
 
 /// The request with this number, as the caller makes it.
-pub(crate) fn request(id: u32, plan: &RequestPlan) -> Request<Full<Bytes>> {
-    let uri = format!("https://api.example.com/videos/{id}?q={id}");
+pub(crate) fn request(id: u32, plan: &RequestPlan) -> Request<Load> {
+    let named = |at: At| plan.named.filter(|_| plan.at == at).map(model_of);
+    let query = named(At::Query).map(|model| format!("model={model}&")).unwrap_or_default();
+    let uri = format!("https://api.example.com/videos/{id}?{query}q={id}");
+    let text = body(id, plan);
     let mut request = Request::builder()
         .method(if plan.post { "POST" } else { "GET" })
         .uri(uri)
@@ -105,6 +109,12 @@ pub(crate) fn request(id: u32, plan: &RequestPlan) -> Request<Full<Bytes>> {
         .header("accept", "b")
         .header("x-org-1", "mine")
         .header("x-strip", "s");
+    if let Some(model) = named(At::Header) {
+        request = request.header("x-model", model);
+    }
+    if plan.length && plan.shape.known {
+        request = request.header("content-length", text.len()).header("content-digest", "sha");
+    }
     if plan.keyed {
         request = request.header("idempotency-key", format!("k-{id}"));
     }
@@ -114,15 +124,25 @@ pub(crate) fn request(id: u32, plan: &RequestPlan) -> Request<Full<Bytes>> {
     if plan.grpc {
         request = request.header("content-type", "application/grpc");
     }
-    request.extension(Mark(id)).extension(plan.options()).body(body(id)).unwrap()
+    let load = Load::new(&text, plan.shape);
+    request.extension(Mark(id)).extension(plan.options()).body(load).unwrap()
 }
 
-pub(crate) fn body(id: u32) -> Full<Bytes> {
-    Full::from(format!("body of {id}"))
+/// The text of its body.
+pub(crate) fn body(id: u32, plan: &RequestPlan) -> String {
+    match plan.named.filter(|_| plan.at == At::Json) {
+        Some(model) => body_for(id, model_of(model)),
+        None => format!("body of {id}"),
+    }
+}
+
+/// A body that names this model.
+pub(crate) fn body_for(id: u32, model: &str) -> String {
+    format!(r#"{{ "model":"{model}", "n" : 1.0e2,"prompt":"body of {id}","n":2}}"#)
 }
 
 /// Sends one request, and waits for all of the answer, at most three days.
-pub(crate) async fn send(service: Svc, request: Request<Full<Bytes>>, polls: Option<u32>) -> Ended {
+pub(crate) async fn send(service: Svc, request: Request<Load>, polls: Option<u32>) -> Ended {
     let whole = async {
         match service.oneshot(request).await {
             Ok(answer) => {

@@ -20,6 +20,12 @@ pub(crate) enum Play {
     Revoked,
     /// AWS's way to say that a token has expired.
     Aws,
+    /// There is no such model.
+    NoModel,
+    /// Longer than the model's context.
+    TooLong,
+    /// Against the model's content policy.
+    OffLimits,
     /// Google's way to say that a key is not valid; only its body tells.
     KeyInvalid,
     Connect,
@@ -78,6 +84,9 @@ impl Step {
             Play::Status(403) if delay.is_some() => Verdict::limited(),
             Play::Status(403) => Verdict::Forbidden,
             Play::Status(429) | Play::Grpc(8) => Verdict::limited(),
+            Play::NoModel => Verdict::model_fault(ModelFault::NotFound),
+            Play::TooLong => Verdict::model_fault(ModelFault::ContextTooLong),
+            Play::OffLimits => Verdict::model_fault(ModelFault::ContentPolicy),
             Play::Status(529) => Verdict::model_fault(ModelFault::Overloaded),
             Play::Status(503) | Play::Grpc(14) | Play::Connect => {
                 transient(Delivery::Refused, false)
@@ -115,7 +124,8 @@ impl Step {
             Play::Grpc(_) => StatusCode::OK,
             Play::Revoked => StatusCode::UNAUTHORIZED,
             Play::Aws => StatusCode::FORBIDDEN,
-            Play::KeyInvalid => StatusCode::BAD_REQUEST,
+            Play::NoModel => StatusCode::NOT_FOUND,
+            Play::KeyInvalid | Play::TooLong | Play::OffLimits => StatusCode::BAD_REQUEST,
             _ => return None,
         })
     }
@@ -141,7 +151,9 @@ impl Step {
                 r#"Bearer error="invalid_token", error_description="The token was revoked""#.into(),
             ),
             Play::Aws => put("x-amzn-errortype", "ExpiredTokenException".into()),
-            Play::KeyInvalid => put("content-type", "application/json".into()),
+            Play::KeyInvalid | Play::NoModel | Play::TooLong | Play::OffLimits => {
+                put("content-type", "application/json".into())
+            }
             _ => {}
         }
         headers
@@ -149,7 +161,11 @@ impl Step {
 
     /// The body of the answer to attempt `n`, unlike any other.
     pub(crate) fn body(&self, n: usize) -> String {
+        let coded = |code: &str| format!(r##"{{"error":{{"code":"{code}","message":"#{n}"}}}}"##);
         match self.play {
+            Play::NoModel => coded("model_not_found"),
+            Play::TooLong => coded("context_length_exceeded"),
+            Play::OffLimits => coded("content_policy_violation"),
             Play::KeyInvalid => format!(
                 r#"{{"error":{{"code":400,"status":"INVALID_ARGUMENT","message":"API key not valid. #{n}","details":[{{"reason":"API_KEY_INVALID"}}]}}}}"#
             ),
@@ -270,6 +286,13 @@ pub(crate) fn play() -> impl Strategy<Value = Play> {
         9 => proptest::sample::select(vec![400, 402, 403, 404, 408, 429, 500, 502, 503, 504, 529])
             .prop_map(Play::Status),
         4 => Just(Play::Status(503)),
+        4 => proptest::sample::select(vec![
+            Play::NoModel,
+            Play::TooLong,
+            Play::OffLimits,
+            Play::Status(529),
+            Play::Status(429),
+        ]),
         3 => refusal(),
         2 => proptest::sample::select(vec![8, 13, 14, 5]).prop_map(Play::Grpc),
         4 => proptest::sample::select(vec![Play::Connect, Play::Reset, Play::TimedOut, Play::Unknown]),

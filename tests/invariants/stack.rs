@@ -1,6 +1,9 @@
 //! Random stacks: any layers in any order.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
@@ -8,20 +11,26 @@ use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use proptest::prelude::*;
 use tower::{BoxError, Layer as _, ServiceExt, util::BoxCloneService};
 use tower_failover::{
-    AuthShortCircuitLayer, Classifier, ErrorDedupLayer, FailoverLayer, Pool, RetryLayer,
-    TokenRotationLayer, report::ReporterHandle,
+    AuthShortCircuitLayer, BufferedAs, Classifier, Cloned, ErrorDedupLayer, FailoverLayer,
+    ModelFallbackLayer, Pool, RetryLayer, TokenRotationLayer, TryCloned, report::ReporterHandle,
 };
 
-use super::{upstream::Double, world::World};
+use super::{
+    load::Load,
+    upstream::Double,
+    world::{Keeping, World},
+};
 
 pub(crate) type Erased = BoxBody<Bytes, std::convert::Infallible>;
 pub(crate) type Answer = Response<Erased>;
-pub(crate) type Svc = BoxCloneService<Request<Full<Bytes>>, Answer, BoxError>;
+pub(crate) type Svc = BoxCloneService<Request<Load>, Answer, BoxError>;
 
 /// One layer of a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layer {
     Dedup,
+    /// Over models, with the first pool.
+    Fallback,
     Retry,
     Rotation(usize),
     Gate(usize),
@@ -35,20 +44,27 @@ pub(crate) enum Layer {
     Limit,
     /// Takes a header off, and puts another one on.
     Strip,
+    /// Somebody else's: makes the request anew, without its extensions.
+    Hide,
 }
 
 pub(crate) const FUSED: &[Layer] = &[Layer::Fused(0, true)];
 pub(crate) const STACKED: &[Layer] =
-    &[Layer::Dedup, Layer::Retry, Layer::Rotation(0), Layer::Gate(0)];
+    &[Layer::Dedup, Layer::Fallback, Layer::Retry, Layer::Rotation(0), Layer::Gate(0)];
 
 impl Layer {
     pub(crate) const fn is_ours(self) -> bool {
-        !matches!(self, Self::Foreign(_) | Self::Buffer | Self::Limit | Self::Strip)
+        !matches!(self, Self::Foreign(_) | Self::Buffer | Self::Limit | Self::Strip | Self::Hide)
     }
 
     /// Whether layers of ours below know the request again.
     pub(crate) const fn announces(self) -> bool {
-        matches!(self, Self::Dedup | Self::Retry | Self::Rotation(_) | Self::Fused(..))
+        matches!(self, Self::Dedup) || self.resends()
+    }
+
+    /// Whether it may send a request again, and is one of ours.
+    pub(crate) const fn resends(self) -> bool {
+        matches!(self, Self::Fallback | Self::Retry | Self::Rotation(_) | Self::Fused(..))
     }
 
     pub(crate) const fn rotates(self) -> Option<usize> {
@@ -92,11 +108,11 @@ pub(crate) struct Erase<L>(pub(crate) L);
 impl<S, L, B> tower::Layer<S> for Erase<L>
 where
     L: tower::Layer<S>,
-    L::Service: tower::Service<Request<Full<Bytes>>, Response = Response<B>, Error = BoxError>
+    L::Service: tower::Service<Request<Load>, Response = Response<B>, Error = BoxError>
         + Clone
         + Send
         + 'static,
-    <L::Service as tower::Service<Request<Full<Bytes>>>>::Future: Send + 'static,
+    <L::Service as tower::Service<Request<Load>>>::Future: Send + 'static,
     B: http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Sync + 'static,
 {
     type Service = Svc;
@@ -106,12 +122,12 @@ where
     }
 }
 
-impl<RB, E> tower::retry::Policy<Request<Full<Bytes>>, Response<RB>, E> for Everything {
+impl<Q: TryClone, RB, E> tower::retry::Policy<Request<Q>, Response<RB>, E> for Everything {
     type Future = std::future::Ready<()>;
 
     fn retry(
         &mut self,
-        request: &mut Request<Full<Bytes>>,
+        request: &mut Request<Q>,
         _: &mut Result<Response<RB>, E>,
     ) -> Option<Self::Future> {
         self.left = self.left.checked_sub(1)?;
@@ -121,14 +137,40 @@ impl<RB, E> tower::retry::Policy<Request<Full<Bytes>>, Response<RB>, E> for Ever
         Some(std::future::ready(()))
     }
 
-    fn clone_request(&mut self, request: &Request<Full<Bytes>>) -> Option<Request<Full<Bytes>>> {
-        Some(request.clone())
+    fn clone_request(&mut self, request: &Request<Q>) -> Option<Request<Q>> {
+        clone_of(request)
+    }
+}
+
+pub(crate) fn clone_of<Q: TryClone>(request: &Request<Q>) -> Option<Request<Q>> {
+    let mut clone = Request::new(request.body().try_clone()?);
+    clone.method_mut().clone_from(request.method());
+    clone.uri_mut().clone_from(request.uri());
+    clone.headers_mut().clone_from(request.headers());
+    clone.extensions_mut().clone_from(request.extensions());
+    Some(clone)
+}
+
+/// Some bodies have a clone.
+pub(crate) trait TryClone: Sized {
+    fn try_clone(&self) -> Option<Self>;
+}
+
+impl TryClone for Load {
+    fn try_clone(&self) -> Option<Self> {
+        Self::try_clone(self)
+    }
+}
+
+impl TryClone for Full<Bytes> {
+    fn try_clone(&self) -> Option<Self> {
+        Some(self.clone())
     }
 }
 
 pub(crate) fn erase<S, B>(service: S) -> Svc
 where
-    S: tower::Service<Request<Full<Bytes>>, Response = Response<B>, Error = BoxError>
+    S: tower::Service<Request<Load>, Response = Response<B>, Error = BoxError>
         + Clone
         + Send
         + 'static,
@@ -138,10 +180,40 @@ where
     BoxCloneService::new(service.map_response(|answer: Response<B>| answer.map(BodyExt::boxed)))
 }
 
+/// Where a layer stands, and how it keeps bodies.
+#[derive(Clone, Copy)]
+struct Place {
+    at: usize,
+    several: bool,
+    keep: Keeping,
+    /// A layer further out sends bodies that have no clone.
+    replayed: bool,
+}
+
+/// A layer with the strategy of its place.
+macro_rules! kept {
+    ($layer:expr, $place:expr, $inner:expr) => {
+        match $place.keep {
+            Keeping::Buffered(cap) => {
+                erase($layer.keeping(BufferedAs::new(cap, Load::replayed)).layer($inner))
+            }
+            _ if $place.replayed => {
+                let own = TryCloned::new(Load::try_clone).made_of(Load::from);
+                erase($layer.keeping(own).layer($inner))
+            }
+            Keeping::Usual => erase($layer.layer($inner)),
+            Keeping::Cloned => erase($layer.keeping(Cloned).layer($inner)),
+        }
+    };
+}
+
 impl Kit<'_> {
     #[allow(clippy::too_many_lines)] // A table: one arm for each layer.
-    fn wrap(&self, layer: Layer, several: bool, inner: Svc) -> Svc {
+    fn wrap(&self, layer: Layer, place: Place, inner: Svc) -> Svc {
         let (plan, mode) = (&self.world.plan, self.world.mode());
+        let limit = plan.limits[place.at % 3];
+        let deadline = Duration::from_millis(plan.deadlines[place.at % 3]);
+        let retry = || self.world.retry().classifier(self.classifier.clone());
         let classifier = || self.classifier.clone();
         match layer {
             Layer::Dedup => erase(
@@ -151,24 +223,38 @@ impl Kit<'_> {
                     .redact(&self.pools[0])
                     .layer(inner),
             ),
-            Layer::Retry => erase(
-                RetryLayer::new(self.world.retry().classifier(classifier()))
-                    .attempts(plan.attempts)
+            Layer::Fallback => {
+                let layer = ModelFallbackLayer::new(self.world.chain())
+                    .model_at(self.world.at().place())
+                    .pool(self.pools[0].clone())
+                    .classifier(classifier())
+                    .attempts(limit)
                     .unwrap()
-                    .layer(inner),
-            ),
-            Layer::Rotation(pool) => erase(
-                TokenRotationLayer::new(self.pools[pool].clone())
-                    .attempts(plan.attempts)
+                    .deadline(deadline)
+                    .auth_failure(mode)
+                    .served_by(plan.served_by);
+                kept!(layer, place, inner)
+            }
+            Layer::Retry => {
+                // As the builder does it.
+                let beside = self.world.models.is_some() && plan.overloaded.is_none();
+                let policy = if beside { retry().overloaded(false) } else { retry() };
+                let layer = RetryLayer::new(policy).attempts(limit).unwrap().deadline(deadline);
+                kept!(layer, place, inner)
+            }
+            Layer::Rotation(pool) => {
+                let layer = TokenRotationLayer::new(self.pools[pool].clone())
+                    .attempts(limit)
                     .unwrap()
+                    .deadline(deadline)
                     .max_refusals(plan.max_refusals)
                     .unwrap()
                     .rotate_forbidden(plan.forbidden)
                     .classifier(classifier())
                     .auth_failure(mode)
-                    .served_by(plan.served_by)
-                    .layer(inner),
-            ),
+                    .served_by(plan.served_by);
+                kept!(layer, place, inner)
+            }
             Layer::Gate(pool) => erase(
                 AuthShortCircuitLayer::with_pool(self.pools[pool].clone())
                     .classifier(classifier())
@@ -180,9 +266,10 @@ impl Kit<'_> {
             Layer::Fused(pool, report) => {
                 let mut builder = FailoverLayer::builder()
                     .rotation(self.pools[pool].clone())
-                    .retry(self.world.retry().classifier(classifier()))
+                    .retry(retry())
                     .classifier(classifier())
-                    .attempts(plan.attempts)
+                    .attempts(limit)
+                    .deadline(deadline)
                     .max_refusals(plan.max_refusals)
                     .rotate_forbidden(plan.forbidden)
                     .auth_failure(mode)
@@ -190,22 +277,30 @@ impl Kit<'_> {
                 if report {
                     builder = builder.report_to(self.reporter.clone()).report_recovered(true);
                 }
-                if several {
+                if self.world.models.is_some() {
+                    builder = builder.models(self.world.chain()).model_at(self.world.at().place());
+                }
+                if place.several {
                     builder = builder.outermost_of_several();
                 }
-                erase(builder.build().unwrap().layer(inner))
+                let layer = builder.build().unwrap();
+                kept!(layer, place, inner)
             }
             Layer::Foreign(left) => {
                 let policy = Everything { left };
                 BoxCloneService::new(tower::retry::RetryLayer::new(policy).layer(inner))
             }
             Layer::Strip => {
-                BoxCloneService::new(inner.map_request(|mut request: Request<Full<Bytes>>| {
+                BoxCloneService::new(inner.map_request(|mut request: Request<Load>| {
                     request.headers_mut().remove("x-strip");
                     request.headers_mut().append("x-added", HeaderValue::from_static("1"));
                     request
                 }))
             }
+            Layer::Hide => BoxCloneService::new(inner.map_request(|mut request: Request<Load>| {
+                request.extensions_mut().clear();
+                request
+            })),
             Layer::Buffer => BoxCloneService::new(tower::buffer::BufferLayer::new(64).layer(inner)),
             Layer::Limit => {
                 BoxCloneService::new(tower::limit::ConcurrencyLimitLayer::new(2).layer(inner))
@@ -220,9 +315,13 @@ impl Kit<'_> {
 
     /// The layers around any service, outermost first.
     pub(crate) fn around(&self, layers: &[Layer], inner: Svc) -> Svc {
+        let keeps: Vec<_> = (0..layers.len()).map(|at| self.world.plan.keeps[at % 3]).collect();
+        let buffers = |at: usize| layers[at].resends() && matches!(keeps[at], Keeping::Buffered(_));
         let mut several = false;
-        layers.iter().rev().fold(inner, |inner, layer| {
-            let wrapped = self.wrap(*layer, several, inner);
+        layers.iter().enumerate().rev().fold(inner, |inner, (at, layer)| {
+            let replayed = (0..at).any(buffers);
+            let wrapped =
+                self.wrap(*layer, Place { at, several, keep: keeps[at], replayed }, inner);
             several |= layer.is_ours();
             wrapped
         })
@@ -234,6 +333,7 @@ impl Kit<'_> {
 fn one() -> impl Strategy<Value = Layer> {
     prop_oneof![
         3 => Just(Layer::Dedup),
+        3 => Just(Layer::Fallback),
         3 => Just(Layer::Retry),
         4 => (0..2_usize).prop_map(Layer::Rotation),
         3 => (0..2_usize).prop_map(Layer::Gate),
@@ -263,7 +363,7 @@ pub(crate) fn stack() -> impl Strategy<Value = Vec<Layer>> {
             vec![Layer::Rotation(0), Layer::Foreign(tries), Layer::Gate(0)]
         }),
         1 => (1..4_u32).prop_map(|tries| {
-            vec![Layer::Dedup, Layer::Foreign(tries), Layer::Retry, Layer::Rotation(0)]
+            vec![Layer::Dedup, Layer::Foreign(tries), Layer::Fallback, Layer::Retry, Layer::Rotation(0)]
         }),
         5 => proptest::collection::vec(one(), 1..6),
     ]
@@ -335,7 +435,7 @@ impl Promises<'_> {
     /// pool keeps times of its own.
     pub(crate) fn no_start_in_quarantine(&self) -> bool {
         self.guarded(false, |layer| {
-            matches!(layer, Layer::Foreign(_) | Layer::Buffer | Layer::Retry)
+            matches!(layer, Layer::Foreign(_) | Layer::Buffer | Layer::Retry | Layer::Fallback)
         })
     }
 

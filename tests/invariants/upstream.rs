@@ -12,13 +12,14 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, Uri};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use tokio::time::{Instant, Sleep};
 use tower::BoxError;
 use tower_failover::Verdict;
 
 use super::{
-    script::{Hostile, Step},
+    load::{Load, Read, poll_read},
+    script::{Hostile, Play, Step},
     support::upstream::Mark,
     world::Change,
 };
@@ -77,10 +78,27 @@ pub(crate) struct Sent {
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
+    /// All of the body has come, or its error.
+    pub(crate) whole: bool,
     pub(crate) mark: Option<u32>,
 }
 
 impl Sent {
+    /// The model that the attempt names.
+    pub(crate) fn model(&self) -> Option<String> {
+        if let Some(model) = self.headers.get("x-model") {
+            return model.to_str().ok().map(str::to_owned);
+        }
+        let after = |text: &str, from: &str, to: char| {
+            let (_, rest) = text.split_once(from)?;
+            rest.split(to).next().map(str::to_owned)
+        };
+        let query = self.uri.query().unwrap_or_default();
+        let body = String::from_utf8_lossy(&self.body);
+        after(query, "model=", '&').or_else(|| after(&body, "\"model\":\"", '"'))
+    }
+
     pub(crate) fn answered(&self) -> bool {
         matches!(self.end, End::Answered { .. })
     }
@@ -176,6 +194,18 @@ impl Double {
         }
     }
 
+    /// What a step means for this attempt.
+    fn verdict(&self, n: usize, step: &Step) -> Verdict {
+        let plain = step.plain();
+        match self.hostile.about(n) {
+            Some(said) if !plain.is_success() && !plain.is_unauthorized() => match said {
+                Verdict::Success if step.is_error() => Verdict::Rejected,
+                said => said,
+            },
+            _ => plain,
+        }
+    }
+
     fn end(&self, n: usize, answered: bool) {
         let mut shared = self.lock();
         shared.seq += 1;
@@ -202,7 +232,7 @@ impl Shared {
         *played += 1;
         let script = self.scripts.get(&id);
         let step = script.and_then(|script| script.get(*played - 1)).copied();
-        step.unwrap_or(Step::now(super::script::Play::Status(200)))
+        step.unwrap_or(Step::now(Play::Status(200)))
     }
 }
 
@@ -273,7 +303,7 @@ fn number(headers: &HeaderMap, name: &str) -> u32 {
     headers.get(name).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
-impl tower::Service<Request<Full<Bytes>>> for Double {
+impl tower::Service<Request<Load>> for Double {
     type Response = Response<Full<Bytes>>;
     type Error = BoxError;
     type Future = Answer;
@@ -283,10 +313,9 @@ impl tower::Service<Request<Full<Bytes>>> for Double {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Full<Bytes>>) -> Answer {
+    fn call(&mut self, request: Request<Load>) -> Answer {
         assert!(std::mem::take(&mut self.ready), "called without being polled ready");
-        let (head, body) = request.into_parts();
-        let body = super::support::upstream::now(body.collect()).unwrap().to_bytes();
+        let (head, load) = request.into_parts();
         let carried = carried(&head.headers, &head.uri);
         let own = head
             .headers
@@ -301,14 +330,7 @@ impl tower::Service<Request<Full<Bytes>>> for Double {
         let step = shared.step(id, who);
         shared.seq += 1;
         let (n, seq) = (shared.log.len(), shared.seq);
-        let plain = step.plain();
-        let verdict = match self.hostile.about(n) {
-            Some(said) if !plain.is_success() && !plain.is_unauthorized() => match said {
-                Verdict::Success if step.is_error() => Verdict::Rejected,
-                said => said,
-            },
-            _ => plain,
-        };
+        let verdict = self.verdict(n, &step);
         shared.log.push(Sent {
             n,
             id,
@@ -323,14 +345,24 @@ impl tower::Service<Request<Full<Bytes>>> for Double {
             method: head.method,
             uri: head.uri,
             headers: head.headers,
-            body,
+            body: Bytes::new(),
+            trailers: None,
+            whole: false,
             mark: head.extensions.get::<Mark>().map(|mark| mark.0),
         });
         drop(shared);
         self.look();
         let wait = Duration::from_millis(step.after);
         let wait = (!wait.is_zero()).then(|| Box::pin(tokio::time::sleep(wait)));
-        Answer { double: self.clone(), n, step, wait, over: false }
+        Answer {
+            double: self.clone(),
+            n,
+            step,
+            load: Some(load),
+            read: Read::default(),
+            wait,
+            over: false,
+        }
     }
 }
 
@@ -339,8 +371,38 @@ pub(crate) struct Answer {
     double: Double,
     n: usize,
     step: Step,
+    load: Option<Load>,
+    read: Read,
     wait: Option<Pin<Box<Sleep>>>,
     over: bool,
+}
+
+impl Answer {
+    /// Reads the request; one that breaks off is an error that says nothing of what was done.
+    fn poll_load(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(mut load) = self.load.take() else { return Poll::Ready(()) };
+        let polled = poll_read(&mut load, &mut self.read, cx);
+        let mut shared = self.double.lock();
+        let sent = &mut shared.log[self.n];
+        sent.body = Bytes::copy_from_slice(&self.read.data);
+        sent.trailers.clone_from(&self.read.trailers);
+        match polled {
+            Poll::Pending => {
+                drop(shared);
+                self.load = Some(load);
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(())) => sent.whole = true,
+            Poll::Ready(Err(_)) => {
+                self.step = Step::now(Play::Unknown);
+                self.wait = None;
+                sent.whole = true;
+                sent.step = self.step;
+                sent.verdict = self.double.verdict(self.n, &self.step);
+            }
+        }
+        Poll::Ready(())
+    }
 }
 
 impl Future for Answer {
@@ -348,11 +410,12 @@ impl Future for Answer {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         assert!(!self.over, "polled after the end");
+        std::task::ready!(self.poll_load(cx));
         if let Some(wait) = &mut self.wait {
             std::task::ready!(wait.as_mut().poll(cx));
             self.wait = None;
         }
-        if self.step.play == super::script::Play::Hang {
+        if self.step.play == Play::Hang {
             return Poll::Pending;
         }
         self.over = true;

@@ -5,12 +5,13 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Uri};
 use proptest::prelude::*;
 use tower_failover::{
-    Account, AuthFailureMode, Backoff, Credential, Jitter, Pool, Reason, RequestOptions,
-    RetryPolicy, TokenBucket, Verdict,
+    Account, AuthFailureMode, Backoff, Credential, Jitter, ModelAt, ModelChain, Pool, Reason,
+    RequestOptions, RetryPolicy, TokenBucket, Verdict,
     credential::{Cascade, Choose, OwnCredential},
 };
 
 use super::{
+    load::{self, Shape},
     script::{self, Play, Step},
     support::Recorder,
     upstream::Temper,
@@ -34,6 +35,37 @@ pub(crate) struct AccountPlan {
     pub(crate) weight: u32,
     pub(crate) fixed: bool,
     pub(crate) base: bool,
+    /// The models that it may serve, a bit for each.
+    pub(crate) models: Option<u8>,
+}
+
+/// Where requests name their model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    Json,
+    Query,
+    Header,
+}
+
+/// How a layer keeps request bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// As it does by itself.
+    Usual,
+    Cloned,
+    Buffered(usize),
+}
+
+/// Which model comes after which.
+#[derive(Clone, Debug)]
+pub(crate) struct ChainPlan {
+    pub(crate) at: At,
+    /// A list, in place of the map.
+    pub(crate) list: Option<Vec<u8>>,
+    pub(crate) map: Vec<(u8, Vec<u8>)>,
+    pub(crate) otherwise: Vec<u8>,
+    pub(crate) too_long: Option<Vec<u8>>,
+    pub(crate) forbidden: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +84,13 @@ pub(crate) struct RequestPlan {
     pub(crate) pin: Pin,
     pub(crate) sticky: bool,
     pub(crate) model: Option<u8>,
+    /// The model that the request itself names, and where.
+    pub(crate) named: Option<u8>,
+    pub(crate) at: At,
+    pub(crate) shape: Shape,
+    /// It has a content-length, and a digest.
+    pub(crate) length: bool,
+    pub(crate) no_fallback: bool,
     pub(crate) no_retry: bool,
     pub(crate) repeatable: bool,
     pub(crate) attempts: Option<u32>,
@@ -69,6 +108,7 @@ pub(crate) enum Change {
     Revive,
     Retire,
     Rest(u64),
+    RestModel(u64, u8),
     Invalidate,
 }
 
@@ -83,10 +123,14 @@ pub(crate) struct Round {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) attempts: u32,
+    /// The attempts that each layer allows, and its deadline in milliseconds, by its place.
+    pub(crate) limits: [u32; 3],
+    pub(crate) deadlines: [u64; 3],
+    pub(crate) keeps: [Keeping; 3],
     pub(crate) retries: u32,
     pub(crate) max_refusals: u32,
     pub(crate) bucket: Option<u32>,
-    pub(crate) overloaded: bool,
+    pub(crate) overloaded: Option<bool>,
     pub(crate) forbidden: bool,
     pub(crate) replace: bool,
     pub(crate) served_by: bool,
@@ -100,8 +144,46 @@ pub(crate) struct World {
     /// The accounts of two pools.
     pub(crate) pools: [Vec<AccountPlan>; 2],
     pub(crate) plan: Plan,
+    pub(crate) models: Option<ChainPlan>,
     pub(crate) opinions: Vec<Option<Verdict>>,
     pub(crate) rounds: Vec<Round>,
+}
+
+/// Every model there is.
+pub(crate) const MODELS: [&str; 5] = ["m0", "m1-with-a-longer-name", "m2", "m", "m-4"];
+
+pub(crate) fn model_of(model: u8) -> &'static str {
+    MODELS[usize::from(model)]
+}
+
+impl At {
+    pub(crate) fn place(self) -> ModelAt {
+        match self {
+            Self::Json => ModelAt::default(),
+            Self::Query => ModelAt::query("model"),
+            Self::Header => ModelAt::header(HeaderName::from_static("x-model")),
+        }
+    }
+}
+
+impl ChainPlan {
+    fn chain(&self) -> ModelChain {
+        let names = |models: &[u8]| models.iter().map(|model| model_of(*model)).collect::<Vec<_>>();
+        let chain = match &self.list {
+            Some(list) => ModelChain::list(names(list)),
+            None => {
+                ModelChain::map(self.map.iter().map(|(own, list)| (model_of(*own), names(list))))
+            }
+        };
+        let mut chain = chain.unwrap().otherwise(names(&self.otherwise)).unwrap();
+        if let Some(list) = &self.too_long {
+            chain = chain.when_too_long(names(list)).unwrap();
+        }
+        if let Some(list) = &self.forbidden {
+            chain = chain.when_forbidden(names(list)).unwrap();
+        }
+        chain
+    }
 }
 
 pub(crate) fn id_of(pool: usize, account: usize) -> String {
@@ -135,6 +217,15 @@ impl AccountPlan {
         if self.fixed {
             let name = HeaderName::try_from(format!("x-org-{}", at % 2)).unwrap();
             account = account.header(name, HeaderValue::try_from(format!("org-{id}")).unwrap());
+        }
+        if let Some(models) = self.models {
+            account = account.models(
+                MODELS
+                    .iter()
+                    .enumerate()
+                    .filter(|(i, _)| models >> i & 1 == 1)
+                    .map(|(_, model)| *model),
+            );
         }
         if self.base {
             let uri = format!("https://{id}.example.net");
@@ -170,12 +261,21 @@ impl World {
         if self.plan.replace { AuthFailureMode::Replace } else { AuthFailureMode::Passthrough }
     }
 
+    pub(crate) fn chain(&self) -> ModelChain {
+        self.models.as_ref().map(ChainPlan::chain).unwrap_or_default()
+    }
+
+    pub(crate) fn at(&self) -> At {
+        self.models.as_ref().map_or(At::Json, |models| models.at)
+    }
+
     pub(crate) fn retry(&self) -> RetryPolicy {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).unwrap();
-        let policy = RetryPolicy::new()
-            .retries(self.plan.retries)
-            .overloaded(self.plan.overloaded)
-            .backoff(backoff.jitter(Jitter::NONE));
+        let mut policy =
+            RetryPolicy::new().retries(self.plan.retries).backoff(backoff.jitter(Jitter::NONE));
+        if let Some(retry) = self.plan.overloaded {
+            policy = policy.overloaded(retry);
+        }
         match self.plan.bucket {
             Some(tokens) => policy.paid_from(std::sync::Arc::new(TokenBucket::new(tokens))),
             None => policy.no_budget(),
@@ -205,6 +305,9 @@ impl Change {
             Self::Rest(time) => {
                 pool.rest(&id, None, Duration::from_millis(time));
             }
+            Self::RestModel(time, model) => {
+                pool.rest(&id, Some(model_of(model)), Duration::from_millis(time));
+            }
             Self::Invalidate => {
                 pool.invalidate(&id, Reason::Invalid);
             }
@@ -224,7 +327,10 @@ impl RequestPlan {
             options = options.sticky("job-7");
         }
         if let Some(model) = self.model {
-            options = options.model(format!("m{model}"));
+            options = options.model(model_of(model));
+        }
+        if self.no_fallback {
+            options = options.no_fallback();
         }
         if self.no_retry {
             options = options.no_retry();
@@ -276,8 +382,9 @@ fn account() -> impl Strategy<Value = AccountPlan> {
     ]);
     let group = proptest::sample::select(vec![None, None, Some(0), Some(1)]);
     let one_in_five = || proptest::bool::weighted(0.2);
-    (temper(), place, group, 0..2_i32, 0..3_u32, one_in_five(), one_in_five()).prop_map(
-        |(temper, place, group, priority, weight, fixed, base)| AccountPlan {
+    let models = prop_oneof![5 => Just(None), 1 => (1..32_u8).prop_map(Some)];
+    (temper(), place, group, 0..2_i32, 0..3_u32, one_in_five(), one_in_five(), models).prop_map(
+        |(temper, place, group, priority, weight, fixed, base, models)| AccountPlan {
             temper,
             place,
             group,
@@ -285,6 +392,7 @@ fn account() -> impl Strategy<Value = AccountPlan> {
             weight,
             fixed,
             base,
+            models,
         },
     )
 }
@@ -304,10 +412,22 @@ pub(crate) fn request() -> impl Strategy<Value = RequestPlan> {
     let deadline =
         proptest::sample::select(vec![None, None, None, None, Some(0), Some(200), Some(3_000)]);
     let polls = prop_oneof![4 => Just(None), 1 => (0..8_u32).prop_map(Some)];
-    let flags = (any::<bool>(), rarely(), rarely(), rarely(), rarely(), rarely(), rarely());
+    let flags =
+        (any::<bool>(), rarely(), rarely(), rarely(), rarely(), rarely(), rarely(), rarely());
+    let named =
+        (prop_oneof![1 => Just(None), 3 => (0..5_u8).prop_map(Some)], load::shape(), any::<bool>());
     let steps = proptest::collection::vec(script::step(), 0..5);
-    (flags, pin, model, attempts, deadline, steps, script::millis(), polls).prop_map(
-        |(flags, pin, model, attempts, deadline, script, after, polls)| RequestPlan {
+    (flags, pin, (model, named), attempts, deadline, steps, script::millis(), polls).prop_map(
+        |(
+            flags,
+            pin,
+            (model, (named, shape, length)),
+            attempts,
+            deadline,
+            script,
+            after,
+            polls,
+        )| RequestPlan {
             post: flags.0,
             keyed: flags.1,
             own: flags.2,
@@ -315,8 +435,14 @@ pub(crate) fn request() -> impl Strategy<Value = RequestPlan> {
             sticky: flags.4,
             no_retry: flags.5,
             repeatable: flags.6,
+            no_fallback: flags.7,
             pin,
-            model,
+            // What the options say is what the request says.
+            model: if named.is_some() && model.is_some() { named } else { model },
+            named,
+            at: At::Json,
+            shape,
+            length,
             attempts,
             deadline,
             script,
@@ -332,6 +458,8 @@ fn change() -> impl Strategy<Value = (u64, usize, Change)> {
         1 => Just(Change::Revive),
         1 => Just(Change::Retire),
         1 => proptest::sample::select(vec![0, 1, 500, 10_000, 90_000_000]).prop_map(Change::Rest),
+        1 => (proptest::sample::select(vec![500, 10_000, 90_000_000]), 0..5_u8)
+            .prop_map(|(time, model)| Change::RestModel(time, model)),
         1 => Just(Change::Invalidate),
     ];
     (script::millis(), 0..5_usize, change)
@@ -365,10 +493,25 @@ fn plan() -> impl Strategy<Value = Plan> {
         Choose::MostRemaining,
     ]);
     let numbers = (1..7_u32, 0..4_u32, 1..5_u32);
-    let flags = (any::<bool>(), rarely(), rarely(), any::<bool>());
-    (numbers, bucket, cascade, own, choose, flags).prop_map(
-        |((attempts, retries, max_refusals), bucket, cascade, own, choose, flags)| Plan {
+    let overloaded = proptest::sample::select(vec![None, None, Some(false), Some(true)]);
+    let flags = (overloaded, rarely(), rarely(), any::<bool>());
+    let deadline = proptest::sample::select(vec![60_000, 60_000, 3_000]);
+    let keeps = keeps();
+    (numbers, bucket, cascade, own, choose, flags, deadline, keeps).prop_map(
+        |(
+            (attempts, retries, max_refusals),
+            bucket,
+            cascade,
+            own,
+            choose,
+            flags,
+            deadline,
+            keeps,
+        )| Plan {
             attempts,
+            limits: [attempts; 3],
+            deadlines: [deadline; 3],
+            keeps,
             retries,
             max_refusals,
             bucket,
@@ -383,12 +526,64 @@ fn plan() -> impl Strategy<Value = Plan> {
     )
 }
 
+fn keeping() -> impl Strategy<Value = Keeping> {
+    proptest::sample::select(vec![
+        Keeping::Usual,
+        Keeping::Usual,
+        Keeping::Cloned,
+        Keeping::Buffered(16),
+        Keeping::Buffered(50),
+        Keeping::Buffered(1 << 20),
+        Keeping::Buffered(1 << 20),
+    ])
+}
+
+/// Mostly one for all.
+fn keeps() -> impl Strategy<Value = [Keeping; 3]> {
+    prop_oneof![
+        3 => keeping().prop_map(|keep| [keep; 3]),
+        1 => [keeping(), keeping(), keeping()],
+    ]
+}
+
+fn list() -> impl Strategy<Value = Vec<u8>> {
+    Just(vec![0, 1, 2, 3, 4])
+        .prop_shuffle()
+        .prop_flat_map(|all| (0..5_usize).prop_map(move |most| all[..most].to_vec()))
+}
+
+fn chain() -> impl Strategy<Value = ChainPlan> {
+    let at = proptest::sample::select(vec![At::Json, At::Json, At::Query, At::Header]);
+    let listed = proptest::option::of(list());
+    let map = proptest::collection::vec((0..5_u8, list()), 0..5);
+    let otherwise = prop_oneof![1 => Just(Vec::new()), 1 => list()];
+    let special = || proptest::option::of(list());
+    (at, listed, map, otherwise, special(), special()).prop_map(
+        |(at, list, map, otherwise, too_long, forbidden)| ChainPlan {
+            at,
+            list,
+            map,
+            otherwise,
+            too_long,
+            forbidden,
+        },
+    )
+}
+
 /// Any world.
 pub(crate) fn world() -> impl Strategy<Value = World> {
     let accounts = || proptest::collection::vec(account(), 1..6);
     let rounds = proptest::collection::vec(round(), 1..4);
-    (accounts(), accounts(), plan(), script::opinions(), rounds).prop_map(
-        |(one, two, plan, opinions, rounds)| World { pools: [one, two], plan, opinions, rounds },
+    let models = proptest::option::weighted(0.8, chain());
+    (accounts(), accounts(), plan(), script::opinions(), rounds, models).prop_map(
+        |(one, two, plan, opinions, rounds, models)| {
+            let mut world = World { pools: [one, two], plan, models, opinions, rounds };
+            let at = world.at();
+            for request in world.rounds.iter_mut().flat_map(|round| &mut round.requests) {
+                request.at = at;
+            }
+            world
+        },
     )
 }
 

@@ -233,7 +233,8 @@ impl Pool {
     /// would take a closer look. Reads the clock only when no account is alive.
     pub(crate) fn surely_dead(&self) -> bool {
         let hub = self.hub();
-        if hub.alive() > 0 || !hub.roster.load().usable.is_empty() {
+        // Where some serve only some models, what is answered depends on the request's.
+        if hub.alive() > 0 || self.is_restricted() || !hub.roster.load().usable.is_empty() {
             return false;
         }
         let next = hub.due.next();

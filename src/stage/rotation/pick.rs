@@ -29,18 +29,25 @@ impl Avoid for Shun<'_> {
     }
 }
 
-/// Whether an account will be there for an attempt that starts at `at`.
+/// Whether an account will be there for an attempt that starts at `at`; `at_once` says that this is
+/// now, when a probe will do.
 pub(crate) fn will_serve(
     pool: &Pool,
     options: Option<&RequestOptions>,
     ledger: Option<&Ledger>,
     at: Instant,
+    at_once: bool,
     wanted: &mut Wanted<'_>,
 ) -> bool {
     let mut now = Now::at(at);
     let mut ask = Ask { options, ledger, now: &mut now, wanted, at: Some(at) };
     let model = ask.wanted.known();
-    pick(pool, &[], &mut ask, model.as_deref()).is_ok()
+    if pick(pool, &[], &mut ask, model.as_deref()).is_ok() {
+        return true;
+    }
+    // Its slot is given back at once, for the rotation below to take.
+    ask.at = None;
+    at_once && pick(pool, &[], &mut ask, model.as_deref()).is_ok()
 }
 
 pub(super) fn pick(

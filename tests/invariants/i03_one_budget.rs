@@ -1,0 +1,137 @@
+//! I3: attempts, waiting, wall clock and kept bytes are bounded for the whole request, however many
+//! layers send again.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tower_failover::report::Followed;
+
+use super::{
+    run::{Stage, paused},
+    stack::{FUSED, Layer, STACKED, stack},
+    upstream::Sent,
+    world::{RequestPlan, World, world},
+};
+
+/// The longest that a retry of these worlds waits by itself, and for a server.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// The smallest limit of the layers that send again, and of the request.
+fn attempts(world: &World, stack: &[Layer], plan: &RequestPlan) -> usize {
+    let limits = stack.iter().zip(world.plan.limits.iter().cycle());
+    let limits = limits.filter(|(layer, _)| layer.resends()).map(|(_, limit)| *limit);
+    limits.chain(plan.attempts).min().unwrap_or(1) as usize
+}
+
+/// How long after it came in a request may start attempts.
+fn deadline(world: &World, stack: &[Layer], plan: &RequestPlan) -> Option<Duration> {
+    let limits = stack.iter().zip(world.plan.deadlines.iter().cycle());
+    let limits = limits.filter(|(layer, _)| layer.resends()).map(|(_, limit)| *limit);
+    limits.chain(plan.deadline).min().map(Duration::from_millis)
+}
+
+/// What is wrong with the attempts of one request.
+fn wrong(
+    stage: &Stage<'_>,
+    stack: &[Layer],
+    id: u32,
+    plan: &RequestPlan,
+    since: tokio::time::Instant,
+) -> Option<String> {
+    let sent = stage.attempts(id);
+    let most = attempts(stage.world, stack, plan);
+    if sent.len() > most {
+        return Some(format!("request {id}: {} attempts of {most}", sent.len()));
+    }
+    let deadline = deadline(stage.world, stack, plan)?;
+    let late = |sent: &&Sent| sent.at.duration_since(since) > deadline;
+    // The first one is not the deadline's business.
+    let late = sent.iter().skip(1).find(late)?;
+    Some(format!("request {id}: attempt {} after {:?} of {deadline:?}", late.n, late.at - since))
+}
+
+/// What is wrong with what was waited.
+fn waits(stage: &Stage<'_>, id: u32) -> Option<String> {
+    let events = stage.reports(id);
+    let record = events.first()?.record()?;
+    let waited = record.trail.iter().filter_map(|line| match line.followed {
+        Followed::Retried(wait) => Some(wait),
+        _ => None,
+    });
+    let too_long = waited.clone().find(|wait| *wait > MAX_WAIT)?;
+    Some(format!("request {id}: waited {too_long:?} in {:?}", record.trail))
+}
+
+/// Each layer has limits of its own.
+fn limited() -> impl Strategy<Value = World> {
+    let deadlines = || proptest::sample::select(vec![60_000, 60_000, 5_000, 800, 0]);
+    let limits = [1..7_u32, 1..7_u32, 1..7_u32];
+    (world(), limits, [deadlines(), deadlines(), deadlines()]).prop_map(
+        |(mut world, limits, deadlines)| {
+            (world.plan.limits, world.plan.deadlines) = (limits, deadlines);
+            // One at a time, so that it is known when each came in.
+            for round in &mut world.rounds {
+                let steps = |plan: &mut RequestPlan| {
+                    plan.script = plan.script.iter().cycle().take(12).copied().collect();
+                };
+                round.requests.iter_mut().for_each(steps);
+                round.requests.truncate(1);
+                round.requests.iter_mut().for_each(|request| request.after = 0);
+                round.changes.clear();
+            }
+            world
+        },
+    )
+}
+
+fn all_wrong(world: &World, stack: &[Layer]) -> Vec<String> {
+    paused(async {
+        let mut stage = Stage::new(world, stack);
+        let mut all = Vec::new();
+        for round in &world.rounds {
+            let since = tokio::time::Instant::now();
+            stage.round(round).await;
+            let id = *stage.ends.keys().last().unwrap();
+            let plan = &round.requests[0];
+            all.extend(wrong(&stage, stack, id, plan, since));
+            all.extend(waits(&stage, id));
+        }
+        all
+    })
+}
+
+proptest! {
+    #[test]
+    fn i03_one_budget(world in limited(), stack in stack()) {
+        let foreign = |layer: &Layer| matches!(layer, Layer::Foreign(_) | Layer::Buffer | Layer::Limit);
+        let layers: Vec<Layer> = stack.into_iter().filter(|layer| !foreign(layer)).collect();
+        // The well-known ones, and any others.
+        for stack in [FUSED, STACKED, &layers] {
+            prop_assert_eq!(all_wrong(&world, stack), Vec::<String>::new(), "{:?}", stack);
+        }
+    }
+
+    #[test]
+    fn i03_no_worse_than_the_sum(
+        mut world in limited(),
+        above in proptest::collection::vec(proptest::sample::select(vec![Layer::Fallback, Layer::Retry, Layer::Rotation(1)]), 1..3),
+        below in proptest::collection::vec(proptest::sample::select(vec![Layer::Fallback, Layer::Retry, Layer::Rotation(0), Layer::Fused(0, false)]), 1..3),
+    ) {
+        let stack = [above.as_slice(), &[Layer::Hide], &below].concat();
+        for request in world.rounds.iter_mut().flat_map(|round| &mut round.requests) {
+            request.script = request.script.iter().cycle().take(40).copied().collect();
+        }
+        let limits = stack.iter().zip(world.plan.limits.iter().cycle());
+        let sum: u32 = limits.filter(|(layer, _)| layer.resends()).map(|(_, limit)| *limit).sum();
+        let sent = paused(async {
+            let mut stage = Stage::new(&world, &stack);
+            stage.play().await;
+            stage.ends.keys().map(|id| stage.attempts(*id)).collect::<Vec<_>>()
+        });
+        for attempts in sent {
+            // An error is the inner service's own, and has no room for a count.
+            let errors = attempts.iter().any(|sent| sent.step.is_error());
+            prop_assert!(errors || attempts.len() <= sum as usize, "{} of {sum}", attempts.len());
+        }
+    }
+}
