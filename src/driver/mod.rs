@@ -17,6 +17,7 @@ mod keep;
 mod layers;
 mod local;
 mod nap;
+mod outer;
 mod peek;
 mod problem;
 mod reading;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{
-    Extensions,
     header::{AUTHORIZATION, CONTENT_TYPE},
     request,
 };
@@ -13,6 +12,7 @@ use tokio::time::Instant;
 use super::{
     config::{AuthFailureMode, Settings},
     local,
+    outer::{Outer, address},
     service::Live,
     snapshot::Snapshot,
     source::{Head, Source},
@@ -28,7 +28,7 @@ use crate::{
         models::{Model, Wanted},
         options::RequestOptions,
         retry::{IDEMPOTENCY_KEY, repeatable},
-        stage::{Ask, Draft, Stage, Stamp},
+        stage::{Ask, Draft, Stage},
     },
 };
 
@@ -65,14 +65,8 @@ pub(crate) struct Run<S, St: Stage, K> {
     pub(super) done: bool,
 }
 
-/// What outer layers of this crate have put on a request.
-#[derive(Debug, Default)]
-pub(super) struct Outer {
-    pub(super) stamp: Option<Stamp>,
-    pub(super) model: Option<Arc<str>>,
-}
-
 impl<S, St: Stage, K> Run<S, St, K> {
+    #[allow(clippy::too_many_lines)] // A list of facts, each of them once.
     /// Takes in what the request asks for, and what other attempts will need; `hopeless` says that
     /// there will most likely be none.
     pub(crate) fn begin(live: &Arc<Live<S, St, K>>, head: &request::Parts, hopeless: bool) -> Self {
@@ -305,24 +299,4 @@ impl<S, St: Stage, K> Run<S, St, K> {
 /// Whether a fallback further out has said where requests name their model.
 fn is_named_outside(ledger: Option<&Ledger>) -> bool {
     ledger.is_some_and(|ledger| ledger.source().is_some())
-}
-
-/// Puts on the request what drivers below need to know.
-fn address(
-    extensions: &mut Extensions,
-    ledger: &Arc<Ledger>,
-    send: u32,
-    stamp: Option<Stamp>,
-    model: Option<Arc<str>>,
-    reported: bool,
-) {
-    let ledger = match extensions.get_mut::<Handle>() {
-        Some(handle) => {
-            (handle.send, handle.reported) = (send, reported);
-            (handle.stamp, handle.model) = (stamp, model);
-            return;
-        }
-        None => ledger.clone(),
-    };
-    extensions.insert(Handle { ledger, send, stamp, model, reported });
 }

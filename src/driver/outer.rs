@@ -1,0 +1,37 @@
+//! What drivers of one request tell each other by its extensions.
+
+use std::sync::Arc;
+
+use http::Extensions;
+
+use crate::stage::{
+    ledger::{Handle, Ledger},
+    stage::Stamp,
+};
+
+/// What outer layers of this crate have put on a request.
+#[derive(Debug, Default)]
+pub(super) struct Outer {
+    pub(super) stamp: Option<Stamp>,
+    pub(super) model: Option<Arc<str>>,
+}
+
+/// Puts on the request what drivers below need to know.
+pub(super) fn address(
+    extensions: &mut Extensions,
+    ledger: &Arc<Ledger>,
+    send: u32,
+    stamp: Option<Stamp>,
+    model: Option<Arc<str>>,
+    reported: bool,
+) {
+    let ledger = match extensions.get_mut::<Handle>() {
+        Some(handle) => {
+            (handle.send, handle.reported) = (send, reported);
+            (handle.stamp, handle.model) = (stamp, model);
+            return;
+        }
+        None => ledger.clone(),
+    };
+    extensions.insert(Handle { ledger, send, stamp, model, reported });
+}
