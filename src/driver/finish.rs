@@ -18,6 +18,12 @@ use crate::{
 };
 
 impl<S, St: Stage, K> Run<S, St, K> {
+    /// Whether the kept body may yet be needed to find out which model it names.
+    pub(super) fn may_read_body(&self) -> bool {
+        let at = self.common().model_at.as_ref();
+        self.model.is_none() && at.is_some_and(crate::stage::ModelAt::needs_body)
+    }
+
     /// The upstream did what it was asked for.
     #[inline]
     pub(crate) fn succeed<B: Body>(

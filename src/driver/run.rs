@@ -111,7 +111,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let st = live.config.stages.begin(head, options.as_deref(), outer.stamp.as_ref());
         let snapshot = if resendable {
             Some(Snapshot::whole(head, handle_only))
-        } else if !hopeless && live.config.stages.rotates() && is_named_outside(ledger.as_deref()) {
+        } else if !hopeless && live.config.stages.rotates() && Ledger::has_source(ledger.as_deref())
+        {
             // A failure may be about the model only, which is read when it is needed.
             Some(Snapshot::whole(head, true))
         } else if common.reporter.is_some() || common.mode == AuthFailureMode::Replace {
@@ -270,12 +271,6 @@ impl<S, St: Stage, K> Run<S, St, K> {
         at.write(head, body.as_ref(), span, model)
     }
 
-    /// Whether the kept body may yet be needed to find out which model it names.
-    pub(super) fn may_read_body(&self) -> bool {
-        let at = self.common().model_at.as_ref();
-        self.model.is_none() && at.is_some_and(crate::stage::ModelAt::needs_body)
-    }
-
     pub(super) fn is_grpc(&self) -> bool {
         let content_type = self.snapshot.as_ref().and_then(|kept| kept.header(&CONTENT_TYPE));
         local::is_grpc(content_type.map(str::as_bytes))
@@ -300,11 +295,6 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let started = self.started;
         self.ledger.get_or_insert_with(|| Arc::new(Ledger::new(started))).clone()
     }
-}
-
-/// Whether a fallback further out has said where requests name their model.
-fn is_named_outside(ledger: Option<&Ledger>) -> bool {
-    ledger.is_some_and(|ledger| ledger.source().is_some())
 }
 
 /// Puts on the request what drivers below need to know.

@@ -119,6 +119,11 @@ impl Ledger {
         self.started
     }
 
+    /// Whether a fallback further out has said where requests name their model.
+    pub(crate) fn has_source(ledger: Option<&Self>) -> bool {
+        ledger.is_some_and(|ledger| ledger.source.get().is_some())
+    }
+
     pub(crate) fn source(&self) -> Option<&Source> {
         self.source.get()
     }
