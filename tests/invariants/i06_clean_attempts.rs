@@ -21,6 +21,7 @@ fn sorted(headers: &HeaderMap) -> Vec<(String, String)> {
 }
 
 /// What the attempt must look like.
+#[allow(clippy::too_many_lines)] // One step for each thing that is put on.
 fn expected(world: &World, stack: &[Layer], sent: &Sent) -> (Uri, Vec<(String, String)>) {
     let plan = world.requests()[sent.id as usize - 1];
     let (mut head, _) = request(sent.id, plan).into_parts();

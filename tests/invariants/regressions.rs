@@ -247,7 +247,10 @@ async fn a_local_answer_counts_no_attempt_whoever_hands_it_out() {
     let pool = pool(&["a"], &Recorder::new());
     pool.rest("a", None, Duration::from_secs(9));
     let service = ServiceBuilder::new()
-        .layer(tower_failover::ModelFallbackLayer::new(Default::default()).served_by(true))
+        .layer(
+            tower_failover::ModelFallbackLayer::new(tower_failover::ModelChain::default())
+                .served_by(true),
+        )
         .layer(RetryLayer::new(quick()).served_by(true))
         .layer(TokenRotationLayer::new(pool).served_by(true))
         .service(Upstream::default());

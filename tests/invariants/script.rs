@@ -152,7 +152,7 @@ impl Step {
             ),
             Play::Aws => put("x-amzn-errortype", "ExpiredTokenException".into()),
             Play::KeyInvalid | Play::NoModel | Play::TooLong | Play::OffLimits => {
-                put("content-type", "application/json".into())
+                put("content-type", "application/json".into());
             }
             _ => {}
         }

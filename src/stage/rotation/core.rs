@@ -53,15 +53,7 @@ impl Rotation {
 
     fn pick(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Result<Picked, Unavailable> {
         let tried = st.tried.as_deref().map_or(&[][..], Vec::as_slice);
-        // Reading the model costs something: only where it makes a difference.
-        if !self.pool.is_restricted() {
-            let picked = pick(&self.pool, tried, ask, None)?;
-            if !picked.has_model_rests() {
-                return Ok(picked);
-            }
-        }
-        let model = ask.wanted.get().ok();
-        pick(&self.pool, tried, ask, model.as_deref())
+        pick(&self.pool, tried, ask)
     }
 
     fn admit(&self, stamp: &Stamp, ledger: Option<&Ledger>) -> Option<Admitted> {

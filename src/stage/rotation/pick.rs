@@ -41,16 +41,32 @@ pub(crate) fn will_serve(
 ) -> bool {
     let mut now = Now::at(at);
     let mut ask = Ask { options, ledger, now: &mut now, wanted, at: Some(at) };
-    let model = ask.wanted.known();
-    if pick(pool, &[], &mut ask, model.as_deref()).is_ok() {
+    if pick(pool, &[], &mut ask).is_ok() {
         return true;
     }
     // Its slot is given back at once, for the rotation below to take.
     ask.at = None;
-    at_once && pick(pool, &[], &mut ask, model.as_deref()).is_ok()
+    at_once && pick(pool, &[], &mut ask).is_ok()
 }
 
+/// An account for the attempt that is asked about, and for its model where that makes a difference.
 pub(super) fn pick(
+    pool: &Pool,
+    tried: &[(u32, u64)],
+    ask: &mut Ask<'_, '_>,
+) -> Result<Picked, Unavailable> {
+    // Reading the model costs something: only where accounts differ by it.
+    if !pool.is_restricted() {
+        let picked = pick_for(pool, tried, ask, None)?;
+        if !picked.has_model_rests() {
+            return Ok(picked);
+        }
+    }
+    let model = ask.wanted.get().ok();
+    pick_for(pool, tried, ask, model.as_deref())
+}
+
+fn pick_for(
     pool: &Pool,
     tried: &[(u32, u64)],
     ask: &mut Ask<'_, '_>,
