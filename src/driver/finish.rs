@@ -154,7 +154,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
             None => Vec::new(),
         };
         // Where no fallback chose one, it was the caller's own.
-        if let Some(own) = self.ledger.as_deref().and_then(Ledger::own_model) {
+        let named = self.options.as_deref().and_then(RequestOptions::wanted_model);
+        if let Some(own) = self.ledger.as_deref().and_then(Ledger::own_model).or(named) {
             for attempt in trail.iter_mut().filter(|attempt| attempt.model.is_none()) {
                 attempt.model = Some(own.clone());
             }

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use http::Extensions;
 
-use crate::stage::{
-    ledger::{Handle, Ledger},
-    stage::Stamp,
-};
+use crate::stage::{handle::Handle, ledger::Ledger, stage::Stamp};
 
 /// What outer layers of this crate have put on a request.
 #[derive(Debug, Default)]

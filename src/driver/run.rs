@@ -24,7 +24,8 @@ use crate::{
     report::{NotResent, ReporterHandle},
     stage::{
         Rewritten,
-        ledger::{self, Handle, Ledger},
+        handle::Handle,
+        ledger::{self, Ledger},
         models::{Model, Wanted},
         options::RequestOptions,
         retry::{IDEMPOTENCY_KEY, repeatable},

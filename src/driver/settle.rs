@@ -19,7 +19,7 @@ use super::{
 use crate::{
     classify::{Cause, Code, Origin, Verdict},
     clock::Now,
-    credential::{InFlight, Pool},
+    credential::{InFlight, Paused, Pool},
     report::{Attempt, Followed, NotResent, Outcome},
     stage::{
         ledger::{Ledger, Note},
@@ -82,11 +82,12 @@ impl<S, St: Stage, K> Run<S, St, K> {
         };
         stages.learn(&mut self.st, &mut facts);
         // What is asked of the stages next may let go of the account that has answered.
-        let (stamp, in_flight) = (stages.stamp(&self.st), stages.in_flight(&self.st));
+        let stamp = stages.stamp(&self.st);
+        let in_flight = stages.in_flight(&self.st).map(InFlight::pause);
         let written = !local && self.is_told();
         if written && note.is_none() {
             let mut attempt = self.attempt(&held, verdict, stamp.as_ref());
-            attempt.model = facts.wanted.known();
+            attempt.model = facts.wanted.instead.clone().or_else(|| self.outer.model.clone());
             ledger.write(self.parent, attempt);
         }
         // A rotation of this driver's own would have taken care of it.
@@ -98,12 +99,17 @@ impl<S, St: Stage, K> Run<S, St, K> {
             next = facts.decline(NotResent::NoAccount);
         }
         let (soonest, charged, mut why) = (facts.soonest, facts.charged, facts.why);
-        // What an outer fallback has put in its place is not the caller's.
-        if written && self.outer.model.is_none() {
-            // For the trail: of a request that fails for good, it is worth the reading.
-            let ends = next == Next::Pass && live.config.common.model_at.is_some();
-            let own = if ends { facts.wanted.own().ok() } else { facts.wanted.own_known() };
-            if let Some(own) = own {
+        if live.config.common.model_at.is_some() && self.outer.model.is_none() {
+            let asked = match next {
+                // For the trail: of a request that fails for good, it is worth the reading.
+                Next::Pass => written,
+                Next::FallBack => true,
+                // The account is chosen by it when the wait is over, and the body may be gone.
+                Next::After(_) => stages.rotates(),
+                Next::Again => false,
+            };
+            let own = facts.wanted.own_if(asked);
+            if let (Next::Pass | Next::FallBack, Some(own)) = (next, own) {
                 ledger.set_own_model(own);
             }
         }
@@ -262,7 +268,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 // What the caller gets is what is told: a layer further out would see no other.
                 let outcome = local.unwrap_or(Outcome::Answer(head.status));
                 self.tell(outcome, tell::Kind::Failed);
-                Ok(self.hand_out(head, body, stamp, in_flight))
+                Ok(self.hand_out(head, body, stamp, in_flight.map(Paused::resume)))
             }
         }
     }
@@ -274,7 +280,7 @@ struct Answered {
     /// It was sent with a credential of a pool of this driver, which has taken the blame.
     ours: bool,
     stamp: Option<Stamp>,
-    in_flight: Option<InFlight>,
+    in_flight: Option<Paused>,
     /// The pools below, whose secrets may stand in an error.
     pools: Vec<Pool>,
 }

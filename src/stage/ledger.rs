@@ -1,7 +1,7 @@
 //! What all drivers of one request share: attempts, refusals, and the trail.
 //!
 //! A fused driver makes a ledger after its first failure and keeps it to itself. Separate layers
-//! find it in the request's extensions, where the outermost of them put it (see [`Handle`]).
+//! find it in the request's extensions, where the outermost of them put it (see [`Handle`](super::handle::Handle)).
 //!
 //! Every send of every driver has a number of its own, and a driver tags what it writes with the
 //! number of the send that it is part of. So two clones of a request in flight at once (hedging)
@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{models::ModelAt, stage::Stamp};
+use super::models::ModelAt;
 use crate::{
     credential::Pool,
     report::{Attempt, Followed, NotResent},
@@ -70,6 +70,8 @@ struct Line {
 #[derive(Debug, Default)]
 struct Cold {
     refused: Vec<(u32, u32, u64)>,
+    /// The models that some fallback has gone to, or from.
+    models: Vec<Arc<str>>,
     groups: Vec<(u32, u32)>,
     stopped: bool,
     lines: Vec<Line>,
@@ -205,6 +207,18 @@ impl Ledger {
         if self.untouched() { 0 } else { self.cold().refused.len() }
     }
 
+    /// Some fallback goes from this model, or to it: no fallback goes to it again.
+    pub(crate) fn visit(&self, model: &Arc<str>) {
+        let mut cold = self.cold();
+        if !cold.models.contains(model) {
+            cold.models.push(model.clone());
+        }
+    }
+
+    pub(crate) fn is_visited(&self, model: &Arc<str>) -> bool {
+        !self.untouched() && self.cold().models.contains(model)
+    }
+
     /// No account of this group is tried any more for this request.
     pub(crate) fn close_group(&self, pool: u32, group: u32) {
         self.cold().groups.push((pool, group));
@@ -290,20 +304,4 @@ impl Ledger {
         let at = cold.notes.iter().rposition(|note| note.send == send)?;
         Some(cold.notes.swap_remove(at))
     }
-}
-
-/// What stands in a request's extensions: the shared ledger, and what is true of this one send.
-///
-/// It is cloned with the request; what stands inline belongs to the clone.
-#[derive(Clone, Debug)]
-pub(crate) struct Handle {
-    pub(crate) ledger: Arc<Ledger>,
-    /// The send that this request is part of.
-    pub(crate) send: u32,
-    /// The credential that the innermost rotation so far put on it.
-    pub(crate) stamp: Option<Stamp>,
-    /// The model that an outer fallback put in place of the caller's.
-    pub(crate) model: Option<Arc<str>>,
-    /// A layer outside reports this request.
-    pub(crate) reported: bool,
 }

@@ -2,6 +2,7 @@
 
 mod compose;
 pub(crate) mod gate;
+pub(crate) mod handle;
 pub(crate) mod ledger;
 pub(crate) mod models;
 pub(crate) mod options;

@@ -6,10 +6,11 @@ use http::request::Parts;
 use tokio::time::Instant;
 
 use super::{
+    admitted::Admitted,
     builder::PoolBuilder,
     error::PoolError,
     hub::Hub,
-    picked::{Admitted, Picked},
+    picked::Picked,
     settings::{Cascade, OwnCredential},
     sync::Ordering,
     view::PoolView,

@@ -1,5 +1,6 @@
 //! The accounts that may serve: what each may do now, and who serves next.
 
+mod admitted;
 mod apply;
 mod bench;
 mod bits;
@@ -10,6 +11,7 @@ mod due;
 mod error;
 mod handle;
 mod hub;
+mod in_flight;
 mod models;
 mod origin;
 mod pick;
@@ -32,16 +34,18 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::{
+    admitted::Admitted,
+    in_flight::Paused,
+    picked::Picked,
+    want::{Avoid, Nobody, Pin, Unavailable, Want},
+};
 pub use self::{
     bench::choose,
     builder::PoolBuilder,
     error::{OriginFault, PoolError},
     handle::Pool,
-    picked::InFlight,
+    in_flight::InFlight,
     settings::{Cascade, Choose, Order, OwnCredential, Quarantine},
     view::{AccountView, Counts, ModelRest, PoolView, State},
-};
-pub(crate) use self::{
-    picked::{Admitted, Picked},
-    want::{Avoid, Nobody, Pin, Unavailable, Want},
 };

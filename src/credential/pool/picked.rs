@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use super::{
     hub::{Change, Hub},
+    in_flight::InFlight,
     models::{Models, Tried},
     rests::millis,
     settings::Choose,
@@ -27,47 +28,12 @@ pub(crate) struct Picked {
     flags: AtomicU8,
 }
 
-/// A credential that somebody else chose, as a gate has let it pass.
-#[derive(Debug)]
-pub(crate) struct Admitted {
-    pub(super) generation: Arc<Generation>,
-    pub(super) since: Since,
-}
-
-impl Admitted {
-    /// The upstream refused it. Whoever chose it may say so as well: one of them wins.
-    pub(crate) fn refused(self, reason: Reason, status: Option<StatusCode>, now: &mut Now) {
-        self.into_picked().refused(reason, status, now);
-    }
-
-    /// The number of its account, and of its generation.
-    pub(crate) fn key(&self) -> (u32, u64) {
-        (self.generation.member.uid, self.generation.number)
-    }
-
-    /// The upstream took it: a probe has healed the account, although what sends again further out
-    /// may never say so.
-    pub(crate) fn succeeded_as_probe(self) {
-        if self.since.probe {
-            self.into_picked().succeeded(None);
-        }
-    }
-
-    /// For an attempt of one's own with it.
-    pub(crate) fn into_picked(self) -> Picked {
-        Picked::new(self.generation, self.since, None, false)
-    }
-}
-
 /// The request was sent, and no outcome is known.
 const SENT: u8 = 1;
 /// It counts as in flight, and this ends it.
 const OPEN: u8 = 2;
 /// When it was chosen, all accounts of the pool put a credential into the same header, and no more.
 const ONE_HEADER: u8 = 4;
-
-/// A request in flight; it ends when this is dropped.
-pub struct InFlight(Arc<Member>);
 
 impl Picked {
     pub(super) fn new(
@@ -304,17 +270,5 @@ impl fmt::Debug for Picked {
             .field("generation", &self.generation)
             .field("probe", &self.since.probe)
             .finish_non_exhaustive()
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl fmt::Debug for InFlight {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("InFlight").field(&self.0.id).finish()
     }
 }

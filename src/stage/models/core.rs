@@ -62,7 +62,10 @@ impl Models {
             self.pool.as_ref().is_none_or(|pool| pool.can_serve(model, facts.now))
         };
         let candidates = self.chain.after(visited, fault);
-        candidates.into_iter().find(|model| can_serve(model, facts))
+        // Another fallback of the same stack may have been there.
+        let ledger = facts.ledger;
+        let fresh = |model: &Arc<str>| ledger.is_none_or(|ledger| !ledger.is_visited(model));
+        candidates.into_iter().find(|model| fresh(model) && can_serve(model, facts))
     }
 }
 
@@ -102,6 +105,9 @@ impl Stage for Models {
                 Err(why) => return facts.decline(why),
             },
         };
+        if let (Some(ledger), Ok(failed)) = (facts.ledger, facts.wanted.get()) {
+            ledger.visit(&failed);
+        }
         let Some(model) = self.next_model(&visited.models, facts) else {
             return Self::exhausted(facts);
         };
@@ -112,6 +118,9 @@ impl Stage for Models {
             return facts.decline(NotResent::Deadline);
         }
         visited.go_to(model.clone());
+        if let Some(ledger) = facts.ledger {
+            ledger.visit(&model);
+        }
         facts.wanted.instead = Some(model);
         Next::FallBack
     }

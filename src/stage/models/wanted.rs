@@ -64,20 +64,9 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// The model of the caller's own request, if somebody has read it.
-    pub(crate) fn own_known(&self) -> Option<Arc<str>> {
-        match &*self.own {
-            Model::Named(model, _) => Some(model.clone()),
-            _ => None,
-        }
-    }
-
-    /// The attempt's model, if somebody has read it.
-    pub(crate) fn known(&self) -> Option<Arc<str>> {
-        match (&self.instead, &*self.own) {
-            (Some(model), _) | (None, Model::Named(model, _)) => Some(model.clone()),
-            _ => None,
-        }
+    /// The model of the caller's own request, where that is asked for.
+    pub(crate) fn own_if(&mut self, asked: bool) -> Option<Arc<str>> {
+        if asked { self.own().ok() } else { None }
     }
 }
 

@@ -1,0 +1,40 @@
+//! A credential that is on a request already.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::{picked::Picked, slot::Generation, word::Since};
+use crate::{classify::Reason, clock::Now};
+
+/// A credential that somebody else chose, as a gate has let it pass.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(super) generation: Arc<Generation>,
+    pub(super) since: Since,
+}
+
+impl Admitted {
+    /// The upstream refused it. Whoever chose it may say so as well: one of them wins.
+    pub(crate) fn refused(self, reason: Reason, status: Option<StatusCode>, now: &mut Now) {
+        self.into_picked().refused(reason, status, now);
+    }
+
+    /// The number of its account, and of its generation.
+    pub(crate) fn key(&self) -> (u32, u64) {
+        (self.generation.member.uid, self.generation.number)
+    }
+
+    /// The upstream took it: a probe has healed the account, although what sends again further out
+    /// may never say so.
+    pub(crate) fn succeeded_as_probe(self) {
+        if self.since.probe {
+            self.into_picked().succeeded(None);
+        }
+    }
+
+    /// For an attempt of one's own with it.
+    pub(crate) fn into_picked(self) -> Picked {
+        Picked::new(self.generation, self.since, None, false)
+    }
+}
