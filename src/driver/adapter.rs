@@ -16,7 +16,8 @@ use crate::classify::{Cause, FailureError};
 
 /// The typed cause of a local answer, or of an upstream's refusal of one of the pool's credentials.
 ///
-/// It is found through every layer that leaves a response's extensions alone.
+/// It is found through every layer that leaves a response's extensions alone. Who answered is in
+/// [`Cause::origin`]: the header `x-failover-auth` is the same in both cases.
 ///
 /// ```
 /// use tower_failover::{Cause, Code, failure};

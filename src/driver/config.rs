@@ -18,7 +18,8 @@ use crate::{
 /// What becomes of an upstream's refusal of one of our credentials.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AuthFailureMode {
-    /// The upstream's answer goes out as it is, with a header that says whose credential it was.
+    /// The upstream's answer goes out as it is, with the header `x-failover-auth`, which says
+    /// that the credential was the pool's, and not the caller's own.
     #[default]
     Passthrough,
     /// The local answer goes out in its place.

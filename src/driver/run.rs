@@ -78,8 +78,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
             handle = head.extensions.get::<Handle>().cloned();
         }
         let resendable = !hopeless && live.has_spare() && live.config.stages.may_resend();
-        // Only a deadline and a report ask when the request came in.
-        let timed = resendable || common.reporter.is_some();
+        // Only a deadline, of this driver or of one below, and a report ask when the request came in.
+        let timed = resendable || common.reporter.is_some() || common.announce;
         let known = handle.as_ref().and_then(|handle| handle.ledger.started());
         // What an outer driver read may be long ago: it has waited since.
         let started = timed.then(|| known.unwrap_or_else(Instant::now));

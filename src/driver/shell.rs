@@ -10,7 +10,8 @@ macro_rules! settings {
             }
 
             /// Reads request bodies before they are sent, up to this many bytes, and keeps them: for
-            /// bodies that stream. The service below is called with a [`ReplayBody`](crate::ReplayBody).
+            /// bodies that stream. The service below is called with a [`ReplayBody`](crate::ReplayBody):
+            /// a client of hyper-util is built with `build_http::<ReplayBody<B>>()`.
             pub fn buffered(self, cap: usize) -> $Settings<Buffered> {
                 self.keeping(Buffered::up_to(cap))
             }

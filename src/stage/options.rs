@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AccountPin {
-    /// This account or none; its rests are ignored.
+    /// This account or none; its rests are ignored, a quarantine is not.
     Strict(Arc<str>),
     /// This account while it is usable, else the pool's choice.
     Prefer(Arc<str>),
@@ -44,6 +44,10 @@ impl RequestOptions {
     }
 
     /// Only this account may serve; whether it rests does not matter.
+    ///
+    /// While its credential is quarantined or the account is retired, the request is answered at
+    /// once, as if the pool had no other account. An id that the pool does not have is answered
+    /// with [`PinUnknown`](crate::Code::PinUnknown).
     pub fn pin(mut self, account: impl Into<Arc<str>>) -> Self {
         self.pin = Some(AccountPin::Strict(account.into()));
         self

@@ -287,11 +287,13 @@ async fn whoever_reads_the_model_names_it_in_the_trail() {
         .layer(RetryLayer::new(quick()))
         .layer(TokenRotationLayer::new(pool.clone()))
         .layer(AuthShortCircuitLayer::with_pool(pool))
-        .service(Upstream::statuses(&[503]));
-    assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 200);
+        .service(Upstream::statuses(&[503, 400]));
+    assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 400);
     let events = recorder.events();
     let trail = &events[0].record().unwrap().trail;
-    assert_eq!(trail[0].model.as_deref(), Some("m1"));
+    // It is read once nothing more follows, and holds for every attempt.
+    assert_eq!(trail.len(), 2);
+    assert!(trail.iter().all(|attempt| attempt.model.as_deref() == Some("m1")));
 }
 
 #[tokio::test(start_paused = true)]

@@ -426,6 +426,16 @@ impl Promises<'_> {
         })
     }
 
+    /// A gate between two rotations of its pool answers for a credential that the inner one would
+    /// have replaced, which no layer above can foresee: it belongs below the last one.
+    pub(crate) fn has_gate_between_rotations(&self) -> bool {
+        self.0.iter().enumerate().any(|(at, layer)| {
+            let Layer::Gate(pool) = *layer else { return false };
+            let rotates = |layer: &Layer| layer.rotates() == Some(pool);
+            self.0[..at].iter().any(rotates) && self.0[at..].iter().any(rotates)
+        })
+    }
+
     /// I1 for credentials of the pools; a gate without a pool knows only those in headers.
     pub(crate) fn no_retry_on_401(&self, header: bool) -> bool {
         self.guarded(header, |layer| matches!(layer, Layer::Foreign(_)))
