@@ -2,7 +2,7 @@
 //! next attempt became impossible; never a 500 of our own.
 
 use proptest::prelude::*;
-use tower_failover::Origin;
+use tower_failover::{Code, Origin};
 
 use super::{
     run::{Ended, Stage, played},
@@ -34,7 +34,8 @@ fn wrong(stage: &Stage<'_>, id: u32, ended: &Ended) -> Option<String> {
         }
     };
     let ours = attempt_of(headers).is_none();
-    if ours && status.is_server_error() && status.as_u16() != 503 {
+    let late = cause.is_some_and(|cause| cause.code == Code::DeadlineExceeded);
+    if ours && status.is_server_error() && status.as_u16() != if late { 504 } else { 503 } {
         return Some(format!("a {status} of our own"));
     }
     let local = cause.is_some_and(|cause| cause.origin == Origin::Local);

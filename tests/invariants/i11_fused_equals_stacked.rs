@@ -65,8 +65,10 @@ proptest! {
             // one and none in the others, so that another one is next.
             let written = request.named.is_some()
                 && request.shape == Shape::PLAIN
+                && !request.grpc
                 && world.plan.keeps[0] != Keeping::Cloned;
             request.model = request.model.filter(|_| written);
+            request.named = request.named.filter(|_| written);
         }
         let mut layers = STACKED.to_vec();
         layers.retain(|layer| *layer != Layer::Fallback || world.models.is_some());

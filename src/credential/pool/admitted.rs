@@ -33,6 +33,13 @@ impl Admitted {
         }
     }
 
+    /// The upstream knew it, and failed for something that says nothing against it.
+    pub(crate) fn failed_as_probe(self) {
+        if self.since.probe {
+            self.into_picked().healthy_failure();
+        }
+    }
+
     /// For an attempt of one's own with it.
     pub(crate) fn into_picked(self) -> Picked {
         Picked::new(self.generation, self.since, None, false)

@@ -138,9 +138,12 @@ impl Stage for Gate {
                     ledger.refuse(pool.id(), account, generation);
                 }
             }
-            (Knows::Pool(_), Held::Admitted(admitted), Verdict::Success) => {
-                admitted.succeeded_as_probe();
-            }
+            (Knows::Pool(_), Held::Admitted(admitted), verdict) => match verdict {
+                Verdict::Success => admitted.succeeded_as_probe(),
+                Verdict::Unauthorized(_) | Verdict::Transient { .. } | Verdict::Rejected => {}
+                // It was let in, and refused for something else.
+                _ => admitted.failed_as_probe(),
+            },
             _ => {}
         }
     }
