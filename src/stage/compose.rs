@@ -19,6 +19,7 @@ impl sealed::Sealed for () {}
 impl Stage for () {
     type State = ();
 
+    #[inline]
     fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: Option<&Stamp>) {}
 }
 
@@ -28,6 +29,7 @@ impl<A: sealed::Sealed, B: sealed::Sealed> sealed::Sealed for (A, B) {}
 impl<A: Stage, B: Stage> Stage for (A, B) {
     type State = (A::State, B::State);
 
+    #[inline]
     fn begin(
         &self,
         head: &Parts,
@@ -129,6 +131,7 @@ impl<A: sealed::Sealed> sealed::Sealed for Option<A> {}
 impl<A: Stage> Stage for Option<A> {
     type State = Option<A::State>;
 
+    #[inline]
     fn begin(
         &self,
         head: &Parts,
