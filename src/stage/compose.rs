@@ -1,6 +1,6 @@
 //! How stages compose: no stage, a slot for one, and two of them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::request::Parts;
 
@@ -94,7 +94,8 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         let outer = self.0.next(&mut st.0, facts);
         let at = match outer {
             Next::Pass => return Next::Pass,
-            Next::Again | Next::FallBack => None,
+            // At once is now: what is chosen need not be chosen again when the attempt starts.
+            Next::Again | Next::FallBack | Next::After(Duration::ZERO) => None,
             Next::After(wait) => facts.now.get().checked_add(wait),
         };
         self.1.reset(&mut st.1);
