@@ -82,16 +82,14 @@ where
     pub(crate) fn start(
         inner: &mut S,
         live: &Arc<Live<S, St, K>>,
-        readied: Readied,
+        ready: &mut Readied,
         request: Request<B>,
     ) -> Self {
+        let readied = std::mem::replace(ready, Readied::Unasked);
         let (mut head, body) = request.into_parts();
         if readied == Readied::Nobody {
-            // Nothing is kept of a request that is not going to be sent.
-            let mut run = Run::begin(live, &head, true);
-            if let Err(cause) = run.reserve(&head, &|| None) {
-                let state = State::Local(cause, local::wants_grpc(&head));
-                return Self { state, cold: None, kept: None, run };
+            if let Some(refused) = Self::refuse(live, &head) {
+                return refused;
             }
         }
         let mut run = Run::begin(live, &head, false);
@@ -102,7 +100,7 @@ where
         };
         let (body, kept) = match started {
             Started::Ready(body, kept) => (body, kept),
-            Started::Fill(fill) => return Self::fill(run, inner, readied, head, fill),
+            Started::Fill(fill) => return Self::fill(run, inner, (readied, ready), head, fill),
         };
         let kept = kept.map_err(|why| run.barred = Some(why)).ok();
         let bytes = || keep.bytes(kept.as_ref()?);
@@ -124,15 +122,20 @@ where
                 Self { state: State::Readying, cold, kept, run }
             }
             (Err(cause), _) => {
+                readied.keep(ready);
                 let state = State::Local(cause, local::wants_grpc(&head));
                 Self { state, cold: None, kept, run }
             }
         }
     }
 
-    /// Whether nothing is sent.
-    pub(crate) const fn is_local(&self) -> bool {
-        matches!(self.state, State::Local(..))
+    /// The answer to a request of which nothing is kept, because it is not going to be sent.
+    #[cold]
+    fn refuse(live: &Arc<Live<S, St, K>>, head: &request::Parts) -> Option<Self> {
+        let mut run = Run::begin(live, head, true);
+        let cause = run.reserve(head, &|| None).err()?;
+        let state = State::Local(cause, local::wants_grpc(head));
+        Some(Self { state, cold: None, kept: None, run })
     }
 
     /// The body comes first; the service that is ready is kept for it. What the attempt will use is
@@ -142,14 +145,17 @@ where
     fn fill(
         mut run: Run<S, St, K>,
         inner: &mut S,
-        readied: Readied,
+        (readied, ready): (Readied, &mut Readied),
         head: request::Parts,
         fill: K::Fill,
     ) -> Self {
         let refused = run.refuse_at_once(&head);
         let spare = run.live.spare();
         let (state, cold) = match (refused, spare) {
-            (Some(cause), _) => (State::Local(cause, local::wants_grpc(&head)), None),
+            (Some(cause), _) => {
+                readied.keep(ready);
+                (State::Local(cause, local::wants_grpc(&head)), None)
+            }
             (None, Some(spare)) => {
                 let service = match readied {
                     // It is this one that was polled ready, and not its clone.

@@ -33,9 +33,12 @@ pub(crate) type Hook = Arc<dyn Fn(&Cause) -> Option<Response<Bytes>> + Send + Sy
 pub(crate) struct LocalAnswers {
     pub(crate) help: Option<Arc<str>>,
     pub(crate) hook: Option<Hook>,
-    http: [OnceLock<Response<Bytes>>; Code::ALL.len()],
-    grpc: [OnceLock<Response<Bytes>>; Code::ALL.len()],
+    http: ReadyMade,
+    grpc: ReadyMade,
 }
+
+/// Answers for each code: without a delay, and with room for one.
+type ReadyMade = [[OnceLock<Response<Bytes>>; Code::ALL.len()]; 2];
 
 impl LocalAnswers {
     pub(crate) fn new(help: Option<Arc<str>>, hook: Option<Hook>) -> Self {
@@ -53,7 +56,9 @@ impl LocalAnswers {
             let seconds = delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0));
             answer.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
-        answer.headers_mut().insert(FAILOVER_AUTH.clone(), failover_auth(cause.code));
+        if !answer.headers().contains_key(&FAILOVER_AUTH) || self.hook.is_some() {
+            answer.headers_mut().insert(FAILOVER_AUTH.clone(), failover_auth(cause.code));
+        }
         answer.extensions_mut().insert(*cause);
         answer
     }
@@ -66,8 +71,17 @@ impl LocalAnswers {
 
     fn ready_made(&self, cause: &Cause, grpc: bool) -> Response<Bytes> {
         let made = if grpc { &self.grpc } else { &self.http };
-        let build = || if grpc { self.build_grpc(*cause) } else { self.build_http(*cause) };
-        match made.get(cause.code as usize) {
+        let delayed = cause.retry_after.is_some();
+        let build = || {
+            let mut answer = if grpc { self.build_grpc(*cause) } else { self.build_http(*cause) };
+            // What each answer has is put on once: a copy has no room for more without growing.
+            if delayed {
+                answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("0"));
+            }
+            answer.headers_mut().insert(FAILOVER_AUTH.clone(), failover_auth(cause.code));
+            answer
+        };
+        match made[usize::from(delayed)].get(cause.code as usize) {
             Some(slot) => slot.get_or_init(build).clone(),
             None => build(),
         }

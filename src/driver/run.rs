@@ -70,6 +70,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
     #[allow(clippy::too_many_lines)] // A list of facts, each of them once.
     /// Takes in what the request asks for, and what other attempts will need; `hopeless` says that
     /// there will most likely be none.
+    #[inline(always)] // Written where it stays: what was just written is slow to move.
+    #[allow(clippy::inline_always)]
     pub(crate) fn begin(live: &Arc<Live<S, St, K>>, head: &request::Parts, hopeless: bool) -> Self {
         let common = &live.config.common;
         let (mut options, mut handle) = (None, None);

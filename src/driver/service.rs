@@ -44,6 +44,15 @@ pub(crate) enum Readied {
     Nobody,
 }
 
+impl Readied {
+    /// The service was not called: what it has set aside is still there.
+    pub(crate) fn keep(self, ready: &mut Self) {
+        if self == Self::Inner {
+            *ready = self;
+        }
+    }
+}
+
 impl<S, St, K> Live<S, St, K> {
     /// A service for one more attempt, not ready yet.
     pub(crate) fn spare(&self) -> Option<S>
@@ -127,13 +136,8 @@ where
         polled
     }
 
+    #[inline]
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let readied = std::mem::replace(&mut self.readied, Readied::Unasked);
-        let future = ResponseFuture::start(&mut self.inner, &self.live, readied, request);
-        if readied == Readied::Inner && future.is_local() {
-            // It was not called: what it has set aside is still there.
-            self.readied = Readied::Inner;
-        }
-        future
+        ResponseFuture::start(&mut self.inner, &self.live, &mut self.readied, request)
     }
 }

@@ -293,6 +293,9 @@ fn can_be_served(next: Next, pools: &[Pool], facts: &mut Facts<'_>) -> bool {
         Next::Again | Next::FallBack => Duration::ZERO,
         Next::After(wait) => wait,
     };
+    if pools.is_empty() {
+        return true;
+    }
     let Some(at) = facts.now.get().checked_add(wait) else { return true };
     let at_once = next != Next::After(wait);
     let (options, ledger) = (facts.options, facts.ledger);

@@ -40,11 +40,17 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     /// Everything that another attempt needs, with or without the extensions.
+    #[inline(always)] // Written where it stays: what was just written is slow to move.
+    #[allow(clippy::inline_always)]
     pub(crate) fn whole(head: &Parts, bare: bool) -> Self {
         let mut snapshot = Self::start(head);
+        // Not in its place: so that the length stays in a register.
+        let mut buffer = std::mem::take(&mut snapshot.buffer);
         for (name, value) in &head.headers {
-            snapshot.push(name.as_str(), value.as_bytes(), value.is_sensitive());
+            push(&mut buffer, name.as_str().as_bytes(), value.as_bytes(), value.is_sensitive());
         }
+        snapshot.buffer = buffer;
+        snapshot.headers = length(head.headers.len());
         if !bare && !head.extensions.is_empty() {
             snapshot.extensions = head.extensions.clone();
         }
@@ -68,6 +74,8 @@ impl Snapshot {
         snapshot
     }
 
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
     fn start(head: &Parts) -> Self {
         let mut buffer = BUFFERS
             .try_with(|buffers| buffers.try_borrow_mut().ok()?.pop())
@@ -103,16 +111,8 @@ impl Snapshot {
         }
     }
 
-    #[inline]
     fn push(&mut self, name: &str, value: &[u8], sensitive: bool) {
-        let sensitive = if sensitive { SENSITIVE } else { 0 };
-        let mut lengths = [0; 8];
-        let (first, second) = lengths.split_at_mut(4);
-        first.copy_from_slice(&length(name.len()).to_le_bytes());
-        second.copy_from_slice(&(length(value.len()) | sensitive).to_le_bytes());
-        self.buffer.extend_from_slice(&lengths);
-        self.buffer.extend_from_slice(name.as_bytes());
-        self.buffer.extend_from_slice(value);
+        push(&mut self.buffer, name.as_bytes(), value, sensitive);
         self.headers += 1;
     }
 
@@ -169,6 +169,16 @@ impl Snapshot {
         }
         Some(parts)
     }
+}
+
+/// Writes one header down.
+#[inline]
+fn push(buffer: &mut Vec<u8>, name: &[u8], value: &[u8], sensitive: bool) {
+    let sensitive = if sensitive { SENSITIVE } else { 0 };
+    let lengths = u64::from(length(name.len())) | u64::from(length(value.len()) | sensitive) << 32;
+    buffer.extend_from_slice(&lengths.to_le_bytes());
+    buffer.extend_from_slice(name);
+    buffer.extend_from_slice(value);
 }
 
 struct Headers<'a>(&'a [u8]);

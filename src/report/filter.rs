@@ -46,7 +46,8 @@ pub(crate) struct Filter {
     short: bool,
 }
 
-/// Bits for each run: one text in a dozen of them is searched for nothing.
+/// Bits for each run, which sets four of one word: one text in a dozen, as long as an id, is searched
+/// for nothing.
 const BITS: usize = 16;
 
 impl Filter {
@@ -66,9 +67,9 @@ impl Filter {
         secrets.visit_secrets(&mut |secret| {
             forms(secret, &mut |form| {
                 for run in form.windows(RUN).filter_map(|run| run.try_into().ok()) {
-                    let (word, bit) = filter.place(run);
+                    let (word, bits) = filter.place(u64::from_le_bytes(run));
                     if let Some(word) = filter.bits.get_mut(word) {
-                        *word |= bit;
+                        *word |= bits;
                     }
                 }
             });
@@ -85,22 +86,26 @@ impl Filter {
         if self.short || text.iter().any(|byte| matches!(byte, b'%' | b'\\')) {
             return true;
         }
-        let mut run = [0u8; RUN];
-        text.windows(RUN).any(|window| {
-            for (to, from) in run.iter_mut().zip(window) {
-                *to = fold(*from);
+        // Each byte is folded once: a run is the one before it, less its first byte.
+        let mut run = 0;
+        text.iter().enumerate().any(|(at, byte)| {
+            run = run >> 8 | u64::from(fold(*byte)) << 56;
+            if at + 1 < RUN {
+                return false;
             }
-            let (word, bit) = self.place(run);
-            self.bits.get(word).is_some_and(|word| word & bit != 0)
+            let (word, bits) = self.place(run);
+            self.bits.get(word).is_some_and(|word| word & bits == bits)
         })
     }
 
+    /// The word of a run, and its bits in there.
     #[allow(clippy::cast_possible_truncation)] // Masked to the number of words.
-    fn place(&self, run: [u8; RUN]) -> (usize, u64) {
+    fn place(&self, run: u64) -> (usize, u64) {
         // One multiplication to twice the width, folded: as good as it needs to be for a guess.
-        let wide = u128::from(u64::from_le_bytes(run) ^ self.keys.0) * u128::from(self.keys.1 | 1);
+        let wide = u128::from(run ^ self.keys.0) * u128::from(self.keys.1 | 1);
         let hash = (wide >> 64) as u64 ^ wide as u64;
-        ((hash >> 6) as usize & (self.bits.len() - 1), 1 << (hash & 63))
+        let bit = |n: u32| 1 << (hash >> (6 * n) & 63);
+        ((hash >> 24) as usize & (self.bits.len() - 1), bit(0) | bit(1) | bit(2) | bit(3))
     }
 }
 

@@ -1,6 +1,6 @@
 //! How stages compose: no stage, a slot for one, and two of them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::request::Parts;
 
@@ -19,6 +19,7 @@ impl sealed::Sealed for () {}
 impl Stage for () {
     type State = ();
 
+    #[inline]
     fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: Option<&Stamp>) {}
 }
 
@@ -28,6 +29,7 @@ impl<A: sealed::Sealed, B: sealed::Sealed> sealed::Sealed for (A, B) {}
 impl<A: Stage, B: Stage> Stage for (A, B) {
     type State = (A::State, B::State);
 
+    #[inline]
     fn begin(
         &self,
         head: &Parts,
@@ -92,7 +94,8 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         let outer = self.0.next(&mut st.0, facts);
         let at = match outer {
             Next::Pass => return Next::Pass,
-            Next::Again | Next::FallBack => None,
+            // At once is now: what is chosen need not be chosen again when the attempt starts.
+            Next::Again | Next::FallBack | Next::After(Duration::ZERO) => None,
             Next::After(wait) => facts.now.get().checked_add(wait),
         };
         self.1.reset(&mut st.1);
@@ -129,6 +132,7 @@ impl<A: sealed::Sealed> sealed::Sealed for Option<A> {}
 impl<A: Stage> Stage for Option<A> {
     type State = Option<A::State>;
 
+    #[inline]
     fn begin(
         &self,
         head: &Parts,

@@ -10,7 +10,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -88,6 +88,8 @@ pub(crate) struct Ledger {
     set: OnceLock<Mutex<Limits>>,
     /// Whether `cold` holds anything: a success need not lock to know that there is nothing.
     touched: AtomicBool,
+    /// How many credentials were refused, as it stands in `cold`.
+    refusals: AtomicUsize,
     /// Where the caller's request names its model, for layers that do not know.
     source: OnceLock<Source>,
     /// The model that the caller's request names, when somebody has read it.
@@ -111,6 +113,7 @@ impl Ledger {
             attempts: AtomicU32::new(1),
             set: OnceLock::new(),
             touched: AtomicBool::new(false),
+            refusals: AtomicUsize::new(0),
             source: OnceLock::new(),
             own_model: OnceLock::new(),
             cold: Mutex::new(Cold::default()),
@@ -195,16 +198,17 @@ impl Ledger {
         let mut cold = self.cold();
         if !cold.refused.contains(&key) {
             cold.refused.push(key);
+            self.refusals.store(cold.refused.len(), Ordering::Relaxed);
         }
     }
 
     pub(crate) fn is_refused(&self, pool: u32, account: u32, generation: u64) -> bool {
-        !self.untouched() && self.cold().refused.contains(&(pool, account, generation))
+        self.refusals() > 0 && self.cold().refused.contains(&(pool, account, generation))
     }
 
     /// How many credentials were refused for this request.
     pub(crate) fn refusals(&self) -> usize {
-        if self.untouched() { 0 } else { self.cold().refused.len() }
+        self.refusals.load(Ordering::Relaxed)
     }
 
     /// Some fallback goes from this model, or to it: no fallback goes to it again.

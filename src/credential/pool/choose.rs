@@ -203,7 +203,7 @@ impl Search<'_> {
 }
 
 /// Where the cursor points, or where the tier begins.
-fn position(cursor: Cursor<'_>, tier: &Tier) -> usize {
+pub(super) fn position(cursor: Cursor<'_>, tier: &Tier) -> usize {
     let at = usize::try_from(cursor.get()).unwrap_or(0);
     if (tier.start..tier.end).contains(&at) { at } else { tier.start }
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
+    choose::position,
     hub::Hub,
     picked::Picked,
     roster::Roster,
+    settings::Choose,
     slot::{Generation, Slot},
     want::{Nobody, Pin, Unavailable, Want},
     word::{Kind, Since, Word},
@@ -52,8 +54,38 @@ pub(super) enum Use {
 
 impl Hub {
     /// An account for an attempt that starts now.
+    #[inline]
     pub(super) fn pick(&self, want: &Want<'_>, now: &mut Now) -> Result<Picked, Unavailable> {
-        self.search(want, Moment { hub: self, now, later: false })
+        match self.turn(want) {
+            Some(picked) => Ok(picked),
+            None => self.search(want, Moment { hub: self, now, later: false }),
+        }
+    }
+
+    /// The account whose turn it is, where one look shows that it may serve: what the search would
+    /// find first. Nobody needs the time for that, nor what the hints say of the others.
+    fn turn(&self, want: &Want<'_>) -> Option<Picked> {
+        if self.settings.choose != Choose::RoundRobin || want.is_tied() {
+            return None;
+        }
+        let roster = self.roster.load();
+        let tier = roster.tiers.first()?;
+        let cursor = self.cursors.of(0);
+        let at = position(cursor, tier);
+        let slot = roster.slots.get(at)?;
+        let generation = slot.current.load();
+        let (seen, member) = (generation.word(), &generation.member);
+        let serves = seen.kind() == Kind::Usable
+            && !seen.has_model_rests()
+            && !want.avoid.avoids(member.uid, generation.number, member.group)
+            && member.may_serve(want.model);
+        if !serves {
+            return None;
+        }
+        cursor.set(at as u64 + 1);
+        let one_header = roster.places.is_one_header();
+        let generation = arc_swap::Guard::into_inner(generation);
+        Some(Picked::new(generation, Since { seen, probe: false }, None, one_header))
     }
 
     /// An account for an attempt that starts at `at`.

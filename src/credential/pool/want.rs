@@ -19,6 +19,13 @@ pub(crate) struct Want<'a> {
     pub(crate) probes: bool,
 }
 
+impl Want<'_> {
+    /// Whether it matters to the request which of those that can serve it gets.
+    pub(crate) const fn is_tied(&self) -> bool {
+        self.pin.is_some() || self.sticky.is_some()
+    }
+}
+
 /// An account by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pin<'a> {

@@ -95,6 +95,7 @@ impl Sealed for Gate {}
 impl Stage for Gate {
     type State = GateState;
 
+    #[inline]
     fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: Option<&Stamp>) -> GateState {
         GateState::default()
     }

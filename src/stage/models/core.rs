@@ -74,6 +74,7 @@ impl Sealed for Models {}
 impl Stage for Models {
     type State = ModelsState;
 
+    #[inline]
     fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: Option<&Stamp>) -> ModelsState {
         ModelsState::default()
     }

@@ -115,6 +115,7 @@ impl Sealed for RetryPolicy {}
 impl Stage for RetryPolicy {
     type State = Session;
 
+    #[inline]
     fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: Option<&Stamp>) -> Session {
         Session::default()
     }

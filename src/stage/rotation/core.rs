@@ -32,8 +32,7 @@ pub struct Rotation {
 pub struct RotationState {
     picked: Option<Picked>,
     /// The accounts that have answered since the last stage outside acted. Empty until one failed.
-    #[allow(clippy::box_collection)] // Small while it is empty, which it mostly is.
-    tried: Option<Box<Vec<(u32, u64)>>>,
+    tried: Vec<(u32, u64)>,
     /// The request carries a credential of the caller's own, which is kept.
     own: bool,
     /// The caller's own credential is not welcome.
@@ -52,8 +51,13 @@ impl Rotation {
     }
 
     fn pick(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Result<Picked, Unavailable> {
-        let tried = st.tried.as_deref().map_or(&[][..], Vec::as_slice);
-        pick(&self.pool, tried, ask)
+        pick(&self.pool, st.tried.as_slice(), ask)
+    }
+
+    /// What a rotation further out has chosen, when it is over the same pool.
+    #[cold]
+    fn chosen(&self, stamp: &Stamp) -> Option<Box<Stamp>> {
+        (stamp.pool == self.pool.id()).then(|| Box::new(stamp.clone()))
     }
 
     fn admit(&self, stamp: &Stamp, ledger: Option<&Ledger>) -> Option<Admitted> {
@@ -137,6 +141,7 @@ impl Sealed for Rotation {}
 impl Stage for Rotation {
     type State = RotationState;
 
+    #[inline]
     fn begin(
         &self,
         head: &Parts,
@@ -146,14 +151,14 @@ impl Stage for Rotation {
         // What an outer rotation put on the request is ours to replace, not the caller's own.
         let own = self.pool.own();
         let carried =
-            stamp.is_none() && own != OwnCredential::Replace && self.pool.carries_own(head);
+            own != OwnCredential::Replace && stamp.is_none() && self.pool.carries_own(head);
         RotationState {
             picked: None,
-            tried: None,
+            tried: Vec::new(),
             own: carried && own == OwnCredential::Keep,
             refused_own: carried && own == OwnCredential::Refuse,
             alone: !self.may_resend(),
-            chosen: stamp.filter(|stamp| stamp.pool == self.pool.id()).cloned().map(Box::new),
+            chosen: stamp.and_then(|stamp| self.chosen(stamp)),
         }
     }
 
@@ -228,8 +233,7 @@ impl Stage for Rotation {
             self.charge(picked, facts);
         }
         if !facts.verdict.is_success() {
-            let tried = st.tried.get_or_insert_default();
-            tried.push((picked.uid(), picked.generation()));
+            st.tried.push((picked.uid(), picked.generation()));
         }
     }
 
@@ -287,6 +291,6 @@ impl Stage for Rotation {
 
     fn reset(&self, st: &mut RotationState) {
         st.picked = None;
-        st.tried = None;
+        st.tried.clear();
     }
 }
