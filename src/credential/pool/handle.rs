@@ -83,8 +83,8 @@ use crate::{
 /// 8. All this belongs to one generation of the credential. What a request learns about an old
 ///    generation never touches the new one; [`replace`](Self::replace) clears refusal, rests and
 ///    doubling.
-/// 9. An answer to a request that was sent before the last probe, or before [`revive`](Self::revive),
-///    quarantines nothing: it is older than what is known.
+/// 9. An answer to a request that was sent before the last probe, or before [`revive`](Self::revive) of
+///    a refused account, quarantines nothing: it is older than what is known.
 ///
 /// # Costs
 ///

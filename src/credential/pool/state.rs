@@ -143,7 +143,9 @@ impl Word {
             .with(EVER, self.get(EVER))
             .with(MODEL_RESTS, self.get(MODEL_RESTS))
             .with(TICKET, self.get(TICKET));
-        if clean == self { None } else { self.open_to(clean.next_chapter()) }
+        // Where only a rest was held against it, no refusal on its way has been overtaken.
+        let refused = !self.is_alive() || self.get(REFUSED) > 0;
+        self.open_to(clean).map(|clean| if refused { clean.next_chapter() } else { clean })
     }
 
     /// The generation is over.

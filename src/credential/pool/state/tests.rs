@@ -268,7 +268,8 @@ proptest! {
                 }
                 Op::Revive => {
                     if step(&mut word, Word::revived) {
-                        let (ever, chapter) = (model.ever, model.chapter + 1);
+                        let refused = !model.alive() || model.refused > 0;
+                        let (ever, chapter) = (model.ever, model.chapter + u64::from(refused));
                         model = Model { ever, chapter, ..FRESH };
                     }
                 }
