@@ -53,6 +53,11 @@ named! {
     /// Below everything that sends again for other reasons, above an
     /// [`AuthShortCircuitLayer`] with the same pool when anything queues between the two. Outside
     /// of a retry a re-sent request keeps its account, and a 401 is still never sent again.
+    ///
+    /// Two rotations in one stack are for pools of plain credentials: a base URI or a fixed header
+    /// that the outer one has put on, the inner one cannot take off again. A gate goes below the
+    /// innermost rotation of its pool: between two of them, it refuses what the inner one would
+    /// have replaced.
     layer TokenRotationLayer,
     /// The service of a [`TokenRotationLayer`].
     service TokenRotation,
