@@ -151,6 +151,45 @@ async fn a_gate_stops_what_a_foreign_retry_above_it_repeats() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_gate_knows_that_a_limited_probe_was_let_in() {
+    let recorder = Recorder::new();
+    let pool = pool(&["a"], &recorder);
+    let upstream = Upstream::statuses(&[401, 429, 401]);
+    let service = ServiceBuilder::new()
+        .layer(TokenRotationLayer::new(pool.clone()))
+        .layer(tower::retry::RetryLayer::new(Everything::times(1)))
+        .layer(AuthShortCircuitLayer::with_pool(pool))
+        .service(upstream.clone());
+    assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 401);
+    tokio::time::advance(Duration::from_secs(300)).await;
+    assert_eq!(service.oneshot(get()).await.unwrap().status(), 401);
+    assert_eq!(upstream.calls(), 3);
+    assert_eq!(recorder.codes().iter().filter(|code| **code == "pool_dead").count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_begins_before_the_body_is_awaited() {
+    use super::load::{Load, Shape};
+    let upstream = Upstream::statuses(&[429]);
+    let inner = upstream.clone();
+    let inner = tower::service_fn(move |request: http::Request<Load>| {
+        let inner = inner.clone();
+        async move { inner.oneshot(request.map(|_| bytes::Bytes::new().into())).await }
+    });
+    let retry = RetryLayer::new(quick().retries(0)).deadline(Duration::ZERO);
+    let rotation = TokenRotationLayer::new(pool(&["a", "b"], &Recorder::new()));
+    let fallback = tower_failover::ModelFallbackLayer::new(tower_failover::ModelChain::default());
+    let layers = ServiceBuilder::new()
+        .layer(retry.buffered_as(99, Load::replayed))
+        .layer(fallback.buffered_as(99, Load::replayed))
+        .layer(rotation.buffered_as(99, Load::replayed));
+    let shape = Shape { pieces: 3, pause: true, ..Shape::PLAIN };
+    let request = http::Request::put("https://a.example/").body(Load::new("a cat", shape)).unwrap();
+    assert_eq!(layers.service(inner).oneshot(request).await.unwrap().status(), 429);
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_rotations_over_one_pool_heal_it() {
     let pool = pool(&["a"], &Recorder::new());
     let upstream = Upstream::statuses(&[401]);

@@ -419,3 +419,12 @@ fn the_longest_time_saturates_and_does_not_wrap() {
     let word = Word::FRESH.limited(since(Word::FRESH), Some(u64::MAX), &rests, u64::MAX);
     assert_eq!(word.map(Word::until), Some(UNTIL.max()));
 }
+
+#[test]
+fn a_revived_account_that_only_rested_hears_refusals_on_their_way() {
+    let early = since(Word::FRESH);
+    let resting = Word::FRESH.limited(early, Some(9_000), &Rests::default(), 0).expect("it rests");
+    let revived = resting.revived().expect("it changes");
+    let refused = revived.refused(early, Reason::Invalid, &Rests::default(), 1);
+    assert_eq!(refused.map(Word::kind), Some(Kind::Quarantined));
+}
