@@ -105,7 +105,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 Next::Pass => written,
                 Next::FallBack => true,
                 // The account is chosen by it when the wait is over, and the body may be gone.
-                Next::After(_) => stages.rotates(),
+                Next::After(wait) => !wait.is_zero() && stages.rotates(),
                 Next::Again => false,
             };
             let own = facts.wanted.own_if(asked);
