@@ -72,7 +72,8 @@ impl Hub {
         let tier = roster.tiers.first()?;
         let cursor = self.cursors.of(0);
         let at = position(cursor, tier);
-        let slot = roster.slots.get(at)?;
+        // Of those who rest, nothing is read.
+        let slot = roster.usable.has(at).then(|| roster.slots.get(at))??;
         let generation = slot.current.load();
         let (seen, member) = (generation.word(), &generation.member);
         let serves = seen.kind() == Kind::Usable
