@@ -90,7 +90,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             // What a layer below has answered itself was not sent.
             let local = head.extensions.get::<Cause>().is_some_and(|c| c.origin == Origin::Local);
             let attempts = if local { taken.saturating_sub(1) } else { taken };
-            let model = self.live.config.stages.model(&self.st).cloned();
+            let model = self.live.config.stages.model(&self.st).filter(|_| !local).cloned();
             head.extensions.insert(ServedBy::new(stamp, model, attempts).over(below));
         }
         Response::from_parts(head, body.with_in_flight(in_flight))
