@@ -28,7 +28,7 @@ pub(super) struct Search<'a> {
 pub(super) struct Moment<'a> {
     hub: &'a Hub,
     now: &'a mut Now,
-    /// It is not now: nothing may be changed yet, and nobody is probed.
+    /// It is not now: nothing may be changed yet.
     pub(super) later: bool,
 }
 
@@ -168,7 +168,7 @@ impl Search<'_> {
             Kind::Limited | Kind::Quota if self.moment.passed() >= word.until() => Use::Serve,
             Kind::Limited | Kind::Quota if strict => Use::Ignore,
             Kind::Quarantined if self.moment.passed() >= word.until() => {
-                if self.moment.later || !self.want.probes {
+                if !self.want.probes {
                     return None;
                 }
                 Use::Probe
@@ -194,7 +194,7 @@ impl Search<'_> {
         let allowed = self.judge(at, slot, &generation)?;
         let mut probe = false;
         let seen = match allowed {
-            Use::Probe => {
+            Use::Probe if !self.moment.later => {
                 let now = self.moment.passed();
                 // Exactly one wins; the others go on looking.
                 let change = self.hub.change(&generation, |word| word.probed(now))?;
@@ -202,7 +202,8 @@ impl Search<'_> {
                 change.is
             }
             Use::Serve if !self.moment.later => self.woken(&generation),
-            Use::Serve | Use::Ignore => generation.word(),
+            // Looking ahead takes no probe, no more than a turn.
+            Use::Serve | Use::Ignore | Use::Probe => generation.word(),
         };
         let generation = arc_swap::Guard::into_inner(generation);
         let tried = match self.want.model {

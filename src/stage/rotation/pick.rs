@@ -41,12 +41,7 @@ pub(crate) fn will_serve(
 ) -> bool {
     let mut now = Now::at(at);
     let mut ask = Ask { options, ledger, now: &mut now, wanted, at: Some(at) };
-    if pick(pool, &[], &mut ask).is_ok() {
-        return true;
-    }
-    // Its slot is given back at once, for the rotation below to take.
-    ask.at = None;
-    at_once && pick(pool, &[], &mut ask).is_ok()
+    pick_or_probe(pool, &[], &mut ask, at_once).is_ok()
 }
 
 /// An account for the attempt that is asked about, and for its model where that makes a difference.
@@ -55,15 +50,26 @@ pub(super) fn pick(
     tried: &[(u32, u64)],
     ask: &mut Ask<'_, '_>,
 ) -> Result<Picked, Unavailable> {
+    // Nobody knows who is probed until then.
+    let probes = ask.at.is_none();
+    pick_or_probe(pool, tried, ask, probes)
+}
+
+fn pick_or_probe(
+    pool: &Pool,
+    tried: &[(u32, u64)],
+    ask: &mut Ask<'_, '_>,
+    probes: bool,
+) -> Result<Picked, Unavailable> {
     // Reading the model costs something: only where accounts differ by it.
     if !pool.is_restricted() {
-        let picked = pick_for(pool, tried, ask, None)?;
+        let picked = pick_for(pool, tried, ask, None, probes)?;
         if !picked.has_model_rests() {
             return Ok(picked);
         }
     }
     let model = ask.wanted.get().ok();
-    pick_for(pool, tried, ask, model.as_deref())
+    pick_for(pool, tried, ask, model.as_deref(), probes)
 }
 
 fn pick_for(
@@ -71,6 +77,7 @@ fn pick_for(
     tried: &[(u32, u64)],
     ask: &mut Ask<'_, '_>,
     model: Option<&str>,
+    probes: bool,
 ) -> Result<Picked, Unavailable> {
     let options = ask.options;
     let shun = Shun { pool: pool.id(), tried, ledger: ask.ledger };
@@ -82,7 +89,7 @@ fn pick_for(
         sticky: options.and_then(RequestOptions::sticky_key),
         model,
         avoid: &shun,
-        probes: true,
+        probes,
     };
     match ask.at {
         Some(at) => pool.pick_at(&want, at),
