@@ -107,7 +107,8 @@ impl Rotation {
             // A gate below may have found out, before sending, that this credential died meanwhile.
             Verdict::Unauthorized(_) => !facts.charged && (!facts.local || facts.unsent),
             Verdict::Limited { .. } | Verdict::OutOfQuota { .. } => !facts.local && !facts.charged,
-            Verdict::Forbidden => self.forbidden && !facts.local,
+            // A rotation below has tried all that there are.
+            Verdict::Forbidden => self.forbidden && !facts.local && !facts.charged,
             _ => false,
         }
     }
