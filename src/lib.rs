@@ -16,7 +16,7 @@ pub mod internals {
         driver::Stages,
         stage::{
             Ask, Draft, Facts, Gate, GateState, Models, ModelsState, Next, Rotation, RotationState,
-            Session, Stage, Stamp,
+            Session, Stage, Stamp, Success,
         },
     };
 }

@@ -13,7 +13,7 @@ mod check;
 mod pool;
 mod secret;
 
-pub(crate) use self::pool::{Admitted, Avoid, Nobody, Paused, Picked, Pin, Unavailable, Want};
+pub(crate) use self::pool::{Admitted, Avoid, Paused, Picked, Pin, Unavailable, Want};
 #[doc(hidden)]
 pub use self::pool::{InFlight, choose};
 pub use self::{

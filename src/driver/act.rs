@@ -101,7 +101,7 @@ where
     let live = run.live.clone();
     match held {
         Held::Answer(head, body) if verdict.is_success() => {
-            return Act::Done(Ok(run.succeed(head, body)));
+            return Act::Done(Ok(run.succeed(head, |in_flight| body.with_in_flight(in_flight))));
         }
         // Only another model could do anything about it, and about this no other does.
         Held::Local(cause, grpc)

@@ -43,8 +43,8 @@ pub(crate) struct Peeked<B: Body> {
 }
 
 impl<B: Body> FailoverBody<B> {
-    pub(crate) const fn upstream(body: B) -> Self {
-        Self { inner: Inner::Upstream(body), in_flight: None }
+    pub(crate) const fn upstream(body: B, in_flight: Option<InFlight>) -> Self {
+        Self { inner: Inner::Upstream(body), in_flight }
     }
 
     pub(crate) fn peeked(peeked: Peeked<B>) -> Self {

@@ -5,15 +5,13 @@ use http_body::Body;
 
 use super::{body::FailoverBody, run::Run, served::ServedBy, tell};
 use crate::{
-    classify::{Cause, Origin, Verdict},
-    clock::Now,
+    classify::{Cause, Origin},
     credential::InFlight,
-    report::{NotResent, Outcome},
+    report::Outcome,
     stage::{
         ledger::{Ledger, Note},
-        models::{Model, Wanted},
         options::RequestOptions,
-        stage::{Facts, Stage, Stamp},
+        stage::{Stage, Stamp, Success},
     },
 };
 
@@ -23,77 +21,69 @@ impl<S, St: Stage, K> Run<S, St, K> {
     pub(crate) fn succeed<B: Body>(
         &mut self,
         head: response::Parts,
-        body: FailoverBody<B>,
+        body: impl FnOnce(Option<InFlight>) -> FailoverBody<B>,
     ) -> Response<FailoverBody<B>> {
-        let mut now = Now::unread();
         let charged = self.is_credited();
-        let mut read = || Model::Absent(NotResent::NoModel);
-        let mut model = Model::Unread;
-        let wanted = Wanted::new(None, &mut model, &mut read);
-        let mut facts = Facts {
-            charged,
-            headers: Some(&head.headers),
-            status: Some(head.status),
-            options: self.options.as_deref(),
-            ledger: self.ledger.as_deref(),
-            ..Facts::of(Verdict::Success, &mut now, wanted)
-        };
-        self.live.config.stages.learn(&mut self.st, &mut facts);
-        if self.ledger.is_some() {
+        let success = Success { headers: &head.headers, charged };
+        self.live.config.stages.succeed(&mut self.st, &success);
+        if self.slate.ledger.is_some() {
             self.recovered(head.status);
         }
-        self.done = true;
+        self.slate.done = true;
         let stages = &self.live.config.stages;
         let in_flight = stages.in_flight(&self.st);
         let mut stamp = None;
-        if self.common().served_by || self.parent != 0 {
+        if self.common().served_by || self.slate.parent != 0 {
             stamp = stages.stamp(&self.st).filter(|_| !charged);
             self.credit(charged || stamp.is_some());
         }
-        self.hand_out(head, body, stamp, in_flight)
+        self.hand_out(head, stamp, || body(in_flight))
     }
 
     /// Whether a rotation below has put its own credential on the attempt that succeeded.
     fn is_credited(&self) -> bool {
-        let ledger = self.ledger.as_ref().filter(|_| self.send != 0);
-        ledger.and_then(|ledger| ledger.take_note(self.send)).is_some_and(|note| note.charged)
+        let ledger = self.slate.ledger.as_ref().filter(|_| self.slate.send != 0);
+        ledger.and_then(|ledger| ledger.take_note(self.slate.send)).is_some_and(|note| note.charged)
     }
 
     /// Tells an outer rotation that its credential was not the one that was sent.
     fn credit(&self, replaced: bool) {
-        let stamped = self.outer.stamp.is_some();
-        if let (true, true, Some(ledger)) = (replaced, stamped, &self.ledger) {
-            ledger.leave_note(Note::credit(self.parent));
+        let stamped = self.slate.outer.stamp.is_some();
+        if let (true, true, Some(ledger)) = (replaced, stamped, &self.slate.ledger) {
+            ledger.leave_note(Note::credit(self.slate.parent));
         }
     }
 
     /// After failures that a success has made good.
     fn recovered(&mut self, status: StatusCode) {
-        let Some(ledger) = &self.ledger else { return };
+        let Some(ledger) = &self.slate.ledger else { return };
         self.adopt(ledger);
-        if self.common().recovered && self.reporter().is_some() && ledger.has_lines(self.parent) {
+        if self.common().recovered
+            && self.reporter().is_some()
+            && ledger.has_lines(self.slate.parent)
+        {
             self.tell(Outcome::Answer(status), tell::Kind::Recovered);
         }
     }
 
     /// The answer as the caller gets it; `stamp` tells whose credential it was given for.
+    #[inline]
     pub(super) fn hand_out<B: Body>(
         &self,
         mut head: response::Parts,
-        body: FailoverBody<B>,
         stamp: Option<Stamp>,
-        in_flight: Option<InFlight>,
+        body: impl FnOnce() -> FailoverBody<B>,
     ) -> Response<FailoverBody<B>> {
         if self.common().served_by {
             let below = head.extensions.remove::<ServedBy>();
-            let taken = self.ledger.as_ref().map_or(1, |ledger| ledger.attempts());
+            let taken = self.slate.ledger.as_ref().map_or(1, |ledger| ledger.attempts());
             // What a layer below has answered itself was not sent.
             let local = head.extensions.get::<Cause>().is_some_and(|c| c.origin == Origin::Local);
             let attempts = if local { taken.saturating_sub(1) } else { taken };
             let model = self.live.config.stages.model(&self.st).filter(|_| !local).cloned();
             head.extensions.insert(ServedBy::new(stamp, model, attempts).over(below));
         }
-        Response::from_parts(head, body.with_in_flight(in_flight))
+        Response::from_parts(head, body())
     }
 
     /// Answers in the upstream's place.
@@ -102,19 +92,26 @@ impl<S, St: Stage, K> Run<S, St, K> {
         cause: &Cause,
         grpc: bool,
     ) -> Response<FailoverBody<B>> {
-        self.done = true;
+        self.slate.done = true;
         self.tell(Outcome::Local(cause.code), tell::Kind::Failed);
-        if let (true, Some(ledger)) = (self.parent != 0, &self.ledger) {
-            let unsent = self.outer.stamp.is_some()
+        if let (true, Some(ledger)) = (self.slate.parent != 0, &self.slate.ledger) {
+            let unsent = self.slate.outer.stamp.is_some()
                 && cause.code.is_about_a_credential()
                 && !self.live.config.stages.rotates();
             let soonest = cause.retry_after;
             let pools = Vec::new();
-            ledger.leave_note(Note { send: self.parent, soonest, charged: false, unsent, pools });
+            ledger.leave_note(Note {
+                send: self.slate.parent,
+                soonest,
+                charged: false,
+                unsent,
+                pools,
+            });
         }
         let (mut head, bytes) = self.live.config.local.answer(cause, grpc).into_parts();
         if self.common().served_by {
-            let sent = self.ledger.as_ref().map_or(0, |ledger| ledger.attempts().saturating_sub(1));
+            let sent =
+                self.slate.ledger.as_ref().map_or(0, |ledger| ledger.attempts().saturating_sub(1));
             head.extensions.insert(ServedBy::new(None, None, sent));
         }
         Response::from_parts(head, FailoverBody::local(bytes))
@@ -122,24 +119,26 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
     /// What a driver below has written about the attempt.
     pub(super) fn hear(&self, ledger: &Ledger) -> Option<Note> {
-        if self.send == 0 {
+        if self.slate.send == 0 {
             return None;
         }
         self.adopt(ledger);
-        ledger.take_note(self.send)
+        ledger.take_note(self.slate.send)
     }
 
     pub(super) fn leave(&self, ledger: &Ledger, note: Note) {
-        if self.parent != 0 {
+        if self.slate.parent != 0 {
             ledger.leave_note(note);
         }
     }
 
     /// Takes over what drivers below wrote, and keeps out of it the secrets that this one knows.
     pub(super) fn adopt(&self, ledger: &Ledger) {
-        if self.send != 0 {
+        if self.slate.send != 0 {
             let secrets = self.secrets();
-            ledger.adopt(self.send, self.parent, |attempt| tell::redact(attempt, secrets));
+            ledger.adopt(self.slate.send, self.slate.parent, |attempt| {
+                tell::redact(attempt, secrets);
+            });
         }
     }
 
@@ -149,21 +148,21 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
     pub(super) fn tell(&self, outcome: Outcome, kind: tell::Kind) {
         let Some(reporter) = self.reporter() else { return };
-        let mut trail = match &self.ledger {
-            Some(ledger) => ledger.take_trail(self.parent),
+        let mut trail = match &self.slate.ledger {
+            Some(ledger) => ledger.take_trail(self.slate.parent),
             None => Vec::new(),
         };
         // Where no fallback chose one, it was the caller's own.
-        let named = self.options.as_deref().and_then(RequestOptions::wanted_model);
-        if let Some(own) = self.ledger.as_deref().and_then(Ledger::own_model).or(named) {
+        let named = self.slate.options.as_ref().and_then(RequestOptions::wanted_model);
+        if let Some(own) = self.slate.ledger.as_deref().and_then(Ledger::own_model).or(named) {
             for attempt in trail.iter_mut().filter(|attempt| attempt.model.is_none()) {
                 attempt.model = Some(own.clone());
             }
         }
         let asked = tell::Asked {
-            snapshot: self.snapshot.as_ref(),
-            label: self.options.as_deref().and_then(RequestOptions::get_label),
-            started: self.started,
+            snapshot: self.slate.snapshot(),
+            label: self.slate.options.as_ref().and_then(RequestOptions::get_label),
+            started: self.slate.started,
             secrets: self.secrets(),
         };
         tell::tell(reporter, &asked, trail, outcome, kind);
@@ -172,14 +171,14 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
 impl<S, St: Stage, K> Drop for Run<S, St, K> {
     fn drop(&mut self) {
-        if self.done {
+        if self.slate.done {
             return;
         }
         // What was paid for and never sent costs nothing.
         self.live.config.stages.cancel(&mut self.st);
-        let Some(ledger) = &self.ledger else { return };
+        let Some(ledger) = &self.slate.ledger else { return };
         self.adopt(ledger);
-        if self.reporter().is_some() && ledger.has_lines(self.parent) {
+        if self.reporter().is_some() && ledger.has_lines(self.slate.parent) {
             self.tell(Outcome::Dropped, tell::Kind::Abandoned);
         }
     }

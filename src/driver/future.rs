@@ -94,7 +94,7 @@ where
         }
         let mut run = Run::begin(live, &head, false);
         let keep = &live.config.keep;
-        let started = match run.barred {
+        let started = match run.slate.barred {
             None => keep.start(body),
             Some(why) => Started::Ready(keep.once(body), Err(why)),
         };
@@ -102,7 +102,7 @@ where
             Started::Ready(body, kept) => (body, kept),
             Started::Fill(fill) => return Self::fill(run, inner, (readied, ready), head, fill),
         };
-        let kept = kept.map_err(|why| run.barred = Some(why)).ok();
+        let kept = kept.map_err(|why| run.slate.barred = Some(why)).ok();
         let bytes = || keep.bytes(kept.as_ref()?);
         run.tell_source(&bytes);
         let mut admitted = run.reserve(&head, &bytes);
@@ -110,11 +110,12 @@ where
             admitted = run.prepare(&mut head, true);
         }
         match (admitted, readied) {
-            // Made where it stays: what nearly every request comes to is not moved again.
-            (Ok(()), Readied::Inner | Readied::Unasked) => {
-                let call = inner.call(Request::from_parts(head, body));
-                Self { state: State::Calling(call), cold: None, kept, run }
-            }
+            (Ok(()), Readied::Inner | Readied::Unasked) => Self {
+                state: State::Calling(inner.call(Request::from_parts(head, body))),
+                cold: None,
+                kept,
+                run,
+            },
             // It is prepared when there is a service to send it with.
             (Ok(()), Readied::Nobody) => {
                 let request = Request::from_parts(head, body);
@@ -189,7 +190,9 @@ where
                     Ok(answer) => {
                         let (head, body) = answer.into_parts();
                         if this.run.live.config.common.classifier.succeeds(&head) {
-                            let answer = this.run.succeed(head, FailoverBody::upstream(body));
+                            let answer = this
+                                .run
+                                .succeed(head, |in_flight| FailoverBody::upstream(body, in_flight));
                             this.state.set(State::Done);
                             return Poll::Ready(Ok(answer));
                         }
@@ -223,7 +226,7 @@ where
                 StateProj::Filling(fill) => {
                     let live = this.run.live.clone();
                     let (body, kept) = ready!(live.config.keep.poll_fill(fill, cx));
-                    *this.kept = kept.map_err(|why| this.run.barred = Some(why)).ok();
+                    *this.kept = kept.map_err(|why| this.run.slate.barred = Some(why)).ok();
                     let Some(cold) = this.cold else { return Poll::Pending };
                     let kept = &*this.kept;
                     let bytes = || live.config.keep.bytes(kept.as_ref()?);

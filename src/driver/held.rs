@@ -1,6 +1,6 @@
 //! What a driver holds between an outcome and what follows it.
 
-use http::{HeaderMap, Response, StatusCode, response};
+use http::{Response, StatusCode, response};
 use http_body::Body;
 
 use super::{body::FailoverBody, nap::Nap};
@@ -46,13 +46,6 @@ impl<B: Body, E> Held<B, E> {
     pub(super) fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Answer(head, _) => Some(head.status),
-            Self::Error(_) | Self::Local(..) => None,
-        }
-    }
-
-    pub(super) fn headers(&self) -> Option<&HeaderMap> {
-        match self {
-            Self::Answer(head, _) => Some(&head.headers),
             Self::Error(_) | Self::Local(..) => None,
         }
     }

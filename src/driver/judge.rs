@@ -31,7 +31,9 @@ where
     // A layer of this crate below has said what it means.
     let said = head.extensions.get::<Cause>().map(|cause| Verdict::from(*cause));
     match said.or_else(|| config.classifier.head(&head, clock::wall)) {
-        Some(verdict) => Judged::Verdict(Held::Answer(head, FailoverBody::upstream(body)), verdict),
+        Some(verdict) => {
+            Judged::Verdict(Held::Answer(head, FailoverBody::upstream(body, None)), verdict)
+        }
         None => Judged::Peek(Box::new(Peek::new(head, body, config.peek))),
     }
 }

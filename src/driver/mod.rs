@@ -27,6 +27,7 @@ mod served;
 mod service;
 mod settle;
 mod shell;
+mod slate;
 mod snapshot;
 mod source;
 mod tell;

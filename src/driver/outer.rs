@@ -13,6 +13,12 @@ pub(super) struct Outer {
     pub(super) model: Option<Arc<str>>,
 }
 
+impl Outer {
+    pub(super) const fn is_some(&self) -> bool {
+        self.stamp.is_some() || self.model.is_some()
+    }
+}
+
 /// Puts on the request what drivers below need to know.
 pub(super) fn address(
     extensions: &mut Extensions,

@@ -10,11 +10,11 @@ use http::{
 use tokio::time::Instant;
 
 use super::{
-    config::{AuthFailureMode, Settings},
+    config::{AuthFailureMode, Config, Settings},
     local,
     outer::{Outer, address},
     service::Live,
-    snapshot::Snapshot,
+    slate::{Slate, Written},
     source::{Head, Source},
     tell,
 };
@@ -37,110 +37,22 @@ use crate::{
 pub(crate) type GetBytes<'a> = &'a dyn Fn() -> Option<Bytes>;
 
 /// See the [module](self). Dropped before its end, it tells that the request was abandoned.
-#[allow(clippy::struct_excessive_bools)] // Facts that have nothing to do with each other.
 pub(crate) struct Run<S, St: Stage, K> {
     pub(crate) live: Arc<Live<S, St, K>>,
     pub(super) st: St::State,
-    pub(super) snapshot: Option<Snapshot>,
-    /// Why the request cannot be sent again, whatever happens.
-    pub(crate) barred: Option<NotResent>,
-    pub(super) ledger: Option<Arc<Ledger>>,
-    pub(super) options: Option<Box<RequestOptions>>,
-    pub(super) started: Option<Instant>,
-    /// `started` was read for this driver, and not for one further out.
-    just_started: bool,
-    /// The model that the caller's request names, when somebody has asked.
-    pub(super) model: Option<Box<Model>>,
-    /// What outer layers have put on the request.
-    pub(super) outer: Outer,
-    /// The send of an outer driver that this request is part of; 0 for none.
-    pub(super) parent: u32,
-    /// The send in flight; 0 while nobody below is told of it.
-    pub(super) send: u32,
-    /// A layer outside reports this request.
-    pub(super) reported: bool,
-    /// A credential of the caller's own was on the request; known here where no snapshot tells it.
-    pub(super) authorized: bool,
-    /// Doing the work twice is harmless; known here where no snapshot tells it.
-    pub(super) harmless: bool,
-    pub(super) done: bool,
+    pub(crate) slate: Slate,
 }
 
 impl<S, St: Stage, K> Run<S, St, K> {
-    #[allow(clippy::too_many_lines)] // A list of facts, each of them once.
     /// Takes in what the request asks for, and what other attempts will need; `hopeless` says that
     /// there will most likely be none.
-    #[inline(always)] // Written where it stays: what was just written is slow to move.
-    #[allow(clippy::inline_always)]
+    #[inline]
     pub(crate) fn begin(live: &Arc<Live<S, St, K>>, head: &request::Parts, hopeless: bool) -> Self {
-        let common = &live.config.common;
-        let (mut options, mut handle) = (None, None);
-        if !head.extensions.is_empty() {
-            options = head.extensions.get::<RequestOptions>().cloned().map(Box::new);
-            handle = head.extensions.get::<Handle>().cloned();
-        }
-        let resendable = !hopeless && live.has_spare() && live.config.stages.may_resend();
-        // Only a deadline, of this driver or of one below, and a report ask when the request came in.
-        let timed = resendable || common.reporter.is_some() || common.announce;
-        let known = handle.as_ref().and_then(|handle| handle.ledger.started());
-        // What an outer driver read may be long ago: it has waited since.
-        let started = timed.then(|| known.unwrap_or_else(Instant::now));
-        let just_started = timed && known.is_none();
-        // The handle is put on each attempt anew: alone, it need not be kept.
-        let handle_only = handle.is_some() && head.extensions.len() == 1;
-        let named = options.as_deref().and_then(RequestOptions::wanted_model);
-        let mut model = named.map(|model| Box::new(Model::Named(model.clone(), None)));
-        let (mut ledger, mut parent, mut reported) = (None, 0, false);
-        let mut outer = Outer::default();
-        if let Some(handle) = handle {
-            (parent, reported) = (handle.send, handle.reported);
-            if let Some(instead) = &handle.model {
-                model = Some(Box::new(Model::Named(instead.clone(), None)));
-            }
-            outer = Outer { stamp: handle.stamp, model: handle.model };
-            ledger = Some(handle.ledger);
-        } else if common.announce {
-            ledger = Some(Arc::new(Ledger::new(started)));
-        }
-        if let Some(ledger) = &ledger {
-            ledger.limit(common.set);
-        }
-        let st = live.config.stages.begin(head, options.as_deref(), outer.stamp.as_ref());
-        let snapshot = if resendable {
-            Some(Snapshot::whole(head, handle_only))
-        } else if !hopeless && live.config.stages.rotates() && is_named_outside(ledger.as_deref()) {
-            // A failure may be about the model only, which is read when it is needed.
-            Some(Snapshot::whole(head, true))
-        } else if common.reporter.is_some() || common.mode == AuthFailureMode::Replace {
-            Some(Snapshot::brief(head))
-        } else {
-            None
-        };
-        // A snapshot knows both, and is asked when it matters: after a failure.
-        let unkept = reported && snapshot.is_none();
-        let authorized = unkept && tell::is_authorized(head);
-        let harmless = unkept && {
-            let keyed = || head.headers.contains_key(&IDEMPOTENCY_KEY);
-            repeatable(&head.method, false, options.as_deref()) || keyed()
-        };
-        Self {
-            live: live.clone(),
-            st,
-            snapshot,
-            barred: (!resendable).then_some(NotResent::SentOnce),
-            ledger,
-            options,
-            started,
-            just_started,
-            model,
-            outer,
-            parent,
-            send: 0,
-            reported,
-            authorized,
-            harmless,
-            done: false,
-        }
+        let mut slate = Slate::take();
+        write(&mut slate, live, head, hopeless);
+        let (options, stamp) = (slate.options.as_ref(), slate.outer.stamp.as_ref());
+        let st = live.config.stages.begin(head, options, stamp);
+        Self { live: live.clone(), st, slate }
     }
 
     pub(super) fn common(&self) -> &Settings {
@@ -150,7 +62,9 @@ impl<S, St: Stage, K> Run<S, St, K> {
     /// Tells inner layers where the model can be read, should they need it.
     pub(crate) fn tell_source(&self, bytes: GetBytes<'_>) {
         let common = self.common();
-        if let (true, Some(at), Some(ledger)) = (common.announce, &common.model_at, &self.ledger) {
+        if let (true, Some(at), Some(ledger)) =
+            (common.announce, &common.model_at, &self.slate.ledger)
+        {
             let body = if at.needs_body() { bytes() } else { None };
             ledger.set_source(ledger::Source { at: at.clone(), body });
         }
@@ -158,7 +72,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
     /// The present, while the request has just come in.
     fn now(&self) -> Now {
-        self.started.filter(|_| self.just_started).map_or_else(Now::unread, Now::at)
+        self.slate.started.filter(|_| self.slate.just_started).map_or_else(Now::unread, Now::at)
     }
 
     /// Chooses what the first attempt will use.
@@ -169,25 +83,20 @@ impl<S, St: Stage, K> Run<S, St, K> {
         bytes: GetBytes<'_>,
     ) -> Result<(), Cause> {
         let mut now = self.now();
-        let mut model = self.model.take().map_or(Model::Unread, |model| *model);
-        let source = Source {
-            at: self.live.config.common.model_at.as_ref(),
-            ledger: self.ledger.as_deref(),
-            head: Head::Parts(head),
-            bytes,
-        };
+        let slate = &mut *self.slate;
+        let ledger = slate.ledger.as_deref();
+        let at = self.live.config.common.model_at.as_ref();
+        let source = Source { at, ledger, head: Head::Parts(head), bytes };
         let mut read = || source.read();
-        let mut wanted = Wanted::new(None, &mut model, &mut read);
+        let mut wanted = Wanted::new(None, &mut slate.model, &mut read);
         let mut ask = Ask {
-            options: self.options.as_deref(),
-            ledger: self.ledger.as_deref(),
+            options: slate.options.as_ref(),
+            ledger,
             now: &mut now,
             wanted: &mut wanted,
             at: None,
         };
-        let reserved = self.live.config.stages.reserve(&mut self.st, &mut ask);
-        self.model = model.boxed();
-        reserved
+        self.live.config.stages.reserve(&mut self.st, &mut ask)
     }
 
     /// Why a request whose body is to be awaited is surely answered here: nobody waits for that.
@@ -196,53 +105,55 @@ impl<S, St: Stage, K> Run<S, St, K> {
         if !self.live.config.stages.surely_dead() {
             return None;
         }
-        let model = self.model.clone();
+        let model = self.slate.model.clone();
         let refused = self.reserve(head, &|| None).err();
         // What stands in the body has not been looked for.
-        self.model = model;
+        self.slate.model = model;
         refused
     }
 
     /// Time has passed since the request came in.
-    pub(crate) const fn waited(&mut self) {
-        self.just_started = false;
+    pub(crate) fn waited(&mut self) {
+        self.slate.just_started = false;
     }
 
     /// Puts what was chosen on an attempt that is sent at once.
     #[inline]
     pub(crate) fn prepare(&mut self, head: &mut request::Parts, first: bool) -> Result<(), Cause> {
         let mut now = if first { self.now() } else { Now::unread() };
-        let stages = &self.live.config.stages;
-        let shared = self.parent != 0 || self.live.config.common.announce;
+        let Config { stages, common, .. } = &self.live.config;
+        let slate = &mut *self.slate;
+        let shared = slate.parent != 0 || common.announce;
         let instead = stages.model(&self.st).cloned();
+        let chosen = if shared { instead.clone() } else { None };
         // Whoever needed the model has read it when the account was reserved.
         let mut read = || Model::Absent(NotResent::NoModel);
-        let mut known = self.model.as_deref().cloned().unwrap_or_default();
-        let mut wanted = Wanted::new(instead.clone(), &mut known, &mut read);
+        let mut wanted = Wanted::new(instead, &mut slate.model, &mut read);
         let mut draft = Draft {
             head,
-            options: self.options.as_deref(),
-            ledger: self.ledger.as_deref(),
+            options: slate.options.as_ref(),
+            ledger: slate.ledger.as_deref(),
             now: &mut now,
             wanted: &mut wanted,
-            stamp: self.outer.stamp.clone(),
+            outer: slate.outer.stamp.as_ref(),
+            put: None,
             verified: false,
             wants_stamp: shared,
         };
         stages.prepare(&mut self.st, &mut draft)?;
-        let stamp = draft.stamp;
-        if let (true, Some(ledger)) = (shared, &self.ledger) {
-            self.send = ledger.next_send();
-            let model = instead.or_else(|| self.outer.model.clone());
-            let reported = self.reported || self.live.config.common.reporter.is_some();
-            address(&mut head.extensions, ledger, self.send, stamp, model, reported);
+        if let (true, Some(ledger)) = (shared, &slate.ledger) {
+            slate.send = ledger.next_send();
+            let stamp = draft.put.or_else(|| slate.outer.stamp.clone());
+            let model = chosen.or_else(|| slate.outer.model.clone());
+            let reported = slate.reported || common.reporter.is_some();
+            address(&mut head.extensions, ledger, slate.send, stamp, model, reported);
         }
         Ok(())
     }
 
     /// The request as the caller sent it.
     pub(crate) fn rebuild(&self) -> Option<request::Parts> {
-        let mut head = self.snapshot.as_ref()?.rebuild()?;
+        let mut head = self.slate.snapshot()?.rebuild()?;
         for deny in &self.common().deny {
             deny(&mut head.extensions);
         }
@@ -259,9 +170,9 @@ impl<S, St: Stage, K> Run<S, St, K> {
             return Some(Rewritten::SameBody);
         };
         let at = self.live.config.common.model_at.as_ref()?;
-        let span = match self.model.as_deref() {
-            Some(Model::Named(_, span)) => span.as_ref(),
-            _ => None,
+        let span = match &self.slate.model {
+            Model::Named(_, span) => span.as_ref(),
+            Model::Unread | Model::Absent(_) => None,
         };
         let body = if at.needs_body() { bytes() } else { None };
         at.write(head, body.as_ref(), span, model)
@@ -270,36 +181,95 @@ impl<S, St: Stage, K> Run<S, St, K> {
     /// Whether the kept body may yet be needed to find out which model it names.
     pub(super) fn may_read_body(&self) -> bool {
         let at = self.common().model_at.as_ref();
-        self.model.is_none() && at.is_some_and(crate::stage::ModelAt::needs_body)
+        matches!(self.slate.model, Model::Unread)
+            && at.is_some_and(crate::stage::ModelAt::needs_body)
     }
 
     pub(super) fn is_grpc(&self) -> bool {
-        let content_type = self.snapshot.as_ref().and_then(|kept| kept.header(&CONTENT_TYPE));
+        let content_type = self.slate.snapshot().and_then(|kept| kept.header(&CONTENT_TYPE));
         local::is_grpc(content_type.map(str::as_bytes))
     }
 
     /// Whether the caller put a credential on.
     pub(super) fn is_authorized(&self) -> bool {
-        self.authorized || self.snapshot.as_ref().is_some_and(|kept| kept.has(&AUTHORIZATION))
+        self.slate.authorized || self.slate.snapshot().is_some_and(|kept| kept.has(&AUTHORIZATION))
     }
 
     /// Whether somebody is going to tell of this request's failures.
     pub(super) fn is_told(&self) -> bool {
-        self.reported || self.common().reporter.is_some()
+        self.slate.reported || self.common().reporter.is_some()
     }
 
     /// The one who tells of this request, when it is this driver.
     pub(super) fn reporter(&self) -> Option<&ReporterHandle> {
-        self.common().reporter.as_ref().filter(|_| !self.reported)
+        self.common().reporter.as_ref().filter(|_| !self.slate.reported)
     }
 
     pub(super) fn ledger(&mut self) -> Arc<Ledger> {
-        let started = self.started;
-        self.ledger.get_or_insert_with(|| Arc::new(Ledger::new(started))).clone()
+        let started = self.slate.started;
+        self.slate.ledger.get_or_insert_with(|| Arc::new(Ledger::new(started))).clone()
     }
 }
 
 /// Whether a fallback further out has said where requests name their model.
 fn is_named_outside(ledger: Option<&Ledger>) -> bool {
     ledger.is_some_and(|ledger| ledger.source().is_some())
+}
+
+/// What a request says when it comes in.
+#[inline]
+fn write<S, St: Stage, K>(
+    slate: &mut Written,
+    live: &Live<S, St, K>,
+    head: &request::Parts,
+    hopeless: bool,
+) {
+    let Config { stages, common, .. } = &live.config;
+    let mut handle = None;
+    if !head.extensions.is_empty() {
+        slate.options = head.extensions.get::<RequestOptions>().cloned();
+        handle = head.extensions.get::<Handle>();
+    }
+    let resendable = !hopeless && live.has_spare() && stages.may_resend();
+    // Only a deadline, of this driver or of one below, and a report ask when the request came in.
+    let timed = resendable || common.reporter.is_some() || common.announce;
+    let known = handle.and_then(|handle| handle.ledger.started());
+    if timed {
+        // What an outer driver read may be long ago: it has waited since.
+        slate.started = Some(known.unwrap_or_else(Instant::now));
+        slate.just_started = known.is_none();
+    }
+    // The handle is put on each attempt anew: alone, it need not be kept.
+    let handle_only = handle.is_some() && head.extensions.len() == 1;
+    let instead = handle.and_then(|handle| handle.model.as_ref());
+    let named = slate.options.as_ref().and_then(RequestOptions::wanted_model);
+    if let Some(model) = instead.or(named) {
+        slate.model = Model::Named(model.clone(), None);
+    }
+    if let Some(handle) = handle {
+        (slate.parent, slate.reported) = (handle.send, handle.reported);
+        slate.outer = Outer { stamp: handle.stamp.clone(), model: handle.model.clone() };
+        slate.ledger = Some(handle.ledger.clone());
+    } else if common.announce {
+        slate.ledger = Some(Arc::new(Ledger::new(slate.started)));
+    }
+    if let Some(ledger) = &slate.ledger {
+        ledger.limit(common.set);
+    }
+    if resendable {
+        slate.snapshot.keep_whole(head, handle_only);
+    } else if !hopeless && stages.rotates() && is_named_outside(slate.ledger.as_deref()) {
+        // A failure may be about the model only, which is read when it is needed.
+        slate.snapshot.keep_whole(head, true);
+    } else if common.reporter.is_some() || common.mode == AuthFailureMode::Replace {
+        slate.snapshot.keep_brief(head);
+    } else if slate.reported {
+        // A snapshot knows both, and is asked when it matters: after a failure.
+        slate.authorized = tell::is_authorized(head);
+        let keyed = || head.headers.contains_key(&IDEMPOTENCY_KEY);
+        slate.harmless = repeatable(&head.method, false, slate.options.as_ref()) || keyed();
+    }
+    if !resendable {
+        slate.barred = Some(NotResent::SentOnce);
+    }
 }

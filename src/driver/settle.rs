@@ -23,7 +23,7 @@ use crate::{
     report::{Attempt, Followed, NotResent, Outcome},
     stage::{
         ledger::{Ledger, Note},
-        models::{Model, Wanted},
+        models::Wanted,
         options::RequestOptions,
         retry::{IDEMPOTENCY_KEY, repeatable},
         rotation::will_serve,
@@ -53,31 +53,30 @@ impl<S, St: Stage, K> Run<S, St, K> {
         }
         let local = held.cause().is_some_and(|cause| cause.origin == Origin::Local);
         let mut now = Now::unread();
-        let mut model = self.model.take().map_or(Model::Unread, |model| *model);
+        let mut model = std::mem::take(&mut self.slate.model);
         let live = self.live.clone();
         let stages = &live.config.stages;
         let source = Source {
             at: live.config.common.model_at.as_ref(),
             ledger: Some(&ledger),
-            head: Head::Kept(self.snapshot.as_ref()),
+            head: Head::Kept(self.slate.snapshot()),
             bytes,
         };
         let mut read = || source.read();
         let wanted = Wanted::new(stages.model(&self.st).cloned(), &mut model, &mut read);
         let mut facts = Facts {
             status: held.status(),
-            headers: held.headers(),
             local,
             unsent: note.as_ref().is_some_and(|note| note.unsent),
             charged: note.as_ref().is_some_and(|note| note.charged),
-            options: self.options.as_deref(),
+            options: self.slate.options.as_ref(),
             ledger: Some(&ledger),
             deadline: self.deadline(&ledger),
             repeatable: self.is_repeatable(),
             barred: self.bar(&ledger),
             random: fastrand::f64(),
             soonest: note.as_ref().and_then(|note| note.soonest),
-            why: note.as_ref().map_or(NotResent::Final, |_| ledger.why(self.parent)),
+            why: note.as_ref().map_or(NotResent::Final, |_| ledger.why(self.slate.parent)),
             ..Facts::of(verdict, &mut now, wanted)
         };
         stages.learn(&mut self.st, &mut facts);
@@ -87,8 +86,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let written = !local && self.is_told();
         if written && note.is_none() {
             let mut attempt = self.attempt(&held, verdict, stamp.as_ref());
-            attempt.model = facts.wanted.instead.clone().or_else(|| self.outer.model.clone());
-            ledger.write(self.parent, attempt);
+            attempt.model = facts.wanted.instead.clone().or_else(|| self.slate.outer.model.clone());
+            ledger.write(self.slate.parent, attempt);
         }
         // A rotation of this driver's own would have taken care of it.
         let unsent = note.as_ref().is_some_and(|note| note.unsent) && !stages.rotates();
@@ -99,7 +98,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             next = facts.decline(NotResent::NoAccount);
         }
         let (soonest, charged, mut why) = (facts.soonest, facts.charged, facts.why);
-        if live.config.common.model_at.is_some() && self.outer.model.is_none() {
+        if live.config.common.model_at.is_some() && self.slate.outer.model.is_none() {
             let asked = match next {
                 // For the trail: of a request that fails for good, it is worth the reading.
                 Next::Pass => written,
@@ -113,11 +112,11 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 ledger.set_own_model(own);
             }
         }
-        self.model = model.boxed();
+        self.slate.model = model;
         match self.take(&ledger, next, build) {
             Ok((nap, built)) => {
                 if written {
-                    ledger.follow(self.parent, followed(next));
+                    ledger.follow(self.slate.parent, followed(next));
                 }
                 return Settled::Again(nap, built);
             }
@@ -127,57 +126,57 @@ impl<S, St: Stage, K> Run<S, St, K> {
             }
         }
         if written && why != NotResent::Final {
-            ledger.follow(self.parent, Followed::NotResent(why));
+            ledger.follow(self.slate.parent, Followed::NotResent(why));
         }
         let ours = stamp.is_some() && !charged && !local;
         let charged = charged || ours;
         if !matches!(held, Held::Local(..)) {
             pools.extend(stages.pool(&self.st).cloned());
             let pools = pools.clone();
-            self.leave(&ledger, Note { send: self.parent, soonest, charged, unsent, pools });
+            self.leave(&ledger, Note { send: self.slate.parent, soonest, charged, unsent, pools });
         }
         Settled::Done(self.let_go(held, Answered { verdict, ours, stamp, in_flight, pools }))
     }
 
     /// Tells layers further out that do not share the ledger how much was spent.
     fn count(&self, extensions: &mut Extensions) {
-        let ledger = self.ledger.as_ref().filter(|_| self.parent == 0);
+        let ledger = self.slate.ledger.as_ref().filter(|_| self.slate.parent == 0);
         if let Some(spent) = ledger.map(|ledger| ledger.attempts()).filter(|spent| *spent > 1) {
             extensions.insert(Spent(spent));
         }
     }
 
     fn is_repeatable(&self) -> bool {
-        self.harmless
-            || self.snapshot.as_ref().is_some_and(|kept| {
+        self.slate.harmless
+            || self.slate.snapshot().is_some_and(|kept| {
                 let keyed = kept.has(&IDEMPOTENCY_KEY);
-                repeatable(&kept.method(), keyed, self.options.as_deref())
+                repeatable(&kept.method(), keyed, self.slate.options.as_ref())
             })
     }
 
     /// Whether the deadline is over, by more than a timer may be late.
     pub(crate) fn is_late(&self) -> bool {
-        let deadline = self.ledger.as_deref().and_then(|ledger| self.deadline(ledger));
+        let deadline = self.slate.ledger.as_deref().and_then(|ledger| self.deadline(ledger));
         let late = deadline.and_then(|deadline| deadline.checked_add(TIMER));
         late.is_some_and(|late| Instant::now() > late)
     }
 
     fn deadline(&self, ledger: &Ledger) -> Option<Instant> {
-        let asked = self.options.as_deref().and_then(RequestOptions::max_time);
+        let asked = self.slate.options.as_ref().and_then(RequestOptions::max_time);
         // No default takes anything from what was set.
         let limit = ledger.limits().deadline.unwrap_or(self.common().deadline);
-        self.started?.checked_add(asked.map_or(limit, |asked| asked.min(limit)))
+        self.slate.started?.checked_add(asked.map_or(limit, |asked| asked.min(limit)))
     }
 
     fn attempts_limit(&self, ledger: &Ledger) -> u32 {
-        let asked = self.options.as_deref().and_then(RequestOptions::max_attempts);
+        let asked = self.slate.options.as_ref().and_then(RequestOptions::max_attempts);
         let limit = ledger.limits().attempts.unwrap_or(self.common().attempts);
         asked.map_or(limit, |asked| asked.min(limit))
     }
 
     fn bar(&self, ledger: &Ledger) -> Option<NotResent> {
         let used_up = ledger.attempts() >= self.attempts_limit(ledger);
-        self.barred.or_else(|| used_up.then_some(NotResent::Attempts))
+        self.slate.barred.or_else(|| used_up.then_some(NotResent::Attempts))
     }
 
     /// Takes what the next attempt needs; the held answer is given up only after this.
@@ -209,7 +208,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         stamp: Option<&Stamp>,
     ) -> Attempt {
         let common = self.common();
-        let stamp = stamp.or(self.outer.stamp.as_ref());
+        let stamp = stamp.or(self.slate.outer.stamp.as_ref());
         let secrets = self.secrets();
         let mut attempt = Attempt::new(verdict);
         attempt.account = stamp.map(|stamp| stamp.id.clone());
@@ -235,7 +234,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         answered: Answered,
     ) -> Result<Response<FailoverBody<B>>, E> {
         let Answered { verdict, ours, stamp, in_flight, mut pools } = answered;
-        self.done = true;
+        self.slate.done = true;
         match held {
             Held::Local(cause, grpc) => Ok(self.answer(&cause, grpc)),
             Held::Error(error) => {
@@ -268,7 +267,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 // What the caller gets is what is told: a layer further out would see no other.
                 let outcome = local.unwrap_or(Outcome::Answer(head.status));
                 self.tell(outcome, tell::Kind::Failed);
-                Ok(self.hand_out(head, body, stamp, in_flight.map(Paused::resume)))
+                let in_flight = in_flight.map(Paused::resume);
+                Ok(self.hand_out(head, stamp, || body.with_in_flight(in_flight)))
             }
         }
     }

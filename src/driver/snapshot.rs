@@ -5,31 +5,26 @@
 //!
 //! The buffer holds the caller's credentials, so it is overwritten before it is reused or freed.
 
-use std::cell::RefCell;
-
 use bytes::Bytes;
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
     request::{Parts, Request},
 };
 
-/// At most this many buffers are kept for each thread.
-const KEPT: usize = 64;
-/// A buffer that has grown beyond this is freed, not kept.
+/// A buffer that has grown beyond this is freed, not used again.
 const LARGEST: usize = 16 * 1024;
 /// The top bit of a value's length says that the value is sensitive.
 const SENSITIVE: u32 = 1 << 31;
 
-thread_local! {
-    static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-}
-
 /// See the [module](self).
+#[derive(Default)]
 pub(crate) struct Snapshot {
     version: Version,
     /// The method, the URI, then for each header: two lengths, the name, the value.
+    /// Zeros beyond what is used.
     buffer: Vec<u8>,
-    /// Where the method ends.
+    used: usize,
+    /// Where the method ends; 0 while nothing was taken.
     method: u32,
     /// Where the URI ends.
     uri: u32,
@@ -39,92 +34,110 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Everything that another attempt needs, with or without the extensions.
-    #[inline(always)] // Written where it stays: what was just written is slow to move.
-    #[allow(clippy::inline_always)]
-    pub(crate) fn whole(head: &Parts, bare: bool) -> Self {
-        let mut snapshot = Self::start(head);
+    /// Takes everything that another attempt needs, with or without the extensions.
+    #[inline]
+    pub(crate) fn keep_whole(&mut self, head: &Parts, bare: bool) {
+        self.start(head);
         // Not in its place: so that the length stays in a register.
-        let mut buffer = std::mem::take(&mut snapshot.buffer);
+        let (mut buffer, mut used) = (std::mem::take(&mut self.buffer), self.used);
         for (name, value) in &head.headers {
-            push(&mut buffer, name.as_str().as_bytes(), value.as_bytes(), value.is_sensitive());
+            let (name, value) =
+                (name.as_str().as_bytes(), (value.as_bytes(), value.is_sensitive()));
+            used = push(&mut buffer, used, name, value);
         }
-        snapshot.buffer = buffer;
-        snapshot.headers = length(head.headers.len());
+        (self.buffer, self.used) = (buffer, used);
+        self.headers = length(head.headers.len());
         if !bare && !head.extensions.is_empty() {
-            snapshot.extensions = head.extensions.clone();
+            self.extensions = head.extensions.clone();
         }
-        snapshot
     }
 
-    /// Only what a report needs: method, URI, two headers, and whether two others are there.
+    /// Takes only what a report needs: method, URI, two headers, and whether two others are there.
     ///
     /// One walk over the headers costs less than looking for each of them.
-    pub(crate) fn brief(head: &Parts) -> Self {
-        let mut snapshot = Self::start(head);
+    pub(crate) fn keep_brief(&mut self, head: &Parts) {
+        self.start(head);
         for (name, value) in &head.headers {
             match name.as_str() {
                 name @ ("x-request-id" | "content-type") => {
-                    snapshot.push(name, value.as_bytes(), value.is_sensitive());
+                    self.push(name, value.as_bytes(), value.is_sensitive());
                 }
-                name @ ("authorization" | "idempotency-key") => snapshot.push(name, b"", true),
+                name @ ("authorization" | "idempotency-key") => self.push(name, b"", true),
                 _ => {}
             }
         }
-        snapshot
     }
 
-    #[inline(always)]
-    #[allow(clippy::inline_always)]
-    fn start(head: &Parts) -> Self {
-        let mut buffer = BUFFERS
-            .try_with(|buffers| buffers.try_borrow_mut().ok()?.pop())
-            .ok()
-            .flatten()
-            .unwrap_or_else(|| Vec::with_capacity(1024));
-        // Room for most heads at once.
-        buffer.reserve(64 * (head.headers.len() + 2));
-        buffer.extend_from_slice(head.method.as_str().as_bytes());
-        let method = length(buffer.len());
+    #[inline]
+    fn start(&mut self, head: &Parts) {
+        self.write(head.method.as_str());
+        self.method = length(self.used);
         if let Some(scheme) = head.uri.scheme_str() {
-            buffer.extend_from_slice(scheme.as_bytes());
-            buffer.extend_from_slice(b"://");
+            self.write(scheme);
+            self.write("://");
         }
         if let Some(authority) = head.uri.authority() {
-            buffer.extend_from_slice(authority.as_str().as_bytes());
+            self.write(authority.as_str());
         }
-        let from = length(buffer.len());
+        let from = length(self.used);
         // An authority alone (CONNECT) has no path; "/" would make it another form of target.
         if let Some(path) = head.uri.path_and_query() {
-            buffer.extend_from_slice(path.as_str().as_bytes());
+            self.write(path.as_str());
         }
         let to = from.saturating_add(length(head.uri.path().len()));
-        let uri = length(buffer.len());
-        Self {
-            version: head.version,
-            buffer,
-            method,
-            uri,
-            path: (from, to.min(uri)),
-            headers: 0,
-            extensions: Extensions::new(),
+        self.uri = length(self.used);
+        self.path = (from, to.min(self.uri));
+        self.version = head.version;
+        self.headers = 0;
+    }
+
+    #[inline]
+    fn write(&mut self, text: &str) {
+        room(&mut self.buffer, self.used, text.len()).copy_from_slice(text.as_bytes());
+        self.used += text.len();
+    }
+
+    /// Whether anything was taken.
+    pub(crate) const fn is_taken(&self) -> bool {
+        self.method != 0
+    }
+
+    /// Forgets the request; the bytes are somebody's credential, so they are overwritten.
+    pub(crate) fn wipe(&mut self) {
+        if !self.is_taken() {
+            return;
+        }
+        if self.buffer.len() > LARGEST {
+            overwrite(&mut self.buffer);
+            self.buffer = Vec::new();
+        }
+        overwrite(self.buffer.get_mut(..self.used).unwrap_or_default());
+        self.used = 0;
+        self.method = 0;
+        if !self.extensions.is_empty() {
+            self.extensions = Extensions::new();
         }
     }
 
     fn push(&mut self, name: &str, value: &[u8], sensitive: bool) {
-        push(&mut self.buffer, name.as_bytes(), value, sensitive);
+        self.used = push(&mut self.buffer, self.used, name.as_bytes(), (value, sensitive));
         self.headers += 1;
     }
 
+    /// What was written.
+    fn bytes(&self) -> &[u8] {
+        self.buffer.get(..self.used).unwrap_or_default()
+    }
+
     pub(crate) fn method(&self) -> Method {
-        let bytes = self.buffer.get(..self.method as usize).unwrap_or_default();
+        let bytes = self.bytes().get(..self.method as usize).unwrap_or_default();
         // It was a method when it came.
         Method::from_bytes(bytes).unwrap_or_default()
     }
 
     /// The path without the query.
     pub(crate) fn path(&self) -> &str {
-        let bytes = self.buffer.get(self.path.0 as usize..self.path.1 as usize);
+        let bytes = self.bytes().get(self.path.0 as usize..self.path.1 as usize);
         bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 
@@ -139,14 +152,14 @@ impl Snapshot {
     }
 
     fn value(&self, name: &HeaderName) -> Option<&[u8]> {
-        let mut headers = Headers(self.buffer.get(self.uri as usize..)?);
+        let mut headers = Headers(self.bytes().get(self.uri as usize..)?);
         headers.find(|(found, _, _)| *found == name.as_str().as_bytes()).map(|(_, value, _)| value)
     }
 
     /// The caller's request head, as it came.
     pub(crate) fn rebuild(&self) -> Option<Parts> {
         // One copy that all values share.
-        let shared = Bytes::copy_from_slice(&self.buffer);
+        let shared = Bytes::copy_from_slice(self.bytes());
         let uri = shared.get(self.method as usize..self.uri as usize)?;
         let uri = shared.slice_ref(uri);
         let (mut parts, ()) = Request::new(()).into_parts();
@@ -171,16 +184,6 @@ impl Snapshot {
     }
 }
 
-/// Writes one header down.
-#[inline]
-fn push(buffer: &mut Vec<u8>, name: &[u8], value: &[u8], sensitive: bool) {
-    let sensitive = if sensitive { SENSITIVE } else { 0 };
-    let lengths = u64::from(length(name.len())) | u64::from(length(value.len()) | sensitive) << 32;
-    buffer.extend_from_slice(&lengths.to_le_bytes());
-    buffer.extend_from_slice(name);
-    buffer.extend_from_slice(value);
-}
-
 struct Headers<'a>(&'a [u8]);
 
 impl<'a> Iterator for Headers<'a> {
@@ -197,6 +200,48 @@ impl<'a> Iterator for Headers<'a> {
     }
 }
 
+/// Room for `len` bytes more, after the `used` first of a buffer. They are zeros.
+#[inline]
+fn room(buffer: &mut Vec<u8>, used: usize, len: usize) -> &mut [u8] {
+    if buffer.len() < used + len {
+        grow(buffer, used + len);
+    }
+    buffer.get_mut(used..used + len).unwrap_or_default()
+}
+
+#[cold]
+fn grow(buffer: &mut Vec<u8>, len: usize) {
+    let mut larger = vec![0; len.next_power_of_two().max(1024)];
+    if let Some(start) = larger.get_mut(..buffer.len()) {
+        start.copy_from_slice(buffer);
+    }
+    // What it held is somebody's credential.
+    overwrite(buffer);
+    *buffer = larger;
+}
+
+fn overwrite(bytes: &mut [u8]) {
+    bytes.fill(0);
+    // Not to be optimised away.
+    std::hint::black_box(bytes);
+}
+
+/// Writes one header down, and tells how much is used then.
+#[inline]
+fn push(buffer: &mut Vec<u8>, used: usize, name: &[u8], (value, secret): (&[u8], bool)) -> usize {
+    let secret = if secret { SENSITIVE } else { 0 };
+    let lengths = u64::from(length(name.len())) | u64::from(length(value.len()) | secret) << 32;
+    let len = 8 + name.len() + value.len();
+    let room = room(buffer, used, len);
+    if let Some((to_lengths, rest)) = room.split_first_chunk_mut::<8>() {
+        *to_lengths = lengths.to_le_bytes();
+        let (to_name, to_value) = rest.split_at_mut(name.len());
+        to_name.copy_from_slice(name);
+        to_value.copy_from_slice(value);
+    }
+    used + len
+}
+
 /// Lengths of heads fit: `HeaderMap` and `Uri` are far below 2 GiB.
 fn length(length: usize) -> u32 {
     debug_assert!(length < SENSITIVE as usize, "a request head of 2 GiB");
@@ -205,21 +250,7 @@ fn length(length: usize) -> u32 {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.fill(0);
-        // Not to be optimised away: the bytes are somebody's credential.
-        std::hint::black_box(buffer.as_mut_slice());
-        if buffer.capacity() > LARGEST {
-            return;
-        }
-        buffer.clear();
-        let _ = BUFFERS.try_with(|buffers| {
-            if let Ok(mut buffers) = buffers.try_borrow_mut() {
-                if buffers.len() < KEPT {
-                    buffers.push(buffer);
-                }
-            }
-        });
+        self.wipe();
     }
 }
 
@@ -267,7 +298,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_rebuilt_head_is_the_head_that_came(head in head()) {
-            let snapshot = Snapshot::whole(&head, false);
+            let mut snapshot = Snapshot::default();
+            snapshot.keep_whole(&head, false);
             let rebuilt = snapshot.rebuild().unwrap();
             prop_assert_eq!(&rebuilt.method, &head.method);
             prop_assert_eq!(rebuilt.version, head.version);
@@ -296,7 +328,8 @@ mod tests {
         for (name, value) in pairs {
             head.headers.append(name, HeaderValue::from_static(value));
         }
-        let brief = Snapshot::brief(&head);
+        let mut brief = Snapshot::default();
+        brief.keep_brief(&head);
         let header = |name: &'static str| brief.header(&HeaderName::from_static(name));
         assert_eq!(
             (header("content-type"), header("x-request-id")),
@@ -309,34 +342,33 @@ mod tests {
         }
         assert!(!brief.buffer.windows(6).any(|window| window == b"SECRET"));
         assert_eq!((brief.method(), brief.path()), (Method::POST, "/a"));
-        let none = Snapshot::brief(&Request::new(()).into_parts().0);
+        let mut none = Snapshot::default();
+        none.keep_brief(&Request::new(()).into_parts().0);
         assert!(!none.has(&HeaderName::from_static("authorization")));
     }
 
     #[test]
-    fn a_reused_buffer_holds_nothing_of_the_request_before() {
+    fn a_wiped_buffer_holds_nothing_of_the_request_before() {
         let mut head = Request::new(()).into_parts().0;
         head.headers.insert("authorization", HeaderValue::from_static("Bearer SECRET-SECRET"));
-        drop(Snapshot::whole(&head, false));
-        let buffer = BUFFERS.with(|buffers| buffers.borrow_mut().pop()).unwrap();
-        assert!(buffer.is_empty());
-        // What lies between the length and the capacity is zeros: growing into it shows them.
-        let mut buffer = buffer;
-        let capacity = buffer.capacity();
-        buffer.resize(capacity, 0);
-        assert!(!buffer.windows(6).any(|window| window == b"SECRET"));
+        let mut snapshot = Snapshot::default();
+        snapshot.keep_whole(&head, false);
+        assert!(snapshot.is_taken());
+        snapshot.wipe();
+        assert!(!snapshot.is_taken());
+        assert_eq!(snapshot.used, 0);
+        assert!(!snapshot.buffer.is_empty());
+        assert!(snapshot.buffer.iter().all(|byte| *byte == 0));
     }
 
     #[test]
-    fn buffers_are_bounded_in_number_and_size() {
+    fn a_large_buffer_is_not_kept() {
         let mut head = Request::new(()).into_parts().0;
-        let many: Vec<_> = (0..KEPT + 20).map(|_| Snapshot::whole(&head, false)).collect();
-        drop(many);
-        assert_eq!(BUFFERS.with(|buffers| buffers.borrow().len()), KEPT);
-        BUFFERS.with(|buffers| buffers.borrow_mut().clear());
         let large = HeaderValue::from_bytes(&vec![b'a'; 2 * LARGEST]).unwrap();
         head.headers.insert("x-large", large);
-        drop(Snapshot::whole(&head, false));
-        assert_eq!(BUFFERS.with(|buffers| buffers.borrow().len()), 0);
+        let mut snapshot = Snapshot::default();
+        snapshot.keep_whole(&head, false);
+        snapshot.wipe();
+        assert_eq!(snapshot.buffer.capacity(), 0);
     }
 }

@@ -6,7 +6,7 @@ use http::request::Parts;
 
 use super::{
     options::RequestOptions,
-    stage::{Ask, Draft, Facts, Next, Stage, Stamp, sealed},
+    stage::{Ask, Draft, Facts, Next, Stage, Stamp, Success, sealed},
 };
 use crate::{
     classify::Cause,
@@ -60,6 +60,11 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
     }
 
     #[inline]
+    fn succeed(&self, st: &mut Self::State, success: &Success<'_>) {
+        self.1.succeed(&mut st.1, success);
+        self.0.succeed(&mut st.0, success);
+    }
+
     fn learn(&self, st: &mut Self::State, facts: &mut Facts<'_>) {
         self.1.learn(&mut st.1, facts);
         self.0.learn(&mut st.0, facts);
@@ -167,6 +172,12 @@ impl<A: Stage> Stage for Option<A> {
     }
 
     #[inline]
+    fn succeed(&self, st: &mut Self::State, success: &Success<'_>) {
+        if let (Some(stage), Some(st)) = (self, st) {
+            stage.succeed(st, success);
+        }
+    }
+
     fn learn(&self, st: &mut Self::State, facts: &mut Facts<'_>) {
         if let (Some(stage), Some(st)) = (self, st) {
             stage.learn(st, facts);

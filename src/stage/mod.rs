@@ -20,5 +20,5 @@ pub use self::{
         TokenBucket, WindowBudget,
     },
     rotation::{Rotation, RotationState},
-    stage::{Ask, Draft, Facts, Next, Stage, Stamp},
+    stage::{Ask, Draft, Facts, Next, Stage, Stamp, Success},
 };

@@ -50,12 +50,21 @@ pub struct Draft<'a, 'w> {
     pub(crate) ledger: Option<&'a Ledger>,
     pub(crate) now: &'a mut Now,
     pub(crate) wanted: &'a mut Wanted<'w>,
-    /// The credential on the request: put there by an outer rotation, then by this driver's own.
-    pub(crate) stamp: Option<Stamp>,
+    /// The credential that an outer rotation put on the request.
+    pub(crate) outer: Option<&'a Stamp>,
+    /// The one that this driver's own rotation put there.
+    pub(crate) put: Option<Stamp>,
     /// This driver's own rotation has just seen that the stamp is good.
     pub(crate) verified: bool,
     /// Somebody below may want to know whose credential it is.
     pub(crate) wants_stamp: bool,
+}
+
+impl Draft<'_, '_> {
+    /// The credential on the request.
+    pub(crate) fn stamp(&self) -> Option<&Stamp> {
+        self.put.as_ref().or(self.outer)
+    }
 }
 
 /// What is asked for before there is an attempt to look at.
@@ -69,13 +78,20 @@ pub struct Ask<'a, 'w> {
     pub(crate) at: Option<Instant>,
 }
 
-/// What is known after an attempt.
+/// What is known of an attempt that did what it was sent for.
+#[derive(Debug)]
+pub struct Success<'a> {
+    pub(crate) headers: &'a HeaderMap,
+    /// A rotation below has sent its own credential, and has the credit.
+    pub(crate) charged: bool,
+}
+
+/// What is known after a failed attempt.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // Four facts that have nothing to do with each other.
 pub struct Facts<'a> {
     pub(crate) verdict: Verdict,
     pub(crate) status: Option<StatusCode>,
-    pub(crate) headers: Option<&'a HeaderMap>,
     /// The answer was made by a layer of this crate below: nothing was sent for it.
     pub(crate) local: bool,
     /// The local answer is about the credential on the request, which was not sent.
@@ -105,7 +121,6 @@ impl<'a> Facts<'a> {
         Self {
             verdict,
             status: None,
-            headers: None,
             local: false,
             unsent: false,
             charged: false,
@@ -194,7 +209,10 @@ pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Takes note of a verdict; asked once for each attempt, successes included.
+    /// Takes note of an attempt that did what it was sent for.
+    fn succeed(&self, _: &mut Self::State, _: &Success<'_>) {}
+
+    /// Takes note of a failure; asked once for each failed attempt.
     fn learn(&self, _: &mut Self::State, _: &mut Facts<'_>) {}
 
     /// Says what to do after a failure.

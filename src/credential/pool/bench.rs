@@ -2,15 +2,12 @@
 
 use tokio::time::Instant;
 
-use super::{
-    handle::Pool,
-    want::{Nobody, Want},
-};
+use super::{handle::Pool, want::Want};
 use crate::clock::Now;
 
 /// Chooses an account at `now` and lets it go again, as a request does that is dropped before it is
 /// sent. Tells whether there was one.
 pub fn choose(pool: &Pool, now: Instant) -> bool {
-    let want = Want { pin: None, sticky: None, model: None, avoid: &Nobody, probes: true };
+    let want = Want::ANY;
     pool.pick(&want, &mut Now::at(now)).is_ok()
 }

@@ -213,6 +213,14 @@ impl Pool {
         self.hub().pick(want, now)
     }
 
+    /// The account whose turn it is, for a request that any account will do for. `None`: ask
+    /// [`pick`](Self::pick).
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
+    pub(crate) fn turn(&self) -> Option<Picked> {
+        self.hub().turn()
+    }
+
     /// An account for an attempt that starts at `at`: one whose rest is over by then counts, one
     /// that is quarantined does not.
     pub(crate) fn pick_at(&self, want: &Want<'_>, at: Instant) -> Result<Picked, Unavailable> {

@@ -38,7 +38,7 @@ pub(crate) use self::{
     admitted::Admitted,
     in_flight::Paused,
     picked::Picked,
-    want::{Avoid, Nobody, Pin, Unavailable, Want},
+    want::{Avoid, Pin, Unavailable, Want},
 };
 pub use self::{
     bench::choose,

@@ -11,7 +11,7 @@ use super::{
     roster::Roster,
     settings::Choose,
     slot::{Generation, Slot},
-    want::{Nobody, Pin, Unavailable, Want},
+    want::{Pin, Unavailable, Want},
     word::{Kind, Since, Word},
 };
 use crate::{classify::Code, clock::Now};
@@ -54,39 +54,37 @@ pub(super) enum Use {
 
 impl Hub {
     /// An account for an attempt that starts now.
-    #[inline]
     pub(super) fn pick(&self, want: &Want<'_>, now: &mut Now) -> Result<Picked, Unavailable> {
-        match self.turn(want) {
+        let turn = if want.is_any() { self.turn() } else { None };
+        match turn {
             Some(picked) => Ok(picked),
             None => self.search(want, Moment { hub: self, now, later: false }),
         }
     }
 
-    /// The account whose turn it is, where one look shows that it may serve: what the search would
-    /// find first. Nobody needs the time for that, nor what the hints say of the others.
-    fn turn(&self, want: &Want<'_>) -> Option<Picked> {
-        if self.settings.choose != Choose::RoundRobin || want.is_tied() {
+    /// The account whose turn it is, where one look shows that it may serve any request: what the
+    /// search would find first. Nobody needs the time for that, nor what the hints say of the others.
+    #[inline(always)] // Written where it stays: what was just written is slow to move.
+    #[allow(clippy::inline_always)]
+    pub(super) fn turn(&self) -> Option<Picked> {
+        let roster = self.roster.load();
+        if self.settings.choose != Choose::RoundRobin || roster.restricted {
             return None;
         }
-        let roster = self.roster.load();
         let tier = roster.tiers.first()?;
         let cursor = self.cursors.of(0);
         let at = position(cursor, tier);
         // Of those who rest, nothing is read.
         let slot = roster.usable.has(at).then(|| roster.slots.get(at))??;
         let generation = slot.current.load();
-        let (seen, member) = (generation.word(), &generation.member);
-        let serves = seen.kind() == Kind::Usable
-            && !seen.has_model_rests()
-            && !want.avoid.avoids(member.uid, generation.number, member.group)
-            && member.may_serve(want.model);
-        if !serves {
+        let seen = generation.word();
+        if seen.kind() != Kind::Usable || seen.has_model_rests() {
             return None;
         }
         cursor.set(at as u64 + 1);
         let one_header = roster.places.is_one_header();
         let generation = arc_swap::Guard::into_inner(generation);
-        Some(Picked::new(generation, Since { seen, probe: false }, None, one_header))
+        Some(Picked::of_turn(generation, seen, one_header))
     }
 
     /// An account for an attempt that starts at `at`.
@@ -96,8 +94,7 @@ impl Hub {
 
     /// Whether some account could serve this model now. Looks at all of them, and takes none.
     pub(super) fn can_serve(&self, model: &str, now: &mut Now) -> bool {
-        let want =
-            Want { pin: None, sticky: None, model: Some(model), avoid: &Nobody, probes: true };
+        let want = Want { model: Some(model), ..Want::ANY };
         let roster = self.roster.load();
         let moment = Moment { hub: self, now, later: false };
         let mut search = Search { hub: self, roster: &roster, want: &want, moment };
@@ -182,7 +179,7 @@ impl Search<'_> {
             }
         };
         let member = &slot.member;
-        let fits = !self.want.avoid.avoids(member.uid, generation.number, member.group)
+        let fits = !self.want.avoids(member, generation.number)
             && member.may_serve(self.want.model)
             && (strict || !self.model_rests(generation, word));
         fits.then_some(allowed)

@@ -52,6 +52,14 @@ impl Picked {
         Self { generation, since, tried: tried.map(Box::new), flags }
     }
 
+    /// An account that is taken in its turn, of a pool that counts no requests in flight.
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
+    pub(super) fn of_turn(generation: Arc<Generation>, seen: Word, one_header: bool) -> Self {
+        let flags = AtomicU8::new(if one_header { ONE_HEADER } else { 0 });
+        Self { generation, since: Since { seen, probe: false }, tried: None, flags }
+    }
+
     /// The account's number, unique in the process.
     pub(crate) fn uid(&self) -> u32 {
         self.generation.member.uid

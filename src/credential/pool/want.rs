@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::slot::Member;
 use crate::classify::Code;
 
 /// What a request wants of the pool.
@@ -14,15 +15,24 @@ pub(crate) struct Want<'a> {
     /// The model, when it is known.
     pub(crate) model: Option<&'a str>,
     /// Whom this request must not visit (again).
-    pub(crate) avoid: &'a dyn Avoid,
+    pub(crate) avoid: Option<&'a dyn Avoid>,
     /// Whether the request may be the probe of a quarantined account.
     pub(crate) probes: bool,
 }
 
 impl Want<'_> {
-    /// Whether it matters to the request which of those that can serve it gets.
-    pub(crate) const fn is_tied(&self) -> bool {
-        self.pin.is_some() || self.sticky.is_some()
+    /// Any account will do.
+    pub(crate) const ANY: Want<'static> =
+        Want { pin: None, sticky: None, model: None, avoid: None, probes: true };
+
+    /// Whether whoever serves all models and is next in turn will do.
+    pub(super) const fn is_any(&self) -> bool {
+        self.pin.is_none() && self.sticky.is_none() && self.avoid.is_none()
+    }
+
+    /// Whether this request must not visit this generation of an account.
+    pub(super) fn avoids(&self, member: &Member, generation: u64) -> bool {
+        self.avoid.is_some_and(|avoid| avoid.avoids(member.uid, generation, member.group))
     }
 }
 
@@ -39,16 +49,6 @@ pub(crate) enum Pin<'a> {
 pub(crate) trait Avoid {
     /// Whether to leave out this generation of `account`, which is of `group`.
     fn avoids(&self, account: u32, generation: u64, group: Option<u32>) -> bool;
-}
-
-/// Leaves nobody out.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Nobody;
-
-impl Avoid for Nobody {
-    fn avoids(&self, _: u32, _: u64, _: Option<u32>) -> bool {
-        false
-    }
 }
 
 /// Nobody can serve.

@@ -8,11 +8,11 @@ use super::memory::{Key, Memory, Pass};
 use crate::{
     classify::{Cause, Code, Verdict},
     clock::Now,
-    credential::{Admitted, Nobody, Pool, Want},
+    credential::{Admitted, Pool, Want},
     stage::{
         ledger::Ledger,
         options::RequestOptions,
-        stage::{Draft, Facts, Stage, Stamp, sealed::Sealed},
+        stage::{Draft, Facts, Stage, Stamp, Success, sealed::Sealed},
     },
 };
 
@@ -60,7 +60,7 @@ impl Gate {
         if draft.verified {
             return Ok(());
         }
-        match &draft.stamp {
+        match draft.stamp() {
             Some(stamp) if stamp.pool == pool.id() => {
                 // What was refused for this request stays so for it, whatever became of it since.
                 let (account, generation) = (stamp.account, stamp.generation);
@@ -81,7 +81,7 @@ impl Gate {
     }
 
     fn why(pool: &Pool, now: &mut Now) -> Cause {
-        let want = Want { pin: None, sticky: None, model: None, avoid: &Nobody, probes: false };
+        let want = Want { probes: false, ..Want::ANY };
         match pool.pick(&want, now) {
             Err(none) => none.into(),
             // It came back this very moment; the answer was promised when readiness was.
@@ -109,7 +109,7 @@ impl Stage for Gate {
                 st.0 = Held::Empty;
                 // This driver's own pool knows better, and hears of it when a person revives one.
                 if !draft.verified {
-                    let pass = memory.admit(draft.head, draft.stamp.is_some(), draft.now)?;
+                    let pass = memory.admit(draft.head, draft.stamp().is_some(), draft.now)?;
                     st.0 = pass.map_or(Held::Empty, Held::Passed);
                 }
                 Ok(())
@@ -118,6 +118,14 @@ impl Stage for Gate {
     }
 
     #[inline]
+    fn succeed(&self, st: &mut GateState, _: &Success<'_>) {
+        match (&self.0, std::mem::take(&mut st.0)) {
+            (Knows::Seen(memory), Held::Passed(pass)) => memory.healed(pass),
+            (_, Held::Admitted(admitted)) => admitted.succeeded_as_probe(),
+            _ => {}
+        }
+    }
+
     fn learn(&self, st: &mut GateState, facts: &mut Facts<'_>) {
         let held = std::mem::take(&mut st.0);
         if facts.local {
@@ -140,7 +148,6 @@ impl Stage for Gate {
                 }
             }
             (Knows::Pool(_), Held::Admitted(admitted), verdict) => match verdict {
-                Verdict::Success => admitted.succeeded_as_probe(),
                 Verdict::Unauthorized(_) | Verdict::Transient { .. } | Verdict::Rejected => {}
                 // It was let in, and refused for something else.
                 _ => admitted.failed_as_probe(),

@@ -17,16 +17,6 @@ pub(crate) enum Model {
     Absent(NotResent),
 }
 
-impl Model {
-    /// Kept in a box: most requests never ask.
-    pub(crate) fn boxed(self) -> Option<Box<Self>> {
-        match self {
-            Self::Unread => None,
-            read => Some(Box::new(read)),
-        }
-    }
-}
-
 /// See the [module](self).
 pub(crate) struct Wanted<'a> {
     /// The model that the attempt names in place of the caller's.

@@ -13,7 +13,7 @@ use crate::{
     report::NotResent,
     stage::{
         options::RequestOptions,
-        stage::{Draft, Facts, Next, Stage, Stamp, sealed::Sealed},
+        stage::{Draft, Facts, Next, Stage, Stamp, Success, sealed::Sealed},
     },
 };
 
@@ -133,10 +133,8 @@ impl Stage for RetryPolicy {
     }
 
     #[inline]
-    fn learn(&self, session: &mut Session, facts: &mut Facts<'_>) {
-        if facts.verdict.is_success() {
-            self.settings.succeeded(session);
-        }
+    fn succeed(&self, session: &mut Session, _: &Success<'_>) {
+        self.settings.succeeded(session);
     }
 
     fn next(&self, session: &mut Session, facts: &mut Facts<'_>) -> Next {

@@ -10,7 +10,7 @@ use crate::{
     stage::{
         ledger::Ledger,
         options::RequestOptions,
-        stage::{Ask, Draft, Facts, Next, Stage, Stamp, sealed::Sealed},
+        stage::{Ask, Draft, Facts, Next, Stage, Stamp, Success, sealed::Sealed},
     },
 };
 
@@ -50,6 +50,16 @@ impl Rotation {
         Self { pool, max_refusals: 3, forbidden: false }
     }
 
+    /// The account whose turn it is, where nothing is asked that could make a difference.
+    #[inline(always)] // Written where it stays: what was just written is slow to move.
+    #[allow(clippy::inline_always)]
+    fn turn(&self, st: &RotationState, ask: &Ask<'_, '_>) -> Option<Picked> {
+        let any = st.tried.is_empty() && ask.options.is_none() && ask.at.is_none();
+        // What was refused for this request may be whose turn it is.
+        let clean = ask.ledger.is_none_or(|ledger| ledger.refusals() == 0);
+        if any && clean { self.pool.turn() } else { None }
+    }
+
     fn pick(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Result<Picked, Unavailable> {
         pick(&self.pool, st.tried.as_slice(), ask)
     }
@@ -70,7 +80,6 @@ impl Rotation {
 
     fn charge(&self, picked: &mut Picked, facts: &mut Facts<'_>) {
         match facts.verdict {
-            Verdict::Success => picked.succeeded(facts.headers.and_then(remaining)),
             Verdict::Unauthorized(reason) => self.refuse(picked, reason, facts),
             Verdict::Limited { delay } => {
                 let model = facts.wanted.get().ok();
@@ -84,7 +93,10 @@ impl Rotation {
                 }
             }
             Verdict::Forbidden | Verdict::ModelFault { .. } => picked.healthy_failure(),
-            Verdict::Transient { .. } | Verdict::Rejected => picked.inconclusive(),
+            // A success is told otherwise.
+            Verdict::Transient { .. } | Verdict::Rejected | Verdict::Success => {
+                picked.inconclusive();
+            }
         }
     }
 
@@ -190,6 +202,10 @@ impl Stage for Rotation {
             st.picked = Some(admitted.into_picked());
             return Ok(());
         }
+        if let Some(picked) = self.turn(st, ask) {
+            st.picked = Some(picked);
+            return Ok(());
+        }
         let picked = self.pick(st, ask)?;
         // For a later attempt it is enough that somebody will be there: who serves is chosen when
         // it starts, by what is known then.
@@ -219,13 +235,21 @@ impl Stage for Rotation {
         picked.apply(draft.head).map_err(Cause::local)?;
         picked.sent();
         if draft.wants_stamp {
-            draft.stamp = Some(stamp(self.pool.id(), picked));
+            draft.put = Some(stamp(self.pool.id(), picked));
         }
         draft.verified = true;
         Ok(())
     }
 
     #[inline]
+    fn succeed(&self, st: &mut RotationState, success: &Success<'_>) {
+        match &mut st.picked {
+            Some(picked) if success.charged => picked.inconclusive(),
+            Some(picked) => picked.succeeded(remaining(success.headers)),
+            None => {}
+        }
+    }
+
     fn learn(&self, st: &mut RotationState, facts: &mut Facts<'_>) {
         let Some(picked) = &mut st.picked else { return };
         if facts.charged || facts.local {
@@ -233,9 +257,7 @@ impl Stage for Rotation {
         } else {
             self.charge(picked, facts);
         }
-        if !facts.verdict.is_success() {
-            st.tried.push((picked.uid(), picked.generation()));
-        }
+        st.tried.push((picked.uid(), picked.generation()));
     }
 
     fn next(&self, st: &mut RotationState, facts: &mut Facts<'_>) -> Next {

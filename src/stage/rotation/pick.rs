@@ -19,6 +19,14 @@ struct Shun<'a> {
     ledger: Option<&'a Ledger>,
 }
 
+impl Shun<'_> {
+    /// Whether anybody is left out.
+    fn is_any(&self) -> bool {
+        // Groups are closed, and rotation is stopped, after refusals only.
+        !self.tried.is_empty() || self.ledger.is_some_and(|ledger| ledger.refusals() > 0)
+    }
+}
+
 impl Avoid for Shun<'_> {
     fn avoids(&self, account: u32, generation: u64, group: Option<u32>) -> bool {
         self.tried.contains(&(account, generation))
@@ -88,7 +96,7 @@ fn pick_for(
         }),
         sticky: options.and_then(RequestOptions::sticky_key),
         model,
-        avoid: &shun,
+        avoid: shun.is_any().then_some(&shun as &dyn Avoid),
         probes,
     };
     match ask.at {

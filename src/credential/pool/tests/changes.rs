@@ -55,7 +55,7 @@ fn who_is_due_and_was_passed_over_is_not_lost_when_others_come() {
     let avoid = Without(vec![picked.uid()]);
     picked.limited(None, Some(secs(10)), &mut bench.clock());
     bench.pass(secs(10));
-    assert!(bench.want(&Want { avoid: &avoid, ..ANY }).is_err());
+    assert!(bench.want(&Want { avoid: Some(&avoid), ..ANY }).is_err());
     bench.pool.insert(account("bob").priority(-1)).unwrap();
     assert_eq!(bench.order(2), ["alice", "alice"]);
 }

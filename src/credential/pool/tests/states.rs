@@ -393,7 +393,7 @@ fn a_kept_answer_ends_with_the_rest() {
     picked.limited(None, Some(secs(10)), &mut bench.clock());
     assert_eq!(unavailable(bench.pick()), (Code::PoolLimited, Some(10)));
     bench.pass(secs(10));
-    let avoiding = Want { avoid: &avoid, ..ANY };
+    let avoiding = Want { avoid: Some(&avoid), ..ANY };
     assert_eq!(unavailable(bench.want(&avoiding)), (Code::PoolEmpty, None));
 }
 
@@ -529,7 +529,7 @@ fn who_looks_ahead_does_not_hide_a_rest_from_those_who_ask_now() {
     let alice = picked.uid();
     picked.limited(None, Some(secs(10)), &mut bench.clock());
     drop(picked);
-    let want = Want { avoid: &Without(vec![alice]), ..ANY };
+    let want = Want { avoid: Some(&Without(vec![alice])), ..ANY };
     assert!(bench.pool.pick_at(&want, bench.now + secs(20)).is_err());
     assert_eq!(unavailable(bench.pick()), (Code::PoolLimited, Some(10)));
 }

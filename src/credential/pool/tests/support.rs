@@ -5,7 +5,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::super::{Avoid, Nobody, Picked, Pin, Pool, PoolBuilder, State, Unavailable, Want};
+use super::super::{Avoid, Picked, Pin, Pool, PoolBuilder, State, Unavailable, Want};
 use crate::{
     clock::Now,
     credential::{Account, Credential},
@@ -52,8 +52,7 @@ impl Told {
     }
 }
 
-pub(super) const ANY: Want<'static> =
-    Want { pin: None, sticky: None, model: None, avoid: &Nobody, probes: true };
+pub(super) const ANY: Want<'static> = Want::ANY;
 
 /// A pool and a clock that stands until it is moved.
 pub(super) struct Bench {
