@@ -25,17 +25,19 @@ pub(crate) struct Cold<S, B> {
     body: Option<B>,
     /// It is not the first attempt, which the deadline never forbids.
     again: bool,
+    /// Time has passed since it was decided on.
+    pub(crate) waited: bool,
 }
 
 impl<S, B> Cold<S, B> {
     pub(crate) fn new(service: S, request: Request<B>) -> Box<Self> {
         let (head, body) = request.into_parts();
-        Box::new(Self { service, head: Some(head), body: Some(body), again: false })
+        Box::new(Self { service, head: Some(head), body: Some(body), again: false, waited: false })
     }
 
     /// Without a body yet.
     pub(crate) fn awaiting(service: S, head: request::Parts) -> Box<Self> {
-        Box::new(Self { service, head: Some(head), body: None, again: false })
+        Box::new(Self { service, head: Some(head), body: None, again: false, waited: false })
     }
 
     /// The body has come: chooses what the first attempt will use. Or says why it cannot be made,
@@ -66,7 +68,7 @@ impl<S, B> Cold<S, B> {
             debug_assert!(false, "nothing to send");
             return Err((Cause::local(Code::NotReady), false));
         };
-        if self.again && run.is_late() {
+        if self.again && self.waited && run.is_late() {
             let cause = Cause::local(Code::DeadlineExceeded);
             return Err((cause, local::wants_grpc(&head)));
         }
@@ -118,7 +120,7 @@ where
         let bytes = || keep.bytes(kept.as_ref()?);
         let moved = &mut moved;
         run.settle(held, verdict, &bytes, |run, last| {
-            let mut head = run.rebuild()?;
+            let mut head = run.rebuild(last)?;
             let body = match run.rewrite(&mut head, &bytes)? {
                 Rewritten::Body(bytes) => Some(keep.edited(kept.as_ref()?, bytes)?),
                 // Whoever has not read the model yet may want to after the last attempt.
@@ -132,7 +134,7 @@ where
                 Some(cold) => cold.service,
                 None => live.spare()?,
             };
-            Some(Box::new(Cold { service, head: Some(head), body, again: true }))
+            Some(Box::new(Cold { service, head: Some(head), body, again: true, waited: false }))
         })
     };
     match settled {
@@ -142,6 +144,7 @@ where
             if moved.is_some() {
                 next.body = kept.take().and_then(|kept| keep.last(kept));
             }
+            next.waited = nap.is_some();
             *cold = Some(next);
             nap.map_or(Act::Ready, Act::Wait)
         }

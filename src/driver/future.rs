@@ -239,7 +239,9 @@ where
                 }
                 StateProj::Readying => {
                     let Some(cold) = this.cold else { return Poll::Pending };
-                    match ready!(cold.service.poll_ready(cx)) {
+                    let polled = cold.service.poll_ready(cx);
+                    cold.waited |= polled.is_pending();
+                    match ready!(polled) {
                         Ok(()) => {
                             let next = match cold.send(this.run) {
                                 Ok(call) => State::Calling(call),

@@ -151,9 +151,10 @@ impl<S, St: Stage, K> Run<S, St, K> {
         Ok(())
     }
 
-    /// The request as the caller sent it.
-    pub(crate) fn rebuild(&self) -> Option<request::Parts> {
-        let mut head = self.slate.snapshot()?.rebuild()?;
+    /// The request as the caller sent it; `last` says that there will be no attempt after the next.
+    pub(crate) fn rebuild(&mut self, last: bool) -> Option<request::Parts> {
+        let last = last && !self.may_read_model();
+        let mut head = self.slate.snapshot.next_head(last)?;
         for deny in &self.common().deny {
             deny(&mut head.extensions);
         }
@@ -178,11 +179,16 @@ impl<S, St: Stage, K> Run<S, St, K> {
         at.write(head, body.as_ref(), span, model)
     }
 
-    /// Whether the kept body may yet be needed to find out which model it names.
+    /// Whether what was kept may yet be needed to find out which model the request names.
+    fn may_read_model(&self) -> bool {
+        let known = || is_named_outside(self.slate.ledger.as_deref());
+        matches!(self.slate.model, Model::Unread) && (self.common().model_at.is_some() || known())
+    }
+
+    /// The same of the kept body.
     pub(super) fn may_read_body(&self) -> bool {
         let at = self.common().model_at.as_ref();
-        matches!(self.slate.model, Model::Unread)
-            && at.is_some_and(crate::stage::ModelAt::needs_body)
+        self.may_read_model() && at.is_some_and(crate::stage::ModelAt::needs_body)
     }
 
     pub(super) fn is_grpc(&self) -> bool {

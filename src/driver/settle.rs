@@ -44,7 +44,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         mut held: Held<B, E>,
         verdict: Verdict,
         bytes: GetBytes<'_>,
-        build: impl FnOnce(&Self, bool) -> Option<N>,
+        build: impl FnOnce(&mut Self, bool) -> Option<N>,
     ) -> Settled<B, E, N> {
         let ledger = self.ledger();
         let note = self.hear(&ledger);
@@ -181,10 +181,10 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
     /// Takes what the next attempt needs; the held answer is given up only after this.
     fn take<N>(
-        &self,
+        &mut self,
         ledger: &Ledger,
         next: Next,
-        build: impl FnOnce(&Self, bool) -> Option<N>,
+        build: impl FnOnce(&mut Self, bool) -> Option<N>,
     ) -> Result<(Option<Nap>, N), Option<NotResent>> {
         let wait = match next {
             Next::Pass => return Err(None),

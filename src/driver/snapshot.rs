@@ -5,6 +5,8 @@
 //!
 //! The buffer holds the caller's credentials, so it is overwritten before it is reused or freed.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
@@ -31,6 +33,8 @@ pub(crate) struct Snapshot {
     path: (u32, u32),
     headers: u32,
     extensions: Extensions,
+    /// The request head, once it was needed.
+    rebuilt: OnceLock<Parts>,
 }
 
 impl Snapshot {
@@ -114,6 +118,7 @@ impl Snapshot {
         overwrite(self.buffer.get_mut(..self.used).unwrap_or_default());
         self.used = 0;
         self.method = 0;
+        self.rebuilt.take();
         if !self.extensions.is_empty() {
             self.extensions = Extensions::new();
         }
@@ -156,8 +161,21 @@ impl Snapshot {
         headers.find(|(found, _, _)| *found == name.as_str().as_bytes()).map(|(_, value, _)| value)
     }
 
-    /// The caller's request head, as it came.
-    pub(crate) fn rebuild(&self) -> Option<Parts> {
+    /// The caller's request head, as it came; made again when it is first asked for.
+    pub(crate) fn head(&self) -> Option<&Parts> {
+        if let Some(rebuilt) = self.rebuilt.get() {
+            return Some(rebuilt);
+        }
+        let rebuilt = self.rebuild()?;
+        Some(self.rebuilt.get_or_init(|| rebuilt))
+    }
+
+    /// The same to be sent; `last` says that nobody will ask for it again.
+    pub(crate) fn next_head(&mut self, last: bool) -> Option<Parts> {
+        if last { self.rebuilt.take().or_else(|| self.rebuild()) } else { self.head().cloned() }
+    }
+
+    fn rebuild(&self) -> Option<Parts> {
         // One copy that all values share.
         let shared = Bytes::copy_from_slice(self.bytes());
         let uri = shared.get(self.method as usize..self.uri as usize)?;

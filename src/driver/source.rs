@@ -36,8 +36,8 @@ impl Source<'_> {
         };
         match self.head {
             Head::Parts(head) => at.read(head, body.as_ref()),
-            Head::Kept(kept) => match kept.and_then(Snapshot::rebuild) {
-                Some(head) => at.read(&head, body.as_ref()),
+            Head::Kept(kept) => match kept.and_then(Snapshot::head) {
+                Some(head) => at.read(head, body.as_ref()),
                 None => none,
             },
         }

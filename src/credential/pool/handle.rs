@@ -217,8 +217,8 @@ impl Pool {
     /// [`pick`](Self::pick).
     #[inline(always)]
     #[allow(clippy::inline_always)]
-    pub(crate) fn turn(&self) -> Option<Picked> {
-        self.hub().turn()
+    pub(crate) fn turn(&self, now: &mut Now) -> Option<Picked> {
+        self.hub().turn(now)
     }
 
     /// An account for an attempt that starts at `at`: one whose rest is over by then counts, one

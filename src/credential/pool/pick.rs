@@ -8,7 +8,7 @@ use super::{
     choose::position,
     hub::Hub,
     picked::Picked,
-    roster::Roster,
+    roster::{Roster, Tier},
     settings::Choose,
     slot::{Generation, Slot},
     want::{Pin, Unavailable, Want},
@@ -55,7 +55,7 @@ pub(super) enum Use {
 impl Hub {
     /// An account for an attempt that starts now.
     pub(super) fn pick(&self, want: &Want<'_>, now: &mut Now) -> Result<Picked, Unavailable> {
-        let turn = if want.is_any() { self.turn() } else { None };
+        let turn = if want.is_any() { self.turn(now) } else { None };
         match turn {
             Some(picked) => Ok(picked),
             None => self.search(want, Moment { hub: self, now, later: false }),
@@ -66,16 +66,19 @@ impl Hub {
     /// search would find first. Nobody needs the time for that, nor what the hints say of the others.
     #[inline(always)] // Written where it stays: what was just written is slow to move.
     #[allow(clippy::inline_always)]
-    pub(super) fn turn(&self) -> Option<Picked> {
+    pub(super) fn turn(&self, now: &mut Now) -> Option<Picked> {
         let roster = self.roster.load();
         if self.settings.choose != Choose::RoundRobin || roster.restricted {
             return None;
         }
         let tier = roster.tiers.first()?;
         let cursor = self.cursors.of(0);
-        let at = position(cursor, tier);
+        let mut at = position(cursor, tier);
         // Of those who rest, nothing is read.
-        let slot = roster.usable.has(at).then(|| roster.slots.get(at))??;
+        if !roster.usable.has(at) {
+            at = self.next_turn(&roster, tier, at, now)?;
+        }
+        let slot = roster.slots.get(at)?;
         let generation = slot.current.load();
         let seen = generation.word();
         if seen.kind() != Kind::Usable || seen.has_model_rests() {
@@ -85,6 +88,16 @@ impl Hub {
         let one_header = roster.places.is_one_header();
         let generation = arc_swap::Guard::into_inner(generation);
         Some(Picked::of_turn(generation, seen, one_header))
+    }
+
+    /// Whose turn it is instead of that of an account that rests, when nobody has come back since.
+    fn next_turn(&self, roster: &Roster, tier: &Tier, at: usize, now: &mut Now) -> Option<usize> {
+        let due = self.due.next();
+        if due != u64::MAX && due <= self.passed(now.get()) {
+            return None;
+        }
+        let later = roster.usable.next(at, tier.end);
+        later.or_else(|| roster.usable.next(tier.start, at))
     }
 
     /// An account for an attempt that starts at `at`.

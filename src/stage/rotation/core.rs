@@ -53,11 +53,11 @@ impl Rotation {
     /// The account whose turn it is, where nothing is asked that could make a difference.
     #[inline(always)] // Written where it stays: what was just written is slow to move.
     #[allow(clippy::inline_always)]
-    fn turn(&self, st: &RotationState, ask: &Ask<'_, '_>) -> Option<Picked> {
+    fn turn(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Option<Picked> {
         let any = st.tried.is_empty() && ask.options.is_none() && ask.at.is_none();
         // What was refused for this request may be whose turn it is.
         let clean = ask.ledger.is_none_or(|ledger| ledger.refusals() == 0);
-        if any && clean { self.pool.turn() } else { None }
+        if any && clean { self.pool.turn(ask.now) } else { None }
     }
 
     fn pick(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Result<Picked, Unavailable> {

@@ -5,15 +5,14 @@ use std::str;
 use super::nesting::Nesting;
 
 /// What a string is looked through in at a time, once it has turned out to be long.
-const BLOCK: usize = 32;
+const BLOCK: usize = 64;
 /// How many words a string is looked through in before it counts as long.
 const SHORT: usize = 4;
 const WORD: usize = size_of::<u64>();
-const LANES: usize = size_of::<u128>();
-/// The high bits: set where a byte is not ASCII.
-const HIGH: u128 = (u128::MAX / 255) << 7;
 /// A one in every byte of a word.
 const ONES: u64 = u64::MAX / 255;
+/// The high bits: set where a byte is not ASCII.
+const HIGH: u64 = ONES << 7;
 
 /// Walks over one JSON text (RFC 8259), front to back, without recursion.
 ///
@@ -31,7 +30,7 @@ pub(super) struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
     /// The bytes of all strings so far, or-ed: the high bit says that one was not ASCII.
-    seen: u128,
+    seen: u64,
 }
 
 /// A string as it is written.
@@ -228,8 +227,8 @@ impl<'a> Scanner<'a> {
         let below = |word: u64, least: u64| word.wrapping_sub(ONES * least) & !word;
         let quote = word ^ (ONES * u64::from(b'"'));
         let backslash = word ^ (ONES * u64::from(b'\\'));
-        let found = (below(word, 0x20) | below(quote, 1) | below(backslash, 1)) & (ONES << 7);
-        self.seen |= u128::from(word);
+        let found = (below(word, 0x20) | below(quote, 1) | below(backslash, 1)) & HIGH;
+        self.seen |= word;
         if found == 0 {
             self.at += WORD;
             return false;
@@ -244,7 +243,7 @@ impl<'a> Scanner<'a> {
             if matches!(byte, b'"' | b'\\' | 0..0x20) {
                 break;
             }
-            self.seen |= u128::from(*byte);
+            self.seen |= u64::from(*byte);
             self.at += 1;
         }
         true
@@ -253,24 +252,22 @@ impl<'a> Scanner<'a> {
     /// Whole blocks of plain bytes, in a shape that the compiler turns into vector code.
     fn plain_blocks(&mut self) {
         let rest = self.text.get(self.at..).unwrap_or_default();
-        let mut seen = [0_u8; LANES];
+        let (mut seen, mut blocks) = ([0_u8; BLOCK], 0);
         for block in rest.chunks_exact(BLOCK) {
-            let mut found = [0_u8; LANES];
-            for bytes in block.chunks_exact(LANES) {
-                for ((found, seen), byte) in found.iter_mut().zip(&mut seen).zip(bytes) {
-                    // Flipping this bit moves the quote (0x22) down to 0x20, next to the control characters, and
-                    // nothing else: one comparison finds both.
-                    *found |= 0x21_u8.saturating_sub(byte ^ 2);
-                    *found |= u8::from(*byte == b'\\');
-                    *seen |= byte;
-                }
+            let mut found = 0_u8;
+            for (byte, seen) in block.iter().zip(&mut seen) {
+                // Flipping this bit moves the quote (0x22) down to 0x20, next to the control characters, and
+                // nothing else: one comparison finds both.
+                found |= u8::from(byte ^ 2 <= 0x20) | u8::from(*byte == b'\\');
+                *seen |= byte;
             }
-            if u128::from_ne_bytes(found) != 0 {
+            if found != 0 {
                 break;
             }
-            self.at += BLOCK;
+            blocks += 1;
         }
-        self.seen |= u128::from_ne_bytes(seen);
+        self.at += blocks * BLOCK;
+        self.seen |= u64::from(seen.iter().fold(0, |all, byte| all | byte));
     }
 }
 
