@@ -6,7 +6,8 @@ use http::StatusCode;
 use tower::{Layer as _, ServiceBuilder, ServiceExt};
 use tower_failover::{
     AuthFailureMode, AuthShortCircuitLayer, Backoff, ErrorDedupLayer, FailoverLayer, Jitter,
-    RequestOptions, RetryLayer, RetryPolicy, ServedBy, TokenRotationLayer,
+    ModelChain, ModelFallbackLayer, RequestOptions, RetryLayer, RetryPolicy, ServedBy,
+    TokenRotationLayer,
     credential::State,
     failure,
     report::{Followed, NotResent, Outcome},
@@ -178,7 +179,7 @@ async fn a_deadline_begins_before_the_body_is_awaited() {
     });
     let retry = RetryLayer::new(quick().retries(0)).deadline(Duration::ZERO);
     let rotation = TokenRotationLayer::new(pool(&["a", "b"], &Recorder::new()));
-    let fallback = tower_failover::ModelFallbackLayer::new(tower_failover::ModelChain::default());
+    let fallback = ModelFallbackLayer::new(ModelChain::default());
     let layers = ServiceBuilder::new()
         .layer(retry.buffered_as(99, Load::replayed))
         .layer(fallback.buffered_as(99, Load::replayed))
@@ -286,10 +287,7 @@ async fn a_local_answer_counts_no_attempt_whoever_hands_it_out() {
     let pool = pool(&["a"], &Recorder::new());
     pool.rest("a", None, Duration::from_secs(9));
     let service = ServiceBuilder::new()
-        .layer(
-            tower_failover::ModelFallbackLayer::new(tower_failover::ModelChain::default())
-                .served_by(true),
-        )
+        .layer(ModelFallbackLayer::new(ModelChain::default()).served_by(true))
         .layer(RetryLayer::new(quick()).served_by(true))
         .layer(TokenRotationLayer::new(pool).served_by(true))
         .service(Upstream::default());
@@ -322,7 +320,7 @@ async fn whoever_reads_the_model_names_it_in_the_trail() {
         .unwrap();
     let service = ServiceBuilder::new()
         .layer(ErrorDedupLayer::new(recorder.clone()).recovered(true))
-        .layer(tower_failover::ModelFallbackLayer::new(tower_failover::ModelChain::default()))
+        .layer(ModelFallbackLayer::new(ModelChain::default()))
         .layer(RetryLayer::new(quick()))
         .layer(TokenRotationLayer::new(pool.clone()))
         .layer(AuthShortCircuitLayer::with_pool(pool))
@@ -465,4 +463,66 @@ async fn an_overloaded_model_without_another_keeps_the_reason_of_the_retry() {
     let followed = recorder.failures()[0].trail[0].followed;
     // The same as fused.
     assert_eq!(followed, Followed::NotResent(NotResent::Retries));
+}
+
+/// What an account that is half open serves, after a fallback: the tokens that were sent.
+async fn half_open<L>(layer: impl Fn(tower_failover::Pool, ModelChain) -> L) -> Vec<String>
+where
+    L: tower::Layer<Upstream>,
+    L::Service: tower::Service<
+            http::Request<super::support::stack::Body>,
+            Response = super::stack::Answer,
+            Error = tower::BoxError,
+        > + Clone,
+{
+    let upstream = Upstream::default()
+        .token("tok-a", [Step::status(200), Step::status(200), Step::status(529)])
+        .token("tok-b", [Step::status(401), Step::status(400)]);
+    let pool = pool(&["a", "b"], &Recorder::new());
+    let service = layer(pool, ModelChain::list(["m1", "m2"]).unwrap()).layer(upstream.clone());
+    for _ in 0..2 {
+        assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 200);
+    }
+    tokio::time::advance(Duration::from_secs(300)).await;
+    // The probe shows nothing: it is due again at once.
+    assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 400);
+    let request = http::Request::post("https://api.example.com/")
+        .header("content-type", "application/json")
+        .body(bytes::Bytes::from(r#"{"model":"m1"}"#).into())
+        .unwrap();
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
+    upstream.tokens()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_leaves_a_probe_to_the_attempt_that_takes_it() {
+    let fused = half_open(|pool, chain| {
+        let builder = FailoverLayer::builder().rotation(pool).models(chain);
+        Erase(builder.retry(quick().retries(0)).build().unwrap())
+    });
+    let stacked = half_open(|pool, chain| {
+        let layers = ServiceBuilder::new()
+            .layer(ModelFallbackLayer::new(chain).pool(pool.clone()))
+            .layer(RetryLayer::new(quick().retries(0).overloaded(false)))
+            .layer(TokenRotationLayer::new(pool));
+        Erase(layers.into_inner())
+    });
+    let (fused, stacked) = (fused.await, stacked.await);
+    assert_eq!(fused, stacked);
+    assert_eq!(fused, ["tok-a", "tok-b", "tok-a", "tok-b", "tok-a", "tok-b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_rotation_goes_back_to_what_one_below_has_tried() {
+    let pool = pool(&["a", "b"], &Recorder::new());
+    let upstream = Upstream::default()
+        .token_forever("tok-a", Step::status(429))
+        .token_forever("tok-b", Step::status(403));
+    let below = FailoverLayer::builder().rotation(pool.clone()).rotate_forbidden(true);
+    let service = ServiceBuilder::new()
+        .layer(TokenRotationLayer::new(pool).rotate_forbidden(true))
+        .layer(below.build().unwrap())
+        .service(upstream.clone());
+    assert_eq!(service.oneshot(get()).await.unwrap().status(), 403);
+    assert_eq!(upstream.tokens(), ["tok-a", "tok-b"]);
 }
