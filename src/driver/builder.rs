@@ -9,8 +9,8 @@ use super::{
     buffer::{Buffered, BufferedAs},
     build_error::BuildError,
     config::{AuthFailureMode, Settings},
+    fused::FailoverLayer,
     keep::{InMemory, Once},
-    layers::FailoverLayer,
     peek::PeekLimits,
     shell::settings,
 };
@@ -27,6 +27,16 @@ use crate::{
 };
 
 /// Builds a [`FailoverLayer`]: what is not asked for is not there, and costs nothing.
+///
+/// The [first page](crate) shows it with a client, and has the [defaults](crate#defaults).
+///
+/// ```
+/// use tower_failover::{BuildError, FailoverLayer, RetryPolicy};
+///
+/// let layer = FailoverLayer::builder().retry(RetryPolicy::new()).attempts(3).build()?;
+/// assert_eq!(FailoverLayer::builder().build().unwrap_err(), BuildError::Nothing);
+/// # Ok::<(), BuildError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct FailoverBuilder<K = InMemory> {

@@ -27,7 +27,6 @@ use super::{
 use crate::{
     classify::{Cause, Classifier},
     credential::Pool,
-    report::{Coalesce, Reporter, ReporterHandle},
     stage::{
         ModelAt, ModelChain, Models,
         gate::{self, Gate},
@@ -35,9 +34,6 @@ use crate::{
         rotation::Rotation,
     },
 };
-
-/// The stages of the fused stack, outermost first.
-pub type Stages = (Option<Models>, (Option<RetryPolicy>, (Option<Rotation>, Option<Gate>)));
 
 named! {
     /// Puts a credential of the pool on each request; when it is refused, the next account serves.
@@ -58,6 +54,24 @@ named! {
     /// that the outer one has put on, the inner one cannot take off again. A gate goes below the
     /// innermost rotation of its pool: between two of them, it refuses what the inner one would
     /// have replaced.
+    ///
+    /// ```
+    /// use tower::ServiceBuilder;
+    /// use tower_failover::{Account, Credential, Pool, RetryLayer, TokenRotationLayer};
+    ///
+    /// # fn stack<S: Clone>(client: S) -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = Pool::builder()
+    ///     .account(Account::new("alice", Credential::bearer("token-of-alice")?))
+    ///     .account(Account::new("bob", Credential::bearer("token-of-bob")?))
+    ///     .origins(["https://api.example.com"])
+    ///     .build()?;
+    /// let stack = ServiceBuilder::new()
+    ///     .layer(RetryLayer::default())
+    ///     .layer(TokenRotationLayer::new(pool))
+    ///     .service(client);
+    /// # Ok(())
+    /// # }
+    /// ```
     layer TokenRotationLayer,
     /// The service of a [`TokenRotationLayer`].
     service TokenRotation,
@@ -108,6 +122,18 @@ named! {
     ///
     /// Innermost, right above the client: nothing that waits may come between it and the sending.
     /// It holds across requests, also under a foreign retry outside.
+    ///
+    /// ```
+    /// use tower::ServiceBuilder;
+    /// use tower_failover::AuthShortCircuitLayer;
+    ///
+    /// # fn stack<S>(client: S) {
+    /// // Whatever retries outside of it, a credential that was refused is not sent again for a while.
+    /// let stack = ServiceBuilder::new()
+    ///     .layer(AuthShortCircuitLayer::new().any_credential())
+    ///     .service(client);
+    /// # }
+    /// ```
     layer AuthShortCircuitLayer,
     /// The service of an [`AuthShortCircuitLayer`].
     service AuthShortCircuit,
@@ -164,6 +190,20 @@ named! {
     /// # Position
     ///
     /// Outside of a [`TokenRotationLayer`], so that each retry may use another account.
+    ///
+    /// Below another layer that sends again, each of that layer's sends has all retries of this one,
+    /// within the attempts that hold for both.
+    ///
+    /// ```
+    /// use tower::ServiceBuilder;
+    /// use tower_failover::{RetryLayer, RetryPolicy};
+    ///
+    /// # fn stack<S: Clone>(client: S) -> Result<(), tower_failover::BuildError> {
+    /// let layer = RetryLayer::new(RetryPolicy::new().retries(3)).attempts(4)?;
+    /// let stack = ServiceBuilder::new().layer(layer).service(client);
+    /// # Ok(())
+    /// # }
+    /// ```
     layer RetryLayer,
     /// The service of a [`RetryLayer`].
     service Retry,
@@ -202,6 +242,23 @@ named! {
     /// # Position
     ///
     /// Outside of retry and rotation: another model is the last resort.
+    ///
+    /// Inside of one of them, a model is given up before the wait, or the other
+    /// account, that would have served it.
+    ///
+    /// ```
+    /// use tower::ServiceBuilder;
+    /// use tower_failover::{ModelChain, ModelFallbackLayer, RetryLayer};
+    ///
+    /// # fn stack<S: Clone>(client: S) -> Result<(), Box<dyn std::error::Error>> {
+    /// let chain = ModelChain::list(["large", "medium", "small"])?; // best first
+    /// let stack = ServiceBuilder::new()
+    ///     .layer(ModelFallbackLayer::new(chain))
+    ///     .layer(RetryLayer::default())
+    ///     .service(client);
+    /// # Ok(())
+    /// # }
+    /// ```
     layer ModelFallbackLayer,
     /// The service of a [`ModelFallbackLayer`].
     service ModelFallback,
@@ -231,81 +288,4 @@ impl<K> ModelFallbackLayer<K> {
         self.stages.pool = Some(pool);
         self
     }
-}
-
-named! {
-    /// Reports every failed request exactly once, with all its attempts inside.
-    ///
-    /// Or, with [`coalesce`](ErrorDedupLayer::coalesce), every failed request once or, when it is
-    /// like one that was told shortly before, as one of a number.
-    ///
-    /// # Position
-    ///
-    /// Outside of all that sends again. Two in one stack report once. One *inside* a layer that
-    /// sends again reports once for each request that it sees.
-    layer ErrorDedupLayer,
-    /// The service of an [`ErrorDedupLayer`].
-    service ErrorDedup,
-    stages (), keep Once
-}
-
-impl ErrorDedupLayer {
-    /// Tells this reporter of failed requests.
-    pub fn new(reporter: impl Reporter) -> Self {
-        Self::with_handle(ReporterHandle::new(reporter))
-    }
-
-    /// Tells the reporter behind this handle of failed requests.
-    pub fn with_handle(reporter: ReporterHandle) -> Self {
-        let common = Settings { reporter: Some(reporter), ..Settings::default() };
-        Self { stages: (), keep: Once, common }
-    }
-}
-
-impl<K> ErrorDedupLayer<K> {
-    /// Whether requests that succeeded after failed attempts are told too. False by default.
-    pub fn recovered(mut self, tell: bool) -> Self {
-        self.common.recovered = tell;
-        self
-    }
-
-    /// Of like failures within this window tells the first, and then how many more there were; see
-    /// [`Coalesce`]. For more fingerprints than its default, give one to [`new`](Self::new).
-    ///
-    /// # Errors
-    ///
-    /// When the window is zero or longer than 24 h.
-    pub fn coalesce(mut self, window: Duration) -> Result<Self, BuildError> {
-        let reporter = self.common.reporter.take().ok_or(BuildError::NoReporter)?;
-        self.common.reporter = Some(Coalesce::handle(reporter, window)?);
-        Ok(self)
-    }
-
-    /// Keeps the secrets of this pool out of what is told, whoever wrote it.
-    pub fn redact(mut self, pool: &Pool) -> Self {
-        self.common.secrets = Some(pool.clone());
-        self
-    }
-}
-
-named! {
-    /// All stages fused into one loop: one snapshot, one budget, one report.
-    ///
-    /// Built with [`FailoverLayer::builder`]; it shows the same attempts, reports and answers as the
-    /// separate layers in the documented order, and costs a fraction.
-    layer FailoverLayer,
-    /// The service of a [`FailoverLayer`]: one type, whatever is switched on.
-    ///
-    /// ```
-    /// use bytes::Bytes;
-    /// use http_body_util::Full;
-    /// use hyper_util::client::legacy::{Client, connect::HttpConnector};
-    /// use tower_failover::Failover;
-    ///
-    /// struct App {
-    ///     upstream: Failover<Client<HttpConnector, Full<Bytes>>>,
-    /// }
-    /// ```
-    service Failover,
-    stages Stages, keep InMemory
 }

@@ -7,9 +7,11 @@ mod buffer;
 mod build_error;
 mod builder;
 mod config;
+mod dedup;
 #[cfg(test)]
 mod defaults;
 mod finish;
+mod fused;
 mod future;
 mod held;
 mod judge;
@@ -43,12 +45,13 @@ pub use self::{
     build_error::BuildError,
     builder::FailoverBuilder,
     config::AuthFailureMode,
+    dedup::{ErrorDedup, ErrorDedupLayer},
+    fused::{Failover, FailoverLayer, Stages},
     future::ResponseFuture,
     keep::{Cloned, InMemory, Keep, Kept, Never, Once, Spare, Started},
     layers::{
-        AuthShortCircuit, AuthShortCircuitLayer, ErrorDedup, ErrorDedupLayer, Failover,
-        FailoverLayer, ModelFallback, ModelFallbackLayer, Retry, RetryLayer, Stages, TokenRotation,
-        TokenRotationLayer,
+        AuthShortCircuit, AuthShortCircuitLayer, ModelFallback, ModelFallbackLayer, Retry,
+        RetryLayer, TokenRotation, TokenRotationLayer,
     },
     problem::Problem,
     reading::Filling,

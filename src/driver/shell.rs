@@ -78,6 +78,11 @@ macro_rules! named {
         stages $Stages:ty, keep $Keep:ty
     ) => {
         $(#[$layer_doc])*
+        ///
+        /// # Clone
+        ///
+        /// Services of a layer and of its clones share what it knows: its pool, its budget, the
+        /// credentials it has seen refused, its reporter.
         #[derive(Clone, Debug)]
         #[must_use = "a layer does nothing until it is applied to a service"]
         pub struct $Layer<K = $Keep> {
@@ -106,6 +111,16 @@ macro_rules! named {
         }
 
         $(#[$service_doc])*
+        ///
+        /// # Clone
+        ///
+        /// As costly as a clone of the service below, and an `Arc`. Clones share what the layer
+        /// knows; each must be made ready for itself, as tower has it.
+        ///
+        /// # Cancel safety
+        ///
+        /// That of its future, [`ResponseFuture`](crate::ResponseFuture). A service that was made
+        /// ready and is dropped holds nothing but what the service below gave it.
         pub struct $Service<S, K = $Keep> {
             driver: Driver<S, $Stages, K>,
         }

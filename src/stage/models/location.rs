@@ -12,6 +12,7 @@ use http::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{
+    custom::{ModelIn, Rewritten},
     json::{self, Found, Span},
     wanted::Model,
 };
@@ -28,32 +29,20 @@ static DIGESTS: [HeaderName; 4] = [
     HeaderName::from_static("content-md5"),
 ];
 
-/// Reads the model from a request, and puts another one in its place: for places that
-/// [`ModelAt`] does not know.
-pub trait ModelIn: Send + Sync + 'static {
-    /// The model that the request names; `None` when it names none.
-    ///
-    /// `body` is the whole body; `None` when it is not in memory.
-    fn read(&self, head: &Parts, body: Option<&Bytes>) -> Option<String>;
-
-    /// Puts `model` on an attempt. `None` when that cannot be done: the request is not sent again.
-    ///
-    /// `content-length` is put right by the caller.
-    fn write(&self, head: &mut Parts, body: Option<&Bytes>, model: &str) -> Option<Rewritten>;
-}
-
-/// What became of a request's body.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rewritten {
-    /// The body is as it was.
-    SameBody,
-    /// This is the body now.
-    Body(Bytes),
-}
-
 /// Where a request names its model.
 ///
 /// The default is the member `model` at the top of a JSON body.
+///
+/// ```
+/// use tower_failover::{FailoverLayer, ModelAt, ModelChain};
+///
+/// // POST /v1/models/large:generate
+/// let layer = FailoverLayer::builder()
+///     .models(ModelChain::list(["large", "small"])?)
+///     .model_at(ModelAt::path_after("models"))
+///     .build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct ModelAt(At);
 

@@ -2,6 +2,7 @@
 
 mod chain;
 mod core;
+mod custom;
 pub(crate) mod json;
 mod location;
 mod wanted;
@@ -10,5 +11,6 @@ pub(crate) use self::wanted::{Model, Wanted};
 pub use self::{
     chain::{ModelChain, ModelChainError},
     core::{Models, ModelsState},
-    location::{ModelAt, ModelIn, Rewritten},
+    custom::{ModelIn, Rewritten},
+    location::ModelAt,
 };

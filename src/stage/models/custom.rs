@@ -1,0 +1,60 @@
+//! Models in places of one's own.
+
+use bytes::Bytes;
+use http::request::Parts;
+
+/// Reads the model from a request, and puts another one in its place: for places that
+/// [`ModelAt`](crate::ModelAt) does not know.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::request::Parts;
+/// use tower_failover::{ModelAt, ModelIn, Rewritten};
+///
+/// /// The model is the host's first label: `large.api.example.com`.
+/// struct InHost;
+///
+/// impl ModelIn for InHost {
+///     fn read(&self, head: &Parts, _: Option<&Bytes>) -> Option<String> {
+///         Some(head.uri.host()?.split('.').next()?.to_owned())
+///     }
+///
+///     fn write(&self, head: &mut Parts, _: Option<&Bytes>, model: &str) -> Option<Rewritten> {
+///         let rest = head.uri.host()?.split_once('.')?.1;
+///         let host = format!("{model}.{rest}");
+///         let mut parts = head.uri.clone().into_parts();
+///         parts.authority = Some(host.parse().ok()?);
+///         head.uri = http::Uri::from_parts(parts).ok()?;
+///         Some(Rewritten::SameBody)
+///     }
+/// }
+///
+/// let (mut head, ()) = http::Request::get("https://large.api.example.com/").body(())?.into_parts();
+/// assert_eq!(InHost.read(&head, None).as_deref(), Some("large"));
+/// assert_eq!(InHost.write(&mut head, None, "small"), Some(Rewritten::SameBody));
+/// assert_eq!(head.uri.host(), Some("small.api.example.com"));
+/// let at = ModelAt::custom(InHost);
+/// # Ok::<(), http::Error>(())
+/// ```
+pub trait ModelIn: Send + Sync + 'static {
+    /// The model that the request names; `None` when it names none.
+    ///
+    /// `body` is the whole body; `None` when it is not in memory.
+    fn read(&self, head: &Parts, body: Option<&Bytes>) -> Option<String>;
+
+    /// Puts `model` on an attempt. `None` when that cannot be done: the request is not sent again.
+    ///
+    /// `content-length` is put right by the caller.
+    fn write(&self, head: &mut Parts, body: Option<&Bytes>, model: &str) -> Option<Rewritten>;
+}
+
+/// What became of a request's body.
+///
+/// [`ModelIn`] has an example.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rewritten {
+    /// The body is as it was.
+    SameBody,
+    /// This is the body now.
+    Body(Bytes),
+}
