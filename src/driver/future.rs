@@ -38,6 +38,8 @@ use crate::{
 /// It may be dropped at any point: an account that was only probed gives its slot back, counts and
 /// locks are right, and what was learned stays learned. A request that is dropped after a failed
 /// attempt is told as [abandoned](crate::report::Event::RequestAbandoned).
+///
+/// The [first page](crate) has examples of services that return it.
 #[pin_project]
 pub struct ResponseFuture<S, St, K, B, RB>
 where
