@@ -23,6 +23,8 @@ use super::verdict::Reason;
 /// | `origin_not_allowed` | 403 | 7 | no |
 /// | `pin_unknown` | 400 | 3 | no |
 /// | `deadline_exceeded` | 504 | 4 | no |
+///
+/// [`failure`](crate::failure) finds it in an answer, and has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Code {
@@ -183,6 +185,8 @@ impl From<Reason> for Code {
 }
 
 /// Who gave an answer that carries a [`Cause`].
+///
+/// [`failure`](crate::failure) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// The upstream did; status, headers and body are its own.

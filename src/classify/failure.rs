@@ -11,6 +11,8 @@ use super::{
 /// An answer with a [`Cause`], turned into an error.
 ///
 /// Every layer of this crate recognises it, however deep it is wrapped: a refusal stays a refusal.
+///
+/// Made by [`FailureToErrLayer`](crate::FailureToErrLayer), which has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{cause} [{}]", status.as_u16())]
 pub struct FailureError {

@@ -5,6 +5,8 @@ use std::{fmt, time::Duration};
 /// Why a credential was refused.
 ///
 /// A refusal is never answered with another try of the same credential, whatever the reason.
+///
+/// [`Verdict`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
@@ -23,6 +25,8 @@ pub enum Reason {
 }
 
 /// What is wrong with the model that was asked for.
+///
+/// [`Verdict`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ModelFault {
@@ -39,6 +43,8 @@ pub enum ModelFault {
 }
 
 /// Whether the upstream may have done the work it was asked for.
+///
+/// [`Verdict`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Delivery {
     /// The upstream said no and did no work, or the request provably never reached it.
@@ -50,6 +56,22 @@ pub enum Delivery {
 /// What an answer, or an error in place of one, means.
 ///
 /// Made by the [`Classifier`](crate::Classifier); a [`Policy`](crate::Policy) may make one too.
+///
+/// ```
+/// use std::time::SystemTime;
+/// use http::Response;
+/// use tower_failover::{Classifier, Delivery, Reason, Verdict};
+///
+/// let verdict = |status: u16| {
+///     let (head, ()) = Response::builder().status(status).body(()).unwrap().into_parts();
+///     Classifier::default().classify(&head, None, SystemTime::now())
+/// };
+/// assert_eq!(verdict(401), Verdict::Unauthorized(Reason::Invalid));
+/// assert_eq!(verdict(429), Verdict::Limited { delay: None });
+/// // 500 may have done the work, 503 has not.
+/// assert_eq!(verdict(500).delivery(), Delivery::PerhapsDone);
+/// assert_eq!(verdict(503).delivery(), Delivery::Refused);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {

@@ -3,6 +3,14 @@
 /// Why something cannot be a credential.
 ///
 /// No message shows the value.
+///
+/// ```
+/// use tower_failover::credential::{Credential, CredentialError};
+///
+/// let bad = |token| Credential::bearer(token).unwrap_err();
+/// assert_eq!(bad("tok-alice\n"), CredentialError::WhiteSpace);
+/// assert_eq!(bad("Bearer tok-alice"), CredentialError::Scheme);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialError {

@@ -33,7 +33,6 @@ pub fn failure<B>(response: &Response<B>) -> Option<&Cause> {
 
 /// Turns an answer that carries a [`Cause`] into an `Err`.
 ///
-/// The outermost of all layers: what stands outside of it sees an error where there was an answer.
 /// The error is made by `E: From<FailureError>`, which `Box<dyn Error + Send + Sync>` is.
 ///
 /// ```
@@ -51,6 +50,12 @@ pub fn failure<B>(response: &Response<B>) -> Option<&Cause> {
 /// assert!(error.to_string().contains("credential_revoked"));
 /// # });
 /// ```
+///
+/// # Position
+///
+/// The outermost of all layers of this crate: what stands outside of it sees an error where there
+/// was an answer. Inside of one that reports or sends again, that one sees the error, and knows it
+/// for the refusal that it is; the answer's headers and body are gone by then.
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use = "a layer does nothing until it is applied to a service"]
 pub struct FailureToErrLayer(());
@@ -71,6 +76,10 @@ impl<S> Layer<S> for FailureToErrLayer {
 }
 
 /// The service of a [`FailureToErrLayer`].
+///
+/// # Clone
+///
+/// As costly as a clone of the service below; there is no state of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct FailureToErr<S> {
     inner: S,
@@ -95,6 +104,12 @@ where
 }
 
 /// The response future of [`FailureToErr`].
+///
+/// # Cancel safety
+///
+/// That of the future of the service below: there is no state of its own.
+///
+/// [`FailureToErrLayer`] has an example.
 #[pin_project]
 pub struct FailureToErrFuture<F> {
     #[pin]

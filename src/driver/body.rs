@@ -17,6 +17,13 @@ use crate::credential::InFlight;
 ///
 /// Data, trailers and errors of the upstream pass whole. Where the beginning was read to find out
 /// what an error answer means, it is given first and the rest follows.
+///
+/// [`Failover`](crate::Failover) has an example of a service whose answers have it.
+///
+/// # Cancel safety
+///
+/// Dropping it unread is fine: where the pool chooses by requests in flight, the request has then
+/// ended. What that does to the connection is the client's business.
 #[pin_project]
 pub struct FailoverBody<B: Body> {
     #[pin]

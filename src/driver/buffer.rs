@@ -55,6 +55,15 @@ pub struct BufferedAs<F> {
 /// The body has a `try_clone` of its own, as kube's and octocrab's have.
 ///
 /// When it gives no clone, the request is sent once.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http_body_util::Full;
+/// use tower_failover::{RetryLayer, TryCloned};
+///
+/// let keep = TryCloned::new(|body: &Full<Bytes>| Some(body.clone()));
+/// let layer = RetryLayer::default().keeping(keep);
+/// ```
 pub struct TryCloned<B> {
     clone: fn(&B) -> Option<B>,
     made_of: Option<fn(Bytes) -> B>,

@@ -3,6 +3,8 @@
 use crate::report::CoalesceError;
 
 /// Why a layer cannot be built.
+///
+/// [`FailoverBuilder`](crate::FailoverBuilder) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {

@@ -16,6 +16,12 @@ use crate::{
 };
 
 /// What becomes of an upstream's refusal of one of our credentials.
+///
+/// ```
+/// use tower_failover::{AuthFailureMode, AuthShortCircuitLayer};
+///
+/// let layer = AuthShortCircuitLayer::new().auth_failure(AuthFailureMode::Replace);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AuthFailureMode {
     /// The upstream's answer goes out as it is, with the header `x-failover-auth`, which says

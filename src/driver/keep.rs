@@ -12,9 +12,13 @@ use http_body::Body;
 use crate::report::NotResent;
 
 /// The body for the first attempt, and what is kept of it, or why nothing is.
+///
+/// What [`Keep::poll_fill`] gives; [`Keep`] has an example.
 pub type Kept<O, K> = (O, Result<K, NotResent>);
 
 /// What became of a body before its first attempt.
+///
+/// What [`Keep::start`] gives; [`Keep`] has an example.
 #[derive(Debug)]
 pub enum Started<O, K, F> {
     /// The body for the first attempt, and what is kept, or why nothing is.
@@ -33,6 +37,56 @@ pub enum Started<O, K, F> {
 /// | [`TryCloned`](crate::TryCloned) | with a `try_clone` of its own | `B` | when that gives one | when told how |
 /// | [`Buffered`](crate::Buffered) | `Body<Data = Bytes>`, `Unpin` | [`ReplayBody<B>`](crate::ReplayBody) | up to a size | yes |
 /// | [`BufferedAs`](crate::BufferedAs) | the same | what a function makes of it | the same | yes |
+///
+/// One of your own, for requests of which each attempt makes its body anew:
+///
+/// ```
+/// use std::{convert::Infallible, task::{Context, Poll}};
+/// use bytes::Bytes;
+/// use tower_failover::{Keep, Kept, Spare, Started};
+///
+/// /// A body that is made of a number.
+/// #[derive(Debug)]
+/// struct Numbered;
+///
+/// impl Keep<u64> for Numbered {
+///     type Out = String;
+///     type Kept = u64;
+///     type Fill = Infallible;
+///
+///     fn once(&self, number: u64) -> String {
+///         number.to_string()
+///     }
+///
+///     fn start(&self, number: u64) -> Started<String, u64, Infallible> {
+///         Started::Ready(self.once(number), Ok(number))
+///     }
+///
+///     fn poll_fill(&self, fill: &mut Infallible, _: &mut Context<'_>) -> Poll<Kept<String, u64>> {
+///         match *fill {}
+///     }
+///
+///     fn again(&self, number: &u64) -> Option<String> {
+///         Some(self.once(*number))
+///     }
+///
+///     fn bytes(&self, number: &u64) -> Option<Bytes> {
+///         Some(number.to_string().into())
+///     }
+///
+///     fn edited(&self, _: &u64, bytes: Bytes) -> Option<String> {
+///         String::from_utf8(bytes.into()).ok()
+///     }
+/// }
+///
+/// impl<S: Clone> Spare<S> for Numbered {
+///     fn spare(&self, service: &S) -> Option<S> {
+///         Some(service.clone())
+///     }
+/// }
+///
+/// assert_eq!(Numbered.again(&7).as_deref(), Some("7"));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a request body of type `{B}` cannot be kept for another attempt by `{Self}`",
     label = "this stack may send the request again, and cannot with this body",
@@ -75,6 +129,8 @@ pub trait Keep<B>: fmt::Debug + Send + Sync + 'static {
 }
 
 /// How a service is kept for another attempt.
+///
+/// [`Keep`] has an example.
 #[diagnostic::on_unimplemented(
     message = "the service `{S}` cannot be called again: it is not `Clone`",
     label = "this stack may send a request again, on a clone of the service",
@@ -88,10 +144,11 @@ pub trait Spare<S>: fmt::Debug + Send + Sync + 'static {
 /// Every request is sent once: any body, and a service that need not be `Clone`.
 ///
 /// ```
-/// use tower_failover::{Keep, Once};
+/// use tower_failover::{Keep, Once, RetryLayer};
 ///
 /// fn any_body<B>(keep: &impl Keep<B>) {}
 /// any_body::<std::io::Empty>(&Once);
+/// let layer = RetryLayer::default().keeping(Once);
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Once;
@@ -100,14 +157,16 @@ pub struct Once;
 ///
 /// The clone is made before the first attempt, and only where something could send again. A model
 /// in the body is not changed; one in the path, the query or a header is.
+/// [`Once`] has an example of how a strategy is given.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cloned;
 
 /// The body is in memory: `Full<Bytes>` and its like. It is cloned, and a model in it is changed.
+/// It is the default of [`FailoverBuilder`](crate::FailoverBuilder), which has an example.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InMemory;
 
-/// What is never made.
+/// What is never made: what [`Once`] keeps.
 #[derive(Clone, Copy, Debug)]
 pub enum Never {}
 

@@ -21,6 +21,12 @@ use crate::report::NotResent;
 const PIECES: usize = 16 * 1024;
 
 /// A body that is being awaited.
+///
+/// Made by [`Buffered`](crate::Buffered), which has an example.
+///
+/// # Cancel safety
+///
+/// Dropping it drops what was read: nothing has been sent by then.
 pub struct Filling<B: Body>(Option<Reading<B>>);
 
 /// A body that is being read.

@@ -17,6 +17,8 @@ use http_body::{Body, Frame, SizeHint};
 /// 2. It is as long as that body said. When that said nothing, the length of what was read whole is
 ///    known; but not where trailers follow, which HTTP/1.1 has only for bodies of unknown length
 ///    (RFC 9112 §7.1.2).
+///
+/// [`Buffered`](crate::Buffered) has an example.
 pub struct ReplayBody<B: Body> {
     pub(super) ahead: Chunks,
     pub(super) at: usize,
@@ -52,6 +54,8 @@ pub(super) struct Trailed {
 }
 
 /// A whole body, kept for another attempt.
+///
+/// [`Buffered`](crate::Buffered) has an example.
 #[derive(Clone, Debug)]
 pub struct WholeBody(pub(super) Chunks);
 

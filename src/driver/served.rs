@@ -9,6 +9,19 @@ use crate::stage::Stamp;
 ///
 /// Keep the account with the job it made: its result belongs to that account
 /// ([`RequestOptions::pin`](crate::RequestOptions::pin)). It holds no secret.
+///
+/// ```
+/// use tower_failover::{RequestOptions, ServedBy};
+///
+/// /// Who must be asked for the result of a job.
+/// fn owner<B>(answer: &http::Response<B>) -> RequestOptions {
+///     match answer.extensions().get::<ServedBy>().and_then(|by| by.account.clone()) {
+///         Some(account) => RequestOptions::new().pin(account),
+///         None => RequestOptions::new(),
+///     }
+/// }
+/// assert_eq!(owner(&http::Response::new(())), RequestOptions::new());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

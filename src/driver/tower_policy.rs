@@ -19,6 +19,12 @@ use crate::{
 };
 
 /// The wait before tower's `Retry` sends again; ready at once when there is nothing to wait for.
+///
+/// [`RetryPolicy`] has an example.
+///
+/// # Cancel safety
+///
+/// Dropping it ends the wait, and nothing else.
 #[derive(Debug)]
 pub struct RetryWait(Option<Nap>);
 

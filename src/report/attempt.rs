@@ -7,6 +7,8 @@ use http::StatusCode;
 use crate::classify::Verdict;
 
 /// Why a failed request was not sent again.
+///
+/// [`Attempt`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotResent {
@@ -84,6 +86,8 @@ impl fmt::Display for NotResent {
 }
 
 /// What followed a failed attempt.
+///
+/// [`Attempt`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Followed {
@@ -110,6 +114,16 @@ impl fmt::Display for Followed {
 }
 
 /// One failed attempt, as it stands in a trail.
+///
+/// ```
+/// use tower_failover::report::{Followed, NotResent, RequestRecord};
+///
+/// /// Whether a request was given up because doing it twice may not be harmless.
+/// fn perhaps_done(record: &RequestRecord) -> bool {
+///     let last = record.trail.last().map(|attempt| attempt.followed);
+///     last == Some(Followed::NotResent(NotResent::PerhapsDone))
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Attempt {

@@ -63,6 +63,8 @@ impl Reporter for ChannelReporter {
 /// Where the events of a [`ChannelReporter`] come out.
 ///
 /// Dropping it harms nobody: later events are dropped and counted.
+///
+/// [`channel`] has an example.
 #[derive(Debug)]
 pub struct EventReceiver {
     receiver: mpsc::Receiver<Event>,

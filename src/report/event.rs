@@ -8,6 +8,8 @@ use super::attempt::Attempt;
 use crate::classify::{Code, Reason};
 
 /// How urgent an event is; the tracing reporter uses the level of the same name.
+///
+/// [`Event`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
     /// For whoever looks closely.
@@ -19,6 +21,21 @@ pub enum Severity {
 }
 
 /// One thing that happened, told once.
+///
+/// ```
+/// use tower_failover::report::{Event, OutReason};
+///
+/// /// What is worth waking somebody up for.
+/// fn page(event: &Event) -> Option<String> {
+///     match event {
+///         Event::PoolDead(dead) => Some(format!("all {} accounts are out", dead.accounts)),
+///         Event::AccountOut(out) if out.reason == OutReason::OutOfQuota => {
+///             Some(format!("{} has no quota left", out.account.id))
+///         }
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -37,6 +54,8 @@ pub enum Event {
 }
 
 /// A request and its trail.
+///
+/// [`Event`] has an example.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RequestRecord {
@@ -59,6 +78,8 @@ pub struct RequestRecord {
 }
 
 /// How a request ended.
+///
+/// [`Event`] has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -73,6 +94,8 @@ pub enum Outcome {
 }
 
 /// An account that people can find again in their configuration.
+///
+/// [`Event`] has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AccountTag {
@@ -85,6 +108,8 @@ pub struct AccountTag {
 }
 
 /// Why an account is out.
+///
+/// [`Event`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OutReason {
@@ -95,6 +120,8 @@ pub enum OutReason {
 }
 
 /// An account's incident.
+///
+/// [`Event`] has an example.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AccountOut {
@@ -111,6 +138,8 @@ pub struct AccountOut {
 }
 
 /// The pool's incident.
+///
+/// [`Event`] has an example.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PoolDead {
@@ -123,6 +152,8 @@ pub struct PoolDead {
 }
 
 /// Events that were held back, as one.
+///
+/// [`Coalesce`](super::Coalesce) has an example.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Coalesced {

@@ -49,6 +49,8 @@ impl<R: Reporter + ?Sized> Reporter for Arc<R> {
 /// # Clone
 ///
 /// Cheap; clones share the reporter and the count of its panics.
+///
+/// [`Reporter`] has an example.
 #[derive(Clone)]
 pub struct ReporterHandle(Option<Arc<Shared<dyn Reporter>>>);
 

@@ -24,6 +24,13 @@ use super::{
 /// `attempts` counts the failed ones; `account`, `model`, `verdict` and `not_resent` are the last
 /// one's; `upstream_request_id` is the last that was given; `answer` is the code of a local answer;
 /// `of` is the code of what was held back.
+///
+/// ```
+/// use tower_failover::ErrorDedupLayer;
+/// use tower_failover::report::TracingReporter;
+///
+/// let layer = ErrorDedupLayer::new(TracingReporter::new());
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct TracingReporter;

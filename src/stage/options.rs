@@ -3,6 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 /// Which account a request wants.
+///
+/// Made by [`RequestOptions::pin`] and [`RequestOptions::prefer`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AccountPin {

@@ -27,6 +27,28 @@ use crate::{
 /// A pool to be filled; see [`Pool::builder`].
 ///
 /// Nothing is checked before [`build`](Self::build).
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_failover::credential::{
+///     Account, Cascade, Choose, Credential, Order, OwnCredential, Pool, Quarantine,
+/// };
+///
+/// let key = |key: &str| Credential::header(http::HeaderName::from_static("x-api-key"), key);
+/// let pool = Pool::builder()
+///     .account(Account::new("cheap", key("key-of-cheap")?).weight(3))
+///     .account(Account::new("spare", key("key-of-spare")?).priority(-1))
+///     .origins(["https://api.example.com"])
+///     .choose(Choose::Weighted)
+///     .order(Order::ById)
+///     .cascade(Cascade::Never)
+///     .own_credential(OwnCredential::Replace)
+///     .quarantine(Quarantine::new().trusted(Duration::from_secs(10)))
+///     .limited_rest(Duration::from_secs(2), Duration::from_secs(30))
+///     .build()?;
+/// assert_eq!(pool.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct PoolBuilder {

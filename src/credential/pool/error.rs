@@ -5,6 +5,17 @@ use std::fmt;
 /// Why a pool cannot be built, or changed.
 ///
 /// Each message says what to change.
+///
+/// ```
+/// use tower_failover::credential::{Account, Credential, OriginFault, Pool, PoolError};
+///
+/// let alice = || Account::new("alice", Credential::bearer("tok-alice").unwrap());
+/// let nowhere = Pool::builder().account(alice()).build();
+/// assert_eq!(nowhere.unwrap_err(), PoolError::NoOrigins);
+///
+/// let path = Pool::builder().account(alice()).origins(["https://api.example.com/v1"]).build();
+/// assert!(matches!(path.unwrap_err(), PoolError::Origin { fault: OriginFault::Path, .. }));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PoolError {
@@ -85,6 +96,8 @@ pub enum PoolError {
 }
 
 /// What is wrong with an origin.
+///
+/// [`PoolError`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OriginFault {

@@ -5,6 +5,8 @@ use std::time::Duration;
 /// How an account is chosen among those of the highest tier that can serve.
 ///
 /// Whatever is chosen here, a pinned or a sticky request goes to its account.
+///
+/// [`PoolBuilder`](super::PoolBuilder) has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Choose {
@@ -29,6 +31,8 @@ pub enum Choose {
 }
 
 /// The order of the accounts within a tier.
+///
+/// [`PoolBuilder`](super::PoolBuilder) has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Order {
@@ -44,6 +48,8 @@ pub enum Order {
 ///
 /// Rotating on within one owner's accounts has got them invalidated one by one. Other refusals
 /// (invalid, expired, inactive) rotate on in any case, and so does an account without a group.
+///
+/// [`PoolBuilder`](super::PoolBuilder) has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cascade {
@@ -58,6 +64,8 @@ pub enum Cascade {
 }
 
 /// What becomes of a credential that the caller put on the request.
+///
+/// [`PoolBuilder`](super::PoolBuilder) has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OwnCredential {
@@ -80,6 +88,8 @@ pub enum OwnCredential {
 /// | at most; when revoked | 1 h; 24 h |
 ///
 /// Each failed probe doubles the time, up to the most; a success starts anew.
+///
+/// [`PoolBuilder`](super::PoolBuilder) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quarantine {
     pub(crate) trusted: Duration,

@@ -14,6 +14,22 @@ use crate::{classify::Reason, clock::Now};
 ///
 /// With feature `serde` it can be serialized; times are seconds, reasons and states are the words of
 /// their `as_str`.
+///
+/// ```
+/// use tower_failover::credential::{Account, Credential, Pool, State};
+///
+/// let pool = Pool::builder()
+///     .account(Account::new("alice", Credential::bearer("tok-alice")?).group("studio"))
+///     .any_origin()
+///     .build()?;
+/// pool.retire("alice");
+///
+/// let view = pool.view();
+/// let alice = &view.accounts[0];
+/// assert_eq!((alice.state, alice.generation, alice.counts.sent), (State::Retired, 1, 0));
+/// assert_eq!(alice.group.as_deref(), Some("studio"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -23,6 +39,8 @@ pub struct PoolView {
 }
 
 /// One account.
+///
+/// [`PoolView`] has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -81,6 +99,8 @@ pub enum State {
 }
 
 /// How an account's attempts ended.
+///
+/// [`PoolView`] has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -96,6 +116,8 @@ pub struct Counts {
 }
 
 /// A model that must rest for one account.
+///
+/// [`PoolView`] has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

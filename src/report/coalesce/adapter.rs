@@ -89,6 +89,14 @@ const MAX_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Coalesce(Arc<Flush>);
 
 /// Why a [`Coalesce`] cannot be built.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_failover::report::{Coalesce, CoalesceError, ReporterHandle};
+///
+/// let endless = Coalesce::new(ReporterHandle::none(), Duration::from_secs(100_000));
+/// assert_eq!(endless.err(), Some(CoalesceError::WindowTooLong));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CoalesceError {

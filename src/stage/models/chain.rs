@@ -8,6 +8,13 @@ use std::{
 use crate::classify::ModelFault;
 
 /// Why a [`ModelChain`] cannot be built.
+///
+/// ```
+/// use tower_failover::{ModelChain, ModelChainError};
+///
+/// let twice = ModelChain::list(["large", "small", "large"]);
+/// assert_eq!(twice.unwrap_err(), ModelChainError::Twice("large".into()));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelChainError {

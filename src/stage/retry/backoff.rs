@@ -3,6 +3,17 @@
 use std::time::Duration;
 
 /// How much of a backoff is left to chance.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_failover::{Backoff, Jitter};
+///
+/// let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5))?
+///     .jitter(Jitter::between(0.8, 1.2)?);
+/// // The second wait is 200 ms, plus or minus 20 %.
+/// assert_eq!(backoff.delay(2, 0.5), Duration::from_millis(200));
+/// # Ok::<(), tower_failover::BackoffError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Jitter {
     low: f64,
@@ -34,6 +45,8 @@ impl Jitter {
 }
 
 /// Why a [`Backoff`] cannot be built.
+///
+/// [`Jitter`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackoffError {

@@ -14,6 +14,8 @@ use std::{
 use tokio::time::Instant;
 
 /// What a retry is for, as far as its price goes.
+///
+/// [`Budget`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cost {
@@ -26,6 +28,28 @@ pub enum Cost {
 }
 
 /// Something that retries are paid from; shared by all requests of a service.
+///
+/// ```
+/// use std::sync::{Arc, atomic::{AtomicBool, Ordering::Relaxed}};
+/// use tower_failover::{Budget, Cost, RetryPolicy};
+///
+/// /// No retries while somebody has switched them off.
+/// #[derive(Debug, Default)]
+/// struct Switch(AtomicBool);
+///
+/// impl Budget for Switch {
+///     fn withdraw(&self, _: Cost) -> Option<u32> {
+///         (!self.0.load(Relaxed)).then_some(0)
+///     }
+///     fn succeeded(&self, _: Option<u32>) {}
+///     fn give_back(&self, _: u32) {}
+/// }
+///
+/// let switch = Arc::new(Switch::default());
+/// let policy = RetryPolicy::new().paid_from(switch.clone());
+/// switch.0.store(true, Relaxed);
+/// assert_eq!(switch.withdraw(Cost::Retry), None);
+/// ```
 pub trait Budget: Debug + Send + Sync + 'static {
     /// Takes the price of one retry. `None` when it cannot be paid; else what was taken.
     fn withdraw(&self, cost: Cost) -> Option<u32>;
@@ -46,6 +70,16 @@ pub trait Budget: Debug + Send + Sync + 'static {
 ///
 /// This is the bucket of the AWS SDKs
 /// ([standard retry mode](https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html)).
+///
+/// ```
+/// use std::sync::Arc;
+/// use tower_failover::{RetryPolicy, TokenBucket};
+///
+/// // 20 retries at most when all requests fail, and two more each second.
+/// let bucket = Arc::new(TokenBucket::new(100).refill(10));
+/// let policy = RetryPolicy::new().paid_from(bucket.clone());
+/// assert_eq!(bucket.tokens(), 100);
+/// ```
 #[derive(Debug)]
 pub struct TokenBucket {
     tokens: AtomicU64,

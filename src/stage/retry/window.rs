@@ -14,6 +14,16 @@ use super::budget::{Budget, Cost};
 /// Each request that succeeds at the first try, or fails, counts as one deposit, made by
 /// [`deposit`](WindowBudget::deposit); the layer makes it on success. A mutex is taken for each
 /// success: prefer [`TokenBucket`](crate::TokenBucket), which writes nothing while all goes well.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use tower_failover::{RetryPolicy, WindowBudget};
+///
+/// // One retry for five requests of the last ten seconds, and ten retries a second besides.
+/// let budget = WindowBudget::new(Duration::from_secs(10), 0.2, 10)?;
+/// let policy = RetryPolicy::new().paid_from(Arc::new(budget));
+/// # Ok::<(), tower_failover::BudgetError>(())
+/// ```
 #[derive(Debug)]
 pub struct WindowBudget {
     /// Thousandths of a retry that a deposit is worth.
@@ -37,6 +47,8 @@ struct Window {
 }
 
 /// Why a [`WindowBudget`] cannot be built.
+///
+/// [`WindowBudget`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BudgetError {
