@@ -114,6 +114,8 @@ impl Stand {
         let view = self.pool.view();
         let generations: Vec<_> = view.accounts.iter().map(|account| account.generation).collect();
         let (sums, mut broken) = self.book.close(&ended, &generations);
+        let probing = view.accounts.iter().filter(|account| account.state == State::Probing);
+        broken.extend(probing.map(|account| format!("{}: its probe never came back", account.id)));
         operator.heal()?;
         broken.extend(self.calm().await?);
         broken.extend(self.leftovers());
