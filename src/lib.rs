@@ -5,6 +5,9 @@ pub mod classify;
 mod clock;
 pub mod credential;
 mod driver;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod report;
 mod stage;
 

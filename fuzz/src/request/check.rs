@@ -1,0 +1,225 @@
+//! What must hold, told from the upstream's log alone.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use http::response::Parts;
+use tokio::time::Instant;
+use tower_failover::{
+    Event, Pool, Reason, Verdict,
+    credential::State,
+    report::{OutReason, Outcome},
+};
+
+use super::{
+    play::{Double, Happened, NUMBER, Sent},
+    script::{SECRET, World},
+};
+
+/// What the caller got.
+pub(super) enum Ended {
+    /// The body is `None` when it was cut.
+    Answer(Parts, Option<Bytes>),
+    Error,
+    Dropped,
+}
+
+/// The requests by their number: when each came in, and what the caller got.
+type Ends = BTreeMap<u32, (Instant, Ended)>;
+
+/// After how long a request starts no attempt.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+pub(super) fn all(world: &World<'_>, pool: &Pool, double: &Double, events: &[Event], ends: &Ends) {
+    let (sent, happened) = (double.sent(), double.happened());
+    let incidents = walk(&sent, &happened);
+    assert_eq!(told(events), incidents, "incidents\n{events:#?}\n{sent:#?}");
+    for (id, (started, ended)) in ends {
+        let mine: Vec<_> = (0..).zip(&sent).filter(|(_, sent)| sent.id == *id).collect();
+        bounded(world, *id, *started, &mine);
+        newest(&mine, ended);
+        reported(*id, &mine, ended, events);
+    }
+    assert!(!format!("{events:?}").contains(SECRET), "{events:#?}");
+    for account in pool.view().accounts {
+        assert_eq!(account.in_flight, 0, "{account:?}");
+        assert_ne!(account.state, State::Probing, "{account:?}");
+    }
+}
+
+/// I3, and I1 within one request.
+fn bounded(world: &World<'_>, id: u32, started: Instant, mine: &[(usize, &Sent)]) {
+    let own = world.ask(id).attempts.map(|attempts| u32::from(attempts % 5) + 1);
+    let most = own.unwrap_or(u32::MAX).min(world.attempts()) as usize;
+    assert!(mine.len() <= most, "{} attempts of {most}: {mine:#?}", mine.len());
+    let late = mine.iter().skip(1).find(|(_, sent)| sent.at - started > DEADLINE);
+    assert!(late.is_none(), "after the deadline: {late:#?}");
+    let refused: Vec<_> = mine
+        .iter()
+        .filter(|(_, sent)| sent.answered && sent.verdict.is_unauthorized())
+        .map(|(_, sent)| sent.who)
+        .collect();
+    assert!(refused.len() <= world.refusals() as usize, "{refused:?} of {}", world.refusals());
+    for (at, (number, attempt)) in mine.iter().enumerate() {
+        let again = mine[at + 1..].iter().find(|(_, later)| later.who == attempt.who);
+        let refused = attempt.answered && attempt.verdict.is_unauthorized();
+        assert!(!refused || again.is_none(), "attempt {number} was refused, and again {again:#?}");
+    }
+}
+
+/// I7: the newest answer, whole.
+fn newest(mine: &[(usize, &Sent)], ended: &Ended) {
+    let Ended::Answer(head, body) = ended else { return };
+    let Some(number) = head.headers.get(NUMBER) else { return };
+    let number: usize = number.to_str().expect("a number").parse().expect("a number");
+    let (last, sent) = mine.last().expect("an attempt");
+    assert_eq!(number, *last, "a stale answer");
+    assert_eq!(Some(head.status), sent.status);
+    assert_eq!(body.as_ref(), sent.whole.then_some(&sent.body));
+}
+
+/// I2, for one request.
+fn reported(id: u32, mine: &[(usize, &Sent)], ended: &Ended, events: &[Event]) {
+    let name = format!("r-{id}");
+    let about = events.iter().filter(|event| {
+        event.record().is_some_and(|record| record.request_id.as_deref() == Some(&name))
+    });
+    let about: Vec<_> = about.collect();
+    let failures: Vec<_> = mine
+        .iter()
+        .filter(|(_, sent)| sent.answered && !sent.verdict.is_success())
+        .map(|(_, sent)| sent)
+        .collect();
+    let wanted = match ended {
+        Ended::Dropped if failures.is_empty() => None,
+        Ended::Dropped => Some(Outcome::Dropped),
+        Ended::Error => {
+            assert!(about.len() == 1 && about[0].is_failure(), "{about:#?}");
+            assert!(matches!(about[0].record().unwrap().outcome, Outcome::Error(_)));
+            assert_eq!(about[0].record().unwrap().trail.len(), failures.len());
+            return;
+        }
+        Ended::Answer(head, _) if head.headers.contains_key(NUMBER) => {
+            let (_, last) = mine.last().expect("an attempt");
+            (!last.verdict.is_success()).then_some(Outcome::Answer(head.status))
+        }
+        Ended::Answer(head, _) => {
+            assert!(about.len() == 1 && about[0].is_failure(), "{about:#?} for {head:#?}");
+            assert_eq!(about[0].record().unwrap().trail.len(), failures.len());
+            return;
+        }
+    };
+    let outcomes: Vec<_> = about.iter().map(|event| &event.record().unwrap().outcome).collect();
+    assert_eq!(outcomes, wanted.as_ref().into_iter().collect::<Vec<_>>(), "{about:#?}");
+    for event in about {
+        let trail = &event.record().unwrap().trail;
+        assert_eq!(trail.len(), failures.len(), "{trail:#?}\n{failures:#?}");
+        let statuses = trail.iter().map(|line| line.status);
+        assert!(statuses.eq(failures.iter().map(|sent| sent.status)), "{trail:#?}");
+    }
+}
+
+/// How often each credential was told to have been refused.
+fn told(events: &[Event]) -> BTreeMap<(usize, u64), usize> {
+    let mut told = BTreeMap::new();
+    for event in events {
+        let out = match event {
+            Event::AccountOut(out) => out,
+            Event::PoolDead(dead) => &dead.cause,
+            _ => continue,
+        };
+        if let OutReason::Refused(_) = out.reason {
+            let account = out.account.id[1..].parse().expect("a number");
+            *told.entry((account, out.generation)).or_default() += 1;
+        }
+    }
+    told
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Alive,
+    Quarantined(Instant),
+    Probing(usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Credential {
+    state: Known,
+    /// It succeeded once.
+    trusted: bool,
+    /// What was sent before this place of the log is worthless as evidence.
+    chapter: usize,
+    replaced: bool,
+}
+
+/// I1 across requests; gives how often each credential was taken out.
+fn walk(sent: &[Sent], happened: &[Happened]) -> BTreeMap<(usize, u64), usize> {
+    let mut all: BTreeMap<(usize, u64), Credential> = BTreeMap::new();
+    let mut starts = BTreeMap::new();
+    let mut incidents = BTreeMap::new();
+    let fresh = Credential { state: Known::Alive, trusted: false, chapter: 0, replaced: false };
+    for (place, one) in happened.iter().enumerate() {
+        match *one {
+            Happened::Change(changed) => {
+                all.entry((changed.account, changed.generation)).or_insert(fresh).replaced = true;
+            }
+            Happened::Start(n) => {
+                starts.insert(n, place);
+                let known = all.entry(sent[n].who).or_insert(fresh);
+                assert!(
+                    !known.replaced,
+                    "attempt {n} has a credential that was replaced: {sent:#?}"
+                );
+                match known.state {
+                    Known::Alive => {}
+                    Known::Quarantined(until) if until <= sent[n].at => {
+                        (known.state, known.chapter) = (Known::Probing(n), place);
+                    }
+                    state => panic!("attempt {n} started while {state:?}: {sent:#?} {happened:#?}"),
+                }
+            }
+            Happened::Answer(n, at) => {
+                let known = all.entry(sent[n].who).or_insert(fresh);
+                let late = starts[&n] < known.chapter;
+                if answered(known, n, sent[n].verdict, at, late) {
+                    *incidents.entry(sent[n].who).or_default() += 1;
+                }
+            }
+            Happened::Drop(n) => {
+                let known = all.entry(sent[n].who).or_insert(fresh);
+                if known.state == Known::Probing(n) {
+                    known.state = Known::Quarantined(sent[n].at);
+                }
+            }
+        }
+    }
+    incidents
+}
+
+/// Whether that took the credential out.
+fn answered(known: &mut Credential, n: usize, verdict: Verdict, at: Instant, late: bool) -> bool {
+    let probe = known.state == Known::Probing(n);
+    match verdict {
+        Verdict::Unauthorized(reason) => {
+            let alive = known.state == Known::Alive && !late && !known.replaced;
+            if alive || probe {
+                // The least; strikes make it longer.
+                let least = match reason {
+                    Reason::Revoked => 3_600,
+                    _ if known.trusted => 5,
+                    _ => 300,
+                };
+                known.state = Known::Quarantined(at + Duration::from_secs(least));
+            }
+            return alive;
+        }
+        Verdict::Success => known.trusted = true,
+        _ => {}
+    }
+    if probe {
+        let nothing = matches!(verdict, Verdict::Transient { .. } | Verdict::Rejected);
+        known.state = if nothing { Known::Quarantined(at) } else { Known::Alive };
+    }
+    false
+}

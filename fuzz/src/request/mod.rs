@@ -1,0 +1,194 @@
+//! Whole requests through the fused stack, below which the fuzzer's bytes are the upstream.
+//!
+//! 1. I1: after a refusal no attempt goes out with that credential: none of the same request, and
+//!    none of any other until its quarantine is over but one probe.
+//! 2. I2: one report for each failed request, none for a success, each failed attempt in one trail;
+//!    one incident for each credential that was refused.
+//! 3. I3: attempts and refusals are bounded.
+//! 4. The caller gets the newest answer, whole; no event holds a token; nothing stays in flight.
+
+mod check;
+mod play;
+mod script;
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use arbitrary::{Arbitrary, Unstructured};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, ServiceExt};
+use tower_failover::{
+    Account, AuthFailureMode, Credential, FailoverLayer, ModelChain, Pool, RequestOptions,
+    RetryPolicy, TokenBucket, credential::Cascade,
+};
+
+use self::{
+    check::Ended,
+    play::{Changed, Double, Recorder},
+    script::{Ask, World},
+};
+
+/// # Panics
+///
+/// When something that must always hold does not.
+pub fn run(bytes: &[u8]) {
+    let Ok(world) = World::arbitrary_take_rest(Unstructured::new(bytes)) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(play(&world));
+}
+
+async fn play(world: &World<'_>) {
+    let recorder = Recorder::default();
+    let pool = pool(world, &recorder);
+    let double = Double::new(world, &pool);
+    let service = layer(world, &pool, &recorder).layer(double.clone());
+
+    let mut ends = BTreeMap::new();
+    for round in world.rounds() {
+        let sends = round.iter().map(|(id, ask)| {
+            let (service, double) = (service.clone(), double.clone());
+            async move {
+                tokio::time::sleep(Duration::from_millis(ask.after.into())).await;
+                if let Some(account) = ask.replaces {
+                    replace(world, &double, account);
+                }
+                let started = tokio::time::Instant::now();
+                let sent = DropAfter::new(service.oneshot(request(*id, ask)), ask.polls());
+                // Nothing takes a day, but an upstream that never answers.
+                let sent = tokio::time::timeout(Duration::from_secs(86_400), sent).await;
+                let ended = match sent.ok().flatten() {
+                    None => Ended::Dropped,
+                    Some(Err(_)) => Ended::Error,
+                    Some(Ok(answer)) => {
+                        let (head, body) = answer.into_parts();
+                        Ended::Answer(head, body.collect().await.map(|all| all.to_bytes()).ok())
+                    }
+                };
+                (*id, started, ended)
+            }
+        });
+        for (id, started, ended) in futures_util::future::join_all(sends).await {
+            ends.insert(id, (started, ended));
+        }
+        tokio::time::advance(Duration::from_secs(world.gap())).await;
+    }
+    check::all(world, &pool, &double, &recorder.events(), &ends);
+}
+
+fn pool(world: &World<'_>, recorder: &Recorder) -> Pool {
+    let accounts = (0..world.accounts()).map(|at| {
+        let account = Account::new(script::id_of(at), credential(at, 1));
+        if world.groups >> at & 1 == 1 { account.group("one") } else { account }
+    });
+    let cascade = [Cascade::SameGroup, Cascade::All, Cascade::Never];
+    Pool::builder()
+        .accounts(accounts)
+        .any_origin()
+        .cascade(cascade[usize::from(world.cascade) % 3])
+        .reporter(recorder.clone())
+        .build()
+        .expect("a pool")
+}
+
+fn credential(account: usize, generation: u64) -> Credential {
+    Credential::bearer(script::token_of(account, generation)).expect("a token")
+}
+
+fn layer(world: &World<'_>, pool: &Pool, recorder: &Recorder) -> FailoverLayer {
+    let retry = RetryPolicy::new().retries(world.retries());
+    let retry = match world.bucket {
+        Some(tokens) => {
+            retry.paid_from(std::sync::Arc::new(TokenBucket::new(u32::from(tokens) % 16)))
+        }
+        None => retry,
+    };
+    let mode = if world.replace { AuthFailureMode::Replace } else { AuthFailureMode::Passthrough };
+    let mut builder = FailoverLayer::builder()
+        .rotation(pool.clone())
+        .retry(retry)
+        .attempts(world.attempts())
+        .max_refusals(world.refusals())
+        .rotate_forbidden(world.forbidden)
+        .auth_failure(mode)
+        .report(recorder.clone());
+    if world.models {
+        builder = builder.models(ModelChain::list(["m0", "m1", "m2"]).expect("a chain"));
+    }
+    builder.build().expect("a layer")
+}
+
+fn replace(world: &World<'_>, double: &Double, account: u8) {
+    let account = usize::from(account) % world.accounts();
+    double.change(|pool| {
+        let generation = pool.view().accounts[account].generation;
+        let next = pool.replace(&script::id_of(account), credential(account, generation + 1));
+        assert_eq!(next.expect("it is there"), generation + 1);
+        Changed { account, generation }
+    });
+}
+
+fn request(id: u32, ask: &Ask<'_>) -> Request<Full<Bytes>> {
+    let mut options = RequestOptions::new();
+    if let Some(attempts) = ask.attempts {
+        options = options.attempts(u32::from(attempts % 5) + 1);
+    }
+    if ask.repeatable {
+        options = options.repeatable();
+    }
+    if let Some(account) = ask.pin {
+        options = options.pin(script::id_of(usize::from(account % 6)));
+    }
+    let body = match ask.body {
+        Some(body) => Bytes::copy_from_slice(body),
+        None => Bytes::from_static(br#"{"model":"m0","prompt":"a cat"}"#),
+    };
+    Request::builder()
+        .method(if ask.post { "POST" } else { "GET" })
+        .uri("https://api.example.com/videos")
+        .header("x-request-id", format!("r-{id}"))
+        .extension(options)
+        .body(Full::from(body))
+        .expect("a request")
+}
+
+/// Drops a future after so many polls.
+struct DropAfter<F> {
+    future: Option<Pin<Box<F>>>,
+    polls: Option<u8>,
+}
+
+impl<F> DropAfter<F> {
+    fn new(future: F, polls: Option<u8>) -> Self {
+        Self { future: Some(Box::pin(future)), polls }
+    }
+}
+
+impl<F: Future> Future for DropAfter<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.polls != Some(0) {
+            if let Some(Poll::Ready(output)) = self.future.as_mut().map(|it| it.as_mut().poll(cx)) {
+                self.future = None;
+                return Poll::Ready(Some(output));
+            }
+            self.polls = self.polls.map(|polls| polls - 1);
+        }
+        if self.polls == Some(0) {
+            self.future = None;
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,276 @@
+//! The upstream that plays the script, and remembers in which order everything happened.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::Full;
+use tokio::time::{Instant, Sleep};
+use tower::{BoxError, Service};
+use tower_failover::{Event, Pool, Reporter, Verdict};
+
+use super::script::{Play, SECRET, Step, World};
+
+/// One attempt that came in.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) id: u32,
+    /// Account and generation of its token.
+    pub(super) who: (usize, u64),
+    pub(super) at: Instant,
+    pub(super) verdict: Verdict,
+    /// `None`: the step is no answer.
+    pub(super) status: Option<StatusCode>,
+    pub(super) body: Bytes,
+    /// The body comes to its end.
+    pub(super) whole: bool,
+    pub(super) answered: bool,
+}
+
+/// A credential that was replaced.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Changed {
+    pub(super) account: usize,
+    pub(super) generation: u64,
+}
+
+/// Something that happened; attempts by their number.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Happened {
+    Start(usize),
+    Answer(usize, Instant),
+    Drop(usize),
+    Change(Changed),
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    script: VecDeque<Reply>,
+    sent: Vec<Sent>,
+    happened: Vec<Happened>,
+}
+
+/// A step, ready to be played.
+#[derive(Clone, Debug)]
+struct Reply {
+    play: Play,
+    status: Option<StatusCode>,
+    headers: HeaderMap,
+    verdict: Verdict,
+    after: Duration,
+    body: Bytes,
+    piece: usize,
+    pauses: bool,
+    whole: bool,
+}
+
+/// See the [module](self). Clones share everything but their readiness.
+pub(super) struct Double {
+    inner: Arc<Mutex<Inner>>,
+    pool: Pool,
+    ready: bool,
+}
+
+impl Clone for Double {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), pool: self.pool.clone(), ready: false }
+    }
+}
+
+impl Double {
+    pub(super) fn new(world: &World<'_>, pool: &Pool) -> Self {
+        let script = world.steps.iter().map(Reply::new).collect();
+        let inner = Inner { script, ..Inner::default() };
+        Self { inner: Arc::new(Mutex::new(inner)), pool: pool.clone(), ready: false }
+    }
+
+    pub(super) fn sent(&self) -> Vec<Sent> {
+        lock(&self.inner).sent.clone()
+    }
+
+    pub(super) fn happened(&self) -> Vec<Happened> {
+        lock(&self.inner).happened.clone()
+    }
+
+    pub(super) fn change(&self, change: impl FnOnce(&Pool) -> Changed) {
+        let changed = change(&self.pool);
+        lock(&self.inner).happened.push(Happened::Change(changed));
+    }
+}
+
+fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
+    inner.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Reply {
+    fn new(step: &Step<'_>) -> Self {
+        Self {
+            play: step.play,
+            status: step.status(),
+            headers: step.headers(),
+            verdict: step.verdict(),
+            after: Duration::from_millis(step.after.into()),
+            body: Bytes::copy_from_slice(step.body),
+            piece: step.piece(),
+            pauses: step.pauses(),
+            whole: step.whole(),
+        }
+    }
+
+    /// What comes when the script is over.
+    fn fine() -> Self {
+        Self {
+            play: Play::Known(0),
+            status: Some(StatusCode::OK),
+            headers: HeaderMap::new(),
+            verdict: Verdict::Success,
+            after: Duration::ZERO,
+            body: Bytes::new(),
+            piece: usize::MAX,
+            pauses: false,
+            whole: true,
+        }
+    }
+}
+
+impl Service<Request<Full<Bytes>>> for Double {
+    type Response = Response<Pieces>;
+    type Error = BoxError;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Answer {
+        assert!(std::mem::take(&mut self.ready), "called without being polled ready");
+        let text = |name: &str| request.headers().get(name)?.to_str().ok();
+        let id = text("x-request-id").and_then(|id| id.strip_prefix("r-")?.parse().ok());
+        let who = text("authorization").and_then(|token| {
+            let token = token.strip_prefix("Bearer ")?.strip_prefix(SECRET)?;
+            let (account, generation) = token.strip_prefix('-')?.split_once('-')?;
+            Some((account.parse().ok()?, generation.parse().ok()?))
+        });
+        let mut inner = lock(&self.inner);
+        let reply = inner.script.pop_front().unwrap_or_else(Reply::fine);
+        let number = inner.sent.len();
+        inner.sent.push(Sent {
+            id: id.expect("the caller's header is on each attempt"),
+            who: who.expect("each attempt has a token"),
+            at: Instant::now(),
+            verdict: reply.verdict,
+            status: reply.status,
+            body: reply.body.clone(),
+            whole: reply.whole,
+            answered: false,
+        });
+        inner.happened.push(Happened::Start(number));
+        drop(inner);
+        let wait = (!reply.after.is_zero()).then(|| Box::pin(tokio::time::sleep(reply.after)));
+        Answer { inner: Arc::clone(&self.inner), number, wait, reply: Some(reply) }
+    }
+}
+
+/// The future of one attempt.
+pub(super) struct Answer {
+    inner: Arc<Mutex<Inner>>,
+    number: usize,
+    wait: Option<Pin<Box<Sleep>>>,
+    reply: Option<Reply>,
+}
+
+/// The header in which an answer has its number.
+pub(super) const NUMBER: &str = "x-answer";
+
+impl Future for Answer {
+    type Output = Result<Response<Pieces>, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(wait) = &mut self.wait {
+            ready!(wait.as_mut().poll(cx));
+            self.wait = None;
+        }
+        if matches!(self.reply, Some(Reply { play: Play::Hang, .. })) {
+            return Poll::Pending;
+        }
+        let reply = self.reply.take().expect("polled after the end");
+        let mut inner = lock(&self.inner);
+        inner.sent[self.number].answered = true;
+        inner.happened.push(Happened::Answer(self.number, Instant::now()));
+        drop(inner);
+        if let Some(error) = reply.play.error() {
+            return Poll::Ready(Err(error.into()));
+        }
+        let Reply { body, piece, pauses, whole, .. } = reply;
+        let mut answer = Response::new(Pieces { body, piece, pauses, whole, paused: false });
+        *answer.status_mut() = reply.status.expect("a status, where there is no error");
+        *answer.headers_mut() = reply.headers;
+        answer.headers_mut().insert(NUMBER, self.number.into());
+        Poll::Ready(Ok(answer))
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if self.reply.is_some() {
+            lock(&self.inner).happened.push(Happened::Drop(self.number));
+        }
+    }
+}
+
+/// A body that comes in pieces.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    body: Bytes,
+    piece: usize,
+    pauses: bool,
+    whole: bool,
+    paused: bool,
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.pauses && !std::mem::replace(&mut self.paused, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.paused = false;
+        if self.body.is_empty() {
+            let cut = !std::mem::replace(&mut self.whole, true);
+            return Poll::Ready(cut.then(|| Err("the answer was cut".into())));
+        }
+        let next = self.piece.min(self.body.len());
+        Poll::Ready(Some(Ok(Frame::data(self.body.split_to(next)))))
+    }
+}
+
+/// Remembers every event.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Recorder(Arc<Mutex<Vec<Event>>>);
+
+impl Recorder {
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Reporter for Recorder {
+    fn report(&self, event: &Event) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(event.clone());
+    }
+}
