@@ -171,11 +171,12 @@ impl Hub {
             match word.kind() {
                 Kind::Usable => roster.usable.set(i),
                 kind => {
-                    // Queued before it is hidden: nobody who can come back is ever lost.
+                    // Hidden before it is queued: whoever finds it due shows it, and if that is at
+                    // once, nobody hides it again. Nobody who can come back is ever lost.
+                    roster.usable.clear(i);
                     if !matches!(kind, Kind::Probing | Kind::Retired) {
                         self.due.add(member, word.until());
                     }
-                    roster.usable.clear(i);
                     fence(Ordering::SeqCst);
                     if slot.word() != word {
                         continue;
