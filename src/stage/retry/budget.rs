@@ -6,11 +6,12 @@
 //! least. A budget that all requests share lets retries through while they are few, and stops them
 //! when most requests fail; each success pays for a few more.
 
-use std::{
-    fmt::Debug,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::fmt::Debug;
+#[cfg(not(all(test, failover_loom)))]
+use std::sync::atomic::{AtomicU64, Ordering};
 
+#[cfg(all(test, failover_loom))]
+use loom::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::Instant;
 
 /// What a retry is for, as far as its price goes.
@@ -223,5 +224,7 @@ impl Budget for TokenBucket {
     }
 }
 
+#[cfg(all(test, failover_loom))]
+mod loom_models;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,8 @@ mod cases;
 mod changes;
 mod choosing;
 mod defaults;
+#[cfg(failover_loom)]
+mod loom_models;
 mod states;
 mod support;
 mod threads;
