@@ -13,7 +13,7 @@ where
     A: Send + 'static,
 {
     let other = thread::spawn(b);
-    (a(), other.join().unwrap())
+    (a(), other.join().expect("it ends well"))
 }
 
 fn bucket(capacity: u32, initial: u32) -> Arc<TokenBucket> {
