@@ -86,6 +86,69 @@ fn of_two_refusals_of_one_generation_one_wins_and_is_told() {
 }
 
 #[test]
+fn of_two_accounts_that_are_refused_at_once_one_is_the_last() {
+    model(|| {
+        let told = Told::default();
+        let bench = Arc::new(Bench::new(accounts(&["a", "b"]).reporter(told.reporter())));
+        let (one, two) = (bench.pinned("a").unwrap(), bench.pinned("b").unwrap());
+        let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
+        let won = both(move || refuse(&here, one), move || refuse(&there, two));
+        assert_eq!(won, (true, true));
+        let told = told.take();
+        assert!(
+            told == ["out a", "dead b"] || told == ["out b", "dead a"] || {
+                // Counted in one order, and told in the other.
+                told == ["dead a", "out b"] || told == ["dead b", "out a"]
+            }
+        );
+        assert!(bench.pool.surely_dead());
+    });
+}
+
+#[test]
+fn a_refusal_and_a_word_by_hand_are_one_incident() {
+    model(|| {
+        let (bench, told) = alone();
+        let one = bench.pick().unwrap();
+        let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
+        let (one, two) = both(
+            move || refuse(&here, one),
+            move || there.pool.invalidate("alice", Reason::Invalid),
+        );
+        assert!(one != two, "{one} and {two}");
+        assert_eq!(told.take(), ["dead alice"]);
+        agrees(&bench, false);
+    });
+}
+
+#[test]
+fn who_is_removed_while_refused_is_not_counted() {
+    model(|| {
+        let (bench, told) = alone();
+        let one = bench.pick().unwrap();
+        let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
+        let (won, removed) = both(move || refuse(&here, one), move || there.pool.remove("alice"));
+        assert!(removed);
+        assert_eq!(told.take().len(), usize::from(won));
+        assert_eq!((bench.pool.hub().alive(), bench.pool.len()), (0, 0));
+        bench.pick().unwrap_err();
+    });
+}
+
+#[test]
+fn no_probe_brings_back_who_was_retired() {
+    model(|| {
+        let (bench, _) = due();
+        let probe = bench.pick().unwrap();
+        let there = Arc::clone(&bench);
+        both(move || succeed(probe), move || there.pool.retire("alice"));
+        assert_eq!(bench.state("alice"), State::Retired);
+        assert_eq!(bench.pool.hub().alive(), 0);
+        bench.pick().unwrap_err();
+    });
+}
+
+#[test]
 fn a_late_success_never_clears_a_refusal() {
     model(|| {
         let (bench, told) = alone();
