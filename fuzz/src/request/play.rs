@@ -54,6 +54,9 @@ pub(super) enum Happened {
 #[derive(Debug, Default)]
 struct Inner {
     script: VecDeque<Reply>,
+    /// How long the next four that are asked take to be ready, and how many were asked.
+    naps: [Duration; 4],
+    asked: usize,
     sent: Vec<Sent>,
     happened: Vec<Happened>,
 }
@@ -77,19 +80,20 @@ pub(super) struct Double {
     inner: Arc<Mutex<Inner>>,
     pool: Pool,
     ready: bool,
+    nap: Option<Pin<Box<Sleep>>>,
 }
 
 impl Clone for Double {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), pool: self.pool.clone(), ready: false }
+        Self { inner: Arc::clone(&self.inner), pool: self.pool.clone(), ready: false, nap: None }
     }
 }
 
 impl Double {
     pub(super) fn new(world: &World<'_>, pool: &Pool) -> Self {
         let script = world.steps.iter().map(Reply::new).collect();
-        let inner = Inner { script, ..Inner::default() };
-        Self { inner: Arc::new(Mutex::new(inner)), pool: pool.clone(), ready: false }
+        let inner = Inner { script, naps: world.naps(), ..Inner::default() };
+        Self { inner: Arc::new(Mutex::new(inner)), pool: pool.clone(), ready: false, nap: None }
     }
 
     pub(super) fn sent(&self) -> Vec<Sent> {
@@ -146,7 +150,17 @@ impl Service<Request<Full<Bytes>>> for Double {
     type Error = BoxError;
     type Future = Answer;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if !self.ready && self.nap.is_none() {
+            let mut inner = lock(&self.inner);
+            let nap = inner.naps[inner.asked % inner.naps.len()];
+            inner.asked += 1;
+            self.nap = (!nap.is_zero()).then(|| Box::pin(tokio::time::sleep(nap)));
+        }
+        if let Some(nap) = &mut self.nap {
+            ready!(nap.as_mut().poll(cx));
+            self.nap = None;
+        }
         self.ready = true;
         Poll::Ready(Ok(()))
     }

@@ -1,5 +1,7 @@
 //! What the fuzzer's bytes say: a pool, a layer, requests, and what the upstream does.
 
+use std::time::Duration;
+
 use arbitrary::Arbitrary;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use tower_failover::{Classifier, Verdict};
@@ -13,6 +15,7 @@ pub(super) struct World<'a> {
     retries: u8,
     refusals: u8,
     gap: u8,
+    naps: u8,
     pub(super) bucket: Option<u8>,
     pub(super) forbidden: bool,
     pub(super) replace: bool,
@@ -112,6 +115,13 @@ impl World<'_> {
     /// Seconds between rounds.
     pub(super) fn gap(&self) -> u64 {
         [0, 4, 6, 299, 301, 4_000, 100_000, 1][usize::from(self.gap % 8)]
+    }
+
+    /// How long services take to be ready, one after the other: time for what was chosen to be refused
+    /// by then.
+    pub(super) fn naps(&self) -> [Duration; 4] {
+        [0, 2, 4, 6]
+            .map(|at| Duration::from_millis([0, 1, 50, 400][usize::from(self.naps >> at & 3)]))
     }
 
     /// Requests, numbered from 0; four of a round are there together.
