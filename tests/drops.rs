@@ -411,7 +411,7 @@ impl Bench {
 
     /// How many tokens the attempts so far leave in the bucket: a retry that was sent is paid for, and
     /// no other; a success gives back what its last retry took, or one.
-    fn tokens(&self, sent: &[Sent]) -> u64 {
+    fn tokens(sent: &[Sent]) -> u64 {
         let (mut tokens, mut last) = (u64::from(CAPACITY), None);
         for (at, one) in sent.iter().enumerate() {
             if at > 0 {
@@ -441,7 +441,7 @@ impl Bench {
             assert_eq!(account.in_flight, 0, "{what}: {account:?}");
             assert_ne!(account.state, State::Probing, "{what}: {account:?}");
         }
-        assert_eq!(self.bucket.tokens(), self.tokens(&inner.sent), "{what}: {:?}", inner.sent);
+        assert_eq!(self.bucket.tokens(), Self::tokens(&inner.sent), "{what}: {:?}", inner.sent);
     }
 }
 
