@@ -24,6 +24,8 @@ mod peek;
 mod problem;
 mod reading;
 mod replay;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 mod run;
 mod served;
 mod service;
@@ -36,6 +38,8 @@ mod tell;
 #[cfg(feature = "tower")]
 mod tower_policy;
 
+#[cfg(feature = "reqwest")]
+pub use self::reqwest::{ReqwestFuture, ReqwestService};
 #[cfg(feature = "tower")]
 pub use self::tower_policy::RetryWait;
 pub use self::{
