@@ -1,0 +1,202 @@
+//! An upstream on a loopback socket that knows tokens, plays a script and remembers what came in.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use tokio::net::TcpListener;
+
+/// The body of the upstream's answers.
+pub type Body = BoxBody<Bytes, hyper::Error>;
+
+/// What is done with a request that is let in.
+type Handler = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
+type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+/// One attempt that came in.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// The bearer token; empty for none.
+    pub token: String,
+    pub method: Method,
+    /// Path and query.
+    pub path: String,
+    pub headers: HeaderMap,
+}
+
+#[derive(Default)]
+struct State {
+    refused: HashSet<String>,
+    /// The status for each of the next attempts; `None` never answers.
+    script: VecDeque<Option<u16>>,
+    sent: Vec<Sent>,
+}
+
+/// See the [module](self). It speaks HTTP/1.1 and HTTP/2, and gRPC to whoever does.
+pub struct Upstream {
+    origin: String,
+    state: Arc<Mutex<State>>,
+}
+
+impl Upstream {
+    /// Answers with the request's own body, as it comes.
+    pub async fn echo() -> Self {
+        Self::serving(|request| async { answer(StatusCode::OK, request.into_body().boxed()) }).await
+    }
+
+    /// Does this with what is let in: its token is not refused, and the script says nothing.
+    pub async fn serving<F, Fut>(handler: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let origin = format!("http://{}", listener.local_addr().expect("an address"));
+        let state = Arc::<Mutex<State>>::default();
+        let handler: Handler = Arc::new(move |request| Box::pin(handler(request)));
+        tokio::spawn(accept(listener, Arc::clone(&state), handler));
+        Self { origin, state }
+    }
+
+    /// Scheme, host and port.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The address of this path.
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.origin)
+    }
+
+    /// From now on this token is answered 401.
+    pub fn refuse(&self, token: &str) {
+        self.lock().refused.insert(token.to_owned());
+    }
+
+    /// The next attempts that are let in are answered so.
+    pub fn next(&self, statuses: &[u16]) {
+        self.lock().script.extend(statuses.iter().copied().map(Some));
+    }
+
+    /// The attempt after those gets no answer.
+    pub fn hang(&self) {
+        self.lock().script.push_back(None);
+    }
+
+    /// What came in since this was asked last.
+    pub fn sent(&self) -> Vec<Sent> {
+        std::mem::take(&mut self.lock().sent)
+    }
+
+    /// The tokens of what came in since this was asked last.
+    pub fn tokens(&self) -> Vec<String> {
+        self.sent().into_iter().map(|sent| sent.token).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+/// An answer with this status and body.
+pub fn answer(status: StatusCode, body: Body) -> Response<Body> {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    answer
+}
+
+/// No body.
+pub fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed()
+}
+
+/// A body in memory.
+pub fn text(text: impl Into<Bytes>) -> Body {
+    Full::new(text.into()).map_err(|never| match never {}).boxed()
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn accept(listener: TcpListener, state: Arc<Mutex<State>>, handler: Handler) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (state, handler) = (Arc::clone(&state), Arc::clone(&handler));
+        let service = service_fn(move |request| {
+            let (state, handler) = (Arc::clone(&state), Arc::clone(&handler));
+            async move { Ok::<_, Infallible>(serve(&state, &handler, request).await) }
+        });
+        tokio::spawn(async move {
+            let server = auto::Builder::new(TokioExecutor::new());
+            // A client that goes away in the middle is no fault of the upstream's.
+            let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn serve(
+    state: &Mutex<State>,
+    handler: &Handler,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let grpc = request.headers().get(header::CONTENT_TYPE).is_some_and(is_grpc);
+    let status = {
+        let mut state = lock(state);
+        let sent = Sent::of(&request);
+        let refused = sent.token.is_empty() || state.refused.contains(&sent.token);
+        state.sent.push(sent);
+        if refused { Some(Some(401)) } else { state.script.pop_front() }
+    };
+    match status {
+        None => handler(request).await,
+        Some(None) => std::future::pending().await,
+        Some(Some(status)) => failure(status, grpc),
+    }
+}
+
+/// gRPC says it in a trailers-only answer.
+fn failure(status: u16, grpc: bool) -> Response<Body> {
+    let mut answer = answer(StatusCode::from_u16(status).expect("a status"), empty());
+    if grpc {
+        let code = match status {
+            401 => "16",
+            503 => "14",
+            _ => "2",
+        };
+        *answer.status_mut() = StatusCode::OK;
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, "application/grpc".parse().expect("a type"));
+        headers.insert("grpc-status", code.parse().expect("a code"));
+    }
+    answer
+}
+
+fn is_grpc(kind: &http::HeaderValue) -> bool {
+    kind.as_bytes().starts_with(b"application/grpc")
+}
+
+impl Sent {
+    fn of(request: &Request<Incoming>) -> Self {
+        let value = request.headers().get(header::AUTHORIZATION);
+        let token = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let path = request.uri().path_and_query().map(ToString::to_string);
+        Self {
+            token: token.strip_prefix("Bearer ").unwrap_or(token).to_owned(),
+            method: request.method().clone(),
+            path: path.unwrap_or_default(),
+            headers: request.headers().clone(),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! axum: a proxy behind `Router::layer`, and a proxy handler with the client in its state.
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{StatusCode, Uri},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_failover::{Buffered, Failover, ReplayBody};
+use tower_failover_compat::{CAP, FILM, Rig, client, go, post, streams_both_ways};
+
+/// Sends each request on, with whatever is put on it by then.
+#[derive(Clone)]
+struct Plain {
+    client: Client<HttpConnector, Body>,
+    origin: String,
+}
+
+async fn forward(State(plain): State<Plain>, mut request: Request) -> Response {
+    *request.uri_mut() = moved(request.uri(), &plain.origin);
+    match plain.client.request(request).await {
+        Ok(answer) => answer.into_response(),
+        Err(_) => StatusCode::BAD_GATEWAY.into_response(),
+    }
+}
+
+/// Sends each request on through a client that has everything on.
+#[derive(Clone)]
+struct Gateway {
+    upstream: Failover<Client<HttpConnector, ReplayBody<Body>>, Buffered>,
+    origin: String,
+}
+
+async fn proxy(State(mut gateway): State<Gateway>, mut request: Request) -> Response {
+    *request.uri_mut() = moved(request.uri(), &gateway.origin);
+    let Ok(upstream) = ServiceExt::<Request>::ready(&mut gateway.upstream).await else {
+        return StatusCode::BAD_GATEWAY.into_response();
+    };
+    match upstream.call(request).await {
+        Ok(answer) => answer.into_response(),
+        Err(_) => StatusCode::BAD_GATEWAY.into_response(),
+    }
+}
+
+fn moved(uri: &Uri, origin: &str) -> Uri {
+    format!("{origin}{}", uri.path_and_query().unwrap()).parse().unwrap()
+}
+
+/// Serves this router, and gives its origin.
+async fn serve(router: Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    origin
+}
+
+/// What a caller without a credential sees.
+async fn is_seen_through(rig: &mut Rig, origin: &str) {
+    go(streams_both_ways(client(), &format!("{origin}/upload"))).await;
+    assert_eq!(rig.upstream.tokens(), ["token-of-alice"]);
+    let (mut caller, uri) = (client(), format!("{origin}/videos"));
+    rig.sees_all_three(async || post(&mut caller, &uri, Full::<Bytes>::from(FILM)).await).await;
+}
+
+fn plain(rig: &Rig) -> Router {
+    let plain = Plain { client: client(), origin: rig.upstream.origin().to_owned() };
+    Router::new().fallback(forward).with_state(plain)
+}
+
+#[tokio::test]
+async fn router_layer_fused() {
+    let mut rig = Rig::echo().await;
+    let failover = rig.fused().buffered_as(CAP, Body::new::<ReplayBody<Body>>).build().unwrap();
+    let origin = serve(plain(&rig).layer(failover)).await;
+    is_seen_through(&mut rig, &origin).await;
+}
+
+#[tokio::test]
+async fn router_layer_separate() {
+    let mut rig = Rig::echo().await;
+    let new = Body::new::<ReplayBody<Body>>;
+    let layers = ServiceBuilder::new()
+        .layer(rig.dedup())
+        .layer(rig.models().buffered_as(CAP, new))
+        .layer(rig.retry().buffered_as(CAP, new))
+        .layer(rig.rotation().buffered_as(CAP, new))
+        .layer(rig.gate());
+    let origin = serve(plain(&rig).layer(layers)).await;
+    is_seen_through(&mut rig, &origin).await;
+}
+
+#[tokio::test]
+async fn proxy_handler_fused() {
+    let mut rig = Rig::echo().await;
+    let failover = rig.fused().buffered(CAP).build().unwrap();
+    let gateway =
+        Gateway { upstream: failover.layer(client()), origin: rig.upstream.origin().to_owned() };
+    let origin = serve(Router::new().route("/{*path}", any(proxy)).with_state(gateway)).await;
+    is_seen_through(&mut rig, &origin).await;
+}
+
+/// Each layer names its body; a service is made of them all the same, in a closure for a handler.
+#[tokio::test]
+async fn proxy_handler_separate() {
+    let mut rig = Rig::echo().await;
+    let upstream = ServiceBuilder::new()
+        .layer(rig.dedup())
+        .layer(rig.models().buffered(CAP))
+        .layer(rig.retry().buffered(CAP))
+        .layer(rig.rotation().buffered(CAP))
+        .layer(rig.gate())
+        .service(client::<ReplayBody<ReplayBody<ReplayBody<Body>>>>());
+    let to = rig.upstream.origin().to_owned();
+    let proxy = move |mut request: Request| {
+        *request.uri_mut() = moved(request.uri(), &to);
+        let answer = upstream.clone().oneshot(request);
+        async move { answer.await.map_err(|_| StatusCode::BAD_GATEWAY) }
+    };
+    let origin = serve(Router::new().route("/{*path}", any(proxy))).await;
+    is_seen_through(&mut rig, &origin).await;
+}

@@ -1,0 +1,101 @@
+//! `FollowRedirect` of tower-http, outside: every hop is a request of its own.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_failover::{Code, failure};
+use tower_failover_compat::{FILM, Rig, Upstream, answer, client, empty, go, post, text};
+use tower_http::follow_redirect::FollowRedirectLayer;
+
+/// Every address but one leads to that one.
+async fn rig() -> Rig {
+    Rig::new(
+        Upstream::serving(async |request: Request<_>| match request.uri().path() {
+            "/here" => answer(StatusCode::OK, text(FILM)),
+            _ => leads_to("/here"),
+        })
+        .await,
+    )
+}
+
+fn leads_to(location: &str) -> Response<tower_failover_compat::Body> {
+    let mut answer = answer(StatusCode::TEMPORARY_REDIRECT, empty());
+    answer.headers_mut().insert(header::LOCATION, location.parse().unwrap());
+    answer
+}
+
+/// The same as of every client, hop by hop.
+async fn sees_all_three<S, RB>(rig: &mut Rig, service: &mut S)
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<RB>>,
+    S::Error: std::fmt::Debug,
+    RB: http_body::Body,
+    RB::Error: std::fmt::Debug,
+{
+    let (alice, bob) = ("token-of-alice", "token-of-bob");
+    let (there, here) = (rig.upstream.at("/there"), rig.upstream.at("/here"));
+    rig.upstream.refuse(alice);
+    assert_eq!(go(post(service, &there, Full::default())).await, 200);
+    assert_eq!(rig.upstream.tokens(), [alice, bob, bob], "the second hop knows of the first");
+
+    rig.upstream.next(&[307, 503]);
+    assert_eq!(go(post(service, &here, Full::default())).await, 307, "without a location");
+    assert_eq!(go(post(service, &there, Full::default())).await, 200);
+    let paths: Vec<_> = rig.upstream.sent().into_iter().map(|sent| sent.path).collect();
+    assert_eq!(paths, ["/here", "/there", "/there", "/here"], "only the hop that failed");
+    assert_eq!(rig.told(), ["account_out"]);
+
+    rig.upstream.refuse(bob);
+    assert_eq!(go(post(service, &there, Full::default())).await, 401);
+    assert_eq!(rig.upstream.tokens(), [bob]);
+    assert_eq!(go(post(service, &there, Full::default())).await, 401);
+    assert_eq!(rig.upstream.tokens(), [""; 0]);
+    assert_eq!(rig.told(), ["pool_dead", "request_failed", "request_failed"]);
+}
+
+#[tokio::test]
+async fn fused() {
+    let mut rig = rig().await;
+    let mut service = ServiceBuilder::new()
+        .layer(FollowRedirectLayer::new())
+        .layer(rig.fused().build().unwrap())
+        .service(client());
+    sees_all_three(&mut rig, &mut service).await;
+}
+
+#[tokio::test]
+async fn separate() {
+    let mut rig = rig().await;
+    let mut service = ServiceBuilder::new()
+        .layer(FollowRedirectLayer::new())
+        .layer(rig.dedup())
+        .layer(rig.models())
+        .layer(rig.retry())
+        .layer(rig.rotation())
+        .layer(rig.gate())
+        .service(client());
+    sees_all_three(&mut rig, &mut service).await;
+}
+
+/// A redirect that leads elsewhere ends here: the token does not go along.
+#[tokio::test]
+async fn a_token_is_not_carried_to_another_origin() {
+    let elsewhere = Upstream::echo().await;
+    let location = elsewhere.at("/here");
+    let rig = Rig::new(
+        Upstream::serving(move |_| {
+            let answer = leads_to(&location);
+            async { answer }
+        })
+        .await,
+    );
+    let service = FollowRedirectLayer::new().layer(rig.fused().build().unwrap().layer(client()));
+    let request = Request::get(rig.upstream.at("/there")).body(Full::<Bytes>::default()).unwrap();
+    let answer = go(service.oneshot(request)).await.unwrap();
+    assert_eq!(answer.status(), 403);
+    assert_eq!(failure(&answer).unwrap().code, Code::OriginNotAllowed);
+    assert!(!answer.into_body().collect().await.unwrap().to_bytes().is_empty());
+    assert_eq!(rig.upstream.tokens(), ["token-of-alice"]);
+    assert!(elsewhere.sent().is_empty());
+}

@@ -1,0 +1,111 @@
+//! The legacy client of hyper-util.
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_failover::{Code, Failover, Origin, ReplayBody, ServedBy, failure};
+use tower_failover_compat::{CAP, FILM, Rig, Streaming, client, go, post, streams_both_ways};
+
+/// A client that is kept in a struct: the type can be written.
+struct App {
+    upstream: Failover<Client<HttpConnector, Full<Bytes>>>,
+}
+
+#[tokio::test]
+async fn fused() {
+    let mut rig = Rig::echo().await;
+    let failover = rig.fused().build().unwrap();
+    let mut app = App { upstream: failover.layer(client()) };
+    let uri = rig.upstream.at("/videos");
+    rig.sees_all_three(async || post(&mut app.upstream, &uri, Full::<Bytes>::from(FILM)).await)
+        .await;
+}
+
+#[tokio::test]
+async fn separate() {
+    let mut rig = Rig::echo().await;
+    let mut service = ServiceBuilder::new()
+        .layer(rig.dedup())
+        .layer(rig.models())
+        .layer(rig.retry())
+        .layer(rig.rotation())
+        .layer(rig.gate())
+        .service(client());
+    let uri = rig.upstream.at("/videos");
+    rig.sees_all_three(async || post(&mut service, &uri, Full::<Bytes>::from(FILM)).await).await;
+}
+
+#[tokio::test]
+async fn a_dead_pool_says_what_to_do() {
+    let rig = Rig::echo().await;
+    let mut service = rig.fused().build().unwrap().layer(client::<Full<Bytes>>());
+    rig.pool.retire("alice");
+    rig.pool.retire("bob");
+    let request = Request::get(rig.upstream.at("/videos/1")).body(Full::default()).unwrap();
+    let answer = go(service.ready().await.unwrap().call(request)).await.unwrap();
+    assert_eq!(answer.status(), 401);
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    assert!(answer.headers().contains_key("www-authenticate"));
+    let cause = failure(&answer).unwrap();
+    assert_eq!((cause.origin, cause.code), (Origin::Local, Code::CredentialInactive));
+    let text = answer.into_body().collect().await.unwrap().to_bytes();
+    let problem: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(problem["code"], "credential_inactive");
+    assert_eq!(problem["help"], "get new tokens in Settings");
+    assert_eq!(rig.upstream.tokens(), [""; 0]);
+}
+
+/// The bodies of both attempts are what the model's name was replaced in, and the caller's own.
+#[tokio::test]
+async fn an_overloaded_model_gives_way_to_the_next() {
+    let rig = Rig::echo().await;
+    let fused = rig.fused().served_by(true).build().unwrap();
+    let service = fused.layer(client());
+    let separate = ServiceBuilder::new()
+        .layer(rig.dedup())
+        .layer(rig.models().served_by(true))
+        .layer(rig.retry())
+        .layer(rig.rotation().served_by(true))
+        .layer(rig.gate())
+        .service(client());
+    let request = || {
+        Request::post(rig.upstream.at("/chat"))
+            .header("content-type", "application/json")
+            .body(Full::<Bytes>::from(r#"{"model": "large", "n": 1.0}"#))
+            .unwrap()
+    };
+    rig.upstream.next(&[529]);
+    let fused = go(service.oneshot(request())).await.unwrap();
+    rig.upstream.next(&[529]);
+    let separate = go(separate.oneshot(request())).await.unwrap();
+    assert_eq!(fused.extensions().get::<ServedBy>(), separate.extensions().get::<ServedBy>());
+    for (answer, text) in [
+        (fused.status(), fused.into_body().collect().await.unwrap().to_bytes()),
+        (separate.status(), separate.into_body().collect().await.unwrap().to_bytes()),
+    ] {
+        assert_eq!(
+            (answer.as_u16(), &*text),
+            (200, br#"{"model": "medium", "n": 1.0}"#.as_slice())
+        );
+    }
+    assert_eq!(rig.upstream.tokens().len(), 4);
+}
+
+#[tokio::test]
+async fn a_body_that_streams_goes_both_ways_at_once() {
+    let rig = Rig::echo().await;
+    let fused = rig.fused().buffered(CAP).build().unwrap().layer(client::<ReplayBody<Streaming>>());
+    let separate = ServiceBuilder::new()
+        .layer(rig.dedup())
+        .layer(rig.models().buffered(CAP))
+        .layer(rig.retry().buffered(CAP))
+        .layer(rig.rotation().buffered(CAP))
+        .layer(rig.gate())
+        .service(client::<ReplayBody<ReplayBody<ReplayBody<Streaming>>>>());
+    let uri = rig.upstream.at("/upload");
+    go(streams_both_ways(fused, &uri)).await;
+    go(streams_both_ways(separate, &uri)).await;
+    assert_eq!(rig.upstream.tokens(), ["token-of-alice"; 2]);
+}

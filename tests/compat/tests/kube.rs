@@ -1,0 +1,112 @@
+//! kube's client, built of a config.
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::BodyExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, Client, Config,
+    api::PostParams,
+    client::{Body, ClientBuilder},
+};
+use tower::{BoxError, buffer::BufferLayer};
+use tower_failover::{TryCloned, failure};
+use tower_failover_compat::{Rig, go};
+
+/// Its own retry is off: one request has one budget.
+fn config(rig: &Rig) -> Config {
+    let mut config = Config::new(rig.upstream.origin().parse().unwrap());
+    config.default_retry = false;
+    config
+}
+
+fn keep() -> TryCloned<Body> {
+    TryCloned::new(Body::try_clone).made_of(Body::from)
+}
+
+/// What succeeded is the object that was sent; what failed is kube's own error.
+async fn create(client: &Client) -> u16 {
+    let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
+    let mut map = ConfigMap::default();
+    map.metadata.name = Some("a-film".to_owned());
+    match maps.create(&PostParams::default(), &map).await {
+        Ok(made) => {
+            assert_eq!(made, map);
+            200
+        }
+        Err(kube::Error::Api(status)) => {
+            assert!(status.code != 401 || status.reason != "", "{status:?}");
+            status.code
+        }
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn fused() {
+    let mut rig = Rig::echo().await;
+    let failover = rig.fused().keeping(keep()).build().unwrap();
+    // The service of a config is not `Clone`; a buffer's is.
+    let client = ClientBuilder::try_from(config(&rig))
+        .unwrap()
+        .with_layer(&BufferLayer::<Request<Body>>::new(64))
+        .with_layer(&failover)
+        .build();
+    rig.sees_all_three(async || create(&client).await).await;
+}
+
+#[tokio::test]
+async fn separate() {
+    let mut rig = Rig::echo().await;
+    let client = ClientBuilder::try_from(config(&rig))
+        .unwrap()
+        .with_layer(&rig.gate())
+        .with_layer(&BufferLayer::<Request<Body>>::new(64))
+        .with_layer(&rig.rotation().keeping(keep()))
+        .with_layer(&rig.retry().keeping(keep()))
+        .with_layer(&rig.models().keeping(keep()))
+        .with_layer(&rig.dedup())
+        .build();
+    rig.sees_all_three(async || create(&client).await).await;
+}
+
+/// Nothing sends again, so nothing must be `Clone`.
+#[tokio::test]
+async fn a_gate_needs_no_buffer() {
+    let rig = Rig::echo().await;
+    let client = ClientBuilder::try_from(config(&rig))
+        .unwrap()
+        .with_layer(&rig.rotation().send_once())
+        .build();
+    assert_eq!(go(create(&client)).await, 200);
+    rig.upstream.refuse("token-of-alice");
+    assert_eq!(go(create(&client)).await, 401, "it is sent once");
+    assert_eq!(go(create(&client)).await, 200, "and alice is not asked again");
+    assert_eq!(rig.upstream.tokens(), ["token-of-alice", "token-of-alice", "token-of-bob"]);
+}
+
+/// The error that a user of kube sees, and the typed cause below it.
+#[tokio::test]
+async fn a_dead_pool_is_told_in_kubes_words() {
+    let rig = Rig::echo().await;
+    let failover = rig.fused().keeping(keep()).build().unwrap();
+    let client = ClientBuilder::try_from(config(&rig))
+        .unwrap()
+        .with_layer(&BufferLayer::<Request<Body>>::new(64))
+        .with_layer(&failover)
+        .build();
+    rig.pool.retire("alice");
+    rig.pool.retire("bob");
+    let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
+    let Err(kube::Error::Api(status)) = go(maps.get("a-film")).await else {
+        panic!("an error of the API");
+    };
+    assert_eq!(status.code, 401);
+    assert!(format!("{status:?}").contains("get new tokens in Settings"), "{status:?}");
+    let answer = go(client.send(Request::get("/api").body(Body::empty()).unwrap())).await.unwrap();
+    assert!(failure(&answer).is_some());
+    let text: Result<Bytes, BoxError> =
+        answer.into_body().collect().await.map(|body| body.to_bytes()).map_err(Into::into);
+    assert!(text.unwrap().starts_with(b"{"));
+    assert_eq!(rig.upstream.tokens(), [""; 0]);
+}

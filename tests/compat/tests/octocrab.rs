@@ -1,0 +1,82 @@
+//! octocrab's client, built of a service.
+
+use http_body::Body;
+use octocrab::{
+    AuthState, OctoBody, Octocrab, OctocrabBuilder, service::middleware::base_uri::BaseUriLayer,
+};
+use serde_json::{Value, json};
+use tower_failover::{ReplayBody, TryCloned};
+use tower_failover_compat::{CAP, Rig, client, go};
+
+/// What succeeded is what was sent.
+async fn post(octocrab: &Octocrab) -> u16 {
+    let film = json!({ "title": "a film" });
+    match octocrab.post::<_, Value>("/videos", Some(&film)).await {
+        Ok(made) => {
+            assert_eq!(made, film);
+            200
+        }
+        Err(octocrab::Error::GitHub { source, .. }) => source.status_code.as_u16(),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn fused() {
+    let mut rig = Rig::echo().await;
+    let failover = rig.fused().buffered_as(CAP, OctoBody::new::<ReplayBody<OctoBody>>);
+    let octocrab = OctocrabBuilder::new_empty()
+        .with_service(client::<OctoBody>())
+        .with_layer(&BaseUriLayer::new(rig.upstream.origin().parse().unwrap()))
+        .with_layer(&failover.build().unwrap())
+        .with_auth(AuthState::None)
+        .build()
+        .unwrap();
+    rig.sees_all_three(async || post(&octocrab).await).await;
+}
+
+/// octocrab's own clone knows nothing of bodies that are empty.
+fn keep() -> TryCloned<OctoBody> {
+    let clone =
+        |body: &OctoBody| body.try_clone().or_else(|| body.is_end_stream().then(OctoBody::empty));
+    TryCloned::new(clone).made_of(OctoBody::from)
+}
+
+fn separate_layers(rig: &Rig) -> Octocrab {
+    OctocrabBuilder::new_empty()
+        .with_service(client::<OctoBody>())
+        .with_layer(&BaseUriLayer::new(rig.upstream.origin().parse().unwrap()))
+        .with_layer(&rig.gate())
+        .with_layer(&rig.rotation().keeping(keep()))
+        .with_layer(&rig.retry().keeping(keep()))
+        .with_layer(&rig.models().keeping(keep()))
+        .with_layer(&rig.dedup())
+        .with_auth(AuthState::None)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn separate() {
+    let mut rig = Rig::echo().await;
+    let octocrab = separate_layers(&rig);
+    rig.sees_all_three(async || post(&octocrab).await).await;
+}
+
+#[tokio::test]
+async fn a_request_without_a_body_is_sent_again_too() {
+    let mut rig = Rig::echo().await;
+    let octocrab = separate_layers(&rig);
+    rig.sees_all_three(async || octocrab._get("/videos/1").await.unwrap().status().as_u16()).await;
+}
+
+#[tokio::test]
+async fn a_dead_pool_is_told_in_octocrabs_words() {
+    let rig = Rig::echo().await;
+    let octocrab = separate_layers(&rig);
+    rig.pool.retire("alice");
+    rig.pool.retire("bob");
+    let error = go(octocrab.get::<Value, _, ()>("/videos/1", None)).await.unwrap_err();
+    assert!(error.to_string().contains("401") || format!("{error:?}").contains("401"), "{error:?}");
+    assert_eq!(rig.upstream.tokens(), [""; 0]);
+}

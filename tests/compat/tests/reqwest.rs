@@ -1,0 +1,110 @@
+//! reqwest's client, through the adapter of the feature `reqwest`.
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_failover::{Failover, ReplayBody, ReqwestService};
+use tower_failover_compat::{CAP, FILM, Rig, Upstream, answer, empty, go, post, streams_both_ways};
+
+fn client() -> ReqwestService {
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .build()
+        .unwrap();
+    client.into()
+}
+
+#[tokio::test]
+async fn fused() {
+    let mut rig = Rig::echo().await;
+    let failover = rig.fused().build().unwrap();
+    let mut service: Failover<ReqwestService> = failover.layer(client());
+    let uri = rig.upstream.at("/videos");
+    rig.sees_all_three(async || post(&mut service, &uri, Full::<Bytes>::from(FILM)).await).await;
+}
+
+#[tokio::test]
+async fn separate() {
+    let mut rig = Rig::echo().await;
+    let mut service = ServiceBuilder::new()
+        .layer(rig.dedup())
+        .layer(rig.models())
+        .layer(rig.retry())
+        .layer(rig.rotation())
+        .layer(rig.gate())
+        .service(client());
+    let uri = rig.upstream.at("/videos");
+    rig.sees_all_three(async || post(&mut service, &uri, Full::<Bytes>::from(FILM)).await).await;
+}
+
+#[tokio::test]
+async fn a_body_of_reqwests_own_is_kept_too() {
+    let mut rig = Rig::echo().await;
+    let failover = rig.fused().buffered_as(CAP, reqwest::Body::wrap::<ReplayBody<reqwest::Body>>);
+    let mut service = failover.build().unwrap().layer(client());
+    let uri = rig.upstream.at("/videos");
+    rig.sees_all_three(async || post(&mut service, &uri, reqwest::Body::from(FILM)).await).await;
+}
+
+#[tokio::test]
+async fn a_body_that_streams_goes_both_ways_at_once() {
+    let rig = Rig::echo().await;
+    let service = rig.fused().buffered(CAP).build().unwrap().layer(client());
+    go(streams_both_ways(service, &rig.upstream.at("/upload"))).await;
+    assert_eq!(rig.upstream.tokens(), ["token-of-alice"]);
+}
+
+/// Length and type are those of the request; a body that reqwest has in memory stays one.
+#[tokio::test]
+async fn a_request_arrives_as_it_was_made() {
+    let upstream = Upstream::serving(|request| async move {
+        assert_eq!(request.uri(), "/videos?page=2&q=a%20b");
+        assert_eq!(request.method(), "PUT");
+        answer(http::StatusCode::IM_A_TEAPOT, empty())
+    })
+    .await;
+    let request = |body| {
+        Request::put(upstream.at("/videos?page=2&q=a%20b"))
+            .header("authorization", "Bearer mine")
+            .header("x-mark", "1")
+            .header("x-mark", "2")
+            .body(body)
+            .unwrap()
+    };
+    let wrapped = request(reqwest::Body::wrap(Full::<Bytes>::from(FILM)));
+    for request in [request(reqwest::Body::from(FILM)), wrapped] {
+        let answer = go(client().oneshot(request)).await.unwrap();
+        assert_eq!(answer.status(), 418, "a status is no error");
+    }
+    for sent in upstream.sent() {
+        assert_eq!(sent.headers["content-length"], "6");
+        assert_eq!(sent.headers.get_all("x-mark").iter().collect::<Vec<_>>(), ["1", "2"]);
+    }
+}
+
+#[tokio::test]
+async fn an_error_is_reqwests_own() {
+    let refused = {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let call = |uri: &str| {
+        let request = Request::get(uri).body(String::new()).unwrap();
+        go(client().oneshot(request))
+    };
+    let error: reqwest::Error = call(&refused).await.unwrap_err();
+    assert!(error.is_connect(), "{error:?}");
+    let error = call("/videos").await.unwrap_err();
+    assert!(error.is_builder(), "{error:?}");
+}
+
+#[test]
+fn its_future_can_go_to_another_thread() {
+    fn is_send<T: Send>(_: &T) {}
+    let mut service = client();
+    is_send(&service.call(Request::new(String::new())));
+    let mut layered = tower_failover::RetryLayer::default().layer(client());
+    is_send(&layered.call(Request::new(String::new())));
+}
