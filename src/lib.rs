@@ -47,9 +47,9 @@ pub use self::{
     },
 };
 
-#[cfg(feature = "reqwest")]
-#[doc(inline)]
-pub use self::driver::{ReqwestFuture, ReqwestService};
 #[cfg(feature = "tower")]
 #[doc(inline)]
 pub use self::driver::RetryWait;
+#[cfg(feature = "reqwest")]
+#[doc(inline)]
+pub use self::driver::{ReqwestFuture, ReqwestService};

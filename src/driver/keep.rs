@@ -90,7 +90,7 @@ pub enum Started<O, K, F> {
 #[diagnostic::on_unimplemented(
     message = "a request body of type `{B}` cannot be kept for another attempt by `{Self}`",
     label = "this stack may send the request again, and cannot with this body",
-    note = "for a body in memory, use `Full<Bytes>`, or add `.keeping(Cloned)` when it is only `Clone`; for a body that streams, add `.buffered(cap)`; to send every request once, add `.send_once()`"
+    note = "for a body in memory, use `Full<Bytes>`, or add `.keeping(Cloned)` when it is only `Clone`; for a body that streams, add `.buffered(cap)`, or `.buffered_as(cap, map)` when the service below takes one type of body only; to send every request once, add `.send_once()`"
 )]
 pub trait Keep<B>: fmt::Debug + Send + Sync + 'static {
     /// The body that the inner service is called with.
@@ -159,12 +159,14 @@ pub struct Once;
 /// in the body is not changed; one in the path, the query or a header is.
 /// [`Once`] has an example of how a strategy is given.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Cloned;
+// The compiler quotes the next line, to its end, where it does not give the text of `Keep`.
+pub struct Cloned; // not `Clone`? add `.buffered(cap)` or `.send_once()`
 
 /// The body is in memory: `Full<Bytes>` and its like. It is cloned, and a model in it is changed.
 /// It is the default of [`FailoverBuilder`](crate::FailoverBuilder), which has an example.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct InMemory;
+// The compiler quotes the next line, to its end, where it does not give the text of `Keep`.
+pub struct InMemory; // not in memory? add `.buffered(cap)`, `.keeping(Cloned)` or `.send_once()`
 
 /// What is never made: what [`Once`] keeps.
 #[derive(Clone, Copy, Debug)]

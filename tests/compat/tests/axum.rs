@@ -76,7 +76,7 @@ fn plain(rig: &Rig) -> Router {
 #[tokio::test]
 async fn router_layer_fused() {
     let mut rig = Rig::echo().await;
-    let failover = rig.fused().buffered_as(CAP, Body::new::<ReplayBody<Body>>).build().unwrap();
+    let failover = rig.fused().buffered(CAP).build().unwrap();
     let origin = serve(plain(&rig).layer(failover)).await;
     is_seen_through(&mut rig, &origin).await;
 }
@@ -84,12 +84,11 @@ async fn router_layer_fused() {
 #[tokio::test]
 async fn router_layer_separate() {
     let mut rig = Rig::echo().await;
-    let new = Body::new::<ReplayBody<Body>>;
     let layers = ServiceBuilder::new()
         .layer(rig.dedup())
-        .layer(rig.models().buffered_as(CAP, new))
-        .layer(rig.retry().buffered_as(CAP, new))
-        .layer(rig.rotation().buffered_as(CAP, new))
+        .layer(rig.models().buffered(CAP))
+        .layer(rig.retry().buffered(CAP))
+        .layer(rig.rotation().buffered_as(CAP, Body::new::<ReplayBody<_>>))
         .layer(rig.gate());
     let origin = serve(plain(&rig).layer(layers)).await;
     is_seen_through(&mut rig, &origin).await;

@@ -1,15 +1,13 @@
 //! kube's client, built of a config.
 
-use bytes::Bytes;
 use http::Request;
-use http_body_util::BodyExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client, Config,
     api::PostParams,
     client::{Body, ClientBuilder},
 };
-use tower::{BoxError, buffer::BufferLayer};
+use tower::buffer::BufferLayer;
 use tower_failover::{TryCloned, failure};
 use tower_failover_compat::{Rig, go};
 
@@ -34,10 +32,7 @@ async fn create(client: &Client) -> u16 {
             assert_eq!(made, map);
             200
         }
-        Err(kube::Error::Api(status)) => {
-            assert!(status.code != 401 || status.reason != "", "{status:?}");
-            status.code
-        }
+        Err(kube::Error::Api(status)) => status.code,
         Err(other) => panic!("{other:?}"),
     }
 }
@@ -105,8 +100,5 @@ async fn a_dead_pool_is_told_in_kubes_words() {
     assert!(format!("{status:?}").contains("get new tokens in Settings"), "{status:?}");
     let answer = go(client.send(Request::get("/api").body(Body::empty()).unwrap())).await.unwrap();
     assert!(failure(&answer).is_some());
-    let text: Result<Bytes, BoxError> =
-        answer.into_body().collect().await.map(|body| body.to_bytes()).map_err(Into::into);
-    assert!(text.unwrap().starts_with(b"{"));
     assert_eq!(rig.upstream.tokens(), [""; 0]);
 }

@@ -77,6 +77,8 @@ async fn a_dead_pool_is_told_in_octocrabs_words() {
     rig.pool.retire("alice");
     rig.pool.retire("bob");
     let error = go(octocrab.get::<Value, _, ()>("/videos/1", None)).await.unwrap_err();
-    assert!(error.to_string().contains("401") || format!("{error:?}").contains("401"), "{error:?}");
+    let octocrab::Error::GitHub { source, .. } = error else { panic!("{error:?}") };
+    assert_eq!(source.status_code, 401);
+    assert!(source.message.contains("get new tokens in Settings"), "{source:?}");
     assert_eq!(rig.upstream.tokens(), [""; 0]);
 }
