@@ -140,3 +140,14 @@ impl fmt::Debug for ReqwestFuture {
         f.debug_struct("ReqwestFuture").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::body;
+
+    #[test]
+    fn a_body_that_reqwest_has_in_memory_stays_there() {
+        assert_eq!(body(reqwest::Body::from("a film")).as_bytes(), Some(&b"a film"[..]));
+        assert_eq!(body("a film".to_owned()).as_bytes(), None);
+    }
+}

@@ -21,7 +21,7 @@ type Body = Full<Bytes>;
 /// Longer than any answer takes.
 const LONG: Duration = Duration::from_secs(60);
 /// Enough for an answer; for one that never comes, this is how long a test takes.
-const SHORT: Duration = Duration::from_secs(1);
+const SHORT: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn buffer_limit_timeout_and_trace_around_the_fused() {
