@@ -124,3 +124,30 @@ async fn proxy_handler_separate() {
     let origin = serve(Router::new().route("/{*path}", any(proxy))).await;
     is_seen_through(&mut rig, &origin).await;
 }
+
+/// A server's upgrade handle goes with the first attempt: a WebSocket passes through a gateway, and
+/// one that was refused is not accepted by an attempt that has no handle.
+#[tokio::test]
+async fn an_upgrade_of_the_callers_own_goes_with_the_first_attempt() {
+    async fn accept(request: Request) -> StatusCode {
+        let handle = request.extensions().get::<hyper::upgrade::OnUpgrade>();
+        match request.headers()["authorization"].as_bytes() {
+            b"Bearer token-of-alice" => StatusCode::UNAUTHORIZED,
+            _ if handle.is_none() => StatusCode::UPGRADE_REQUIRED,
+            _ => StatusCode::SWITCHING_PROTOCOLS,
+        }
+    }
+    let rig = Rig::echo().await;
+    let failover = rig.fused().buffered(CAP).build().unwrap();
+    let origin = serve(Router::new().fallback(accept).layer(failover)).await;
+    let call = || {
+        let request = Request::get(format!("{origin}/live"))
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .body(Full::<Bytes>::default())
+            .unwrap();
+        go(client().request(request))
+    };
+    assert_eq!(call().await.unwrap().status(), 426, "bob's attempt is the second");
+    assert_eq!(call().await.unwrap().status(), 101, "and now the first");
+}
