@@ -5,7 +5,9 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
-use tower_failover::{Code, Failover, Origin, ReplayBody, ServedBy, failure};
+use tower_failover::{
+    AuthShortCircuitLayer, Code, Failover, Origin, ReplayBody, ServedBy, failure,
+};
 use tower_failover_compat::{CAP, FILM, Rig, Streaming, client, go, post, streams_both_ways};
 
 /// A client that is kept in a struct: the type can be written.
@@ -55,6 +57,28 @@ async fn a_dead_pool_says_what_to_do() {
     assert_eq!(problem["code"], "credential_inactive");
     assert_eq!(problem["help"], "get new tokens in Settings");
     assert_eq!(rig.upstream.tokens(), [""; 0]);
+}
+
+/// A gate of its own remembers what it has seen refused, whoever put it on.
+#[tokio::test]
+async fn a_gate_sends_a_callers_dead_token_once() {
+    let rig = Rig::echo().await;
+    let gate = AuthShortCircuitLayer::new().any_credential();
+    let service = gate.layer(client::<Full<Bytes>>());
+    rig.upstream.refuse("mine");
+    let call = |token: &str| {
+        let request = Request::get(rig.upstream.at("/videos/1"))
+            .header("authorization", format!("Bearer {token}"))
+            .body(Full::default())
+            .unwrap();
+        go(service.clone().oneshot(request))
+    };
+    assert_eq!(call("mine").await.unwrap().status(), 401);
+    let local = call("mine").await.unwrap();
+    assert_eq!(local.status(), 401);
+    assert_eq!(failure(&local).unwrap().origin, Origin::Local);
+    assert_eq!(call("yours").await.unwrap().status(), 200);
+    assert_eq!(rig.upstream.tokens(), ["mine", "yours"]);
 }
 
 /// The bodies of both attempts are what the model's name was replaced in, and the caller's own.

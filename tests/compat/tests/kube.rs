@@ -67,10 +67,11 @@ async fn separate() {
 
 /// Nothing sends again, so nothing must be `Clone`.
 #[tokio::test]
-async fn a_gate_needs_no_buffer() {
+async fn what_is_sent_once_needs_no_buffer() {
     let rig = Rig::echo().await;
     let client = ClientBuilder::try_from(config(&rig))
         .unwrap()
+        .with_layer(&rig.gate())
         .with_layer(&rig.rotation().send_once())
         .build();
     assert_eq!(go(create(&client)).await, 200);
