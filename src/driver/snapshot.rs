@@ -380,6 +380,22 @@ mod tests {
     }
 
     #[test]
+    fn a_head_is_rebuilt_once_however_often_it_is_sent() {
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.headers.insert("x-a", HeaderValue::from_static("value"));
+        let mut snapshot = Snapshot::default();
+        snapshot.keep_whole(&head, false);
+        // Clones of one head share the bytes of its values; a head that was made anew has others.
+        let at = |head: &Parts| head.headers["x-a"].as_bytes().as_ptr();
+        let first = snapshot.next_head(false).unwrap();
+        assert_eq!(at(snapshot.head().unwrap()), at(&first));
+        let second = snapshot.next_head(false).unwrap();
+        assert_eq!(at(&second), at(&first));
+        let last = snapshot.next_head(true).unwrap();
+        assert_eq!(at(&last), at(&first));
+    }
+
+    #[test]
     fn a_large_buffer_is_not_kept() {
         let mut head = Request::new(()).into_parts().0;
         let large = HeaderValue::from_bytes(&vec![b'a'; 2 * LARGEST]).unwrap();
