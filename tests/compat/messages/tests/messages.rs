@@ -1,6 +1,7 @@
 //! What the compiler says of the usual mistakes, word for word.
 //!
-//! A new compiler may say it in other words: `TRYBUILD=overwrite` writes them down, to be read.
+//! The compiler quotes sources, ours too, and a new one may use other words: `TRYBUILD=overwrite`
+//! writes down what is said now, to be read before it is committed.
 
 #[test]
 fn usual_mistakes_are_explained() {
