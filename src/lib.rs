@@ -47,6 +47,10 @@ pub use self::{
     },
 };
 
+#[cfg(feature = "job-ids")]
+#[doc(inline)]
+pub use self::credential::{Job, JobIdError, JobIds, UpstreamIdError};
+
 #[cfg(feature = "tower")]
 #[doc(inline)]
 pub use self::driver::RetryWait;

@@ -6,13 +6,19 @@
 //!    a weight, a group, the models it may serve. All of it is put on a request as one.
 //! 3. A [`Pool`] knows what may be done with each account now, chooses one for each attempt, and
 //!    learns from what became of it. Its page has the [states](Pool#states) and the rules.
-//! 4. Accounts come, go and change at run time; [`Pool::view`] shows them on a status page.
+//! 4. A job belongs to the account that made it: with the feature `job-ids`, `JobIds` makes job ids that
+//!    know theirs.
+//! 5. Accounts come, go and change at run time; [`Pool::view`] shows them on a status page.
 
 mod account;
 mod check;
+#[cfg(feature = "job-ids")]
+mod job;
 mod pool;
 mod secret;
 
+#[cfg(feature = "job-ids")]
+pub use self::job::{Job, JobIdError, JobIds, UpstreamIdError};
 pub(crate) use self::pool::{Admitted, Avoid, Paused, Picked, Pin, Unavailable, Want};
 #[doc(hidden)]
 pub use self::pool::{InFlight, choose};

@@ -23,7 +23,7 @@ use crate::stage::Stamp;
 /// assert_eq!(owner(&http::Response::new(())), RequestOptions::new());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ServedBy {
     /// The id of the account; `None` when the credential was the caller's own, or nothing was sent.

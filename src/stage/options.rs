@@ -55,6 +55,31 @@ impl RequestOptions {
         self
     }
 
+    /// Only the account that made this job may serve, as with [`pin`](Self::pin).
+    ///
+    /// A refusal ends with that account: nothing goes to another one, and the request that made the
+    /// job is not sent again.
+    ///
+    /// ```
+    /// use tower_failover::{Account, Credential, JobIds, Pool, RequestOptions};
+    ///
+    /// # fn key() -> [u8; 32] { [7; 32] }
+    /// let bob = Account::new("bob", Credential::bearer("tok-bob")?);
+    /// let pool = Pool::builder().account(bob).any_origin().build()?;
+    /// let job_ids = JobIds::new(key());
+    /// let id = job_ids.seal("bob", "7")?;
+    ///
+    /// let job = job_ids.open(&pool, &id)?;
+    /// let mut poll = http::Request::get(format!("https://api.example.com/videos/{}", job.upstream_id()))
+    ///     .body(())?;
+    /// poll.extensions_mut().insert(RequestOptions::new().pin_job(&job).label("poll"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "job-ids")]
+    pub fn pin_job(self, job: &crate::credential::Job) -> Self {
+        self.pin(Arc::clone(job.owner()))
+    }
+
     /// This account serves while it is usable.
     pub fn prefer(mut self, account: impl Into<Arc<str>>) -> Self {
         self.pin = Some(AccountPin::Prefer(account.into()));
@@ -63,7 +88,19 @@ impl RequestOptions {
 
     /// Requests with the same key go to the same account while it is usable.
     ///
-    /// White space at the ends of the key is not part of it; an empty key is none.
+    /// White space at the ends of the key is not part of it; an empty key is none. When an account
+    /// comes, goes or rests, no key moves but to it or from it.
+    ///
+    /// ```
+    /// use tower_failover::RequestOptions;
+    ///
+    /// let request = http::Request::get("https://api.example.com/chat")
+    ///     .header("X-Session-ID", " session-7 ")
+    ///     .body(())?;
+    /// let options = RequestOptions::new().sticky(&request.headers()["x-session-id"]);
+    /// assert_eq!(options, RequestOptions::new().sticky("session-7"));
+    /// # Ok::<(), http::Error>(())
+    /// ```
     pub fn sticky(mut self, key: impl AsRef<[u8]>) -> Self {
         let key = key.as_ref().trim_ascii();
         self.sticky = (!key.is_empty()).then(|| Arc::from(key));

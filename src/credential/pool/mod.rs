@@ -11,6 +11,8 @@ mod due;
 mod error;
 mod handle;
 mod hub;
+#[cfg(feature = "job-ids")]
+mod ids;
 mod in_flight;
 mod models;
 mod origin;

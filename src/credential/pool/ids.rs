@@ -1,0 +1,12 @@
+//! The accounts by their ids alone.
+
+use std::sync::Arc;
+
+use super::handle::Pool;
+
+impl Pool {
+    /// Calls `f` with the id of each account, usable or not.
+    pub(crate) fn visit_ids(&self, f: impl FnMut(&Arc<str>)) {
+        self.hub().roster.load().slots.iter().map(|slot| &slot.member.id).for_each(f);
+    }
+}
