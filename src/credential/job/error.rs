@@ -40,6 +40,13 @@ impl JobIdError {
 /// Why no job id can be made of what the upstream calls a job.
 ///
 /// No message shows the upstream's id.
+///
+/// ```
+/// use tower_failover::{JobIds, UpstreamIdError};
+///
+/// # fn key() -> [u8; 32] { [7; 32] }
+/// assert_eq!(JobIds::new(key()).seal("bob", ""), Err(UpstreamIdError::Empty));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpstreamIdError {

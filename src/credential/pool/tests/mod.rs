@@ -9,5 +9,6 @@ mod defaults;
 #[cfg(failover_loom)]
 mod loom_models;
 mod states;
+mod sticky;
 mod support;
 mod threads;
