@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::sealed::{Sealed, TAG, Tag, VERSION};
 use crate::credential::Pool;
 
-/// Wiped when it is dropped.
+/// All that it holds is wiped when it is dropped.
 type Prf = Hmac<Sha256>;
 
 /// What one key makes and reads: see the [module](self).

@@ -1,3 +1,8 @@
+use hmac::{
+    block_api::HmacCore,
+    digest::block_api::{Buffer, EagerHash},
+};
+use sha2::Sha256;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::{JobIdError, JobIds, UpstreamIdError, key::Key};
@@ -10,7 +15,9 @@ fn account(id: &str) -> Account {
 #[test]
 fn keys_are_wiped_with_their_last_handle() {
     fn wiped<T: ZeroizeOnDrop>() {}
-    wiped::<hmac::Hmac<sha2::Sha256>>();
+    // All that an `Hmac` holds: two hashes and a buffer.
+    wiped::<<Sha256 as EagerHash>::Core>();
+    wiped::<Buffer<HmacCore<Sha256>>>();
     wiped::<Zeroizing<[u8; 32]>>();
 }
 

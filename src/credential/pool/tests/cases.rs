@@ -31,7 +31,7 @@ fn bench(config: &Value) -> Bench {
         Some(other) => panic!("unknown strategy {other}"),
     };
     // The source orders by id; `Order::Listed` is the other side of its `disagreement`.
-    let mut builder = Pool::builder().any_origin().choose(choose).order(Order::ById);
+    let mut builder = Pool::builder().any_origin().may_be_empty().choose(choose).order(Order::ById);
     for id in strings(&config["tokens"]) {
         builder = builder.account(account(&id));
     }
