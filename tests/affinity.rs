@@ -1,5 +1,7 @@
 //! What belongs to an account stays with it.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod support;
 
 use std::time::Duration;

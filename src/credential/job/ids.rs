@@ -108,7 +108,7 @@ impl JobIds {
     ///
     /// Its 32 bytes are random; a password is no key. Whoever has them can make ids.
     pub fn new(key: [u8; 32]) -> Self {
-        Self { key: Key::new(Zeroizing::new(key)), older: Vec::new(), scope: Arc::from("") }
+        Self { key: Key::new(&Zeroizing::new(key)), older: Vec::new(), scope: Arc::from("") }
     }
 
     /// Opens the ids of an older key as well.
@@ -131,7 +131,7 @@ impl JobIds {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn also_read(mut self, key: [u8; 32]) -> Self {
-        self.older.push(Key::new(Zeroizing::new(key)));
+        self.older.push(Key::new(&Zeroizing::new(key)));
         self
     }
 

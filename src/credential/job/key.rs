@@ -36,8 +36,8 @@ struct Known {
 }
 
 impl Key {
-    pub(super) fn new(key: Zeroizing<[u8; 32]>) -> Arc<Self> {
-        let root = keyed(&key);
+    pub(super) fn new(key: &Zeroizing<[u8; 32]>) -> Arc<Self> {
+        let root = keyed(key);
         let derived = |purpose: &str| {
             let mut prf = root.clone();
             prf.update(b"tower-failover job id: ");

@@ -33,7 +33,7 @@ fn handles_can_be_shared() {
 #[test]
 fn those_who_left_are_not_remembered_for_ever() {
     let pool = Pool::builder().account(account("stays")).any_origin().build().unwrap();
-    let key = Key::new(Zeroizing::new([1; 32]));
+    let key = Key::new(&Zeroizing::new([1; 32]));
     let tag_of = |id: &str| key.unseal("", &key.seal("", id, "7")).unwrap().0;
     for i in 0..500 {
         let id = format!("guest-{i}");
