@@ -64,8 +64,9 @@ use crate::credential::Pool;
 ///
 /// # Costs
 ///
-/// Some microseconds; the first id that is opened for an account not seen before takes about one for each
-/// account of the pool.
+/// One or two microseconds to make or open an id, with 100,000 accounts as with one. What opens first
+/// takes about one more for each account of the pool; later, new accounts, and jobs whose account is gone,
+/// take a look at each.
 ///
 /// # Clone
 ///
