@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::Body;
 
 use super::{
-    keep::{Keep, Never, Spare, Started, gather},
+    keep::{Keep, Never, Spare, Started, gather, spare_by_clone},
     reading::{Filling, start},
     replay::{ReplayBody, WholeBody},
 };
@@ -146,13 +146,6 @@ impl<B: Body<Data = Bytes> + Unpin> Keep<B> for Buffered {
 }
 
 #[diagnostic::do_not_recommend]
-impl<S: Clone> Spare<S> for Buffered {
-    fn spare(&self, service: &S) -> Option<S> {
-        Some(service.clone())
-    }
-}
-
-#[diagnostic::do_not_recommend]
 impl<B, F, O> Keep<B> for BufferedAs<F>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -195,13 +188,6 @@ where
 }
 
 #[diagnostic::do_not_recommend]
-impl<S: Clone, F: Send + Sync + 'static> Spare<S> for BufferedAs<F> {
-    fn spare(&self, service: &S) -> Option<S> {
-        Some(service.clone())
-    }
-}
-
-#[diagnostic::do_not_recommend]
 impl<B: Body<Data = Bytes> + 'static> Keep<B> for TryCloned<B> {
     type Out = B;
     type Kept = B;
@@ -216,10 +202,6 @@ impl<B: Body<Data = Bytes> + 'static> Keep<B> for TryCloned<B> {
             Some(clone) => Started::Ready(clone, Ok(body)),
             None => Started::Ready(body, Err(NotResent::Streaming)),
         }
-    }
-
-    fn poll_fill(&self, fill: &mut Never, _: &mut Context<'_>) -> Poll<(B, Result<B, NotResent>)> {
-        match *fill {}
     }
 
     fn again(&self, kept: &B) -> Option<B> {
@@ -240,11 +222,10 @@ impl<B: Body<Data = Bytes> + 'static> Keep<B> for TryCloned<B> {
     }
 }
 
-#[diagnostic::do_not_recommend]
-impl<S: Clone, B: 'static> Spare<S> for TryCloned<B> {
-    fn spare(&self, service: &S) -> Option<S> {
-        Some(service.clone())
-    }
+spare_by_clone! {
+    [] Buffered,
+    [F: Send + Sync + 'static] BufferedAs<F>,
+    [B: 'static] TryCloned<B>,
 }
 
 impl<B> Clone for TryCloned<B> {

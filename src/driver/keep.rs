@@ -107,11 +107,15 @@ pub trait Keep<B>: fmt::Debug + Send + Sync + 'static {
     fn start(&self, body: B) -> Started<Self::Out, Self::Kept, Self::Fill>;
 
     /// Awaits a body; the same as [`start`](Self::start) gives when it need not wait.
+    ///
+    /// Whoever never gives a [`Fill`](Started::Fill) is never asked.
     fn poll_fill(
         &self,
-        fill: &mut Self::Fill,
-        cx: &mut Context<'_>,
-    ) -> Poll<Kept<Self::Out, Self::Kept>>;
+        _fill: &mut Self::Fill,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Kept<Self::Out, Self::Kept>> {
+        Poll::Pending
+    }
 
     /// The body for one more attempt.
     fn again(&self, kept: &Self::Kept) -> Option<Self::Out>;
@@ -186,10 +190,6 @@ impl<B> Keep<B> for Once {
         Started::Ready(body, Err(NotResent::SentOnce))
     }
 
-    fn poll_fill(&self, fill: &mut Never, _: &mut Context<'_>) -> Poll<Kept<B, Never>> {
-        match *fill {}
-    }
-
     fn again(&self, kept: &Never) -> Option<B> {
         match *kept {}
     }
@@ -210,31 +210,34 @@ impl<S> Spare<S> for Once {
     }
 }
 
+/// How a body `B` is kept that need only be cloned.
+macro_rules! kept_by_clone {
+    () => {
+        type Out = B;
+        type Kept = B;
+        type Fill = Never;
+
+        fn once(&self, body: B) -> B {
+            body
+        }
+
+        fn start(&self, body: B) -> Started<B, B, Never> {
+            Started::Ready(body.clone(), Ok(body))
+        }
+
+        fn again(&self, kept: &B) -> Option<B> {
+            Some(kept.clone())
+        }
+
+        fn last(&self, kept: B) -> Option<B> {
+            Some(kept)
+        }
+    };
+}
+
 #[diagnostic::do_not_recommend]
 impl<B: Clone> Keep<B> for Cloned {
-    type Out = B;
-    type Kept = B;
-    type Fill = Never;
-
-    fn once(&self, body: B) -> B {
-        body
-    }
-
-    fn start(&self, body: B) -> Started<B, B, Never> {
-        Started::Ready(body.clone(), Ok(body))
-    }
-
-    fn poll_fill(&self, fill: &mut Never, _: &mut Context<'_>) -> Poll<Kept<B, B>> {
-        match *fill {}
-    }
-
-    fn again(&self, kept: &B) -> Option<B> {
-        Some(kept.clone())
-    }
-
-    fn last(&self, kept: B) -> Option<B> {
-        Some(kept)
-    }
+    kept_by_clone!();
 
     fn bytes(&self, _: &B) -> Option<Bytes> {
         None
@@ -247,29 +250,7 @@ impl<B: Clone> Keep<B> for Cloned {
 
 #[diagnostic::do_not_recommend]
 impl<B: Clone + Body<Data = Bytes> + From<Bytes>> Keep<B> for InMemory {
-    type Out = B;
-    type Kept = B;
-    type Fill = Never;
-
-    fn once(&self, body: B) -> B {
-        body
-    }
-
-    fn start(&self, body: B) -> Started<B, B, Never> {
-        Started::Ready(body.clone(), Ok(body))
-    }
-
-    fn poll_fill(&self, fill: &mut Never, _: &mut Context<'_>) -> Poll<Kept<B, B>> {
-        match *fill {}
-    }
-
-    fn again(&self, kept: &B) -> Option<B> {
-        Some(kept.clone())
-    }
-
-    fn last(&self, kept: B) -> Option<B> {
-        Some(kept)
-    }
+    kept_by_clone!();
 
     fn bytes(&self, kept: &B) -> Option<Bytes> {
         gather(kept.clone())
@@ -280,10 +261,11 @@ impl<B: Clone + Body<Data = Bytes> + From<Bytes>> Keep<B> for InMemory {
     }
 }
 
+/// How a service is kept that need only be cloned.
 macro_rules! spare_by_clone {
-    ($($(<$($arg:ident),*>)? $Keep:ty),* $(,)?) => { $(
+    ($([$($generics:tt)*] $Keep:ty),* $(,)?) => { $(
         #[diagnostic::do_not_recommend]
-        impl<S: Clone> Spare<S> for $Keep {
+        impl<S: Clone, $($generics)*> Spare<S> for $Keep {
             fn spare(&self, service: &S) -> Option<S> {
                 Some(service.clone())
             }
@@ -291,7 +273,9 @@ macro_rules! spare_by_clone {
     )* };
 }
 
-spare_by_clone!(Cloned, InMemory);
+pub(super) use spare_by_clone;
+
+spare_by_clone!([] Cloned, [] InMemory);
 
 /// The whole body, when all of it is there at once. `None` for one with trailers, too.
 pub(crate) fn gather<B: Body<Data = Bytes>>(body: B) -> Option<Bytes> {
