@@ -12,6 +12,7 @@
 
 mod account;
 mod check;
+mod expiry;
 #[cfg(feature = "job-ids")]
 mod job;
 mod pool;
@@ -25,6 +26,7 @@ pub use self::pool::{InFlight, choose};
 pub use self::{
     account::Account,
     check::CredentialError,
+    expiry::{DailyTime, DailyTimeError, Expires, RefreshWindows, jwt_expiry},
     pool::{
         AccountView, Cascade, Choose, Counts, ModelRest, Order, OriginFault, OwnCredential, Pool,
         PoolBuilder, PoolError, PoolView, Quarantine, State,

@@ -1,0 +1,158 @@
+//! How long before its end a token is replaced.
+
+use std::time::Duration;
+
+use super::expires::Life;
+
+/// How long before the end of a token the next one is asked for.
+///
+/// In the *advisory* window one request starts the refresh, and all go on with the old token. In
+/// the *mandatory* window, requests that have no other account wait for the new one; if it does not
+/// come, the old one is good until its end.
+///
+/// By default they depend on how long the token is good when it comes in:
+///
+/// | lifetime | advisory | mandatory |
+/// | --- | --- | --- |
+/// | up to 20 min | a quarter of it | a twentieth of it |
+/// | up to 90 min | 5 min | 60 s |
+/// | up to 12 h | 15 min | 60 s |
+/// | more | 60 min | 60 s |
+///
+/// The advisory window opens a little later each time, by up to a tenth of it, so that accounts
+/// whose tokens came together do not all ask together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RefreshWindows(Option<(Duration, Duration)>);
+
+/// The shortest time between two tokens of one account that no refusal asked for.
+pub(crate) const LEAST: Duration = Duration::from_secs(1);
+
+/// What to do with a token when, in time from when it came in; `None` is never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// The advisory window opens.
+    pub(crate) ask: Option<Duration>,
+    /// The mandatory window opens.
+    pub(crate) wait: Option<Duration>,
+    /// It is not sent any more.
+    pub(crate) dead: Option<Duration>,
+}
+
+impl RefreshWindows {
+    /// The windows of the table above.
+    pub const fn by_lifetime() -> Self {
+        Self(None)
+    }
+
+    /// These windows, whatever the lifetime. The mandatory one is part of the advisory one.
+    ///
+    /// A token that comes in within its advisory window is replaced after a second.
+    pub const fn fixed(advisory: Duration, mandatory: Duration) -> Self {
+        Self(Some((advisory, mandatory)))
+    }
+
+    /// The windows of a token with this lifetime: advisory, mandatory.
+    fn of(self, lifetime: Duration) -> (Duration, Duration) {
+        const MINUTE: Duration = Duration::from_secs(60);
+        if let Some((advisory, mandatory)) = self.0 {
+            return (advisory.max(mandatory), mandatory);
+        }
+        if lifetime <= 20 * MINUTE {
+            (lifetime / 4, lifetime / 20)
+        } else if lifetime <= 90 * MINUTE {
+            (5 * MINUTE, MINUTE)
+        } else if lifetime <= 12 * 60 * MINUTE {
+            (15 * MINUTE, MINUTE)
+        } else {
+            (60 * MINUTE, MINUTE)
+        }
+    }
+
+    /// What to do when with a token of such a life. `random` is from 0 to 1; `again` is when its
+    /// source wants to be asked in any case.
+    pub(crate) fn times(self, life: &Life, again: Option<Duration>, random: f64) -> Times {
+        let Some(left) = life.left else {
+            return Times { ask: again, wait: None, dead: None };
+        };
+        let (advisory, mandatory) = self.of(left);
+        let jitter = (advisory - mandatory).min(advisory / 10).mul_f64(random.clamp(0.0, 1.0));
+        let wait = left.saturating_sub(mandatory);
+        let ask = left.saturating_sub(advisory).saturating_add(jitter).max(LEAST).min(wait);
+        Times {
+            ask: Some(again.map_or(ask, |again| ask.min(again))),
+            wait: Some(wait),
+            dead: Some(left.saturating_add(life.grace)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::credential::expiry::Expires;
+
+    fn life(left: Duration, grace: Duration) -> Life {
+        Life { grace, ..Expires::In(left).life(b"", std::time::UNIX_EPOCH) }
+    }
+
+    #[test]
+    fn windows_go_by_the_lifetime() {
+        let minutes = |left: u64| {
+            let (advisory, mandatory) =
+                RefreshWindows::by_lifetime().of(Duration::from_secs(left * 60));
+            (advisory.as_secs(), mandatory.as_secs())
+        };
+        assert_eq!(minutes(10), (150, 30));
+        assert_eq!(minutes(60), (300, 60));
+        assert_eq!(minutes(6 * 60), (900, 60));
+        assert_eq!(minutes(24 * 60), (3600, 60));
+    }
+
+    #[test]
+    fn a_token_that_comes_within_its_window_is_replaced_after_a_second() {
+        let seconds = Duration::from_secs;
+        let windows = RefreshWindows::fixed(seconds(120), seconds(30));
+        let times = windows.times(&life(seconds(60), Duration::ZERO), None, 0.0);
+        let expected = (Some(seconds(1)), Some(seconds(30)), Some(seconds(60)));
+        assert_eq!((times.ask, times.wait, times.dead), expected);
+    }
+
+    #[test]
+    fn a_token_without_an_end_is_never_asked_for_again_unless_its_source_wants_that() {
+        let unknown = Expires::Never.life(b"", std::time::UNIX_EPOCH);
+        let windows = RefreshWindows::default();
+        assert_eq!(windows.times(&unknown, None, 0.5), Times::default());
+        let again = Some(Duration::from_secs(10));
+        assert_eq!(windows.times(&unknown, again, 0.5), Times { ask: again, ..Times::default() });
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_asked_for_before_it_is_waited_for_and_waited_for_before_it_is_dead(
+            left in 1_u64..10_000_000_000,
+            fixed in prop::option::of((0_u64..10_000_000_000, 0_u64..10_000_000_000)),
+            grace in 0_u64..60_000,
+            again in prop::option::of(0_u64..10_000_000),
+            random in 0.0_f64..=1.0,
+        ) {
+            let millis = Duration::from_millis;
+            let windows = fixed.map_or(RefreshWindows::by_lifetime(), |(advisory, mandatory)| {
+                RefreshWindows::fixed(millis(advisory), millis(mandatory))
+            });
+            let again = again.map(millis);
+            let left = millis(left);
+            let times = windows.times(&life(left, millis(grace)), again, random);
+            let (ask, wait, dead) = (times.ask.unwrap(), times.wait.unwrap(), times.dead.unwrap());
+            prop_assert!(ask <= wait && wait <= left && left <= dead, "{times:?}");
+            prop_assert_eq!(dead, left + millis(grace));
+            if fixed.is_none() && again.is_none() && left >= 20 * LEAST {
+                // Never later than halfway through the window, and never in the first half of life.
+                let (advisory, mandatory) = windows.of(left);
+                prop_assert!(left - ask >= mandatory && left - ask <= advisory);
+                prop_assert!(ask >= left / 2);
+            }
+        }
+    }
+}
