@@ -21,10 +21,14 @@ mod grpc;
 mod non_auth;
 mod policy;
 mod table;
+#[cfg(feature = "oauth")]
+mod token_answer;
 mod transport;
 mod verdict;
 
 pub(crate) use self::content::is_json;
+#[cfg(feature = "oauth")]
+pub(crate) use self::token_answer::{TokenAnswer, token_answer};
 pub use self::{
     answer::Answer,
     classifier::Classifier,

@@ -4,7 +4,12 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use super::secret::Credential;
+use super::{
+    check::CredentialError,
+    expiry::{Expires, RefreshWindows},
+    secret::Credential,
+    source::TokenSource,
+};
 
 /// Who pays and who owns the results: an id, a credential, and all that goes with it.
 ///
@@ -35,9 +40,28 @@ pub struct Account {
     pub(crate) weight: u32,
     pub(crate) group: Option<Arc<str>>,
     pub(crate) models: Option<Vec<Box<str>>>,
+    pub(crate) expires: Expires,
+    pub(crate) minting: Option<Minting>,
 }
 
+/// Where an account's tokens come from, and what is made of them.
+#[derive(Clone)]
+pub(crate) struct Minting {
+    pub(crate) source: Arc<dyn TokenSource>,
+    pub(crate) windows: RefreshWindows,
+    pub(crate) sent_as: Option<SentAs>,
+}
+
+/// Makes a credential of a token.
+pub(crate) type SentAs = Arc<dyn Fn(&str) -> Result<Credential, CredentialError> + Send + Sync>;
+
 impl Account {
+    /// An account called `id`, whose tokens come from `source`, the first one as well: it is asked
+    /// for when somebody needs it ([`Pool::wait_ready`](super::Pool::wait_ready), or a request).
+    pub fn from_source(id: impl Into<Arc<str>>, source: impl TokenSource) -> Self {
+        Self::new(id, Credential::unloaded()).source(source)
+    }
+
     /// An account called `id`, which is what reports and views show of it.
     pub fn new(id: impl Into<Arc<str>>, credential: Credential) -> Self {
         Self {
@@ -49,7 +73,69 @@ impl Account {
             weight: 1,
             group: None,
             models: None,
+            expires: Expires::Unknown,
+            minting: None,
         }
+    }
+
+    /// Where the tokens come from that take the place of the account's credential, once it is
+    /// refused or about to end.
+    #[must_use]
+    pub fn source(mut self, source: impl TokenSource) -> Self {
+        let source: Arc<dyn TokenSource> = Arc::new(source);
+        self.minting = Some(match self.minting {
+            Some(minting) => Minting { source, ..minting },
+            None => Minting { source, windows: RefreshWindows::default(), sent_as: None },
+        });
+        self
+    }
+
+    /// How a token of the [source](Self::source) is put on a request. As
+    /// [`Credential::bearer`] by default.
+    ///
+    /// ```
+    /// use http::HeaderName;
+    /// use tower_failover::credential::{Account, Credential, EnvToken};
+    ///
+    /// let account = Account::from_source("alice", EnvToken::new("API_KEY"))
+    ///     .sent_as(|key| Credential::header(HeaderName::from_static("x-api-key"), key));
+    /// # drop(account);
+    /// ```
+    #[must_use]
+    pub fn sent_as<F>(mut self, make: F) -> Self
+    where
+        F: Fn(&str) -> Result<Credential, CredentialError> + Send + Sync + 'static,
+    {
+        if let Some(minting) = &mut self.minting {
+            minting.sent_as = Some(Arc::new(make));
+        }
+        self
+    }
+
+    /// How long before its end a token of the [source](Self::source) is replaced.
+    #[must_use]
+    pub fn refresh_windows(mut self, windows: RefreshWindows) -> Self {
+        if let Some(minting) = &mut self.minting {
+            minting.windows = windows;
+        }
+        self
+    }
+
+    /// When the account's tokens end, where neither they nor their source say so.
+    ///
+    /// ```
+    /// use tower_failover::credential::{Account, Credential, Expires};
+    ///
+    /// // Every token of this service ends at 03:30 in India.
+    /// let account = Account::new("upstox", Credential::bearer("s3cr3t")?)
+    ///     .expires(Expires::Daily("03:30+05:30".parse()?));
+    /// # drop(account);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn expires(mut self, expires: Expires) -> Self {
+        self.expires = expires;
+        self
     }
 
     /// The account's id.
@@ -121,6 +207,8 @@ impl fmt::Debug for Account {
             .field("weight", &self.weight)
             .field("group", &self.group)
             .field("models", &self.models)
+            .field("expires", &self.expires)
+            .field("source", &self.minting.is_some())
             .finish()
     }
 }

@@ -17,12 +17,17 @@ mod expiry;
 mod job;
 mod pool;
 mod secret;
+mod source;
 
 #[cfg(feature = "job-ids")]
 pub use self::job::{Job, JobIdError, JobIds, UpstreamIdError};
 pub(crate) use self::pool::{Admitted, Avoid, Paused, Picked, Pin, Unavailable, Want};
 #[doc(hidden)]
 pub use self::pool::{InFlight, choose};
+#[cfg(feature = "oauth")]
+pub use self::source::{OAuthClient, OAuthError, OAuthHttp, OAuthRefresh, RefreshTokenStore};
+#[cfg(feature = "service-account")]
+pub use self::source::{ServiceAccount, ServiceAccountError};
 pub use self::{
     account::Account,
     check::CredentialError,
@@ -32,4 +37,5 @@ pub use self::{
         PoolBuilder, PoolError, PoolView, Quarantine, State,
     },
     secret::Credential,
+    source::{EnvToken, FileToken, FixedToken, SourceError, Token, TokenFuture, TokenSource, Why},
 };

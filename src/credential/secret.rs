@@ -169,20 +169,52 @@ impl Credential {
         Ok(Self { place, secrets: Secrets::From(from) })
     }
 
+    /// What stands for a credential that has not been loaded: it is never sent.
+    pub(crate) fn unloaded() -> Self {
+        let value = HeaderValue::from_static("");
+        Self { place: Place::Header(AUTHORIZATION, value), secrets: Secrets::From(0) }
+    }
+
+    /// Whether there is anything to send.
+    pub(crate) fn is_loaded(&self) -> bool {
+        !self.token().is_empty()
+    }
+
+    /// What the user gave: the token, the key, or the password.
+    pub(crate) fn token(&self) -> &[u8] {
+        match &self.secrets {
+            Secrets::From(from) => self.value().get(usize::from(*from)..).unwrap_or_default(),
+            Secrets::Apart(apart, _) => apart.first().map_or(&[][..], |raw| raw),
+        }
+    }
+
+    /// Whether both would be sent alike.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let same_place = match (&self.place, &other.place) {
+            (Place::Header(one, _), Place::Header(two, _)) => one == two,
+            (Place::Query(one, _), Place::Query(two, _)) => one == two,
+            _ => false,
+        };
+        same_place && self.value() == other.value()
+    }
+
+    fn value(&self) -> &[u8] {
+        match &self.place {
+            Place::Header(_, value) => value.as_bytes(),
+            Place::Query(_, value) => value,
+        }
+    }
+
     /// Calls `f` with everything that must not be shown.
     pub(crate) fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
         let (apart, from): (&[Bytes], u16) = match &self.secrets {
             Secrets::From(from) => (&[], *from),
             Secrets::Apart(apart, from) => (apart, *from),
         };
-        let value = match &self.place {
-            Place::Header(_, value) => value.as_bytes(),
-            Place::Query(_, value) => value,
-        };
         for secret in apart {
             f(secret);
         }
-        if let Some(value) = value.get(usize::from(from)..) {
+        if let Some(value) = self.value().get(usize::from(from)..) {
             f(value);
         }
     }

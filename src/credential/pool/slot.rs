@@ -90,8 +90,17 @@ pub(super) struct Tally {
 
 impl Slot {
     pub(super) fn new(account: Account, uid: u32, group: Option<u32>, hub: &Arc<Hub>) -> Self {
-        let Account { id, credential, headers, base_uri, priority, weight, group: name, models } =
-            account;
+        let Account {
+            id,
+            credential,
+            headers,
+            base_uri,
+            priority,
+            weight,
+            group: name,
+            models,
+            ..
+        } = account;
         let base = base_uri.and_then(Base::new);
         let plain = headers.is_empty() && base.is_none() && name.is_none() && models.is_none();
         let extras = (!plain).then(|| Box::new(Extras { group: name, base, headers, models }));

@@ -1,0 +1,55 @@
+//! A token out of the environment.
+
+use std::{
+    env::{self, VarError},
+    ffi::OsString,
+};
+
+use super::{
+    error::SourceError,
+    token::Token,
+    token_source::{TokenFuture, TokenSource, Why},
+};
+
+/// A token out of an environment variable, without the white space around it.
+///
+/// It is read whenever one is asked for. A variable that is not set is a transient failure: whoever
+/// sets the variables of a program may yet do so.
+#[derive(Clone, Debug)]
+pub struct EnvToken {
+    variable: OsString,
+}
+
+impl EnvToken {
+    /// The token in `variable`.
+    pub fn new(variable: impl Into<OsString>) -> Self {
+        Self { variable: variable.into() }
+    }
+
+    fn read(&self) -> Result<Token, SourceError> {
+        let name = || self.variable.to_string_lossy().into_owned();
+        match env::var(&self.variable) {
+            Ok(text) if text.trim().is_empty() => {
+                Err(SourceError::transient(format!("the environment variable {} is empty", name())))
+            }
+            Ok(text) => {
+                let text = zeroize::Zeroizing::new(text);
+                Ok(Token::new(text.trim()))
+            }
+            Err(VarError::NotPresent) => Err(SourceError::transient(format!(
+                "the environment variable {} is not set",
+                name()
+            ))),
+            Err(VarError::NotUnicode(_)) => Err(SourceError::transient(format!(
+                "the environment variable {} is not UTF-8",
+                name()
+            ))),
+        }
+    }
+}
+
+impl TokenSource for EnvToken {
+    fn token(&self, _: Why) -> TokenFuture<'_> {
+        Box::pin(std::future::ready(self.read()))
+    }
+}

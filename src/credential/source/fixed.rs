@@ -1,0 +1,35 @@
+//! A token that is always the same.
+
+use std::fmt;
+
+use super::{
+    token::Token,
+    token_source::{TokenFuture, TokenSource, Why},
+};
+
+/// A token that is always the same.
+#[derive(Clone)]
+pub struct FixedToken(Token);
+
+impl FixedToken {
+    /// This token, and no other.
+    pub fn new(token: impl Into<String>) -> Self {
+        Self(Token::new(token))
+    }
+}
+
+impl TokenSource for FixedToken {
+    fn token(&self, _: Why) -> TokenFuture<'_> {
+        Box::pin(std::future::ready(Ok(self.0.clone())))
+    }
+
+    fn can_mint_after(&self, _: crate::classify::Reason) -> bool {
+        false
+    }
+}
+
+impl fmt::Debug for FixedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FixedToken").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,90 @@
+//! The client credentials grant.
+
+use ::http::Uri;
+use zeroize::Zeroizing;
+
+use super::{
+    endpoint::{Client, Endpoint, OAuthError},
+    http::OAuthHttp,
+};
+use crate::credential::source::{TokenFuture, TokenSource, Why};
+
+/// Tokens for a client's own account: the client credentials grant (RFC 6749 §4.4).
+///
+/// ```
+/// # use http_body_util::Full;
+/// # let service = tower::service_fn(|_: http::Request<Full<bytes::Bytes>>| async {
+/// #     Ok::<_, std::convert::Infallible>(http::Response::new(Full::<bytes::Bytes>::default()))
+/// # });
+/// use tower_failover::credential::{Account, OAuthClient, OAuthHttp};
+///
+/// let http = OAuthHttp::new(service); // any tower HTTP service, such as a hyper-util client
+/// let source = OAuthClient::new("https://auth.example.com/token", "client-id", "s3cr3t", http)?
+///     .scope("videos.write");
+/// let account = Account::from_source("renderer", source);
+/// # drop(account);
+/// # Ok::<(), tower_failover::credential::OAuthError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct OAuthClient {
+    endpoint: Endpoint,
+}
+
+impl OAuthClient {
+    /// For the client `id`, at the token endpoint `uri`.
+    ///
+    /// # Errors
+    ///
+    /// The URI is none that a token endpoint can have.
+    pub fn new<U: TryInto<Uri>>(
+        uri: U,
+        id: impl Into<String>,
+        secret: impl Into<String>,
+        http: OAuthHttp,
+    ) -> Result<Self, OAuthError> {
+        let mut endpoint = Endpoint::new(uri, http)?;
+        let secret = Some(Zeroizing::new(secret.into()));
+        endpoint.client = Some(Client { secret, ..Client::new(id) });
+        Ok(Self { endpoint })
+    }
+
+    /// What the tokens shall be good for (RFC 6749 §3.3).
+    #[must_use]
+    pub fn scope(self, scope: impl Into<String>) -> Self {
+        self.param("scope", scope)
+    }
+
+    /// One more member of each question, such as `audience`.
+    #[must_use]
+    pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.endpoint.params.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sends the client's secret in the body, for endpoints that take it nowhere else (RFC 6749
+    /// §2.3.1). By default it goes into `Authorization`.
+    #[must_use]
+    pub fn secret_in_body(mut self) -> Self {
+        if let Some(client) = &mut self.endpoint.client {
+            client.in_body = true;
+        }
+        self
+    }
+}
+
+impl TokenSource for OAuthClient {
+    fn token(&self, _: Why) -> TokenFuture<'_> {
+        Box::pin(async {
+            let given = self.endpoint.ask(&[("grant_type", "client_credentials")]).await?;
+            Ok(given.token)
+        })
+    }
+
+    fn can_mint_after(&self, reason: crate::classify::Reason) -> bool {
+        // A revoked token says nothing of the client, who asks in its own name.
+        !matches!(
+            reason,
+            crate::classify::Reason::Inactive | crate::classify::Reason::InsufficientScope
+        )
+    }
+}

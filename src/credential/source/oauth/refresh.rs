@@ -1,0 +1,171 @@
+//! The refresh token grant.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use ::http::Uri;
+use tokio::{sync::Mutex, time::Instant};
+use zeroize::Zeroizing;
+
+use super::{
+    endpoint::{Client, Endpoint, OAuthError},
+    http::OAuthHttp,
+    store::RefreshTokenStore,
+};
+use crate::credential::{
+    Expires,
+    source::{SourceError, Token, TokenFuture, TokenSource, Why},
+};
+
+/// Tokens for a person who has logged in once: the refresh token grant (RFC 6749 §6).
+///
+/// 1. A rotated refresh token is handed to the [store](RefreshTokenStore) before the token that came
+///    with it is used. While the store fails, that is a transient failure, and the next call begins
+///    with the store: no refresh token is used twice.
+/// 2. `invalid_grant` and its like are terminal: the person must log in again. An endpoint that is
+///    down, or overloaded, is transient.
+/// 3. Give all accounts that share one OAuth client, or one login, the same
+///    [group](crate::credential::Account::group): they are then refreshed one after the other.
+///
+/// ```
+/// # use http_body_util::Full;
+/// # let service = tower::service_fn(|_: http::Request<Full<bytes::Bytes>>| async {
+/// #     Ok::<_, std::convert::Infallible>(http::Response::new(Full::<bytes::Bytes>::default()))
+/// # });
+/// use tower_failover::credential::{Account, OAuthHttp, OAuthRefresh};
+///
+/// let http = OAuthHttp::new(service); // any tower HTTP service, such as a hyper-util client
+/// let source = OAuthRefresh::new("https://auth.example.com/token", "refr3sh", http)?
+///     .client("client-id", Some("s3cr3t"))
+///     .store(|refresh_token: String| async move {
+///         // Write it where the next start of this program finds it.
+///         # drop(refresh_token);
+///         Ok(())
+///     });
+/// let account = Account::from_source("alice", source).group("client-id");
+/// # drop(account);
+/// # Ok::<(), tower_failover::credential::OAuthError>(())
+/// ```
+pub struct OAuthRefresh {
+    endpoint: Endpoint,
+    store: Option<Arc<dyn RefreshTokenStore>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    refresh_token: Zeroizing<String>,
+    /// What came with a refresh token that the store has not taken yet, and when.
+    unkept: Option<(Token, Instant)>,
+}
+
+impl OAuthRefresh {
+    /// With this refresh token, at the token endpoint `uri`.
+    ///
+    /// # Errors
+    ///
+    /// The URI is none that a token endpoint can have.
+    pub fn new<U: TryInto<Uri>>(
+        uri: U,
+        refresh_token: impl Into<String>,
+        http: OAuthHttp,
+    ) -> Result<Self, OAuthError> {
+        let refresh_token = Zeroizing::new(refresh_token.into());
+        Ok(Self {
+            endpoint: Endpoint::new(uri, http)?,
+            store: None,
+            state: Mutex::new(State { refresh_token, unkept: None }),
+        })
+    }
+
+    /// The client that the refresh token was given to, and its secret if it has one.
+    #[must_use]
+    pub fn client(mut self, id: impl Into<String>, secret: Option<&str>) -> Self {
+        let secret = secret.map(|secret| Zeroizing::new(secret.to_owned()));
+        self.endpoint.client = Some(Client { secret, ..Client::new(id) });
+        self
+    }
+
+    /// Sends the client's secret in the body, for endpoints that take it nowhere else (RFC 6749
+    /// §2.3.1). By default it goes into `Authorization`.
+    #[must_use]
+    pub fn secret_in_body(mut self) -> Self {
+        if let Some(client) = &mut self.endpoint.client {
+            client.in_body = true;
+        }
+        self
+    }
+
+    /// What the tokens shall be good for: no more than before (RFC 6749 §6).
+    #[must_use]
+    pub fn scope(self, scope: impl Into<String>) -> Self {
+        self.param("scope", scope)
+    }
+
+    /// One more member of each question.
+    #[must_use]
+    pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.endpoint.params.push((name.into(), value.into()));
+        self
+    }
+
+    /// Who keeps a refresh token that takes the place of another. Without one, it is lost when the
+    /// program ends.
+    #[must_use]
+    pub fn store(mut self, store: impl RefreshTokenStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    async fn next(&self) -> Result<Token, SourceError> {
+        let mut state = self.state.lock().await;
+        if state.unkept.is_none() {
+            let used =
+                [("grant_type", "refresh_token"), ("refresh_token", state.refresh_token.as_str())];
+            let given = self.endpoint.ask(&used).await?;
+            let rotated = given.refresh.filter(|refresh| *refresh != state.refresh_token);
+            let Some(rotated) = rotated else { return Ok(given.token) };
+            // From here on nothing is awaited before both are in the state.
+            state.refresh_token = rotated;
+            if self.store.is_none() {
+                return Ok(given.token);
+            }
+            state.unkept = Some((given.token, Instant::now()));
+        }
+        if let Some(store) = &self.store {
+            store.keep(&state.refresh_token).await.map_err(|error| {
+                SourceError::transient("the rotated refresh token was not stored")
+                    .with_source(error)
+            })?;
+        }
+        let Some((token, since)) = state.unkept.take() else {
+            return Err(SourceError::transient("the token was lost"));
+        };
+        Ok(aged(token, since.elapsed()))
+    }
+}
+
+/// The token as it is when it came a while ago.
+fn aged(token: Token, by: Duration) -> Token {
+    match token.expires {
+        // Never zero, which would mean that nothing is known: it is replaced soon.
+        Expires::In(left) => {
+            let left = left.saturating_sub(by).max(Duration::from_millis(1));
+            token.expires_in(left)
+        }
+        _ => token,
+    }
+}
+
+impl TokenSource for OAuthRefresh {
+    fn token(&self, _: Why) -> TokenFuture<'_> {
+        Box::pin(self.next())
+    }
+}
+
+impl fmt::Debug for OAuthRefresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OAuthRefresh")
+            .field("endpoint", &self.endpoint)
+            .field("store", &self.store.is_some())
+            .finish_non_exhaustive()
+    }
+}

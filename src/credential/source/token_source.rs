@@ -1,0 +1,76 @@
+//! What a source is.
+
+use std::{future::Future, pin::Pin};
+
+use super::{error::SourceError, token::Token};
+use crate::classify::Reason;
+
+/// What a source is asked for a token gives.
+pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Result<Token, SourceError>> + Send + 'a>>;
+
+/// Why a source is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Why {
+    /// There is no token yet.
+    First,
+    /// The token there is ends soon, or the source wanted to be asked again.
+    Expiring,
+    /// The upstream refused the token there is: what is kept somewhere must not be given again.
+    Refused(Reason),
+}
+
+impl Why {
+    /// Whether the token there is was refused.
+    pub const fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+}
+
+/// Where an account's tokens come from.
+///
+/// 1. A pool asks one source at most once at a time, and those of one
+///    [group](crate::credential::Account::group) one after the other. It asks in a task of its own:
+///    whoever started that may be dropped.
+/// 2. The answer is for all who wait, a failure as well. It is not asked again for a short, growing
+///    time after a failure, whatever the upstream says meanwhile.
+/// 3. One that panics, or does not answer in time, has failed.
+///
+/// A function is a source:
+///
+/// ```
+/// use tower_failover::credential::{Account, SourceError, Token, Why};
+///
+/// let account = Account::from_source("alice", |_why: Why| async {
+///     // Ask a vault, run a program, read a database.
+///     Ok::<_, SourceError>(Token::new("s3cr3t"))
+/// });
+/// # drop(account);
+/// ```
+pub trait TokenSource: Send + Sync + 'static {
+    /// A token.
+    ///
+    /// # Errors
+    ///
+    /// [Terminal](SourceError::terminal) when only a person can help, else
+    /// [transient](SourceError::transient).
+    fn token(&self, why: Why) -> TokenFuture<'_>;
+
+    /// Whether another token may come of asking again after `reason`.
+    ///
+    /// By default after one that has expired or is not accepted; a revoked one has been taken back
+    /// on purpose, and neither a lack of scope nor a disabled account goes away with a new token.
+    fn can_mint_after(&self, reason: Reason) -> bool {
+        matches!(reason, Reason::Expired | Reason::Invalid | Reason::Missing)
+    }
+}
+
+impl<F, Fut> TokenSource for F
+where
+    F: Fn(Why) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Token, SourceError>> + Send + 'static,
+{
+    fn token(&self, why: Why) -> TokenFuture<'_> {
+        Box::pin(self(why))
+    }
+}
