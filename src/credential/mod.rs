@@ -21,7 +21,7 @@ mod source;
 
 #[cfg(feature = "job-ids")]
 pub use self::job::{Job, JobIdError, JobIds, UpstreamIdError};
-pub(crate) use self::pool::{Admitted, Avoid, Paused, Picked, Pin, Unavailable, Want};
+pub(crate) use self::pool::{Admitted, Avoid, News, Paused, Picked, Pin, Unavailable, Want};
 #[doc(hidden)]
 pub use self::pool::{InFlight, choose};
 #[cfg(feature = "oauth")]
@@ -33,8 +33,8 @@ pub use self::{
     check::CredentialError,
     expiry::{DailyTime, DailyTimeError, Expires, RefreshWindows, jwt_expiry},
     pool::{
-        AccountView, Cascade, Choose, Counts, ModelRest, Order, OriginFault, OwnCredential, Pool,
-        PoolBuilder, PoolError, PoolView, Quarantine, State,
+        AccountView, Cascade, Choose, Counts, ModelRest, NotReady, Order, OriginFault,
+        OwnCredential, Pool, PoolBuilder, PoolError, PoolView, Quarantine, State,
     },
     secret::Credential,
     source::{EnvToken, FileToken, FixedToken, SourceError, Token, TokenFuture, TokenSource, Why},

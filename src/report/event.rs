@@ -1,10 +1,13 @@
 //! What is told: failed requests and incidents.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::{Method, StatusCode};
 
-use super::attempt::Attempt;
+use super::{attempt::Attempt, token_event::TokenEvent};
 use crate::classify::{Code, Reason};
 
 /// How urgent an event is; the tracing reporter uses the level of the same name.
@@ -49,6 +52,8 @@ pub enum Event {
     AccountOut(AccountOut),
     /// No account of the pool is usable any more; the last refusal is the cause.
     PoolDead(PoolDead),
+    /// An account's token ends soon, was not replaced, or came in with a date that cannot be right.
+    Token(TokenEvent),
     /// A [`Coalesce`](super::Coalesce) held back events that were like one told before.
     Coalesced(Coalesced),
 }
@@ -117,6 +122,10 @@ pub enum OutReason {
     Refused(Reason),
     /// Its quota is used up.
     OutOfQuota,
+    /// Its credential has ended by the clock here, and no source replaces it.
+    Expired,
+    /// Its source gives no other credential until a person acts.
+    RefreshFailed(Reason),
 }
 
 /// An account's incident.
@@ -135,6 +144,10 @@ pub struct AccountOut {
     pub status: Option<StatusCode>,
     /// Until when nothing uses it, from now; [`Duration::MAX`] is until a person acts.
     pub rest: Duration,
+    /// When the credential ended, if that is why, and known.
+    pub expired_at: Option<SystemTime>,
+    /// How long ago that was.
+    pub expired_ago: Option<Duration>,
 }
 
 /// The pool's incident.
@@ -185,6 +198,7 @@ impl Event {
             Self::RequestAbandoned(_) => "request_abandoned",
             Self::AccountOut(_) => "account_out",
             Self::PoolDead(_) => "pool_dead",
+            Self::Token(token) => token.code(),
             Self::Coalesced(_) => "coalesced",
         }
     }
@@ -197,7 +211,7 @@ impl Event {
         match self {
             Self::PoolDead(_) => Severity::Error,
             Self::RequestFailed(record) if record.sent => Severity::Error,
-            Self::AccountOut(_) => Severity::Warn,
+            Self::AccountOut(_) | Self::Token(_) => Severity::Warn,
             Self::RequestFailed(_) | Self::RequestRecovered(_) | Self::RequestAbandoned(_) => {
                 Severity::Debug
             }
@@ -207,7 +221,7 @@ impl Event {
 
     /// Whether this is about an account or the pool, not about one request.
     pub const fn is_incident(&self) -> bool {
-        matches!(self, Self::AccountOut(_) | Self::PoolDead(_))
+        matches!(self, Self::AccountOut(_) | Self::PoolDead(_) | Self::Token(_))
     }
 
     /// Whether a request failed for good.
@@ -225,7 +239,7 @@ impl Event {
             Self::RequestFailed(record)
             | Self::RequestRecovered(record)
             | Self::RequestAbandoned(record) => Some(record),
-            Self::AccountOut(_) | Self::PoolDead(_) | Self::Coalesced(_) => None,
+            Self::AccountOut(_) | Self::PoolDead(_) | Self::Token(_) | Self::Coalesced(_) => None,
         }
     }
 }
@@ -278,6 +292,11 @@ impl AccountTag {
 }
 
 impl OutReason {
+    /// Whether the credential has ended, by whoever says so.
+    pub(crate) const fn is_expiry(self) -> bool {
+        matches!(self, Self::Expired | Self::Refused(Reason::Expired))
+    }
+
     /// A stable word for logs and metrics: of the credential's fault, or `out_of_quota`.
     ///
     /// A credential that is not accepted is `invalid_token`, the word of RFC 6750 §3.1.
@@ -286,6 +305,8 @@ impl OutReason {
             Self::Refused(Reason::Invalid) => "invalid_token",
             Self::Refused(reason) => reason.as_str(),
             Self::OutOfQuota => "out_of_quota",
+            Self::Expired => "expired",
+            Self::RefreshFailed(_) => "refresh_failed",
         }
     }
 }
@@ -301,7 +322,8 @@ impl AccountOut {
         status: Option<StatusCode>,
         rest: Duration,
     ) -> Self {
-        Self { account, generation, reason, status, rest }
+        let (expired_at, expired_ago) = (None, None);
+        Self { account, generation, reason, status, rest, expired_at, expired_ago }
     }
 }
 

@@ -40,6 +40,7 @@ impl fmt::Display for Event {
             Self::RequestAbandoned(record) => record.write("was abandoned", f),
             Self::AccountOut(out) => out.fmt(f),
             Self::PoolDead(dead) => dead.fmt(f),
+            Self::Token(token) => token.fmt(f),
             Self::Coalesced(coalesced) => coalesced.fmt(f),
         }
     }
@@ -137,6 +138,18 @@ impl fmt::Display for AccountOut {
                 f.write_str("; ")?;
                 "resting"
             }
+            OutReason::Expired => {
+                f.write_str("token expired")?;
+                if let Some(ago) = self.expired_ago {
+                    write!(f, " {} s ago", ago.as_secs())?;
+                }
+                f.write_str("; ")?;
+                "out"
+            }
+            OutReason::RefreshFailed(reason) => {
+                write!(f, "no new token ({}); ", reason.as_str())?;
+                "out"
+            }
         };
         if self.rest == Duration::MAX {
             return f.write_str("retired until a person acts");
@@ -150,8 +163,8 @@ impl fmt::Display for PoolDead {
         match (self.cause.reason, self.accounts) {
             (OutReason::Refused(_), 1) => f.write_str("the only credential is refused")?,
             (OutReason::Refused(_), all) => write!(f, "all {all} credentials are refused")?,
-            (OutReason::OutOfQuota, 1) => f.write_str("the only account is out")?,
-            (OutReason::OutOfQuota, all) => write!(f, "all {all} accounts are out")?,
+            (_, 1) => f.write_str("the only account is out")?,
+            (_, all) => write!(f, "all {all} accounts are out")?,
         }
         match &self.help {
             Some(help) => write!(f, ": {}", OneLine(help)),
@@ -173,7 +186,7 @@ impl fmt::Display for Coalesced {
 }
 
 /// A foreign word between quotes.
-struct Quoted<'a>(&'a str);
+pub(super) struct Quoted<'a>(pub(super) &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -194,7 +207,7 @@ impl fmt::Display for Elapsed {
 }
 
 /// Rounded up: whoever looks when the time is up shall not be early.
-fn whole_seconds(time: Duration) -> u64 {
+pub(super) fn whole_seconds(time: Duration) -> u64 {
     let more = u64::from(time.subsec_nanos() > 0);
     time.as_secs().saturating_add(more)
 }

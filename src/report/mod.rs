@@ -5,8 +5,11 @@
 //! | [`Event::RequestFailed`] | `request_failed` | error; debug when nothing was sent | a request ended in a failure |
 //! | [`Event::RequestRecovered`] | `request_recovered` | debug | a request succeeded after failed attempts; only when asked for |
 //! | [`Event::RequestAbandoned`] | `request_abandoned` | debug | a request was dropped after a failed attempt |
-//! | [`Event::AccountOut`] | `account_out` | warn | an account's credential was refused, or its quota is used up |
+//! | [`Event::AccountOut`] | `account_out` | warn | an account's credential was refused, has ended or is not replaced, or its quota is used up |
 //! | [`Event::PoolDead`] | `pool_dead` | error | a refusal left no usable account |
+//! | [`Event::Token`] | `credential_expiring` | warn | a token that nothing replaces ends soon |
+//! | | `refresh_failed` | warn | a token was not replaced; once for each row of failures |
+//! | | `clock_skew` | warn | a token had ended before it came in; once for each pool |
 //! | [`Event::Coalesced`] | `coalesced` | that of what was held back | a window of a [`Coalesce`] that held events back ended |
 //!
 //! "Once" means:
@@ -70,6 +73,7 @@ mod line;
 mod redact;
 mod reporter;
 mod text;
+mod token_event;
 #[cfg(feature = "tracing")]
 mod tracing;
 
@@ -86,6 +90,7 @@ pub use self::{
         Severity,
     },
     reporter::{Reporter, ReporterHandle},
+    token_event::{TokenEvent, TokenNews},
 };
 pub(crate) use self::{
     filter::{Filter, Redact},

@@ -7,6 +7,7 @@ use super::{
     attempt::{Attempt, Followed},
     event::{AccountOut, Coalesced, Event, Outcome, PoolDead, RequestRecord, Severity},
     reporter::Reporter,
+    token_event::{TokenEvent, TokenNews},
 };
 
 /// Passes every event to the current subscriber of `tracing`, at the target `tower_failover`.
@@ -17,7 +18,8 @@ use super::{
 /// | --- | --- |
 /// | all | `code` |
 /// | of a request | `method`, `path`, `outcome`, `status`, `answer`, `error`, `sent`, `attempts`, `account`, `model`, `verdict`, `not_resent`, `request_id`, `upstream_request_id`, `label`, `elapsed_ms` |
-/// | `account_out` | `account`, `ordinal`, `accounts`, `generation`, `reason`, `status`, `rest_ms` |
+/// | `account_out` | `account`, `ordinal`, `accounts`, `generation`, `reason`, `status`, `rest_ms`, `expired_at` (seconds since 1970), `expired_seconds_ago` |
+/// | of a token | `account`, `ordinal`, `accounts`, `generation`, `expires_in_ms`, `expires_at`, `late_ms`, `reason`, `good_for_ms`, `again_in_ms` |
 /// | `pool_dead` | those of its cause, and `help` |
 /// | `coalesced` | `of`, `held_back`, `window_ms`; of the last request `method`, `path`, `outcome`, `status`, `account`, `model`, `verdict`, `label` |
 ///
@@ -50,6 +52,7 @@ impl Reporter for TracingReporter {
             | Event::RequestAbandoned(record) => request(event, record),
             Event::AccountOut(out) => account_out(event, out),
             Event::PoolDead(dead) => pool_dead(event, dead),
+            Event::Token(token) => token_event(event, token),
             Event::Coalesced(held) => coalesced(event, held),
         }
     }
@@ -102,6 +105,8 @@ fn account_out(event: &Event, out: &AccountOut) {
         reason = out.reason.as_str(),
         status = number(out.status),
         rest_ms = millis(out.rest),
+        expired_at = out.expired_at.and_then(unix),
+        expired_seconds_ago = out.expired_ago.map(|ago| ago.as_secs()),
         "{event}"
     );
 }
@@ -118,7 +123,39 @@ fn pool_dead(event: &Event, dead: &PoolDead) {
         reason = cause.reason.as_str(),
         status = number(cause.status),
         rest_ms = millis(cause.rest),
+        expired_at = cause.expired_at.and_then(unix),
+        expired_seconds_ago = cause.expired_ago.map(|ago| ago.as_secs()),
         help = dead.help.as_deref(),
+        "{event}"
+    );
+}
+
+fn token_event(event: &Event, token: &TokenEvent) {
+    let (mut expires_in, mut expires_at, mut late) = (None, None, None);
+    let (mut reason, mut good_for, mut again_in) = (None, None, None);
+    match &token.news {
+        TokenNews::Expiring { expires_in: left, expires_at: at } => {
+            (expires_in, expires_at) = (Some(millis(*left)), at.and_then(unix));
+        }
+        TokenNews::ClockSkew { late: by } => late = Some(millis(*by)),
+        TokenNews::RefreshFailed { reason: why, good_for: good, again_in: again, .. } => {
+            reason = why.map(|why| why.as_str());
+            (good_for, again_in) = (good.map(millis), again.map(millis));
+        }
+    }
+    at_severity!(
+        event.severity(),
+        code = event.code(),
+        account = &*token.account.id,
+        ordinal = token.account.ordinal,
+        accounts = token.account.of,
+        generation = token.generation,
+        expires_in_ms = expires_in,
+        expires_at,
+        late_ms = late,
+        reason,
+        good_for_ms = good_for,
+        again_in_ms = again_in,
         "{event}"
     );
 }
@@ -172,6 +209,11 @@ fn not_resent(attempt: &Attempt) -> Option<&'static str> {
 fn upstream_request_id(record: &RequestRecord) -> Option<&str> {
     let mut newest_first = record.trail.iter().rev();
     newest_first.find_map(|attempt| attempt.upstream_request_id.as_deref())
+}
+
+/// Seconds since 1970.
+fn unix(at: std::time::SystemTime) -> Option<u64> {
+    at.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
 fn millis(time: std::time::Duration) -> u64 {

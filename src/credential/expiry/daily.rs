@@ -165,7 +165,7 @@ mod tests {
             prop_assert_eq!(end.to_string().parse::<DailyTime>(), Ok(end));
             let next = end.next_after(UNIX_EPOCH + Duration::from_secs(now));
             let next = next.duration_since(UNIX_EPOCH).unwrap().as_secs();
-            let first = (now / 60 + 1..)
+            let first = (now / 60 + 1..=now / 60 + 1440)
                 .find(|utc| {
                     let local = (i64::try_from(*utc).unwrap() + i64::from(offset)).rem_euclid(1440);
                     local == i64::from(hour) * 60 + i64::from(minute)

@@ -75,7 +75,8 @@ impl RefreshWindows {
             return Times { ask: again, wait: None, dead: None };
         };
         let (advisory, mandatory) = self.of(left);
-        let jitter = (advisory - mandatory).min(advisory / 10).mul_f64(random.clamp(0.0, 1.0));
+        let jitter =
+            advisory.saturating_sub(mandatory).min(advisory / 10).mul_f64(random.clamp(0.0, 1.0));
         let wait = left.saturating_sub(mandatory);
         let ask = left.saturating_sub(advisory).saturating_add(jitter).max(LEAST).min(wait);
         Times {
@@ -150,7 +151,8 @@ mod tests {
             if fixed.is_none() && again.is_none() && left >= 20 * LEAST {
                 // Never later than halfway through the window, and never in the first half of life.
                 let (advisory, mandatory) = windows.of(left);
-                prop_assert!(left - ask >= mandatory && left - ask <= advisory);
+                let window = left.saturating_sub(ask);
+                prop_assert!(window >= mandatory && window <= advisory);
                 prop_assert!(ask >= left / 2);
             }
         }

@@ -17,7 +17,7 @@ use super::{
     hub::{Hub, Settings},
     origin::{Origin, Origins},
     rests::{Rests, millis},
-    settings::{Cascade, Choose, Order, OwnCredential, Quarantine},
+    settings::{Cascade, Choose, Order, OwnCredential, Quarantine, Sources},
 };
 use crate::{
     credential::Account,
@@ -63,6 +63,7 @@ pub struct PoolBuilder {
     help: Option<Arc<str>>,
     reporter: ReporterHandle,
     rests: Rests,
+    sources: Sources,
 }
 
 impl PoolBuilder {
@@ -79,6 +80,7 @@ impl PoolBuilder {
             help: None,
             reporter: ReporterHandle::default(),
             rests: Rests::default(),
+            sources: Sources::default(),
         }
     }
 
@@ -206,6 +208,46 @@ impl PoolBuilder {
         self
     }
 
+    /// How long a [source](crate::credential::TokenSource) may take to give a token. 10 s by default;
+    /// one that takes longer has failed.
+    pub fn refresh_deadline(mut self, longest: Duration) -> Self {
+        self.sources.refresh_deadline = longest;
+        self
+    }
+
+    /// How long a request waits for a credential that its account's source is asked for, when no
+    /// other account can serve. 15 s by default; then it is answered with `not_ready` (503).
+    pub fn ready_within(mut self, longest: Duration) -> Self {
+        self.sources.ready_within = longest;
+        self
+    }
+
+    /// Looks at the form of each token before it is used: when the pool is built, and whenever an
+    /// account is inserted, replaced or refreshed. It is given the account's id and the token (of a
+    /// user and a password, the password), and says what is wrong with it.
+    ///
+    /// ```
+    /// use tower_failover::credential::{Account, Credential, Pool};
+    ///
+    /// let pool = Pool::builder()
+    ///     .account(Account::new("alice", Credential::bearer("pk-alice")?))
+    ///     .any_origin()
+    ///     .validate(|_, token| match token.strip_prefix("sk-") {
+    ///         Some(_) => Ok(()),
+    ///         None => Err("a secret key begins with `sk-`: this is the public one"),
+    ///     });
+    /// let error = pool.build().unwrap_err().to_string();
+    /// assert!(error.contains("alice") && error.contains("public") && !error.contains("pk-alice"));
+    /// # Ok::<(), tower_failover::credential::CredentialError>(())
+    /// ```
+    pub fn validate<F>(mut self, look: F) -> Self
+    where
+        F: Fn(&str, &str) -> Result<(), &'static str> + Send + Sync + 'static,
+    {
+        self.sources.validate = Some(Arc::new(look));
+        self
+    }
+
     /// The pool.
     ///
     /// # Errors
@@ -236,6 +278,7 @@ impl PoolBuilder {
             origins: if self.any_origin { Origins::Any } else { Origins::Listed(listed) },
             rests: self.rests,
             reporter: self.reporter,
+            sources: self.sources,
         };
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let pool = Pool::new(Arc::new(Hub::new(id, settings, Instant::now())));

@@ -87,6 +87,14 @@ pub enum PoolError {
         /// The header.
         header: Box<str>,
     },
+    /// A token has not the form that [`validate`](super::PoolBuilder::validate) wants.
+    #[error("the token of account `{id}` is not what it should be: {fault}")]
+    Format {
+        /// The account.
+        id: Box<str>,
+        /// What is wrong with it, in the words of whoever looked.
+        fault: &'static str,
+    },
     /// No account has this id.
     #[error("no account is called `{id}`: insert it first")]
     UnknownAccount {

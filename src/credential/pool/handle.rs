@@ -2,25 +2,14 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::request::Parts;
-use tokio::time::Instant;
-
 use super::{
-    admitted::Admitted,
-    builder::PoolBuilder,
-    error::PoolError,
-    hub::Hub,
-    picked::Picked,
-    settings::{Cascade, OwnCredential},
-    sync::Ordering,
+    builder::PoolBuilder, error::PoolError, hub::Hub, news::NotReady, sync::Ordering,
     view::PoolView,
-    want::{Unavailable, Want},
-    word::{Kind, Since},
 };
 use crate::{
-    classify::{Code, Reason},
+    classify::Reason,
     clock::Now,
-    credential::{Account, Credential},
+    credential::{Account, Credential, Expires},
 };
 
 /// The accounts that may serve.
@@ -148,7 +137,21 @@ impl Pool {
     /// No account has this id, or the credential goes into a header that is a fixed one of some
     /// account; the pool is as it was.
     pub fn replace(&self, id: &str, credential: Credential) -> Result<u64, PoolError> {
-        self.hub().replace(id, credential)
+        self.replace_until(id, credential, Expires::Unknown)
+    }
+
+    /// Gives an account a new credential whose end is known, and tells the generation of it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`replace`](Self::replace).
+    pub fn replace_until(
+        &self,
+        id: &str,
+        credential: Credential,
+        expires: Expires,
+    ) -> Result<u64, PoolError> {
+        self.hub().replace(id, credential, expires)
     }
 
     /// Takes an account out for good, and tells whether it was there. Nobody is told.
@@ -200,106 +203,26 @@ impl Pool {
         self.len() == 0
     }
 
+    /// Waits until some account can serve; the sources are asked for what is missing.
+    ///
+    /// One that is down is asked again and again. A pool that is dead, or whose accounts must all
+    /// rest, is not waited for.
+    ///
+    /// # Errors
+    ///
+    /// No account can serve, and none will once its source has answered; or that takes longer than
+    /// requests [wait](PoolBuilder::ready_within).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing: what a source is asked goes on.
+    pub async fn wait_ready(&self) -> Result<(), NotReady> {
+        super::news::wait_ready(self.hub()).await
+    }
+
     /// Every account as it is now, for a status page. Looking changes nothing, and takes no probe.
     pub fn view(&self) -> PoolView {
         self.hub().view(&mut Now::unread())
-    }
-}
-
-/// What the stages need.
-impl Pool {
-    /// An account for an attempt that starts now.
-    pub(crate) fn pick(&self, want: &Want<'_>, now: &mut Now) -> Result<Picked, Unavailable> {
-        self.hub().pick(want, now)
-    }
-
-    /// The account whose turn it is, for a request that any account will do for. `None`: ask
-    /// [`pick`](Self::pick).
-    #[inline(always)]
-    #[allow(clippy::inline_always)]
-    pub(crate) fn turn(&self, now: &mut Now) -> Option<Picked> {
-        self.hub().turn(now)
-    }
-
-    /// An account for an attempt that starts at `at`: one whose rest is over by then counts, one
-    /// that is quarantined does not.
-    pub(crate) fn pick_at(&self, want: &Want<'_>, at: Instant) -> Result<Picked, Unavailable> {
-        self.hub().pick_at(want, at)
-    }
-
-    /// Whether some account serves only some models: then choosing needs to know which is wanted.
-    pub(crate) fn is_restricted(&self) -> bool {
-        self.hub().restricted.load(Ordering::Relaxed)
-    }
-
-    /// Whether some account could serve this model now. As slow as there are accounts: for those
-    /// who have failed already.
-    pub(crate) fn can_serve(&self, model: &str, now: &mut Now) -> bool {
-        self.hub().can_serve(model, now)
-    }
-
-    /// Whether every account is refused or retired, and none is due for a probe. `false` when that
-    /// would take a closer look. Reads the clock only when no account is alive.
-    pub(crate) fn surely_dead(&self) -> bool {
-        let hub = self.hub();
-        // Where some serve only some models, what is answered depends on the request's.
-        if hub.alive() > 0 || self.is_restricted() || !hub.roster.load().usable.is_empty() {
-            return false;
-        }
-        let next = hub.due.next();
-        next == u64::MAX || hub.passed(Now::unread().get()) < next
-    }
-
-    /// What becomes of a credential that the caller put on the request.
-    pub(crate) fn own(&self) -> OwnCredential {
-        self.hub().settings.own
-    }
-
-    /// Whether the caller put a credential on the request: `Authorization`, or any header or query
-    /// key that this pool uses.
-    pub(crate) fn carries_own(&self, parts: &Parts) -> bool {
-        self.hub().carries_own(parts)
-    }
-
-    /// Whether a request goes on after a revoked credential.
-    pub(crate) fn cascade(&self) -> Cascade {
-        self.hub().settings.cascade
-    }
-
-    /// What the owner of a dead pool must do.
-    pub(crate) fn help(&self) -> Option<&Arc<str>> {
-        self.hub().settings.help.as_ref()
-    }
-
-    /// The pool's number, unique in the process.
-    pub(crate) fn id(&self) -> u32 {
-        self.hub().id
-    }
-
-    /// Lets a credential pass that some request carries already, or says why it must not be sent
-    /// any more.
-    ///
-    /// One that was replaced meanwhile counts as refused: whoever put it on the request has a newer
-    /// one. `probe` says that the request is the probe of its account.
-    pub(crate) fn admit(
-        &self,
-        account: u32,
-        generation: u64,
-        probe: bool,
-    ) -> Result<Admitted, Code> {
-        let roster = self.hub().roster.load();
-        let slot = roster.by_number(account).ok_or(Code::CredentialInvalid)?;
-        let current = slot.current.load();
-        if current.number != generation {
-            return Err(Code::CredentialInvalid);
-        }
-        let seen = current.word();
-        if seen.is_alive() || probe && seen.kind() == Kind::Probing {
-            let generation = arc_swap::Guard::into_inner(current);
-            Ok(Admitted { generation, since: Since { seen, probe } })
-        } else {
-            Err(Code::from(seen.reason()))
-        }
     }
 }
 

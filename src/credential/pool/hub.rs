@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::StatusCode;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     cursor::Cursors,
@@ -12,7 +12,7 @@ use super::{
     origin::Origins,
     rests::Rests,
     roster::Roster,
-    settings::{Cascade, Choose, Order, OwnCredential},
+    settings::{Cascade, Choose, Order, OwnCredential, Sources},
     slot::{Generation, Member},
     sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, fence},
     word::{Kind, Word},
@@ -48,6 +48,10 @@ pub(super) struct Hub {
     pub(super) size: AtomicU32,
     /// Whether any model ever rested.
     pub(super) model_rests: AtomicU64,
+    /// Who waits for a source, or watches, is told of each change.
+    pub(super) news: watch::Sender<()>,
+    /// Whether a clock that is wrong has been told of.
+    pub(super) skewed: AtomicBool,
     /// How many accounts the roster has.
     pub(super) len: AtomicUsize,
     /// The accounts that are neither refused nor retired. It may be behind for an instant, so it may
@@ -66,6 +70,7 @@ pub(super) struct Settings {
     pub(super) origins: Origins,
     pub(super) rests: Rests,
     pub(super) reporter: ReporterHandle,
+    pub(super) sources: Sources,
 }
 
 /// One change of an account's state.
@@ -101,6 +106,8 @@ impl Hub {
             restricted: AtomicBool::new(false),
             size: AtomicU32::new(0),
             model_rests: AtomicU64::new(0),
+            news: watch::Sender::new(()),
+            skewed: AtomicBool::new(false),
             len: AtomicUsize::new(0),
             alive: AtomicI64::new(0),
             epoch,
@@ -142,8 +149,16 @@ impl Hub {
         if was.kind() != is.kind() || was.until() != is.until() {
             self.look_at(&generation.member);
             self.changes.fetch_add(1, Ordering::SeqCst);
+            self.spread();
         }
         Some(Change { was, is, last })
+    }
+
+    /// Tells whoever waits, or watches, that something has changed.
+    pub(super) fn spread(&self) {
+        if self.news.receiver_count() > 0 {
+            self.news.send_replace(());
+        }
     }
 
     /// An account came alive or went, other than by evidence.
@@ -174,7 +189,8 @@ impl Hub {
                     // Hidden before it is queued: whoever finds it due shows it, and if that is at
                     // once, nobody hides it again. Nobody who can come back is ever lost.
                     roster.usable.clear(i);
-                    if !matches!(kind, Kind::Probing | Kind::Retired) {
+                    let comes_back = !matches!(kind, Kind::Probing | Kind::Retired);
+                    if comes_back && !word.is_under_way() {
                         self.due.add(member, word.until());
                     }
                     fence(Ordering::SeqCst);
@@ -200,9 +216,8 @@ impl Hub {
             let word = roster.slots.get(i)?.word();
             match word.kind() {
                 Kind::Probing | Kind::Retired => None,
-                Kind::Limited | Kind::Quota | Kind::Quarantined if word.until() > now => {
-                    Some(word.until())
-                }
+                Kind::Expiring | Kind::Absent if word.is_under_way() => None,
+                _ if word.kind() != Kind::Usable && word.until() > now => Some(word.until()),
                 _ => {
                     roster.usable.set(i);
                     None
@@ -218,6 +233,13 @@ impl Hub {
 
     // --- incidents
 
+    /// The account as people find it in their configuration.
+    pub(super) fn tag(&self, member: &Member) -> AccountTag {
+        let of = self.size.load(Ordering::Relaxed) as usize;
+        let ordinal = member.ordinal.load(Ordering::Relaxed) as usize;
+        AccountTag { id: Arc::clone(&member.id), ordinal, of }
+    }
+
     /// Tells of an account that is out; of the pool instead, when it was the last one.
     pub(super) fn tell(
         &self,
@@ -228,12 +250,16 @@ impl Hub {
         now: &mut Now,
     ) {
         let member = &generation.member;
-        let of = self.size.load(Ordering::Relaxed) as usize;
-        let ordinal = member.ordinal.load(Ordering::Relaxed) as usize;
-        let account = AccountTag { id: Arc::clone(&member.id), ordinal, of };
-        let rest = self.remaining(change.is.until(), now.get());
-        let generation = generation.number;
-        let out = AccountOut { account, generation, reason, status, rest };
+        let account = self.tag(member);
+        let of = account.of;
+        let mut out = AccountOut::new(account, generation.number, reason, status, Duration::MAX);
+        if change.is.kind() != Kind::Retired {
+            out.rest = self.remaining(change.is.until(), now.get());
+        }
+        if reason.is_expiry() {
+            let ended = generation.ages.ended(|| self.passed(now.get()));
+            (out.expired_at, out.expired_ago) = ended.unzip();
+        }
         let event = if change.last {
             let help = self.settings.help.clone();
             Event::PoolDead(PoolDead { accounts: of, cause: out, help })

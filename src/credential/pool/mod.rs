@@ -1,23 +1,33 @@
 //! The accounts that may serve: what each may do now, and who serves next.
 
 mod admitted;
+mod ages;
 mod apply;
 mod bench;
 mod bits;
 mod builder;
+mod checks;
 mod choose;
 mod cursor;
 mod due;
 mod error;
+mod feed;
+mod flight;
 mod handle;
 mod hub;
 #[cfg(feature = "job-ids")]
 mod ids;
 mod in_flight;
+mod install;
 mod models;
+mod needs;
+mod news;
 mod origin;
 mod pick;
 mod picked;
+mod question;
+mod refresh;
+mod renewal;
 mod rests;
 mod roster;
 mod secrets;
@@ -39,6 +49,7 @@ mod tests;
 pub(crate) use self::{
     admitted::Admitted,
     in_flight::Paused,
+    news::News,
     picked::Picked,
     want::{Avoid, Pin, Unavailable, Want},
 };
@@ -48,6 +59,7 @@ pub use self::{
     error::{OriginFault, PoolError},
     handle::Pool,
     in_flight::InFlight,
+    news::NotReady,
     settings::{Cascade, Choose, Order, OwnCredential, Quarantine},
     view::{AccountView, Counts, ModelRest, PoolView, State},
 };

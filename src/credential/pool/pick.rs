@@ -81,7 +81,10 @@ impl Hub {
         let slot = roster.slots.get(at)?;
         let generation = slot.current.load();
         let seen = generation.word();
-        if seen.kind() != Kind::Usable || seen.has_model_rests() {
+        if seen.kind() != Kind::Usable
+            || seen.has_model_rests()
+            || !generation.ages.is_young(|| self.passed(now.get()))
+        {
             return None;
         }
         cursor.set(at as u64 + 1);
@@ -109,8 +112,7 @@ impl Hub {
     pub(super) fn can_serve(&self, model: &str, now: &mut Now) -> bool {
         let want = Want { model: Some(model), ..Want::ANY };
         let roster = self.roster.load();
-        let moment = Moment { hub: self, now, later: false };
-        let mut search = Search { hub: self, roster: &roster, want: &want, moment };
+        let mut search = Search::new(self, &roster, &want, now);
         let mut slots = roster.slots.iter().enumerate();
         slots.any(|(at, slot)| search.judge(at, slot, &slot.current.load()).is_some())
     }
@@ -129,6 +131,18 @@ impl Hub {
             return Ok(picked);
         }
         search.last_look()
+    }
+}
+
+impl<'a> Search<'a> {
+    /// For an attempt that starts now.
+    pub(super) fn new(
+        hub: &'a Hub,
+        roster: &'a Roster,
+        want: &'a Want<'a>,
+        now: &'a mut Now,
+    ) -> Self {
+        Self { hub, roster, want, moment: Moment { hub, now, later: false } }
     }
 }
 
@@ -170,7 +184,12 @@ impl Search<'_> {
 
     /// What the request may do with the account, by its state and by its own wishes. Changes
     /// nothing but hints.
-    pub(super) fn judge(&mut self, at: usize, slot: &Slot, generation: &Generation) -> Option<Use> {
+    pub(super) fn judge(
+        &mut self,
+        at: usize,
+        slot: &Slot,
+        generation: &Arc<Generation>,
+    ) -> Option<Use> {
         let word = generation.word();
         let strict = matches!(self.want.pin, Some(Pin::Strict(_)));
         let allowed = match word.kind() {
@@ -181,9 +200,20 @@ impl Search<'_> {
                 if !self.want.probes {
                     return None;
                 }
+                let now = self.moment.passed();
+                if generation.ages.is_dead(now) && !self.moment.later {
+                    self.hub.bury(generation, now);
+                    return None;
+                }
                 Use::Probe
             }
+            // Whether or not another comes in time.
+            Kind::Expiring if self.moment.later => Use::Serve,
             _ => {
+                if word.is_renewed() && !self.moment.later {
+                    let now = self.moment.passed();
+                    self.hub.renew(generation, now);
+                }
                 // The hint was wrong, or a rest was looked forward to by `pick_at`.
                 if self.roster.usable.has(at) {
                     self.hub.look_at(&slot.member);
@@ -191,11 +221,26 @@ impl Search<'_> {
                 return None;
             }
         };
+        if allowed != Use::Probe && !self.is_current(generation) {
+            return None;
+        }
         let member = &slot.member;
         let fits = !self.want.avoids(member, generation.number)
             && member.may_serve(self.want.model)
             && (strict || !self.model_rests(generation, word));
         fits.then_some(allowed)
+    }
+
+    /// Whether its end does not keep it from being sent. Its source is asked, where it is time to.
+    fn is_current(&mut self, generation: &Arc<Generation>) -> bool {
+        if generation.ages.is_young(|| self.moment.passed()) {
+            return true;
+        }
+        let now = self.moment.passed();
+        if self.moment.later {
+            return !generation.ages.is_dead(now) || generation.member.asking().is_some();
+        }
+        self.hub.look_closer(generation, now)
     }
 
     /// The account for this request, if it may have it.
@@ -209,6 +254,8 @@ impl Search<'_> {
                 // Exactly one wins; the others go on looking.
                 let change = self.hub.change(&generation, |word| word.probed(now))?;
                 probe = true;
+                // There may be another by now.
+                generation.ask_besides(now);
                 change.is
             }
             Use::Serve if !self.moment.later => self.woken(&generation),

@@ -94,7 +94,7 @@ impl Picked {
     /// account not removed or retired.
     pub(crate) fn still_good(&self) -> bool {
         let word = self.generation.word();
-        !word.is_closed() && (word.is_alive() || word.is_probe_of(self.since))
+        !word.is_closed() && (word.may_be_sent() || word.is_probe_of(self.since))
     }
 
     /// The attempt goes out.
@@ -133,8 +133,7 @@ impl Picked {
         let since = self.spent();
         let hub = self.hub();
         let at = hub.passed(now.get());
-        let rests = &hub.settings.rests;
-        let change = self.change(|word| word.refused(since, reason, rests, at));
+        let change = hub.refuse(&self.generation, |_| since, reason, at);
         let Some(change) = change else {
             let word = self.generation.word();
             let out = !word.is_closed() && !word.is_alive();
@@ -142,6 +141,7 @@ impl Picked {
             return Refusal { won: false, rest };
         };
         hub.tell_refusal(&self.generation, &change, reason, status, now);
+        hub.renew(&self.generation, at);
         let rest = hub.remaining(change.is.until(), now.get());
         Refusal { won: change.is_loss(), rest }
     }

@@ -123,7 +123,7 @@ fn worth_a_look(slot: &Slot) -> bool {
     match slot.word().kind() {
         Kind::Usable => true,
         // Whoever takes it off the due list sets its bit.
-        Kind::Limited | Kind::Quota | Kind::Quarantined => {
+        Kind::Limited | Kind::Quota | Kind::Quarantined | Kind::Expiring | Kind::Absent => {
             slot.member.queued.load(Ordering::SeqCst) == u64::MAX
         }
         Kind::Probing | Kind::Retired => false,

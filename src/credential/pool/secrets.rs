@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{handle::Pool, sync::Ordering};
+use super::{handle::Pool, hub::Hub, sync::Ordering};
 use crate::report::{Filter, Redact};
 
 impl Pool {
@@ -30,7 +30,21 @@ impl Redact for Pool {
     }
 
     fn filter(&self) -> Option<Arc<Filter>> {
-        let hub = self.hub();
+        self.hub().filter()
+    }
+}
+
+impl Redact for Hub {
+    fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
+        Self::visit_secrets(self, f);
+    }
+
+    fn too_many(&self) -> bool {
+        self.len.load(Ordering::Relaxed) > MANY_SECRETS
+    }
+
+    fn filter(&self) -> Option<Arc<Filter>> {
+        let hub = self;
         let changes = hub.secrets.load(Ordering::SeqCst);
         if let Some(kept) = &*hub.filter.load() {
             if kept.0 == changes {

@@ -1,6 +1,6 @@
 //! What the user of a pool may choose.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
 /// How an account is chosen among those of the highest tier that can serve.
 ///
@@ -76,6 +76,39 @@ pub enum OwnCredential {
     Replace,
     /// The request is answered locally, and nothing is sent.
     Refuse,
+}
+
+/// Looks at the form of an account's token.
+pub(super) type Validate = Arc<dyn Fn(&str, &str) -> Result<(), &'static str> + Send + Sync>;
+
+/// What a pool does about where its credentials come from, and when they end.
+#[derive(Clone)]
+pub(super) struct Sources {
+    /// How long a source may take.
+    pub(super) refresh_deadline: Duration,
+    /// How long a request waits for a credential.
+    pub(super) ready_within: Duration,
+    pub(super) validate: Option<Validate>,
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self {
+            refresh_deadline: Duration::from_secs(10),
+            ready_within: Duration::from_secs(15),
+            validate: None,
+        }
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources")
+            .field("refresh_deadline", &self.refresh_deadline)
+            .field("ready_within", &self.ready_within)
+            .field("validate", &self.validate.is_some())
+            .finish()
+    }
 }
 
 /// How long a refused credential is left alone before one request may probe it.

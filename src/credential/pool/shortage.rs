@@ -8,12 +8,19 @@ use super::{
 use crate::classify::{Code, Reason};
 
 /// What a look at some accounts has found.
+#[allow(clippy::struct_excessive_bools)] // Facts that have nothing to do with each other.
 #[derive(Default)]
 struct Found {
     /// The soonest end of a rest.
     soonest: Option<u64>,
     /// A rest that is not for want of quota.
     limited: bool,
+    /// Any rest at all.
+    rests: bool,
+    /// A source is asked, or will be.
+    renewed: bool,
+    /// A source is being asked.
+    under_way: bool,
     /// How many were refused for each reason, with the first of them.
     refused: [(u32, Option<Reason>); 6],
     /// One that can serve after all.
@@ -25,8 +32,9 @@ impl Search<'_> {
     ///
     /// 1. While one rests, it is that, with the soonest end: out of quota when all of them are, else
     ///    limited.
-    /// 2. Else the most common reason of those that were refused or retired.
-    /// 3. Else no account of the pool could ever serve such a request.
+    /// 2. While a source is asked, it is that.
+    /// 3. Else the most common reason of those that were refused or retired.
+    /// 4. Else no account of the pool could ever serve such a request.
     ///
     /// The answer about all accounts is kept until any state changes: a dead pool of 100,000
     /// accounts answers as fast as one of two.
@@ -50,7 +58,9 @@ impl Search<'_> {
         if let Some(picked) = found.hidden {
             return Ok(picked);
         }
-        let kept = Kept { code: found.code(), until: found.soonest };
+        // Who waits for a source does not know for how long.
+        let until = found.soonest.filter(|_| !found.under_way);
+        let kept = Kept { code: found.code(), until };
         // What will be over by then is not over for those who ask about now.
         if same_for_all && !self.moment.later {
             self.hub.shortage.store(kept.bits(changes), Ordering::Release);
@@ -76,6 +86,13 @@ impl Search<'_> {
             let word = generation.word();
             match word.kind() {
                 Kind::Quarantined | Kind::Probing | Kind::Retired => found.refused(word.reason()),
+                Kind::Expiring | Kind::Absent => {
+                    found.renewed = true;
+                    found.under_way |= word.is_under_way();
+                    if !word.is_under_way() {
+                        found.rests_until(word.until());
+                    }
+                }
                 kind => {
                     let mut rest = None;
                     if word.is_resting() && word.until() > self.moment.passed() {
@@ -90,7 +107,8 @@ impl Search<'_> {
                     }
                     match (rest, self.roster.position(&slot.member)) {
                         (Some(until), _) => {
-                            found.soonest = Some(found.soonest.map_or(until, |s| s.min(until)));
+                            found.rests = true;
+                            found.rests_until(until);
                         }
                         (None, Some(i)) if !self.roster.usable.has(i) => {
                             found.hidden = self.take(i, slot);
@@ -108,6 +126,10 @@ impl Search<'_> {
 }
 
 impl Found {
+    fn rests_until(&mut self, until: u64) {
+        self.soonest = Some(self.soonest.map_or(until, |soonest| soonest.min(until)));
+    }
+
     fn refused(&mut self, reason: Reason) {
         let same = |slot: &&mut (u32, Option<Reason>)| slot.1.is_none_or(|r| r == reason);
         if let Some((count, slot)) = self.refused.iter_mut().find(same) {
@@ -117,7 +139,10 @@ impl Found {
     }
 
     fn code(&self) -> Code {
-        if self.soonest.is_some() {
+        if self.under_way || self.renewed && !self.rests {
+            return Code::NotReady;
+        }
+        if self.rests {
             return if self.limited { Code::PoolLimited } else { Code::OutOfQuota };
         }
         // The first among equals, which `max_by_key` would not give.
@@ -138,7 +163,8 @@ struct Kept {
     until: Option<u64>,
 }
 
-const CODES: [Code; 9] = [
+const CODES: [Code; 10] = [
+    Code::NotReady,
     Code::PoolEmpty,
     Code::PoolLimited,
     Code::OutOfQuota,
@@ -154,7 +180,7 @@ const NO_TIME: u64 = (1 << 39) - 1;
 
 impl Kept {
     fn bits(self, changes: u64) -> u64 {
-        let code = CODES.iter().position(|code| *code == self.code).unwrap_or(0) as u64;
+        let code = CODES.iter().position(|code| *code == self.code).unwrap_or(1) as u64;
         let until = self.until.unwrap_or(NO_TIME).min(NO_TIME);
         // Never 0, which says that nothing is kept.
         1 << 63 | (changes & CHANGES) << 43 | code << 39 | until

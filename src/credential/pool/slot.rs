@@ -5,7 +5,7 @@
 //! A request in flight holds its generation alone, so that nothing is written that other accounts'
 //! requests write too.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use http::{
@@ -14,12 +14,17 @@ use http::{
 };
 
 use super::{
+    ages::Ages,
+    feed::{self, Feed},
     hub::Hub,
     models::Models,
     sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock},
     word::Word,
 };
-use crate::credential::{Account, Credential};
+use crate::{
+    clock,
+    credential::{Account, Credential},
+};
 
 /// An account in the pool.
 pub(super) struct Slot {
@@ -32,6 +37,7 @@ pub(super) struct Generation {
     pub(super) number: u64,
     pub(super) credential: Credential,
     pub(super) member: Arc<Member>,
+    pub(super) ages: Ages,
     word: AtomicU64,
     models: Mutex<Option<Box<Models>>>,
 }
@@ -49,6 +55,7 @@ pub(super) struct Member {
     pub(super) id: Arc<str>,
     pub(super) id_hash: u64,
     pub(super) extras: Option<Box<Extras>>,
+    pub(super) feed: Option<Box<Feed>>,
     pub(super) counts: Tally,
     /// Requests in flight; counted only when the pool chooses by it.
     pub(super) open: AtomicU32,
@@ -89,7 +96,17 @@ pub(super) struct Tally {
 // === impl Slot ===
 
 impl Slot {
-    pub(super) fn new(account: Account, uid: u32, group: Option<u32>, hub: &Arc<Hub>) -> Self {
+    /// With how long before it came its credential had ended, if it had.
+    pub(super) fn new(
+        account: Account,
+        uid: u32,
+        group: Option<u32>,
+        turn: Arc<tokio::sync::Mutex<()>>,
+        (hub, now): (&Arc<Hub>, u64),
+    ) -> (Self, Option<Duration>) {
+        let feed = Feed::new(&account, turn);
+        let life = feed::life(feed.as_deref(), &account.credential, account.expires, clock::wall());
+        let ages = feed::ages(feed.as_deref(), &life, None, now);
         let Account {
             id,
             credential,
@@ -114,14 +131,16 @@ impl Slot {
             id_hash: super::sticky::hash(id.as_bytes()),
             id,
             extras,
+            feed,
             counts: Tally::default(),
             open: AtomicU32::new(0),
             remaining: AtomicU64::new(u64::MAX),
             queued: AtomicU64::new(u64::MAX),
             hub: Arc::clone(hub),
         });
-        let current = ArcSwap::from_pointee(Generation::new(1, credential, Arc::clone(&member)));
-        Self { member, current }
+        let word = if credential.is_loaded() { Word::FRESH } else { Word::unloaded() };
+        let first = Generation::new(1, credential, Arc::clone(&member), ages, word);
+        (Self { member, current: ArcSwap::from_pointee(first) }, life.late)
     }
 
     pub(super) fn word(&self) -> Word {
@@ -132,9 +151,15 @@ impl Slot {
 // === impl Generation ===
 
 impl Generation {
-    pub(super) fn new(number: u64, credential: Credential, member: Arc<Member>) -> Self {
-        let word = AtomicU64::new(Word::FRESH.bits());
-        Self { number, credential, member, word, models: Mutex::new(None) }
+    pub(super) fn new(
+        number: u64,
+        credential: Credential,
+        member: Arc<Member>,
+        ages: Ages,
+        word: Word,
+    ) -> Self {
+        let word = AtomicU64::new(word.bits());
+        Self { number, credential, member, ages, word, models: Mutex::new(None) }
     }
 
     pub(super) fn word(&self) -> Word {

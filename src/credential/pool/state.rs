@@ -26,9 +26,9 @@ impl Word {
         // A probe, or a person, has begun a new chapter: what was sent before has been overtaken.
         let late = self.get(TICKET) != since.seen.get(TICKET);
         let counts = match self.kind() {
-            Kind::Usable | Kind::Limited | Kind::Quota => !late,
+            Kind::Usable | Kind::Limited | Kind::Quota | Kind::Expiring => !late,
             Kind::Probing => self.is_probe_of(since),
-            Kind::Quarantined | Kind::Retired => false,
+            Kind::Quarantined | Kind::Retired | Kind::Absent => false,
         };
         if !counts {
             return None;
@@ -159,7 +159,7 @@ impl Word {
     }
 
     /// `next`, if it is a change, and if changes still count.
-    fn open_to(self, next: Self) -> Option<Self> {
+    pub(super) fn open_to(self, next: Self) -> Option<Self> {
         (!self.is_closed() && next != self).then_some(next)
     }
 
@@ -191,7 +191,7 @@ impl Word {
         if until > self.until() { self.with(UNTIL, until) } else { self }
     }
 
-    const fn next_chapter(self) -> Self {
+    pub(super) const fn next_chapter(self) -> Self {
         self.with(TICKET, (self.get(TICKET) + 1) & TICKET.max())
     }
 }

@@ -75,7 +75,7 @@ pub struct AccountView {
     pub priority: i32,
     /// How long its credential is good, when that is known.
     #[cfg_attr(feature = "serde", serde(serialize_with = "words::maybe_seconds"))]
-    pub expires: Option<Duration>,
+    pub expires_in: Option<Duration>,
     /// The models that rest, while others are served.
     pub model_rests: Vec<ModelRest>,
 }
@@ -96,6 +96,8 @@ pub enum State {
     Probing,
     /// Out until it is replaced or revived.
     Retired,
+    /// Its source is asked for a credential, and it serves when that has come.
+    Refreshing,
 }
 
 /// How an account's attempts ended.
@@ -139,6 +141,7 @@ impl State {
             Self::Quarantined => "quarantined",
             Self::Probing => "probing",
             Self::Retired => "retired",
+            Self::Refreshing => "refreshing",
         }
     }
 }
@@ -160,7 +163,7 @@ impl Hub {
 
     fn view_one(&self, slot: &Slot, now: &mut Now) -> AccountView {
         let generation = slot.current.load();
-        let (word, member) = (generation.word(), &slot.member);
+        let (word, member, ages) = (generation.word(), &slot.member, &generation.ages);
         let mut state = shown(word);
         let mut until = None;
         if matches!(state, State::Resting | State::Quarantined) {
@@ -198,7 +201,7 @@ impl Hub {
             generation: generation.number,
             group: member.group_name().cloned(),
             priority: member.priority,
-            expires: None,
+            expires_in: (ages.end != u64::MAX).then(|| self.remaining(ages.end, now.get())),
             model_rests,
         }
     }
@@ -211,6 +214,7 @@ const fn shown(word: Word) -> State {
         Kind::Quarantined => State::Quarantined,
         Kind::Probing => State::Probing,
         Kind::Retired => State::Retired,
+        Kind::Expiring | Kind::Absent => State::Refreshing,
     }
 }
 

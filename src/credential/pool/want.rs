@@ -60,6 +60,13 @@ pub(crate) struct Unavailable {
     pub(crate) retry_after: Option<Duration>,
 }
 
+impl Unavailable {
+    /// Whether a source is being asked: who waits for that may be served.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.code == Code::NotReady && self.retry_after.is_none()
+    }
+}
+
 /// What became of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {

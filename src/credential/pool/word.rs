@@ -28,6 +28,11 @@ pub(super) enum Kind {
     Probing,
     /// Out until somebody acts.
     Retired,
+    /// It ends soon, and its source is asked for another: it is kept for when that fails.
+    Expiring,
+    /// It may not be sent (it was refused, has ended, or never was there), and its source is asked
+    /// for another: not before `until`; at the most `until` there is, that is under way.
+    Absent,
 }
 
 /// See the [module](self).
@@ -97,7 +102,9 @@ impl Word {
             2 => Kind::Quota,
             3 => Kind::Quarantined,
             4 => Kind::Probing,
-            _ => Kind::Retired,
+            5 => Kind::Retired,
+            6 => Kind::Expiring,
+            _ => Kind::Absent,
         }
     }
 
@@ -133,9 +140,29 @@ impl Word {
         self.get(UNTIL)
     }
 
-    /// Not refused and not retired. What rests is alive.
+    /// Not refused and not retired. What rests is alive, and so is what its source renews.
     pub(super) const fn is_alive(self) -> bool {
-        matches!(self.kind(), Kind::Usable | Kind::Limited | Kind::Quota)
+        !matches!(self.kind(), Kind::Quarantined | Kind::Probing | Kind::Retired)
+    }
+
+    /// Whether a request that has it already may send it.
+    pub(super) const fn may_be_sent(self) -> bool {
+        self.is_alive() && !matches!(self.kind(), Kind::Absent)
+    }
+
+    /// Whether its source is being asked, or is to be asked, for another.
+    pub(super) const fn is_renewed(self) -> bool {
+        matches!(self.kind(), Kind::Expiring | Kind::Absent)
+    }
+
+    /// Whether its source is asked because it was refused.
+    pub(super) const fn was_refused(self) -> bool {
+        matches!(self.kind(), Kind::Absent) && self.get(REFUSED) > 0
+    }
+
+    /// Whether its source is being asked now.
+    pub(super) const fn is_under_way(self) -> bool {
+        self.is_renewed() && self.until() == UNTIL.max()
     }
 
     /// Limited or out of quota, whether or not the time is up.

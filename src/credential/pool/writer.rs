@@ -6,12 +6,11 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderName, header::AUTHORIZATION};
-
 use super::{
+    checks::{check_collisions, collision},
     error::PoolError,
+    feed,
     hub::Hub,
-    origin,
     rests::millis,
     roster::Roster,
     slot::{Generation, Slot},
@@ -20,14 +19,16 @@ use super::{
 };
 use crate::{
     classify::Reason,
-    clock::Now,
-    credential::{Account, Credential, check::FRAMING, secret::Place},
+    clock::{self, Now},
+    credential::{Account, Credential, Expires, secret::Place},
 };
 
 /// What only those who change the accounts need; they hold it one at a time.
 #[derive(Default)]
 pub(super) struct Writer {
     groups: HashMap<Arc<str>, u32>,
+    /// The accounts of one group ask their sources one after the other.
+    turns: HashMap<u32, Arc<tokio::sync::Mutex<()>>>,
     /// What was replaced or removed lately may still stand in somebody's message.
     former: VecDeque<Credential>,
 }
@@ -42,24 +43,44 @@ impl Hub {
         let mut ids = HashSet::with_capacity(accounts.len());
         for account in &accounts {
             self.check(account)?;
+            if account.credential.is_loaded() {
+                self.validate(&account.id, &account.credential)?;
+            }
             if roster.find(&account.id).is_some() || !ids.insert(&*account.id) {
                 return Err(PoolError::DuplicateId { id: (*account.id).into() });
             }
         }
         check_collisions(&roster, &accounts)?;
         let added = accounts.len();
+        let now = self.passed(Now::unread().get());
         let mut slots = roster.slots.to_vec();
+        let mut late = Vec::new();
         slots.extend(accounts.into_iter().map(|account| {
             let group = account.group.as_ref().map(|name| writer.group(name));
-            Arc::new(Slot::new(account, next_uid(), group, self))
+            let turn = writer.turn(group);
+            let (slot, by) = Slot::new(account, next_uid(), group, turn, (self, now));
+            let slot = Arc::new(slot);
+            late.extend(by.map(|by| (Arc::clone(&slot), by)));
+            slot
         }));
         // Before they can be seen, so that none can be the last alive while it is not counted.
         self.add_alive(i64::try_from(added).unwrap_or(i64::MAX));
         self.publish(slots);
+        // The reporter is told when no lock is held any more.
+        drop(writer);
+        for (slot, by) in late {
+            self.note_skew(&slot.current.load(), Some(by));
+        }
         Ok(())
     }
 
-    pub(super) fn replace(&self, id: &str, credential: Credential) -> Result<u64, PoolError> {
+    pub(super) fn replace(
+        &self,
+        id: &str,
+        credential: Credential,
+        expires: Expires,
+    ) -> Result<u64, PoolError> {
+        self.validate(id, &credential)?;
         let mut writer = lock(&self.writer);
         let roster = self.roster.load_full();
         let Some((_, slot)) = roster.find(id) else {
@@ -70,10 +91,33 @@ impl Hub {
                 return Err(collision(id, name));
             }
         }
-        let known = roster.places.knows(&credential.place);
+        let now = self.passed(Now::unread().get());
+        let feed = slot.member.feed.as_deref();
+        let life = feed::life(feed, &credential, expires, clock::wall());
+        let ages = feed::ages(feed, &life, None, now);
+        let number = slot.current.load().number + 1;
+        let member = Arc::clone(&slot.member);
+        let new = Generation::new(number, credential, member, ages, Word::FRESH);
+        self.put(&mut writer, &roster, slot, new);
+        // A person has acted: what the source was refused for may be over.
+        if let Some(feed) = feed {
+            feed.flight().forget();
+        }
+        drop(writer);
+        self.note_skew(&slot.current.load(), life.late);
+        Ok(number)
+    }
+
+    /// Puts another generation in the place of an account's.
+    pub(super) fn put(
+        &self,
+        writer: &mut Writer,
+        roster: &Arc<Roster>,
+        slot: &Arc<Slot>,
+        new: Generation,
+    ) {
+        let known = roster.places.knows(&new.credential.place);
         let old = slot.current.load_full();
-        let number = old.number + 1;
-        let new = Generation::new(number, credential, Arc::clone(&slot.member));
         // First no evidence about the old one counts any more, then the new one is counted, then it
         // can be seen: at each step the count is right for what requests can see.
         if old.update(|word| Some(word.closed())).is_some_and(|(was, _)| !was.is_alive()) {
@@ -88,7 +132,7 @@ impl Hub {
         }
         writer.remember(old.credential.clone());
         self.secrets.fetch_add(1, Ordering::SeqCst);
-        Ok(number)
+        self.spread();
     }
 
     pub(super) fn remove(&self, id: &str) -> bool {
@@ -113,7 +157,15 @@ impl Hub {
     pub(super) fn revive(&self, id: &str) -> bool {
         self.with_current(id, |generation| {
             generation.models(|models| *models = super::models::Models::default());
-            self.change(generation, Word::revived);
+            generation.ages.forget();
+            if let Some(feed) = generation.member.asking() {
+                feed.flight().forget();
+            }
+            if generation.credential.is_loaded() {
+                self.change(generation, Word::revived);
+            } else {
+                self.change(generation, Word::reloaded);
+            }
         })
         .is_some()
     }
@@ -126,11 +178,8 @@ impl Hub {
         let mut now = Now::unread();
         let at = self.passed(now.get());
         let change = self.with_current(id, |generation| {
-            let refuse = |word: Word| {
-                let since = Since { seen: word, probe: false };
-                word.refused(since, reason, &self.settings.rests, at)
-            };
-            let change = self.change(generation, refuse)?;
+            let since = |seen: Word| Since { seen, probe: false };
+            let change = self.refuse(generation, since, reason, at)?;
             Some((Arc::clone(generation), change))
         });
         // The reporter is told when no lock is held any more.
@@ -138,6 +187,7 @@ impl Hub {
             return false;
         };
         self.tell_refusal(&generation, &change, reason, None, &mut now);
+        self.renew(&generation, at);
         true
     }
 
@@ -179,6 +229,7 @@ impl Hub {
         let size = self.size.load(Ordering::Relaxed);
         self.publish(Vec::new());
         self.size.store(size, Ordering::Relaxed);
+        self.last_news();
     }
 
     /// With the current generation of an account, which nobody replaces meanwhile.
@@ -201,28 +252,6 @@ impl Hub {
         self.changes.fetch_add(1, Ordering::SeqCst);
         self.secrets.fetch_add(1, Ordering::SeqCst);
     }
-
-    /// What is wrong with an account on its own.
-    fn check(&self, account: &Account) -> Result<(), PoolError> {
-        let id = || Box::from(&*account.id);
-        if account.id.is_empty() {
-            return Err(PoolError::EmptyId);
-        }
-        let framing = account.headers.keys().find(|name| FRAMING.contains(&name.as_str()));
-        if let Some(name) = framing {
-            return Err(PoolError::HeaderFrames { id: id(), header: name.as_str().into() });
-        }
-        let Some(uri) = &account.base_uri else {
-            return Ok(());
-        };
-        if let Some(fault) = origin::fault(uri) {
-            return Err(PoolError::BaseUri { id: id(), fault });
-        }
-        if !self.settings.origins.allow(uri) {
-            return Err(PoolError::BaseOrigin { id: id(), origin: origin::shown(uri) });
-        }
-        Ok(())
-    }
 }
 
 impl Writer {
@@ -231,38 +260,19 @@ impl Writer {
         *self.groups.entry(Arc::clone(name)).or_insert(next)
     }
 
+    fn turn(&mut self, group: Option<u32>) -> Arc<tokio::sync::Mutex<()>> {
+        match group {
+            Some(group) => Arc::clone(self.turns.entry(group).or_default()),
+            None => Arc::default(),
+        }
+    }
+
     fn remember(&mut self, credential: Credential) {
         if self.former.len() == FORMER {
             self.former.pop_front();
         }
         self.former.push_back(credential);
     }
-}
-
-/// A header carries credentials or goes along with them, in the whole pool: what one account puts on
-/// must not be what is taken off for another.
-fn check_collisions(roster: &Roster, accounts: &[Account]) -> Result<(), PoolError> {
-    let mut carrying: HashSet<&HeaderName> = roster.places.headers.iter().collect();
-    carrying.insert(&AUTHORIZATION);
-    carrying.extend(accounts.iter().filter_map(|account| match &account.credential.place {
-        Place::Header(name, _) => Some(name),
-        Place::Query(..) => None,
-    }));
-    for account in accounts {
-        if let Some(name) = account.headers.keys().find(|name| carrying.contains(name)) {
-            return Err(collision(&account.id, name));
-        }
-        if let Place::Header(name, _) = &account.credential.place {
-            if roster.places.fixed.contains_key(name) {
-                return Err(collision(&account.id, name));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn collision(id: &str, name: &HeaderName) -> PoolError {
-    PoolError::HeaderCollides { id: id.into(), header: name.as_str().into() }
 }
 
 /// Unique in the process, and growing: the order in which accounts were listed.

@@ -8,6 +8,7 @@ fn token(header: &str, claims: &str) -> String {
     format!("{header}.{claims}.c2lnbmF0dXJl")
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "what it is compared with is wrapped")]
 fn at(seconds: f64) -> Option<SystemTime> {
     Some(UNIX_EPOCH + Duration::from_secs_f64(seconds))
 }

@@ -6,6 +6,8 @@ mod cases;
 mod changes;
 mod choosing;
 mod defaults;
+mod refreshing;
+mod sources;
 #[cfg(failover_loom)]
 mod loom_models;
 mod states;

@@ -1,0 +1,85 @@
+//! What an account has whose credentials come from somewhere, or end at a time that is set.
+
+use std::{sync::Arc, time::SystemTime};
+
+use super::{
+    ages::Ages,
+    flight::Flight,
+    sync::{Mutex, MutexGuard, lock},
+};
+use crate::{
+    classify::Reason,
+    credential::{
+        Account, Credential, CredentialError, Expires, Token, account::Minting, expiry::Life,
+    },
+};
+
+/// See the [module](self).
+pub(super) struct Feed {
+    pub(super) minting: Option<Minting>,
+    flight: Mutex<Flight>,
+    /// The accounts of one group ask one after the other.
+    pub(super) turn: Arc<tokio::sync::Mutex<()>>,
+    /// When each of its credentials ends, where nothing else says so.
+    lasting: Expires,
+}
+
+impl Feed {
+    /// `None` for an account that needs none.
+    pub(super) fn new(account: &Account, turn: Arc<tokio::sync::Mutex<()>>) -> Option<Box<Self>> {
+        // A date, or a lifetime, is that of one credential.
+        let lasting = match account.expires {
+            Expires::Daily(_) | Expires::Never => account.expires,
+            _ => Expires::Unknown,
+        };
+        if account.minting.is_none() && lasting == Expires::Unknown {
+            return None;
+        }
+        let (minting, flight) = (account.minting.clone(), Mutex::new(Flight::default()));
+        Some(Box::new(Self { minting, flight, turn, lasting }))
+    }
+
+    pub(super) fn flight(&self) -> MutexGuard<'_, Flight> {
+        lock(&self.flight)
+    }
+
+    /// Whether another credential may come of asking after `reason`.
+    pub(super) fn can_mint_after(&self, reason: Reason) -> bool {
+        let asks = |minting: &Minting| minting.source.can_mint_after(reason);
+        self.minting.as_ref().is_some_and(asks) && self.flight().over().is_none()
+    }
+}
+
+/// The life of a credential that comes in now.
+pub(super) fn life(
+    feed: Option<&Feed>,
+    credential: &Credential,
+    expires: Expires,
+    now: SystemTime,
+) -> Life {
+    let lasting = feed.map_or(Expires::Unknown, |feed| feed.lasting);
+    expires.or(lasting).life(credential.token(), now)
+}
+
+/// What an account's credential is looked at for, and when.
+pub(super) fn ages(
+    feed: Option<&Feed>,
+    life: &Life,
+    again: Option<std::time::Duration>,
+    now: u64,
+) -> Ages {
+    let minting = feed.and_then(|feed| feed.minting.as_ref());
+    let windows = minting.map(|minting| minting.windows).unwrap_or_default();
+    let times = windows.times(life, again, fastrand::f64());
+    Ages::new(now, life, times, minting.is_some())
+}
+
+impl Minting {
+    /// The credential that carries `token`.
+    pub(super) fn credential(&self, token: &Token) -> Result<Credential, CredentialError> {
+        match &self.sent_as {
+            Some(make) => make(token.expose()),
+            None => Credential::bearer(token.expose()),
+        }
+    }
+}

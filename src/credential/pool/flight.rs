@@ -1,0 +1,190 @@
+//! One refresh at a time for each account. Pure: times are arguments, in the pool's own.
+
+use std::time::Duration;
+
+use super::rests::millis;
+use crate::classify::Reason;
+
+/// Whether an account's source is being asked, and when it may be asked again.
+///
+/// Whoever is let [begin](Self::begin) must [end](Self::end) it, whatever happens.
+#[derive(Debug, Default)]
+pub(super) struct Flight {
+    under_way: bool,
+    /// In a row.
+    failures: u32,
+    not_before: u64,
+    /// The source gives nothing until a person acts.
+    over: Option<Reason>,
+}
+
+/// Whether a source is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// By whoever hears this.
+    Started,
+    /// By somebody else, whose answer is for all.
+    UnderWay,
+    /// Not before this time: it has failed, and asking again at once would not help.
+    Later(u64),
+    /// Not until a person acts.
+    Over(Reason),
+}
+
+/// How it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// There is another credential.
+    Renewed,
+    /// There is none; the source wants to be left alone for so long.
+    Failed(Option<Duration>),
+    /// The source gives nothing until a person acts.
+    Over(Reason),
+    /// Somebody has put another in meanwhile: what was learned counts no more.
+    Overtaken,
+}
+
+/// The first memory of a failure, and the longest.
+const FIRST: u64 = 1_000;
+const LONGEST: u64 = 60_000;
+/// The longest that a source may ask for: it may be wrong.
+const AT_MOST: Duration = Duration::from_secs(10 * 60);
+
+impl Flight {
+    pub(super) fn begin(&mut self, now: u64) -> Begin {
+        if self.under_way {
+            Begin::UnderWay
+        } else if let Some(reason) = self.over {
+            Begin::Over(reason)
+        } else if now < self.not_before {
+            Begin::Later(self.not_before)
+        } else {
+            self.under_way = true;
+            Begin::Started
+        }
+    }
+
+    /// Takes note of how it went, and says when the source may be asked again, and whether that is the
+    /// first failure in a row. `random` is from 0 to 1.
+    pub(super) fn end(&mut self, end: End, now: u64, random: f64) -> (u64, bool) {
+        debug_assert!(self.under_way, "it has begun");
+        self.under_way = false;
+        let mut first = false;
+        match end {
+            End::Renewed | End::Overtaken => (self.failures, self.not_before) = (0, 0),
+            End::Failed(delay) => {
+                first = self.failures == 0;
+                let doubled = FIRST << self.failures.min(16);
+                // Those that failed together shall not all come back together.
+                let wait = Duration::from_millis(doubled.min(LONGEST)).mul_f64(1.0 + random / 5.0);
+                let asked = delay.unwrap_or_default().min(AT_MOST);
+                self.not_before = now.saturating_add(millis(wait.max(asked)));
+                self.failures = self.failures.saturating_add(1);
+            }
+            End::Over(reason) => {
+                first = self.over.is_none();
+                self.over = Some(reason);
+            }
+        }
+        (self.not_before, first)
+    }
+
+    /// A person has acted: what failed before may work now.
+    pub(super) fn forget(&mut self) {
+        (self.failures, self.not_before, self.over) = (0, 0, None);
+    }
+
+    /// What a person must do something about.
+    pub(super) const fn over(&self) -> Option<Reason> {
+        self.over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Begin,
+        End(u8),
+        Forget,
+        Pass(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => Just(Step::Begin),
+            3 => (0_u8..5).prop_map(Step::End),
+            1 => Just(Step::Forget),
+            2 => (0_u64..100_000).prop_map(Step::Pass),
+        ]
+    }
+
+    proptest! {
+        /// Against a log of all that has happened.
+        #[test]
+        fn one_is_under_way_and_a_failure_is_remembered(
+            steps in prop::collection::vec(step(), 0..60),
+            random in 0.0_f64..=1.0,
+        ) {
+            let mut flight = Flight::default();
+            let (mut now, mut open) = (0_u64, false);
+            let (mut row, mut last, mut over): (u32, u64, bool) = (0, 0, false);
+            for step in steps {
+                match step {
+                    Step::Begin => {
+                        let begun = flight.begin(now);
+                        match begun {
+                            Begin::UnderWay => prop_assert!(open),
+                            Begin::Over(_) => prop_assert!(!open && over),
+                            Begin::Later(at) => {
+                                prop_assert!(!open && !over && row > 0 && at > now);
+                                // Short, and growing: within a fifth of its time.
+                                let memory = (1_000 * 2_u64.pow(row - 1).min(60)).min(60_000);
+                                prop_assert!((memory..=memory * 6 / 5 + 1).contains(&(at - last)));
+                            }
+                            Begin::Started => {
+                                prop_assert!(!open && !over);
+                                prop_assert!(row == 0 || now >= last + 1_000);
+                                open = true;
+                            }
+                        }
+                    }
+                    Step::End(how) if open => {
+                        open = false;
+                        let (end, failed) = match how {
+                            0 => (End::Renewed, false),
+                            1 => (End::Overtaken, false),
+                            2 => (End::Over(Reason::Revoked), false),
+                            _ => (End::Failed(None), true),
+                        };
+                        let (_, first) = flight.end(end, now, random);
+                        prop_assert_eq!(first, failed && row == 0 || how == 2 && !over);
+                        over |= how == 2;
+                        row = if failed { row + 1 } else if how < 2 { 0 } else { row };
+                        last = if failed { now } else { last };
+                    }
+                    Step::End(_) => {}
+                    Step::Forget => {
+                        flight.forget();
+                        (row, over) = (0, false);
+                    }
+                    Step::Pass(time) => now += time,
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_source_is_left_alone_for_as_long_as_it_asks_but_not_for_ever() {
+        let wait = |delay| {
+            let mut flight = Flight::default();
+            assert_eq!(flight.begin(0), Begin::Started);
+            flight.end(End::Failed(Some(Duration::from_secs(delay))), 0, 0.0).0
+        };
+        assert_eq!((wait(0), wait(30), wait(1_000_000)), (1_000, 30_000, 600_000));
+    }
+}

@@ -1,0 +1,249 @@
+//! Asking a source: once for each account at a time, in a task of its own, and for all who wait.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    feed::Feed,
+    flight::{Begin, End},
+    hub::{Change, Hub},
+    question,
+    rests::millis,
+    slot::{Generation, Member},
+    word::Word,
+};
+use crate::{
+    classify::Reason,
+    clock::Now,
+    credential::{SourceError, Token, Why},
+    report::{Event, OutReason, TokenEvent, TokenNews, foreign},
+};
+
+impl Hub {
+    /// A credential whose time to be looked at has come: whether a request may be given it.
+    #[cold]
+    pub(super) fn look_closer(&self, generation: &Arc<Generation>, now: u64) -> bool {
+        let ages = &generation.ages;
+        let dead = ages.is_dead(now);
+        let Some(feed) = generation.member.asking() else {
+            if dead {
+                self.expire(generation);
+            }
+            return !dead;
+        };
+        let begun = feed.flight().begin(now);
+        let waits = now >= ages.wait;
+        match begun {
+            _ if dead => {
+                self.change(generation, |word| word.ended(now));
+                self.follow(generation, begun, Why::Expiring, now);
+            }
+            Begin::Started | Begin::UnderWay if waits => {
+                self.change(generation, Word::expiring);
+                self.follow(generation, begun, Why::Expiring, now);
+            }
+            Begin::Started | Begin::UnderWay => {
+                ages.look_at(ages.wait);
+                self.follow(generation, begun, Why::Expiring, now);
+            }
+            Begin::Later(at) => ages.look_at(at),
+            Begin::Over(_) => ages.look_at(ages.dead),
+        }
+        !dead && generation.word().may_be_sent() && !generation.word().is_renewed()
+    }
+
+    /// A credential that may not be sent, or not yet: its source is asked, if it is time to.
+    #[cold]
+    pub(super) fn renew(&self, generation: &Arc<Generation>, now: u64) {
+        let word = generation.word();
+        if !word.is_renewed() || word.until() > now {
+            return;
+        }
+        let Some(feed) = generation.member.asking() else { return };
+        let begun = feed.flight().begin(now);
+        self.follow(generation, begun, generation.why(), now);
+    }
+
+    /// A refused credential that has ended meanwhile is not probed: another is asked for, if any
+    /// ever comes.
+    #[cold]
+    pub(super) fn bury(&self, generation: &Arc<Generation>, now: u64) {
+        let over = generation.member.asking().map(|feed| feed.flight().over());
+        match over {
+            Some(None) => {
+                self.change(generation, |word| word.unfit(now));
+                self.renew(generation, now);
+            }
+            Some(Some(_)) | None => {
+                self.change(generation, Word::retired);
+            }
+        }
+    }
+
+    /// Brings the state into step with whether the source is asked.
+    fn follow(&self, generation: &Arc<Generation>, begun: Begin, why: Why, now: u64) {
+        match begun {
+            Begin::Started => {
+                self.change(generation, Word::asked);
+                question::start(generation, why, now);
+            }
+            Begin::UnderWay => {
+                self.change(generation, Word::asked);
+                // It may have ended in between, and not have seen what this request has done.
+                let Some(feed) = generation.member.asking() else { return };
+                let again = feed.flight().begin(now);
+                if again != Begin::UnderWay {
+                    self.follow(generation, again, why, now);
+                }
+            }
+            Begin::Later(at) => {
+                let good = generation.is_good(now);
+                self.change(generation, |word| word.not_renewed(good, at));
+                generation.ages.look_at(at);
+            }
+            Begin::Over(reason) => self.give_up(generation, reason),
+        }
+    }
+
+    /// Whoever heard that the source was being asked, when that had just ended, is not kept waiting.
+    pub(super) fn unask(&self, member: &Arc<Member>, now: u64) {
+        let roster = self.roster.load();
+        let slot = roster.position(member).and_then(|at| roster.slots.get(at));
+        if let Some(slot) = slot {
+            let under_way = |word: Word| word.unasked(now);
+            self.change(&slot.current.load(), under_way);
+        }
+    }
+
+    /// Its source gives no other: an account without a credential is out.
+    fn give_up(&self, generation: &Arc<Generation>, reason: Reason) {
+        let change = self.change(generation, |word| word.given_up(reason));
+        if let Some(change) = change.filter(Change::is_loss) {
+            let reason = OutReason::RefreshFailed(reason);
+            self.tell(generation, &change, reason, None, &mut Now::unread());
+        }
+    }
+
+    /// A credential that nothing replaces has ended.
+    pub(super) fn expire(&self, generation: &Arc<Generation>) {
+        let change = self.change(generation, Word::expired);
+        if let Some(change) = change.filter(Change::is_loss) {
+            self.tell(generation, &change, OutReason::Expired, None, &mut Now::unread());
+        }
+    }
+
+    /// The source gave no other.
+    pub(super) fn not_renewed(&self, generation: &Arc<Generation>, error: &SourceError, now: u64) {
+        let Some(feed) = generation.member.asking() else { return };
+        let end = match error.reason() {
+            Some(reason) => End::Over(reason),
+            None => End::Failed(error.retry_after()),
+        };
+        let (until, first) = feed.flight().end(end, now, fastrand::f64());
+        let good = generation.is_good(now);
+        if first {
+            self.tell_not_renewed(generation, error, good, until, now);
+        }
+        self.change(generation, |word| word.not_renewed(good, until));
+        match error.reason() {
+            Some(reason) => {
+                generation.ages.look_at(generation.ages.dead);
+                self.give_up(generation, reason);
+            }
+            None => generation.ages.look_at(until),
+        }
+    }
+
+    fn tell_not_renewed(
+        &self,
+        generation: &Arc<Generation>,
+        error: &SourceError,
+        good: bool,
+        until: u64,
+        now: u64,
+    ) {
+        let left = |at: u64| Duration::from_millis(at.saturating_sub(now));
+        let dead = generation.ages.dead;
+        let good_for = if dead == u64::MAX { Duration::MAX } else { left(dead) };
+        let news = TokenNews::RefreshFailed {
+            why: foreign(&error.to_string(), self),
+            reason: error.reason(),
+            good_for: good.then_some(good_for),
+            again_in: (!error.is_terminal()).then(|| left(until)),
+        };
+        self.tell_token(generation, news);
+    }
+
+    pub(super) fn tell_token(&self, generation: &Generation, news: TokenNews) {
+        let account = self.tag(&generation.member);
+        let event = TokenEvent::new(account, generation.number, news);
+        self.settings.reporter.tell(&Event::Token(event));
+    }
+
+    /// The source gave the credential that is there already.
+    pub(super) fn same(&self, generation: &Arc<Generation>, token: &Token, why: Why, now: u64) {
+        let Some(feed) = generation.member.asking() else { return };
+        if why.is_refused() || generation.word().was_refused() {
+            feed.flight().end(End::Overtaken, now, 0.0);
+            let rests = &self.settings.rests;
+            let change = self.change(generation, |word| word.confirmed(rests, now));
+            if let Some(change) = change {
+                self.tell_refusal(
+                    generation,
+                    &change,
+                    generation.word().reason(),
+                    None,
+                    &mut Now::unread(),
+                );
+            }
+        } else if !generation.is_good(now) {
+            let what = "the source gives the token that has ended";
+            self.not_renewed(generation, &SourceError::transient(what), now);
+        } else {
+            // No failure: the next one is not there yet.
+            let random = fastrand::f64();
+            let (until, _) = feed.flight().end(End::Failed(token.again), now, random);
+            let again = token.again.map_or(until, |again| now + millis(again));
+            self.change(generation, |word| word.not_renewed(true, again));
+            let wait = generation.ages.wait;
+            generation.ages.look_at(if now < wait { again.min(wait) } else { again });
+        }
+    }
+}
+
+// === impl Generation, Member ===
+
+impl Generation {
+    /// A refused credential is probed: its source may have another by now.
+    pub(super) fn ask_besides(self: &Arc<Self>, now: u64) {
+        let Some(feed) = self.member.asking() else { return };
+        let reason = self.word().reason();
+        if feed.can_mint_after(reason) && feed.flight().begin(now) == Begin::Started {
+            question::start(self, Why::Refused(reason), now);
+        }
+    }
+
+    /// Whether it may still be sent.
+    fn is_good(&self, now: u64) -> bool {
+        let word = self.word();
+        word.may_be_sent() && !word.is_closed() && !self.ages.is_dead(now)
+    }
+
+    /// Why its source is asked for another.
+    fn why(&self) -> Why {
+        let word = self.word();
+        if !self.credential.is_loaded() {
+            Why::First
+        } else if word.was_refused() {
+            Why::Refused(word.reason())
+        } else {
+            Why::Expiring
+        }
+    }
+}
+
+impl Member {
+    /// Its feed, if it has somebody to ask.
+    pub(super) fn asking(&self) -> Option<&Feed> {
+        self.feed.as_deref().filter(|feed| feed.minting.is_some())
+    }
+}
