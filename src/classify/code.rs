@@ -227,6 +227,11 @@ impl Cause {
         Self { origin: Origin::Upstream, ..Self::local(code) }
     }
 
+    /// Whether a token source is being asked: who waits for it may be served.
+    pub(crate) fn is_under_way(&self) -> bool {
+        (self.code, self.origin, self.retry_after) == (Code::NotReady, Origin::Local, None)
+    }
+
     /// The same cause, with the time after which the request may succeed.
     #[must_use]
     pub const fn with_retry_after(mut self, delay: Option<Duration>) -> Self {

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use http::{Request, Response, request};
 use http_body::Body;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
     body::FailoverBody,
-    held::{Held, Settled},
+    held::{Awaiting, Heard, Held, Settled},
     keep::{Keep, Spare},
     local,
     nap::Nap,
@@ -15,6 +16,7 @@ use super::{
 };
 use crate::{
     classify::{Cause, Code, Verdict},
+    credential::News,
     stage::{Rewritten, stage::Stage},
 };
 
@@ -27,17 +29,23 @@ pub(crate) struct Cold<S, B> {
     again: bool,
     /// Time has passed since it was decided on.
     pub(crate) waited: bool,
+    /// When a credential for it was first waited for.
+    since: Option<Instant>,
 }
 
 impl<S, B> Cold<S, B> {
     pub(crate) fn new(service: S, request: Request<B>) -> Box<Self> {
         let (head, body) = request.into_parts();
-        Box::new(Self { service, head: Some(head), body: Some(body), again: false, waited: false })
+        Box::new(Self { head: Some(head), body: Some(body), ..Self::with(service) })
     }
 
     /// Without a body yet.
     pub(crate) fn awaiting(service: S, head: request::Parts) -> Box<Self> {
-        Box::new(Self { service, head: Some(head), body: None, again: false, waited: false })
+        Box::new(Self { head: Some(head), ..Self::with(service) })
+    }
+
+    const fn with(service: S) -> Self {
+        Self { service, head: None, body: None, again: false, waited: false, since: None }
     }
 
     /// The body has come: chooses what the first attempt will use. Or says why it cannot be made,
@@ -49,8 +57,19 @@ impl<S, B> Cold<S, B> {
         bytes: GetBytes<'_>,
     ) -> Result<(), (Cause, bool)> {
         self.body = Some(body);
-        run.waited();
         run.tell_source(bytes);
+        self.reserve(run, bytes)
+    }
+
+    /// Chooses what the next attempt will use, after a wait. Or says why it cannot be made, and
+    /// whether the answer is to be gRPC.
+    pub(crate) fn reserve<St: Stage, K>(
+        &mut self,
+        run: &mut Run<S, St, K>,
+        bytes: GetBytes<'_>,
+    ) -> Result<(), (Cause, bool)> {
+        self.waited = true;
+        run.waited();
         let Some(head) = &self.head else { return Ok(()) };
         run.reserve(head, bytes).map_err(|cause| (cause, local::wants_grpc(head)))
     }
@@ -74,9 +93,26 @@ impl<S, B> Cold<S, B> {
         }
         match run.prepare(&mut head, false) {
             Ok(()) => Ok(self.service.call(Request::from_parts(head, body))),
-            Err(cause) => Err((cause, local::wants_grpc(&head))),
+            Err(cause) => {
+                let grpc = local::wants_grpc(&head);
+                // It may be sent yet.
+                (self.head, self.body) = (Some(head), Some(body));
+                Err((cause, grpc))
+            }
         }
     }
+}
+
+/// What a request waits for that cannot be sent for this reason: `None` if that does not go away.
+#[cold]
+pub(crate) fn await_credential<S, B, St: Stage, K>(
+    run: &Run<S, St, K>,
+    cold: Option<&mut Box<Cold<S, B>>>,
+    cause: &Cause,
+) -> Option<News> {
+    let cold = cold.filter(|_| cause.is_under_way())?;
+    let pool = run.live.config.stages.pool(&run.st)?;
+    Some(pool.news(&mut cold.since, run.longest_wait()))
 }
 
 /// What comes next.
@@ -84,6 +120,7 @@ pub(crate) enum Act<RB: Body, E> {
     Done(Result<Response<FailoverBody<RB>>, E>),
     Wait(Nap),
     Ready,
+    Await(Box<Awaiting<RB, E>>),
 }
 
 #[cold]
@@ -92,6 +129,7 @@ pub(crate) fn act<S, St, K, B, RB>(
     kept: &mut Option<K::Kept>,
     cold: &mut Option<Box<Cold<S, K::Out>>>,
     (held, verdict): (Held<RB, S::Error>, Verdict),
+    heard: Option<Heard>,
 ) -> Act<RB, S::Error>
 where
     S: Service<Request<K::Out>, Response = Response<RB>>,
@@ -119,7 +157,7 @@ where
         let kept = &*kept;
         let bytes = || keep.bytes(kept.as_ref()?);
         let moved = &mut moved;
-        run.settle(held, verdict, &bytes, |run, last| {
+        run.settle(held, verdict, heard, &bytes, |run, last| {
             let mut head = run.rebuild(last)?;
             let body = match run.rewrite(&mut head, &bytes)? {
                 Rewritten::Body(bytes) => Some(keep.edited(kept.as_ref()?, bytes)?),
@@ -134,11 +172,12 @@ where
                 Some(cold) => cold.service,
                 None => live.spare()?,
             };
-            Some(Box::new(Cold { service, head: Some(head), body, again: true, waited: false }))
+            Some(Box::new(Cold { head: Some(head), body, again: true, ..Cold::with(service) }))
         })
     };
     match settled {
         Settled::Done(outcome) => Act::Done(outcome),
+        Settled::Await(awaiting) => Act::Await(awaiting),
         Settled::Again(nap, mut next) => {
             // The last attempt takes what was kept.
             if moved.is_some() {

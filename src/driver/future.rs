@@ -15,9 +15,9 @@ use pin_project::pin_project;
 use tower_service::Service;
 
 use super::{
-    act::{Act, Cold, act},
+    act::{Act, Cold, act, await_credential},
     body::FailoverBody,
-    held::Held,
+    held::{Awaiting, Held},
     judge::{Judged, judge_body, judge_error, judge_head, judge_unready},
     keep::{Keep, Spare, Started},
     local,
@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     classify::{Cause, Verdict},
+    credential::News,
     stage::stage::Stage,
 };
 
@@ -50,14 +51,14 @@ where
 {
     // The order matters: the inner future goes first, and what it leaves behind is told after.
     #[pin]
-    state: State<S::Future, K::Fill, RB>,
+    state: State<S::Future, K::Fill, RB, S::Error>,
     cold: Option<Box<Cold<S, K::Out>>>,
     kept: Option<K::Kept>,
     run: Run<S, St, K>,
 }
 
 #[pin_project(project = StateProj, project_replace = StateOwned)]
-enum State<F, Fi, RB: Body> {
+enum State<F, Fi, RB: Body, E> {
     /// An attempt is in flight.
     Calling(#[pin] F),
     /// The request's body is being awaited, before the first attempt.
@@ -68,6 +69,10 @@ enum State<F, Fi, RB: Body> {
     Waiting(Nap),
     /// The next attempt waits for its service to be ready.
     Readying,
+    /// A credential for the next attempt is awaited.
+    Renewing(News),
+    /// A refused credential is being replaced, and its answer is held.
+    Awaiting(Box<Awaiting<RB, E>>),
     /// Nothing was sent, for this reason; whether the answer is to be gRPC.
     Local(Cause, bool),
     Done,
@@ -124,6 +129,10 @@ where
                 let cold = live.spare().map(|service| Cold::new(service, request));
                 Self { state: State::Readying, cold, kept, run }
             }
+            (Err(cause), _) if cause.is_under_way() => {
+                let request = Request::from_parts(head, body);
+                Self::renew(run, inner, (readied, ready), (request, kept), cause)
+            }
             (Err(cause), _) => {
                 readied.keep(ready);
                 let state = State::Local(cause, local::wants_grpc(&head));
@@ -137,8 +146,39 @@ where
     fn refuse(live: &Arc<Live<S, St, K>>, head: &request::Parts) -> Option<Self> {
         let mut run = Run::begin(live, head, true);
         let cause = run.reserve(head, &|| None).err()?;
+        if cause.is_under_way() {
+            return None;
+        }
         let state = State::Local(cause, local::wants_grpc(head));
         Some(Self { state, cold: None, kept: None, run })
+    }
+
+    /// The credential comes first; the service that is ready is kept for it.
+    #[cold]
+    fn renew(
+        run: Run<S, St, K>,
+        inner: &mut S,
+        (readied, ready): (Readied, &mut Readied),
+        (request, kept): (Request<K::Out>, Option<K::Kept>),
+        cause: Cause,
+    ) -> Self {
+        let grpc = request.headers().get(http::header::CONTENT_TYPE);
+        let grpc = local::is_grpc(grpc.map(http::HeaderValue::as_bytes));
+        let mut cold = run.live.spare().map(|spare| {
+            let service = match readied {
+                Readied::Inner | Readied::Unasked => std::mem::replace(inner, spare),
+                Readied::Nobody => spare,
+            };
+            Cold::new(service, request)
+        });
+        if cold.is_none() {
+            readied.keep(ready);
+        }
+        let state = match await_credential(&run, cold.as_mut(), &cause) {
+            Some(news) => State::Renewing(news),
+            None => State::Local(cause, grpc),
+        };
+        Self { state, cold, kept, run }
     }
 
     /// The body comes first; the service that is ready is kept for it. What the attempt will use is
@@ -187,6 +227,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
+            let mut again = None;
             let outcome = match this.state.as_mut().project() {
                 StateProj::Calling(call) => match ready!(call.poll(cx)) {
                     Ok(answer) => {
@@ -234,10 +275,38 @@ where
                     let bytes = || live.config.keep.bytes(kept.as_ref()?);
                     let next = match cold.fill(this.run, body, &bytes) {
                         Ok(()) => State::Readying,
-                        Err((cause, grpc)) => State::Local(cause, grpc),
+                        Err(why) => State::unsent(this.run, this.cold, why),
                     };
                     this.state.set(next);
                     continue;
+                }
+                StateProj::Renewing(news) => {
+                    let next = ready!(Pin::new(news).poll(cx));
+                    let live = this.run.live.clone();
+                    let Some(cold) = this.cold else { return Poll::Pending };
+                    let kept = &*this.kept;
+                    let bytes = || live.config.keep.bytes(kept.as_ref()?);
+                    let next = match cold.reserve(this.run, &bytes) {
+                        Ok(()) => State::Readying,
+                        Err((cause, grpc)) => match next.filter(|_| cause.is_under_way()) {
+                            Some(news) => State::Renewing(news),
+                            None => State::Local(cause, grpc),
+                        },
+                    };
+                    this.state.set(next);
+                    continue;
+                }
+                StateProj::Awaiting(awaiting) => {
+                    let next = ready!(Pin::new(&mut awaiting.news).poll(cx));
+                    match this.state.as_mut().project_replace(State::Done) {
+                        StateOwned::Awaiting(awaiting) => {
+                            let Awaiting { held, verdict, mut heard, .. } = *awaiting;
+                            (heard.over, heard.next) = (next.is_none(), next);
+                            again = Some(heard);
+                            (held, verdict)
+                        }
+                        _ => return Poll::Pending,
+                    }
                 }
                 StateProj::Readying => {
                     let Some(cold) = this.cold else { return Poll::Pending };
@@ -248,7 +317,7 @@ where
                             let next = match cold.send(this.run) {
                                 Ok(call) => State::Calling(call),
                                 // It became impossible while it waited.
-                                Err((cause, grpc)) => State::Local(cause, grpc),
+                                Err(why) => State::unsent(this.run, this.cold, why),
                             };
                             this.state.set(next);
                             continue;
@@ -268,11 +337,27 @@ where
                 }
                 StateProj::Done => return Poll::Pending,
             };
-            match act(this.run, this.kept, this.cold, outcome) {
+            match act(this.run, this.kept, this.cold, outcome, again) {
                 Act::Done(outcome) => return Poll::Ready(outcome),
                 Act::Wait(nap) => this.state.set(State::Waiting(nap)),
                 Act::Ready => this.state.set(State::Readying),
+                Act::Await(awaiting) => this.state.set(State::Awaiting(awaiting)),
             }
+        }
+    }
+}
+
+impl<F, Fi, RB: Body, E> State<F, Fi, RB, E> {
+    /// After an attempt that could not be made: a credential that is on its way is awaited.
+    #[cold]
+    fn unsent<S, St: Stage, K, B>(
+        run: &Run<S, St, K>,
+        cold: &mut Option<Box<Cold<S, B>>>,
+        (cause, grpc): (Cause, bool),
+    ) -> Self {
+        match await_credential(run, cold.as_mut(), &cause) {
+            Some(news) => Self::Renewing(news),
+            None => Self::Local(cause, grpc),
         }
     }
 }
@@ -291,6 +376,7 @@ where
             State::Peeking(_) => "reading an error body",
             State::Waiting(_) => "waiting",
             State::Readying => "readying",
+            State::Renewing(_) | State::Awaiting(_) => "awaiting a credential",
             State::Local(..) => "answering",
             State::Done => "done",
         };

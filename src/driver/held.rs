@@ -2,9 +2,14 @@
 
 use http::{Response, StatusCode, response};
 use http_body::Body;
+use tokio::time::Instant;
 
 use super::{body::FailoverBody, nap::Nap};
-use crate::classify::Cause;
+use crate::{
+    classify::{Cause, Verdict},
+    credential::{News, Paused},
+    stage::{ledger::Note, stage::Stamp},
+};
 
 /// The newest outcome, held until the next attempt is reserved.
 pub(crate) enum Held<B: Body, E> {
@@ -25,6 +30,29 @@ pub(crate) enum Settled<B: Body, E, N> {
     Done(Result<Response<FailoverBody<B>>, E>),
     /// The request is sent again, after this wait, with what was built for it.
     Again(Option<Nap>, N),
+    /// Nothing is decided before a token source has answered.
+    Await(Box<Awaiting<B, E>>),
+}
+
+/// An outcome that is held until a token source has answered.
+pub(crate) struct Awaiting<B: Body, E> {
+    pub(crate) held: Held<B, E>,
+    pub(crate) verdict: Verdict,
+    pub(crate) heard: Heard,
+    pub(crate) news: News,
+}
+
+/// What was learned from an outcome.
+pub(crate) struct Heard {
+    pub(super) note: Option<Note>,
+    pub(super) stamp: Option<Stamp>,
+    pub(super) in_flight: Option<Paused>,
+    /// When a token source was first waited for.
+    pub(super) since: Option<Instant>,
+    /// What comes after the news that were waited for; nothing when the time is up.
+    pub(crate) next: Option<News>,
+    /// It is not waited for any longer.
+    pub(crate) over: bool,
 }
 
 impl<B: Body, E> Held<B, E> {

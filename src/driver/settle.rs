@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{
     body::FailoverBody,
     config::AuthFailureMode,
-    held::{Held, Settled, Spent},
+    held::{Awaiting, Heard, Held, Settled, Spent},
     local::{self, FAILOVER_AUTH},
     nap::{self, Nap},
     run::{GetBytes, Run},
@@ -43,11 +43,14 @@ impl<S, St: Stage, K> Run<S, St, K> {
         &mut self,
         mut held: Held<B, E>,
         verdict: Verdict,
+        heard: Option<Heard>,
         bytes: GetBytes<'_>,
         build: impl FnOnce(&mut Self, bool) -> Option<N>,
     ) -> Settled<B, E, N> {
         let ledger = self.ledger();
-        let note = self.hear(&ledger);
+        let resumed = heard.is_some();
+        let mut heard = heard.unwrap_or_else(|| Heard::of(self.hear(&ledger)));
+        let note = &heard.note;
         if let Some(Spent(attempts)) = held.take_spent() {
             ledger.spend(attempts.saturating_sub(1));
         }
@@ -79,16 +82,26 @@ impl<S, St: Stage, K> Run<S, St, K> {
             why: note.as_ref().map_or(NotResent::Final, |_| ledger.why(self.slate.parent)),
             ..Facts::of(verdict, &mut now, wanted)
         };
-        stages.learn(&mut self.st, &mut facts);
-        // What is asked of the stages next may let go of the account that has answered.
-        let stamp = stages.stamp(&self.st);
-        let in_flight = stages.in_flight(&self.st).map(InFlight::pause);
         let written = !local && self.is_told();
-        if written && note.is_none() {
-            let mut attempt = self.attempt(&held, verdict, stamp.as_ref());
+        if !resumed {
+            stages.learn(&mut self.st, &mut facts);
+            // What is asked of the stages next may let go of the account that has answered.
+            heard.stamp = stages.stamp(&self.st);
+            heard.in_flight = stages.in_flight(&self.st).map(InFlight::pause);
+        }
+        if written && !resumed && heard.note.is_none() {
+            let mut attempt = self.attempt(&held, verdict, heard.stamp.as_ref());
             attempt.model = facts.wanted.instead.clone().or_else(|| self.slate.outer.model.clone());
             ledger.write(self.slate.parent, attempt);
         }
+        let awaits = !heard.over && stages.awaits(&self.st, &mut facts);
+        if let Some(pool) = stages.pool(&self.st).filter(|_| awaits) {
+            let next = heard.next.take();
+            let news = next.unwrap_or_else(|| pool.news(&mut heard.since, facts.deadline));
+            self.slate.model = model;
+            return Settled::Await(Box::new(Awaiting { held, verdict, heard, news }));
+        }
+        let Heard { note, stamp, in_flight, .. } = heard;
         // A rotation of this driver's own would have taken care of it.
         let unsent = note.as_ref().is_some_and(|note| note.unsent) && !stages.rotates();
         let mut pools = note.map(|note| note.pools).unwrap_or_default();
@@ -98,6 +111,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             next = facts.decline(NotResent::NoAccount);
         }
         let (soonest, charged, mut why) = (facts.soonest, facts.charged, facts.why);
+        let unready = facts.unready;
         if live.config.common.model_at.is_some() && self.slate.outer.model.is_none() {
             let asked = match next {
                 // For the trail: of a request that fails for good, it is worth the reading.
@@ -135,6 +149,11 @@ impl<S, St: Stage, K> Run<S, St, K> {
             let pools = pools.clone();
             self.leave(&ledger, Note { send: self.slate.parent, soonest, charged, unsent, pools });
         }
+        let held = match unready {
+            // A source that is down is no refusal.
+            Some(cause) if ours => Held::Local(cause, self.is_grpc()),
+            _ => held,
+        };
         Settled::Done(self.let_go(held, Answered { verdict, ours, stamp, in_flight, pools }))
     }
 
@@ -161,10 +180,20 @@ impl<S, St: Stage, K> Run<S, St, K> {
         late.is_some_and(|late| Instant::now() > late)
     }
 
+    /// Until when a request that has just come in waits for a credential, at most.
+    pub(crate) fn longest_wait(&self) -> Option<Instant> {
+        let set = self.slate.ledger.as_deref().and_then(|ledger| ledger.limits().deadline);
+        self.within(set)
+    }
+
     fn deadline(&self, ledger: &Ledger) -> Option<Instant> {
+        self.within(ledger.limits().deadline)
+    }
+
+    fn within(&self, set: Option<Duration>) -> Option<Instant> {
         let asked = self.slate.options.as_ref().and_then(RequestOptions::max_time);
         // No default takes anything from what was set.
-        let limit = ledger.limits().deadline.unwrap_or(self.common().deadline);
+        let limit = set.unwrap_or(self.common().deadline);
         self.slate.started?.checked_add(asked.map_or(limit, |asked| asked.min(limit)))
     }
 
@@ -271,6 +300,12 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 Ok(self.hand_out(head, stamp, || body.with_in_flight(in_flight)))
             }
         }
+    }
+}
+
+impl Heard {
+    fn of(note: Option<Note>) -> Self {
+        Self { note, stamp: None, in_flight: None, since: None, next: None, over: false }
     }
 }
 

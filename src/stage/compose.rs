@@ -70,6 +70,10 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         self.0.learn(&mut st.0, facts);
     }
 
+    fn awaits(&self, st: &Self::State, facts: &mut Facts<'_>) -> bool {
+        self.1.awaits(&st.1, facts) || self.0.awaits(&st.0, facts)
+    }
+
     fn model<'a>(&self, st: &'a Self::State) -> Option<&'a Arc<str>> {
         self.0.model(&st.0).or_else(|| self.1.model(&st.1))
     }
@@ -188,6 +192,13 @@ impl<A: Stage> Stage for Option<A> {
         match (self, st) {
             (Some(stage), Some(st)) => stage.next(st, facts),
             _ => Next::Pass,
+        }
+    }
+
+    fn awaits(&self, st: &Self::State, facts: &mut Facts<'_>) -> bool {
+        match (self, st) {
+            (Some(stage), Some(st)) => stage.awaits(st, facts),
+            _ => false,
         }
     }
 

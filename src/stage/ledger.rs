@@ -206,6 +206,12 @@ impl Ledger {
         self.refusals() > 0 && self.cold().refused.contains(&(pool, account, generation))
     }
 
+    /// How many credentials of this account were refused for this request.
+    pub(crate) fn refusals_of(&self, pool: u32, account: u32) -> usize {
+        let of = |key: &&(u32, u32, u64)| (key.0, key.1) == (pool, account);
+        if self.refusals() == 0 { 0 } else { self.cold().refused.iter().filter(of).count() }
+    }
+
     /// How many credentials were refused for this request.
     pub(crate) fn refusals(&self) -> usize {
         self.refusals.load(Ordering::Relaxed)

@@ -111,6 +111,8 @@ pub struct Facts<'a> {
     pub(crate) random: f64,
     /// After how long some account may serve again, when a rotation found none now.
     pub(crate) soonest: Option<Duration>,
+    /// Nobody can serve because a token source is down: that is newer than the refusal.
+    pub(crate) unready: Option<Cause>,
     /// Why it was not sent again, as the last stage that had an opinion sees it.
     pub(crate) why: NotResent,
 }
@@ -133,6 +135,7 @@ impl<'a> Facts<'a> {
             barred: None,
             random: 0.0,
             soonest: None,
+            unready: None,
             why: NotResent::Final,
         }
     }
@@ -214,6 +217,11 @@ pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
 
     /// Takes note of a failure; asked once for each failed attempt.
     fn learn(&self, _: &mut Self::State, _: &mut Facts<'_>) {}
+
+    /// Whether the account that was refused gets another credential soon: nothing is decided before.
+    fn awaits(&self, _: &Self::State, _: &mut Facts<'_>) -> bool {
+        false
+    }
 
     /// Says what to do after a failure.
     fn next(&self, _: &mut Self::State, _: &mut Facts<'_>) -> Next {

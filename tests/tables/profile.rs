@@ -1,6 +1,7 @@
 //! Policies, budgets and pools out of the `config` of a case, from setters that everybody has.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -8,8 +9,8 @@ use std::{
 use serde_json::Value;
 use tower_failover::{
     Account, Backoff, Budget, Classifier, Cost, Credential, Jitter, NonAuth, NonAuthError, Policy,
-    Pool, RetryPolicy, TokenBucket, Verdict,
-    credential::{Choose, PoolBuilder, Quarantine},
+    Pool, Reason, RetryPolicy, TokenBucket, Verdict,
+    credential::{Choose, PoolBuilder, Quarantine, SourceError, Token, Why},
 };
 
 use crate::support::Recorder;
@@ -161,11 +162,21 @@ impl Policy for UnlessReject {
     }
 }
 
+/// How often the source of each account was asked, by id.
+pub(crate) type Asked = Arc<Mutex<BTreeMap<String, u64>>>;
+
 /// The pool of a case, its accounts in order of preference: of `tokens`, else of the script.
 pub(crate) fn pool(case: &Value, recorder: &Recorder) -> Option<PoolBuilder> {
+    pool_asked(case, recorder, &Asked::default())
+}
+
+/// The same, with a count of how often each account's source was asked.
+pub(crate) fn pool_asked(case: &Value, recorder: &Recorder, asked: &Asked) -> Option<PoolBuilder> {
     let config = &case["config"];
     let accounts: Vec<Account> = match (&config["tokens"], &case["upstream"]["by_token"]) {
-        (Value::Array(tokens), _) => tokens.iter().map(account).collect(),
+        (Value::Array(tokens), _) => {
+            tokens.iter().map(|token| refreshed(account(token), config, asked)).collect()
+        }
         (_, Value::Object(tokens)) => {
             tokens.keys().map(|token| account(&token.as_str().into())).collect()
         }
@@ -182,6 +193,24 @@ pub(crate) fn pool(case: &Value, recorder: &Recorder) -> Option<PoolBuilder> {
         builder = builder.quarantine(quarantine);
     }
     Some(builder)
+}
+
+/// With the source that the case has for it, which gives what it lists, one after the other.
+fn refreshed(account: Account, config: &Value, asked: &Asked) -> Account {
+    let Some(list) = config["refresh"][account.id()].as_array().cloned() else { return account };
+    let (asked, id) = (asked.clone(), account.id().to_owned());
+    account.source(move |_: Why| {
+        let mut asked = asked.lock().unwrap();
+        let count = asked.entry(id.clone()).or_default();
+        let given = list.get(usize::try_from(*count).unwrap()).and_then(Value::as_str);
+        *count += 1;
+        let given = given.expect("the source is asked more often than the case says").to_owned();
+        std::future::ready(match given.strip_prefix("error:") {
+            Some("invalid_grant") => Err(SourceError::terminal(Reason::Revoked, "invalid_grant")),
+            Some(other) => panic!("no error is called {other}"),
+            None => Ok(Token::new(given)),
+        })
+    })
 }
 
 /// An account of the `tokens` list: a name that is its token too, or an id and a value.

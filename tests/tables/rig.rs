@@ -17,7 +17,7 @@ use tower_failover::{
 
 use crate::{
     expect::Expect,
-    profile::{self, Watched},
+    profile::{self, Asked, Watched},
     script,
     support::{
         Recorder, Upstream,
@@ -38,6 +38,8 @@ pub(crate) enum Shape {
 pub(crate) struct Rig {
     pub(crate) recorder: Recorder,
     pub(crate) pool: Option<Pool>,
+    /// How often the source of each account was asked.
+    pub(crate) asked: Asked,
     pub(crate) policy: Option<RetryPolicy>,
     pub(crate) budget: Option<std::sync::Arc<Watched>>,
     pub(crate) classifier: tower_failover::Classifier,
@@ -49,7 +51,8 @@ pub(crate) struct Rig {
 }
 
 /// Everything in `config` that a rig knows what to do with.
-const KNOWN: [&str; 26] = [
+const KNOWN: [&str; 27] = [
+    "refresh",
     "profile",
     "kind",
     "capacity",
@@ -80,19 +83,19 @@ const KNOWN: [&str; 26] = [
 
 impl Rig {
     pub(crate) fn of(case: &Value) -> Self {
-        let recorder = Recorder::new();
-        let pool = profile::pool(case, &recorder).map(|pool| pool.build().unwrap());
-        Self::with(case, recorder, pool)
+        Self::with_pool(case, |pool| pool)
     }
 
     /// The rig of a case whose pool is changed before it is built.
     pub(crate) fn with_pool(case: &Value, change: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Self {
         let recorder = Recorder::new();
-        let pool = profile::pool(case, &recorder).map(|pool| change(pool).build().unwrap());
-        Self::with(case, recorder, pool)
+        let asked = Asked::default();
+        let pool = profile::pool_asked(case, &recorder, &asked);
+        let pool = pool.map(|pool| change(pool).build().unwrap());
+        Self::with(case, recorder, pool, asked)
     }
 
-    fn with(case: &Value, recorder: Recorder, pool: Option<Pool>) -> Self {
+    fn with(case: &Value, recorder: Recorder, pool: Option<Pool>, asked: Asked) -> Self {
         let config = &case["config"];
         for (member, _) in config.as_object().expect("a case has a config") {
             assert!(KNOWN.contains(&member.as_str()), "no profile has `{member}`");
@@ -102,6 +105,7 @@ impl Rig {
         Self {
             recorder,
             pool,
+            asked,
             policy: profile::retry(config, budget.clone()),
             budget,
             classifier: profile::classifier(config),

@@ -86,6 +86,8 @@ pub(crate) fn requests(case: &Value) -> Vec<Request<Body>> {
             "cloneable",
             "report_layers",
             "stream",
+            "session",
+            "body",
         ];
         assert!(known.contains(&member.as_str()), "no request has `{member}`");
     }
@@ -109,5 +111,11 @@ pub(crate) fn requests(case: &Value) -> Vec<Request<Body>> {
         return sessions.iter().map(|session| one(Some(session))).collect();
     }
     let scripts = scripts(case).len().max(1) as u64;
-    (0..asked["count"].as_u64().unwrap_or(scripts)).map(|_| one(None)).collect()
+    let session = asked.get("session");
+    (0..asked["count"].as_u64().unwrap_or(scripts))
+        .map(|_| match asked["body"].as_str() {
+            Some(body) => one(session).map(|_| Body::from(body.to_owned())),
+            None => one(session),
+        })
+        .collect()
 }

@@ -44,6 +44,8 @@ pub(super) struct Hub {
     pub(super) filter: ArcSwapOption<(u64, Arc<Filter>)>,
     /// Whether some account serves only some models.
     pub(super) restricted: AtomicBool,
+    /// Whether there is more than one account, or one with a source.
+    pub(super) resends: AtomicBool,
     /// How many accounts there are.
     pub(super) size: AtomicU32,
     /// Whether any model ever rested.
@@ -104,6 +106,7 @@ impl Hub {
             secrets: AtomicU64::new(0),
             filter: ArcSwapOption::empty(),
             restricted: AtomicBool::new(false),
+            resends: AtomicBool::new(false),
             size: AtomicU32::new(0),
             model_rests: AtomicU64::new(0),
             news: watch::Sender::new(()),

@@ -18,10 +18,10 @@ use super::{
 use crate::{classify::Code, clock::Now};
 
 impl Pool {
-    /// The next change of any account's state, or the longest that a request waits for one; `since`
-    /// is when it first did.
-    pub(crate) fn news(&self, since: &mut Option<Instant>) -> News {
-        News::new(self.hub(), since)
+    /// The changes of any account's state for as long as a request waits for one, at most until
+    /// `limit`; `since` is when it first did.
+    pub(crate) fn news(&self, since: &mut Option<Instant>, limit: Option<Instant>) -> News {
+        News::new(self.hub(), since, limit)
     }
 
     /// An account for an attempt that starts now.
@@ -41,6 +41,12 @@ impl Pool {
     /// that is quarantined does not.
     pub(crate) fn pick_at(&self, want: &Want<'_>, at: Instant) -> Result<Picked, Unavailable> {
         self.hub().pick_at(want, at)
+    }
+
+    /// Whether a request that was refused may be sent again, with another account or with the next
+    /// credential of the same one.
+    pub(crate) fn may_resend(&self) -> bool {
+        self.hub().resends.load(Ordering::Relaxed)
     }
 
     /// Whether some account serves only some models: then choosing needs to know which is wanted.

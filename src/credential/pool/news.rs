@@ -8,7 +8,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout_at},
+};
 
 use super::{
     hub::Hub,
@@ -27,28 +30,54 @@ pub struct NotReady {
     pub code: Code,
 }
 
-/// The next change of any account's state. Done as well when a request has waited for long enough:
-/// from its first wait on, which `since` remembers.
-pub(crate) struct News(Pin<Box<dyn Future<Output = bool> + Send + Sync>>);
+/// The next change of any account's state, and those after it.
+///
+/// The first is there at once: what was looked at before somebody listened may be old. It gives the
+/// next one, or nothing when a request has waited for long enough, from its first wait on.
+pub(crate) struct News(Listening);
+
+enum Listening {
+    Fresh(Option<watch::Receiver<()>>, Option<Instant>),
+    Waiting(
+        Pin<Box<dyn Future<Output = Option<watch::Receiver<()>>> + Send + Sync>>,
+        Option<Instant>,
+    ),
+}
 
 impl News {
-    pub(super) fn new(hub: &Arc<Hub>, since: &mut Option<Instant>) -> Self {
-        let mut news = hub.news.subscribe();
+    /// `since` remembers when the first wait began.
+    pub(super) fn new(hub: &Arc<Hub>, since: &mut Option<Instant>, limit: Option<Instant>) -> Self {
         let since = *since.get_or_insert_with(Instant::now);
         let longest = since.checked_add(hub.settings.sources.ready_within);
-        Self(Box::pin(async move {
-            let Some(longest) = longest else { return news.changed().await.is_ok() };
-            matches!(timeout_at(longest, news.changed()).await, Ok(Ok(())))
-        }))
+        let longest = longest.into_iter().chain(limit).min();
+        Self(Listening::Fresh(Some(hub.news.subscribe()), longest))
+    }
+
+    fn after(mut news: watch::Receiver<()>, longest: Option<Instant>) -> Self {
+        let next = Box::pin(async move {
+            let changed = match longest {
+                Some(longest) => timeout_at(longest, news.changed()).await.ok()?,
+                None => news.changed().await,
+            };
+            changed.ok().map(|()| news)
+        });
+        Self(Listening::Waiting(next, longest))
     }
 }
 
 impl Future for News {
-    /// Whether there is any; else the time is up.
-    type Output = bool;
+    type Output = Option<Self>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
-        self.0.as_mut().poll(cx)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self>> {
+        match &mut self.0 {
+            Listening::Fresh(news, longest) => {
+                Poll::Ready(news.take().map(|news| Self::after(news, *longest)))
+            }
+            Listening::Waiting(next, longest) => {
+                let longest = *longest;
+                next.as_mut().poll(cx).map(|news| news.map(|news| Self::after(news, longest)))
+            }
+        }
     }
 }
 

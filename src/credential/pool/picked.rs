@@ -97,6 +97,20 @@ impl Picked {
         !word.is_closed() && (word.may_be_sent() || word.is_probe_of(self.since))
     }
 
+    /// Whether its source has been asked for another credential, or has given it.
+    pub(crate) fn is_renewed(&self) -> bool {
+        let word = self.generation.word();
+        word.is_closed() || word.is_renewed()
+    }
+
+    /// Whether its source is being asked for the account's next credential.
+    pub(crate) fn is_under_way(&self) -> bool {
+        let member = &self.generation.member;
+        let roster = member.hub.roster.load();
+        let slot = roster.position(member).and_then(|at| roster.slots.get(at));
+        slot.is_some_and(|slot| slot.word().is_under_way())
+    }
+
     /// The attempt goes out.
     pub(crate) fn sent(&self) {
         self.generation.member.counts.sent.fetch_add(1, Ordering::Relaxed);

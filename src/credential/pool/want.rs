@@ -60,6 +60,7 @@ pub(crate) struct Unavailable {
     pub(crate) retry_after: Option<Duration>,
 }
 
+#[cfg(test)]
 impl Unavailable {
     /// Whether a source is being asked: who waits for that may be served.
     pub(crate) fn is_under_way(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, request::Parts};
 
-use super::pick::pick;
+use super::pick::{pick, pick_same};
 use crate::{
     classify::{Cause, Code, ModelFault, Reason, Verdict},
     credential::{Admitted, Cascade, InFlight, OwnCredential, Picked, Pool, Unavailable},
@@ -104,13 +104,22 @@ impl Rotation {
         picked.refused(reason, facts.status, facts.now);
         let Some(ledger) = facts.ledger else { return };
         ledger.refuse(self.pool.id(), picked.uid(), picked.generation());
-        if reason == Reason::Revoked {
+        // One whose source makes another all the same is no reason to leave its group alone.
+        if reason == Reason::Revoked && !picked.is_renewed() {
             match (self.pool.cascade(), picked.group()) {
                 (Cascade::Never, _) => ledger.stop_rotation(),
                 (Cascade::SameGroup, Some(group)) => ledger.close_group(self.pool.id(), group),
                 _ => {}
             }
         }
+    }
+
+    /// Whether the account that was refused may be sent with its next credential: once for each
+    /// request.
+    fn may_replay(&self, picked: &Picked, facts: &Facts<'_>) -> bool {
+        let known = |ledger: &Ledger| ledger.refusals_of(self.pool.id(), picked.uid()) <= 1;
+        facts.verdict.is_unauthorized()
+            && facts.ledger.is_some_and(|ledger| known(ledger) && !ledger.is_rotation_stopped())
     }
 
     /// Whether another account may help after this verdict.
@@ -176,7 +185,7 @@ impl Stage for Rotation {
     }
 
     fn may_resend(&self) -> bool {
-        self.pool.len() > 1
+        self.pool.may_resend()
     }
 
     fn surely_dead(&self) -> bool {
@@ -260,6 +269,17 @@ impl Stage for Rotation {
         st.tried.push((picked.uid(), picked.generation()));
     }
 
+    fn awaits(&self, st: &RotationState, facts: &mut Facts<'_>) -> bool {
+        let Some(picked) = &st.picked else { return false };
+        self.helps(facts)
+            && !st.alone
+            && self.may_replay(picked, facts)
+            && picked.is_under_way()
+            && facts.ledger.is_some_and(|ledger| ledger.refusals() < self.max_refusals)
+            && facts.barred.is_none()
+            && !facts.beyond_deadline(std::time::Duration::ZERO)
+    }
+
     fn next(&self, st: &mut RotationState, facts: &mut Facts<'_>) -> Next {
         if st.picked.is_none() || !self.helps(facts) {
             return Next::Pass;
@@ -270,6 +290,8 @@ impl Stage for Rotation {
         if facts.ledger.is_some_and(Ledger::is_rotation_stopped) {
             return facts.decline(NotResent::NoAccount);
         }
+        let replay = st.picked.as_ref().filter(|picked| self.may_replay(picked, facts));
+        let same = replay.map(|picked| picked.id().clone());
         // The probe that this attempt may have been is over.
         st.picked = None;
         let mut ask = Ask {
@@ -279,7 +301,9 @@ impl Stage for Rotation {
             wanted: &mut facts.wanted,
             at: None,
         };
-        match self.pick(st, &mut ask) {
+        let same = same.and_then(|id| pick_same(&self.pool, &st.tried, &mut ask, &id));
+        let picked = same.map_or_else(|| self.pick(st, &mut ask), Ok);
+        match picked {
             // Its own account with a new credential: nobody promised to have kept the request.
             Ok(_) if st.alone => facts.decline(NotResent::NoAccount),
             Ok(picked) => {
@@ -291,6 +315,7 @@ impl Stage for Rotation {
             }
             Err(none) => {
                 facts.soonest = none.retry_after;
+                facts.unready = (none.code == Code::NotReady).then(|| none.into());
                 facts.decline(NotResent::NoAccount)
             }
         }

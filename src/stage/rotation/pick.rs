@@ -37,6 +37,25 @@ impl Avoid for Shun<'_> {
     }
 }
 
+/// The account `id` once more, with another credential.
+pub(super) fn pick_same(
+    pool: &Pool,
+    tried: &[(u32, u64)],
+    ask: &mut Ask<'_, '_>,
+    id: &str,
+) -> Option<Picked> {
+    let model = if pool.is_restricted() { ask.wanted.get().ok() } else { None };
+    let shun = Shun { pool: pool.id(), tried, ledger: ask.ledger };
+    let want = Want {
+        pin: Some(Pin::Strict(id)),
+        sticky: None,
+        model: model.as_deref(),
+        avoid: Some(&shun),
+        probes: false,
+    };
+    pool.pick(&want, ask.now).ok()
+}
+
 /// Whether an account will be there for an attempt that starts at `at`; `at_once` says that this is
 /// now, when a probe will do.
 pub(crate) fn will_serve(

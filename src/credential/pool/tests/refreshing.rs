@@ -123,13 +123,12 @@ impl Server {
 async fn call(pool: Pool, server: Shared, caller: Caller) {
     sleep(Duration::from_millis(caller.at)).await;
     let start = Instant::now();
-    let mut since = None;
+    let mut news = Some(pool.news(&mut None, None));
     let mut picked = loop {
-        let news = pool.news(&mut since);
-        match pool.pick(&ANY, &mut Now::unread()) {
-            Ok(picked) => break picked,
-            Err(none) if none.is_under_way() && news.await => {}
-            Err(none) => {
+        match (pool.pick(&ANY, &mut Now::unread()), news.take()) {
+            (Ok(picked), _) => break picked,
+            (Err(none), Some(next)) if none.is_under_way() => news = next.await,
+            (Err(none), _) => {
                 let fits = matches!(
                     none.code,
                     Code::NotReady

@@ -102,14 +102,12 @@ impl World {
 
     /// What a request gets that waits as long as a source is being asked.
     async fn get(&self) -> Result<String, Code> {
-        let mut since = None;
-        loop {
-            let news = self.pool.news(&mut since);
-            match self.pick() {
-                Err(none) if none.is_under_way() && news.await => {}
-                _ => return self.token(),
-            }
+        let mut news = Some(self.pool.news(&mut None, None));
+        while self.pick().is_err_and(|none| none.is_under_way()) {
+            let Some(next) = news else { break };
+            news = next.await;
         }
+        self.token()
     }
 
     async fn refuse(&self, reason: Reason) {
