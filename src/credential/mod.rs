@@ -34,7 +34,7 @@ pub use self::{
     expiry::{DailyTime, DailyTimeError, Expires, RefreshWindows, jwt_expiry},
     pool::{
         AccountView, Cascade, Choose, Counts, ModelRest, NotReady, Order, OriginFault,
-        OwnCredential, Pool, PoolBuilder, PoolError, PoolView, Quarantine, State,
+        OwnCredential, Pool, PoolBuilder, PoolChanges, PoolError, PoolView, Quarantine, State,
     },
     secret::Credential,
     source::{EnvToken, FileToken, FixedToken, SourceError, Token, TokenFuture, TokenSource, Why},

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, request};
+use http::{Request, Response};
 use http_body::Body;
 use pin_project::pin_project;
 use tower_service::Service;
@@ -51,14 +51,14 @@ where
 {
     // The order matters: the inner future goes first, and what it leaves behind is told after.
     #[pin]
-    state: State<S::Future, K::Fill, RB, S::Error>,
-    cold: Option<Box<Cold<S, K::Out>>>,
-    kept: Option<K::Kept>,
-    run: Run<S, St, K>,
+    pub(super) state: State<S::Future, K::Fill, RB, S::Error>,
+    pub(super) cold: Option<Box<Cold<S, K::Out>>>,
+    pub(super) kept: Option<K::Kept>,
+    pub(super) run: Run<S, St, K>,
 }
 
 #[pin_project(project = StateProj, project_replace = StateOwned)]
-enum State<F, Fi, RB: Body, E> {
+pub(super) enum State<F, Fi, RB: Body, E> {
     /// An attempt is in flight.
     Calling(#[pin] F),
     /// The request's body is being awaited, before the first attempt.
@@ -139,77 +139,6 @@ where
                 Self { state, cold: None, kept, run }
             }
         }
-    }
-
-    /// The answer to a request of which nothing is kept, because it is not going to be sent.
-    #[cold]
-    fn refuse(live: &Arc<Live<S, St, K>>, head: &request::Parts) -> Option<Self> {
-        let mut run = Run::begin(live, head, true);
-        let cause = run.reserve(head, &|| None).err()?;
-        if cause.is_under_way() {
-            return None;
-        }
-        let state = State::Local(cause, local::wants_grpc(head));
-        Some(Self { state, cold: None, kept: None, run })
-    }
-
-    /// The credential comes first; the service that is ready is kept for it.
-    #[cold]
-    fn renew(
-        run: Run<S, St, K>,
-        inner: &mut S,
-        (readied, ready): (Readied, &mut Readied),
-        (request, kept): (Request<K::Out>, Option<K::Kept>),
-        cause: Cause,
-    ) -> Self {
-        let grpc = request.headers().get(http::header::CONTENT_TYPE);
-        let grpc = local::is_grpc(grpc.map(http::HeaderValue::as_bytes));
-        let mut cold = run.live.spare().map(|spare| {
-            let service = match readied {
-                Readied::Inner | Readied::Unasked => std::mem::replace(inner, spare),
-                Readied::Nobody => spare,
-            };
-            Cold::new(service, request)
-        });
-        if cold.is_none() {
-            readied.keep(ready);
-        }
-        let state = match await_credential(&run, cold.as_mut(), &cause) {
-            Some(news) => State::Renewing(news),
-            None => State::Local(cause, grpc),
-        };
-        Self { state, cold, kept, run }
-    }
-
-    /// The body comes first; the service that is ready is kept for it. What the attempt will use is
-    /// chosen when the body is there: nobody holds an account for somebody's upload, and the model
-    /// may stand in the body.
-    #[cold]
-    fn fill(
-        mut run: Run<S, St, K>,
-        inner: &mut S,
-        (readied, ready): (Readied, &mut Readied),
-        head: request::Parts,
-        fill: K::Fill,
-    ) -> Self {
-        let refused = run.refuse_at_once(&head);
-        let spare = run.live.spare();
-        let (state, cold) = match (refused, spare) {
-            (Some(cause), _) => {
-                readied.keep(ready);
-                (State::Local(cause, local::wants_grpc(&head)), None)
-            }
-            (None, Some(spare)) => {
-                let service = match readied {
-                    // It is this one that was polled ready, and not its clone.
-                    Readied::Inner | Readied::Unasked => std::mem::replace(inner, spare),
-                    Readied::Nobody => spare,
-                };
-                (State::Filling(Box::new(fill)), Some(Cold::awaiting(service, head)))
-            }
-            (None, None) => (State::Done, None),
-        };
-        Self { state, cold, kept: None, run }
     }
 }
 

@@ -17,6 +17,7 @@ mod held;
 mod judge;
 mod keep;
 mod layers;
+mod limits;
 mod local;
 mod nap;
 mod outer;
@@ -34,6 +35,7 @@ mod shell;
 mod slate;
 mod snapshot;
 mod source;
+mod start;
 mod tell;
 #[cfg(feature = "tower")]
 mod tower_policy;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use http::{Extensions, Response};
 use http_body::Body;
-use tokio::time::Instant;
 
 use super::{
     body::FailoverBody,
@@ -24,15 +23,10 @@ use crate::{
     stage::{
         ledger::{Ledger, Note},
         models::Wanted,
-        options::RequestOptions,
-        retry::{IDEMPOTENCY_KEY, repeatable},
         rotation::will_serve,
         stage::{Facts, Next, Stage, Stamp},
     },
 };
-
-/// How late a wait may end: tokio counts in milliseconds.
-const TIMER: Duration = Duration::from_millis(2);
 
 impl<S, St: Stage, K> Run<S, St, K> {
     /// Learns from a failure, and either reserves the next attempt or lets the outcome go out.
@@ -163,49 +157,6 @@ impl<S, St: Stage, K> Run<S, St, K> {
         if let Some(spent) = ledger.map(|ledger| ledger.attempts()).filter(|spent| *spent > 1) {
             extensions.insert(Spent(spent));
         }
-    }
-
-    fn is_repeatable(&self) -> bool {
-        self.slate.harmless
-            || self.slate.snapshot().is_some_and(|kept| {
-                let keyed = kept.has(&IDEMPOTENCY_KEY);
-                repeatable(&kept.method(), keyed, self.slate.options.as_ref())
-            })
-    }
-
-    /// Whether the deadline is over, by more than a timer may be late.
-    pub(crate) fn is_late(&self) -> bool {
-        let deadline = self.slate.ledger.as_deref().and_then(|ledger| self.deadline(ledger));
-        let late = deadline.and_then(|deadline| deadline.checked_add(TIMER));
-        late.is_some_and(|late| Instant::now() > late)
-    }
-
-    /// Until when a request that has just come in waits for a credential, at most.
-    pub(crate) fn longest_wait(&self) -> Option<Instant> {
-        let set = self.slate.ledger.as_deref().and_then(|ledger| ledger.limits().deadline);
-        self.within(set)
-    }
-
-    fn deadline(&self, ledger: &Ledger) -> Option<Instant> {
-        self.within(ledger.limits().deadline)
-    }
-
-    fn within(&self, set: Option<Duration>) -> Option<Instant> {
-        let asked = self.slate.options.as_ref().and_then(RequestOptions::max_time);
-        // No default takes anything from what was set.
-        let limit = set.unwrap_or(self.common().deadline);
-        self.slate.started?.checked_add(asked.map_or(limit, |asked| asked.min(limit)))
-    }
-
-    fn attempts_limit(&self, ledger: &Ledger) -> u32 {
-        let asked = self.slate.options.as_ref().and_then(RequestOptions::max_attempts);
-        let limit = ledger.limits().attempts.unwrap_or(self.common().attempts);
-        asked.map_or(limit, |asked| asked.min(limit))
-    }
-
-    fn bar(&self, ledger: &Ledger) -> Option<NotResent> {
-        let used_up = ledger.attempts() >= self.attempts_limit(ledger);
-        self.slate.barred.or_else(|| used_up.then_some(NotResent::Attempts))
     }
 
     /// Takes what the next attempt needs; the held answer is given up only after this.

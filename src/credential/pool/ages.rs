@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::sync::{AtomicU64, Ordering};
+use super::sync::{AtomicU64, AtomicUsize, Ordering};
 use crate::credential::expiry::{Life, Times};
 
 /// What is known of the end of one generation. While nothing is due, a request reads one number.
@@ -19,6 +19,8 @@ pub(super) struct Ages {
     pub(super) ends: Option<SystemTime>,
     /// A refusal of the one before asked for it.
     pub(super) forced: bool,
+    /// How many leads were told of.
+    warned: AtomicUsize,
 }
 
 impl Ages {
@@ -31,7 +33,8 @@ impl Ages {
         };
         let (ask, wait, dead) = (at(times.ask), at(times.wait), at(times.dead));
         let look = AtomicU64::new(if asks { ask.min(dead) } else { dead });
-        Self { look, wait, dead, end: at(life.left), ends: life.ends, forced: false }
+        let (end, warned) = (at(life.left), AtomicUsize::new(0));
+        Self { look, wait, dead, end, ends: life.ends, forced: false, warned }
     }
 
     /// Whether nothing is due at `now`, which is read only if anything ever is.
@@ -53,6 +56,11 @@ impl Ages {
     pub(super) fn ended(&self, now: impl FnOnce() -> u64) -> Option<(SystemTime, Duration)> {
         let ago = now().checked_sub(self.end)?;
         Some((self.ends?, Duration::from_millis(ago)))
+    }
+
+    /// Whether this lead, counted from the longest, was not told of.
+    pub(super) fn warn(&self, passed: usize) -> bool {
+        self.warned.fetch_max(passed, Ordering::Relaxed) < passed
     }
 
     /// Nothing that was known of its end counts any more.

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     credential::Account,
-    report::{Reporter, ReporterHandle},
+    report::{PoolDead, Reporter, ReporterHandle},
 };
 
 /// A pool to be filled; see [`Pool::builder`].
@@ -219,6 +219,33 @@ impl PoolBuilder {
     /// other account can serve. 15 s by default; then it is answered with `not_ready` (503).
     pub fn ready_within(mut self, longest: Duration) -> Self {
         self.sources.ready_within = longest;
+        self
+    }
+
+    /// How long before its end a credential that no source replaces is told of
+    /// ([`TokenNews::Expiring`](crate::report::TokenNews::Expiring)), once at each of these. 1 h and
+    /// 10 min by default; its end itself is told in any case.
+    ///
+    /// Nobody has to send a request for that, but there must be a tokio runtime: the pool's one task
+    /// is started in it by whoever builds the pool or puts in a credential.
+    pub fn expiry_warnings(mut self, leads: impl IntoIterator<Item = Duration>) -> Self {
+        let mut leads: Vec<_> = leads.into_iter().map(millis).collect();
+        leads.sort_unstable_by_key(|lead| std::cmp::Reverse(*lead));
+        leads.dedup();
+        self.sources.leads = leads;
+        self
+    }
+
+    /// Called when a refusal, or an end, leaves no usable account: once, until the pool is well again.
+    /// It must not block.
+    pub fn on_dead(mut self, hook: impl Fn(&PoolDead) + Send + Sync + 'static) -> Self {
+        self.sources.on_dead = Some(Arc::new(hook));
+        self
+    }
+
+    /// Called when a pool that had died has a usable account again. It must not block.
+    pub fn on_well(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.sources.on_well = Some(Arc::new(hook));
         self
     }
 

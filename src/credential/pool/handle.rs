@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     builder::PoolBuilder, error::PoolError, hub::Hub, news::NotReady, sync::Ordering,
-    view::PoolView,
+    view::PoolView, watch::PoolChanges,
 };
 use crate::{
     classify::Reason,
@@ -218,6 +218,34 @@ impl Pool {
     /// Dropping it changes nothing: what a source is asked goes on.
     pub async fn wait_ready(&self) -> Result<(), NotReady> {
         super::news::wait_ready(self.hub()).await
+    }
+
+    /// The pool as it is now, and after each change from then on: for a status page that is pushed.
+    ///
+    /// Changes that come faster than they are taken are one. It ends with the pool's last handle, and
+    /// is none itself.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tower_failover::credential::{Account, Credential, Pool, State};
+    ///
+    /// let pool = Pool::builder()
+    ///     .account(Account::new("alice", Credential::bearer("tok-alice")?))
+    ///     .any_origin()
+    ///     .build()?;
+    /// let mut changes = pool.changes();
+    /// assert_eq!(changes.next().await.unwrap().accounts[0].state, State::Usable);
+    /// pool.rest("alice", None, Duration::from_secs(30));
+    /// assert_eq!(changes.next().await.unwrap().accounts[0].state, State::Resting);
+    /// drop(pool);
+    /// assert_eq!(changes.next().await, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn changes(&self) -> PoolChanges {
+        PoolChanges::new(self.hub())
     }
 
     /// Every account as it is now, for a status page. Looking changes nothing, and takes no probe.

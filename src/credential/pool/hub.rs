@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::StatusCode;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use super::{
     cursor::Cursors,
@@ -52,6 +55,16 @@ pub(super) struct Hub {
     pub(super) model_rests: AtomicU64,
     /// Who waits for a source, or watches, is told of each change.
     pub(super) news: watch::Sender<()>,
+    /// Wakes the task that looks at the clock.
+    pub(super) watcher: Arc<Notify>,
+    /// Whether there is such a task.
+    pub(super) watched: AtomicBool,
+    /// Whether any credential ends that nothing replaces.
+    pub(super) ending: AtomicBool,
+    /// Whether the pool's death was told, and not that it is well again.
+    pub(super) dead: AtomicBool,
+    /// Whether the last handle is gone.
+    pub(super) closed: AtomicBool,
     /// Whether a clock that is wrong has been told of.
     pub(super) skewed: AtomicBool,
     /// How many accounts the roster has.
@@ -110,6 +123,11 @@ impl Hub {
             size: AtomicU32::new(0),
             model_rests: AtomicU64::new(0),
             news: watch::Sender::new(()),
+            watcher: Arc::default(),
+            watched: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             skewed: AtomicBool::new(false),
             len: AtomicUsize::new(0),
             alive: AtomicI64::new(0),
@@ -263,13 +281,12 @@ impl Hub {
             let ended = generation.ages.ended(|| self.passed(now.get()));
             (out.expired_at, out.expired_ago) = ended.unzip();
         }
-        let event = if change.last {
-            let help = self.settings.help.clone();
-            Event::PoolDead(PoolDead { accounts: of, cause: out, help })
-        } else {
-            Event::AccountOut(out)
-        };
-        self.settings.reporter.tell(&event);
+        if !change.last {
+            return self.settings.reporter.tell(&Event::AccountOut(out));
+        }
+        let dead = PoolDead { accounts: of, cause: out, help: self.settings.help.clone() };
+        self.note_death(&dead);
+        self.settings.reporter.tell(&Event::PoolDead(dead));
     }
 
     /// Tells of a refusal, if it took a living account out.

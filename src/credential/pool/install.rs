@@ -88,6 +88,7 @@ impl Hub {
         self.put(&mut writer, &roster, slot, new);
         drop(writer);
         feed.flight().end(End::Renewed, now, 0.0);
+        self.note_health();
         self.note_skew(&slot.current.load(), life.late);
         Ok(Renewed::Put)
     }

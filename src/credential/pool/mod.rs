@@ -39,6 +39,7 @@ mod sticky;
 mod sync;
 mod view;
 mod want;
+mod watch;
 mod weighted;
 mod word;
 mod writer;
@@ -62,4 +63,5 @@ pub use self::{
     news::NotReady,
     settings::{Cascade, Choose, Order, OwnCredential, Quarantine},
     view::{AccountView, Counts, ModelRest, PoolView, State},
+    watch::PoolChanges,
 };

@@ -242,7 +242,9 @@ impl Picked {
     }
 
     fn change(&self, f: impl Fn(Word) -> Option<Word>) -> Option<Change> {
-        self.hub().change(&self.generation, f)
+        let change = self.hub().change(&self.generation, f)?;
+        self.hub().note_health();
+        Some(change)
     }
 
     /// Evidence about a model. Like the state, the table belongs to the generation.

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use super::watch::{OnDead, OnWell};
+
 /// How an account is chosen among those of the highest tier that can serve.
 ///
 /// Whatever is chosen here, a pinned or a sticky request goes to its account.
@@ -89,6 +91,11 @@ pub(super) struct Sources {
     /// How long a request waits for a credential.
     pub(super) ready_within: Duration,
     pub(super) validate: Option<Validate>,
+    /// How long before its end a credential that nothing replaces is told of, the longest first, in
+    /// milliseconds.
+    pub(super) leads: Vec<u64>,
+    pub(super) on_dead: Option<OnDead>,
+    pub(super) on_well: Option<OnWell>,
 }
 
 impl Default for Sources {
@@ -97,6 +104,9 @@ impl Default for Sources {
             refresh_deadline: Duration::from_secs(10),
             ready_within: Duration::from_secs(15),
             validate: None,
+            leads: vec![60 * 60_000, 10 * 60_000],
+            on_dead: None,
+            on_well: None,
         }
     }
 }
@@ -106,8 +116,8 @@ impl fmt::Debug for Sources {
         f.debug_struct("Sources")
             .field("refresh_deadline", &self.refresh_deadline)
             .field("ready_within", &self.ready_within)
-            .field("validate", &self.validate.is_some())
-            .finish()
+            .field("leads", &self.leads)
+            .finish_non_exhaustive()
     }
 }
 

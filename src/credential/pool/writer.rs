@@ -60,6 +60,9 @@ impl Hub {
             let turn = writer.turn(group);
             let (slot, by) = Slot::new(account, next_uid(), group, turn, (self, now));
             let slot = Arc::new(slot);
+            if slot.current.load().ages.end != u64::MAX && slot.member.asking().is_none() {
+                self.ending.store(true, Ordering::SeqCst);
+            }
             late.extend(by.map(|by| (Arc::clone(&slot), by)));
             slot
         }));
@@ -68,6 +71,8 @@ impl Hub {
         self.publish(slots);
         // The reporter is told when no lock is held any more.
         drop(writer);
+        self.watch();
+        self.note_health();
         for (slot, by) in late {
             self.note_skew(&slot.current.load(), Some(by));
         }
@@ -75,7 +80,7 @@ impl Hub {
     }
 
     pub(super) fn replace(
-        &self,
+        self: &Arc<Self>,
         id: &str,
         credential: Credential,
         expires: Expires,
@@ -104,6 +109,11 @@ impl Hub {
             feed.flight().forget();
         }
         drop(writer);
+        if life.left.is_some() {
+            self.ending.store(true, Ordering::SeqCst);
+        }
+        self.watch();
+        self.note_health();
         self.note_skew(&slot.current.load(), life.late);
         Ok(number)
     }
@@ -155,19 +165,22 @@ impl Hub {
     }
 
     pub(super) fn revive(&self, id: &str) -> bool {
-        self.with_current(id, |generation| {
-            generation.models(|models| *models = super::models::Models::default());
-            generation.ages.forget();
-            if let Some(feed) = generation.member.asking() {
-                feed.flight().forget();
-            }
-            if generation.credential.is_loaded() {
-                self.change(generation, Word::revived);
-            } else {
-                self.change(generation, Word::reloaded);
-            }
-        })
-        .is_some()
+        let there = self
+            .with_current(id, |generation| {
+                generation.models(|models| *models = super::models::Models::default());
+                generation.ages.forget();
+                if let Some(feed) = generation.member.asking() {
+                    feed.flight().forget();
+                }
+                if generation.credential.is_loaded() {
+                    self.change(generation, Word::revived);
+                } else {
+                    self.change(generation, Word::reloaded);
+                }
+            })
+            .is_some();
+        self.note_health();
+        there
     }
 
     pub(super) fn retire(&self, id: &str) -> bool {
@@ -223,6 +236,8 @@ impl Hub {
 
     /// Nobody has a handle any more: what is in flight ends with what it has.
     pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.watcher.notify_one();
         let mut writer = lock(&self.writer);
         writer.former.clear();
         // What is in flight still tells how many there were.
@@ -248,6 +263,7 @@ impl Hub {
         let asks = |slot: &Arc<Slot>| slot.member.asking().is_some();
         let resends = roster.slots.len() > 1 || roster.slots.iter().any(asks);
         self.resends.store(resends, Ordering::Relaxed);
+        self.spread();
         self.len.store(roster.slots.len(), Ordering::Relaxed);
         self.roster.store(Arc::clone(&roster));
         fence(Ordering::SeqCst);

@@ -2,6 +2,7 @@
 
 mod core;
 mod pick;
+mod verdicts;
 
 pub use self::core::{Rotation, RotationState};
 pub(crate) use self::pick::will_serve;

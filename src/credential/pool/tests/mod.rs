@@ -14,3 +14,4 @@ mod states;
 mod sticky;
 mod support;
 mod threads;
+mod watching;

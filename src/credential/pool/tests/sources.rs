@@ -359,6 +359,7 @@ async fn an_end_that_is_known_is_an_end() {
     let pool = Pool::builder()
         .any_origin()
         .accounts([ends("short", 50), ends("long", 100)])
+        .expiry_warnings([])
         .reporter(told.reporter())
         .build()
         .unwrap();

@@ -1,0 +1,96 @@
+//! How a request begins that is not simply sent.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Request, Response, header::CONTENT_TYPE, request};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{
+    act::{Cold, await_credential},
+    future::{ResponseFuture, State},
+    keep::{Keep, Spare},
+    local,
+    run::Run,
+    service::{Live, Readied},
+};
+use crate::{classify::Cause, stage::stage::Stage};
+
+impl<S, St, K, B, RB> ResponseFuture<S, St, K, B, RB>
+where
+    S: Service<Request<K::Out>, Response = Response<RB>>,
+    St: Stage,
+    K: Keep<B> + Spare<S>,
+    RB: Body,
+{
+    /// The answer to a request of which nothing is kept, because it is not going to be sent.
+    #[cold]
+    pub(super) fn refuse(live: &Arc<Live<S, St, K>>, head: &request::Parts) -> Option<Self> {
+        let mut run = Run::begin(live, head, true);
+        let cause = run.reserve(head, &|| None).err()?;
+        if cause.is_under_way() {
+            return None;
+        }
+        let state = State::Local(cause, local::wants_grpc(head));
+        Some(Self { state, cold: None, kept: None, run })
+    }
+
+    /// The credential comes first; the service that is ready is kept for it.
+    #[cold]
+    pub(super) fn renew(
+        run: Run<S, St, K>,
+        inner: &mut S,
+        (readied, ready): (Readied, &mut Readied),
+        (request, kept): (Request<K::Out>, Option<K::Kept>),
+        cause: Cause,
+    ) -> Self {
+        let grpc = request.headers().get(CONTENT_TYPE);
+        let grpc = local::is_grpc(grpc.map(HeaderValue::as_bytes));
+        let mut cold = run.live.spare().map(|spare| {
+            let service = match readied {
+                Readied::Inner | Readied::Unasked => std::mem::replace(inner, spare),
+                Readied::Nobody => spare,
+            };
+            Cold::new(service, request)
+        });
+        if cold.is_none() {
+            readied.keep(ready);
+        }
+        let state = match await_credential(&run, cold.as_mut(), &cause) {
+            Some(news) => State::Renewing(news),
+            None => State::Local(cause, grpc),
+        };
+        Self { state, cold, kept, run }
+    }
+
+    /// The body comes first; the service that is ready is kept for it. What the attempt will use is
+    /// chosen when the body is there: nobody holds an account for somebody's upload, and the model
+    /// may stand in the body.
+    #[cold]
+    pub(super) fn fill(
+        mut run: Run<S, St, K>,
+        inner: &mut S,
+        (readied, ready): (Readied, &mut Readied),
+        head: request::Parts,
+        fill: K::Fill,
+    ) -> Self {
+        let refused = run.refuse_at_once(&head);
+        let spare = run.live.spare();
+        let (state, cold) = match (refused, spare) {
+            (Some(cause), _) => {
+                readied.keep(ready);
+                (State::Local(cause, local::wants_grpc(&head)), None)
+            }
+            (None, Some(spare)) => {
+                let service = match readied {
+                    // It is this one that was polled ready, and not its clone.
+                    Readied::Inner | Readied::Unasked => std::mem::replace(inner, spare),
+                    Readied::Nobody => spare,
+                };
+                (State::Filling(Box::new(fill)), Some(Cold::awaiting(service, head)))
+            }
+            (None, None) => (State::Done, None),
+        };
+        Self { state, cold, kept: None, run }
+    }
+}

@@ -1,0 +1,66 @@
+//! What each verdict means for the account that was used, and for the others.
+
+use super::core::Rotation;
+use crate::{
+    classify::{ModelFault, Reason, Verdict},
+    credential::{Cascade, Picked},
+    stage::{ledger::Ledger, stage::Facts},
+};
+
+impl Rotation {
+    pub(super) fn charge(&self, picked: &mut Picked, facts: &mut Facts<'_>) {
+        match facts.verdict {
+            Verdict::Unauthorized(reason) => self.refuse(picked, reason, facts),
+            Verdict::Limited { delay } => {
+                let model = facts.wanted.get().ok();
+                picked.limited(model.as_deref(), delay, facts.now);
+            }
+            Verdict::OutOfQuota { delay } => picked.out_of_quota(delay, facts.status, facts.now),
+            Verdict::ModelFault { fault: ModelFault::NotFound, .. } => {
+                match facts.wanted.get().ok() {
+                    Some(model) => picked.model_missing(&model, facts.verdict.delay(), facts.now),
+                    None => picked.healthy_failure(),
+                }
+            }
+            Verdict::Forbidden | Verdict::ModelFault { .. } => picked.healthy_failure(),
+            // A success is told otherwise.
+            Verdict::Transient { .. } | Verdict::Rejected | Verdict::Success => {
+                picked.inconclusive();
+            }
+        }
+    }
+
+    fn refuse(&self, picked: &mut Picked, reason: Reason, facts: &mut Facts<'_>) {
+        picked.refused(reason, facts.status, facts.now);
+        let Some(ledger) = facts.ledger else { return };
+        ledger.refuse(self.pool.id(), picked.uid(), picked.generation());
+        // One whose source makes another all the same is no reason to leave its group alone.
+        if reason == Reason::Revoked && !picked.is_renewed() {
+            match (self.pool.cascade(), picked.group()) {
+                (Cascade::Never, _) => ledger.stop_rotation(),
+                (Cascade::SameGroup, Some(group)) => ledger.close_group(self.pool.id(), group),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether the account that was refused may be sent with its next credential: once for each
+    /// request.
+    pub(super) fn may_replay(&self, picked: &Picked, facts: &Facts<'_>) -> bool {
+        let known = |ledger: &Ledger| ledger.refusals_of(self.pool.id(), picked.uid()) <= 1;
+        facts.verdict.is_unauthorized()
+            && facts.ledger.is_some_and(|ledger| known(ledger) && !ledger.is_rotation_stopped())
+    }
+
+    /// Whether another account may help after this verdict.
+    pub(super) fn helps(&self, facts: &Facts<'_>) -> bool {
+        match facts.verdict {
+            // A gate below may have found out, before sending, that this credential died meanwhile.
+            Verdict::Unauthorized(_) => !facts.charged && (!facts.local || facts.unsent),
+            Verdict::Limited { .. } | Verdict::OutOfQuota { .. } => !facts.local && !facts.charged,
+            // A rotation below has tried all that there are.
+            Verdict::Forbidden => self.forbidden && !facts.local && !facts.charged,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Tokens that load late, end, and are replaced, as requests see it.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod support;
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use http::{Response, StatusCode};
+use http_body_util::BodyExt;
+use support::{
+    Recorder, Step, Upstream,
+    boxed::{Boxed, boxed},
+    get, post,
+};
+use tokio::time::{Instant, sleep, timeout};
+use tower::{BoxError, Layer, ServiceExt};
+use tower_failover::{
+    Account, AuthShortCircuitLayer, Code, ErrorDedupLayer, FailoverLayer, Origin, Pool, Reason,
+    RequestOptions, RetryLayer, RetryPolicy, TokenRotationLayer,
+    credential::{
+        Credential, FixedToken, PoolBuilder, SourceError, State, Token, TokenFuture, TokenSource,
+        Why,
+    },
+    failure,
+};
+
+type Answer = Result<Token, SourceError>;
+
+/// A source that takes a second for each answer, and remembers why it was asked.
+#[derive(Clone, Default)]
+struct Script {
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+    asked: Arc<Mutex<Vec<Why>>>,
+}
+
+impl Script {
+    fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let answers = Arc::new(Mutex::new(answers.into_iter().collect()));
+        Self { answers, asked: Arc::default() }
+    }
+
+    fn calls(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+impl TokenSource for Script {
+    fn token(&self, why: Why) -> TokenFuture<'_> {
+        self.asked.lock().unwrap().push(why);
+        let answer = self.answers.lock().unwrap().pop_front().expect("one more answer");
+        Box::pin(async move {
+            sleep(Duration::from_secs(1)).await;
+            answer
+        })
+    }
+}
+
+fn give(token: &str) -> Answer {
+    Ok(Token::new(token))
+}
+
+fn down() -> Answer {
+    Err(SourceError::transient("the token endpoint is down"))
+}
+
+/// The whole stack, fused or stacked.
+fn stack(fused: bool, pool: &Pool, recorder: &Recorder, upstream: &Upstream) -> Boxed {
+    let retry = RetryPolicy::new().retries(3);
+    if fused {
+        let builder = FailoverLayer::builder().rotation(pool.clone()).retry(retry);
+        return boxed(builder.report(recorder.clone()).build().unwrap().layer(upstream.clone()));
+    }
+    let gate = AuthShortCircuitLayer::with_pool(pool.clone()).layer(upstream.clone());
+    let rotation = boxed(TokenRotationLayer::new(pool.clone()).layer(boxed(gate)));
+    let retry = boxed(RetryLayer::new(retry).layer(rotation));
+    boxed(ErrorDedupLayer::new(recorder.clone()).layer(retry))
+}
+
+struct World {
+    pool: Pool,
+    recorder: Recorder,
+    upstream: Upstream,
+    script: Script,
+    service: Boxed,
+}
+
+/// One account, `a`, with a source, in a stack over an upstream that refuses `dead` tokens.
+fn world(fused: bool, account: Account, script: Script, others: &[&str]) -> World {
+    let recorder = Recorder::new();
+    let upstream = Upstream::default().token_forever("dead", Step::status(401));
+    let others = others
+        .iter()
+        .map(|id| Account::new(*id, Credential::bearer(format!("tok-{id}")).unwrap()).priority(-1));
+    let builder = Pool::builder().account(account).accounts(others);
+    let pool = any(builder, &recorder);
+    let service = stack(fused, &pool, &recorder, &upstream);
+    World { pool, recorder, upstream, script, service }
+}
+
+fn any(builder: PoolBuilder, recorder: &Recorder) -> Pool {
+    builder.any_origin().reporter(recorder.clone()).build().unwrap()
+}
+
+/// An account whose token is refused, and comes from this script from then on.
+fn refused(fused: bool, answers: impl IntoIterator<Item = Answer>, others: &[&str]) -> World {
+    let script = Script::new(answers);
+    let account = Account::new("a", Credential::bearer("dead").unwrap()).source(script.clone());
+    world(fused, account, script, others)
+}
+
+/// An account that has no token yet.
+fn unloaded(fused: bool, answers: impl IntoIterator<Item = Answer>, others: &[&str]) -> World {
+    let script = Script::new(answers);
+    let account = Account::from_source("a", script.clone());
+    world(fused, account, script, others)
+}
+
+impl World {
+    async fn send(&self) -> Response<support::boxed::Any> {
+        self.service.clone().oneshot(post()).await.unwrap()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_wait_for_the_first_token_and_one_question_serves_them_all() {
+    for fused in [true, false] {
+        let world = unloaded(fused, [give("t1")], &[]);
+        let all = futures_util::future::join_all((0..20).map(|_| world.send())).await;
+        assert!(all.iter().all(|answer| answer.status() == 200), "{fused}");
+        assert_eq!((world.script.calls(), world.upstream.calls()), (1, 20));
+        assert!(world.upstream.tokens().iter().all(|token| token == "t1"));
+        assert!(world.recorder.codes().is_empty(), "{:?}", world.recorder.codes());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_wait_any_longer_hears_that_nothing_is_ready() {
+    for fused in [true, false] {
+        let hang = |_: Why| async {
+            std::future::pending::<()>().await;
+            give("never")
+        };
+        let recorder = Recorder::new();
+        let account = Account::from_source("a", hang);
+        let builder = Pool::builder().account(account).ready_within(Duration::from_secs(3));
+        let pool = any(builder, &recorder);
+        let upstream = Upstream::default();
+        let service = stack(fused, &pool, &recorder, &upstream);
+        let start = Instant::now();
+        let answer = service.clone().oneshot(get()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{fused}");
+        let cause = *failure(&answer).unwrap();
+        assert_eq!((cause.code, cause.origin), (Code::NotReady, Origin::Local));
+        assert_eq!((start.elapsed().as_secs(), upstream.calls()), (3, 0));
+        // A request's own deadline is sooner.
+        let mut request = get();
+        request.extensions_mut().insert(RequestOptions::new().deadline(Duration::from_secs(1)));
+        let start = Instant::now();
+        assert_eq!(service.oneshot(request).await.unwrap().status(), 503);
+        assert_eq!(start.elapsed().as_secs(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_is_ready_is_not_kept_waiting_by_one_that_is_not() {
+    let world = unloaded(true, [give("t1")], &["b"]);
+    let start = Instant::now();
+    assert_eq!(world.send().await.status(), 200);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.send().await.status(), 200);
+    assert_eq!(world.upstream.tokens(), ["tok-b", "t1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn twelve_requests_that_are_refused_together_are_one_refresh_and_no_report() {
+    for fused in [true, false] {
+        let world = refused(fused, [give("t1")], &["b"]);
+        let all = futures_util::future::join_all((0..12).map(|_| world.send())).await;
+        assert!(all.iter().all(|answer| answer.status() == 200), "{fused}");
+        let sent = world.upstream.tokens();
+        let count = |token: &str| sent.iter().filter(|sent| *sent == token).count();
+        assert_eq!((count("dead"), count("t1"), count("tok-b")), (12, 12, 0), "{fused}");
+        assert_eq!(*world.script.asked.lock().unwrap(), [Why::Refused(Reason::Invalid)]);
+        assert!(world.recorder.codes().is_empty(), "{:?}", world.recorder.codes());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_replaced_meanwhile_is_used_without_asking() {
+    for fused in [true, false] {
+        let slow = Step::status(401).after(Duration::from_secs(5));
+        let world = refused(fused, [], &["b"]);
+        world.upstream.set_token("dead", slow);
+        let (answer, ()) = tokio::join!(world.send(), async {
+            sleep(Duration::from_secs(1)).await;
+            world.pool.replace("a", Credential::bearer("t1").unwrap()).unwrap();
+        });
+        assert_eq!((answer.status().as_u16(), world.script.calls()), (200, 0));
+        assert_eq!(world.upstream.tokens(), ["dead", "t1"], "{fused}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_token_again_ends_the_accounts_part() {
+    for fused in [true, false] {
+        let world = refused(fused, [give("dead")], &["b"]);
+        assert_eq!(world.send().await.status(), 200);
+        assert_eq!(world.upstream.tokens(), ["dead", "tok-b"], "{fused}");
+        assert_eq!(world.recorder.codes(), ["account_out"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_refusal_ends_the_accounts_part() {
+    for fused in [true, false] {
+        let world = refused(fused, [give("dead-too"), give("t3")], &["b"]);
+        world.upstream.set_token("dead-too", Step::status(401));
+        assert_eq!(world.send().await.status(), 200);
+        assert_eq!(world.upstream.tokens(), ["dead", "dead-too", "tok-b"], "{fused}");
+        assert_eq!((world.script.calls(), world.recorder.codes()), (1, vec!["account_out"]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_down_neither_retires_the_account_nor_becomes_a_401() {
+    for fused in [true, false] {
+        let world = refused(fused, [down(), give("t1")], &[]);
+        let answer = world.send().await;
+        assert_eq!(answer.status(), 503, "{fused}");
+        let cause = *failure(&answer).unwrap();
+        assert_eq!((cause.code, cause.origin), (Code::NotReady, Origin::Local));
+        assert!(cause.retry_after.is_some() && answer.headers().contains_key("retry-after"));
+        assert_eq!(world.pool.view().accounts[0].state, State::Refreshing);
+        // What is remembered is not asked again.
+        assert_eq!(world.send().await.status(), 503);
+        assert_eq!((world.script.calls(), world.upstream.calls()), (1, 1));
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(world.send().await.status(), 200);
+        assert_eq!(world.upstream.tokens(), ["dead", "t1"]);
+        let failed: Vec<_> = world.recorder.failures().iter().map(|r| r.trail.len()).collect();
+        assert_eq!(failed, [1, 0], "{fused}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_source_is_down_another_account_serves() {
+    for fused in [true, false] {
+        let world = refused(fused, [down()], &["b"]);
+        assert_eq!(world.send().await.status(), 200);
+        assert_eq!(world.upstream.tokens(), ["dead", "tok-b"], "{fused}");
+        assert_eq!(world.recorder.codes(), ["refresh_failed"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_is_over_gives_the_upstreams_own_answer() {
+    for fused in [true, false] {
+        let over = Err(SourceError::terminal(Reason::Revoked, "invalid_grant"));
+        let world = refused(fused, [over], &[]);
+        let answer = world.send().await;
+        assert_eq!(answer.status(), 401, "{fused}");
+        assert_eq!(failure(&answer).unwrap().origin, Origin::Upstream);
+        assert_eq!(world.pool.view().accounts[0].state, State::Retired);
+        let codes = world.recorder.codes();
+        assert_eq!(codes, ["refresh_failed", "pool_dead", "request_failed"], "{fused}");
+        // And nothing is sent from then on.
+        let answer = world.send().await;
+        assert_eq!(failure(&answer).unwrap().code, Code::CredentialRevoked);
+        assert_eq!((world.upstream.calls(), world.script.calls()), (1, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_dropped_while_it_waits_is_abandoned_and_the_refresh_goes_on() {
+    for fused in [true, false] {
+        let world = refused(fused, [give("t1")], &[]);
+        let dropped = timeout(Duration::from_millis(500), world.send()).await;
+        assert!(dropped.is_err());
+        assert_eq!(world.recorder.codes(), ["request_abandoned"], "{fused}");
+        assert_eq!(world.recorder.abandoned()[0].trail.len(), 1);
+        assert_eq!(world.send().await.status(), 200);
+        assert_eq!(
+            (world.upstream.tokens(), world.script.calls()),
+            (vec!["dead".to_owned(), "t1".to_owned()], 1)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fixed_token_is_not_refreshed() {
+    let recorder = Recorder::new();
+    let account = Account::from_source("a", FixedToken::new("dead"));
+    let pool = any(Pool::builder().account(account), &recorder);
+    let upstream = Upstream::default().token_forever("dead", Step::status(401));
+    let service = stack(true, &pool, &recorder, &upstream);
+    assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 401);
+    assert_eq!(service.oneshot(get()).await.unwrap().status(), 401);
+    assert_eq!((upstream.calls(), recorder.codes()[0]), (1, "pool_dead"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_is_sent_whole_both_times_and_a_retry_waits_for_the_token_as_well() {
+    let world = refused(true, [give("t1")], &[]);
+    world.upstream.set_token("t1", Step::status(200));
+    let body = support::stack::Body::from("hello");
+    let request = http::Request::post("https://api.example.com/videos").body(body).unwrap();
+    let answer = world.service.clone().oneshot(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    answer.into_body().collect().await.map_err(|_: BoxError| ()).unwrap();
+    let bodies: Vec<_> = world.upstream.sent().into_iter().map(|sent| sent.body).collect();
+    assert_eq!(bodies, ["hello", "hello"]);
+}
