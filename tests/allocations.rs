@@ -6,7 +6,7 @@ mod support;
 
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
+    future::{Future, Ready, ready},
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,8 +19,9 @@ use http_body_util::{Full, StreamBody};
 use support::{Recorder, pool, stack, upstream::now};
 use tower::{Layer, Service, util::BoxCloneService};
 use tower_failover::{
-    AuthShortCircuitLayer, ErrorDedupLayer, FailoverBuilder, FailoverLayer, ModelChain,
-    ModelFallbackLayer, RetryLayer, RetryPolicy, TokenRotationLayer, credential::Choose,
+    Account, AuthShortCircuitLayer, ErrorDedupLayer, FailoverBuilder, FailoverLayer, ModelChain,
+    ModelFallbackLayer, Pool, RetryLayer, RetryPolicy, TokenRotationLayer,
+    credential::{Choose, SourceError, Token, Why},
 };
 
 const EIGHT: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
@@ -278,5 +279,44 @@ fn a_layer_on_its_own_allocates_what_it_tells_the_others() {
     for (layer, count, most) in counts {
         println!("{layer}: {count}");
         assert!(count <= most, "{layer}: {count} allocations, and {most} are allowed");
+    }
+}
+
+/// A token that its source gave and that ends in an hour costs what any other does.
+#[tokio::test]
+async fn a_fresh_token_of_a_source_costs_nothing() {
+    let accounts = EIGHT.map(|id| {
+        Account::from_source(id, move |_: Why| async move {
+            let token = Token::new(format!("tok-{id}"));
+            Ok::<_, SourceError>(token.expires_in(Duration::from_secs(3600)))
+        })
+    });
+    let recorder = Recorder::new();
+    let pool = Pool::builder().any_origin().accounts(accounts).reporter(recorder.clone());
+    let pool = pool.build().unwrap();
+    // All of them load before they are counted.
+    while pool.view().accounts.iter().any(|account| account.generation == 1) {
+        pool.wait_ready().await.unwrap();
+        drop(most_once(&pool));
+        tokio::task::yield_now().await;
+    }
+    for choose in [true, false] {
+        let mut builder = FailoverLayer::builder().rotation(pool.clone()).report(recorder.clone());
+        if choose {
+            builder = builder.retry(RetryPolicy::new());
+        }
+        assert_eq!(most(builder.build().unwrap().layer(Free)), 0, "retry {choose}");
+    }
+    assert!(recorder.events().is_empty());
+}
+
+/// One request over this pool, answered or not.
+fn most_once(pool: &Pool) -> Option<Response<Body>> {
+    let mut service = TokenRotationLayer::new(pool.clone()).layer(Free);
+    let answer = std::pin::pin!(service.call(Template::new().request()));
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    match answer.poll(&mut cx) {
+        Poll::Ready(answer) => Some(answer.unwrap().map(|_| Body::default())),
+        Poll::Pending => None,
     }
 }

@@ -21,5 +21,6 @@ mod retry_backoff;
 mod retry_budget;
 mod rig;
 mod script;
+mod token_cache_refresh;
 mod token_rotation_401;
 mod tower_contract;

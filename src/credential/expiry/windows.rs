@@ -25,7 +25,7 @@ use super::expires::Life;
 pub struct RefreshWindows(Option<(Duration, Duration)>);
 
 /// The shortest time between two tokens of one account that no refusal asked for.
-pub(crate) const LEAST: Duration = Duration::from_secs(1);
+const LEAST: Duration = Duration::from_millis(500);
 
 /// What to do with a token when, in time from when it came in; `None` is never.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl RefreshWindows {
 
     /// These windows, whatever the lifetime. The mandatory one is part of the advisory one.
     ///
-    /// A token that comes in within its advisory window is replaced after a second.
+    /// A token that comes in within its advisory window is replaced after half a second.
     pub const fn fixed(advisory: Duration, mandatory: Duration) -> Self {
         Self(Some((advisory, mandatory)))
     }
@@ -75,8 +75,10 @@ impl RefreshWindows {
             return Times { ask: again, wait: None, dead: None };
         };
         let (advisory, mandatory) = self.of(left);
-        let jitter =
-            advisory.saturating_sub(mandatory).min(advisory / 10).mul_f64(random.clamp(0.0, 1.0));
+        // One that comes within its window is late already.
+        let window = if advisory < left { advisory } else { Duration::ZERO };
+        let jitter = window.saturating_sub(mandatory).min(window / 10);
+        let jitter = jitter.mul_f64(random.clamp(0.0, 1.0));
         let wait = left.saturating_sub(mandatory);
         let ask = left.saturating_sub(advisory).saturating_add(jitter).max(LEAST).min(wait);
         Times {
@@ -112,11 +114,11 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_comes_within_its_window_is_replaced_after_a_second() {
+    fn a_token_that_comes_within_its_window_is_replaced_soon() {
         let seconds = Duration::from_secs;
         let windows = RefreshWindows::fixed(seconds(120), seconds(30));
-        let times = windows.times(&life(seconds(60), Duration::ZERO), None, 0.0);
-        let expected = (Some(seconds(1)), Some(seconds(30)), Some(seconds(60)));
+        let times = windows.times(&life(seconds(60), Duration::ZERO), None, 1.0);
+        let expected = (Some(LEAST), Some(seconds(30)), Some(seconds(60)));
         assert_eq!((times.ask, times.wait, times.dead), expected);
     }
 
@@ -148,7 +150,7 @@ mod tests {
             let (ask, wait, dead) = (times.ask.unwrap(), times.wait.unwrap(), times.dead.unwrap());
             prop_assert!(ask <= wait && wait <= left && left <= dead, "{times:?}");
             prop_assert_eq!(dead, left + millis(grace));
-            if fixed.is_none() && again.is_none() && left >= 20 * LEAST {
+            if fixed.is_none() && again.is_none() && left >= 40 * LEAST {
                 // Never later than halfway through the window, and never in the first half of life.
                 let (advisory, mandatory) = windows.of(left);
                 let window = left.saturating_sub(ask);

@@ -45,7 +45,7 @@ pub(super) enum End {
 }
 
 /// The first memory of a failure, and the longest.
-const FIRST: u64 = 1_000;
+const FIRST: u64 = 500;
 const LONGEST: u64 = 60_000;
 /// The longest that a source may ask for: it may be wrong.
 const AT_MOST: Duration = Duration::from_secs(10 * 60);
@@ -143,12 +143,12 @@ mod tests {
                             Begin::Later(at) => {
                                 prop_assert!(!open && !over && row > 0 && at > now);
                                 // Short, and growing: within a fifth of its time.
-                                let memory = (1_000 * 2_u64.pow(row - 1).min(60)).min(60_000);
+                                let memory = (500 * 2_u64.pow(row - 1).min(120)).min(60_000);
                                 prop_assert!((memory..=memory * 6 / 5 + 1).contains(&(at - last)));
                             }
                             Begin::Started => {
                                 prop_assert!(!open && !over);
-                                prop_assert!(row == 0 || now >= last + 1_000);
+                                prop_assert!(row == 0 || now >= last + 500);
                                 open = true;
                             }
                         }
@@ -185,6 +185,6 @@ mod tests {
             assert_eq!(flight.begin(0), Begin::Started);
             flight.end(End::Failed(Some(Duration::from_secs(delay))), 0, 0.0).0
         };
-        assert_eq!((wait(0), wait(30), wait(1_000_000)), (1_000, 30_000, 600_000));
+        assert_eq!((wait(0), wait(30), wait(1_000_000)), (500, 30_000, 600_000));
     }
 }

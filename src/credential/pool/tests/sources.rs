@@ -201,13 +201,13 @@ async fn a_failure_is_for_all_who_wait_and_is_not_asked_away() {
     }
     tokio::task::yield_now().await;
     assert_eq!(world.script.calls(), 1);
-    // The memory grows: up to 1.2 s, then up to 2.4 s.
-    sleep(Duration::from_millis(1200)).await;
+    // The memory grows: up to 0.6 s, then up to 1.2 s.
+    sleep(Duration::from_millis(600)).await;
     assert_eq!(world.get().await, Err(Code::NotReady));
     assert_eq!(world.script.calls(), 2);
-    sleep(Duration::from_millis(1900)).await;
+    sleep(Duration::from_millis(990)).await;
     assert_eq!((world.token(), world.script.calls()), (Err(Code::NotReady), 2));
-    sleep(Duration::from_millis(500)).await;
+    sleep(Duration::from_millis(210)).await;
     assert_eq!(world.get().await, ok("t1"));
     assert_eq!(world.told.events().len(), 1, "one row of failures");
 }
