@@ -23,8 +23,8 @@ use tower_failover::{
     Account, AuthShortCircuitLayer, Code, ErrorDedupLayer, FailoverLayer, Origin, Pool, Reason,
     RequestOptions, RetryLayer, RetryPolicy, TokenRotationLayer,
     credential::{
-        Credential, FixedToken, PoolBuilder, SourceError, State, Token, TokenFuture, TokenSource,
-        Why,
+        Credential, Expires, FixedToken, PoolBuilder, SourceError, State, Token, TokenFuture,
+        TokenSource, Why,
     },
     failure,
 };
@@ -181,6 +181,8 @@ async fn an_account_that_is_ready_is_not_kept_waiting_by_one_that_is_not() {
 async fn twelve_requests_that_are_refused_together_are_one_refresh_and_no_report() {
     for fused in [true, false] {
         let world = refused(fused, [give("t1")], &["b"]);
+        // All of them are on their way before the first is refused.
+        world.upstream.set_token("dead", Step::status(401).after(Duration::from_secs(1)));
         let all = futures_util::future::join_all((0..12).map(|_| world.send())).await;
         assert!(all.iter().all(|answer| answer.status() == 200), "{fused}");
         let sent = world.upstream.tokens();
@@ -315,4 +317,35 @@ async fn a_body_is_sent_whole_both_times_and_a_retry_waits_for_the_token_as_well
     answer.into_body().collect().await.map_err(|_: BoxError| ()).unwrap();
     let bodies: Vec<_> = world.upstream.sent().into_iter().map(|sent| sent.body).collect();
     assert_eq!(bodies, ["hello", "hello"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_known_stands_in_the_answer_and_a_source_that_mints_can_help() {
+    let recorder = Recorder::new();
+    let account = Account::new("a", Credential::bearer("tok-a").unwrap())
+        .expires(Expires::In(Duration::from_secs(60)));
+    let pool = any(Pool::builder().account(account), &recorder);
+    let upstream = Upstream::default();
+    let service = stack(true, &pool, &recorder, &upstream);
+    sleep(Duration::from_secs(100)).await;
+    let answer = service.oneshot(get()).await.unwrap();
+    let cause = *failure(&answer).unwrap();
+    assert_eq!((cause.code, cause.requires_refresh), (Code::CredentialExpired, true));
+    assert!(cause.expired_at.is_some() && upstream.calls() == 0);
+    let body = answer.into_body().collect().await.map_err(|_: BoxError| ()).unwrap().to_bytes();
+    let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert!(problem["expired_at"].as_str().unwrap().ends_with('Z'), "{problem}");
+    assert!(problem["expired_seconds_ago"].is_u64());
+
+    // Refused twice: a token of the same source may yet help, when it is asked again.
+    let world = refused(true, [give("dead-too")], &[]);
+    world.upstream.set_token("dead-too", Step::status(401));
+    assert_eq!(world.send().await.status(), 401);
+    let answer = world.send().await;
+    let cause = *failure(&answer).unwrap();
+    assert_eq!((cause.code, cause.origin), (Code::CredentialInvalid, Origin::Local));
+    assert!(cause.requires_refresh);
+    let body = answer.into_body().collect().await.map_err(|_: BoxError| ()).unwrap().to_bytes();
+    let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(problem["requires_refresh"], true);
 }

@@ -1,6 +1,9 @@
 //! The stable codes of local answers and of refused credentials: one table for outbound and inbound.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use http::StatusCode;
 
@@ -209,6 +212,8 @@ pub struct Cause {
     pub retry_after: Option<Duration>,
     /// Whether a new token from the same source would help.
     pub requires_refresh: bool,
+    /// When the credential ended, if that is why, and known.
+    pub expired_at: Option<SystemTime>,
 }
 
 impl Cause {
@@ -219,12 +224,21 @@ impl Cause {
             origin: Origin::Local,
             retry_after: None,
             requires_refresh: code.requires_refresh(false),
+            expired_at: None,
         }
     }
 
     /// A cause that goes with the upstream's answer.
     pub const fn upstream(code: Code) -> Self {
         Self { origin: Origin::Upstream, ..Self::local(code) }
+    }
+
+    /// The same cause for an account of a pool: whether its source can mint, and when it ended.
+    #[must_use]
+    pub(crate) const fn of_pool(mut self, can_mint: bool, expired_at: Option<SystemTime>) -> Self {
+        self.requires_refresh = self.code.requires_refresh(can_mint);
+        self.expired_at = expired_at;
+        self
     }
 
     /// Whether a token source is being asked: who waits for it may be served.

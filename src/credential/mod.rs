@@ -6,9 +6,12 @@
 //!    a weight, a group, the models it may serve. All of it is put on a request as one.
 //! 3. A [`Pool`] knows what may be done with each account now, chooses one for each attempt, and
 //!    learns from what became of it. Its page has the [states](Pool#states) and the rules.
-//! 4. A job belongs to the account that made it: with the feature `job-ids`, `JobIds` makes job ids that
+//! 4. A credential is given by hand, or comes from a [`TokenSource`], which is asked when it is first
+//!    needed, before it ends ([`Expires`], [`RefreshWindows`]) and after a refusal: once at a time, for
+//!    all who wait.
+//! 5. A job belongs to the account that made it: with the feature `job-ids`, `JobIds` makes job ids that
 //!    know theirs.
-//! 5. Accounts come, go and change at run time; [`Pool::view`] shows them on a status page.
+//! 6. Accounts come, go and change at run time; [`Pool::view`] shows them on a status page.
 
 mod account;
 mod check;

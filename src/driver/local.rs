@@ -15,7 +15,10 @@ use http::{
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::problem::Problem;
-use crate::classify::{Cause, Code, Verdict};
+use crate::{
+    classify::{Cause, Code, Verdict},
+    clock,
+};
 
 /// Says that a credential for the upstream is the matter, and not the caller's own login.
 pub(crate) static FAILOVER_AUTH: HeaderName = HeaderName::from_static("x-failover-auth");
@@ -81,7 +84,10 @@ impl LocalAnswers {
             answer.headers_mut().insert(FAILOVER_AUTH.clone(), failover_auth(cause.code));
             answer
         };
-        match made[usize::from(delayed)].get(cause.code as usize) {
+        // What depends on the pool is not kept.
+        let plain = cause.requires_refresh == cause.code.requires_refresh(false);
+        let kept = made[usize::from(delayed)].get(cause.code as usize);
+        match kept.filter(|_| plain && cause.expired_at.is_none()) {
             Some(slot) => slot.get_or_init(build).clone(),
             None => build(),
         }
@@ -93,6 +99,11 @@ impl LocalAnswers {
             .detail(code.message())
             .member("code", code.as_str())
             .member("requires_refresh", cause.requires_refresh);
+        if let Some(at) = cause.expired_at {
+            let ago = clock::wall().duration_since(at).unwrap_or_default().as_secs();
+            let at = humantime::format_rfc3339_seconds(at).to_string();
+            problem = problem.member("expired_at", at).member("expired_seconds_ago", ago);
+        }
         if let Some(help) = &self.help {
             problem = problem.member("help", &**help);
         }

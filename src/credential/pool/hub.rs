@@ -1,6 +1,9 @@
 //! What all accounts of a pool share, and what a change of one account's state does to it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::StatusCode;
@@ -55,6 +58,10 @@ pub(super) struct Hub {
     pub(super) model_rests: AtomicU64,
     /// Who waits for a source, or watches, is told of each change.
     pub(super) news: watch::Sender<()>,
+    /// When the credential ended that did so last, in seconds since 1970; 0 for never.
+    ended: AtomicU64,
+    /// Whether some account has a source.
+    pub(super) mints: AtomicBool,
     /// Wakes the task that looks at the clock.
     pub(super) watcher: Arc<Notify>,
     /// Whether there is such a task.
@@ -123,6 +130,8 @@ impl Hub {
             size: AtomicU32::new(0),
             model_rests: AtomicU64::new(0),
             news: watch::Sender::new(()),
+            ended: AtomicU64::new(0),
+            mints: AtomicBool::new(false),
             watcher: Arc::default(),
             watched: AtomicBool::new(false),
             ending: AtomicBool::new(false),
@@ -254,6 +263,14 @@ impl Hub {
 
     // --- incidents
 
+    /// When the credential ended that did so last, if any did, and that is known.
+    pub(super) fn expired_at(&self) -> Option<SystemTime> {
+        match self.ended.load(Ordering::Relaxed) {
+            0 => None,
+            seconds => UNIX_EPOCH.checked_add(Duration::from_secs(seconds)),
+        }
+    }
+
     /// The account as people find it in their configuration.
     pub(super) fn tag(&self, member: &Member) -> AccountTag {
         let of = self.size.load(Ordering::Relaxed) as usize;
@@ -280,6 +297,8 @@ impl Hub {
         if reason.is_expiry() {
             let ended = generation.ages.ended(|| self.passed(now.get()));
             (out.expired_at, out.expired_ago) = ended.unzip();
+            let seconds = out.expired_at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+            self.ended.store(seconds.map_or(0, |at| at.as_secs()), Ordering::Relaxed);
         }
         if !change.last {
             return self.settings.reporter.tell(&Event::AccountOut(out));

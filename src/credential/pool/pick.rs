@@ -157,7 +157,7 @@ impl Search<'_> {
             }
             Some(Pin::Strict(id)) => {
                 let Some((i, slot)) = self.roster.find(id) else {
-                    return Err(Unavailable { code: Code::PinUnknown, retry_after: None });
+                    return Err(Code::PinUnknown.into());
                 };
                 match self.take(i, slot) {
                     Some(picked) => Ok(Some(picked)),

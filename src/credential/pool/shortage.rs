@@ -73,7 +73,13 @@ impl Search<'_> {
             let now = self.moment.instant();
             self.hub.remaining(until, now)
         });
-        Unavailable { code: kept.code, retry_after }
+        let expired = kept.code == Code::CredentialExpired;
+        Unavailable {
+            code: kept.code,
+            retry_after,
+            expired_at: if expired { self.hub.expired_at() } else { None },
+            can_mint: self.hub.mints.load(Ordering::Relaxed),
+        }
     }
 
     fn find(&mut self, slots: &[Arc<Slot>]) -> Found {

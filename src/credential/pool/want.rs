@@ -1,6 +1,6 @@
 //! What a request wants of the pool, and what it hears when nobody can serve.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::slot::Member;
 use crate::classify::Code;
@@ -58,6 +58,16 @@ pub(crate) struct Unavailable {
     pub(crate) code: Code,
     /// After how long somebody may, when that is known.
     pub(crate) retry_after: Option<Duration>,
+    /// When the credential ended that did so last, if that is why.
+    pub(crate) expired_at: Option<SystemTime>,
+    /// Whether some account has a source that makes others.
+    pub(crate) can_mint: bool,
+}
+
+impl From<Code> for Unavailable {
+    fn from(code: Code) -> Self {
+        Self { code, retry_after: None, expired_at: None, can_mint: false }
+    }
 }
 
 #[cfg(test)]

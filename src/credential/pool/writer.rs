@@ -260,9 +260,9 @@ impl Hub {
         self.size.store(u32::try_from(slots.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
         let roster = Arc::new(Roster::new(slots, self.settings.order, self.settings.choose));
         self.restricted.store(roster.restricted, Ordering::Relaxed);
-        let asks = |slot: &Arc<Slot>| slot.member.asking().is_some();
-        let resends = roster.slots.len() > 1 || roster.slots.iter().any(asks);
-        self.resends.store(resends, Ordering::Relaxed);
+        let mints = roster.slots.iter().any(|slot| slot.member.asking().is_some());
+        self.mints.store(mints, Ordering::Relaxed);
+        self.resends.store(mints || roster.slots.len() > 1, Ordering::Relaxed);
         self.spread();
         self.len.store(roster.slots.len(), Ordering::Relaxed);
         self.roster.store(Arc::clone(&roster));

@@ -98,7 +98,8 @@ fn remaining(headers: &HeaderMap) -> Option<u64> {
 
 impl From<Unavailable> for Cause {
     fn from(none: Unavailable) -> Self {
-        Self::local(none.code).with_retry_after(none.retry_after)
+        let cause = Self::local(none.code).with_retry_after(none.retry_after);
+        cause.of_pool(none.can_mint, none.expired_at)
     }
 }
 
