@@ -18,6 +18,7 @@ mod hub;
 #[cfg(feature = "job-ids")]
 mod ids;
 mod in_flight;
+mod incidents;
 mod install;
 mod models;
 mod needs;

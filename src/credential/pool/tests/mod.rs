@@ -6,10 +6,10 @@ mod cases;
 mod changes;
 mod choosing;
 mod defaults;
-mod refreshing;
-mod sources;
 #[cfg(failover_loom)]
 mod loom_models;
+mod refreshing;
+mod sources;
 mod states;
 mod sticky;
 mod support;
