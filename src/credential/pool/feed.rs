@@ -19,6 +19,7 @@ pub(super) struct Feed {
     pub(super) minting: Option<Minting>,
     flight: Mutex<Flight>,
     /// The accounts of one group ask one after the other.
+    #[cfg_attr(all(test, failover_loom), allow(dead_code))]
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     /// When each of its credentials ends, where nothing else says so.
     lasting: Expires,

@@ -75,6 +75,20 @@ use crate::{
 /// 9. An answer to a request that was sent before the last probe, or before [`revive`](Self::revive) of
 ///    a refused account, quarantines nothing: it is older than what is known.
 ///
+/// # Sources
+///
+/// 1. An account with a [source](crate::credential::TokenSource) is *refreshing* while it has nothing to
+///    send, or too little time left, and the source is asked. Other accounts serve meanwhile; a request
+///    that has no other waits, at most for [`ready_within`](PoolBuilder::ready_within).
+/// 2. A refused credential is replaced instead of quarantined, where its source
+///    [may have another](crate::credential::TokenSource::can_mint_after). The same one again, or one that
+///    is refused as well, is quarantined like any.
+/// 3. A source that fails is left alone for half a second, doubled each time up to a minute. That is
+///    told once for each row of failures; a token that is good stays in use.
+/// 4. A source that gives nothing until a person acts *retires* the account, as soon as the token there
+///    is may not be sent any more.
+/// 5. A credential that nothing replaces retires its account when it [ends](crate::credential::Expires).
+///
 /// # Costs
 ///
 /// Choosing takes as long with 100,000 accounts as with one, also when few of them can serve, and

@@ -7,6 +7,8 @@ mod changes;
 mod choosing;
 mod defaults;
 #[cfg(failover_loom)]
+mod loom_flight;
+#[cfg(failover_loom)]
 mod loom_models;
 mod refreshing;
 mod sources;

@@ -1,0 +1,108 @@
+//! One refresh at a time, in every interleaving of two requests.
+//!
+//! Run as the [other models](super::loom_models) are.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use loom::{model::Builder, thread};
+
+use super::{
+    super::{Pool, State},
+    support::*,
+};
+use crate::{
+    classify::Reason,
+    clock::Now,
+    credential::{Credential, SourceError, Token, Why},
+};
+
+/// What a source saw.
+#[derive(Default)]
+struct Seen {
+    calls: AtomicUsize,
+    asking: AtomicUsize,
+}
+
+/// An account whose source gives another token, or fails, and lets others go on while it is asked.
+fn sourced(gives: bool) -> (Arc<Bench>, Arc<Seen>) {
+    let seen = Arc::new(Seen::default());
+    let asked = Arc::clone(&seen);
+    let source = move |_: Why| {
+        assert_eq!(asked.asking.fetch_add(1, Ordering::SeqCst), 0, "one is asking already");
+        let call = asked.calls.fetch_add(1, Ordering::SeqCst);
+        thread::yield_now();
+        asked.asking.fetch_sub(1, Ordering::SeqCst);
+        let token = Token::new(format!("token-{call}"));
+        std::future::ready(if gives { Ok(token) } else { Err(SourceError::transient("down")) })
+    };
+    let builder = Pool::builder().any_origin().account(account("alice").source(source));
+    (Arc::new(Bench::new(builder.reporter(|_: &crate::report::Event| ()))), seen)
+}
+
+fn model(f: impl Fn() + Send + Sync + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(f);
+}
+
+fn refuse(bench: &Bench) {
+    if let Ok(mut picked) = bench.pick() {
+        picked.sent();
+        picked.refused(Reason::Expired, None, &mut bench.clock());
+    }
+}
+
+#[test]
+fn two_refusals_of_one_generation_are_one_refresh() {
+    model(|| {
+        let (bench, seen) = sourced(true);
+        let mut one = bench.pick().unwrap();
+        let mut two = bench.pick().unwrap();
+        let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
+        let other = thread::spawn(move || {
+            two.refused(Reason::Expired, None, &mut there.clock());
+        });
+        one.refused(Reason::Expired, None, &mut here.clock());
+        drop(one);
+        other.join().unwrap();
+        assert_eq!(seen.calls.load(Ordering::SeqCst), 1);
+        let view = bench.pool.view().accounts.remove(0);
+        assert_eq!((view.generation, view.state), (2, State::Usable));
+        assert!(bench.pick().is_ok());
+    });
+}
+
+#[test]
+fn after_a_failure_nobody_is_kept_waiting_for_ever() {
+    model(|| {
+        let (bench, seen) = sourced(false);
+        let there = Arc::clone(&bench);
+        let other = thread::spawn(move || refuse(&there));
+        refuse(&bench);
+        other.join().unwrap();
+        // The failure is remembered, and nothing is under way.
+        assert_eq!(seen.calls.load(Ordering::SeqCst), 1);
+        let none = bench.pick().unwrap_err();
+        assert!(!none.is_under_way(), "{none:?}");
+        // When its time is up, it is asked again.
+        let later = bench.now + secs(10);
+        assert!(bench.pool.pick(&ANY, &mut Now::at(later)).is_err());
+        assert_eq!(seen.calls.load(Ordering::SeqCst), 2);
+    });
+}
+
+#[test]
+fn what_a_person_puts_in_meanwhile_stays_and_nobody_is_kept_waiting() {
+    model(|| {
+        let (bench, seen) = sourced(true);
+        let there = Arc::clone(&bench);
+        let other = thread::spawn(move || refuse(&there));
+        bench.pool.replace("alice", Credential::bearer("mine").unwrap()).unwrap();
+        other.join().unwrap();
+        assert!(seen.calls.load(Ordering::SeqCst) <= 1);
+        assert!(bench.pick().is_ok(), "{:?}", bench.pool.view());
+    });
+}
