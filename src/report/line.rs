@@ -7,9 +7,8 @@ use std::{
 
 use super::{
     attempt::Attempt,
-    event::{
-        AccountOut, AccountTag, Coalesced, Event, OutReason, Outcome, PoolDead, RequestRecord,
-    },
+    event::{Coalesced, Event, Outcome, RequestRecord},
+    incident::{AccountOut, AccountTag, OutReason, PoolDead},
     text::OneLine,
 };
 

@@ -69,6 +69,7 @@ mod coalesce;
 mod event;
 mod filter;
 mod forms;
+mod incident;
 mod line;
 mod redact;
 mod reporter;
@@ -85,10 +86,8 @@ pub use self::{
     attempt::{Attempt, Followed, NotResent},
     channel::{ChannelReporter, EventReceiver, channel},
     coalesce::{Coalesce, CoalesceError},
-    event::{
-        AccountOut, AccountTag, Coalesced, Event, OutReason, Outcome, PoolDead, RequestRecord,
-        Severity,
-    },
+    event::{Coalesced, Event, Outcome, RequestRecord, Severity},
+    incident::{AccountOut, AccountTag, OutReason, PoolDead},
     reporter::{Reporter, ReporterHandle},
     token_event::{TokenEvent, TokenNews},
 };

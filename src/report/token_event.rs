@@ -6,12 +6,14 @@ use std::{
 };
 
 use super::{
-    event::AccountTag,
+    incident::AccountTag,
     line::{Quoted, whole_seconds},
 };
 use crate::classify::Reason;
 
 /// Something about an account's token that no request has met yet.
+///
+/// [`Event`](super::Event) has an example.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TokenEvent {
@@ -24,6 +26,8 @@ pub struct TokenEvent {
 }
 
 /// What there is to tell of a token.
+///
+/// [`Event`](super::Event) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenNews {

@@ -5,7 +5,8 @@ use http::StatusCode;
 
 use super::{
     attempt::{Attempt, Followed},
-    event::{AccountOut, Coalesced, Event, Outcome, PoolDead, RequestRecord, Severity},
+    event::{Coalesced, Event, Outcome, RequestRecord, Severity},
+    incident::{AccountOut, PoolDead},
     reporter::Reporter,
     token_event::{TokenEvent, TokenNews},
 };

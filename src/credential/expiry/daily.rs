@@ -32,6 +32,8 @@ pub struct DailyTime {
 }
 
 /// Something is no time of the day.
+///
+/// [`DailyTime`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write the time of the day and its offset from UTC as in `03:30+05:30`")]
 #[non_exhaustive]

@@ -9,6 +9,8 @@ use super::{daily::DailyTime, jwt::jwt_expiry};
 /// What a clock far away has set ([`At`](Self::At), [`Daily`](Self::Daily), a JWT) is held against
 /// the wall clock here once, when the token comes in, and 60 s of difference between the two are
 /// tolerated. A lifetime ([`In`](Self::In)) is measured here, and exact.
+///
+/// [`Account::expires`](crate::credential::Account::expires) has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expires {

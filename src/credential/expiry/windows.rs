@@ -21,6 +21,8 @@ use super::expires::Life;
 ///
 /// The advisory window opens a little later each time, by up to a tenth of it, so that accounts
 /// whose tokens came together do not all ask together.
+///
+/// [`TokenSource`](crate::credential::TokenSource) has an example of an account with a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RefreshWindows(Option<(Duration, Duration)>);
 

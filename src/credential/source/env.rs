@@ -15,6 +15,8 @@ use super::{
 ///
 /// It is read whenever one is asked for. A variable that is not set is a transient failure: whoever
 /// sets the variables of a program may yet do so.
+///
+/// [`Account::sent_as`](crate::credential::Account::sent_as) has an example.
 #[derive(Clone, Debug)]
 pub struct EnvToken {
     variable: OsString,

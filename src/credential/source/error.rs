@@ -7,6 +7,8 @@ use crate::classify::Reason;
 /// Why a source gave no token.
 ///
 /// Its text enters reports, where secrets of the pool are taken out; leave any other out of it.
+///
+/// [`TokenSource`](crate::credential::TokenSource) has an example.
 #[derive(Clone)]
 pub struct SourceError {
     what: Cow<'static, str>,

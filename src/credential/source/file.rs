@@ -23,6 +23,8 @@ use super::{
 /// 2. A file that is changed while it is read is read again; one that stays empty, too large (64 KiB)
 ///    or not UTF-8 is a transient failure, and the token there is stays in use.
 /// 3. It is read where blocking is allowed (`tokio::task::spawn_blocking`).
+///
+/// [`TokenSource`] has an example.
 #[derive(Clone, Debug)]
 pub struct FileToken {
     path: Arc<Path>,

@@ -8,6 +8,8 @@ use super::{
 };
 
 /// A token that is always the same.
+///
+/// [`TokenSource`] has an example.
 #[derive(Clone)]
 pub struct FixedToken(Token);
 

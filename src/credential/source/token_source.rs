@@ -6,9 +6,13 @@ use super::{error::SourceError, token::Token};
 use crate::classify::Reason;
 
 /// What a source is asked for a token gives.
+///
+/// [`TokenSource`] has an example.
 pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Result<Token, SourceError>> + Send + 'a>>;
 
 /// Why a source is asked.
+///
+/// [`TokenSource`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Why {

@@ -48,26 +48,24 @@ fn model(f: impl Fn() + Send + Sync + 'static) {
     builder.check(f);
 }
 
-fn refuse(bench: &Bench) {
-    if let Ok(mut picked) = bench.pick() {
-        picked.sent();
-        picked.refused(Reason::Expired, None, &mut bench.clock());
-    }
+/// Two requests that are refused with the same credential, at once.
+fn refuse_twice(bench: &Arc<Bench>) {
+    let (mut one, mut two) = (bench.pick().unwrap(), bench.pick().unwrap());
+    let there = Arc::clone(bench);
+    let other = thread::spawn(move || {
+        two.refused(Reason::Expired, None, &mut there.clock());
+        two
+    });
+    one.refused(Reason::Expired, None, &mut bench.clock());
+    // What it was refused with is let go of by one thread, after both.
+    drop((one, other.join().unwrap()));
 }
 
 #[test]
 fn two_refusals_of_one_generation_are_one_refresh() {
     model(|| {
         let (bench, seen) = sourced(true);
-        let mut one = bench.pick().unwrap();
-        let mut two = bench.pick().unwrap();
-        let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
-        let other = thread::spawn(move || {
-            two.refused(Reason::Expired, None, &mut there.clock());
-        });
-        one.refused(Reason::Expired, None, &mut here.clock());
-        drop(one);
-        other.join().unwrap();
+        refuse_twice(&bench);
         assert_eq!(seen.calls.load(Ordering::SeqCst), 1);
         let view = bench.pool.view().accounts.remove(0);
         assert_eq!((view.generation, view.state), (2, State::Usable));
@@ -79,10 +77,7 @@ fn two_refusals_of_one_generation_are_one_refresh() {
 fn after_a_failure_nobody_is_kept_waiting_for_ever() {
     model(|| {
         let (bench, seen) = sourced(false);
-        let there = Arc::clone(&bench);
-        let other = thread::spawn(move || refuse(&there));
-        refuse(&bench);
-        other.join().unwrap();
+        refuse_twice(&bench);
         // The failure is remembered, and nothing is under way.
         assert_eq!(seen.calls.load(Ordering::SeqCst), 1);
         let none = bench.pick().unwrap_err();

@@ -20,6 +20,8 @@ use crate::{
 };
 
 /// Something is no token endpoint.
+///
+/// [`OAuthClient`](super::OAuthClient) has an example.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write the token endpoint as `https://host/path`, without a fragment (RFC 6749 §3.2)")]
 #[non_exhaustive]

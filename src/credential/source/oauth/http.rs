@@ -31,6 +31,8 @@ const LONGEST: usize = 64 * 1024;
 /// # Clone
 ///
 /// Cheap; clones use clones of the same service.
+///
+/// [`OAuthClient`](super::OAuthClient) has an example.
 #[derive(Clone)]
 pub struct OAuthHttp {
     send: Arc<dyn Fn(Request<Bytes>) -> Answer + Send + Sync>,

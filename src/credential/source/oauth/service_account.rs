@@ -26,6 +26,8 @@ const BACK: u64 = 10;
 /// (RFC 7523 §2.1; [Google](https://developers.google.com/identity/protocols/oauth2/service-account#httprest)).
 ///
 /// The assertion is signed with RS256 (RFC 7518 §3.3).
+///
+/// [`OAuthClient`](super::OAuthClient) has an example of such a source.
 pub struct ServiceAccount {
     endpoint: Endpoint,
     key: Arc<RsaKeyPair>,
@@ -37,6 +39,8 @@ pub struct ServiceAccount {
 }
 
 /// Something is no key of a service account.
+///
+/// [`OAuthClient`](super::OAuthClient) has an example of such a source.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceAccountError {

@@ -10,6 +10,8 @@ use std::{error::Error, future::Future, pin::Pin};
 /// token is not used, and no other is asked for.
 ///
 /// A function is a store: it is given the refresh token.
+///
+/// [`OAuthRefresh`](super::OAuthRefresh) has an example.
 pub trait RefreshTokenStore: Send + Sync + 'static {
     /// Keeps the refresh token.
     fn keep(&self, refresh_token: &str) -> KeepFuture<'_>;
