@@ -13,6 +13,8 @@ pub(super) struct Flight {
     under_way: bool,
     /// In a row.
     failures: u32,
+    /// How often in a row it gave nothing new, which is no failure.
+    sames: u32,
     not_before: u64,
     /// The source gives nothing until a person acts.
     over: Option<Reason>,
@@ -38,6 +40,8 @@ pub(super) enum End {
     Renewed,
     /// There is none; the source wants to be left alone for so long.
     Failed(Option<Duration>),
+    /// It gave what is there already, and wants to be asked again after so long.
+    Same(Option<Duration>),
     /// The source gives nothing until a person acts.
     Over(Reason),
     /// Somebody has put another in meanwhile: what was learned counts no more.
@@ -70,16 +74,24 @@ impl Flight {
         debug_assert!(self.under_way, "it has begun");
         self.under_way = false;
         let mut first = false;
+        // Those that failed together shall not all come back together.
+        let wait = |times: u32| {
+            let doubled = (FIRST << times.min(16)).min(LONGEST);
+            Duration::from_millis(doubled).mul_f64(1.0 + random / 5.0)
+        };
+        let sames = std::mem::take(&mut self.sames);
         match end {
             End::Renewed | End::Overtaken => (self.failures, self.not_before) = (0, 0),
             End::Failed(delay) => {
                 first = self.failures == 0;
-                let doubled = FIRST << self.failures.min(16);
-                // Those that failed together shall not all come back together.
-                let wait = Duration::from_millis(doubled.min(LONGEST)).mul_f64(1.0 + random / 5.0);
                 let asked = delay.unwrap_or_default().min(AT_MOST);
-                self.not_before = now.saturating_add(millis(wait.max(asked)));
+                self.not_before = now.saturating_add(millis(wait(self.failures).max(asked)));
                 self.failures = self.failures.saturating_add(1);
+            }
+            End::Same(again) => {
+                let again = again.unwrap_or_else(|| wait(sames));
+                self.not_before = now.saturating_add(millis(again));
+                (self.failures, self.sames) = (0, sames.saturating_add(1));
             }
             End::Over(reason) => {
                 first = self.over.is_none();
@@ -176,6 +188,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_source_that_gives_nothing_new_is_asked_as_often_as_it_wants_and_has_not_failed() {
+        let mut flight = Flight::default();
+        for now in (0..100).map(|n| n * 10_000) {
+            assert_eq!(flight.begin(now), Begin::Started);
+            let again = Some(Duration::from_secs(10));
+            assert_eq!(flight.end(End::Same(again), now, 1.0), (now + 10_000, false));
+        }
+        // One that does not say how often is asked less and less.
+        let mut now = 2_000_000;
+        for wait in [500, 1_000, 2_000] {
+            assert_eq!(flight.begin(now), Begin::Started);
+            flight.sames = if wait == 500 { 0 } else { flight.sames };
+            assert_eq!(flight.end(End::Same(None), now, 0.0).0, now + wait);
+            now += wait;
+        }
+        // A failure after that is the first of its row.
+        assert_eq!(flight.begin(now), Begin::Started);
+        assert!(flight.end(End::Failed(None), now, 0.0).1);
     }
 
     #[test]

@@ -7,7 +7,6 @@ use super::{
     flight::{Begin, End},
     hub::{Change, Hub},
     question,
-    rests::millis,
     slot::{Generation, Member},
     word::Word,
 };
@@ -201,8 +200,7 @@ impl Hub {
         } else {
             // No failure: the next one is not there yet.
             let random = fastrand::f64();
-            let (until, _) = feed.flight().end(End::Failed(token.again), now, random);
-            let again = token.again.map_or(until, |again| now + millis(again));
+            let (again, _) = feed.flight().end(End::Same(token.again), now, random);
             self.change(generation, |word| word.not_renewed(true, again));
             let wait = generation.ages.wait;
             generation.ages.look_at(if now < wait { again.min(wait) } else { again });
