@@ -1,0 +1,120 @@
+//! The accounts, where their tokens come from, and the client.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client as HttpClient, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde::Deserialize;
+use tower::Layer;
+use tower_failover::{
+    Account, Credential, Failover, FailoverLayer, Pool, Reason, RetryPolicy,
+    credential::{SourceError, Token, TokenSource, Why},
+    report::ReporterHandle,
+};
+
+/// Whatever goes wrong in the example itself.
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// A body that is cheap to clone, so that a request can be sent again.
+pub(crate) type Body = Full<Bytes>;
+
+/// An ordinary HTTP client, and this crate around it.
+type Http = HttpClient<HttpConnector, Body>;
+pub(crate) type Client = Failover<Http>;
+
+/// The header that says for which project one works. It goes with the account's token: with another
+/// account's, the API answers 403.
+pub(crate) const PROJECT: HeaderName = HeaderName::from_static("x-project");
+
+/// What the settings of the program have about an account.
+#[derive(Clone)]
+pub(crate) struct Login {
+    pub(crate) account: &'static str,
+    pub(crate) project: &'static str,
+    pub(crate) token: String,
+    pub(crate) refresh_token: String,
+}
+
+/// The accounts; each serves in its turn.
+pub(crate) fn pool(url: &str, logins: &[Login], reporter: ReporterHandle) -> Result<Pool, Error> {
+    let http = http();
+    let mut pool = Pool::builder();
+    for login in logins {
+        pool = pool.account(
+            Account::new(login.account, Credential::bearer(&login.token)?)
+                // Put on and taken off together with the token.
+                .header(PROJECT, HeaderValue::from_static(login.project))
+                // Asked once for the next token, however many requests wait for it.
+                .source(refresh(http.clone(), url, &login.refresh_token)),
+        );
+    }
+    let pool = pool
+        .origins([url]) // The tokens go nowhere else.
+        .help("log in again in Settings (https://example.com/settings)")
+        .reporter_handle(reporter)
+        .build()?;
+    Ok(pool)
+}
+
+/// The client for everything but tokens.
+pub(crate) fn client(pool: Pool, reporter: ReporterHandle) -> Result<Client, Error> {
+    let layer = FailoverLayer::builder()
+        .rotation(pool)
+        .retry(RetryPolicy::new())
+        .served_by(true) // Each answer says which account served.
+        .report_to(reporter)
+        .build()?;
+    Ok(layer.layer(http()))
+}
+
+pub(crate) fn http() -> Http {
+    HttpClient::builder(TokioExecutor::new()).build_http()
+}
+
+/// Where an account's tokens come from: any closure will do. With feature `oauth` this is
+/// `OAuthRefresh`, which knows every error of RFC 6749 and keeps refresh tokens that rotate.
+fn refresh(http: Http, url: &str, refresh_token: &str) -> impl TokenSource + use<> {
+    let uri = format!("{url}/oauth/token");
+    let form = Bytes::from(format!("grant_type=refresh_token&refresh_token={refresh_token}"));
+    move |_: Why| {
+        let request = Request::post(&uri)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from(form.clone()));
+        let http = http.clone();
+        async move {
+            let down = |error: Error| {
+                SourceError::transient("the token endpoint is down").with_source(error)
+            };
+            let answer = http.request(request.map_err(|e| down(e.into()))?).await;
+            let answer = answer.map_err(|error| down(error.into()))?;
+            if answer.status().is_client_error() {
+                // Asking again is of no use: a person must log in.
+                return Err(SourceError::terminal(Reason::Revoked, "the login is over"));
+            }
+            let Given { access_token, expires_in } = json(answer).await.map_err(down)?;
+            Ok(Token::new(access_token).expires_in(Duration::from_secs(expires_in)))
+        }
+    }
+}
+
+/// What a token endpoint gives (RFC 6749 §5.1).
+#[derive(Deserialize)]
+struct Given {
+    access_token: String,
+    /// Seconds.
+    expires_in: u64,
+}
+
+async fn json<T: for<'de> Deserialize<'de>>(answer: Response<Incoming>) -> Result<T, Error> {
+    let status = answer.status();
+    if !status.is_success() {
+        return Err(format!("the server answered {status}").into());
+    }
+    Ok(serde_json::from_slice(&answer.into_body().collect().await?.to_bytes())?)
+}
