@@ -26,6 +26,8 @@ mod play;
 #[path = "../examples/video_pipeline/server.rs"]
 mod server;
 
+use std::time::Duration;
+
 use accounts::{Body, Login, PROJECT};
 use desk::Counts;
 use figures::Figures;
@@ -40,7 +42,7 @@ use tower_failover::{
 };
 
 async fn run(scenes: usize) -> Figures {
-    play::run(scenes).await.unwrap()
+    play::run(scenes, Duration::ZERO).await.unwrap()
 }
 
 #[tokio::test]

@@ -16,7 +16,8 @@ use super::accounts::{Body, Client, Error};
 type Answer = FailoverBody<Incoming>;
 
 /// A scene that is being made: what a program writes into its database. The account stands in it,
-/// never a token. (With feature `serde`, `ServedBy` can be serialized.)
+/// never a token. With feature `serde`, `ServedBy` can be serialized; a program that gives ids to
+/// users of its own hides the account in them with `JobIds` (feature `job-ids`).
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) scene: usize,

@@ -41,7 +41,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let figures = match play::run(options.scenes).await {
+    let figures = match play::run(options.scenes, play::PAUSE).await {
         Ok(figures) => figures,
         Err(error) => {
             eprintln!("video_pipeline: {error}");

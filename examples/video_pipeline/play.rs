@@ -20,13 +20,13 @@ pub(crate) const EXPIRES: &str = "bob";
 /// It is revoked before the second.
 pub(crate) const REVOKED: &str = "carol";
 
-/// Between two rounds of polls.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Between two rounds of polls, where somebody watches.
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 /// More than it takes.
 const MOST_ROUNDS: usize = 10;
 
-/// Makes a film of so many scenes.
-pub(crate) async fn run(scenes: usize) -> Result<Figures, Error> {
+/// Makes a film of so many scenes, with a pause between two rounds of polls.
+pub(crate) async fn run(scenes: usize, pause: Duration) -> Result<Figures, Error> {
     let server = VideoApi::start(&logins()).await?;
     let told = Arc::new(Mutex::new(Told::default()));
     let reporter = reporter(told.clone());
@@ -51,7 +51,7 @@ pub(crate) async fn run(scenes: usize) -> Result<Figures, Error> {
             break;
         }
         film.round().await?;
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
     }
 
     let Told { lines, local } = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
