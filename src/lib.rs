@@ -8,6 +8,7 @@ mod driver;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod guide;
 pub mod report;
 mod stage;
 

@@ -8,8 +8,18 @@ use std::{
 };
 
 /// The ranks, highest first. An import points from a higher one to a lower one, or stays inside.
-const RANKS: [&str; 9] =
-    ["lib", "fuzzing", "inbound", "driver", "stage", "credential", "report", "classify", "clock"];
+const RANKS: [&str; 10] = [
+    "lib",
+    "guide",
+    "fuzzing",
+    "inbound",
+    "driver",
+    "stage",
+    "credential",
+    "report",
+    "classify",
+    "clock",
+];
 
 /// The stages: none of them knows another.
 const STAGES: [&str; 3] = ["gate", "retry", "rotation"];
