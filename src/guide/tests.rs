@@ -180,8 +180,7 @@ fn every_state_and_every_reason_is_told() {
 #[test]
 fn every_link_within_the_guide_has_a_heading() {
     let guide = guide();
-    let anchors: Vec<_> =
-        prose(&guide).filter(|line| line.starts_with('#')).map(anchor).collect();
+    let anchors: Vec<_> = prose(&guide).filter(|line| line.starts_with('#')).map(anchor).collect();
     let mut links = 0;
     for line in prose(&guide) {
         for (at, _) in line.match_indices("](#") {
