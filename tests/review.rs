@@ -23,8 +23,9 @@ use http_body_util::Full;
 use support::{Recorder, Step, Upstream, get, pool, stack};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 use tower_failover::{
-    Answer, Backoff, Classifier, ErrorDedupLayer, FailoverLayer, Jitter, Pool, RequestOptions,
-    RetryLayer, RetryPolicy, TokenBucket, TokenRotationLayer, credential::Choose, failure,
+    Answer, Backoff, Classifier, Code, ErrorDedupLayer, FailoverLayer, Jitter, Pool, ReplayBody,
+    RequestOptions, RetryLayer, RetryPolicy, TokenBucket, TokenRotationLayer, credential::Choose,
+    failure,
 };
 
 fn quick() -> RetryPolicy {
@@ -367,4 +368,121 @@ async fn no_attempt_starts_after_the_deadline_because_its_service_was_busy() {
     upstream.busy(false);
     let answer = call.await.unwrap();
     assert_eq!((upstream.calls(), answer.status().as_u16()), (1, 504));
+}
+
+// --- time that passes before an attempt
+
+/// Its clones take ten seconds to be ready.
+struct SlowClones {
+    inner: Upstream,
+    wait: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl Clone for SlowClones {
+    fn clone(&self) -> Self {
+        let wait = tokio::time::sleep(Duration::from_secs(10));
+        Self { inner: self.inner.clone(), wait: Some(Box::pin(wait)) }
+    }
+}
+
+impl Service<Request<stack::Body>> for SlowClones {
+    type Response = Response<stack::Body>;
+    type Error = tower::BoxError;
+    type Future = <Upstream as Service<Request<stack::Body>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), tower::BoxError>> {
+        if let Some(wait) = &mut self.wait {
+            std::task::ready!(wait.as_mut().poll(cx));
+        }
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<stack::Body>) -> Self::Future {
+        self.inner.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_attempt_starts_after_the_deadline_because_a_service_was_slow_to_be_ready() {
+    let upstream = Upstream::statuses(&[401]);
+    let inner = SlowClones { inner: upstream.clone(), wait: None };
+    // Another account is tried at once: nothing else is waited for.
+    let layer = TokenRotationLayer::new(pool(&["a", "b"], &Recorder::new()));
+    let layer = layer.deadline(Duration::from_secs(5));
+    let answer = layer.layer(inner).oneshot(get()).await.unwrap();
+    assert_eq!(failure(&answer).unwrap().code, Code::DeadlineExceeded);
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_attempt_starts_after_the_deadline_because_a_timer_was_late() {
+    let upstream = Upstream::statuses(&[503]);
+    let layer = RetryLayer::new(quick()).deadline(Duration::from_secs(5));
+    let mut future = Box::pin(layer.layer(upstream.clone()).oneshot(get()));
+    assert!(future.as_mut().now_or_never().is_none());
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let answer = future.await.unwrap();
+    assert_eq!(failure(&answer).unwrap().code, Code::DeadlineExceeded);
+    assert_eq!(upstream.calls(), 1);
+}
+
+/// Five bytes that come after five seconds.
+struct Late(Option<Pin<Box<tokio::time::Sleep>>>);
+
+impl Body for Late {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(wait) = &mut self.0 else { return Poll::Ready(None) };
+        std::task::ready!(wait.as_mut().poll(cx));
+        self.0 = None;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"hello")))))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(if self.0.is_some() { 5 } else { 0 })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_whose_rest_ends_during_an_upload_serves() {
+    let pool = pool(&["a", "b"], &Recorder::new());
+    for id in ["a", "b"] {
+        assert!(pool.rest(id, None, Duration::from_secs(3)));
+    }
+    let inner = service_fn(|_: Request<ReplayBody<Late>>| async {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    });
+    let layer = FailoverLayer::builder().rotation(pool).buffered(1024).build().unwrap();
+    let late = Late(Some(Box::pin(tokio::time::sleep(Duration::from_secs(5)))));
+    let request = Request::post("https://api.example.com/videos").body(late).unwrap();
+    let answer = layer.layer(inner).oneshot(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_for_a_request_stays_so_although_somebody_revives_it() {
+    for fused in [true, false] {
+        let pool = pool(&["a", "b"], &Recorder::new());
+        let wait = Step::answer(503, &[("retry-after", "1")], "");
+        let upstream =
+            Upstream::default().token("tok-a", [Step::status(401)]).token("tok-b", [wait]);
+        let service = if fused {
+            let builder = FailoverLayer::builder().rotation(pool.clone()).retry(quick());
+            support::boxed::boxed(builder.build().unwrap().layer(upstream.clone()))
+        } else {
+            let rotation = TokenRotationLayer::new(pool.clone()).layer(upstream.clone());
+            support::boxed::boxed(RetryLayer::new(quick()).layer(rotation))
+        };
+        let (answer, ()) = tokio::join!(service.oneshot(get()), async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            assert!(pool.revive("a"));
+        });
+        assert_eq!(answer.unwrap().status(), 200, "{fused}");
+        assert_eq!(upstream.tokens(), ["tok-a", "tok-b", "tok-b"], "{fused}");
+    }
 }

@@ -155,7 +155,11 @@ mod tests {
     #[test]
     fn a_used_slate_says_nothing_of_the_request_before() {
         let mut slate = Slate::take();
-        slate.snapshot.keep_whole(&head(), false);
+        let mut before = head();
+        before.headers.insert("a", HeaderValue::from_static("b"));
+        before.extensions.insert(1_u8);
+        slate.snapshot.keep_whole(&before, false);
+        assert!(slate.snapshot.head().is_some());
         slate.barred = Some(NotResent::SentOnce);
         slate.ledger = Some(Arc::new(Ledger::new(None)));
         slate.options = Some(RequestOptions::new().label("one"));
@@ -167,6 +171,11 @@ mod tests {
         drop(slate);
         let fresh = format!("{:?}", Written::default());
         assert_eq!(format!("{:?}", *Slate::take()), fresh);
+        // What `Debug` does not show of the head.
+        let mut again = Slate::take();
+        again.snapshot.keep_whole(&head(), false);
+        let rebuilt = again.snapshot.head().unwrap();
+        assert!(rebuilt.headers.is_empty() && rebuilt.extensions.is_empty());
     }
 
     #[test]
