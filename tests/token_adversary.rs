@@ -1,0 +1,533 @@
+//! What a hostile reader of the promises about tokens that end would try first.
+
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
+
+mod support;
+
+use std::{
+    collections::VecDeque,
+    future::Future as _,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use http::{Request, Response};
+use support::{
+    Recorder, Step, Upstream,
+    boxed::{Any, Boxed, boxed},
+    get, post,
+    stack::Body,
+};
+use tokio::time::{Sleep, sleep};
+use tower::{BoxError, Layer, Service, ServiceExt};
+use tower_failover::{
+    Account, AuthShortCircuitLayer, Code, ErrorDedupLayer, FailoverLayer, ModelChain, Pool, Reason,
+    RequestOptions, RetryLayer, RetryPolicy, TokenRotationLayer,
+    credential::{Credential, Expires, SourceError, Token, TokenFuture, TokenSource, Why},
+    failure,
+};
+
+type Answer = Result<Token, SourceError>;
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn bearer(token: &str) -> Credential {
+    Credential::bearer(token).unwrap()
+}
+
+/// A source that takes a second for each answer; when it has no more, it never answers.
+#[derive(Clone, Default)]
+struct Script {
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+    asked: Arc<Mutex<Vec<Why>>>,
+}
+
+impl Script {
+    fn new(tokens: &[&str]) -> Self {
+        let answers = tokens.iter().map(|token| Ok(Token::new(*token))).collect();
+        Self { answers: Arc::new(Mutex::new(answers)), asked: Arc::default() }
+    }
+}
+
+impl TokenSource for Script {
+    fn token(&self, why: Why) -> TokenFuture<'_> {
+        self.asked.lock().unwrap().push(why);
+        let answer = self.answers.lock().unwrap().pop_front();
+        Box::pin(async move {
+            sleep(seconds(1)).await;
+            match answer {
+                Some(answer) => answer,
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
+struct World {
+    pool: Pool,
+    recorder: Recorder,
+    upstream: Upstream,
+    service: Boxed,
+}
+
+fn world(fused: bool, accounts: impl IntoIterator<Item = Account>, upstream: Upstream) -> World {
+    let recorder = Recorder::new();
+    let pool =
+        Pool::builder().accounts(accounts).any_origin().reporter(recorder.clone()).build().unwrap();
+    let retry = RetryPolicy::new();
+    let service = if fused {
+        let builder = FailoverLayer::builder().rotation(pool.clone()).retry(retry);
+        boxed(builder.report(recorder.clone()).build().unwrap().layer(upstream.clone()))
+    } else {
+        let gate = AuthShortCircuitLayer::with_pool(pool.clone()).layer(upstream.clone());
+        let rotation = boxed(TokenRotationLayer::new(pool.clone()).layer(boxed(gate)));
+        let retry = boxed(RetryLayer::new(retry).layer(rotation));
+        boxed(ErrorDedupLayer::new(recorder.clone()).layer(retry))
+    };
+    World { pool, recorder, upstream, service }
+}
+
+impl World {
+    async fn send(&self) -> Response<Any> {
+        self.service.clone().oneshot(post()).await.unwrap()
+    }
+
+    fn last(&self) -> String {
+        self.upstream.tokens().pop().unwrap()
+    }
+}
+
+fn limited(after: &str) -> Step {
+    Step::answer(429, &[("retry-after", after)], "slow down")
+}
+
+// --- I8: a rest only grows, whatever becomes of the credential
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_outlives_the_refusal_of_the_credential_it_came_with() {
+    let steps = [Step::status(401).after(seconds(2)), limited("3600")];
+    let upstream = Upstream::default().token("dead", steps);
+    let a = Account::new("a", bearer("dead")).source(Script::new(&["t1"]));
+    let b = Account::new("b", bearer("tok-b")).priority(-1);
+    let world = world(true, [a, b], upstream);
+    let (first, second) = tokio::join!(world.send(), async {
+        sleep(Duration::from_millis(500)).await;
+        world.send().await
+    });
+    assert_eq!((first.status().as_u16(), second.status().as_u16()), (200, 200));
+    sleep(seconds(10)).await;
+    assert_eq!(world.send().await.status(), 200);
+    assert_eq!(world.last(), "tok-b", "{:?}", world.upstream.tokens());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_outlives_the_end_of_the_credential() {
+    let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(100)));
+    let a = a.source(Script::new(&["t1"]));
+    let b = Account::new("b", bearer("tok-b")).priority(-1);
+    let world = world(true, [a, b], Upstream::default());
+    assert!(world.pool.rest("a", None, seconds(3600)));
+    sleep(seconds(97)).await;
+    let mut pinned = post();
+    pinned.extensions_mut().insert(RequestOptions::new().pin("a"));
+    assert_eq!(world.service.clone().oneshot(pinned).await.unwrap().status(), 200);
+    assert_eq!(world.last(), "t1");
+    sleep(seconds(1)).await;
+    world.send().await;
+    assert_eq!(world.last(), "tok-b", "{:?}", world.upstream.tokens());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_can_be_left_alone_while_its_token_is_on_its_way() {
+    let a = Account::from_source("a", Script::new(&["t1"]));
+    let b = Account::new("b", bearer("tok-b")).priority(-1);
+    let world = world(true, [a, b], Upstream::default());
+    world.send().await;
+    assert!(world.pool.rest("a", None, seconds(3600)));
+    sleep(seconds(2)).await;
+    world.send().await;
+    assert_eq!(world.last(), "tok-b", "{:?}", world.upstream.tokens());
+}
+
+// --- I7, I11: the newest answer of the upstream's
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_is_not_hidden_by_another_accounts_token_that_is_not_there() {
+    for fused in [true, false] {
+        let upstream = Upstream::default().token_forever("tok-a", limited("3600"));
+        let a = Account::new("a", bearer("tok-a"));
+        let b = Account::from_source("b", Script::default()).priority(-1);
+        let world = world(fused, [a, b], upstream);
+        let answer = world.send().await;
+        let cause = failure(&answer).map(|cause| cause.code);
+        assert_eq!((answer.status().as_u16(), cause), (429, None), "{fused}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fused_and_stacked_agree_about_a_limit_while_a_token_is_on_its_way() {
+    let mut seen = Vec::new();
+    for fused in [true, false] {
+        let upstream = Upstream::default().token("tok-a", [limited("1")]);
+        let a = Account::new("a", bearer("tok-a"));
+        let b = Account::from_source("b", Script::default()).priority(-1);
+        let world = world(fused, [a, b], upstream);
+        let answer = world.send().await;
+        seen.push((answer.status().as_u16(), world.upstream.tokens()));
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_request_waits_for_another_accounts_first_token_as_a_new_one_would() {
+    for fused in [true, false] {
+        let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
+        let a = Account::new("a", bearer("tok-a"));
+        let b = Account::from_source("b", Script::new(&["t1"])).priority(-1);
+        let world = world(fused, [a, b], upstream);
+        assert_eq!(world.send().await.status(), 200, "{fused}");
+    }
+}
+
+// --- sources
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_wants_to_be_asked_every_ten_seconds_is() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let source = {
+        let calls = calls.clone();
+        move |_: Why| {
+            calls.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(Ok(Token::new("t0").ask_again_in(seconds(10))))
+        }
+    };
+    let world = world(true, [Account::from_source("a", source)], Upstream::default());
+    for _ in 0..600 {
+        assert_eq!(world.send().await.status(), 200);
+        sleep(seconds(1)).await;
+    }
+    let calls = calls.load(Ordering::SeqCst);
+    assert!((50..=70).contains(&calls), "asked {calls} times in 600 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_with_a_new_token_is_read_after_a_refusal() {
+    let mode = Arc::new(Mutex::new("t0"));
+    let source = {
+        let mode = mode.clone();
+        move |_: Why| {
+            let token = *mode.lock().unwrap();
+            std::future::ready(Ok(Token::new(token).ask_again_in(seconds(10))))
+        }
+    };
+    let world = world(true, [Account::from_source("a", source)], Upstream::default());
+    for _ in 0..605 {
+        assert_eq!(world.send().await.status(), 200);
+        sleep(seconds(1)).await;
+    }
+    *mode.lock().unwrap() = "t1";
+    world.upstream.set_token("t0", Step::status(401));
+    assert_eq!(world.send().await.status(), 200, "{:?}", world.recorder.codes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_goes_down_after_having_had_nothing_new_is_told_of() {
+    let mode = Arc::new(Mutex::new(Ok("t0")));
+    let source = {
+        let mode = mode.clone();
+        move |_: Why| {
+            let answer = *mode.lock().unwrap();
+            std::future::ready(match answer {
+                Ok(token) => Ok(Token::new(token).ask_again_in(seconds(10))),
+                Err(what) => Err(SourceError::transient(what)),
+            })
+        }
+    };
+    let world = world(true, [Account::from_source("a", source)], Upstream::default());
+    for i in 0..200 {
+        if i == 60 {
+            *mode.lock().unwrap() = Err("gone");
+        }
+        assert_eq!(world.send().await.status(), 200);
+        sleep(seconds(1)).await;
+    }
+    assert_eq!(world.recorder.codes(), ["refresh_failed"]);
+}
+
+#[tokio::test]
+async fn a_source_whose_tokens_have_ended_at_once_is_not_asked_without_end() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let source = {
+        let calls = calls.clone();
+        move |_: Why| {
+            let n = calls.fetch_add(1, Ordering::SeqCst);
+            let token = Token::new(format!("t{n}"));
+            // Enough is enough.
+            let token = if n < 2000 { token.expires_in(Duration::from_micros(1)) } else { token };
+            std::future::ready(Ok(token))
+        }
+    };
+    let world = world(true, [Account::from_source("a", source)], Upstream::default());
+    let _ = world.send().await;
+    let calls = calls.load(Ordering::SeqCst);
+    assert!(calls < 20, "asked {calls} times for one request");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quarantine_that_has_outlived_its_token_is_told_of_once() {
+    let source = |_: Why| async { Ok(Token::new("tok-a")) };
+    let a = Account::new("a", bearer("tok-a")).expires(Expires::In(seconds(1800))).source(source);
+    let world = world(true, [a], Upstream::default());
+    assert!(world.pool.invalidate("a", Reason::Revoked));
+    assert_eq!(world.recorder.codes(), ["pool_dead"]);
+    sleep(seconds(3601)).await;
+    let answer = world.send().await;
+    assert_eq!((answer.status().as_u16(), world.upstream.calls()), (401, 0));
+    let dead = world.recorder.codes().into_iter().filter(|code| *code == "pool_dead").count();
+    assert_eq!(dead, 1, "{:?}", world.recorder.codes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revived_account_is_still_refreshed_before_its_token_ends() {
+    let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(100)));
+    let a = a.source(Script::new(&["t1"]));
+    let upstream = Upstream::default();
+    let world = world(true, [a], upstream);
+    world.pool.rest("a", None, seconds(10));
+    world.pool.revive("a");
+    sleep(seconds(200)).await;
+    world.send().await;
+    assert_eq!(world.upstream.tokens(), ["t1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_is_replayed_once_for_one_request() {
+    let g2 = [Step::status(401).after(seconds(5)), Step::status(200)];
+    let upstream = Upstream::default()
+        .token_forever("dead", Step::status(401))
+        .token("g2", g2)
+        .token_forever("tok-b", limited("60").after(seconds(3)));
+    let a = Account::new("a", bearer("dead")).source(Script::new(&["g2", "g3"]));
+    let b = Account::new("b", bearer("tok-b")).priority(-1);
+    let world = world(true, [a, b], upstream);
+    let (first, second) = tokio::join!(world.send(), async {
+        sleep(seconds(2)).await;
+        world.send().await
+    });
+    assert_eq!(second.status(), 200);
+    let sent = world.upstream.tokens();
+    assert!(!sent.contains(&"g3".to_owned()), "{} {sent:?}", first.status());
+}
+
+// --- the first attempt's model is not that of a fallback
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_that_waits_for_a_token_goes_to_an_account_of_its_model() {
+    let slow = Step::answer(503, &[("retry-after", "2")], "");
+    let upstream =
+        Upstream::default().model("m1", [Step::status(529)]).token("tok-b", [slow]);
+    let recorder = Recorder::new();
+    let a = Account::new("a", bearer("tok-a")).models(["m1"]);
+    let b = Account::new("b", bearer("tok-b")).models(["m2"]).source(Script::new(&["t1"]));
+    let pool = Pool::builder().accounts([a, b]).any_origin().reporter(recorder.clone());
+    let pool = pool.build().unwrap();
+    let builder = FailoverLayer::builder()
+        .rotation(pool.clone())
+        .retry(RetryPolicy::new())
+        .models(ModelChain::list(["m1", "m2"]).unwrap());
+    let service = boxed(builder.report(recorder).build().unwrap().layer(upstream.clone()));
+    let (answer, ()) = tokio::join!(service.oneshot(post()), async {
+        sleep(Duration::from_millis(1500)).await;
+        assert!(pool.invalidate("b", Reason::Expired));
+    });
+    assert_eq!(answer.unwrap().status(), 200);
+    assert_eq!(upstream.tokens(), ["tok-a", "tok-b", "t1"]);
+}
+
+// --- what ends while the service below is not ready
+
+#[derive(Debug)]
+struct SlowClones {
+    inner: Upstream,
+    wait: Option<Pin<Box<Sleep>>>,
+}
+
+impl Clone for SlowClones {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), wait: Some(Box::pin(sleep(seconds(10)))) }
+    }
+}
+
+impl Service<Request<Body>> for SlowClones {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = <Upstream as Service<Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if let Some(wait) = &mut self.wait {
+            std::task::ready!(wait.as_mut().poll(cx));
+        }
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.inner.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_ends_while_a_service_gets_ready_is_not_sent() {
+    let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
+    let a = Account::new("a", bearer("tok-a"));
+    let b = Account::new("b", bearer("tok-b")).expires(Expires::In(seconds(5))).priority(-1);
+    let pool = Pool::builder().accounts([a, b]).any_origin().build().unwrap();
+    let inner = SlowClones { inner: upstream.clone(), wait: None };
+    let service = TokenRotationLayer::new(pool).layer(inner);
+    let answer = service.oneshot(post()).await.unwrap();
+    assert_eq!(upstream.tokens(), ["tok-a"], "{}", answer.status());
+    assert_eq!(failure(&answer).unwrap().code, Code::CredentialExpired);
+}
+
+// --- I10
+
+#[tokio::test(start_paused = true)]
+async fn a_future_that_is_dropped_at_any_poll_leaves_all_as_it_was() {
+    for fused in [true, false] {
+        for polls in 0..12 {
+            let upstream = Upstream::default().token_forever("dead", Step::status(401));
+            let script = Script::new(&["t1"]);
+            let a = Account::new("a", bearer("dead")).source(script.clone());
+            let world = world(fused, [a], upstream);
+            let mut future = Box::pin(world.service.clone().oneshot(post()));
+            for _ in 0..polls {
+                if future.as_mut().now_or_never().is_some() {
+                    break;
+                }
+                sleep(Duration::from_millis(300)).await;
+            }
+            drop(future);
+            sleep(seconds(3)).await;
+            assert_eq!(world.send().await.status(), 200, "{fused} {polls}");
+            assert_eq!(script.asked.lock().unwrap().len(), 1, "{fused} {polls}");
+            assert_eq!(world.pool.view().accounts[0].in_flight, 0, "{fused} {polls}");
+            let sent = world.upstream.tokens();
+            assert_eq!(sent.iter().filter(|token| *token == "dead").count(), 1, "{sent:?}");
+        }
+    }
+}
+
+// --- stacks
+
+#[tokio::test(start_paused = true)]
+async fn two_rotations_over_one_pool_refresh_once() {
+    let upstream = Upstream::default().token_forever("dead", Step::status(401));
+    let script = Script::new(&["t1"]);
+    let a = Account::new("a", bearer("dead")).source(script.clone());
+    let recorder = Recorder::new();
+    let pool = Pool::builder().account(a).any_origin().reporter(recorder.clone()).build().unwrap();
+    let gate = boxed(AuthShortCircuitLayer::with_pool(pool.clone()).layer(upstream.clone()));
+    let inner = boxed(TokenRotationLayer::new(pool.clone()).layer(gate));
+    let outer = boxed(TokenRotationLayer::new(pool.clone()).layer(inner));
+    let both = tokio::join!(outer.clone().oneshot(get()), outer.clone().oneshot(get()));
+    assert_eq!((both.0.unwrap().status().as_u16(), both.1.unwrap().status().as_u16()), (200, 200));
+    assert_eq!(script.asked.lock().unwrap().len(), 1);
+    assert!(recorder.codes().is_empty(), "{:?}", recorder.codes());
+    assert_eq!(pool.view().accounts[0].in_flight, 0);
+}
+
+/// Retries whatever happens.
+#[derive(Clone)]
+struct Always(usize);
+
+impl<E> tower::retry::Policy<Request<Body>, Response<Any>, E> for Always {
+    type Future = std::future::Ready<()>;
+
+    fn retry(
+        &mut self,
+        _: &mut Request<Body>,
+        result: &mut Result<Response<Any>, E>,
+    ) -> Option<Self::Future> {
+        let failed = result.as_ref().map_or(true, |answer| !answer.status().is_success());
+        self.0 = self.0.checked_sub(1)?;
+        failed.then(|| std::future::ready(()))
+    }
+
+    fn clone_request(&mut self, request: &Request<Body>) -> Option<Request<Body>> {
+        Some(request.clone())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_refused_token_is_sent_twice_under_a_foreign_retry() {
+    for fused in [true, false] {
+        let upstream = Upstream::default().otherwise(Step::status(401));
+        let source = Script::new(&["t1", "t2", "t3", "t4", "t5", "t6"]);
+        let a = Account::new("a", bearer("dead")).source(source);
+        let world = world(fused, [a], upstream);
+        let retry = tower::retry::Retry::new(Always(8), world.service.clone());
+        let answer = retry.oneshot(post()).await.unwrap();
+        let mut sent = world.upstream.tokens();
+        let all = sent.len();
+        sent.sort_unstable();
+        sent.dedup();
+        assert_eq!(sent.len(), all, "{fused} {sent:?}");
+        assert_eq!(answer.status(), 401);
+        let out = world.recorder.incidents().len();
+        assert_eq!(out, 1, "{fused} {:?}", world.recorder.codes());
+    }
+}
+
+// --- a one-time refresh token
+
+#[cfg(feature = "oauth")]
+#[tokio::test(start_paused = true)]
+async fn a_slow_token_endpoint_is_not_given_a_one_time_refresh_token_twice() {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Full};
+    use std::convert::Infallible;
+    use tower_failover::credential::{OAuthHttp, OAuthRefresh};
+
+    let used = Arc::new(Mutex::new(Vec::<String>::new()));
+    let seen = used.clone();
+    let endpoint = tower::service_fn(move |request: Request<Full<Bytes>>| {
+        let seen = seen.clone();
+        async move {
+            let form = request.into_body().collect().await.unwrap().to_bytes();
+            let form = String::from_utf8(form.to_vec()).unwrap();
+            let first = {
+                let mut seen = seen.lock().unwrap();
+                let first = !seen.contains(&form);
+                seen.push(form);
+                first
+            };
+            // Slower than the pool waits, once.
+            sleep(seconds(11)).await;
+            let (status, body) = if first {
+                (200, r#"{"access_token":"t1","refresh_token":"r2","expires_in":3600}"#)
+            } else {
+                (400, r#"{"error":"invalid_grant"}"#)
+            };
+            let answer = Response::builder().status(status).body(Full::<Bytes>::from(body));
+            Ok::<_, Infallible>(answer.unwrap())
+        }
+    });
+    let http = OAuthHttp::new(endpoint);
+    let source = OAuthRefresh::new("https://auth.example.com/token", "r1", http).unwrap();
+    let world = world(true, [Account::from_source("a", source)], Upstream::default());
+    for _ in 0..30 {
+        world.send().await;
+        sleep(seconds(2)).await;
+    }
+    let used = used.lock().unwrap().clone();
+    let firsts = used.iter().filter(|form| form.contains("refresh_token=r1")).count();
+    let answer = world.send().await.status();
+    assert_eq!(firsts, 1, "{answer} {used:?} {:?}", world.recorder.codes());
+}
