@@ -144,8 +144,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
             self.leave(&ledger, Note { send: self.slate.parent, soonest, charged, unsent, pools });
         }
         let held = match unready {
-            // A source that is down is no refusal.
-            Some(cause) if ours => Held::Local(cause, self.is_grpc()),
+            // A source that is down is no refusal; any other answer stays what it is.
+            Some(cause) if ours && verdict.is_unauthorized() => Held::Local(cause, self.is_grpc()),
             _ => held,
         };
         Settled::Done(self.let_go(held, Answered { verdict, ours, stamp, in_flight, pools }))
