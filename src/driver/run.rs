@@ -88,7 +88,9 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let at = self.live.config.common.model_at.as_ref();
         let source = Source { at, ledger, head: Head::Parts(head), bytes };
         let mut read = || source.read();
-        let mut wanted = Wanted::new(None, &mut slate.model, &mut read);
+        // It may be a fallback's attempt, whose credential is awaited.
+        let instead = self.live.config.stages.model(&self.st).cloned();
+        let mut wanted = Wanted::new(instead, &mut slate.model, &mut read);
         let mut ask = Ask {
             options: slate.options.as_ref(),
             ledger,
