@@ -57,6 +57,10 @@ impl Hub {
         self.validate(&member.id, &credential).map_err(|error| not_usable(&error))?;
         let life = feed::life(Some(feed), &credential, token.expires, clock::wall());
         let mut ages = feed::ages(Some(feed), &life, token.again, now);
+        if ages.is_dead(now) {
+            // Else the source would be asked again at once, and so on.
+            return Err(not_usable(&"it has ended already"));
+        }
         let mut writer = lock(&self.writer);
         let roster = self.roster.load_full();
         let slot = roster.position(member).and_then(|at| roster.slots.get(at));
