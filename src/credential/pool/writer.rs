@@ -165,10 +165,14 @@ impl Hub {
     }
 
     pub(super) fn revive(&self, id: &str) -> bool {
+        let now = self.passed(Now::unread().get());
         let there = self
             .with_current(id, |generation| {
                 generation.models(|models| *models = super::models::Models::default());
-                generation.ages.forget();
+                // That it has ended may be the fault of a clock; that it will, is not.
+                if generation.ages.is_dead(now) {
+                    generation.ages.forget();
+                }
                 if let Some(feed) = generation.member.asking() {
                     feed.flight().forget();
                 }
