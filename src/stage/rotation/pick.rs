@@ -31,7 +31,9 @@ impl Avoid for Shun<'_> {
     fn avoids(&self, account: u32, generation: u64, group: Option<u32>) -> bool {
         self.tried.contains(&(account, generation))
             || self.ledger.is_some_and(|ledger| {
+                // Sent twice, and refused twice: its third credential is not for this request.
                 ledger.is_refused(self.pool, account, generation)
+                    || ledger.refusals_of(self.pool, account) > 1
                     || group.is_some_and(|group| ledger.is_group_closed(self.pool, group))
             })
     }
