@@ -97,6 +97,13 @@ impl Picked {
         !word.is_closed() && (word.may_be_sent() || word.is_probe_of(self.since))
     }
 
+    /// Whether the credential has ended since it was chosen. Reads the clock only if it ever ends.
+    pub(crate) fn has_ended(&self, now: &mut Now) -> bool {
+        let ages = &self.generation.ages;
+        !ages.is_young(|| self.hub().passed(now.get()))
+            && ages.is_dead(self.hub().passed(now.get()))
+    }
+
     /// Whether its source has been asked for another credential, or has given it.
     pub(crate) fn is_renewed(&self) -> bool {
         let word = self.generation.word();

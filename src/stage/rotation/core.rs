@@ -172,7 +172,8 @@ impl Stage for Rotation {
         if st.own {
             return Ok(());
         }
-        let good = st.picked.as_ref().is_some_and(Picked::still_good);
+        let good = |picked: &Picked| picked.still_good() && !picked.has_ended(draft.now);
+        let good = st.picked.as_ref().is_some_and(good);
         if !good {
             // It died while this request waited: the pool chooses again.
             st.picked = None;
