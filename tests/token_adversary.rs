@@ -537,3 +537,66 @@ async fn a_slow_token_endpoint_is_not_given_a_one_time_refresh_token_twice() {
     let answer = world.send().await.status();
     assert_eq!(firsts, 1, "{answer} {used:?} {:?}", world.recorder.codes());
 }
+
+// --- waiting
+
+#[tokio::test(start_paused = true)]
+#[ignore = "open: who waits does not look at the clock for the others"]
+async fn who_waits_for_a_token_is_served_by_an_account_whose_rest_is_over_first() {
+    let a = Account::from_source("a", Script::default());
+    let b = Account::new("b", bearer("tok-b"));
+    let world = world(true, [a, b], Upstream::default());
+    assert!(world.pool.rest("b", None, seconds(1)));
+    let start = tokio::time::Instant::now();
+    assert_eq!(world.send().await.status(), 200);
+    assert!(start.elapsed() <= seconds(2), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "open: who waits does not look at the clock for the others"]
+async fn who_waits_for_the_pool_hears_of_an_account_whose_rest_is_over() {
+    let a = Account::from_source("a", Script::default());
+    let b = Account::new("b", bearer("tok-b"));
+    let world = world(true, [a, b], Upstream::default());
+    assert!(world.pool.rest("b", None, seconds(1)));
+    let start = tokio::time::Instant::now();
+    world.pool.wait_ready().await.unwrap();
+    assert!(start.elapsed() <= seconds(2), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "open: a good token is not sent while its source is asked"]
+async fn a_token_that_is_still_good_is_sent_by_who_can_wait_no_longer_for_the_next() {
+    let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(1200)));
+    let a = a.source(Script::default());
+    let upstream = Upstream::default();
+    let pool = Pool::builder().account(a).any_origin().ready_within(seconds(3)).build().unwrap();
+    let service = FailoverLayer::builder().rotation(pool).build().unwrap().layer(upstream.clone());
+    // The last 60 s of it.
+    sleep(seconds(1145)).await;
+    let answer = service.oneshot(post()).await.unwrap();
+    assert_eq!((answer.status().as_u16(), upstream.tokens()), (200, vec!["old".to_owned()]));
+}
+
+/// A source that panics when it is asked what it can do.
+struct Panics;
+
+impl TokenSource for Panics {
+    fn token(&self, _: Why) -> TokenFuture<'_> {
+        panic!("no token")
+    }
+
+    fn can_mint_after(&self, _: Reason) -> bool {
+        panic!("nothing known")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_panics_harms_nobody() {
+    let upstream = Upstream::default().token_forever("dead", Step::status(401));
+    let a = Account::new("a", bearer("dead")).source(Panics);
+    let b = Account::new("b", bearer("tok-b")).priority(-1);
+    let world = world(true, [a, b], upstream);
+    let answer = std::panic::AssertUnwindSafe(world.send()).catch_unwind().await;
+    assert_eq!(answer.map_err(|_| "the request panicked").unwrap().status(), 200);
+}
