@@ -18,7 +18,7 @@ impl Pool {
 }
 
 /// From so many accounts on, messages of others are withheld instead of searched.
-const MANY_SECRETS: usize = 1024;
+pub(super) const MANY_SECRETS: usize = 1024;
 
 impl Redact for Pool {
     fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {

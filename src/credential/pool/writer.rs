@@ -13,6 +13,7 @@ use super::{
     hub::Hub,
     rests::millis,
     roster::Roster,
+    secrets::MANY_SECRETS,
     slot::{Generation, Slot},
     sync::{Ordering, fence, lock},
     word::{Since, Word},
@@ -30,10 +31,11 @@ pub(super) struct Writer {
     /// The accounts of one group ask their sources one after the other.
     turns: HashMap<u32, Arc<tokio::sync::Mutex<()>>>,
     /// What was replaced or removed lately may still stand in somebody's message.
-    former: VecDeque<Credential>,
+    former: VecDeque<(u32, Credential)>,
 }
 
-/// How many former credentials are remembered, to be kept out of messages.
+/// How many former credentials are remembered, to be kept out of messages; of more accounts four for
+/// each, and whatever is refreshed meanwhile, the last two of one account stay.
 const FORMER: usize = 8;
 
 impl Hub {
@@ -140,7 +142,7 @@ impl Hub {
         } else {
             self.publish(roster.slots.to_vec());
         }
-        writer.remember(old.credential.clone());
+        writer.remember(&old, roster.slots.len());
         self.secrets.fetch_add(1, Ordering::SeqCst);
         self.spread();
     }
@@ -159,7 +161,7 @@ impl Hub {
         let mut slots = roster.slots.to_vec();
         slots.remove(at);
         self.publish(slots);
-        writer.remember(old.credential.clone());
+        writer.remember(&old, roster.slots.len());
         self.secrets.fetch_add(1, Ordering::SeqCst);
         true
     }
@@ -232,7 +234,7 @@ impl Hub {
         for slot in &self.roster.load().slots {
             slot.current.load().credential.visit_secrets(f);
         }
-        let former: Vec<_> = lock(&self.writer).former.iter().cloned().collect();
+        let former: Vec<_> = lock(&self.writer).former.iter().map(|(_, one)| one.clone()).collect();
         for credential in &former {
             credential.visit_secrets(f);
         }
@@ -290,11 +292,17 @@ impl Writer {
         }
     }
 
-    fn remember(&mut self, credential: Credential) {
-        if self.former.len() == FORMER {
-            self.former.pop_front();
+    fn remember(&mut self, old: &Generation, accounts: usize) {
+        // Of more accounts, messages are withheld in any case.
+        let room = if accounts > MANY_SECRETS { FORMER } else { FORMER.max(4 * accounts) };
+        while self.former.len() >= room {
+            let mut of_each: HashMap<u32, usize> = HashMap::new();
+            self.former.iter().for_each(|(uid, _)| *of_each.entry(*uid).or_default() += 1);
+            let many = |(uid, _): &(u32, Credential)| of_each.get(uid).is_some_and(|n| *n > 2);
+            let oldest = self.former.iter().position(many).unwrap_or(0);
+            self.former.remove(oldest);
         }
-        self.former.push_back(credential);
+        self.former.push_back((old.member.uid, old.credential.clone()));
     }
 }
 
