@@ -600,3 +600,33 @@ async fn a_source_that_panics_harms_nobody() {
     let answer = std::panic::AssertUnwindSafe(world.send()).catch_unwind().await;
     assert_eq!(answer.map_err(|_| "the request panicked").unwrap().status(), 200);
 }
+
+// --- I9
+
+#[tokio::test(start_paused = true)]
+async fn a_token_in_flight_stays_a_secret_while_others_are_refreshed() {
+    // Nothing of one stands in another.
+    let letters = |first: u8, i: usize| char::from(first + u8::try_from(i).unwrap()).to_string();
+    let old = |i: usize| letters(b'A', i).repeat(20);
+    let upstream = Upstream::default()
+        .token_forever(&old(0), Step::play(support::upstream::Play::EchoError).after(seconds(5)));
+    let accounts = (0..12).map(|i| {
+        let fresh = letters(b'a', i).repeat(20);
+        let source = move |_: Why| std::future::ready(Ok(Token::new(fresh.clone())));
+        Account::new(format!("a{i}"), bearer(&old(i))).source(source)
+    });
+    let world = world(true, accounts, upstream);
+    let mut pinned = post();
+    pinned.extensions_mut().insert(RequestOptions::new().pin("a0"));
+    let (answer, ()) = tokio::join!(world.service.clone().oneshot(pinned), async {
+        sleep(seconds(1)).await;
+        for i in 0..12 {
+            assert!(world.pool.invalidate(&format!("a{i}"), Reason::Expired));
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    assert!(answer.is_err());
+    let told = format!("{:?}", world.recorder.events());
+    assert!(!world.recorder.failures().is_empty());
+    assert!(!told.contains(&old(0)), "{told}");
+}
