@@ -90,8 +90,10 @@ impl Flight {
             }
             End::Same(again) => {
                 let again = again.unwrap_or_else(|| wait(sames));
-                self.not_before = now.saturating_add(millis(again));
                 (self.failures, self.sames) = (0, sames.saturating_add(1));
+                // Sooner, if it is refused meanwhile: it may have another by then.
+                self.not_before = now.saturating_add(millis(again).min(FIRST));
+                return (now.saturating_add(millis(again)), false);
             }
             End::Over(reason) => {
                 first = self.over.is_none();
