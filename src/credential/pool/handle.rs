@@ -92,7 +92,7 @@ use crate::{
 /// # Costs
 ///
 /// Choosing takes as long with 100,000 accounts as with one, also when few of them can serve, and
-/// takes no lock; the clock is read only while somebody rests. Exceptions: a sticky key looks at each
+/// takes no lock; the clock is read only while somebody rests, or where a credential ends. Exceptions: a sticky key looks at each
 /// account that can serve, a list of [models](Account::models) at each that comes before one that may
 /// serve the model. [`insert`](Self::insert) and [`remove`](Self::remove) copy the list of accounts:
 /// give many accounts to the builder, not one after the other to `insert`.

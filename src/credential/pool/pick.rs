@@ -182,8 +182,8 @@ impl Search<'_> {
         self.shortage(&self.roster.slots)
     }
 
-    /// What the request may do with the account, by its state and by its own wishes. Changes
-    /// nothing but hints.
+    /// What the request may do with the account, by its state and by its own wishes. Takes nothing;
+    /// but what has ended is retired, and a source is asked where it is time to.
     pub(super) fn judge(
         &mut self,
         at: usize,
