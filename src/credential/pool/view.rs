@@ -58,7 +58,7 @@ pub struct AccountView {
     pub reason: Option<Reason>,
     /// Whether it rests because its quota is used up.
     pub out_of_quota: bool,
-    /// How long nothing uses it, from now.
+    /// How long nothing uses it, from now; of one that is refreshed, when its source is asked again.
     #[cfg_attr(feature = "serde", serde(serialize_with = "words::maybe_seconds"))]
     pub until: Option<Duration>,
     /// How its attempts ended.
@@ -172,6 +172,9 @@ impl Hub {
         if state == State::Resting && until == Some(Duration::ZERO) {
             (state, until) = (State::Usable, None);
         }
+        if state == State::Refreshing && !word.is_under_way() && word.until() > 0 {
+            until = Some(self.remaining(word.until(), now.get()));
+        }
         let mut model_rests = Vec::new();
         if word.has_model_rests() {
             let at = now.get();
@@ -188,7 +191,7 @@ impl Hub {
             id: Arc::clone(&member.id),
             ordinal: member.ordinal.load(Ordering::Relaxed) as usize,
             state,
-            reason: (!word.is_alive()).then(|| word.reason()),
+            reason: (!word.is_alive() || word.was_refused()).then(|| word.reason()),
             out_of_quota: state == State::Resting && word.kind() == Kind::Quota,
             until,
             in_flight: open.max(tally.in_flight()),
