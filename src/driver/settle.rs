@@ -16,7 +16,7 @@ use super::{
     tell,
 };
 use crate::{
-    classify::{Cause, Code, Origin, Verdict},
+    classify::{Cause, Code, Origin, Reason, Verdict},
     clock::Now,
     credential::{InFlight, Paused, Pool},
     report::{Attempt, Followed, NotResent, Outcome},
@@ -233,7 +233,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 let local = head.extensions.get::<Cause>().filter(|c| c.origin == Origin::Local);
                 let local = local.map(|cause| Outcome::Local(cause.code));
                 if let (true, Verdict::Unauthorized(reason)) = (ours, verdict) {
-                    let cause = Cause::upstream(Code::from(reason));
+                    let cause = refused(&pools, stamp.as_ref(), reason);
                     if self.common().mode == AuthFailureMode::Replace {
                         let answer = self.live.config.local.answer(&cause, self.is_grpc());
                         let (made, bytes) = answer.into_parts();
@@ -269,6 +269,15 @@ struct Answered {
     in_flight: Option<Paused>,
     /// The pools below, whose secrets may stand in an error.
     pools: Vec<Pool>,
+}
+
+/// The cause of a refusal, as the pool would give it for the same account.
+fn refused(pools: &[Pool], stamp: Option<&Stamp>, reason: Reason) -> Cause {
+    let cause = Cause::upstream(Code::from(reason));
+    let Some(stamp) = stamp else { return cause };
+    let Some(pool) = pools.iter().find(|pool| pool.id() == stamp.pool) else { return cause };
+    let none = pool.refusal(&stamp.id, stamp.account, stamp.generation, reason);
+    cause.of_pool(none.can_mint, none.expired_at)
 }
 
 /// Whether the rotations below, of other drivers, will have an account for the next attempt: an

@@ -50,10 +50,6 @@ pub(super) struct Hub {
     pub(super) model_rests: AtomicU64,
     /// Who waits for a source, or watches, is told of each change.
     pub(super) news: watch::Sender<()>,
-    /// When the credential ended that did so last, in seconds since 1970; 0 for never.
-    pub(super) ended: AtomicU64,
-    /// Whether some account has a source.
-    pub(super) mints: AtomicBool,
     /// Wakes the task that looks at the clock.
     pub(super) watcher: Arc<Notify>,
     /// Whether there is such a task.
@@ -122,8 +118,6 @@ impl Hub {
             size: AtomicU32::new(0),
             model_rests: AtomicU64::new(0),
             news: watch::Sender::new(()),
-            ended: AtomicU64::new(0),
-            mints: AtomicBool::new(false),
             watcher: Arc::default(),
             watched: AtomicBool::new(false),
             ending: AtomicBool::new(false),

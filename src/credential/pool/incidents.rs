@@ -1,9 +1,6 @@
 //! What a pool tells of its accounts, each once.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 
@@ -20,14 +17,6 @@ use crate::{
 };
 
 impl Hub {
-    /// When the credential ended that did so last, if any did, and that is known.
-    pub(super) fn expired_at(&self) -> Option<SystemTime> {
-        match self.ended.load(Ordering::Relaxed) {
-            0 => None,
-            seconds => UNIX_EPOCH.checked_add(Duration::from_secs(seconds)),
-        }
-    }
-
     /// The account as people find it in their configuration.
     pub(super) fn tag(&self, member: &Member) -> AccountTag {
         let of = self.size.load(Ordering::Relaxed) as usize;
@@ -54,8 +43,6 @@ impl Hub {
         if reason.is_expiry() {
             let ended = generation.ages.ended(|| self.passed(now.get()));
             (out.expired_at, out.expired_ago) = ended.unzip();
-            let seconds = out.expired_at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-            self.ended.store(seconds.map_or(0, |at| at.as_secs()), Ordering::Relaxed);
         }
         if !change.last {
             return self.settings.reporter.tell(&Event::AccountOut(out));

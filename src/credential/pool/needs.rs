@@ -15,7 +15,10 @@ use super::{
     want::{Unavailable, Want},
     word::{Kind, Since},
 };
-use crate::{classify::Code, clock::Now};
+use crate::{
+    classify::{Code, Reason},
+    clock::Now,
+};
 
 impl Pool {
     /// The changes of any account's state for as long as a request waits for one, at most until
@@ -27,6 +30,17 @@ impl Pool {
     /// An account for an attempt that starts now.
     pub(crate) fn pick(&self, want: &Want<'_>, now: &mut Now) -> Result<Picked, Unavailable> {
         self.hub().pick(want, now)
+    }
+
+    /// What it would say of this account, were its credential of `generation` out for `reason`.
+    pub(crate) fn refusal(
+        &self,
+        id: &str,
+        uid: u32,
+        generation: u64,
+        reason: Reason,
+    ) -> Unavailable {
+        self.hub().refusal(id, uid, generation, reason)
     }
 
     /// The account whose turn it is, for a request that any account will do for. `None`: ask

@@ -1,11 +1,23 @@
 //! What to say when nobody can serve.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use super::{
-    pick::Search, picked::Picked, slot::Slot, sync::Ordering, want::Unavailable, word::Kind,
+    hub::Hub,
+    pick::Search,
+    picked::Picked,
+    slot::{Generation, Slot},
+    sync::Ordering,
+    want::Unavailable,
+    word::Kind,
 };
-use crate::classify::{Code, Reason};
+use crate::{
+    classify::{Code, Reason},
+    clock::Now,
+};
 
 /// What a look at some accounts has found.
 #[allow(clippy::struct_excessive_bools)] // Facts that have nothing to do with each other.
@@ -21,10 +33,21 @@ struct Found {
     renewed: bool,
     /// A source is being asked.
     under_way: bool,
-    /// How many were refused for each reason, with the first of them.
-    refused: [(u32, Option<Reason>); 6],
+    /// Those that were refused, for each reason.
+    refused: [Refused; 6],
     /// One that can serve after all.
     hidden: Option<Picked>,
+}
+
+/// The accounts that were refused for one reason.
+#[derive(Clone, Copy, Default)]
+struct Refused {
+    count: u32,
+    reason: Option<Reason>,
+    /// The source of one of them may make another credential.
+    mints: bool,
+    /// When the last of their credentials ended, in seconds since 1970.
+    ended: Option<u64>,
 }
 
 impl Search<'_> {
@@ -60,7 +83,10 @@ impl Search<'_> {
         }
         // Who waits for a source does not know for how long.
         let until = found.soonest.filter(|_| !found.under_way);
-        let kept = Kept { code: found.code(), until };
+        let (code, refused) = found.code();
+        let (ended, mints) =
+            (refused.ended.filter(|_| code == Code::CredentialExpired), refused.mints);
+        let kept = Kept { code, until, ended, mints };
         // What will be over by then is not over for those who ask about now.
         if same_for_all && !self.moment.later {
             self.hub.shortage.store(kept.bits(changes), Ordering::Release);
@@ -73,13 +99,8 @@ impl Search<'_> {
             let now = self.moment.instant();
             self.hub.remaining(until, now)
         });
-        let expired = kept.code == Code::CredentialExpired;
-        Unavailable {
-            code: kept.code,
-            retry_after,
-            expired_at: if expired { self.hub.expired_at() } else { None },
-            can_mint: self.hub.mints.load(Ordering::Relaxed),
-        }
+        let expired_at = kept.ended.and_then(time);
+        Unavailable { code: kept.code, retry_after, expired_at, can_mint: kept.mints }
     }
 
     fn find(&mut self, slots: &[Arc<Slot>]) -> Found {
@@ -91,7 +112,10 @@ impl Search<'_> {
             let generation = slot.current.load();
             let word = generation.word();
             match word.kind() {
-                Kind::Quarantined | Kind::Probing | Kind::Retired => found.refused(word.reason()),
+                Kind::Quarantined | Kind::Probing | Kind::Retired => {
+                    let now = || self.moment.passed();
+                    found.refused(word.reason(), &generation, now);
+                }
                 Kind::Expiring | Kind::Absent => {
                     found.renewed = true;
                     found.under_way |= word.is_under_way();
@@ -136,37 +160,81 @@ impl Found {
         self.soonest = Some(self.soonest.map_or(until, |soonest| soonest.min(until)));
     }
 
-    fn refused(&mut self, reason: Reason) {
-        let same = |slot: &&mut (u32, Option<Reason>)| slot.1.is_none_or(|r| r == reason);
-        if let Some((count, slot)) = self.refused.iter_mut().find(same) {
-            *count += 1;
-            *slot = Some(reason);
+    fn refused(&mut self, reason: Reason, generation: &Generation, now: impl FnOnce() -> u64) {
+        let same = |one: &&mut Refused| one.reason.is_none_or(|r| r == reason);
+        if let Some(one) = self.refused.iter_mut().find(same) {
+            one.count += 1;
+            one.reason = Some(reason);
+            one.mints = one.mints || generation.can_mint_after(reason);
+            if reason == Reason::Expired {
+                one.ended = one.ended.max(generation.ended(now));
+            }
         }
     }
 
-    fn code(&self) -> Code {
+    /// What to say, and of whom, when it is a refusal.
+    fn code(&self) -> (Code, Refused) {
         if self.under_way || self.renewed && !self.rests {
-            return Code::NotReady;
+            return (Code::NotReady, Refused::default());
         }
         if self.rests {
-            return if self.limited { Code::PoolLimited } else { Code::OutOfQuota };
+            let code = if self.limited { Code::PoolLimited } else { Code::OutOfQuota };
+            return (code, Refused::default());
         }
         // The first among equals, which `max_by_key` would not give.
-        let mut most: (u32, Option<Reason>) = (0, None);
+        let mut most = Refused::default();
         for one in self.refused {
-            if one.0 > most.0 {
+            if one.count > most.count {
                 most = one;
             }
         }
-        most.1.map_or(Code::PoolEmpty, Code::from)
+        (most.reason.map_or(Code::PoolEmpty, Code::from), most)
     }
 }
 
-/// An answer as it is kept: 20 bits of the number of changes that it knows of, 4 of code, 39 of time.
+impl Hub {
+    /// What the pool would say of this account, were its credential out for `reason`.
+    pub(super) fn refusal(&self, id: &str, uid: u32, number: u64, reason: Reason) -> Unavailable {
+        let mut none = Unavailable::from(Code::from(reason));
+        let roster = self.roster.load();
+        let slot = roster.find(id).map(|(_, slot)| slot).filter(|slot| slot.member.uid == uid);
+        let Some(slot) = slot else { return none };
+        let generation = slot.current.load();
+        none.can_mint = generation.can_mint_after(reason);
+        if reason == Reason::Expired && generation.number == number {
+            let ended = generation.ended(|| self.passed(Now::unread().get()));
+            none.expired_at = ended.and_then(time);
+        }
+        none
+    }
+}
+
+impl Generation {
+    /// Whether its account's source may make another credential after `reason`.
+    fn can_mint_after(&self, reason: Reason) -> bool {
+        self.member.feed.as_deref().is_some_and(|feed| feed.can_mint_after(reason))
+    }
+
+    /// When it ended, in whole seconds since 1970, if it has, and that is known.
+    fn ended(&self, now: impl FnOnce() -> u64) -> Option<u64> {
+        let (at, _) = self.ages.ended(now)?;
+        at.duration_since(UNIX_EPOCH).ok().map(|at| at.as_secs())
+    }
+}
+
+fn time(seconds: u64) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+/// An answer as it is kept: 19 bits of the number of changes that it knows of, 1 of `mints`, 4 of
+/// code, 39 of time. What has expired has no end of a rest, so one field holds either.
 #[derive(Clone, Copy)]
 struct Kept {
     code: Code,
     until: Option<u64>,
+    /// In seconds since 1970.
+    ended: Option<u64>,
+    mints: bool,
 }
 
 const CODES: [Code; 10] = [
@@ -181,23 +249,26 @@ const CODES: [Code; 10] = [
     Code::CredentialInactive,
     Code::InsufficientScope,
 ];
-const CHANGES: u64 = (1 << 20) - 1;
+const CHANGES: u64 = (1 << 19) - 1;
 const NO_TIME: u64 = (1 << 39) - 1;
 
 impl Kept {
     fn bits(self, changes: u64) -> u64 {
         let code = CODES.iter().position(|code| *code == self.code).unwrap_or(1) as u64;
-        let until = self.until.unwrap_or(NO_TIME).min(NO_TIME);
+        let time = self.ended.or(self.until).unwrap_or(NO_TIME).min(NO_TIME);
+        let mints = u64::from(self.mints);
         // Never 0, which says that nothing is kept.
-        1 << 63 | (changes & CHANGES) << 43 | code << 39 | until
+        1 << 63 | (changes & CHANGES) << 44 | mints << 43 | code << 39 | time
     }
 
     fn read(bits: u64, changes: u64) -> Option<Self> {
-        if bits == 0 || (bits >> 43) & CHANGES != changes & CHANGES {
+        if bits == 0 || (bits >> 44) & CHANGES != changes & CHANGES {
             return None;
         }
-        let code = usize::try_from((bits >> 39) & 15).ok()?;
-        let until = bits & NO_TIME;
-        Some(Self { code: *CODES.get(code)?, until: (until != NO_TIME).then_some(until) })
+        let code = *CODES.get(usize::try_from((bits >> 39) & 15).ok()?)?;
+        let time = Some(bits & NO_TIME).filter(|time| *time != NO_TIME);
+        let (ended, until) =
+            if code == Code::CredentialExpired { (time, None) } else { (None, time) };
+        Some(Self { code, until, ended, mints: bits >> 43 & 1 == 1 })
     }
 }

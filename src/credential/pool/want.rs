@@ -58,9 +58,9 @@ pub(crate) struct Unavailable {
     pub(crate) code: Code,
     /// After how long somebody may, when that is known.
     pub(crate) retry_after: Option<Duration>,
-    /// When the credential ended that did so last, if that is why.
+    /// When the credential ended, of several the last, if that is why, and known.
     pub(crate) expired_at: Option<SystemTime>,
-    /// Whether some account has a source that makes others.
+    /// Whether the source of an account that was refused for that may make another credential.
     pub(crate) can_mint: bool,
 }
 

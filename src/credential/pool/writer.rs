@@ -267,7 +267,6 @@ impl Hub {
         let roster = Arc::new(Roster::new(slots, self.settings.order, self.settings.choose));
         self.restricted.store(roster.restricted, Ordering::Relaxed);
         let mints = roster.slots.iter().any(|slot| slot.member.asking().is_some());
-        self.mints.store(mints, Ordering::Relaxed);
         self.resends.store(mints || roster.slots.len() > 1, Ordering::Relaxed);
         self.spread();
         self.len.store(roster.slots.len(), Ordering::Relaxed);

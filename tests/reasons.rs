@@ -1,0 +1,216 @@
+//! What a refusal says of itself: whether a new token would help, when the credential ended, and of which account.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod support;
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use support::{Recorder, Step, Upstream, get};
+use tower::{Layer, ServiceExt};
+use tower_failover::{
+    Account, AuthFailureMode, Code, Credential, FailoverLayer, Origin, Pool, RequestOptions,
+    classify::Reason,
+    credential::{Expires, FixedToken, Token, Why},
+    failure,
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_cannot_mint_is_not_said_to_help() {
+    let upstream = Upstream::default().otherwise(Step::status(401));
+    let pool = Pool::builder()
+        .account(Account::from_source("alice", FixedToken::new("tok-alice")))
+        .any_origin()
+        .reporter(Recorder::new())
+        .build()
+        .unwrap();
+    let service = FailoverLayer::builder().rotation(pool.clone()).build().unwrap().layer(upstream);
+    let _ = service.clone().oneshot(get()).await.unwrap();
+    let answer = service.oneshot(get()).await.unwrap();
+    let cause = failure(&answer).unwrap();
+    assert_eq!((cause.code, cause.requires_refresh), (Code::CredentialInvalid, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_source_of_another_account_is_not_said_to_help_the_pinned_one() {
+    let upstream = Upstream::default().otherwise(Step::status(401));
+    let minted = Account::from_source("bob", |_: Why| async { Ok(Token::new("tok-bob")) });
+    let pool = Pool::builder()
+        .account(Account::new("alice", Credential::bearer("tok-alice").unwrap()))
+        .account(minted)
+        .any_origin()
+        .reporter(Recorder::new())
+        .build()
+        .unwrap();
+    let service = FailoverLayer::builder().rotation(pool.clone()).build().unwrap().layer(upstream);
+    let pinned = || {
+        let mut request = get();
+        request.extensions_mut().insert(RequestOptions::new().pin("alice"));
+        request
+    };
+    let _ = service.clone().oneshot(pinned()).await.unwrap();
+    let answer = service.oneshot(pinned()).await.unwrap();
+    let cause = failure(&answer).unwrap();
+    assert_eq!((cause.code, cause.requires_refresh), (Code::CredentialInvalid, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstreams_refusal_says_as_much_as_a_local_one() {
+    let upstream = Upstream::default().otherwise(Step::status(401));
+    let count = std::sync::atomic::AtomicU32::new(0);
+    let minted = Account::from_source("bob", move |_: Why| {
+        let n = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        async move { Ok(Token::new(format!("tok-bob-{n}"))) }
+    });
+    let pool =
+        Pool::builder().account(minted).any_origin().reporter(Recorder::new()).build().unwrap();
+    let service = FailoverLayer::builder().rotation(pool.clone()).build().unwrap().layer(upstream);
+    let first = service.clone().oneshot(get()).await.unwrap();
+    let local = service.oneshot(get()).await.unwrap();
+    let (first, local) = (failure(&first).unwrap(), failure(&local).unwrap());
+    assert_eq!((first.code, local.code), (Code::CredentialInvalid, Code::CredentialInvalid));
+    assert_eq!((first.origin, local.origin), (Origin::Upstream, Origin::Local));
+    assert_eq!((first.requires_refresh, local.requires_refresh), (true, true), "one table");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstreams_expired_says_when() {
+    let said = "Bearer error=\"invalid_token\", error_description=\"The token expired\"";
+    let upstream =
+        Upstream::default().otherwise(Step::answer(401, &[("www-authenticate", said)], ""));
+    // It ends in 10 s; 60 s of skew are tolerated, so it is still sent after 30 s.
+    let end = std::time::SystemTime::now() + Duration::from_secs(10);
+    let alice = Account::new("alice", Credential::bearer("tok-alice").unwrap());
+    let pool = Pool::builder()
+        .account(alice.expires(Expires::At(end)))
+        .any_origin()
+        .reporter(Recorder::new())
+        .build()
+        .unwrap();
+    let service = FailoverLayer::builder().rotation(pool.clone()).build().unwrap().layer(upstream);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let first = service.clone().oneshot(get()).await.unwrap();
+    let local = service.oneshot(get()).await.unwrap();
+    let (first, local) = (failure(&first).unwrap(), failure(&local).unwrap());
+    assert_eq!((first.code, local.code), (Code::CredentialExpired, Code::CredentialExpired));
+    assert!(local.expired_at.is_some(), "the local one says when");
+    assert_eq!(first.expired_at, local.expired_at);
+}
+
+/// A refusal whose answer is replaced says as much in its body.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_is_replaced_says_when_it_ended() {
+    let said = "Bearer error=\"invalid_token\", error_description=\"The token expired\"";
+    let upstream =
+        Upstream::default().otherwise(Step::answer(401, &[("www-authenticate", said)], ""));
+    let end = std::time::SystemTime::now() + Duration::from_secs(10);
+    let alice = Account::new("alice", Credential::bearer("tok-alice").unwrap());
+    let pool = Pool::builder()
+        .account(alice.expires(Expires::At(end)))
+        .any_origin()
+        .reporter(Recorder::new())
+        .build()
+        .unwrap();
+    let builder = FailoverLayer::builder().rotation(pool).auth_failure(AuthFailureMode::Replace);
+    let service = builder.build().unwrap().layer(upstream);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let answer = service.oneshot(get()).await.unwrap();
+    let cause = *failure(&answer).unwrap();
+    assert_eq!((cause.code, cause.origin), (Code::CredentialExpired, Origin::Upstream));
+    let body = answer.into_body().collect().await.map_err(|_| "a local body").unwrap().to_bytes();
+    let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let at = humantime::format_rfc3339_seconds(cause.expired_at.unwrap()).to_string();
+    assert_eq!((&problem["expired_at"], &problem["requires_refresh"]), (&at.into(), &true.into()));
+}
+
+/// Of a whole pool, the last end counts, and a source of any account that was refused for that; what
+/// is kept of such an answer says the same again.
+#[tokio::test(start_paused = true)]
+async fn the_cause_of_a_whole_pool_is_of_those_that_were_refused_for_it() {
+    let expiring = |id: &str, seconds| {
+        Account::new(id, Credential::bearer(format!("tok-{id}")).unwrap())
+            .expires(Expires::In(Duration::from_secs(seconds)))
+    };
+    let minted = Account::from_source("eve", |_: Why| async { Ok(Token::new("tok-eve")) });
+    let pool = Pool::builder()
+        .account(expiring("alice", 6000))
+        .account(expiring("bob", 600))
+        .account(minted)
+        .any_origin()
+        .reporter(Recorder::new())
+        .build()
+        .unwrap();
+    pool.wait_ready().await.unwrap();
+    assert!(pool.retire("eve"));
+    let upstream = Upstream::default();
+    let service = FailoverLayer::builder().rotation(pool.clone()).build().unwrap().layer(upstream);
+    tokio::time::sleep(Duration::from_secs(601)).await;
+    let mut bob = get();
+    bob.extensions_mut().insert(RequestOptions::new().pin("bob"));
+    let of_bob = *failure(&service.clone().oneshot(bob).await.unwrap()).unwrap();
+    tokio::time::sleep(Duration::from_secs(6000)).await;
+    let first = *failure(&service.clone().oneshot(get()).await.unwrap()).unwrap();
+    let kept = *failure(&service.clone().oneshot(get()).await.unwrap()).unwrap();
+    assert_eq!((first.code, first), (Code::CredentialExpired, kept));
+    let between = first.expired_at.unwrap().duration_since(of_bob.expired_at.unwrap()).unwrap();
+    assert_eq!(between.as_secs(), 5400);
+
+    for id in ["alice", "bob"] {
+        pool.replace(id, Credential::bearer(format!("new-{id}")).unwrap()).unwrap();
+        assert!(pool.invalidate(id, Reason::Invalid));
+    }
+    for _ in 0..2 {
+        let cause = *failure(&service.clone().oneshot(get()).await.unwrap()).unwrap();
+        assert_eq!((cause.code, cause.requires_refresh), (Code::CredentialInvalid, false));
+        assert_eq!((cause.retry_after, cause.expired_at), (None, None));
+    }
+}
+
+/// Two accounts have expired; a request that is pinned to the first is told of the first.
+#[tokio::test(start_paused = true)]
+async fn a_pinned_requests_cause_is_of_its_own_account() {
+    let account = |id: &str, seconds| {
+        Account::new(id, Credential::bearer(format!("tok-{id}")).unwrap())
+            .expires(Expires::In(Duration::from_secs(seconds)))
+    };
+    let pool = Pool::builder()
+        .account(account("alice", 600))
+        .account(account("bob", 6000))
+        .any_origin()
+        .reporter(Recorder::new())
+        .build()
+        .unwrap();
+    let upstream = Upstream::default();
+    let service = FailoverLayer::builder().rotation(pool.clone()).build().unwrap().layer(upstream);
+    let pinned = || {
+        let mut request = get();
+        request.extensions_mut().insert(RequestOptions::new().pin("alice"));
+        request
+    };
+    tokio::time::sleep(Duration::from_secs(601)).await;
+    let first = service.clone().oneshot(pinned()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(6000)).await;
+    let later = service.oneshot(pinned()).await.unwrap();
+    assert_eq!(
+        failure(&first).unwrap().expired_at.unwrap(),
+        failure(&later).unwrap().expired_at.unwrap(),
+    );
+}
+
+/// The view of an account whose source is down says why, and when it is asked again.
+#[tokio::test(start_paused = true)]
+async fn the_view_tells_why_an_account_is_being_refreshed_and_until_when() {
+    let down = |_: Why| async {
+        Err::<Token, _>(tower_failover::credential::SourceError::transient("down"))
+    };
+    let alice = Account::new("alice", Credential::bearer("tok-alice").unwrap()).source(down);
+    let pool =
+        Pool::builder().account(alice).any_origin().reporter(Recorder::new()).build().unwrap();
+    let upstream = Upstream::default().otherwise(Step::status(401));
+    let service = FailoverLayer::builder().rotation(pool.clone()).build().unwrap().layer(upstream);
+    let _ = service.oneshot(get()).await.unwrap();
+    let view = &pool.view().accounts[0];
+    assert!(view.reason.is_some(), "{view:?}");
+    assert!(view.until.is_some(), "{view:?}");
+}
