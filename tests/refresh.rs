@@ -27,6 +27,7 @@ use tower_failover::{
         TokenSource, Why,
     },
     failure,
+    report::{Event, OutReason},
 };
 
 type Answer = Result<Token, SourceError>;
@@ -271,7 +272,11 @@ async fn a_login_that_is_over_gives_the_upstreams_own_answer() {
         assert_eq!(failure(&answer).unwrap().origin, Origin::Upstream);
         assert_eq!(world.pool.view().accounts[0].state, State::Retired);
         let codes = world.recorder.codes();
-        assert_eq!(codes, ["refresh_failed", "pool_dead", "request_failed"], "{fused}");
+        assert_eq!(codes, ["pool_dead", "request_failed"], "{fused}");
+        let incidents = world.recorder.incidents();
+        let [Event::PoolDead(dead)] = &incidents[..] else { panic!("{incidents:?}") };
+        assert_eq!(dead.cause.reason, OutReason::RefreshFailed(Reason::Revoked));
+        assert!(dead.cause.why.as_deref().unwrap().contains("invalid_grant"), "{dead:?}");
         // And nothing is sent from then on.
         let answer = world.send().await;
         assert_eq!(failure(&answer).unwrap().code, Code::CredentialRevoked);

@@ -59,6 +59,8 @@ pub struct AccountOut {
     pub expired_at: Option<SystemTime>,
     /// How long ago that was.
     pub expired_ago: Option<Duration>,
+    /// What the source said, if it is out because of that: shortened, escaped, without secrets.
+    pub why: Option<Box<str>>,
 }
 
 /// The pool's incident.
@@ -113,8 +115,8 @@ impl AccountOut {
         status: Option<StatusCode>,
         rest: Duration,
     ) -> Self {
-        let (expired_at, expired_ago) = (None, None);
-        Self { account, generation, reason, status, rest, expired_at, expired_ago }
+        let (expired_at, expired_ago, why) = (None, None, None);
+        Self { account, generation, reason, status, rest, expired_at, expired_ago, why }
     }
 }
 

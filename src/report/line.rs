@@ -146,7 +146,11 @@ impl fmt::Display for AccountOut {
                 "out"
             }
             OutReason::RefreshFailed(reason) => {
-                write!(f, "no new token ({}); ", reason.as_str())?;
+                f.write_str("no new token")?;
+                if let Some(why) = &self.why {
+                    write!(f, ": {}", Quoted(why))?;
+                }
+                write!(f, " ({}); ", reason.as_str())?;
                 "out"
             }
         };

@@ -8,7 +8,7 @@
 //! | [`Event::AccountOut`] | `account_out` | warn | an account's credential was refused, has ended or is not replaced, or its quota is used up |
 //! | [`Event::PoolDead`] | `pool_dead` | error | a refusal left no usable account |
 //! | [`Event::Token`] | `credential_expiring` | warn | a token that nothing replaces ends soon |
-//! | | `refresh_failed` | warn | a token was not replaced; once for each row of failures |
+//! | | `refresh_failed` | warn | a token was not replaced, and its account is not out for it; once for each row of failures |
 //! | | `clock_skew` | warn | a token had ended before it came in; once for each pool |
 //! | [`Event::Coalesced`] | `coalesced` | that of what was held back | a window of a [`Coalesce`] that held events back ended |
 //!

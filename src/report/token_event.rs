@@ -39,7 +39,8 @@ pub enum TokenNews {
         expires_at: Option<SystemTime>,
     },
     /// Its source gave no other: told once for each row of failures, and once more when only a person
-    /// can help.
+    /// can help while the old one is good. When that is out, the account is, and tells why:
+    /// [`AccountOut`](super::AccountOut).
     RefreshFailed {
         /// What the source said: shortened, escaped, without secrets.
         why: Box<str>,

@@ -19,7 +19,7 @@ use super::{
 /// | --- | --- |
 /// | all | `code` |
 /// | of a request | `method`, `path`, `outcome`, `status`, `answer`, `error`, `sent`, `attempts`, `account`, `model`, `verdict`, `not_resent`, `request_id`, `upstream_request_id`, `label`, `elapsed_ms` |
-/// | `account_out` | `account`, `ordinal`, `accounts`, `generation`, `reason`, `status`, `rest_ms`, `expired_at` (seconds since 1970), `expired_seconds_ago` |
+/// | `account_out` | `account`, `ordinal`, `accounts`, `generation`, `reason`, `status`, `rest_ms`, `expired_at` (seconds since 1970), `expired_seconds_ago`, `why` |
 /// | of a token | `account`, `ordinal`, `accounts`, `generation`, `expires_in_ms`, `expires_at`, `late_ms`, `reason`, `good_for_ms`, `again_in_ms` |
 /// | `pool_dead` | those of its cause, and `help` |
 /// | `coalesced` | `of`, `held_back`, `window_ms`; of the last request `method`, `path`, `outcome`, `status`, `account`, `model`, `verdict`, `label` |
@@ -108,6 +108,7 @@ fn account_out(event: &Event, out: &AccountOut) {
         rest_ms = millis(out.rest),
         expired_at = out.expired_at.and_then(unix),
         expired_seconds_ago = out.expired_ago.map(|ago| ago.as_secs()),
+        why = out.why.as_deref(),
         "{event}"
     );
 }
@@ -126,6 +127,7 @@ fn pool_dead(event: &Event, dead: &PoolDead) {
         rest_ms = millis(cause.rest),
         expired_at = cause.expired_at.and_then(unix),
         expired_seconds_ago = cause.expired_ago.map(|ago| ago.as_secs()),
+        why = cause.why.as_deref(),
         help = dead.help.as_deref(),
         "{event}"
     );

@@ -33,10 +33,21 @@ impl Hub {
         status: Option<StatusCode>,
         now: &mut Now,
     ) {
-        let member = &generation.member;
-        let account = self.tag(member);
-        let of = account.of;
-        let mut out = AccountOut::new(account, generation.number, reason, status, Duration::MAX);
+        let mut out = self.out(generation, change, reason, now);
+        out.status = status;
+        self.tell_out(out, change);
+    }
+
+    /// What there is to tell of an account that is out.
+    pub(super) fn out(
+        &self,
+        generation: &Generation,
+        change: &Change,
+        reason: OutReason,
+        now: &mut Now,
+    ) -> AccountOut {
+        let account = self.tag(&generation.member);
+        let mut out = AccountOut::new(account, generation.number, reason, None, Duration::MAX);
         if change.is.kind() != Kind::Retired {
             out.rest = self.remaining(change.is.until(), now.get());
         }
@@ -44,10 +55,16 @@ impl Hub {
             let ended = generation.ages.ended(|| self.passed(now.get()));
             (out.expired_at, out.expired_ago) = ended.unzip();
         }
+        out
+    }
+
+    /// Tells that.
+    pub(super) fn tell_out(&self, out: AccountOut, change: &Change) {
         if !change.last {
             return self.settings.reporter.tell(&Event::AccountOut(out));
         }
-        let dead = PoolDead { accounts: of, cause: out, help: self.settings.help.clone() };
+        let dead =
+            PoolDead { accounts: out.account.of, cause: out, help: self.settings.help.clone() };
         self.note_death(&dead);
         self.settings.reporter.tell(&Event::PoolDead(dead));
     }

@@ -99,7 +99,9 @@ impl Hub {
                 self.change(generation, |word| word.not_renewed(good, at));
                 generation.ages.look_at(at);
             }
-            Begin::Over(reason) => self.give_up(generation, reason),
+            Begin::Over(reason) => {
+                self.give_up(generation, reason, None);
+            }
         }
     }
 
@@ -113,13 +115,21 @@ impl Hub {
         }
     }
 
-    /// Its source gives no other: an account without a credential is out.
-    fn give_up(&self, generation: &Arc<Generation>, reason: Reason) {
+    /// Its source gives no other: an account without a credential is out. Whether that was told, with
+    /// what the source has just said.
+    fn give_up(
+        &self,
+        generation: &Arc<Generation>,
+        reason: Reason,
+        error: Option<&SourceError>,
+    ) -> bool {
         let change = self.change(generation, |word| word.given_up(reason));
-        if let Some(change) = change.filter(Change::is_loss) {
-            let reason = OutReason::RefreshFailed(reason);
-            self.tell(generation, &change, reason, None, &mut Now::unread());
-        }
+        let Some(change) = change.filter(Change::is_loss) else { return false };
+        let reason = OutReason::RefreshFailed(reason);
+        let mut out = self.out(generation, &change, reason, &mut Now::unread());
+        out.why = error.map(|error| foreign(&error.to_string(), self));
+        self.tell_out(out, &change);
+        true
     }
 
     /// A credential that nothing replaces has ended.
@@ -139,16 +149,19 @@ impl Hub {
         };
         let (until, first) = feed.flight().end(end, now, fastrand::f64());
         let good = generation.is_good(now);
-        if first {
-            self.tell_not_renewed(generation, error, good, until, now);
-        }
-        self.change(generation, |word| word.not_renewed(good, until));
-        match error.reason() {
-            Some(reason) => {
-                generation.ages.look_at(generation.ages.dead);
-                self.give_up(generation, reason);
+        let tell = || self.tell_not_renewed(generation, error, good, until, now);
+        let Some(reason) = error.reason() else {
+            if first {
+                tell();
             }
-            None => generation.ages.look_at(until),
+            self.change(generation, |word| word.not_renewed(good, until));
+            return generation.ages.look_at(until);
+        };
+        self.change(generation, |word| word.not_renewed(good, until));
+        generation.ages.look_at(generation.ages.dead);
+        // One cause is one incident.
+        if !self.give_up(generation, reason, Some(error)) && first {
+            tell();
         }
     }
 

@@ -18,6 +18,17 @@ fn out(reason: OutReason, status: Option<u16>, rest: Duration) -> AccountOut {
     AccountOut::new(AccountTag::new("alice", 1, 2), 7, reason, status, rest)
 }
 
+#[test]
+fn a_source_that_needs_a_person_is_quoted() {
+    let mut out = out(OutReason::RefreshFailed(Reason::Revoked), None, Duration::MAX);
+    let without =
+        r#"account "alice" (#1 of 2): no new token (revoked); retired until a person acts"#;
+    assert_eq!(Event::AccountOut(out.clone()).to_string(), without);
+    out.why = Some("invalid_grant".into());
+    let said = without.replace("token (", r#"token: "invalid_grant" ("#);
+    assert_eq!(Event::AccountOut(out).to_string(), said);
+}
+
 fn line(reason: OutReason, status: Option<u16>, rest: Duration) -> String {
     Event::AccountOut(out(reason, status, rest)).to_string()
 }
