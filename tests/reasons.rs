@@ -74,21 +74,31 @@ async fn an_upstreams_refusal_says_as_much_as_a_local_one() {
     assert_eq!((first.requires_refresh, local.requires_refresh), (true, true), "one table");
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_upstreams_expired_says_when() {
+/// A date is one of the wall's clock.
+#[allow(clippy::disallowed_methods)]
+fn in_seconds(seconds: u64) -> Expires {
+    Expires::At(std::time::SystemTime::now() + Duration::from_secs(seconds))
+}
+
+/// An account whose token ends in 10 s, by its own date: 60 s of skew are tolerated, so it is still
+/// sent after 30 s, and the upstream says that it has expired.
+fn tolerated() -> (Upstream, Pool) {
     let said = "Bearer error=\"invalid_token\", error_description=\"The token expired\"";
-    let upstream =
-        Upstream::default().otherwise(Step::answer(401, &[("www-authenticate", said)], ""));
-    // It ends in 10 s; 60 s of skew are tolerated, so it is still sent after 30 s.
-    let end = std::time::SystemTime::now() + Duration::from_secs(10);
+    let answer = Step::answer(401, &[("www-authenticate", said)], "");
     let alice = Account::new("alice", Credential::bearer("tok-alice").unwrap());
     let pool = Pool::builder()
-        .account(alice.expires(Expires::At(end)))
+        .account(alice.expires(in_seconds(10)))
         .any_origin()
         .reporter(Recorder::new())
         .build()
         .unwrap();
-    let service = FailoverLayer::builder().rotation(pool.clone()).build().unwrap().layer(upstream);
+    (Upstream::default().otherwise(answer), pool)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstreams_expired_says_when() {
+    let (upstream, pool) = tolerated();
+    let service = FailoverLayer::builder().rotation(pool).build().unwrap().layer(upstream);
     tokio::time::sleep(Duration::from_secs(30)).await;
     let first = service.clone().oneshot(get()).await.unwrap();
     let local = service.oneshot(get()).await.unwrap();
@@ -101,17 +111,7 @@ async fn an_upstreams_expired_says_when() {
 /// A refusal whose answer is replaced says as much in its body.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_is_replaced_says_when_it_ended() {
-    let said = "Bearer error=\"invalid_token\", error_description=\"The token expired\"";
-    let upstream =
-        Upstream::default().otherwise(Step::answer(401, &[("www-authenticate", said)], ""));
-    let end = std::time::SystemTime::now() + Duration::from_secs(10);
-    let alice = Account::new("alice", Credential::bearer("tok-alice").unwrap());
-    let pool = Pool::builder()
-        .account(alice.expires(Expires::At(end)))
-        .any_origin()
-        .reporter(Recorder::new())
-        .build()
-        .unwrap();
+    let (upstream, pool) = tolerated();
     let builder = FailoverLayer::builder().rotation(pool).auth_failure(AuthFailureMode::Replace);
     let service = builder.build().unwrap().layer(upstream);
     tokio::time::sleep(Duration::from_secs(30)).await;
@@ -128,9 +128,10 @@ async fn a_refusal_that_is_replaced_says_when_it_ended() {
 /// is kept of such an answer says the same again.
 #[tokio::test(start_paused = true)]
 async fn the_cause_of_a_whole_pool_is_of_those_that_were_refused_for_it() {
+    let Expires::At(start) = in_seconds(0) else { panic!("it is a date") };
     let expiring = |id: &str, seconds| {
         Account::new(id, Credential::bearer(format!("tok-{id}")).unwrap())
-            .expires(Expires::In(Duration::from_secs(seconds)))
+            .expires(Expires::At(start + Duration::from_secs(seconds)))
     };
     let minted = Account::from_source("eve", |_: Why| async { Ok(Token::new("tok-eve")) });
     let pool = Pool::builder()
@@ -145,7 +146,7 @@ async fn the_cause_of_a_whole_pool_is_of_those_that_were_refused_for_it() {
     assert!(pool.retire("eve"));
     let upstream = Upstream::default();
     let service = FailoverLayer::builder().rotation(pool.clone()).build().unwrap().layer(upstream);
-    tokio::time::sleep(Duration::from_secs(601)).await;
+    tokio::time::sleep(Duration::from_secs(700)).await;
     let mut bob = get();
     bob.extensions_mut().insert(RequestOptions::new().pin("bob"));
     let of_bob = *failure(&service.clone().oneshot(bob).await.unwrap()).unwrap();
