@@ -33,9 +33,9 @@ impl Why {
 
 /// Where an account's tokens come from.
 ///
-/// 1. A pool asks one source at most once at a time, and those of one
-///    [group](crate::credential::Account::group) one after the other. It asks in a task of its own:
-///    whoever started that may be dropped.
+/// 1. A pool asks the source of an account at most once at a time, and those of one
+///    [group](crate::credential::Account::group) one after the other: accounts that share a source
+///    belong into one. It asks in a task of its own: whoever started that may be dropped.
 /// 2. The answer is for all who wait, a failure as well. It is not asked again for a short, growing
 ///    time after a failure, whatever the upstream says meanwhile.
 /// 3. One that panics, or does not answer in time, has failed.
