@@ -67,7 +67,9 @@ async fn an_upstreams_refusal_says_as_much_as_a_local_one() {
         Pool::builder().account(minted).any_origin().reporter(Recorder::new()).build().unwrap();
     let service = FailoverLayer::builder().rotation(pool.clone()).build().unwrap().layer(upstream);
     let first = service.clone().oneshot(get()).await.unwrap();
-    let local = service.oneshot(get()).await.unwrap();
+    let local = service.clone().oneshot(get()).await.unwrap();
+    let kept = service.oneshot(get()).await.unwrap();
+    assert_eq!(failure(&local), failure(&kept));
     let (first, local) = (failure(&first).unwrap(), failure(&local).unwrap());
     assert_eq!((first.code, local.code), (Code::CredentialInvalid, Code::CredentialInvalid));
     assert_eq!((first.origin, local.origin), (Origin::Upstream, Origin::Local));
