@@ -5,6 +5,7 @@
 pub mod challenge;
 pub mod delay;
 pub mod json;
+pub mod jwt;
 pub mod request;
 
 #[cfg(test)]

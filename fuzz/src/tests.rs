@@ -1,6 +1,6 @@
 //! That the targets take any bytes, on stable Rust: a short walk without a fuzzer to guide it.
 
-use crate::{challenge, delay, json, request};
+use crate::{challenge, delay, json, jwt, request};
 
 /// Runs `target` on bytes from xorshift, words of `words` among them.
 fn walk(target: fn(&[u8]), words: &[&[u8]], times: usize) {
@@ -37,6 +37,11 @@ fn a_challenge_is_read_from_anything() {
 #[test]
 fn a_member_is_found_in_anything() {
     walk(json::run, &[b"{\"model\":\"m\"}", b"\"model\":", b"\\ud83d", b"null", b"[1,2]"], 20_000);
+}
+
+#[test]
+fn an_end_is_read_from_anything() {
+    walk(jwt::run, &[b"{\"exp\":", b"13", b".5", b"eyJleHAiOjF9", b"."], 20_000);
 }
 
 #[test]
