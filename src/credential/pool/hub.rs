@@ -152,7 +152,14 @@ impl Hub {
         generation: &Generation,
         f: impl Fn(Word) -> Option<Word>,
     ) -> Option<Change> {
-        let (was, is) = generation.update(f)?;
+        let (was, is) = generation.update(|word| {
+            let next = f(word)?;
+            if word.is_resting() && next.is_renewed() {
+                // Before, so that whoever puts in the next credential finds it.
+                generation.member.kept.keep(word);
+            }
+            Some(next)
+        })?;
         let last = match (was.is_alive(), is.is_alive()) {
             // Not more than one: whoever healed an account may not have counted it yet.
             (true, false) => self.alive.fetch_sub(1, Ordering::SeqCst) <= 1,

@@ -85,11 +85,17 @@ impl Hub {
             }
         }
         let (number, member) = (generation.number + 1, Arc::clone(member));
-        let new = Generation::new(number, credential, member, ages, word.handed_on(now));
+        let new = Generation::new(number, credential, member, ages, Word::FRESH);
         // A new token has the rests of its account, as it has the account's limits.
         let models = generation.models(std::mem::take);
         new.models(|own| *own = models);
-        self.put(&mut writer, &roster, slot, new);
+        self.put(&mut writer, &roster, slot, new, |was, new| {
+            let kept = &new.member.kept;
+            kept.keep(was);
+            if let Some(rest) = kept.get(now) {
+                new.update(|word| word.at_rest(rest, now));
+            }
+        });
         drop(writer);
         feed.flight().end(End::Renewed, now, 0.0);
         self.note_health();

@@ -20,6 +20,7 @@ mod ids;
 mod in_flight;
 mod incidents;
 mod install;
+mod kept;
 mod models;
 mod needs;
 mod news;

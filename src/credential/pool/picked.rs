@@ -180,7 +180,7 @@ impl Picked {
                 self.change(|word| word.vouched(since));
             }
             None => {
-                self.change(|word| word.limited(since, delay, rests, at));
+                self.let_rest(at, |word| word.limited(since, delay, rests, at));
             }
         }
     }
@@ -196,7 +196,8 @@ impl Picked {
         let since = self.spent();
         let hub = self.hub();
         let (at, rests) = (hub.passed(now.get()), &hub.settings.rests);
-        let change = self.change(|word| word.out_of_quota(since, delay.map(millis), rests, at));
+        let change =
+            self.let_rest(at, |word| word.out_of_quota(since, delay.map(millis), rests, at));
         if let Some(change) = change {
             // One incident for each rest, however often it grows.
             let within = change.was.kind() == Kind::Quota && change.was.until() > at;
@@ -250,6 +251,14 @@ impl Picked {
 
     fn change(&self, f: impl Fn(Word) -> Option<Word>) -> Option<Change> {
         let change = self.hub().change(&self.generation, f)?;
+        self.hub().note_health();
+        Some(change)
+    }
+
+    /// Evidence about the account's rest.
+    fn let_rest(&self, now: u64, f: impl Fn(Word) -> Option<Word>) -> Option<Change> {
+        let (_, change) = self.hub().let_rest(&self.generation, now, f);
+        let change = change?;
         self.hub().note_health();
         Some(change)
     }

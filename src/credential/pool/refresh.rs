@@ -96,7 +96,7 @@ impl Hub {
             }
             Begin::Later(at) => {
                 let good = generation.is_good(now);
-                self.change(generation, |word| word.not_renewed(good, at));
+                self.go_on(generation, good, at, now);
                 generation.ages.look_at(at);
             }
             Begin::Over(reason) => {
@@ -154,15 +154,23 @@ impl Hub {
             if first {
                 tell();
             }
-            self.change(generation, |word| word.not_renewed(good, until));
+            self.go_on(generation, good, until, now);
             return generation.ages.look_at(until);
         };
-        self.change(generation, |word| word.not_renewed(good, until));
+        self.go_on(generation, good, until, now);
         generation.ages.look_at(generation.ages.dead);
         // One cause is one incident.
         if !self.give_up(generation, reason, Some(error)) && first {
             tell();
         }
+    }
+
+    /// It goes on with what it has, if that is `good`, else with nothing until `until`.
+    fn go_on(&self, generation: &Generation, good: bool, until: u64, now: u64) {
+        let kept = &generation.member.kept;
+        self.change(generation, |word| word.not_renewed(good, until, kept.get(now), now));
+        // One may have come in between.
+        self.go_on_resting(generation, now);
     }
 
     fn tell_not_renewed(
@@ -198,6 +206,7 @@ impl Hub {
             feed.flight().end(End::Overtaken, now, 0.0);
             let rests = &self.settings.rests;
             let change = self.change(generation, |word| word.confirmed(rests, now));
+            self.go_on_resting(generation, now);
             if let Some(change) = change {
                 self.tell_refusal(
                     generation,
@@ -214,7 +223,7 @@ impl Hub {
             // No failure: the next one is not there yet.
             let random = fastrand::f64();
             let (again, _) = feed.flight().end(End::Same(token.again), now, random);
-            self.change(generation, |word| word.not_renewed(true, again));
+            self.go_on(generation, true, again, now);
             let wait = generation.ages.wait;
             generation.ages.look_at(if now < wait { again.min(wait) } else { again });
         }

@@ -68,11 +68,21 @@ impl Word {
         self.open_to(if self.is_renewed() { self.with(UNTIL, UNTIL.max()) } else { self })
     }
 
-    /// Its source gave no other: one that is still `good` is used again, else nothing is before
-    /// `until`.
-    pub(super) fn not_renewed(self, good: bool, until: u64) -> Option<Self> {
+    /// Its source gave no other: one that is still `good` is used again, after the account's `rest`,
+    /// else nothing is before `until`.
+    pub(super) fn not_renewed(
+        self,
+        good: bool,
+        until: u64,
+        rest: Option<Self>,
+        now: u64,
+    ) -> Option<Self> {
         match self.kind() {
-            Kind::Expiring if good => self.open_to(self.with(KIND, Kind::Usable as u64)),
+            Kind::Expiring if good => {
+                let usable = self.with(KIND, Kind::Usable as u64).with(UNTIL, 0);
+                let next = rest.and_then(|rest| usable.at_rest(rest, now));
+                self.open_to(next.unwrap_or(usable))
+            }
             Kind::Expiring | Kind::Absent => self.ended(until),
             _ => None,
         }
@@ -105,15 +115,5 @@ impl Word {
         }
         let next = self.with(REASON, reason_bits(Reason::Expired));
         self.open_to(next.with(KIND, Kind::Retired as u64).next_chapter())
-    }
-
-    /// A rest of the account's goes on with the next generation: a new token is no new account.
-    pub(super) fn handed_on(self, now: u64) -> Self {
-        if self.is_resting() && self.until() > now {
-            let kind = self.kind() as u64;
-            Self::FRESH.with(KIND, kind).with(UNTIL, self.until())
-        } else {
-            Self::FRESH
-        }
     }
 }

@@ -17,6 +17,7 @@ use super::{
     ages::Ages,
     feed::{self, Feed},
     hub::Hub,
+    kept::Kept,
     models::Models,
     sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock},
     word::Word,
@@ -63,6 +64,8 @@ pub(super) struct Member {
     pub(super) remaining: AtomicU64,
     /// The time at which the due list will look at it; `u64::MAX` if it will not.
     pub(super) queued: AtomicU64,
+    /// Its rest while its source is asked.
+    pub(super) kept: Kept,
     pub(super) hub: Arc<Hub>,
 }
 
@@ -136,6 +139,7 @@ impl Slot {
             open: AtomicU32::new(0),
             remaining: AtomicU64::new(u64::MAX),
             queued: AtomicU64::new(u64::MAX),
+            kept: Kept::new(),
             hub: Arc::clone(hub),
         });
         let word = if credential.is_loaded() { Word::FRESH } else { Word::unloaded() };

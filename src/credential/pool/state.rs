@@ -85,6 +85,12 @@ impl Word {
         self.open_to(if rest == 0 { self } else { self.resting(Kind::Limited, now, rest) })
     }
 
+    /// The rest of its account goes on: a new token is no new account.
+    pub(super) fn at_rest(self, rest: Self, now: u64) -> Option<Self> {
+        let left = rest.until().saturating_sub(now);
+        self.open_to(self.resting(rest.kind(), now, left))
+    }
+
     /// The upstream accepted the credential.
     pub(super) fn succeeded(self, since: Since) -> Option<Self> {
         // Whatever made the rest longer since then is newer than this success.
@@ -182,7 +188,8 @@ impl Word {
             Kind::Usable => next.with(KIND, kind as u64),
             Kind::Limited if kind == Kind::Quota => next.with(KIND, kind as u64),
             Kind::Quota if self.until() <= now => next.with(KIND, kind as u64),
-            Kind::Retired => self,
+            // While its source is asked, the rest is kept beside it.
+            Kind::Retired | Kind::Expiring | Kind::Absent => self,
             _ => next,
         }
     }

@@ -105,7 +105,8 @@ impl Hub {
         let number = slot.current.load().number + 1;
         let member = Arc::clone(&slot.member);
         let new = Generation::new(number, credential, member, ages, Word::FRESH);
-        self.put(&mut writer, &roster, slot, new);
+        // A new credential of a person's has no rests.
+        self.put(&mut writer, &roster, slot, new, |_, _| slot.member.kept.forget());
         // A person has acted: what the source was refused for may be over.
         if let Some(feed) = feed {
             feed.flight().forget();
@@ -120,20 +121,25 @@ impl Hub {
         Ok(number)
     }
 
-    /// Puts another generation in the place of an account's.
+    /// Puts another generation in the place of an account's. `hand_on` is given the last state of
+    /// the old one, and the new one before it can be seen.
     pub(super) fn put(
         &self,
         writer: &mut Writer,
         roster: &Arc<Roster>,
         slot: &Arc<Slot>,
         new: Generation,
+        hand_on: impl FnOnce(Word, &Generation),
     ) {
         let known = roster.places.knows(&new.credential.place);
         let old = slot.current.load_full();
         // First no evidence about the old one counts any more, then the new one is counted, then it
         // can be seen: at each step the count is right for what requests can see.
-        if old.update(|word| Some(word.closed())).is_some_and(|(was, _)| !was.is_alive()) {
-            self.add_alive(1);
+        if let Some((was, _)) = old.update(|word| Some(word.closed())) {
+            if !was.is_alive() {
+                self.add_alive(1);
+            }
+            hand_on(was, &new);
         }
         slot.current.store(Arc::new(new));
         if known {
@@ -171,6 +177,7 @@ impl Hub {
         let there = self
             .with_current(id, |generation| {
                 generation.models(|models| *models = super::models::Models::default());
+                generation.member.kept.forget();
                 // That it has ended may be the fault of a clock; that it will, is not.
                 if generation.ages.is_dead(now) {
                     generation.ages.forget();
@@ -219,7 +226,7 @@ impl Hub {
                 self.note_model_rest();
                 grown
             }
-            None => self.change(generation, |word| word.rested(now, rest)).is_some(),
+            None => self.let_rest(generation, now, |word| word.rested(now, rest)).0,
         })
         .unwrap_or(false)
     }
