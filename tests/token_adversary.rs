@@ -322,7 +322,6 @@ async fn a_source_whose_tokens_have_ended_at_once_is_not_asked_without_end() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "open: the pool's death is told a second time"]
 async fn a_quarantine_that_has_outlived_its_token_is_told_of_once() {
     let source = |_: Why| async { Ok(Token::new("tok-a")) };
     let a = Account::new("a", bearer("tok-a")).expires(Expires::In(seconds(1800))).source(source);
@@ -334,6 +333,22 @@ async fn a_quarantine_that_has_outlived_its_token_is_told_of_once() {
     assert_eq!((answer.status().as_u16(), world.upstream.calls()), (401, 0));
     let dead = world.recorder.codes().into_iter().filter(|code| *code == "pool_dead").count();
     assert_eq!(dead, 1, "{:?}", world.recorder.codes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_an_account_that_has_recovered_is_told_of_anew() {
+    let source = |_: Why| async { Ok(Token::new("tok-a")) };
+    let a = Account::new("a", bearer("tok-a")).expires(Expires::In(seconds(1800))).source(source);
+    let world = world(true, [a], Upstream::default());
+    assert!(world.pool.invalidate("a", Reason::Revoked));
+    sleep(seconds(3601)).await;
+    world.send().await;
+    assert!(world.pool.revive("a"));
+    assert_eq!(world.send().await.status(), 200);
+    assert!(world.pool.invalidate("a", Reason::Revoked));
+    let codes = world.recorder.codes();
+    let dead = codes.iter().filter(|code| **code == "pool_dead").count();
+    assert_eq!(dead, 2, "{codes:?}");
 }
 
 #[tokio::test(start_paused = true)]

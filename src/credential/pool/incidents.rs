@@ -69,6 +69,13 @@ impl Hub {
         self.settings.reporter.tell(&Event::PoolDead(dead));
     }
 
+    /// Whether a change took a living account out. One that was told to be out, and whose source has
+    /// not helped, is no news; but that it left a pool dead that was not, or was well again, is.
+    pub(super) fn is_news(&self, change: &Change) -> bool {
+        let again = change.was.was_told();
+        change.is_loss() && (!again || change.last && !self.dead.load(Ordering::SeqCst))
+    }
+
     /// Tells of a refusal, if it took a living account out.
     pub(super) fn tell_refusal(
         &self,
@@ -78,7 +85,7 @@ impl Hub {
         status: Option<StatusCode>,
         now: &mut Now,
     ) {
-        if change.is_loss() {
+        if self.is_news(change) {
             self.tell(generation, change, OutReason::Refused(reason), status, now);
         }
     }

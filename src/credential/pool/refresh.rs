@@ -124,7 +124,7 @@ impl Hub {
         error: Option<&SourceError>,
     ) -> bool {
         let change = self.change(generation, |word| word.given_up(reason));
-        let Some(change) = change.filter(Change::is_loss) else { return false };
+        let Some(change) = change.filter(|change| self.is_news(change)) else { return false };
         let reason = OutReason::RefreshFailed(reason);
         let mut out = self.out(generation, &change, reason, &mut Now::unread());
         out.why = error.map(|error| foreign(&error.to_string(), self));

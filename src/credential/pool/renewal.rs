@@ -2,7 +2,7 @@
 
 use super::{
     rests::Rests,
-    word::{KIND, Kind, REASON, REFUSED, Since, TICKET, UNTIL, Word, reason_bits},
+    word::{KIND, Kind, REASON, REFUSED, Since, TICKET, TOLD, UNTIL, Word, reason_bits},
 };
 use crate::classify::Reason;
 
@@ -47,7 +47,7 @@ impl Word {
         if self.kind() != Kind::Quarantined {
             return None;
         }
-        let next = self.with(KIND, Kind::Absent as u64).with(UNTIL, until);
+        let next = self.with(KIND, Kind::Absent as u64).with(TOLD, 1).with(UNTIL, until);
         self.open_to(next.next_chapter())
     }
 
@@ -104,7 +104,7 @@ impl Word {
         }
         let strikes = self.get(REFUSED).saturating_sub(1);
         let rest = rests.quarantine(self.reason(), self.ever_succeeded(), strikes);
-        let next = self.with(KIND, Kind::Quarantined as u64);
+        let next = self.with(KIND, Kind::Quarantined as u64).with(TOLD, 0);
         self.open_to(next.with(UNTIL, now.saturating_add(rest)))
     }
 

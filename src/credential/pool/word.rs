@@ -5,8 +5,8 @@
 //! looks at any more, and cannot touch the new one.
 //!
 //! ```text
-//! bit  0  3      4           5    6      9       13      17     26    64
-//!      kind closed model_rests ever reason refused limited ticket until
+//! bit  0  3      4           5    6      9       13      17     25   26    64
+//!      kind closed model_rests ever reason refused limited ticket told until
 //! ```
 //!
 //! `until` is in milliseconds since the pool was built, saturating after eight years.
@@ -62,7 +62,8 @@ pub(super) const EVER: Field = Field { at: 5, bits: 1 };
 pub(super) const REASON: Field = Field { at: 6, bits: 3 };
 pub(super) const REFUSED: Field = Field { at: 9, bits: 4 };
 pub(super) const LIMITED: Field = Field { at: 13, bits: 4 };
-pub(super) const TICKET: Field = Field { at: 17, bits: 9 };
+pub(super) const TICKET: Field = Field { at: 17, bits: 8 };
+pub(super) const TOLD: Field = Field { at: 25, bits: 1 };
 pub(super) const UNTIL: Field = Field { at: 26, bits: 38 };
 
 impl Field {
@@ -160,6 +161,11 @@ impl Word {
         matches!(self.kind(), Kind::Absent) && self.get(REFUSED) > 0
     }
 
+    /// Whether that refusal was told before it was asked.
+    pub(super) const fn was_told(self) -> bool {
+        self.was_refused() && self.get(TOLD) == 1
+    }
+
     /// Whether its source is being asked now.
     pub(super) const fn is_under_way(self) -> bool {
         self.is_renewed() && self.until() == UNTIL.max()
@@ -188,6 +194,7 @@ impl std::fmt::Debug for Word {
             .field("refused", &self.get(REFUSED))
             .field("limited", &self.get(LIMITED))
             .field("ticket", &self.get(TICKET))
+            .field("told", &self.was_told())
             .field("until", &self.until())
             .finish()
     }
