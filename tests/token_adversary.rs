@@ -545,7 +545,6 @@ async fn no_refused_token_is_sent_twice_under_a_foreign_retry() {
 
 #[cfg(feature = "oauth")]
 #[tokio::test(start_paused = true)]
-#[ignore = "open: the question is stopped and asked again with the same refresh token"]
 async fn a_slow_token_endpoint_is_not_given_a_one_time_refresh_token_twice() {
     use bytes::Bytes;
     use http_body_util::{BodyExt, Full};

@@ -208,8 +208,12 @@ impl PoolBuilder {
         self
     }
 
-    /// How long a [source](crate::credential::TokenSource) may take to give a token. 10 s by default;
-    /// one that takes longer has failed.
+    /// How long a [source](crate::credential::TokenSource) may take to give a token. 10 s by default.
+    ///
+    /// One that takes longer has failed for those who wait. It is not stopped, and not asked again
+    /// before it has answered: a refresh token that is good for one time would be sent twice. Its
+    /// late token is taken. It is stopped after ten times as long, or when the pool's last handle is
+    /// dropped; then it may be asked again.
     pub fn refresh_deadline(mut self, longest: Duration) -> Self {
         self.sources.refresh_deadline = longest;
         self

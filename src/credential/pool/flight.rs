@@ -11,6 +11,8 @@ use crate::classify::Reason;
 #[derive(Debug, Default)]
 pub(super) struct Flight {
     under_way: bool,
+    /// Nobody waits for the one that is under way any longer.
+    late: bool,
     /// In a row.
     failures: u32,
     /// How often in a row it gave nothing new, which is no failure.
@@ -27,7 +29,8 @@ pub(super) enum Begin {
     Started,
     /// By somebody else, whose answer is for all.
     UnderWay,
-    /// Not before this time: it has failed, and asking again at once would not help.
+    /// Not before this time: it has failed, and asking again at once would not help. Or it was asked
+    /// long ago, and may answer yet.
     Later(u64),
     /// Not until a person acts.
     Over(Reason),
@@ -40,6 +43,9 @@ pub(super) enum End {
     Renewed,
     /// There is none; the source wants to be left alone for so long.
     Failed(Option<Duration>),
+    /// It is as if it had failed for those who wait; but it is asked nothing else, as it may answer
+    /// yet: that is one more end.
+    Late,
     /// It gave what is there already, and wants to be asked again after so long.
     Same(Option<Duration>),
     /// The source gives nothing until a person acts.
@@ -54,9 +60,22 @@ const LONGEST: u64 = 60_000;
 /// The longest that a source may ask for: it may be wrong.
 const AT_MOST: Duration = Duration::from_secs(10 * 60);
 
+/// How long a failure is remembered that came after so many others. Those that failed together shall
+/// not all come back together.
+fn memory(failures: u32, random: f64) -> Duration {
+    let doubled = (FIRST << failures.min(16)).min(LONGEST);
+    Duration::from_millis(doubled).mul_f64(1.0 + random / 5.0)
+}
+
 impl Flight {
     pub(super) fn begin(&mut self, now: u64) -> Begin {
-        if self.under_way {
+        if self.under_way && self.late {
+            if now >= self.not_before {
+                self.not_before = now.saturating_add(millis(memory(self.failures, 0.0)));
+                self.failures = self.failures.saturating_add(1);
+            }
+            Begin::Later(self.not_before)
+        } else if self.under_way {
             Begin::UnderWay
         } else if let Some(reason) = self.over {
             Begin::Over(reason)
@@ -72,18 +91,16 @@ impl Flight {
     /// first failure in a row. `random` is from 0 to 1.
     pub(super) fn end(&mut self, end: End, now: u64, random: f64) -> (u64, bool) {
         debug_assert!(self.under_way, "it has begun");
-        self.under_way = false;
+        self.late = end == End::Late;
+        self.under_way = self.late;
         let mut first = false;
-        // Those that failed together shall not all come back together.
-        let wait = |times: u32| {
-            let doubled = (FIRST << times.min(16)).min(LONGEST);
-            Duration::from_millis(doubled).mul_f64(1.0 + random / 5.0)
-        };
+        let wait = |times: u32| memory(times, random);
         let sames = std::mem::take(&mut self.sames);
         match end {
             End::Renewed | End::Overtaken => (self.failures, self.not_before) = (0, 0),
-            End::Failed(delay) => {
+            End::Failed(_) | End::Late => {
                 first = self.failures == 0;
+                let delay = if let End::Failed(delay) = end { delay } else { None };
                 let asked = delay.unwrap_or_default().min(AT_MOST);
                 self.not_before = now.saturating_add(millis(wait(self.failures).max(asked)));
                 self.failures = self.failures.saturating_add(1);
@@ -131,7 +148,7 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             4 => Just(Step::Begin),
-            3 => (0_u8..5).prop_map(Step::End),
+            3 => (0_u8..6).prop_map(Step::End),
             1 => Just(Step::Forget),
             2 => (0_u64..100_000).prop_map(Step::Pass),
         ]
@@ -145,15 +162,24 @@ mod tests {
             random in 0.0_f64..=1.0,
         ) {
             let mut flight = Flight::default();
-            let (mut now, mut open) = (0_u64, false);
+            let (mut now, mut open, mut late) = (0_u64, false, false);
             let (mut row, mut last, mut over): (u32, u64, bool) = (0, 0, false);
+            let mut until = 0;
             for step in steps {
                 match step {
                     Step::Begin => {
                         let begun = flight.begin(now);
                         match begun {
-                            Begin::UnderWay => prop_assert!(open),
+                            Begin::UnderWay => prop_assert!(open && !late),
                             Begin::Over(_) => prop_assert!(!open && over),
+                            // Never a second time before the first has ended.
+                            Begin::Later(at) if open => {
+                                prop_assert!(late && at > now && at <= now + 72_001);
+                                if at != until {
+                                    prop_assert!(now >= until);
+                                    (row, until) = (row + 1, at);
+                                }
+                            }
                             Begin::Later(at) => {
                                 prop_assert!(!open && !over && row > 0 && at > now);
                                 // Short, and growing: within a fifth of its time.
@@ -168,23 +194,25 @@ mod tests {
                         }
                     }
                     Step::End(how) if open => {
-                        open = false;
+                        (open, late) = (how == 5, how == 5);
                         let (end, failed) = match how {
                             0 => (End::Renewed, false),
                             1 => (End::Overtaken, false),
                             2 => (End::Over(Reason::Revoked), false),
+                            5 => (End::Late, true),
                             _ => (End::Failed(None), true),
                         };
-                        let (_, first) = flight.end(end, now, random);
+                        let (at, first) = flight.end(end, now, random);
                         prop_assert_eq!(first, failed && row == 0 || how == 2 && !over);
                         over |= how == 2;
                         row = if failed { row + 1 } else if how < 2 { 0 } else { row };
                         last = if failed { now } else { last };
+                        until = at;
                     }
                     Step::End(_) => {}
                     Step::Forget => {
                         flight.forget();
-                        (row, over) = (0, false);
+                        (row, over, until) = (0, false, 0);
                     }
                     Step::Pass(time) => now += time,
                 }

@@ -1,4 +1,9 @@
 //! One question to a source, in a task of its own.
+//!
+//! Who asks for a token with a secret that is good for one time must not ask again before there is an
+//! answer: the second question would look like that of a thief. So at its deadline a question fails
+//! for those who wait, and runs on: its late answer counts, and until then its group asks nothing
+//! else. It is given up after ten times that, or when the pool has gone.
 
 // Where a model checker asks, there is no task.
 #![cfg_attr(all(test, failover_loom), allow(dead_code, unused_imports))]
@@ -14,14 +19,21 @@ use std::{
 use tokio::{
     runtime::Handle,
     task::{JoinError, JoinHandle},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
-use super::{feed::Feed, flight::End, slot::Generation, sync::Ordering};
+use super::{feed::Feed, flight::End, hub::Hub, slot::Generation, sync::Ordering};
 use crate::{
     clock::Now,
     credential::{SourceError, Token, Why},
 };
+
+/// A question is given up after so many times its deadline.
+const PATIENCE: u32 = 10;
+
+/// Why a question has failed at its deadline.
+const LATE: &str = "the source did not answer in time";
+const NO_TURN: &str = "the source of another account of its group did not answer in time";
 
 /// Asks the source of a generation's account, whose flight has begun: whoever does may be dropped.
 pub(super) fn start(generation: &Arc<Generation>, why: Why, now: u64) {
@@ -59,15 +71,31 @@ impl Question {
     async fn ask(self) {
         let member = Arc::clone(&self.generation.member);
         let Some(feed) = member.asking() else { return };
-        let _turn = feed.turn.lock().await;
-        if self.generation.word().is_closed() {
+        let deadline = member.hub.settings.sources.refresh_deadline;
+        let mut turn = std::pin::pin!(feed.turn.lock());
+        let _turn = match timeout(deadline, turn.as_mut()).await {
+            Ok(turn) => turn,
+            Err(_) => {
+                self.is_late(NO_TURN);
+                turn.await
+            }
+        };
+        if self.generation.word().is_closed() || member.hub.closed.load(Ordering::SeqCst) {
             let now = member.hub.passed(Now::unread().get());
             return self.overtaken(now);
         }
-        let asked =
-            timeout(member.hub.settings.sources.refresh_deadline, self.question(feed)).await;
-        let late = || Err(SourceError::transient("the source did not answer in time"));
-        let outcome = asked.unwrap_or_else(|_| late());
+        let given_up = Instant::now().checked_add(deadline.saturating_mul(PATIENCE));
+        let outcome = {
+            let mut asked = std::pin::pin!(self.question(feed));
+            match timeout(deadline, asked.as_mut()).await {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    self.is_late(LATE);
+                    let answer = member.hub.still(asked, given_up).await;
+                    answer.unwrap_or_else(|| Err(SourceError::transient(LATE)))
+                }
+            }
+        };
         let now = member.hub.passed(Now::unread().get());
         self.end(outcome, now);
     }
@@ -80,6 +108,14 @@ impl Question {
         // In a task of its own, so that one that panics takes nothing with it.
         let asked = Asked(tokio::spawn(async move { source.token(why).await }));
         asked.await.unwrap_or_else(|_| Err(SourceError::transient("the source panicked")))
+    }
+
+    /// Nobody waits for it any longer.
+    fn is_late(&self, why: &'static str) {
+        let (generation, hub) = (&self.generation, &self.generation.member.hub);
+        let now = hub.passed(Now::unread().get());
+        hub.is_late(generation, &SourceError::transient(why), now);
+        self.tell(now);
     }
 
     /// Somebody has put another in before the source was asked.
@@ -109,7 +145,12 @@ impl Question {
             Ok((Renewed::Same, token)) => hub.same(generation, &token, self.why, now),
             Err(error) => hub.not_renewed(generation, &error, now),
         }
-        hub.unask(&generation.member, now);
+        self.tell(now);
+    }
+
+    fn tell(&self, now: u64) {
+        let hub = &self.generation.member.hub;
+        hub.unask(&self.generation.member, now);
         hub.news.send_replace(());
         hub.changes.fetch_add(1, Ordering::SeqCst);
     }
@@ -120,6 +161,29 @@ impl Drop for Question {
         if !self.ended {
             let now = self.generation.member.hub.passed(Now::unread().get());
             self.settle(Err(SourceError::transient("the task that asked was stopped")), now);
+        }
+    }
+}
+
+impl Hub {
+    /// The answer to a question that is late; nothing when the pool has gone, or after `given_up`.
+    async fn still<T>(
+        &self,
+        asked: impl Future<Output = T>,
+        given_up: Option<Instant>,
+    ) -> Option<T> {
+        let mut news = self.news.subscribe();
+        let gone =
+            async { while !self.closed.load(Ordering::SeqCst) && news.changed().await.is_ok() {} };
+        let mut gone = std::pin::pin!(gone);
+        let mut asked = std::pin::pin!(asked);
+        let answer = std::future::poll_fn(|cx| match asked.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => gone.as_mut().poll(cx).map(|()| None),
+        });
+        match given_up {
+            Some(given_up) => timeout_at(given_up, answer).await.ok()?,
+            None => answer.await,
         }
     }
 }

@@ -142,11 +142,26 @@ impl Hub {
 
     /// The source gave no other.
     pub(super) fn not_renewed(&self, generation: &Arc<Generation>, error: &SourceError, now: u64) {
-        let Some(feed) = generation.member.asking() else { return };
         let end = match error.reason() {
             Some(reason) => End::Over(reason),
             None => End::Failed(error.retry_after()),
         };
+        self.without_another(generation, error, end, now);
+    }
+
+    /// The source has not given another in time, and is asked on.
+    pub(super) fn is_late(&self, generation: &Arc<Generation>, error: &SourceError, now: u64) {
+        self.without_another(generation, error, End::Late, now);
+    }
+
+    fn without_another(
+        &self,
+        generation: &Arc<Generation>,
+        error: &SourceError,
+        end: End,
+        now: u64,
+    ) {
+        let Some(feed) = generation.member.asking() else { return };
         let (until, first) = feed.flight().end(end, now, fastrand::f64());
         let good = generation.is_good(now);
         let tell = || self.tell_not_renewed(generation, error, good, until, now);

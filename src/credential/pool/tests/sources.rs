@@ -215,13 +215,83 @@ async fn a_failure_is_for_all_who_wait_and_is_not_asked_away() {
 #[tokio::test(start_paused = true)]
 async fn a_source_that_hangs_or_panics_releases_who_waits() {
     for play in [Hang, Panic] {
-        let world = world([play, Give("t1", None)]);
+        let world = world([play.clone(), Give("t1", None)]);
         let start = Instant::now();
         assert_eq!(world.get().await, Err(Code::NotReady));
         assert!(start.elapsed() <= secs(10));
+        // One that hangs for ever is given up.
+        while start.elapsed() < secs(99) && matches!(play, Hang) {
+            assert_eq!((world.token(), world.script.calls()), (Err(Code::NotReady), 1));
+            sleep(secs(1)).await;
+        }
+        sleep(secs(60)).await;
         world.pool.wait_ready().await.unwrap();
         assert_eq!(world.token(), ok("t1"));
+        assert_eq!(world.told.events().len(), 1, "one row of failures");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_token_is_taken_and_nobody_asks_again_before_it() {
+    let (asked, told) = (Arc::new(Mutex::new(0)), Told::default());
+    let source = {
+        let asked = asked.clone();
+        move |_: Why| {
+            *asked.lock().unwrap() += 1;
+            async {
+                sleep(secs(40)).await;
+                Ok(Token::new("t1"))
+            }
+        }
+    };
+    let alice = Account::from_source("alice", source).group("owner");
+    let bob = Account::from_source("bob", Script::new([Give("b1", None)])).group("owner");
+    let (carol, quick) = (Script::new([Give("c1", None)]), Duration::from_millis(1));
+    let carol = Account::from_source("carol", carol);
+    let pool = Pool::builder().any_origin().accounts([alice, bob, carol]).reporter(told.reporter());
+    let pool = pool.build().unwrap();
+    let pick = |id| {
+        let want = Want { pin: Some(Pin::Strict(id)), ..ANY };
+        pool.pick(&want, &mut Now::unread()).map(drop)
+    };
+    let all = || ["alice", "bob", "carol"].map(|id| pick(id).map_err(|none| none.is_under_way()));
+    assert_eq!(all(), [Err(true); 3]);
+    // Another group waits for nobody but its own.
+    sleep(secs(9)).await;
+    assert_eq!(all(), [Err(true), Err(true), Ok(())]);
+    // At the deadline nobody waits any longer, nor in its group.
+    sleep(secs(1) + quick).await;
+    for _ in 0..29 {
+        assert_eq!(all(), [Err(false), Err(false), Ok(())]);
+        sleep(secs(1)).await;
+    }
+    assert_eq!(told.events().len(), 2);
+    sleep(secs(1)).await;
+    assert_eq!((pick("alice").is_ok(), *asked.lock().unwrap()), (true, 1));
+    sleep(secs(1)).await;
+    assert_eq!(all(), [Ok(()); 3]);
+    assert!(told.events().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_question_ends_with_the_pool() {
+    let held = Arc::new(());
+    let weak = Arc::downgrade(&held);
+    let source = move |_: Why| {
+        let held = held.clone();
+        async move {
+            std::future::pending::<()>().await;
+            drop(held);
+            Ok(Token::new("t1"))
+        }
+    };
+    let pool = Pool::builder().any_origin().account(Account::from_source("alice", source));
+    let pool = pool.build().unwrap();
+    assert!(pool.pick(&ANY, &mut Now::unread()).is_err());
+    sleep(secs(11)).await;
+    drop(pool);
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(weak.strong_count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
