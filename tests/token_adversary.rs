@@ -226,7 +226,6 @@ async fn fused_and_stacked_agree_about_a_limit_while_a_token_is_on_its_way() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "open: only the refused account's own source is waited for"]
 async fn a_refused_request_waits_for_another_accounts_first_token_as_a_new_one_would() {
     for fused in [true, false] {
         let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
@@ -591,7 +590,6 @@ async fn a_slow_token_endpoint_is_not_given_a_one_time_refresh_token_twice() {
 // --- waiting
 
 #[tokio::test(start_paused = true)]
-#[ignore = "open: who waits does not look at the clock for the others"]
 async fn who_waits_for_a_token_is_served_by_an_account_whose_rest_is_over_first() {
     let a = Account::from_source("a", Script::default());
     let b = Account::new("b", bearer("tok-b"));
@@ -603,7 +601,6 @@ async fn who_waits_for_a_token_is_served_by_an_account_whose_rest_is_over_first(
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "open: who waits does not look at the clock for the others"]
 async fn who_waits_for_the_pool_hears_of_an_account_whose_rest_is_over() {
     let a = Account::from_source("a", Script::default());
     let b = Account::new("b", bearer("tok-b"));
@@ -615,7 +612,6 @@ async fn who_waits_for_the_pool_hears_of_an_account_whose_rest_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "open: a good token is not sent while its source is asked"]
 async fn a_token_that_is_still_good_is_sent_by_who_can_wait_no_longer_for_the_next() {
     let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(1200)));
     let a = a.source(Script::default());

@@ -58,20 +58,21 @@ impl<S, B> Cold<S, B> {
     ) -> Result<(), (Cause, bool)> {
         self.body = Some(body);
         run.tell_source(bytes);
-        self.reserve(run, bytes)
+        self.reserve(run, bytes, false)
     }
 
-    /// Chooses what the next attempt will use, after a wait. Or says why it cannot be made, and
+    /// Chooses what the next attempt will use, after a wait; `last` says that there is no other. Or says why it cannot be made, and
     /// whether the answer is to be gRPC.
     pub(crate) fn reserve<St: Stage, K>(
         &mut self,
         run: &mut Run<S, St, K>,
         bytes: GetBytes<'_>,
+        last: bool,
     ) -> Result<(), (Cause, bool)> {
         self.waited = true;
         run.waited();
         let Some(head) = &self.head else { return Ok(()) };
-        run.reserve(head, bytes).map_err(|cause| (cause, local::wants_grpc(head)))
+        run.reserve(head, bytes, last).map_err(|cause| (cause, local::wants_grpc(head)))
     }
 
     /// Sends the next attempt on the service, which is ready; or says why it became impossible, and

@@ -112,7 +112,7 @@ where
         let kept = kept.map_err(|why| run.slate.barred = Some(why)).ok();
         let bytes = || keep.bytes(kept.as_ref()?);
         run.tell_source(&bytes);
-        let mut admitted = run.reserve(&head, &bytes);
+        let mut admitted = run.reserve(&head, &bytes, false);
         if admitted.is_ok() && readied != Readied::Nobody {
             admitted = run.prepare(&mut head, true);
         }
@@ -215,7 +215,7 @@ where
                     let Some(cold) = this.cold else { return Poll::Pending };
                     let kept = &*this.kept;
                     let bytes = || live.config.keep.bytes(kept.as_ref()?);
-                    let next = match cold.reserve(this.run, &bytes) {
+                    let next = match cold.reserve(this.run, &bytes, next.is_none()) {
                         Ok(()) => State::Readying,
                         Err((cause, grpc)) => match next.filter(|_| cause.is_under_way()) {
                             Some(news) => State::Renewing(news),

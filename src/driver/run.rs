@@ -81,6 +81,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         &mut self,
         head: &request::Parts,
         bytes: GetBytes<'_>,
+        last: bool,
     ) -> Result<(), Cause> {
         let mut now = self.now();
         let slate = &mut *self.slate;
@@ -97,6 +98,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             now: &mut now,
             wanted: &mut wanted,
             at: None,
+            last,
         };
         self.live.config.stages.reserve(&mut self.st, &mut ask)
     }
@@ -108,7 +110,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             return None;
         }
         let model = self.slate.model.clone();
-        let refused = self.reserve(head, &|| None).err();
+        let refused = self.reserve(head, &|| None, false).err();
         // What stands in the body has not been looked for.
         self.slate.model = model;
         refused

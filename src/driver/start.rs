@@ -27,7 +27,7 @@ where
     #[cold]
     pub(super) fn refuse(live: &Arc<Live<S, St, K>>, head: &request::Parts) -> Option<Self> {
         let mut run = Run::begin(live, head, true);
-        let cause = run.reserve(head, &|| None).err()?;
+        let cause = run.reserve(head, &|| None, false).err()?;
         if cause.is_under_way() {
             return None;
         }

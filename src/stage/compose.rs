@@ -114,6 +114,7 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
             now: facts.now,
             wanted: &mut facts.wanted,
             at,
+            last: facts.last,
         };
         if self.1.reserve(&mut st.1, &mut ask).is_ok() {
             return outer;

@@ -76,6 +76,8 @@ pub struct Ask<'a, 'w> {
     pub(crate) wanted: &'a mut Wanted<'w>,
     /// When the attempt will start, when that is not at once.
     pub(crate) at: Option<Instant>,
+    /// No token source is waited for any longer.
+    pub(crate) last: bool,
 }
 
 /// What is known of an attempt that did what it was sent for.
@@ -107,6 +109,8 @@ pub struct Facts<'a> {
     pub(crate) repeatable: bool,
     /// Why nothing may be sent again, whoever asks.
     pub(crate) barred: Option<NotResent>,
+    /// No token source is waited for any longer.
+    pub(crate) last: bool,
     /// A number from 0 to 1, for whoever leaves something to chance.
     pub(crate) random: f64,
     /// After how long some account may serve again, when a rotation found none now.
@@ -133,6 +137,7 @@ impl<'a> Facts<'a> {
             deadline: None,
             repeatable: false,
             barred: None,
+            last: false,
             random: 0.0,
             soonest: None,
             unready: None,

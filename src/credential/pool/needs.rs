@@ -57,6 +57,12 @@ impl Pool {
         self.hub().pick_at(want, at)
     }
 
+    /// Whether nobody can serve now, and somebody will when a source has answered that is being
+    /// asked. Takes nobody.
+    pub(crate) fn is_under_way(&self, want: &Want<'_>, now: &mut Now) -> bool {
+        self.hub().is_under_way(want, now)
+    }
+
     /// Whether a request that was refused may be sent again, with another account or with the next
     /// credential of the same one.
     pub(crate) fn may_resend(&self) -> bool {

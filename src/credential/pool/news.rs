@@ -6,18 +6,19 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 use super::{
     hub::Hub,
     pick::Search,
     sync::Ordering,
-    want::{Unavailable, Want},
+    want::{Pin as Tie, Unavailable, Want},
 };
 use crate::{classify::Code, clock::Now};
 
@@ -37,11 +38,34 @@ pub struct NotReady {
 pub(crate) struct News(Listening);
 
 enum Listening {
-    Fresh(Option<watch::Receiver<()>>, Option<Instant>),
-    Waiting(
-        Pin<Box<dyn Future<Output = Option<watch::Receiver<()>>> + Send + Sync>>,
-        Option<Instant>,
-    ),
+    Fresh(Option<Listener>, Option<Instant>),
+    Waiting(Pin<Box<dyn Future<Output = Option<Listener>> + Send + Sync>>, Option<Instant>),
+}
+
+/// Hears of changes, and of rests that are over.
+struct Listener {
+    hub: Arc<Hub>,
+    news: watch::Receiver<()>,
+}
+
+impl Listener {
+    fn new(hub: &Arc<Hub>) -> Self {
+        Self { hub: Arc::clone(hub), news: hub.news.subscribe() }
+    }
+
+    /// Until an account may serve that could not. `false` when that was not before `longest`.
+    async fn next(&mut self, longest: Option<Instant>) -> bool {
+        let due = self.hub.next_due(Instant::now());
+        let until = due.into_iter().chain(longest).min();
+        let changed = match until {
+            Some(until) => timeout_at(until, self.news.changed()).await,
+            None => Ok(self.news.changed().await),
+        };
+        match changed {
+            Ok(changed) => changed.is_ok(),
+            Err(_) => longest.is_none_or(|longest| Instant::now() < longest),
+        }
+    }
 }
 
 impl News {
@@ -50,17 +74,11 @@ impl News {
         let since = *since.get_or_insert_with(Instant::now);
         let longest = since.checked_add(hub.settings.sources.ready_within);
         let longest = longest.into_iter().chain(limit).min();
-        Self(Listening::Fresh(Some(hub.news.subscribe()), longest))
+        Self(Listening::Fresh(Some(Listener::new(hub)), longest))
     }
 
-    fn after(mut news: watch::Receiver<()>, longest: Option<Instant>) -> Self {
-        let next = Box::pin(async move {
-            let changed = match longest {
-                Some(longest) => timeout_at(longest, news.changed()).await.ok()?,
-                None => news.changed().await,
-            };
-            changed.ok().map(|()| news)
-        });
+    fn after(mut listener: Listener, longest: Option<Instant>) -> Self {
+        let next = Box::pin(async move { listener.next(longest).await.then_some(listener) });
         Self(Listening::Waiting(next, longest))
     }
 }
@@ -89,44 +107,35 @@ impl fmt::Debug for News {
 
 pub(super) async fn wait_ready(hub: &Arc<Hub>) -> Result<(), NotReady> {
     let longest = Instant::now().checked_add(hub.settings.sources.ready_within);
-    let mut news = hub.news.subscribe();
+    let mut listener = Listener::new(hub);
     loop {
-        news.borrow_and_update();
-        let none = match hub.is_ready(&mut Now::unread()) {
+        listener.news.borrow_and_update();
+        let over = longest.is_some_and(|longest| Instant::now() >= longest);
+        let none = match hub.is_ready(over, &mut Now::unread()) {
             Ok(()) => return Ok(()),
             Err(none) => none,
         };
         let code = none.code;
-        if code != Code::NotReady || longest.is_some_and(|longest| Instant::now() >= longest) {
+        if code != Code::NotReady || over {
             return Err(NotReady { code });
         }
         // Nobody else may ask the source again.
         let again = none.retry_after.and_then(|time| Instant::now().checked_add(time));
-        let until = again.into_iter().chain(longest).min();
-        let over = async {
-            match until {
-                Some(until) => sleep_until(until).await,
-                None => std::future::pending().await,
-            }
-        };
-        first(over, news.changed()).await;
+        listener.next(again.into_iter().chain(longest).min()).await;
     }
 }
 
-/// Until one of the two is done.
-async fn first<A: Future, B: Future>(one: A, two: B) {
-    let (mut one, mut two) = (std::pin::pin!(one), std::pin::pin!(two));
-    std::future::poll_fn(|cx| {
-        let done = one.as_mut().poll(cx).is_ready() || two.as_mut().poll(cx).is_ready();
-        if done { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-}
-
 impl Hub {
+    /// When somebody is due whom nobody need tell of, not before the next millisecond.
+    fn next_due(&self, now: Instant) -> Option<Instant> {
+        let due = self.due.next();
+        let wait = self.remaining(due, now).max(Duration::from_millis(1));
+        (due != u64::MAX).then(|| now.checked_add(wait)).flatten()
+    }
+
     /// Whether some account can serve now. Takes none.
-    fn is_ready(&self, now: &mut Now) -> Result<(), Unavailable> {
-        let want = Want::ANY;
+    fn is_ready(&self, last: bool, now: &mut Now) -> Result<(), Unavailable> {
+        let want = Want { last, ..Want::ANY };
         let roster = self.roster.load();
         if self.due.next() != u64::MAX {
             self.sweep(self.passed(now.get()), true);
@@ -137,6 +146,36 @@ impl Hub {
             return Ok(());
         }
         search.shortage(&roster.slots).map(|_| ())
+    }
+
+    /// Whether nobody can serve now, and a source is asked.
+    pub(super) fn is_under_way(&self, want: &Want<'_>, now: &mut Now) -> bool {
+        let roster = self.roster.load();
+        if self.due.next() != u64::MAX {
+            self.sweep(self.passed(now.get()), true);
+        }
+        let mut search = Search::new(self, &roster, want, now);
+        let mut may_serve = |at: usize| {
+            let slot = roster.slots.get(at);
+            slot.is_some_and(|slot| search.judge(at, slot, &slot.current.load()).is_some())
+        };
+        let slots = if let Some(Tie::Strict(id)) = want.pin {
+            match roster.find(id) {
+                Some((at, slot)) if !may_serve(at) => std::slice::from_ref(slot),
+                _ => return false,
+            }
+        } else {
+            let mut from = 0;
+            while let Some(at) = roster.usable.next(from, roster.slots.len()) {
+                if may_serve(at) {
+                    return false;
+                }
+                from = at + 1;
+            }
+            &roster.slots[..]
+        };
+        let none = search.shortage(slots).err();
+        none.is_some_and(|none| none.code == Code::NotReady && none.retry_after.is_none())
     }
 
     /// Nobody has a handle any more: those who wait are told.

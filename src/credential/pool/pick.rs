@@ -209,6 +209,10 @@ impl Search<'_> {
             }
             // Whether or not another comes in time.
             Kind::Expiring if self.moment.later => Use::Serve,
+            // It has not come in time.
+            Kind::Expiring if self.want.last && !generation.ages.is_dead(self.moment.passed()) => {
+                Use::Serve
+            }
             _ => {
                 if word.is_renewed() && !self.moment.later {
                     let now = self.moment.passed();
@@ -221,7 +225,8 @@ impl Search<'_> {
                 return None;
             }
         };
-        if allowed != Use::Probe && !self.is_current(generation) {
+        let replaced = word.kind() == Kind::Expiring && self.want.last;
+        if allowed != Use::Probe && !replaced && !self.is_current(generation) {
             return None;
         }
         let member = &slot.member;

@@ -73,12 +73,11 @@ impl Question {
         let Some(feed) = member.asking() else { return };
         let deadline = member.hub.settings.sources.refresh_deadline;
         let mut turn = std::pin::pin!(feed.turn.lock());
-        let _turn = match timeout(deadline, turn.as_mut()).await {
-            Ok(turn) => turn,
-            Err(_) => {
-                self.is_late(NO_TURN);
-                turn.await
-            }
+        let _turn = if let Ok(turn) = timeout(deadline, turn.as_mut()).await {
+            turn
+        } else {
+            self.is_late(NO_TURN);
+            turn.await
         };
         if self.generation.word().is_closed() || member.hub.closed.load(Ordering::SeqCst) {
             let now = member.hub.passed(Now::unread().get());
@@ -87,13 +86,12 @@ impl Question {
         let given_up = Instant::now().checked_add(deadline.saturating_mul(PATIENCE));
         let outcome = {
             let mut asked = std::pin::pin!(self.question(feed));
-            match timeout(deadline, asked.as_mut()).await {
-                Ok(outcome) => outcome,
-                Err(_) => {
-                    self.is_late(LATE);
-                    let answer = member.hub.still(asked, given_up).await;
-                    answer.unwrap_or_else(|| Err(SourceError::transient(LATE)))
-                }
+            if let Ok(outcome) = timeout(deadline, asked.as_mut()).await {
+                outcome
+            } else {
+                self.is_late(LATE);
+                let answer = member.hub.still(asked, given_up).await;
+                answer.unwrap_or_else(|| Err(SourceError::transient(LATE)))
             }
         };
         let now = member.hub.passed(Now::unread().get());
@@ -173,8 +171,13 @@ impl Hub {
         given_up: Option<Instant>,
     ) -> Option<T> {
         let mut news = self.news.subscribe();
-        let gone =
-            async { while !self.closed.load(Ordering::SeqCst) && news.changed().await.is_ok() {} };
+        let gone = async {
+            while !self.closed.load(Ordering::SeqCst) {
+                if news.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
         let mut gone = std::pin::pin!(gone);
         let mut asked = std::pin::pin!(asked);
         let answer = std::future::poll_fn(|cx| match asked.as_mut().poll(cx) {

@@ -69,7 +69,7 @@ impl Search<'_> {
             && (self.want.model.is_none()
                 || !self.roster.restricted && self.hub.model_rests.load(Ordering::SeqCst) == 0);
         let changes = self.hub.changes.load(Ordering::SeqCst);
-        if same_for_all {
+        if same_for_all && !self.want.last {
             if let Some(kept) = Kept::read(self.hub.shortage.load(Ordering::Acquire), changes) {
                 let over = kept.until.is_some_and(|until| self.moment.passed() >= until);
                 if !over {
@@ -116,6 +116,7 @@ impl Search<'_> {
                     let now = || self.moment.passed();
                     found.refused(word.reason(), &generation, now);
                 }
+                Kind::Expiring if self.want.last && found.serves(self, slot) => break,
                 Kind::Expiring | Kind::Absent => {
                     found.renewed = true;
                     found.under_way |= word.is_under_way();
@@ -140,11 +141,10 @@ impl Search<'_> {
                             found.rests = true;
                             found.rests_until(until);
                         }
-                        (None, Some(i)) if !self.roster.usable.has(i) => {
-                            found.hidden = self.take(i, slot);
-                            if found.hidden.is_some() {
-                                break;
-                            }
+                        (None, Some(i))
+                            if !self.roster.usable.has(i) && found.serves(self, slot) =>
+                        {
+                            break;
                         }
                         _ => {}
                     }
@@ -156,6 +156,13 @@ impl Search<'_> {
 }
 
 impl Found {
+    /// Takes one that the hints do not show, if it may serve.
+    fn serves(&mut self, search: &mut Search<'_>, slot: &Arc<Slot>) -> bool {
+        let at = search.roster.position(&slot.member);
+        self.hidden = at.and_then(|at| search.take(at, slot));
+        self.hidden.is_some()
+    }
+
     fn rests_until(&mut self, until: u64) {
         self.soonest = Some(self.soonest.map_or(until, |soonest| soonest.min(until)));
     }

@@ -18,12 +18,14 @@ pub(crate) struct Want<'a> {
     pub(crate) avoid: Option<&'a dyn Avoid>,
     /// Whether the request may be the probe of a quarantined account.
     pub(crate) probes: bool,
+    /// Nothing is waited for any longer: what is being replaced will do, while it is good.
+    pub(crate) last: bool,
 }
 
 impl Want<'_> {
     /// Any account will do.
     pub(crate) const ANY: Want<'static> =
-        Want { pin: None, sticky: None, model: None, avoid: None, probes: true };
+        Want { pin: None, sticky: None, model: None, avoid: None, probes: true, last: false };
 
     /// Whether whoever serves all models and is next in turn will do.
     pub(super) const fn is_any(&self) -> bool {

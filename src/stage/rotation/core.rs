@@ -32,7 +32,7 @@ pub struct Rotation {
 pub struct RotationState {
     picked: Option<Picked>,
     /// The accounts that have answered since the last stage outside acted. Empty until one failed.
-    tried: Vec<(u32, u64)>,
+    pub(super) tried: Vec<(u32, u64)>,
     /// The request carries a credential of the caller's own, which is kept.
     own: bool,
     /// The caller's own credential is not welcome.
@@ -183,6 +183,7 @@ impl Stage for Rotation {
                 now: draft.now,
                 wanted: draft.wanted,
                 at: None,
+                last: false,
             };
             st.picked = Some(self.pick(st, &mut ask)?);
         }
@@ -219,11 +220,11 @@ impl Stage for Rotation {
         let Some(picked) = &st.picked else { return false };
         self.helps(facts)
             && !st.alone
-            && self.may_replay(picked, facts)
-            && picked.is_under_way()
             && facts.ledger.is_some_and(|ledger| ledger.refusals() < self.max_refusals)
             && facts.barred.is_none()
             && !facts.beyond_deadline(std::time::Duration::ZERO)
+            && (self.may_replay(picked, facts) && picked.is_under_way()
+                || self.others_are_under_way(st, facts))
     }
 
     fn next(&self, st: &mut RotationState, facts: &mut Facts<'_>) -> Next {
@@ -246,6 +247,7 @@ impl Stage for Rotation {
             now: facts.now,
             wanted: &mut facts.wanted,
             at: None,
+            last: facts.last,
         };
         let same = same.and_then(|id| pick_same(&self.pool, &st.tried, &mut ask, &id));
         let picked = same.map_or_else(|| self.pick(st, &mut ask), Ok);

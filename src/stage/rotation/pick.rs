@@ -54,6 +54,7 @@ pub(super) fn pick_same(
         model: model.as_deref(),
         avoid: Some(&shun),
         probes: false,
+        last: ask.last,
     };
     pool.pick(&want, ask.now).ok()
 }
@@ -69,7 +70,7 @@ pub(crate) fn will_serve(
     wanted: &mut Wanted<'_>,
 ) -> bool {
     let mut now = Now::at(at);
-    let mut ask = Ask { options, ledger, now: &mut now, wanted, at: Some(at) };
+    let mut ask = Ask { options, ledger, now: &mut now, wanted, at: Some(at), last: false };
     pick_or_probe(pool, &[], &mut ask, at_once).is_ok()
 }
 
@@ -108,20 +109,37 @@ fn pick_for(
     model: Option<&str>,
     probes: bool,
 ) -> Result<Picked, Unavailable> {
-    let options = ask.options;
     let shun = Shun { pool: pool.id(), tried, ledger: ask.ledger };
-    let want = Want {
+    let want = want(ask, &shun, model, probes);
+    match ask.at {
+        Some(at) => pool.pick_at(&want, at),
+        None => pool.pick(&want, ask.now),
+    }
+}
+
+/// Whether nobody can serve now, and somebody will when its source has answered. Takes nobody.
+pub(super) fn is_under_way(pool: &Pool, tried: &[(u32, u64)], ask: &mut Ask<'_, '_>) -> bool {
+    let model = if pool.is_restricted() { ask.wanted.get().ok() } else { None };
+    let shun = Shun { pool: pool.id(), tried, ledger: ask.ledger };
+    pool.is_under_way(&want(ask, &shun, model.as_deref(), true), ask.now)
+}
+
+fn want<'a>(
+    ask: &Ask<'a, '_>,
+    shun: &'a Shun<'a>,
+    model: Option<&'a str>,
+    probes: bool,
+) -> Want<'a> {
+    let options = ask.options;
+    Want {
         pin: options.and_then(RequestOptions::pinned).map(|pin| match pin {
             AccountPin::Strict(id) => Pin::Strict(id),
             AccountPin::Prefer(id) => Pin::Prefer(id),
         }),
         sticky: options.and_then(RequestOptions::sticky_key),
         model,
-        avoid: shun.is_any().then_some(&shun as &dyn Avoid),
+        avoid: shun.is_any().then_some(shun as &dyn Avoid),
         probes,
-    };
-    match ask.at {
-        Some(at) => pool.pick_at(&want, at),
-        None => pool.pick(&want, ask.now),
+        last: ask.last,
     }
 }

@@ -1,10 +1,16 @@
 //! What each verdict means for the account that was used, and for the others.
 
-use super::core::Rotation;
+use super::{
+    core::{Rotation, RotationState},
+    pick::is_under_way,
+};
 use crate::{
     classify::{ModelFault, Reason, Verdict},
     credential::{Cascade, Picked},
-    stage::{ledger::Ledger, stage::Facts},
+    stage::{
+        ledger::Ledger,
+        stage::{Ask, Facts},
+    },
 };
 
 impl Rotation {
@@ -50,6 +56,24 @@ impl Rotation {
         let known = |ledger: &Ledger| ledger.refusals_of(self.pool.id(), picked.uid()) <= 1;
         facts.verdict.is_unauthorized()
             && facts.ledger.is_some_and(|ledger| known(ledger) && !ledger.is_rotation_stopped())
+    }
+
+    /// Whether nobody can serve now, but another account will once its source has answered.
+    pub(super) fn others_are_under_way(&self, st: &RotationState, facts: &mut Facts<'_>) -> bool {
+        let stopped = facts.ledger.is_some_and(Ledger::is_rotation_stopped);
+        // A limit is an answer of its own.
+        if stopped || !facts.verdict.is_unauthorized() {
+            return false;
+        }
+        let mut ask = Ask {
+            options: facts.options,
+            ledger: facts.ledger,
+            now: facts.now,
+            wanted: &mut facts.wanted,
+            at: None,
+            last: false,
+        };
+        is_under_way(&self.pool, &st.tried, &mut ask)
     }
 
     /// Whether another account may help after this verdict.
