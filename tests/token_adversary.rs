@@ -163,7 +163,7 @@ async fn a_rest_is_as_long_as_was_asked_for_after_a_source_has_failed() {
     let a = a.source(|_: Why| async { Err::<Token, _>(SourceError::transient("down")) });
     let b = Account::new("b", bearer("tok-b")).priority(-1);
     let world = world(true, [a, b], Upstream::default());
-    sleep(seconds(91)).await;
+    sleep(seconds(97)).await;
     // The token is so near its end that another is waited for, and there is none.
     for _ in 0..2 {
         world.send().await;
