@@ -1,6 +1,9 @@
 //! The cases of `tests/cases/pool_selection_affinity.json`.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
@@ -9,13 +12,21 @@ use super::{
     super::{Choose, Order, Pool, Want},
     support::*,
 };
-use crate::stage::RequestOptions;
+use crate::{
+    credential::{Expires, RefreshWindows},
+    stage::RequestOptions,
+};
 
 const CASES: &str = include_str!("../../../../tests/cases/pool_selection_affinity.json");
 
-/// Schedules of refreshing have no part in choosing.
-fn is_schedule(id: &str) -> bool {
-    id.starts_with("pool_selection_affinity.schedule-")
+/// When the next token is asked for, from when one came in.
+fn asked_after(config: &Value) -> Option<u64> {
+    let seconds = |value: &Value| value.as_u64().map(secs);
+    let expires = seconds(&config["expires_in_s"]).map_or(Expires::Unknown, Expires::In);
+    let lead = seconds(&config["lead_s"]).unwrap_or_default();
+    let life = expires.life(b"sk-opaque", UNIX_EPOCH);
+    let ask = RefreshWindows::fixed(lead, Duration::ZERO).times(&life, None, 0.0).ask?;
+    Some(ask.as_secs())
 }
 
 fn strings(value: &Value) -> Vec<String> {
@@ -124,20 +135,18 @@ fn drive(id: &str, case: &Value) {
         }
         checked = true;
     }
+    if let Some(asked) = expect.get("next_check_in_s") {
+        assert_eq!(asked_after(config), asked.as_u64(), "{id}");
+        checked = true;
+    }
     assert!(checked, "{id}: nothing was checked");
 }
 
 #[test]
 fn choosing_agrees_with_the_gathered_cases() {
     let cases: Vec<Value> = serde_json::from_str(CASES).unwrap();
-    let mut counted = 0;
     for case in &cases {
-        let id = case["id"].as_str().unwrap();
-        if is_schedule(id) {
-            continue;
-        }
-        counted += 1;
-        drive(id, case);
+        drive(case["id"].as_str().unwrap(), case);
     }
-    assert_eq!(counted, 11);
+    assert_eq!(cases.len(), 13);
 }
