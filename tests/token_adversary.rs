@@ -676,3 +676,28 @@ async fn a_token_in_flight_stays_a_secret_while_others_are_refreshed() {
     assert!(!world.recorder.failures().is_empty());
     assert!(!told.contains(&old(0)), "{told}");
 }
+
+/// A source that puts another account into its pool when it is asked what it can do.
+#[derive(Clone, Default)]
+struct Meddles(Arc<std::sync::OnceLock<Pool>>);
+
+impl TokenSource for Meddles {
+    fn token(&self, _: Why) -> TokenFuture<'_> {
+        Box::pin(std::future::pending())
+    }
+
+    fn can_mint_after(&self, _: Reason) -> bool {
+        let other = Account::new("other", bearer("tok-other"));
+        self.0.get().is_none_or(|pool| pool.insert(other).is_ok())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_may_change_the_pool_when_it_is_asked_what_it_can_do() {
+    let source = Meddles::default();
+    let account = Account::new("a", bearer("tok-a")).source(source.clone());
+    let pool = Pool::builder().account(account).any_origin().build().unwrap();
+    source.0.set(pool.clone()).unwrap();
+    assert!(pool.invalidate("a", Reason::Invalid));
+    assert!(pool.contains("other"));
+}

@@ -203,15 +203,10 @@ impl Hub {
     pub(super) fn invalidate(&self, id: &str, reason: Reason) -> bool {
         let mut now = Now::unread();
         let at = self.passed(now.get());
-        let change = self.with_current(id, |generation| {
-            let since = |seen: Word| Since { seen, probe: false };
-            let change = self.refuse(generation, since, reason, at)?;
-            Some((Arc::clone(generation), change))
-        });
-        // The reporter is told when no lock is held any more.
-        let Some((generation, change)) = change.flatten() else {
-            return false;
-        };
+        // Its source may be asked what it can do, and do whatever it likes: under no lock.
+        let Some(generation) = self.with_current(id, Arc::clone) else { return false };
+        let since = |seen: Word| Since { seen, probe: false };
+        let Some(change) = self.refuse(&generation, since, reason, at) else { return false };
         self.tell_refusal(&generation, &change, reason, None, &mut now);
         self.renew(&generation, at);
         true
