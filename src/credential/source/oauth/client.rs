@@ -4,10 +4,13 @@ use ::http::Uri;
 use zeroize::Zeroizing;
 
 use super::{
-    endpoint::{Client, Endpoint, OAuthError},
+    endpoint::{Client, Endpoint, OAuthError, mints_again_after, question_settings},
     http::OAuthHttp,
 };
-use crate::credential::source::{TokenFuture, TokenSource, Why};
+use crate::{
+    classify::Reason,
+    credential::source::{TokenFuture, TokenSource, Why},
+};
 
 /// Tokens for a client's own account: the client credentials grant (RFC 6749 §4.4).
 ///
@@ -48,28 +51,7 @@ impl OAuthClient {
         Ok(Self { endpoint })
     }
 
-    /// What the tokens shall be good for (RFC 6749 §3.3).
-    #[must_use]
-    pub fn scope(self, scope: impl Into<String>) -> Self {
-        self.param("scope", scope)
-    }
-
-    /// One more member of each question, such as `audience`.
-    #[must_use]
-    pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.endpoint.params.push((name.into(), value.into()));
-        self
-    }
-
-    /// Sends the client's secret in the body, for endpoints that take it nowhere else (RFC 6749
-    /// §2.3.1). By default it goes into `Authorization`.
-    #[must_use]
-    pub fn secret_in_body(mut self) -> Self {
-        if let Some(client) = &mut self.endpoint.client {
-            client.in_body = true;
-        }
-        self
-    }
+    question_settings!();
 }
 
 impl TokenSource for OAuthClient {
@@ -80,11 +62,7 @@ impl TokenSource for OAuthClient {
         })
     }
 
-    fn can_mint_after(&self, reason: crate::classify::Reason) -> bool {
-        // A revoked token says nothing of the client, who asks in its own name.
-        !matches!(
-            reason,
-            crate::classify::Reason::Inactive | crate::classify::Reason::InsufficientScope
-        )
+    fn can_mint_after(&self, reason: Reason) -> bool {
+        mints_again_after(reason)
     }
 }

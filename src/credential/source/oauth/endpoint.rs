@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::http::OAuthHttp;
 use crate::{
-    classify::{TokenAnswer, token_answer},
+    classify::{Reason, TokenAnswer, token_answer},
     clock,
     credential::source::{error::SourceError, token::Token},
 };
@@ -44,6 +44,42 @@ pub(super) struct Client {
     pub(super) secret: Option<Zeroizing<String>>,
     pub(super) in_body: bool,
 }
+
+/// Whether whoever asks in its own name gets another token after `reason`: that one was revoked says
+/// nothing of the client, or of the key.
+pub(super) const fn mints_again_after(reason: Reason) -> bool {
+    !matches!(reason, Reason::Inactive | Reason::InsufficientScope)
+}
+
+/// The setters of what is asked, over a field `endpoint`.
+macro_rules! question_settings {
+    () => {
+        /// What the tokens shall be good for (RFC 6749 §3.3); where one is refreshed, no more than
+        /// before (§6).
+        #[must_use]
+        pub fn scope(self, scope: impl Into<String>) -> Self {
+            self.param("scope", scope)
+        }
+
+        /// One more member of each question, such as `audience`.
+        #[must_use]
+        pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+            self.endpoint.params.push((name.into(), value.into()));
+            self
+        }
+
+        /// Sends the client's secret in the body, for endpoints that take it nowhere else (RFC 6749
+        /// §2.3.1). By default it goes into `Authorization`.
+        #[must_use]
+        pub fn secret_in_body(mut self) -> Self {
+            if let Some(client) = &mut self.endpoint.client {
+                client.in_body = true;
+            }
+            self
+        }
+    };
+}
+pub(super) use question_settings;
 
 /// What the endpoint gave.
 pub(super) struct Given {

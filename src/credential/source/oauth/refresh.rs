@@ -7,7 +7,7 @@ use tokio::{sync::Mutex, time::Instant};
 use zeroize::Zeroizing;
 
 use super::{
-    endpoint::{Client, Endpoint, OAuthError},
+    endpoint::{Client, Endpoint, OAuthError, question_settings},
     http::OAuthHttp,
     store::RefreshTokenStore,
 };
@@ -84,28 +84,7 @@ impl OAuthRefresh {
         self
     }
 
-    /// Sends the client's secret in the body, for endpoints that take it nowhere else (RFC 6749
-    /// §2.3.1). By default it goes into `Authorization`.
-    #[must_use]
-    pub fn secret_in_body(mut self) -> Self {
-        if let Some(client) = &mut self.endpoint.client {
-            client.in_body = true;
-        }
-        self
-    }
-
-    /// What the tokens shall be good for: no more than before (RFC 6749 §6).
-    #[must_use]
-    pub fn scope(self, scope: impl Into<String>) -> Self {
-        self.param("scope", scope)
-    }
-
-    /// One more member of each question.
-    #[must_use]
-    pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.endpoint.params.push((name.into(), value.into()));
-        self
-    }
+    question_settings!();
 
     /// Who keeps a refresh token that takes the place of another. Without one, it is lost when the
     /// program ends.

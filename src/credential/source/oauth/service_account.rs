@@ -11,8 +11,12 @@ use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::{endpoint::Endpoint, http::OAuthHttp};
+use super::{
+    endpoint::{Endpoint, mints_again_after},
+    http::OAuthHttp,
+};
 use crate::{
+    classify::Reason,
     clock,
     credential::source::{SourceError, TokenFuture, TokenSource, Why},
 };
@@ -145,12 +149,8 @@ impl TokenSource for ServiceAccount {
         })
     }
 
-    fn can_mint_after(&self, reason: crate::classify::Reason) -> bool {
-        // A revoked token says nothing of the key, which signs in its own name.
-        !matches!(
-            reason,
-            crate::classify::Reason::Inactive | crate::classify::Reason::InsufficientScope
-        )
+    fn can_mint_after(&self, reason: Reason) -> bool {
+        mints_again_after(reason)
     }
 }
 
