@@ -113,7 +113,7 @@ pub(crate) fn await_credential<S, B, St: Stage, K>(
 ) -> Option<News> {
     let cold = cold.filter(|_| cause.is_under_way())?;
     let pool = run.live.config.stages.pool(&run.st)?;
-    Some(pool.news(&mut cold.since, run.longest_wait()))
+    Some(pool.news(&mut cold.since, run.deadline()))
 }
 
 /// What comes next.

@@ -29,22 +29,13 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
     /// Whether the deadline is over, by more than a timer may be late.
     pub(crate) fn is_late(&self) -> bool {
-        let deadline = self.slate.ledger.as_deref().and_then(|ledger| self.deadline(ledger));
-        let late = deadline.and_then(|deadline| deadline.checked_add(TIMER));
+        let late = self.deadline().and_then(|deadline| deadline.checked_add(TIMER));
         late.is_some_and(|late| Instant::now() > late)
     }
 
-    /// Until when a request that has just come in waits for a credential, at most.
-    pub(crate) fn longest_wait(&self) -> Option<Instant> {
+    /// After which nothing is started or waited for; nothing where the clock was not read.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let set = self.slate.ledger.as_deref().and_then(|ledger| ledger.limits().deadline);
-        self.within(set)
-    }
-
-    pub(super) fn deadline(&self, ledger: &Ledger) -> Option<Instant> {
-        self.within(ledger.limits().deadline)
-    }
-
-    fn within(&self, set: Option<Duration>) -> Option<Instant> {
         let asked = self.slate.options.as_ref().and_then(RequestOptions::max_time);
         // No default takes anything from what was set.
         let limit = set.unwrap_or(self.common().deadline);

@@ -68,7 +68,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             charged: note.as_ref().is_some_and(|note| note.charged),
             options: self.slate.options.as_ref(),
             ledger: Some(&ledger),
-            deadline: self.deadline(&ledger),
+            deadline: self.deadline(),
             repeatable: self.is_repeatable(),
             barred: self.bar(&ledger),
             last: heard.over,
