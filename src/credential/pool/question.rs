@@ -122,9 +122,7 @@ impl Question {
             feed.flight().end(End::Overtaken, now, 0.0);
         }
         self.ended = true;
-        let hub = &self.generation.member.hub;
-        hub.unask(&self.generation.member, now);
-        hub.news.send_replace(());
+        self.tell(now);
     }
 
     fn end(mut self, outcome: Result<Token, SourceError>, now: u64) {

@@ -38,7 +38,9 @@ impl Why {
 ///    belong into one. It asks in a task of its own: whoever started that may be dropped.
 /// 2. The answer is for all who wait, a failure as well. It is not asked again for a short, growing
 ///    time after a failure, whatever the upstream says meanwhile.
-/// 3. One that panics, or does not answer in time, has failed.
+/// 3. One that panics has failed. One that does not answer in time has failed for those who wait, and
+///    is asked nothing else meanwhile: its late answer still
+///    [counts](crate::credential::PoolBuilder::refresh_deadline).
 ///
 /// A function is a source:
 ///
