@@ -16,7 +16,7 @@ use super::{
     roster::Roster,
     settings::{Cascade, Choose, Order, OwnCredential, Sources},
     slot::{Generation, Member},
-    sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, fence},
+    sync::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Mutex, Ordering, fence},
     word::{Kind, Word},
     writer::Writer,
 };
@@ -42,10 +42,8 @@ pub(super) struct Hub {
     pub(super) filter: ArcSwapOption<(u64, Arc<Filter>)>,
     /// Whether some account serves only some models.
     pub(super) restricted: AtomicBool,
-    /// Whether there is more than one account, or one with a source.
-    pub(super) resends: AtomicBool,
-    /// How many accounts there are.
-    pub(super) size: AtomicU32,
+    /// Whether some account has a source.
+    pub(super) mints: AtomicBool,
     /// Whether any model ever rested.
     pub(super) model_rests: AtomicU64,
     /// Who waits for a source, or watches, is told of each change.
@@ -62,7 +60,7 @@ pub(super) struct Hub {
     pub(super) closed: AtomicBool,
     /// Whether a clock that is wrong has been told of.
     pub(super) skewed: AtomicBool,
-    /// How many accounts the roster has.
+    /// How many accounts there are; when the last handle is gone, how many there were.
     pub(super) len: AtomicUsize,
     /// The accounts that are neither refused nor retired. It may be behind for an instant, so it may
     /// fall below zero for an instant.
@@ -114,8 +112,7 @@ impl Hub {
             secrets: AtomicU64::new(0),
             filter: ArcSwapOption::empty(),
             restricted: AtomicBool::new(false),
-            resends: AtomicBool::new(false),
-            size: AtomicU32::new(0),
+            mints: AtomicBool::new(false),
             model_rests: AtomicU64::new(0),
             news: watch::Sender::new(()),
             watcher: Arc::default(),

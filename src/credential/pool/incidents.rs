@@ -19,7 +19,7 @@ use crate::{
 impl Hub {
     /// The account as people find it in their configuration.
     pub(super) fn tag(&self, member: &Member) -> AccountTag {
-        let of = self.size.load(Ordering::Relaxed) as usize;
+        let of = self.len.load(Ordering::Relaxed);
         let ordinal = member.ordinal.load(Ordering::Relaxed) as usize;
         AccountTag { id: Arc::clone(&member.id), ordinal, of }
     }

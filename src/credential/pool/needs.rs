@@ -66,7 +66,7 @@ impl Pool {
     /// Whether a request that was refused may be sent again, with another account or with the next
     /// credential of the same one.
     pub(crate) fn may_resend(&self) -> bool {
-        self.hub().resends.load(Ordering::Relaxed)
+        self.len() > 1 || self.hub().mints.load(Ordering::Relaxed)
     }
 
     /// Whether some account serves only some models: then choosing needs to know which is wanted.

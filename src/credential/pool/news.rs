@@ -150,6 +150,9 @@ impl Hub {
 
     /// Whether nobody can serve now, and a source is asked.
     pub(super) fn is_under_way(&self, want: &Want<'_>, now: &mut Now) -> bool {
+        if !self.mints.load(Ordering::Relaxed) {
+            return false;
+        }
         let roster = self.roster.load();
         if self.due.next() != u64::MAX {
             self.sweep(self.passed(now.get()), true);

@@ -249,9 +249,9 @@ impl Hub {
         let mut writer = lock(&self.writer);
         writer.former.clear();
         // What is in flight still tells how many there were.
-        let size = self.size.load(Ordering::Relaxed);
+        let len = self.len.load(Ordering::Relaxed);
         self.publish(Vec::new());
-        self.size.store(size, Ordering::Relaxed);
+        self.len.store(len, Ordering::Relaxed);
         self.last_news();
     }
 
@@ -265,11 +265,10 @@ impl Hub {
 
     /// To be called by whoever holds the writer.
     fn publish(&self, slots: Vec<Arc<Slot>>) {
-        self.size.store(u32::try_from(slots.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
         let roster = Arc::new(Roster::new(slots, self.settings.order, self.settings.choose));
         self.restricted.store(roster.restricted, Ordering::Relaxed);
         let mints = roster.slots.iter().any(|slot| slot.member.asking().is_some());
-        self.resends.store(mints || roster.slots.len() > 1, Ordering::Relaxed);
+        self.mints.store(mints, Ordering::Relaxed);
         self.spread();
         self.len.store(roster.slots.len(), Ordering::Relaxed);
         self.roster.store(Arc::clone(&roster));
