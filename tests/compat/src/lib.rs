@@ -8,3 +8,18 @@ pub use self::{
     rig::{CAP, FILM, Rig, Streaming, client, go, post, read, streams_both_ways},
     upstream::{Body, Sent, Upstream, answer, empty, text},
 };
+
+/// The layers with everything on, one by one; what stands behind the service keeps bodies in those
+/// that send again.
+#[macro_export]
+macro_rules! separate {
+    ($rig:expr, $service:expr $(, $($keep:tt)*)?) => {
+        ::tower::ServiceBuilder::new()
+            .layer($rig.dedup())
+            .layer($rig.models()$($($keep)*)?)
+            .layer($rig.retry()$($($keep)*)?)
+            .layer($rig.rotation()$($($keep)*)?)
+            .layer($rig.gate())
+            .service($service)
+    };
+}

@@ -13,7 +13,7 @@ use http_body_util::Full;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_failover::{Buffered, Failover, ReplayBody};
-use tower_failover_compat::{CAP, FILM, Rig, client, go, post, streams_both_ways};
+use tower_failover_compat::{CAP, FILM, Rig, client, go, post, separate, streams_both_ways};
 
 /// Sends each request on, with whatever is put on it by then.
 #[derive(Clone)]
@@ -108,13 +108,8 @@ async fn proxy_handler_fused() {
 #[tokio::test]
 async fn proxy_handler_separate() {
     let mut rig = Rig::echo().await;
-    let upstream = ServiceBuilder::new()
-        .layer(rig.dedup())
-        .layer(rig.models().buffered(CAP))
-        .layer(rig.retry().buffered(CAP))
-        .layer(rig.rotation().buffered(CAP))
-        .layer(rig.gate())
-        .service(client::<ReplayBody<ReplayBody<ReplayBody<Body>>>>());
+    let upstream =
+        separate!(rig, client::<ReplayBody<ReplayBody<ReplayBody<Body>>>>(), .buffered(CAP));
     let to = rig.upstream.origin().to_owned();
     let proxy = move |mut request: Request| {
         *request.uri_mut() = moved(request.uri(), &to);

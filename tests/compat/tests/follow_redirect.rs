@@ -5,7 +5,7 @@ use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_failover::{Code, failure};
-use tower_failover_compat::{FILM, Rig, Upstream, answer, client, empty, go, post, text};
+use tower_failover_compat::{FILM, Rig, Upstream, answer, client, empty, go, post, separate, text};
 use tower_http::follow_redirect::FollowRedirectLayer;
 
 /// Every address but one leads to that one.
@@ -67,14 +67,7 @@ async fn fused() {
 #[tokio::test]
 async fn separate() {
     let mut rig = rig().await;
-    let mut service = ServiceBuilder::new()
-        .layer(FollowRedirectLayer::new())
-        .layer(rig.dedup())
-        .layer(rig.models())
-        .layer(rig.retry())
-        .layer(rig.rotation())
-        .layer(rig.gate())
-        .service(client());
+    let mut service = FollowRedirectLayer::new().layer(separate!(rig, client()));
     sees_all_three(&mut rig, &mut service).await;
 }
 

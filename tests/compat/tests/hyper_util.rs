@@ -8,7 +8,9 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_failover::{
     AuthShortCircuitLayer, Code, Failover, Origin, ReplayBody, ServedBy, failure,
 };
-use tower_failover_compat::{CAP, FILM, Rig, Streaming, client, go, post, streams_both_ways};
+use tower_failover_compat::{
+    CAP, FILM, Rig, Streaming, client, go, post, separate, streams_both_ways,
+};
 
 /// A client that is kept in a struct: the type can be written.
 struct App {
@@ -28,13 +30,7 @@ async fn fused() {
 #[tokio::test]
 async fn separate() {
     let mut rig = Rig::echo().await;
-    let mut service = ServiceBuilder::new()
-        .layer(rig.dedup())
-        .layer(rig.models())
-        .layer(rig.retry())
-        .layer(rig.rotation())
-        .layer(rig.gate())
-        .service(client());
+    let mut service = separate!(rig, client());
     let uri = rig.upstream.at("/videos");
     rig.sees_all_three(async || post(&mut service, &uri, Full::<Bytes>::from(FILM)).await).await;
 }
@@ -121,13 +117,8 @@ async fn an_overloaded_model_gives_way_to_the_next() {
 async fn a_body_that_streams_goes_both_ways_at_once() {
     let rig = Rig::echo().await;
     let fused = rig.fused().buffered(CAP).build().unwrap().layer(client::<ReplayBody<Streaming>>());
-    let separate = ServiceBuilder::new()
-        .layer(rig.dedup())
-        .layer(rig.models().buffered(CAP))
-        .layer(rig.retry().buffered(CAP))
-        .layer(rig.rotation().buffered(CAP))
-        .layer(rig.gate())
-        .service(client::<ReplayBody<ReplayBody<ReplayBody<Streaming>>>>());
+    let separate =
+        separate!(rig, client::<ReplayBody<ReplayBody<ReplayBody<Streaming>>>>(), .buffered(CAP));
     let uri = rig.upstream.at("/upload");
     go(streams_both_ways(fused, &uri)).await;
     go(streams_both_ways(separate, &uri)).await;

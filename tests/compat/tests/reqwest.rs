@@ -3,9 +3,11 @@
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 use tower_failover::{Failover, ReplayBody, ReqwestService};
-use tower_failover_compat::{CAP, FILM, Rig, Upstream, answer, empty, go, post, streams_both_ways};
+use tower_failover_compat::{
+    CAP, FILM, Rig, Upstream, answer, empty, go, post, separate, streams_both_ways,
+};
 
 fn client() -> ReqwestService {
     let client = reqwest::Client::builder()
@@ -28,13 +30,7 @@ async fn fused() {
 #[tokio::test]
 async fn separate() {
     let mut rig = Rig::echo().await;
-    let mut service = ServiceBuilder::new()
-        .layer(rig.dedup())
-        .layer(rig.models())
-        .layer(rig.retry())
-        .layer(rig.rotation())
-        .layer(rig.gate())
-        .service(client());
+    let mut service = separate!(rig, client());
     let uri = rig.upstream.at("/videos");
     rig.sees_all_three(async || post(&mut service, &uri, Full::<Bytes>::from(FILM)).await).await;
 }

@@ -12,9 +12,9 @@ use tonic::{
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     transport::Channel,
 };
-use tower::{Layer, ServiceBuilder};
+use tower::Layer;
 use tower_failover::ReplayBody;
-use tower_failover_compat::{CAP, Rig, Upstream, answer, go, text};
+use tower_failover_compat::{CAP, Rig, Upstream, answer, go, separate, text};
 
 /// Messages of text.
 #[derive(Clone, Copy, Default)]
@@ -88,19 +88,6 @@ macro_rules! fused {
         let failover = $rig.fused().buffered_as(CAP, Body::new::<ReplayBody<Body>>);
         failover.build().unwrap().layer($channel)
     }};
-}
-
-/// The layers with everything on, one by one.
-macro_rules! separate {
-    ($rig:ident, $channel:ident) => {
-        ServiceBuilder::new()
-            .layer($rig.dedup())
-            .layer($rig.models().buffered_as(CAP, Body::new::<ReplayBody<Body>>))
-            .layer($rig.retry().buffered_as(CAP, Body::new::<ReplayBody<Body>>))
-            .layer($rig.rotation().buffered_as(CAP, Body::new::<ReplayBody<Body>>))
-            .layer($rig.gate())
-            .service($channel)
-    };
 }
 
 /// What the answer's status is in HTTP.
@@ -200,46 +187,29 @@ where
     Ok(said)
 }
 
-#[tokio::test]
-async fn unary_fused() {
-    let (mut rig, channel) = rig().await;
-    let service = fused!(rig, channel);
-    rig.sees_all_three(async || unary(service.clone()).await).await;
+/// A test of one kind of call, with the layers in one and one by one.
+macro_rules! sees_all_three {
+    ($($fused:ident, $separate:ident: $call:ident;)*) => { $(
+        #[tokio::test]
+        async fn $fused() {
+            let (mut rig, channel) = rig().await;
+            let service = fused!(rig, channel);
+            rig.sees_all_three(async || $call(service.clone()).await).await;
+        }
+
+        #[tokio::test]
+        async fn $separate() {
+            let (mut rig, channel) = rig().await;
+            let service = separate!(rig, channel, .buffered_as(CAP, Body::new::<ReplayBody<Body>>));
+            rig.sees_all_three(async || $call(service.clone()).await).await;
+        }
+    )* };
 }
 
-#[tokio::test]
-async fn unary_separate() {
-    let (mut rig, channel) = rig().await;
-    let service = separate!(rig, channel);
-    rig.sees_all_three(async || unary(service.clone()).await).await;
-}
-
-#[tokio::test]
-async fn server_stream_fused() {
-    let (mut rig, channel) = rig().await;
-    let service = fused!(rig, channel);
-    rig.sees_all_three(async || server_stream(service.clone()).await).await;
-}
-
-#[tokio::test]
-async fn server_stream_separate() {
-    let (mut rig, channel) = rig().await;
-    let service = separate!(rig, channel);
-    rig.sees_all_three(async || server_stream(service.clone()).await).await;
-}
-
-#[tokio::test]
-async fn both_streams_fused() {
-    let (mut rig, channel) = rig().await;
-    let service = fused!(rig, channel);
-    rig.sees_all_three(async || both_streams(service.clone()).await).await;
-}
-
-#[tokio::test]
-async fn both_streams_separate() {
-    let (mut rig, channel) = rig().await;
-    let service = separate!(rig, channel);
-    rig.sees_all_three(async || both_streams(service.clone()).await).await;
+sees_all_three! {
+    unary_fused, unary_separate: unary;
+    server_stream_fused, server_stream_separate: server_stream;
+    both_streams_fused, both_streams_separate: both_streams;
 }
 
 /// No message waits for the end of the stream; what cannot be sent again is not.
@@ -267,7 +237,7 @@ async fn a_conversation_is_sent_as_it_goes() {
     let service = fused!(rig, channel);
     converses(rig, service).await;
     let (rig, channel) = self::rig().await;
-    let service = separate!(rig, channel);
+    let service = separate!(rig, channel, .buffered_as(CAP, Body::new::<ReplayBody<Body>>));
     converses(rig, service).await;
 }
 

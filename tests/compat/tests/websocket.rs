@@ -10,9 +10,9 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Message, handshake::derive_accept_key, protocol::Role},
 };
-use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 use tower_failover::ReqwestService;
-use tower_failover_compat::{Body, Rig, Upstream, answer, client, empty};
+use tower_failover_compat::{Body, Rig, Upstream, answer, client, empty, separate};
 
 /// Accepts the upgrade, and says each message again.
 async fn serve(mut request: Request<Incoming>) -> Response<Body> {
@@ -78,13 +78,7 @@ async fn fused() {
 #[tokio::test]
 async fn separate() {
     let mut rig = rig().await;
-    let mut service = ServiceBuilder::new()
-        .layer(rig.dedup())
-        .layer(rig.models())
-        .layer(rig.retry())
-        .layer(rig.rotation())
-        .layer(rig.gate())
-        .service(client());
+    let mut service = separate!(rig, client());
     let uri = rig.upstream.at("/live");
     rig.sees_all_three(async || talk(&mut service, &uri).await).await;
 }
