@@ -263,3 +263,23 @@ impl fmt::Display for ModelFault {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Delivery, Verdict};
+
+    #[test]
+    fn only_what_was_refused_can_be_sent_anew_without_being_done_twice() {
+        for (verdict, wanted) in [
+            (Verdict::Success, Delivery::PerhapsDone),
+            (Verdict::transient(), Delivery::PerhapsDone),
+            (Verdict::timed_out(), Delivery::PerhapsDone),
+            (Verdict::unavailable(), Delivery::Refused),
+            (Verdict::limited(), Delivery::Refused),
+            (Verdict::Forbidden, Delivery::Refused),
+            (Verdict::Rejected, Delivery::Refused),
+        ] {
+            assert_eq!(verdict.delivery(), wanted, "{verdict}");
+        }
+    }
+}

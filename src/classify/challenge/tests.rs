@@ -54,6 +54,8 @@ fn token68_is_told_from_parameters() {
     assert_eq!(one("Negotiate abc")[0].token68.as_deref(), Some("abc"));
     assert_eq!(one("Negotiate, Basic")[1].scheme, "Basic");
     assert_eq!(one(" , ,"), Vec::<Challenge>::new());
+    // Padding alone is no token (RFC 9110 §11.2).
+    assert_eq!(parse(b"Negotiate =="), None);
 }
 
 #[test]

@@ -159,6 +159,7 @@ proptest! {
         let verdict = drive(&classifier, &head(status), b"");
         if status < 400 {
             prop_assert_eq!(verdict, Verdict::Success);
+            prop_assert_eq!(classifier.classify(&head(status), None, now()), Verdict::Success);
             prop_assert_eq!(policy.asked(), 0);
         } else {
             let generic = drive(&Classifier::default(), &head(status), b"");
@@ -231,6 +232,22 @@ fn a_rule_gives_a_401_a_better_reason_and_cannot_lift_it() {
 }
 
 #[test]
+fn a_success_is_doubted_only_by_rules_about_answers() {
+    let doubts = |classifier: Classifier| !classifier.succeeds(&head(200));
+    assert!(!doubts(Classifier::default()));
+    assert!(!doubts(Classifier::default().policy(Says::new(Verdict::Forbidden))));
+    assert!(!doubts(Classifier::default().also_unauthorized_error(|_: &ErrorRef<'_>| None)));
+    assert!(doubts(Classifier::default().also_unauthorized(dead_by_head)));
+}
+
+#[test]
+fn a_policy_that_is_a_closure_has_no_body_read() {
+    let policy = |_: &NonAuth<'_>| Some(Verdict::unavailable());
+    let classifier = Classifier::default().policy(policy);
+    assert_eq!(classifier.head(&json(409), now), Some(Verdict::unavailable()));
+}
+
+#[test]
 fn a_body_rule_reads_the_bodies_of_its_statuses_alone() {
     let classifier = Classifier::default().also_unauthorized_body([StatusCode::OK], dead_by_body);
     assert!(!classifier.succeeds(&head(200)));
@@ -267,6 +284,7 @@ fn a_policy_sees_the_body_it_wants_and_its_code() {
         fn answer(&self, answer: &NonAuth<'_>) -> Option<Verdict> {
             assert_eq!(answer.generic(), Verdict::Rejected);
             assert_eq!(answer.error_message(), Some("busy"));
+            assert!(answer.body()?.starts_with(b"{\"error\""));
             (answer.error_code()? == "lock_timeout").then_some(Verdict::unavailable())
         }
     }

@@ -58,6 +58,9 @@ fn each_header_is_read_in_its_own_unit() {
         ("x-ratelimit-reset", "1704067207", ms(7000)),
         ("x-ratelimit-reset", "1704067207.5", ms(7500)),
         ("x-ratelimit-reset", "1704067207500", ms(7500)),
+        // The first that is read as milliseconds is in 1973, the last in seconds in 5138.
+        ("x-ratelimit-reset", "100000000000", ms(0)),
+        ("x-ratelimit-reset", "99999999999", ms((99_999_999_999 - 1_704_067_200) * 1000)),
         ("x-ratelimit-reset", "33.5", ms(33_500)),
         (
             "x-ratelimit-reset",
@@ -140,6 +143,7 @@ fn rubbish_is_no_go_duration() {
     }
     assert_eq!(go_duration(b"18446744073709551615h"), None);
     assert_eq!(go_duration(b"18446744073709551615s1s"), None);
+    assert_eq!(go_duration(b"1ms5ns"), Some(Duration::from_nanos(1_000_005)));
     assert_eq!(go_duration("5µs".as_bytes()), Some(Duration::from_micros(5)));
     assert_eq!(go_duration("5\u{3bc}s".as_bytes()), Some(Duration::from_micros(5)));
 }

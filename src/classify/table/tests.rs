@@ -170,6 +170,10 @@ fn every_error_code_has_its_row() {
         (422, r#"{"error":{"code":"rate_limit_exceeded"}}"#, NO, OPENAI),
         (200, r#"{"error":{"code":"invalid_api_key"}}"#, OK, OPENAI),
         (401, r#"{"error":{"code":"model_not_found"}}"#, INVALID, OPENAI),
+        (401, r#"{"error":{"code":"token_expired"}}"#, EXPIRED, OPENAI),
+        (401, r#"{"error":{"code":"token_revoked"}}"#, REVOKED, OPENAI),
+        (403, r#"{"error":{"code":"token_invalidated"}}"#, REVOKED, OPENAI),
+        (401, r#"{"error":{"details":[{"reason":"ACCESS_TOKEN_EXPIRED"}]}}"#, EXPIRED, GOOGLE),
     ] {
         let head = head(status, &[("content-type", "application/json")]);
         let verdict = Classifier::default().classify(&head, Some(body.as_bytes()), now());
@@ -197,6 +201,10 @@ fn every_telling_header_has_its_row() {
         (403, "www-authenticate", "Bearer error=\"invalid_token\"", INVALID, RFC),
         (401, "www-authenticate", "Bearer realm=\"x\"", INVALID, RFC),
         (401, "www-authenticate", "Bearer error=invalid_token, error_description=\"revoked\"", REVOKED, RFC),
+        (401, "www-authenticate", "Bearer error=invalid_token, error_description=\"account disabled\"", INACTIVE, RFC),
+        (401, "www-authenticate", "Bearer error=invalid_token, error_description=\"expired: it expired\"", EXPIRED, RFC),
+        // Two reasons are none.
+        (401, "www-authenticate", "Bearer error=invalid_token, error_description=\"expired or malformed\"", INVALID, RFC),
     ] {
         assert_eq!(
             judge(&head(status, &[(name, value)]), ""),

@@ -131,15 +131,15 @@ mod http2 {
         assert_eq!(judge(&error), Verdict::unavailable());
     }
 
-    /// The error of request 1 when the server says GOAWAY without an error, and closes.
-    async fn error_after_goaway(last_stream_id: u8) -> h2::Error {
+    /// The error of request 1 when the server says GOAWAY with this error, and closes.
+    async fn error_after_goaway(last_stream_id: u8, error: u8) -> h2::Error {
         let (near, mut far) = duplex(64 * 1024);
         let (mut client, connection) = h2::client::handshake(near).await.unwrap();
         let request = Request::post("https://a.test/").body(()).unwrap();
         let (answer, _) = client.send_request(request, true).unwrap();
-        // RFC 9113 §4.1, §6.5, §6.8: empty SETTINGS, then GOAWAY (last stream id, NO_ERROR).
+        // RFC 9113 §4.1, §6.5, §6.8: empty SETTINGS, then GOAWAY (last stream id, error).
         far.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
-        let goaway = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, last_stream_id, 0, 0, 0, 0];
+        let goaway = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, last_stream_id, 0, 0, 0, error];
         far.write_all(&goaway).await.unwrap();
         far.shutdown().await.unwrap();
         let driver = tokio::spawn(connection);
@@ -150,11 +150,16 @@ mod http2 {
 
     #[tokio::test]
     async fn only_a_request_above_the_last_of_a_goaway_did_no_work() {
-        let above = error_after_goaway(0).await;
+        let above = error_after_goaway(0, 0).await;
         assert!(above.is_go_away(), "{above}");
         assert_eq!(judge(&above), Verdict::unavailable());
-        let within = error_after_goaway(1).await;
+        let within = error_after_goaway(1, 0).await;
         assert_eq!(judge(&within), Verdict::transient(), "{within}");
+        // REFUSED_STREAM is a word about a stream (RFC 9113 §7); of a connection it promises nothing.
+        let refused = error_after_goaway(0, 7).await;
+        assert!(refused.is_go_away() && refused.is_remote(), "{refused}");
+        assert_eq!(refused.reason(), Some(h2::Reason::REFUSED_STREAM));
+        assert_eq!(judge(&refused), Verdict::transient(), "{refused}");
     }
 
     #[tokio::test]
