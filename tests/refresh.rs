@@ -27,7 +27,7 @@ use tower_failover::{
         TokenSource, Why,
     },
     failure,
-    report::{Event, OutReason},
+    report::{Event, Followed, OutReason},
 };
 
 type Answer = Result<Token, SourceError>;
@@ -228,6 +228,22 @@ async fn a_second_refusal_ends_the_accounts_part() {
         assert_eq!(world.send().await.status(), 200);
         assert_eq!(world.upstream.tokens(), ["dead", "dead-too", "tok-b"], "{fused}");
         assert_eq!((world.script.calls(), world.recorder.codes()), (1, vec!["account_out"]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_trail_tells_a_new_token_from_another_account() {
+    for fused in [true, false] {
+        let world = refused(fused, [give("dead-too"), give("t3")], &["b"]);
+        world.upstream.set_token("dead-too", Step::status(401));
+        world.upstream.set_token("tok-b", Step::status(404));
+        assert_eq!(world.send().await.status(), 404);
+        let trail = world.recorder.failures().remove(0).trail;
+        let told: Vec<_> = trail.iter().map(|one| (one.account.as_deref(), one.followed)).collect();
+        let [first, second, last] = told[..] else { panic!("{told:?}") };
+        assert_eq!(first, (Some("a"), Followed::Refreshed), "{fused}");
+        assert_eq!(second, (Some("a"), Followed::Rotated), "{fused}");
+        assert_eq!(last.0, Some("b"), "{fused}");
     }
 }
 

@@ -114,7 +114,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 Next::FallBack => true,
                 // The account is chosen by it when the wait is over, and the body may be gone.
                 Next::After(wait) => !wait.is_zero() && stages.rotates(),
-                Next::Again => false,
+                Next::Again | Next::Replay => false,
             };
             let own = facts.wanted.own_if(asked);
             if let (Next::Pass | Next::FallBack, Some(own)) = (next, own) {
@@ -169,7 +169,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
     ) -> Result<(Option<Nap>, N), Option<NotResent>> {
         let wait = match next {
             Next::Pass => return Err(None),
-            Next::Again | Next::FallBack => Duration::ZERO,
+            Next::Again | Next::Replay | Next::FallBack => Duration::ZERO,
             Next::After(wait) => wait,
         };
         let nap =
@@ -286,7 +286,7 @@ fn refused(pools: &[Pool], stamp: Option<&Stamp>, reason: Reason) -> Cause {
 fn can_be_served(next: Next, pools: &[Pool], facts: &mut Facts<'_>) -> bool {
     let wait = match next {
         Next::Pass => return true,
-        Next::Again | Next::FallBack => Duration::ZERO,
+        Next::Again | Next::Replay | Next::FallBack => Duration::ZERO,
         Next::After(wait) => wait,
     };
     if pools.is_empty() {
@@ -302,6 +302,7 @@ fn followed(next: Next) -> Followed {
     match next {
         Next::After(wait) => Followed::Retried(wait),
         Next::FallBack => Followed::FellBack,
+        Next::Replay => Followed::Refreshed,
         Next::Again | Next::Pass => Followed::Rotated,
     }
 }

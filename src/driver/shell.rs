@@ -5,6 +5,10 @@ macro_rules! settings {
     ($Settings:ident) => {
         impl<K> $Settings<K> {
             /// Sends every request once: for bodies and services that are not `Clone`.
+            ///
+            /// What cannot be cloned cannot be called later either: such a request does not wait for a
+            /// token that is on its way, it is `not_ready` at once. Await
+            /// [`Pool::wait_ready`](crate::Pool::wait_ready) first.
             pub fn send_once(self) -> $Settings<Once> {
                 self.keeping(Once)
             }

@@ -95,6 +95,8 @@ pub enum Followed {
     Retried(Duration),
     /// Sent again with another account.
     Rotated,
+    /// Sent again with a newer credential of the same account.
+    Refreshed,
     /// Sent again with another model.
     FellBack,
     /// Not sent again.
@@ -107,6 +109,7 @@ impl fmt::Display for Followed {
             Self::Retried(wait) if wait.is_zero() => f.write_str("retried"),
             Self::Retried(wait) => write!(f, "retried after {wait:?}"),
             Self::Rotated => f.write_str("rotated"),
+            Self::Refreshed => f.write_str("refreshed"),
             Self::FellBack => f.write_str("fell back"),
             Self::NotResent(why) => write!(f, "not_resent: {why}"),
         }

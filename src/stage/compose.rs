@@ -104,7 +104,7 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         let at = match outer {
             Next::Pass => return Next::Pass,
             // At once is now: what is chosen need not be chosen again when the attempt starts.
-            Next::Again | Next::FallBack | Next::After(Duration::ZERO) => None,
+            Next::Again | Next::Replay | Next::FallBack | Next::After(Duration::ZERO) => None,
             Next::After(wait) => facts.now.get().checked_add(wait),
         };
         self.1.reset(&mut st.1);

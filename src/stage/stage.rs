@@ -26,6 +26,8 @@ pub enum Next {
     Pass,
     /// Send again with the account that was reserved.
     Again,
+    /// Send again with a newer credential of the same account.
+    Replay,
     /// Send again with another model.
     FallBack,
     /// Send again after this wait.

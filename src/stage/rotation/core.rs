@@ -258,8 +258,9 @@ impl Stage for Rotation {
                 if !facts.may_act() || facts.beyond_deadline(std::time::Duration::ZERO) {
                     return Next::Pass;
                 }
+                let same = st.tried.last().is_some_and(|(uid, _)| *uid == picked.uid());
                 st.picked = Some(picked);
-                Next::Again
+                if same { Next::Replay } else { Next::Again }
             }
             Err(none) => {
                 facts.soonest = none.retry_after;
