@@ -95,6 +95,8 @@ impl Hub {
             if let Some(rest) = kept.get(now) {
                 new.update(|word| word.at_rest(rest, now));
             }
+            // A person has taken the account out meanwhile: it has the token for when it is back.
+            new.update(|word| word.out_like(was));
         });
         drop(writer);
         feed.flight().end(End::Renewed, now, 0.0);

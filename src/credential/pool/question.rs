@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{feed::Feed, flight::End, hub::Hub, slot::Generation, sync::Ordering};
+use super::{feed::Feed, flight::End, hub::Hub, slot::Generation, sync::Ordering, word::Kind};
 use crate::{
     clock::Now,
     credential::{SourceError, Token, Why},
@@ -79,7 +79,7 @@ impl Question {
             self.is_late(NO_TURN);
             turn.await
         };
-        if self.generation.word().is_closed() || member.hub.closed.load(Ordering::SeqCst) {
+        if self.is_over() || self.generation.word().kind() == Kind::Retired {
             let now = member.hub.passed(Now::unread().get());
             return self.overtaken(now);
         }
@@ -108,19 +108,34 @@ impl Question {
         asked.await.unwrap_or_else(|_| Err(SourceError::transient("the source panicked")))
     }
 
+    /// Somebody has put in another, or has removed the account, or the pool has gone.
+    fn is_over(&self) -> bool {
+        let gone = || self.generation.member.hub.closed.load(Ordering::SeqCst);
+        self.generation.word().is_closed() || gone()
+    }
+
+    /// Nobody is told of it.
+    fn end_flight(&self, end: End, now: u64) {
+        if let Some(feed) = self.generation.member.asking() {
+            feed.flight().end(end, now, 0.0);
+        }
+    }
+
     /// Nobody waits for it any longer.
     fn is_late(&self, why: &'static str) {
         let (generation, hub) = (&self.generation, &self.generation.member.hub);
         let now = hub.passed(Now::unread().get());
-        hub.is_late(generation, &SourceError::transient(why), now);
+        if self.is_over() {
+            self.end_flight(End::Late, now);
+        } else {
+            hub.is_late(generation, &SourceError::transient(why), now);
+        }
         self.tell(now);
     }
 
-    /// Somebody has put another in before the source was asked.
+    /// Nobody needs its answer any more, before the source was asked.
     fn overtaken(mut self, now: u64) {
-        if let Some(feed) = self.generation.member.asking() {
-            feed.flight().end(End::Overtaken, now, 0.0);
-        }
+        self.end_flight(End::Overtaken, now);
         self.ended = true;
         self.tell(now);
     }
@@ -138,6 +153,8 @@ impl Question {
         });
         match outcome {
             Ok((Renewed::Put, _)) => {}
+            // It is about what nobody has any more.
+            _ if self.is_over() => self.end_flight(End::Overtaken, now),
             Ok((Renewed::Same, token)) => hub.same(generation, &token, self.why, now),
             Err(error) => hub.not_renewed(generation, &error, now),
         }

@@ -108,6 +108,13 @@ impl Word {
         self.open_to(next.with(UNTIL, now.saturating_add(rest)))
     }
 
+    /// What a person has taken out stays out, with whatever credential.
+    pub(super) fn out_like(self, was: Self) -> Option<Self> {
+        let out = was.kind() == Kind::Retired;
+        let next = self.with(KIND, Kind::Retired as u64).with(REASON, was.get(REASON));
+        self.open_to(if out { next } else { self })
+    }
+
     /// It has ended, and nothing replaces it.
     pub(super) fn expired(self) -> Option<Self> {
         if !self.is_alive() {

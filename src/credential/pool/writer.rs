@@ -136,10 +136,10 @@ impl Hub {
         // First no evidence about the old one counts any more, then the new one is counted, then it
         // can be seen: at each step the count is right for what requests can see.
         if let Some((was, _)) = old.update(|word| Some(word.closed())) {
-            if !was.is_alive() {
+            hand_on(was, &new);
+            if !was.is_alive() && new.word().is_alive() {
                 self.add_alive(1);
             }
-            hand_on(was, &new);
         }
         slot.current.store(Arc::new(new));
         if known {

@@ -1,0 +1,195 @@
+//! Tokens that change while something else happens to their account.
+
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
+
+mod support;
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use http::Response;
+use support::{
+    Recorder, Step, Upstream,
+    boxed::{Any, Boxed, boxed},
+    get, post,
+};
+use tokio::time::{Instant, sleep};
+use tower::{Layer, ServiceExt};
+use tower_failover::{
+    Account, FailoverLayer, Pool, Reason, RetryPolicy, TokenRotationLayer,
+    credential::{
+        Credential, Expires, FileToken, PoolBuilder, RefreshWindows, SourceError, State, Token,
+        TokenFuture, TokenSource, Why,
+    },
+    failure,
+};
+
+type Answer = Result<Token, SourceError>;
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn bearer(token: &str) -> Credential {
+    Credential::bearer(token).unwrap()
+}
+
+/// A source that answers after so many seconds; when it has no more, it never answers.
+#[derive(Clone, Default)]
+struct Script {
+    answers: Arc<Mutex<VecDeque<(u64, Answer)>>>,
+    asked: Arc<Mutex<Vec<Why>>>,
+}
+
+impl Script {
+    fn new(answers: impl IntoIterator<Item = (u64, Answer)>) -> Self {
+        Self { answers: Arc::new(Mutex::new(answers.into_iter().collect())), asked: Arc::default() }
+    }
+
+    fn asked(&self) -> Vec<Why> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl TokenSource for Script {
+    fn token(&self, why: Why) -> TokenFuture<'_> {
+        self.asked.lock().unwrap().push(why);
+        let answer = self.answers.lock().unwrap().pop_front();
+        Box::pin(async move {
+            match answer {
+                Some((after, answer)) => {
+                    sleep(seconds(after)).await;
+                    answer
+                }
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
+fn give(token: &str) -> Answer {
+    Ok(Token::new(token))
+}
+
+fn down() -> Answer {
+    Err(SourceError::transient("down"))
+}
+
+fn over() -> Answer {
+    Err(SourceError::terminal(Reason::Revoked, "invalid_grant"))
+}
+
+fn revoked() -> Step {
+    Step::answer(
+        401,
+        &[(
+            "www-authenticate",
+            "Bearer error=\"invalid_token\", error_description=\"token revoked\"",
+        )],
+        "",
+    )
+}
+
+struct World {
+    pool: Pool,
+    recorder: Recorder,
+    upstream: Upstream,
+    service: Boxed,
+}
+
+fn world(accounts: impl IntoIterator<Item = Account>, upstream: Upstream) -> World {
+    world_of(Pool::builder().accounts(accounts), upstream)
+}
+
+fn world_of(builder: PoolBuilder, upstream: Upstream) -> World {
+    let recorder = Recorder::new();
+    let pool = builder.any_origin().reporter(recorder.clone()).build().unwrap();
+    let builder = FailoverLayer::builder().rotation(pool.clone()).retry(RetryPolicy::new());
+    let service = boxed(builder.report(recorder.clone()).build().unwrap().layer(upstream.clone()));
+    World { pool, recorder, upstream, service }
+}
+
+impl World {
+    async fn send(&self) -> Response<Any> {
+        self.service.clone().oneshot(post()).await.unwrap()
+    }
+
+    fn state(&self) -> State {
+        self.pool.view().accounts[0].state
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_was_retired_by_hand_stays_out_when_its_source_answers() {
+    let script = Script::new([(2, give("t1"))]);
+    let upstream = Upstream::default().token_forever("dead", Step::status(401));
+    let world = world([Account::new("a", bearer("dead")).source(script.clone())], upstream);
+    let (_, ()) = tokio::join!(world.send(), async {
+        sleep(seconds(1)).await;
+        assert!(world.pool.retire("a"));
+    });
+    sleep(seconds(5)).await;
+    assert_eq!(world.state(), State::Retired);
+    assert_eq!(world.send().await.status(), 401);
+    assert_eq!(world.upstream.tokens(), ["dead"]);
+    assert!(world.pool.revive("a"));
+    assert_eq!(world.send().await.status(), 200);
+    assert_eq!(world.upstream.tokens(), ["dead", "t1"]);
+    assert_eq!(script.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_was_retired_while_it_awaits_its_turn_is_not_asked_for() {
+    let (first, second) = (Script::new([(5, give("t1"))]), Script::new([(1, give("t2"))]));
+    let a = Account::from_source("a", first).group("g");
+    let b = Account::from_source("b", second.clone()).group("g");
+    let world = world([a, b], Upstream::default());
+    let (answer, ()) = tokio::join!(world.send(), async {
+        sleep(seconds(1)).await;
+        assert!(world.pool.retire("b"));
+    });
+    assert_eq!(answer.status(), 200);
+    sleep(seconds(5)).await;
+    assert!(second.asked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_fails_for_an_account_that_is_gone_is_told_to_nobody() {
+    // At once, and at its deadline.
+    for script in [Script::new([(2, down())]), Script::default()] {
+        let a = Account::new("a", bearer("dead")).source(script);
+        let upstream = Upstream::default().token_forever("dead", Step::status(401));
+        let world = world([a, Account::new("b", bearer("tok-b")).priority(-1)], upstream);
+        let (answer, ()) = tokio::join!(world.send(), async {
+            sleep(seconds(1)).await;
+            assert!(world.pool.remove("a"));
+        });
+        assert_eq!(answer.status(), 200);
+        sleep(seconds(120)).await;
+        assert!(world.recorder.codes().is_empty(), "{:?}", world.recorder.codes());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_was_over_before_a_person_put_in_a_token_says_nothing_of_the_next() {
+    let script = Script::new([(2, over()), (1, give("t3"))]);
+    let upstream = Upstream::default().token_forever("dead", Step::status(401));
+    let a = Account::new("a", bearer("dead")).source(script);
+    let world = world([a], upstream);
+    let (_, ()) = tokio::join!(world.send(), async {
+        sleep(seconds(1)).await;
+        world.pool.replace("a", bearer("t2")).unwrap();
+    });
+    sleep(seconds(5)).await;
+    assert_eq!(world.recorder.codes(), Vec::<&str>::new());
+    world.upstream.set_token("t2", Step::status(401));
+    assert_eq!(world.send().await.status(), 200);
+    assert_eq!(world.upstream.tokens().last().unwrap(), "t3");
+}
