@@ -161,6 +161,31 @@ async fn an_account_that_was_retired_while_it_awaits_its_turn_is_not_asked_for()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_that_is_revoked_while_it_is_being_replaced_is_probed_again_one_day() {
+    for rest in [None, Some(seconds(7200))] {
+        // Refused while another is waited for, and the source has none.
+        let upstream = Upstream::default().token("old", [revoked().after(seconds(4))]);
+        let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(100_000)));
+        let a = a.source(Script::new([(3, down())]));
+        let a = a.refresh_windows(RefreshWindows::fixed(seconds(60), seconds(60)));
+        let world = world([a], upstream);
+        sleep(seconds(100_000 - 62)).await;
+        let (first, ()) = tokio::join!(world.send(), async {
+            sleep(seconds(3)).await;
+            let (_, ()) = tokio::join!(world.send(), async {
+                rest.map(|rest| world.pool.rest("a", None, rest));
+            });
+        });
+        assert_eq!(first.status(), 401);
+        let account = world.pool.view().accounts.remove(0);
+        assert_eq!((account.state, account.reason), (State::Quarantined, Some(Reason::Revoked)));
+        let until = account.until.unwrap();
+        let expected = rest.unwrap_or(seconds(3600));
+        assert!(until <= expected && until > expected - seconds(5), "{account:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_that_fails_for_an_account_that_is_gone_is_told_to_nobody() {
     // At once, and at its deadline.
     for script in [Script::new([(2, down())]), Script::default()] {

@@ -34,7 +34,11 @@ impl Hub {
         // One that was made because the one before was refused, and never worked: no third.
         let hopeless = generation.ages.forced && !generation.word().ever_succeeded();
         if !asks || hopeless {
-            return self.change(generation, |word| word.refused(since(word), reason, rests, now));
+            let rest = generation.member.kept.get(now);
+            return self.change(generation, |word| {
+                let out = word.refused(since(word), reason, rests, now)?;
+                Some(rest.and_then(|rest| out.at_rest(rest, now)).unwrap_or(out))
+            });
         }
         self.change(generation, |word| word.spent(since(word), reason, rests, now))
     }

@@ -35,7 +35,9 @@ impl Word {
         }
         let strikes = self.get(REFUSED);
         let rest = rests.quarantine(reason, self.ever_succeeded(), strikes);
-        let next = self
+        // How long its source is asked is no rest.
+        let since = if self.is_renewed() { self.with(UNTIL, 0) } else { self };
+        let next = since
             .with(KIND, Kind::Quarantined as u64)
             .with(REASON, reason_bits(reason))
             .with(REFUSED, strikes + 1)
