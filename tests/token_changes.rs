@@ -218,3 +218,27 @@ async fn a_login_that_was_over_before_a_person_put_in_a_token_says_nothing_of_th
     assert_eq!(world.send().await.status(), 200);
     assert_eq!(world.upstream.tokens().last().unwrap(), "t3");
 }
+
+#[tokio::test(start_paused = true)]
+async fn tokens_that_come_within_the_window_in_which_they_are_waited_for_are_used() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let source = {
+        let calls = calls.clone();
+        move |_: Why| {
+            let n = calls.fetch_add(1, Ordering::SeqCst);
+            async move {
+                sleep(Duration::from_millis(10)).await;
+                Ok(Token::new(format!("t{n}")).expires_in(seconds(30)))
+            }
+        }
+    };
+    let a = Account::from_source("a", source);
+    let a = a.refresh_windows(RefreshWindows::fixed(seconds(120), seconds(60)));
+    let world = world([a], Upstream::default());
+    let start = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(world.send().await.status(), 200);
+    }
+    assert!(start.elapsed() < seconds(1), "{:?}", start.elapsed());
+    assert!(calls.load(Ordering::SeqCst) < 3, "{calls:?}");
+}

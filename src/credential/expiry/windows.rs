@@ -48,7 +48,8 @@ impl RefreshWindows {
 
     /// These windows, whatever the lifetime. The mandatory one is part of the advisory one.
     ///
-    /// A token that comes in within its advisory window is replaced after half a second.
+    /// A token that comes in within its advisory window is replaced after half a second; one that
+    /// comes in within its mandatory window as well, and nobody waits for that.
     pub const fn fixed(advisory: Duration, mandatory: Duration) -> Self {
         Self(Some((advisory, mandatory)))
     }
@@ -81,7 +82,11 @@ impl RefreshWindows {
         let window = if advisory < left { advisory } else { Duration::ZERO };
         let jitter = window.saturating_sub(mandatory).min(window / 10);
         let jitter = jitter.mul_f64(random.clamp(0.0, 1.0));
-        let wait = left.saturating_sub(mandatory);
+        // Nobody waits for another because of one that comes within that window: so may the next.
+        let wait = match left.saturating_sub(mandatory) {
+            Duration::ZERO => left,
+            wait => wait.max(LEAST).min(left),
+        };
         let ask = left.saturating_sub(advisory).saturating_add(jitter).max(LEAST).min(wait);
         Times {
             ask: Some(again.map_or(ask, |again| ask.min(again))),
@@ -118,10 +123,15 @@ mod tests {
     #[test]
     fn a_token_that_comes_within_its_window_is_replaced_soon() {
         let seconds = Duration::from_secs;
-        let windows = RefreshWindows::fixed(seconds(120), seconds(30));
-        let times = windows.times(&life(seconds(60), Duration::ZERO), None, 1.0);
-        let expected = (Some(LEAST), Some(seconds(30)), Some(seconds(60)));
-        assert_eq!((times.ask, times.wait, times.dead), expected);
+        for (mandatory, left, wait) in
+            [(30_000, 60_000, 30_000), (59_900, 60_000, 500), (60_000, 60_000, 60_000)]
+        {
+            let [mandatory, left, wait] = [mandatory, left, wait].map(Duration::from_millis);
+            let windows = RefreshWindows::fixed(seconds(120), mandatory);
+            let times = windows.times(&life(left, Duration::ZERO), None, 1.0);
+            let expected = (Some(LEAST), Some(wait), Some(left));
+            assert_eq!((times.ask, times.wait, times.dead), expected, "{mandatory:?}");
+        }
     }
 
     #[test]
