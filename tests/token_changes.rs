@@ -242,3 +242,28 @@ async fn tokens_that_come_within_the_window_in_which_they_are_waited_for_are_use
     assert!(start.elapsed() < seconds(1), "{:?}", start.elapsed());
     assert!(calls.load(Ordering::SeqCst) < 3, "{calls:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_a_question_from_before_the_refusal_does_not_confirm_it() {
+    // A source that keeps its token until it hears that it was refused.
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let source = {
+        let asked = asked.clone();
+        move |why: Why| {
+            asked.lock().unwrap().push(why);
+            async move {
+                sleep(seconds(2)).await;
+                Ok(Token::new(if why.is_refused() { "t1" } else { "t0" }).ask_again_in(seconds(60)))
+            }
+        }
+    };
+    let world = world([Account::from_source("a", source)], Upstream::default());
+    assert_eq!(world.send().await.status(), 200);
+    sleep(seconds(61)).await;
+    // This one has its source asked.
+    assert_eq!(world.send().await.status(), 200);
+    sleep(seconds(1)).await;
+    world.upstream.set_token("t0", Step::status(401));
+    assert_eq!(world.send().await.status(), 200, "{:?}", asked.lock().unwrap());
+    assert!(world.recorder.codes().is_empty(), "{:?}", world.recorder.codes());
+}

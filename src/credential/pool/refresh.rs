@@ -219,6 +219,10 @@ impl Hub {
         let Some(feed) = generation.member.asking() else { return };
         if why.is_refused() || generation.word().was_refused() {
             feed.flight().end(End::Overtaken, now, 0.0);
+            if !why.is_refused() {
+                // It was refused after its source was asked, which may yet have another.
+                return;
+            }
             let rests = &self.settings.rests;
             let change = self.change(generation, |word| word.confirmed(rests, now));
             self.go_on_resting(generation, now);
