@@ -1,8 +1,12 @@
 //! The two clocks: a monotonic one that tests can pause, and the wall clock that dates are held against.
 
-use std::time::SystemTime;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    time::SystemTime,
+};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 /// The monotonic clock, read at most once, and only by whoever needs it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +27,13 @@ impl Now {
     pub(crate) fn get(&mut self) -> Instant {
         *self.0.get_or_insert_with(Instant::now)
     }
+}
+
+/// This wait; `None` outside a tokio runtime, or in one without its timer.
+pub(crate) fn timer(wait: impl FnOnce() -> Sleep) -> Option<Pin<Box<Sleep>>> {
+    tokio::runtime::Handle::try_current().ok()?;
+    // A runtime does not say whether it has a timer: it panics when it has none.
+    catch_unwind(AssertUnwindSafe(|| Box::pin(wait()))).ok()
 }
 
 /// What the wall clock says. Only for the dates of others (`Retry-After`), never to measure.

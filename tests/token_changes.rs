@@ -267,3 +267,32 @@ async fn an_answer_to_a_question_from_before_the_refusal_does_not_confirm_it() {
     assert_eq!(world.send().await.status(), 200, "{:?}", asked.lock().unwrap());
     assert!(world.recorder.codes().is_empty(), "{:?}", world.recorder.codes());
 }
+
+#[test]
+fn who_has_no_timer_does_not_wait_for_a_token() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let script = Script::default();
+    let world = world([Account::from_source("a", script.clone())], Upstream::default());
+    // Its source is asked in a runtime, and hangs.
+    let first = runtime.spawn(world.service.clone().oneshot(get()));
+    while script.asked().is_empty() {
+        std::thread::yield_now();
+    }
+    let timeless = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let outside = world.service.clone().oneshot(get()).now_or_never().expect("no wait");
+    let without = timeless.block_on(world.service.clone().oneshot(get()));
+    assert_eq!([outside, without].map(|answer| answer.unwrap().status().as_u16()), [503; 2]);
+    assert!(world.pool.wait_ready().now_or_never().expect("no wait").is_err());
+    first.abort();
+}
+
+#[test]
+fn a_source_is_not_asked_where_there_is_no_timer() {
+    let script = Script::new([(1, give("t1"))]);
+    let world = world([Account::from_source("a", script.clone())], Upstream::default());
+    let timeless = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert_eq!(timeless.block_on(world.send()).status(), 503);
+    let incidents = world.recorder.incidents();
+    assert!(incidents[0].to_string().contains("timer"), "{incidents:?}");
+    assert!(script.asked().is_empty());
+}

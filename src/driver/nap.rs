@@ -2,11 +2,12 @@
 
 use std::{
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
+
+use crate::clock;
 
 /// A wait that has a timer.
 #[derive(Debug)]
@@ -14,9 +15,7 @@ pub(crate) struct Nap(Pin<Box<tokio::time::Sleep>>);
 
 /// A wait of this length; `None` outside a tokio runtime, or in one without its timer.
 pub(crate) fn sleep(wait: Duration) -> Option<Nap> {
-    tokio::runtime::Handle::try_current().ok()?;
-    // A runtime does not say whether it has a timer: it panics when it has none.
-    catch_unwind(AssertUnwindSafe(|| Box::pin(tokio::time::sleep(wait)))).ok().map(Nap)
+    clock::timer(|| tokio::time::sleep(wait)).map(Nap)
 }
 
 impl Future for Nap {

@@ -225,7 +225,8 @@ impl Pool {
     /// # Errors
     ///
     /// No account can serve, and none will once its source has answered; or that takes longer than
-    /// requests [wait](PoolBuilder::ready_within).
+    /// requests [wait](PoolBuilder::ready_within). Without the timer of a tokio runtime nothing is
+    /// waited for.
     ///
     /// # Cancel safety
     ///

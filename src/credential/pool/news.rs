@@ -2,8 +2,8 @@
 
 use std::{
     fmt,
-    future::Future,
-    pin::Pin,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     sync::watch,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until},
 };
 
 use super::{
@@ -20,7 +20,10 @@ use super::{
     sync::Ordering,
     want::{Pin as Tie, Unavailable, Want},
 };
-use crate::{classify::Code, clock::Now};
+use crate::{
+    classify::Code,
+    clock::{self, Now},
+};
 
 /// Why [`wait_ready`](super::Pool::wait_ready) waits no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +37,8 @@ pub struct NotReady {
 /// The next change of any account's state, and those after it.
 ///
 /// The first is there at once: what was looked at before somebody listened may be old. It gives the
-/// next one, or nothing when a request has waited for long enough, from its first wait on.
+/// next one, or nothing when a request has waited for long enough, from its first wait on, or has no
+/// timer to wait with.
 pub(crate) struct News(Listening);
 
 enum Listening {
@@ -53,18 +57,21 @@ impl Listener {
         Self { hub: Arc::clone(hub), news: hub.news.subscribe() }
     }
 
-    /// Until an account may serve that could not. `false` when that was not before `longest`.
-    async fn next(&mut self, longest: Option<Instant>) -> bool {
+    /// Until an account may serve that could not: whether that was before `longest`. Nothing where
+    /// no timer is there to wait with.
+    async fn next(&mut self, longest: Option<Instant>) -> Option<bool> {
         let due = self.hub.next_due(Instant::now());
-        let until = due.into_iter().chain(longest).min();
-        let changed = match until {
-            Some(until) => timeout_at(until, self.news.changed()).await,
-            None => Ok(self.news.changed().await),
+        let Some(until) = due.into_iter().chain(longest).min() else {
+            return Some(self.news.changed().await.is_ok());
         };
-        match changed {
-            Ok(changed) => changed.is_ok(),
-            Err(_) => longest.is_none_or(|longest| Instant::now() < longest),
-        }
+        let mut timer = clock::timer(|| sleep_until(until))?;
+        let mut changed = pin!(self.news.changed());
+        let changed = poll_fn(|cx| match changed.as_mut().poll(cx) {
+            Poll::Ready(changed) => Poll::Ready(Some(changed.is_ok())),
+            Poll::Pending => timer.as_mut().poll(cx).map(|()| None),
+        });
+        let early = || longest.is_none_or(|longest| Instant::now() < longest);
+        Some(changed.await.unwrap_or_else(early))
     }
 }
 
@@ -78,7 +85,7 @@ impl News {
     }
 
     fn after(mut listener: Listener, longest: Option<Instant>) -> Self {
-        let next = Box::pin(async move { listener.next(longest).await.then_some(listener) });
+        let next = Box::pin(async move { listener.next(longest).await?.then_some(listener) });
         Self(Listening::Waiting(next, longest))
     }
 }
@@ -121,7 +128,9 @@ pub(super) async fn wait_ready(hub: &Arc<Hub>) -> Result<(), NotReady> {
         }
         // Nobody else may ask the source again.
         let again = none.retry_after.and_then(|time| Instant::now().checked_add(time));
-        listener.next(again.into_iter().chain(longest).min()).await;
+        if listener.next(again.into_iter().chain(longest).min()).await.is_none() {
+            return Err(NotReady { code });
+        }
     }
 }
 

@@ -14,17 +14,17 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
-    runtime::Handle,
     task::{JoinError, JoinHandle},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{feed::Feed, flight::End, hub::Hub, slot::Generation, sync::Ordering, word::Kind};
 use crate::{
-    clock::Now,
+    clock::{self, Now},
     credential::{SourceError, Token, Why},
 };
 
@@ -41,11 +41,11 @@ pub(super) fn start(generation: &Arc<Generation>, why: Why, now: u64) {
     #[cfg(all(test, failover_loom))]
     return question.ask_here(now);
     #[cfg(not(all(test, failover_loom)))]
-    if let Ok(runtime) = Handle::try_current() {
-        drop(runtime.spawn(question.ask()));
+    if clock::timer(|| sleep(Duration::ZERO)).is_some() {
+        drop(tokio::spawn(question.ask()));
     } else {
-        let error = SourceError::transient("no tokio runtime is there to ask the source in");
-        question.end(Err(error), now);
+        let what = "no tokio runtime with a timer is there to ask the source in";
+        question.end(Err(SourceError::transient(what)), now);
     }
 }
 
