@@ -296,3 +296,31 @@ fn a_source_is_not_asked_where_there_is_no_timer() {
     assert!(incidents[0].to_string().contains("timer"), "{incidents:?}");
     assert!(script.asked().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_token_of_a_group_that_is_closed_to_the_request() {
+    let upstream = Upstream::default().token_forever("dead", revoked());
+    let a = Account::new("a", bearer("dead")).group("g");
+    let b = Account::from_source("b", Script::default()).group("g").priority(-1);
+    let world = world([a, b], upstream);
+    let start = Instant::now();
+    let answer = world.send().await;
+    assert_eq!((answer.status().as_u16(), start.elapsed()), (401, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_the_third_token_of_an_account_that_has_refused_two() {
+    let script = Script::new([(1, give("t1")), (9, give("t2"))]);
+    let upstream = Upstream::default()
+        .token_forever("dead", Step::status(401))
+        .token("t1", [Step::status(401).after(seconds(3)), Step::status(200)]);
+    let a = Account::new("a", bearer("dead")).source(script.clone());
+    let world = world([a], upstream);
+    let start = Instant::now();
+    let ((first, took), _) = tokio::join!(async { (world.send().await, start.elapsed()) }, async {
+        sleep(seconds(2)).await;
+        world.send().await
+    });
+    sleep(seconds(1)).await;
+    assert_eq!((first.status().as_u16(), took, script.asked().len()), (401, seconds(4), 2));
+}

@@ -63,6 +63,12 @@ impl Pool {
         self.hub().is_under_way(want, now)
     }
 
+    /// Whether the source of some account is asked, or will be, for a credential that the request
+    /// may use.
+    pub(crate) fn is_renewed(&self, want: &Want<'_>) -> bool {
+        self.hub().is_renewed(want)
+    }
+
     /// Whether a request that was refused may be sent again, with another account or with the next
     /// credential of the same one.
     pub(crate) fn may_resend(&self) -> bool {

@@ -17,8 +17,10 @@ use tokio::{
 use super::{
     hub::Hub,
     pick::Search,
+    slot::Slot,
     sync::Ordering,
     want::{Pin as Tie, Unavailable, Want},
+    word::Word,
 };
 use crate::{
     classify::Code,
@@ -188,6 +190,18 @@ impl Hub {
         };
         let none = search.shortage(slots).err();
         none.is_some_and(|none| none.code == Code::NotReady && none.retry_after.is_none())
+            && slots.iter().any(|slot| want.may_have_next_of(slot, Word::is_under_way))
+    }
+
+    /// Whether the source of some account is asked, or will be, for a credential that the request
+    /// may use.
+    pub(super) fn is_renewed(&self, want: &Want<'_>) -> bool {
+        let roster = self.roster.load();
+        let renewed = |slot: &Arc<Slot>| want.may_have_next_of(slot, Word::is_renewed);
+        match want.pin {
+            Some(Tie::Strict(id)) => roster.find(id).is_some_and(|(_, slot)| renewed(slot)),
+            _ => roster.slots.iter().any(renewed),
+        }
     }
 
     /// Nobody has a handle any more: those who wait are told.

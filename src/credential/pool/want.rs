@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::slot::Member;
+use super::{
+    slot::{Member, Slot},
+    word::Word,
+};
 use crate::classify::Code;
 
 /// What a request wants of the pool.
@@ -35,6 +38,14 @@ impl Want<'_> {
     /// Whether this request must not visit this generation of an account.
     pub(super) fn avoids(&self, member: &Member, generation: u64) -> bool {
         self.avoid.is_some_and(|avoid| avoid.avoids(member.uid, generation, member.group))
+    }
+
+    /// Whether the next credential of an account in such a state is one for this request.
+    pub(super) fn may_have_next_of(&self, slot: &Slot, state: impl Fn(Word) -> bool) -> bool {
+        let current = slot.current.load();
+        state(current.word())
+            && slot.member.may_serve(self.model)
+            && !self.avoids(&slot.member, current.number + 1)
     }
 }
 

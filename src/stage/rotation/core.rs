@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, request::Parts};
 
-use super::pick::{pick, pick_same};
+use super::pick::{is_renewed, pick, pick_same};
 use crate::{
     classify::{Cause, Code},
     credential::{Admitted, InFlight, OwnCredential, Picked, Pool, Unavailable},
@@ -263,8 +263,10 @@ impl Stage for Rotation {
                 if same { Next::Replay } else { Next::Again }
             }
             Err(none) => {
+                let unready =
+                    none.code == Code::NotReady && is_renewed(&self.pool, &st.tried, &mut ask);
                 facts.soonest = none.retry_after;
-                facts.unready = (none.code == Code::NotReady).then(|| none.into());
+                facts.unready = unready.then(|| none.into());
                 facts.decline(NotResent::NoAccount)
             }
         }

@@ -124,6 +124,13 @@ pub(super) fn is_under_way(pool: &Pool, tried: &[(u32, u64)], ask: &mut Ask<'_, 
     pool.is_under_way(&want(ask, &shun, model.as_deref(), true), ask.now)
 }
 
+/// Whether an account's source is down, or late, whose next credential the request could use.
+pub(super) fn is_renewed(pool: &Pool, tried: &[(u32, u64)], ask: &mut Ask<'_, '_>) -> bool {
+    let model = if pool.is_restricted() { ask.wanted.get().ok() } else { None };
+    let shun = Shun { pool: pool.id(), tried, ledger: ask.ledger };
+    pool.is_renewed(&want(ask, &shun, model.as_deref(), true))
+}
+
 fn want<'a>(
     ask: &Ask<'a, '_>,
     shun: &'a Shun<'a>,
