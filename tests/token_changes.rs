@@ -25,8 +25,8 @@ use tower::{Layer, ServiceExt};
 use tower_failover::{
     Account, FailoverLayer, Pool, Reason, RetryPolicy, TokenRotationLayer,
     credential::{
-        Credential, Expires, FileToken, PoolBuilder, RefreshWindows, SourceError, State, Token,
-        TokenFuture, TokenSource, Why,
+        Credential, EnvToken, Expires, FileToken, PoolBuilder, RefreshWindows, SourceError, State,
+        Token, TokenFuture, TokenSource, Why,
     },
     failure,
 };
@@ -295,6 +295,47 @@ fn a_source_is_not_asked_where_there_is_no_timer() {
     let incidents = world.recorder.incidents();
     assert!(incidents[0].to_string().contains("timer"), "{incidents:?}");
     assert!(script.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_file_or_a_variable_with_another_token_is_read_after_any_refusal() {
+    let path = std::env::temp_dir().join(format!("token-changes-{}", std::process::id()));
+    std::fs::write(&path, "t0").unwrap();
+    let world = world([Account::from_source("a", FileToken::new(&path))], Upstream::default());
+    assert_eq!(world.send().await.status(), 200);
+    std::fs::write(&path, "t1").unwrap();
+    world.upstream.set_token("t0", revoked());
+    let answer = world.send().await;
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(answer.status(), 200, "{:?}", failure(&answer));
+    assert!(EnvToken::new("TOKEN").can_mint_after(Reason::Revoked));
+}
+
+/// A source that has the same token whatever happens, and says that it may have another.
+struct Hopes(&'static str);
+
+impl TokenSource for Hopes {
+    fn token(&self, _: Why) -> TokenFuture<'_> {
+        Box::pin(std::future::ready(give(self.0)))
+    }
+
+    fn can_mint_after(&self, _: Reason) -> bool {
+        true
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_token_that_its_source_gives_again_closes_its_group() {
+    for others in [200, 401] {
+        let upstream = Upstream::default().token_forever("dead", revoked());
+        let a = Account::new("a", bearer("dead")).source(Hopes("dead")).group("g");
+        let b = Account::new("b", bearer("tok-b")).group("g").priority(-1);
+        let c = Account::new("c", bearer("tok-c")).priority(-2);
+        let upstream = upstream.token_forever("tok-c", Step::status(others));
+        let world = world([a, b, c], upstream);
+        assert_eq!(world.send().await.status().as_u16(), others);
+        assert_eq!(world.upstream.tokens(), ["dead", "tok-c"]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ use super::{
     token::Token,
     token_source::{TokenFuture, TokenSource, Why},
 };
+use crate::classify::Reason;
 
 /// A token out of a file that others write, such as a projected service account token, without the
 /// white space around it.
@@ -63,6 +64,11 @@ impl TokenSource for FileToken {
             })?;
             Ok(Token::new(text.trim()).ask_again_in(self.every))
         })
+    }
+
+    /// Whatever was refused, and why: others write the file.
+    fn can_mint_after(&self, _: Reason) -> bool {
+        true
     }
 }
 

@@ -228,8 +228,11 @@ impl Stage for Rotation {
     }
 
     fn next(&self, st: &mut RotationState, facts: &mut Facts<'_>) -> Next {
-        if st.picked.is_none() || !self.helps(facts) {
+        let Some(picked) = st.picked.as_ref().filter(|_| self.helps(facts)) else {
             return Next::Pass;
+        };
+        if !facts.local {
+            self.cascade(picked, facts);
         }
         if facts.ledger.is_some_and(|l| l.refusals() >= self.max_refusals) {
             return facts.decline(NotResent::Refusals);

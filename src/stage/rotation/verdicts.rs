@@ -40,8 +40,15 @@ impl Rotation {
         picked.refused(reason, facts.status, facts.now);
         let Some(ledger) = facts.ledger else { return };
         ledger.refuse(self.pool.id(), picked.uid(), picked.generation());
-        // One whose source makes another all the same is no reason to leave its group alone.
-        if reason == Reason::Revoked && !picked.is_renewed() {
+        self.cascade(picked, facts);
+    }
+
+    /// A revoked credential keeps the request from others of its group, unless its source makes
+    /// another all the same. Whether it does is known when it has been asked.
+    pub(super) fn cascade(&self, picked: &Picked, facts: &Facts<'_>) {
+        let Some(ledger) = facts.ledger else { return };
+        let revoked = facts.verdict == Verdict::Unauthorized(Reason::Revoked);
+        if revoked && !picked.is_renewed() {
             match (self.pool.cascade(), picked.group()) {
                 (Cascade::Never, _) => ledger.stop_rotation(),
                 (Cascade::SameGroup, Some(group)) => ledger.close_group(self.pool.id(), group),
