@@ -365,3 +365,25 @@ async fn nobody_waits_for_the_third_token_of_an_account_that_has_refused_two() {
     sleep(seconds(1)).await;
     assert_eq!((first.status().as_u16(), took, script.asked().len()), (401, seconds(4), 2));
 }
+
+#[test]
+fn a_format_may_be_looked_at_with_the_pool_at_hand() {
+    let own = Arc::new(OnceLock::<Pool>::new());
+    let seen = own.clone();
+    let look = move |_: &str, _: &str| {
+        seen.get().map(|pool| pool.rest("a", None, seconds(1)));
+        Ok(())
+    };
+    let pool = Pool::builder().account(Account::new("a", bearer("t"))).any_origin();
+    let pool = pool.validate(look).build().unwrap();
+    own.set(pool.clone()).unwrap();
+    // Whoever waits for a lock of its own never comes back: in a thread, that is no more than a failure.
+    let (done, heard) = std::sync::mpsc::channel();
+    let changed = pool.clone();
+    std::thread::spawn(move || {
+        changed.insert(Account::new("b", bearer("t"))).unwrap();
+        done.send(changed.replace("b", bearer("t2")))
+    });
+    assert_eq!(heard.recv_timeout(seconds(10)), Ok(Ok(2)), "it waits for itself");
+    assert_eq!(pool.view().accounts[0].state, State::Resting);
+}

@@ -40,14 +40,17 @@ const FORMER: usize = 8;
 
 impl Hub {
     pub(super) fn insert(self: &Arc<Self>, accounts: Vec<Account>) -> Result<(), PoolError> {
-        let mut writer = lock(&self.writer);
-        let roster = self.roster.load_full();
-        let mut ids = HashSet::with_capacity(accounts.len());
+        // Code of the user's, which may do whatever it likes: under no lock.
         for account in &accounts {
             self.check(account)?;
             if account.credential.is_loaded() {
                 self.validate(&account.id, &account.credential)?;
             }
+        }
+        let mut writer = lock(&self.writer);
+        let roster = self.roster.load_full();
+        let mut ids = HashSet::with_capacity(accounts.len());
+        for account in &accounts {
             if roster.find(&account.id).is_some() || !ids.insert(&*account.id) {
                 return Err(PoolError::DuplicateId { id: (*account.id).into() });
             }
