@@ -366,6 +366,27 @@ async fn nobody_waits_for_the_third_token_of_an_account_that_has_refused_two() {
     assert_eq!((first.status().as_u16(), took, script.asked().len()), (401, seconds(4), 2));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_token_does_not_keep_it_from_coming() {
+    // The token comes over the same client as all else, which carries one request at a time.
+    let upstream = Upstream::default();
+    let client = tower::limit::ConcurrencyLimit::new(upstream.clone(), 1);
+    let through = client.clone();
+    let source = move |_: Why| {
+        let client = through.clone();
+        async move {
+            client.oneshot(get()).await.map_err(|_| SourceError::transient("down"))?;
+            give("t1")
+        }
+    };
+    let pool = Pool::builder().account(Account::from_source("a", source)).any_origin();
+    let pool = pool.build().unwrap();
+    let service = FailoverLayer::builder().rotation(pool).build().unwrap().layer(client);
+    let start = Instant::now();
+    let answer = service.oneshot(get()).await.unwrap();
+    assert_eq!((answer.status().as_u16(), start.elapsed()), (200, Duration::ZERO));
+}
+
 #[test]
 fn a_format_may_be_looked_at_with_the_pool_at_hand() {
     let own = Arc::new(OnceLock::<Pool>::new());

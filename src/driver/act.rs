@@ -105,14 +105,18 @@ impl<S, B> Cold<S, B> {
 }
 
 /// What a request waits for that cannot be sent for this reason: `None` if that does not go away.
+///
+/// What its service has set aside, being ready, is for others meanwhile: whoever asks for the
+/// credential may need it.
 #[cold]
-pub(crate) fn await_credential<S, B, St: Stage, K>(
+pub(crate) fn await_credential<S, B, St: Stage, K: Spare<S>>(
     run: &Run<S, St, K>,
     cold: Option<&mut Box<Cold<S, B>>>,
     cause: &Cause,
 ) -> Option<News> {
     let cold = cold.filter(|_| cause.is_under_way())?;
     let pool = run.live.config.stages.pool(&run.st)?;
+    cold.service = run.live.spare()?;
     Some(pool.news(&mut cold.since, run.deadline()))
 }
 

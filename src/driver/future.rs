@@ -279,7 +279,7 @@ where
 impl<F, Fi, RB: Body, E> State<F, Fi, RB, E> {
     /// After an attempt that could not be made: a credential that is on its way is awaited.
     #[cold]
-    fn unsent<S, St: Stage, K, B>(
+    fn unsent<S, St: Stage, K: Spare<S>, B>(
         run: &Run<S, St, K>,
         cold: &mut Option<Box<Cold<S, B>>>,
         (cause, grpc): (Cause, bool),

@@ -35,7 +35,7 @@ where
         Some(Self { state, cold: None, kept: None, run })
     }
 
-    /// The credential comes first; the service that is ready is kept for it.
+    /// The credential comes first, and then a service.
     #[cold]
     pub(super) fn renew(
         run: Run<S, St, K>,
