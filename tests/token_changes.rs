@@ -186,6 +186,29 @@ async fn a_token_that_is_revoked_while_it_is_being_replaced_is_probed_again_one_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rest_outlives_a_refusal_that_the_next_token_ends() {
+    for rests_first in [true, false] {
+        let (limited, refused) = if rests_first { (2, 3) } else { (3, 2) };
+        let limited =
+            Step::answer(429, &[("retry-after", "3600")], "slow down").after(seconds(limited));
+        let upstream =
+            Upstream::default().token("old", [limited, revoked().after(seconds(refused))]);
+        let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(1200)));
+        let a = a.source(Script::new([(5, give("t1"))]));
+        let world = world([a, Account::new("b", bearer("tok-b")).priority(-1)], upstream);
+        // The first of them has its source asked, and nobody waits for that.
+        sleep(seconds(1000)).await;
+        let both = tokio::join!(world.send(), world.send());
+        assert_eq!((both.0.status().as_u16(), both.1.status().as_u16()), (200, 200));
+        assert_eq!(world.state(), State::Quarantined);
+        sleep(seconds(5)).await;
+        assert_eq!((world.state(), world.pool.view().accounts[0].generation), (State::Resting, 2));
+        world.send().await;
+        assert_eq!(world.upstream.tokens(), ["old", "old", "tok-b", "tok-b", "tok-b"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_that_fails_for_an_account_that_is_gone_is_told_to_nobody() {
     // At once, and at its deadline.
     for script in [Script::new([(2, down())]), Script::default()] {

@@ -151,7 +151,7 @@ impl Hub {
     ) -> Option<Change> {
         let (was, is) = generation.update(|word| {
             let next = f(word)?;
-            if word.is_resting() && next.is_renewed() {
+            if word.is_resting() && next.hides_rest() {
                 // Before, so that whoever puts in the next credential finds it.
                 generation.member.kept.keep(word);
             }

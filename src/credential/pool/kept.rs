@@ -1,13 +1,13 @@
 //! An account's rest, for as long as its credential's state has no room for it.
 //!
-//! While a source is asked, the state says until when that is: the account's rest stands here. It is
-//! read only where a source has answered.
+//! While a source is asked, the state says until when that is, and of a refused credential, until when
+//! it is not probed: the account's rest stands here. It is read only where a source has answered.
 
 use super::{
     hub::{Change, Hub},
     slot::Generation,
     sync::{AtomicU64, Ordering},
-    word::{KIND, LIMITED, UNTIL, Word},
+    word::{KIND, Kind, LIMITED, UNTIL, Word},
 };
 
 /// The account's rest, as the state of a credential that rests and of which nothing else is known.
@@ -38,6 +38,11 @@ impl Kept {
 }
 
 impl Word {
+    /// Whether its `until` is not, or not only, that of the account's rest.
+    pub(super) const fn hides_rest(self) -> bool {
+        !matches!(self.kind(), Kind::Usable | Kind::Limited | Kind::Quota | Kind::Retired)
+    }
+
     /// Its rest, and nothing else.
     fn rest(self) -> Self {
         Self::FRESH.with(KIND, self.kind() as u64).with(UNTIL, self.until())
@@ -56,7 +61,7 @@ impl Hub {
         let state = |word: Word| if word.is_renewed() { None } else { f(word) };
         let change = self.change(generation, state);
         let word = generation.word();
-        if change.is_some() || !word.is_renewed() || word.is_closed() {
+        if !word.hides_rest() || word.is_closed() {
             return (change.is_some(), change);
         }
         let kept = &generation.member.kept;
@@ -64,7 +69,7 @@ impl Hub {
         let grown = f(before.with(LIMITED, word.get(LIMITED))).is_some_and(|rest| kept.keep(rest));
         // Its source may have answered in between.
         self.go_on_resting(generation, now);
-        (grown, None)
+        (if word.is_renewed() { grown } else { change.is_some() }, change)
     }
 
     /// The account's rest goes on with the credential that it has, when that may be used again.
