@@ -10,6 +10,7 @@ mod defaults;
 mod loom_flight;
 #[cfg(failover_loom)]
 mod loom_models;
+mod persons;
 mod refreshing;
 mod sources;
 mod states;
