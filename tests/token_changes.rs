@@ -292,6 +292,21 @@ async fn an_answer_to_a_question_from_before_the_refusal_does_not_confirm_it() {
     assert!(world.recorder.codes().is_empty(), "{:?}", world.recorder.codes());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_source_that_had_nothing_new_is_asked_at_once_after_a_refusal() {
+    let source = |why: Why| {
+        let token = Token::new(if why.is_refused() { "t1" } else { "t0" });
+        std::future::ready(Ok(token.ask_again_in(seconds(10))))
+    };
+    let world = world([Account::from_source("a", source)], Upstream::default());
+    assert_eq!(world.send().await.status(), 200);
+    sleep(seconds(11)).await;
+    assert_eq!(world.send().await.status(), 200);
+    sleep(Duration::from_millis(100)).await;
+    world.upstream.set_token("t0", Step::status(401));
+    assert_eq!(world.send().await.status(), 200, "{:?}", world.recorder.codes());
+}
+
 #[test]
 fn who_has_no_timer_does_not_wait_for_a_token() {
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -87,6 +87,14 @@ impl Flight {
         }
     }
 
+    /// [Begins](Self::begin) because of a refusal: that a source had nothing new before is no failure.
+    pub(super) fn begin_anew(&mut self, now: u64) -> Begin {
+        if self.sames > 0 {
+            self.not_before = 0;
+        }
+        self.begin(now)
+    }
+
     /// Takes note of how it went, and says when the source may be asked again, and whether that is the
     /// first failure in a row. `random` is from 0 to 1.
     pub(super) fn end(&mut self, end: End, now: u64, random: f64) -> (u64, bool) {
@@ -108,7 +116,7 @@ impl Flight {
             End::Same(again) => {
                 let again = again.unwrap_or_else(|| wait(sames));
                 (self.failures, self.sames) = (0, sames.saturating_add(1));
-                // Sooner, if it is refused meanwhile: it may have another by then.
+                // Sooner, if it ends meanwhile: it may have another by then.
                 self.not_before = now.saturating_add(millis(again).min(FIRST));
                 return (now.saturating_add(millis(again)), false);
             }

@@ -58,8 +58,11 @@ impl Hub {
             return;
         }
         let Some(feed) = generation.member.asking() else { return };
-        let begun = feed.flight().begin(now);
-        self.follow(generation, begun, generation.why(), now);
+        let why = generation.why();
+        let mut flight = feed.flight();
+        let begun = if why.is_refused() { flight.begin_anew(now) } else { flight.begin(now) };
+        drop(flight);
+        self.follow(generation, begun, why, now);
     }
 
     /// A refused credential that has ended meanwhile is not probed: another is asked for, if any

@@ -66,6 +66,7 @@ pub trait TokenSource: Send + Sync + 'static {
     ///
     /// By default after one that has expired or is not accepted; a revoked one has been taken back
     /// on purpose, and neither a lack of scope nor a disabled account goes away with a new token.
+    /// Where others write the tokens that the source reads, after any.
     fn can_mint_after(&self, reason: Reason) -> bool {
         matches!(reason, Reason::Expired | Reason::Invalid | Reason::Missing)
     }
