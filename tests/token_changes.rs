@@ -8,7 +8,8 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
     },
     time::Duration,
 };
@@ -438,7 +439,7 @@ fn a_format_may_be_looked_at_with_the_pool_at_hand() {
     let pool = pool.validate(look).build().unwrap();
     own.set(pool.clone()).unwrap();
     // Whoever waits for a lock of its own never comes back: in a thread, that is no more than a failure.
-    let (done, heard) = std::sync::mpsc::channel();
+    let (done, heard) = mpsc::channel();
     let changed = pool.clone();
     std::thread::spawn(move || {
         changed.insert(Account::new("b", bearer("t"))).unwrap();
@@ -446,4 +447,39 @@ fn a_format_may_be_looked_at_with_the_pool_at_hand() {
     });
     assert_eq!(heard.recv_timeout(seconds(10)), Ok(Ok(2)), "it waits for itself");
     assert_eq!(pool.view().accounts[0].state, State::Resting);
+}
+
+/// Stays for a while after its question was given up, and sees whether another is asked.
+struct Lingers(mpsc::Receiver<()>, Arc<AtomicBool>);
+
+impl Drop for Lingers {
+    fn drop(&mut self) {
+        let early = self.0.recv_timeout(Duration::from_millis(300)).is_ok();
+        self.1.store(early, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_of_a_group_is_asked_before_a_question_that_was_given_up_is_gone() {
+    let early = Arc::new(AtomicBool::new(true));
+    let (told, heard) = mpsc::channel();
+    let lingers = Mutex::new(Some(Lingers(heard, early.clone())));
+    let a = Account::from_source("a", move |_: Why| {
+        let lingers = lingers.lock().unwrap().take();
+        async move {
+            std::future::pending::<()>().await;
+            drop(lingers);
+            down()
+        }
+    });
+    let b = Account::from_source("b", move |_: Why| {
+        let _ = told.send(());
+        std::future::ready(give("t1"))
+    });
+    let builder = Pool::builder().accounts([a.group("g"), b.group("g")]);
+    let world = world_of(builder.refresh_deadline(Duration::from_millis(1)), Upstream::default());
+    while world.send().await.status() != 200 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!early.load(Ordering::SeqCst));
 }

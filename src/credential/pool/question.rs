@@ -22,10 +22,10 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-use super::{feed::Feed, flight::End, hub::Hub, slot::Generation, sync::Ordering, word::Kind};
+use super::{flight::End, hub::Hub, slot::Generation, sync::Ordering, word::Kind};
 use crate::{
     clock::{self, Now},
-    credential::{SourceError, Token, Why},
+    credential::{SourceError, Token, TokenSource, Why},
 };
 
 /// A question is given up after so many times its deadline.
@@ -83,29 +83,39 @@ impl Question {
             let now = member.hub.passed(Now::unread().get());
             return self.overtaken(now);
         }
-        let given_up = Instant::now().checked_add(deadline.saturating_mul(PATIENCE));
-        let outcome = {
-            let mut asked = std::pin::pin!(self.question(feed));
-            if let Ok(outcome) = timeout(deadline, asked.as_mut()).await {
-                outcome
-            } else {
-                self.is_late(LATE);
-                let answer = member.hub.still(asked, given_up).await;
-                answer.unwrap_or_else(|| Err(SourceError::transient(LATE)))
-            }
+        let outcome = match &feed.minting {
+            Some(minting) => self.answer(&minting.source, deadline).await,
+            None => Err(SourceError::transient("there is no source")),
         };
         let now = member.hub.passed(Now::unread().get());
         self.end(outcome, now);
     }
 
-    async fn question(&self, feed: &Feed) -> Result<Token, SourceError> {
-        let Some(minting) = &feed.minting else {
-            return Err(SourceError::transient("there is no source"));
-        };
-        let (source, why) = (Arc::clone(&minting.source), self.why);
+    /// What the source answers, however late.
+    async fn answer(
+        &self,
+        source: &Arc<dyn TokenSource>,
+        deadline: Duration,
+    ) -> Result<Token, SourceError> {
+        let hub = &self.generation.member.hub;
+        let given_up = Instant::now().checked_add(deadline.saturating_mul(PATIENCE));
+        let (source, why) = (Arc::clone(source), self.why);
         // In a task of its own, so that one that panics takes nothing with it.
-        let asked = Asked(tokio::spawn(async move { source.token(why).await }));
-        asked.await.unwrap_or_else(|_| Err(SourceError::transient("the source panicked")))
+        let mut asked = Asked(tokio::spawn(async move { source.token(why).await }));
+        let mut answer = timeout(deadline, &mut asked).await.ok();
+        if answer.is_none() {
+            self.is_late(LATE);
+            answer = hub.still(&mut asked, given_up).await;
+        }
+        let answer = match answer {
+            Some(answer) => answer,
+            // Nobody of its group is asked before it is gone: one that blocks its thread never is.
+            None => asked.stopped().await,
+        };
+        answer.unwrap_or_else(|failed| {
+            let what = if failed.is_cancelled() { LATE } else { "the source panicked" };
+            Err(SourceError::transient(what))
+        })
     }
 
     /// Somebody has put in another, or has removed the account, or the pool has gone.
@@ -219,6 +229,14 @@ pub(super) struct Unusable(pub(super) Cow<'static, str>);
 
 /// A task that ends with whoever waits for it.
 struct Asked<T>(JoinHandle<T>);
+
+impl<T> Asked<T> {
+    /// How it ended, if it could not be stopped.
+    async fn stopped(self) -> Result<T, JoinError> {
+        self.0.abort();
+        self.await
+    }
+}
 
 impl<T> Future for Asked<T> {
     type Output = Result<T, JoinError>;
