@@ -39,6 +39,11 @@ impl Due {
         self.next.load(Ordering::Acquire)
     }
 
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> impl Drop {
+        lock(&self.heap)
+    }
+
     /// `member` must be looked at again at `at`, or earlier.
     pub(super) fn add(&self, member: &Arc<Member>, at: u64) {
         self.push(&mut lock(&self.heap), member, at);

@@ -6,6 +6,7 @@ mod cases;
 mod changes;
 mod choosing;
 mod defaults;
+mod fresh;
 #[cfg(failover_loom)]
 mod loom_flight;
 #[cfg(failover_loom)]
