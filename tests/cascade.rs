@@ -1,0 +1,144 @@
+//! A revoked credential, and how far a request goes on after it.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod support;
+
+use std::time::Duration;
+
+use support::{
+    Recorder, Step, Upstream,
+    boxed::{Boxed, boxed},
+    get, stack,
+};
+use tokio::time::sleep;
+use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower_failover::{
+    ErrorDedupLayer, FailoverLayer, Pool, Reason, RetryLayer, RetryPolicy, TokenRotationLayer,
+    credential::{Cascade, SourceError, TokenFuture, TokenSource, Why},
+    report::{Followed, NotResent},
+};
+
+fn revoked() -> Step {
+    let challenge = r#"Bearer error="invalid_token", error_description="it was revoked""#;
+    Step::answer(401, &[("www-authenticate", challenge)], "")
+}
+
+/// `a` and `b` of one owner, `c` of another, `d` of none; in this order.
+fn pool(cascade: Cascade, recorder: &Recorder) -> Pool {
+    let accounts = [
+        stack::account("a").group("studio"),
+        stack::account("b").group("studio"),
+        stack::account("c").group("lab"),
+        stack::account("d"),
+    ];
+    let builder = Pool::builder().accounts(accounts).cascade(cascade).any_origin();
+    builder.reporter(recorder.clone()).build().unwrap()
+}
+
+/// Retry over rotation, fused or stacked.
+fn over(fused: bool, pool: &Pool, recorder: &Recorder, upstream: &Upstream) -> Boxed {
+    let (pool, retry) = (pool.clone(), RetryPolicy::new());
+    if fused {
+        let builder = FailoverLayer::builder().rotation(pool).retry(retry);
+        return boxed(builder.report(recorder.clone()).build().unwrap().layer(upstream.clone()));
+    }
+    let stack = ServiceBuilder::new()
+        .layer(ErrorDedupLayer::new(recorder.clone()))
+        .layer(RetryLayer::new(retry))
+        .layer(TokenRotationLayer::new(pool));
+    boxed(stack.service(upstream.clone()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_token_stops_the_cascade_where_the_pool_says() {
+    for fused in [true, false] {
+        for (cascade, status, sent) in [
+            (Cascade::SameGroup, 200, &["tok-a", "tok-c"][..]),
+            (Cascade::All, 200, &["tok-a", "tok-b"]),
+            (Cascade::Never, 401, &["tok-a"]),
+        ] {
+            let recorder = Recorder::new();
+            let upstream = Upstream::default().token_forever("tok-a", revoked());
+            let service = over(fused, &pool(cascade, &recorder), &recorder, &upstream);
+            let answer = service.clone().oneshot(get()).await.unwrap();
+            assert_eq!(answer.status(), status, "{cascade:?}, fused: {fused}");
+            assert_eq!(upstream.tokens(), sent, "{cascade:?}, fused: {fused}");
+            let ends: Vec<_> = recorder.failures().iter().map(|r| r.trail[0].followed).collect();
+            let stopped = Followed::NotResent(NotResent::NoAccount);
+            assert_eq!(ends, vec![stopped; usize::from(status == 401)]);
+            // The siblings are spared by the request, not taken from the others.
+            assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
+            assert!(!upstream.tokens()[1..].contains(&"tok-a".to_owned()));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_refused_for_less_is_no_reason_to_spare_its_group() {
+    for fused in [true, false] {
+        for cascade in [Cascade::SameGroup, Cascade::Never] {
+            let recorder = Recorder::new();
+            let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
+            let service = over(fused, &pool(cascade, &recorder), &recorder, &upstream);
+            assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
+            assert_eq!(upstream.tokens(), ["tok-a", "tok-b"], "{cascade:?}, fused: {fused}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_stays_closed_for_the_retries_of_the_request() {
+    for fused in [true, false] {
+        let recorder = Recorder::new();
+        let busy = || [Step::status(503)];
+        let upstream = Upstream::default()
+            .token("tok-a", [revoked()])
+            .token("tok-c", busy())
+            .token("tok-d", busy());
+        let pool = pool(Cascade::SameGroup, &recorder);
+        let service = over(fused, &pool, &recorder, &upstream);
+        assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 200);
+        // After `d` it would be the turn of `b`.
+        assert_eq!(upstream.tokens(), ["tok-a", "tok-c", "tok-d", "tok-c"], "fused: {fused}");
+        for _ in 0..3 {
+            assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 200);
+        }
+        assert!(upstream.tokens()[4..].contains(&"tok-b".to_owned()));
+    }
+}
+
+/// Makes another credential after any reason, were it not down.
+struct Slow;
+
+impl TokenSource for Slow {
+    fn token(&self, _: Why) -> TokenFuture<'_> {
+        Box::pin(async {
+            sleep(Duration::from_secs(1)).await;
+            Err(SourceError::transient("the token endpoint is down"))
+        })
+    }
+
+    fn can_mint_after(&self, _: Reason) -> bool {
+        true
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_token_whose_source_makes_another_leaves_its_group_open() {
+    for fused in [true, false] {
+        for cascade in [Cascade::SameGroup, Cascade::Never] {
+            let recorder = Recorder::new();
+            let builder = Pool::builder()
+                .account(stack::account("a").source(Slow).group("studio"))
+                .account(stack::account("b").group("studio"))
+                .cascade(cascade)
+                .any_origin()
+                .reporter(recorder.clone());
+            let upstream = Upstream::default().token("tok-a", [revoked()]);
+            let service = over(fused, &builder.build().unwrap(), &recorder, &upstream);
+            assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
+            assert_eq!(upstream.tokens(), ["tok-a", "tok-b"], "{cascade:?}, fused: {fused}");
+        }
+    }
+}
