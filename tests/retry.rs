@@ -4,14 +4,20 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use http::StatusCode;
-use support::{Recorder, Step, Upstream, get, post};
-use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use http::{Request, Response, StatusCode};
+use support::{Recorder, Step, Upstream, boxed::boxed, get, pool, post, stack};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_failover::{
-    Backoff, ErrorDedupLayer, FailoverLayer, Jitter, RequestOptions, RetryLayer, RetryPolicy,
-    TokenBucket,
+    Backoff, Budget, Cost, ErrorDedupLayer, FailoverLayer, Jitter, RequestOptions, RetryLayer,
+    RetryPolicy, TokenBucket, TokenRotationLayer, WindowBudget,
     report::{Followed, NotResent, Outcome},
 };
 
@@ -185,4 +191,133 @@ fn a_runtime_without_a_timer_is_none() {
     let service = RetryLayer::new(quick()).layer(upstream.clone());
     let answer = runtime.block_on(service.oneshot(get())).unwrap();
     assert_eq!((answer.status().as_u16(), upstream.calls()), (503, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_asks_for_no_retry_is_sent_once() {
+    let asked = || {
+        let mut request = get();
+        request.extensions_mut().insert(RequestOptions::new().label("poll").no_retry());
+        request
+    };
+    for fused in [true, false] {
+        let recorder = Recorder::new();
+        let upstream = Upstream::default().otherwise(Step::status(503));
+        let status = if fused {
+            let layer = FailoverLayer::builder().retry(quick()).report(recorder.clone());
+            layer.build().unwrap().layer(upstream.clone()).oneshot(asked()).await.unwrap().status()
+        } else {
+            let service = ServiceBuilder::new()
+                .layer(ErrorDedupLayer::new(recorder.clone()))
+                .layer(RetryLayer::new(quick()))
+                .service(upstream.clone());
+            service.oneshot(asked()).await.unwrap().status()
+        };
+        assert_eq!((status.as_u16(), upstream.calls()), (503, 1), "fused: {fused}");
+        let failure = &recorder.failures()[0];
+        assert_eq!(failure.trail[0].followed, Followed::NotResent(NotResent::OptedOut));
+        assert_eq!(failure.label.as_deref(), Some("poll"));
+    }
+    let upstream = Upstream::statuses(&[503]);
+    let mut service = tower::retry::RetryLayer::new(quick()).layer(upstream.clone());
+    let answer = service.ready().await.unwrap().call(asked()).await.unwrap();
+    assert_eq!((answer.status().as_u16(), upstream.calls()), (503, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_may_start_at_the_deadline_and_not_later() {
+    for (deadline, calls) in [(100, 2), (99, 1)] {
+        let upstream = Upstream::statuses(&[503]);
+        let layer = RetryLayer::new(quick()).deadline(Duration::from_millis(deadline));
+        layer.layer(upstream.clone()).oneshot(get()).await.unwrap();
+        assert_eq!(upstream.calls(), calls, "{deadline} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_costs_what_its_reason_costs() {
+    let limited = Step::answer(429, &[("retry-after", "1")], "");
+    for (step, price) in [(Step::status(503), 5), (Step::error("timeout"), 20), (limited, 50)] {
+        let bucket = TokenBucket::new(500).retry_cost(5).timeout_cost(20).limited_cost(50);
+        let bucket: Arc<TokenBucket> = Arc::new(bucket);
+        let upstream = Upstream::default().otherwise(step);
+        let policy = quick().retries(1).paid_from(bucket.clone());
+        let _ = RetryLayer::new(policy).layer(upstream.clone()).oneshot(get()).await;
+        assert_eq!((upstream.calls(), bucket.tokens()), (2, 500 - price));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_may_repeat_only_what_is_idempotent() {
+    for (only, posted) in [(false, 2), (true, 1)] {
+        for (request, calls) in [(get(), 2), (post(), posted)] {
+            let upstream = Upstream::default().otherwise(Step::status(503));
+            let policy = quick().retries(1).idempotent_only(only);
+            RetryLayer::new(policy).layer(upstream.clone()).oneshot(request).await.unwrap();
+            assert_eq!(upstream.calls(), calls, "{only}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_of_any_kind_pays_for_a_policy_that_stays_what_it_was() {
+    let bucket = Arc::new(TokenBucket::new(500));
+    let budget: Arc<dyn Budget> = bucket.clone();
+    let upstream = Upstream::default().otherwise(Step::status(503));
+    let policy = quick().retries(1).budget(budget);
+    RetryLayer::new(policy).layer(upstream.clone()).oneshot(get()).await.unwrap();
+    assert_eq!((upstream.calls(), bucket.tokens()), (2, 495));
+    assert_eq!(upstream.waits(), [Duration::from_millis(100)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_is_paid_by_successes_and_a_retry_that_is_dropped_is_given_back() {
+    // A success is worth 1.999 retries.
+    let window = Arc::new(WindowBudget::new(Duration::from_secs(10), 1.999, 0).unwrap());
+    let policy = quick().retries(1).paid_from(window.clone());
+    let upstream = Upstream::statuses(&[503]);
+    let service = RetryLayer::new(policy).layer(upstream.clone());
+    assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 503);
+    assert_eq!((upstream.calls(), window.balance()), (1, 0));
+    assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 200);
+    assert_eq!(window.balance(), 1);
+    upstream.push([Step::status(503)]);
+    let call = tokio::time::timeout(Duration::from_millis(50), service.oneshot(get()));
+    assert!(call.await.is_err());
+    // To the thousandth: it is one retry again, and not yet two.
+    assert_eq!((upstream.calls(), window.balance()), (3, 1));
+    assert_eq!((window.withdraw(Cost::Retry), window.withdraw(Cost::Retry)), (Some(1), None));
+}
+
+#[test]
+fn no_backoff_is_a_backoff_of_nothing() {
+    assert_eq!(Backoff::none(), Backoff::new(Duration::ZERO, Duration::ZERO).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_of_a_request_that_can_never_be_sent_again() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counts = seen.clone();
+    let inner = service_fn(move |request: Request<stack::Body>| {
+        let mine = request.extensions().get::<Arc<()>>().unwrap();
+        counts.store(Arc::strong_count(mine), Ordering::Relaxed);
+        async { Ok::<_, BoxError>(Response::new(stack::Body::default())) }
+    });
+    let pool = |ids| pool(ids, &Recorder::new());
+    let fused = |ids| FailoverLayer::builder().rotation(pool(ids)).build().unwrap();
+    for (service, kept) in [
+        (boxed(RetryLayer::new(quick().retries(0)).layer(inner.clone())), 0),
+        (boxed(RetryLayer::new(quick().retries(1)).layer(inner.clone())), 1),
+        (boxed(TokenRotationLayer::new(pool(&["a"])).layer(inner.clone())), 0),
+        (boxed(TokenRotationLayer::new(pool(&["a", "b"])).layer(inner.clone())), 1),
+        (boxed(fused(&["a"]).layer(inner.clone())), 0),
+        (boxed(fused(&["a", "b"]).layer(inner)), 1),
+    ] {
+        let mut request = get();
+        let mine = Arc::new(());
+        request.extensions_mut().insert(mine.clone());
+        service.oneshot(request).await.unwrap();
+        // Besides the caller's and the request's own.
+        assert_eq!(seen.load(Ordering::Relaxed) - 2, kept);
+    }
 }

@@ -1,0 +1,208 @@
+//! A credential that is known to be dead is not sent, whoever knows it: a pool, or the gate itself.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod support;
+
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use support::{
+    Recorder, Step, Upstream,
+    boxed::{Boxed, boxed},
+    get, pool, stack,
+};
+use tokio::time::{advance, sleep};
+use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower_failover::{
+    AuthShortCircuitLayer, Backoff, Code, FailoverLayer, Jitter, RetryLayer, RetryPolicy,
+    TokenRotationLayer, credential::State, failure,
+};
+
+/// A request with a credential of the caller's own.
+fn mine() -> Request<stack::Body> {
+    let mut request = get();
+    request.headers_mut().insert("authorization", "Bearer mine".parse().unwrap());
+    request
+}
+
+/// A gate that covers every credential, alone over this upstream.
+fn any(upstream: &Upstream) -> Boxed {
+    boxed(AuthShortCircuitLayer::new().any_credential().layer(upstream.clone()))
+}
+
+async fn status(service: &Boxed, request: Request<stack::Body>) -> u16 {
+    service.clone().oneshot(request).await.unwrap().status().as_u16()
+}
+
+// --- what the gate has seen
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_was_seen_refused_is_not_sent_for_a_while() {
+    let upstream = Upstream::statuses(&[401, 401]);
+    let service = any(&upstream);
+    assert_eq!(status(&service, mine()).await, 401);
+    let answer = service.clone().oneshot(mine()).await.unwrap();
+    assert_eq!(failure(&answer).unwrap().code, Code::CredentialInvalid);
+    // Others pass.
+    let mut other = mine();
+    other.headers_mut().insert("authorization", "Bearer other".parse().unwrap());
+    advance(Duration::from_millis(4_999)).await;
+    assert_eq!((status(&service, mine()).await, upstream.calls()), (401, 1));
+    // Then one probe, and after its refusal twice the time.
+    advance(Duration::from_millis(1)).await;
+    assert_eq!((status(&service, mine()).await, upstream.calls()), (401, 2));
+    advance(Duration::from_millis(9_999)).await;
+    assert_eq!((status(&service, mine()).await, upstream.calls()), (401, 2));
+    assert_eq!((status(&service, other).await, upstream.calls()), (200, 3));
+    advance(Duration::from_millis(1)).await;
+    assert_eq!((status(&service, mine()).await, upstream.calls()), (200, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_heals_unless_it_fails_for_something_else() {
+    for (probe, healed) in [(200, true), (403, true), (429, true), (503, false), (404, false)] {
+        let upstream = Upstream::statuses(&[401, probe]);
+        let service = any(&upstream);
+        assert_eq!(status(&service, mine()).await, 401);
+        advance(Duration::from_secs(5)).await;
+        assert_eq!(status(&service, mine()).await, probe);
+        // Two at once: both of a good credential, one of a dead one.
+        let slow = Step::status(200).after(Duration::from_secs(1));
+        upstream.push([slow.clone(), slow]);
+        let (one, two) = tokio::join!(status(&service, mine()), status(&service, mine()));
+        assert_eq!((one, two), (200, if healed { 200 } else { 401 }), "{probe}");
+        assert_eq!(upstream.calls(), if healed { 4 } else { 3 }, "{probe}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_probe_has_healed_a_refusal_is_a_first_one() {
+    let upstream = Upstream::statuses(&[401, 401, 200, 401, 200]);
+    let service = any(&upstream);
+    for (wait, answer) in [(0, 401), (5, 401), (10, 200), (0, 401), (5, 200)] {
+        advance(Duration::from_secs(wait)).await;
+        assert_eq!(status(&service, mine()).await, answer);
+    }
+    assert_eq!(upstream.calls(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_callers_own_credential_is_covered_only_when_asked_for() {
+    let upstream = Upstream::statuses(&[401, 401, 401]);
+    let service = boxed(AuthShortCircuitLayer::new().layer(upstream.clone()));
+    for calls in 1..=3 {
+        let answer = service.clone().oneshot(mine()).await.unwrap();
+        assert_eq!((answer.status().as_u16(), upstream.calls()), (401, calls));
+        assert!(failure(&answer).is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_without_a_pool_remembers_what_a_rotation_put_on_and_blames_nobody_for_it() {
+    let upstream = Upstream::statuses(&[401]);
+    let pool = pool(&["a"], &Recorder::new());
+    let stack = ServiceBuilder::new()
+        .layer(TokenRotationLayer::new(pool.clone()))
+        .layer(AuthShortCircuitLayer::new());
+    let service = boxed(stack.service(upstream.clone()));
+    assert_eq!(status(&service, get()).await, 401);
+    assert!(pool.revive("a"));
+    let answer = service.clone().oneshot(get()).await.unwrap();
+    assert_eq!(failure(&answer).unwrap().code, Code::CredentialInvalid);
+    assert_eq!(upstream.calls(), 1);
+    // Nothing was sent: that is no second refusal.
+    let account = &pool.view().accounts[0];
+    assert_eq!((account.state, account.counts.refused), (State::Usable, 1));
+    advance(Duration::from_secs(5)).await;
+    assert_eq!((status(&service, get()).await, upstream.calls()), (200, 2));
+}
+
+// --- what a pool knows
+
+#[tokio::test(start_paused = true)]
+async fn over_a_dead_pool_a_request_without_a_credential_of_its_own_is_answered_at_once() {
+    let upstream = Upstream::default();
+    let pool = pool(&["a"], &Recorder::new());
+    let service = boxed(AuthShortCircuitLayer::with_pool(pool.clone()).layer(upstream.clone()));
+    assert_eq!((status(&service, get()).await, upstream.calls()), (200, 1));
+    assert!(pool.invalidate("a", tower_failover::Reason::Revoked));
+    let answer = service.clone().oneshot(get()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(failure(&answer).unwrap().code, Code::CredentialRevoked);
+    assert_eq!(upstream.calls(), 1);
+    assert_eq!((status(&service, mine()).await, upstream.calls()), (200, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_lets_the_credentials_of_another_pool_pass() {
+    let upstream = Upstream::default();
+    let [pool, other] = ["a", "b"].map(|id| pool(&[id], &Recorder::new()));
+    let stack = ServiceBuilder::new()
+        .layer(TokenRotationLayer::new(pool))
+        .layer(AuthShortCircuitLayer::with_pool(other.clone()));
+    let service = boxed(stack.service(upstream.clone()));
+    assert_eq!(status(&service, get()).await, 200);
+    other.retire("b");
+    assert_eq!(status(&service, get()).await, 200);
+    assert_eq!(upstream.tokens(), ["tok-a", "tok-a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_blames_its_pool_for_nothing_that_a_rotation_below_has_put_on() {
+    let upstream = Upstream::statuses(&[401]);
+    let [pool, inner] = ["a", "x"].map(|id| pool(&[id], &Recorder::new()));
+    let stack = ServiceBuilder::new()
+        .layer(TokenRotationLayer::new(pool.clone()))
+        .layer(AuthShortCircuitLayer::with_pool(pool.clone()))
+        .layer(TokenRotationLayer::new(inner.clone()));
+    let service = boxed(stack.service(upstream.clone()));
+    assert_eq!(status(&service, get()).await, 401);
+    assert_eq!(upstream.tokens(), ["tok-x"]);
+    assert_eq!(pool.view().accounts[0].state, State::Usable);
+    assert_eq!(inner.view().accounts[0].state, State::Quarantined);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_has_healed_its_account_whatever_becomes_of_the_answer_further_out() {
+    let upstream = Upstream::statuses(&[401]);
+    let pool = pool(&["a"], &Recorder::new());
+    // Somebody between the two does not like the answer.
+    let gate = AuthShortCircuitLayer::with_pool(pool.clone()).layer(upstream.clone());
+    let between = boxed(gate).map_response(|mut answer| {
+        if answer.status() == 200 {
+            *answer.status_mut() = StatusCode::BAD_GATEWAY;
+        }
+        answer
+    });
+    let service = boxed(TokenRotationLayer::new(pool.clone()).layer(between));
+    assert_eq!(status(&service, get()).await, 401);
+    sleep(Duration::from_secs(300)).await;
+    assert_eq!(status(&service, get()).await, 502);
+    assert_eq!((upstream.calls(), pool.view().accounts[0].state), (2, State::Usable));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_gate_finds_dead_before_it_is_sent_is_replaced_further_out() {
+    for fused in [true, false] {
+        let upstream = Upstream::statuses(&[503]);
+        let pool = pool(&["a", "b"], &Recorder::new());
+        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).unwrap();
+        let retry = RetryPolicy::new().backoff(backoff.jitter(Jitter::NONE));
+        let gate = AuthShortCircuitLayer::with_pool(pool.clone()).layer(upstream.clone());
+        let between = if fused {
+            let layer = FailoverLayer::builder().retry(retry).outermost_of_several();
+            boxed(layer.build().unwrap().layer(gate))
+        } else {
+            boxed(RetryLayer::new(retry).layer(gate))
+        };
+        let service = boxed(TokenRotationLayer::new(pool.clone()).layer(between));
+        let (answer, ()) = tokio::join!(service.oneshot(get()), async {
+            tokio::task::yield_now().await;
+            assert_eq!(upstream.tokens(), ["tok-a"]);
+            assert!(pool.retire("a"));
+        });
+        assert_eq!(answer.unwrap().status(), 200, "fused: {fused}");
+        assert_eq!(upstream.tokens(), ["tok-a", "tok-b"], "fused: {fused}");
+    }
+}
