@@ -5,11 +5,17 @@ mod support;
 use std::time::Duration;
 
 use http::StatusCode;
-use support::{Recorder, Step, Upstream, get, pool, post};
+use support::{
+    Recorder, Step, Upstream,
+    boxed::{Boxed, boxed},
+    get, pool, post, stack,
+};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_failover::{
-    AuthShortCircuitLayer, Code, Credential, ErrorDedupLayer, FailoverLayer, RequestOptions,
-    RetryLayer, RetryPolicy, ServedBy, TokenRotationLayer, failure,
+    AuthShortCircuitLayer, Backoff, Code, Credential, ErrorDedupLayer, FailoverLayer, Jitter,
+    ModelChain, Pool, RequestOptions, RetryLayer, RetryPolicy, ServedBy, TokenRotationLayer,
+    credential::{Choose, State},
+    failure,
     report::{Event, Followed, NotResent, Outcome},
 };
 
@@ -206,4 +212,145 @@ async fn a_pinned_request_is_served_by_its_account_or_nobody() {
         assert_eq!(answer.status().as_u16(), status, "{id}");
     }
     assert_eq!(upstream.tokens(), ["tok-a", "tok-a", "tok-b"]);
+}
+
+/// Rotation over this pool, fused or alone.
+fn rotating(fused: bool, pool: &Pool, upstream: &Upstream) -> Boxed {
+    if fused {
+        let layer = FailoverLayer::builder().rotation(pool.clone()).build().unwrap();
+        return boxed(layer.layer(upstream.clone()));
+    }
+    boxed(TokenRotationLayer::new(pool.clone()).layer(upstream.clone()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_403_is_tried_with_another_account_only_when_asked_for() {
+    for fused in [true, false] {
+        for (rotate, status, sent) in
+            [(false, 403, &["tok-a"][..]), (true, 200, &["tok-a", "tok-b"])]
+        {
+            let upstream = Upstream::statuses(&[403]);
+            let pool = pool(&["a", "b"], &Recorder::new());
+            let service = if fused {
+                let layer = FailoverLayer::builder().rotation(pool.clone());
+                boxed(layer.rotate_forbidden(rotate).build().unwrap().layer(upstream.clone()))
+            } else {
+                let layer = TokenRotationLayer::new(pool.clone()).rotate_forbidden(rotate);
+                boxed(layer.layer(upstream.clone()))
+            };
+            assert_eq!(service.oneshot(get()).await.unwrap().status(), status);
+            assert_eq!(upstream.tokens(), sent, "rotate: {rotate}, fused: {fused}");
+            assert!(pool.view().accounts.iter().all(|account| account.state == State::Usable));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_chooses_by_what_remains_reads_it_from_the_answers() {
+    for fused in [true, false] {
+        let left = |name, left| Step::answer(200, &[(name, left)], "");
+        let requests = |n| left("x-ratelimit-remaining-requests", n);
+        let upstream = Upstream::default()
+            .token("tok-a", [requests("7"), left("x-ratelimit-remaining", " 3 ")])
+            .token("tok-b", [requests("5"), requests("4"), requests("2")]);
+        let builder = stack::builder(&["a", "b"], &Recorder::new()).choose(Choose::MostRemaining);
+        let service = rotating(fused, &builder.build().unwrap(), &upstream);
+        for _ in 0..6 {
+            assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 200);
+        }
+        // Whoever has not said counts as untouched, and whoever says no more keeps what it said.
+        let first = ["tok-a", "tok-b", "tok-a", "tok-b", "tok-b", "tok-a"];
+        assert_eq!(upstream.tokens(), first, "fused: {fused}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_in_flight_until_its_answers_body_is_gone() {
+    for fused in [true, false] {
+        // Answers that are no success are answers too.
+        for status in [200, 404] {
+            let upstream = Upstream::default().otherwise(Step::status(status));
+            let builder = stack::builder(&["a", "b"], &Recorder::new());
+            let pool = builder.choose(Choose::LeastInFlight).build().unwrap();
+            let open = || pool.view().accounts.iter().map(|a| a.in_flight).collect::<Vec<_>>();
+            let service = rotating(fused, &pool, &upstream);
+            let first = service.clone().oneshot(get()).await.unwrap();
+            assert_eq!(open().iter().sum::<u64>(), 1, "{status}, fused: {fused}");
+            let second = service.clone().oneshot(get()).await.unwrap();
+            assert_eq!(open(), [1, 1], "{status}, fused: {fused}");
+            drop(first);
+            drop(service.clone().oneshot(get()).await.unwrap());
+            assert_eq!(open().iter().sum::<u64>(), 1);
+            drop(second);
+            assert_eq!(open(), [0, 0]);
+            let sent = upstream.tokens();
+            assert!(sent[0] != sent[1] && sent[0] == sent[2], "{sent:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_names_its_model_goes_to_an_account_that_serves_it() {
+    for fused in [true, false] {
+        let upstream = Upstream::default();
+        let recorder = Recorder::new();
+        let pool = Pool::builder()
+            .account(stack::account("a").models(["m1"]))
+            .account(stack::account("b").models(["m2"]))
+            .any_origin()
+            .reporter(recorder.clone())
+            .build()
+            .unwrap();
+        let service = rotating(fused, &pool, &upstream);
+        for model in ["m2", "m1", "m2", "m2"] {
+            let mut request = get();
+            request.extensions_mut().insert(RequestOptions::new().attempts(2).model(model));
+            assert_eq!(service.clone().oneshot(request).await.unwrap().status(), 200);
+        }
+        assert_eq!(upstream.tokens(), ["tok-b", "tok-a", "tok-b", "tok-b"], "fused: {fused}");
+        // What else was asked for stays: a pin, which this account cannot serve.
+        let mut request = get();
+        request.extensions_mut().insert(RequestOptions::new().pin("a").model("m2"));
+        let answer = service.oneshot(request).await.unwrap();
+        assert!(failure(&answer).is_some() && upstream.calls() == 4, "fused: {fused}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_goes_to_no_account_whose_model_came_to_rest_while_it_waited() {
+    let upstream = Upstream::statuses(&[503]);
+    let pool = pool(&["a", "b", "c"], &Recorder::new());
+    let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(1)).unwrap();
+    let layer = FailoverLayer::builder()
+        .rotation(pool.clone())
+        .retry(RetryPolicy::new().backoff(backoff.jitter(Jitter::NONE)))
+        .models(ModelChain::list(["m1"]).unwrap())
+        .build()
+        .unwrap();
+    let service = layer.layer(upstream.clone());
+    let (answer, ()) = tokio::join!(service.oneshot(post()), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        // It would be their turn.
+        for id in ["b", "c"] {
+            assert!(pool.rest(id, Some("m1"), Duration::from_secs(60)));
+        }
+    });
+    assert_eq!(answer.unwrap().status(), 200);
+    assert_eq!(upstream.tokens(), ["tok-a", "tok-a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_after_a_401_is_an_account_sent_again_because_its_credential_is_new() {
+    for fused in [true, false] {
+        let limited = Step::answer(429, &[("retry-after", "30")], "");
+        let upstream = Upstream::default().token("tok-a", [limited.after(Duration::from_secs(1))]);
+        let pool = pool(&["a", "b"], &Recorder::new());
+        let service = rotating(fused, &pool, &upstream);
+        let (answer, ()) = tokio::join!(service.oneshot(get()), async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            pool.replace("a", Credential::bearer("tok-a2").unwrap()).unwrap();
+        });
+        assert_eq!(answer.unwrap().status(), 200);
+        assert_eq!(upstream.tokens(), ["tok-a", "tok-b"], "fused: {fused}");
+    }
 }
