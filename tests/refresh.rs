@@ -371,3 +371,116 @@ async fn an_end_that_is_known_stands_in_the_answer_and_a_source_that_mints_can_h
     let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(problem["requires_refresh"], true);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_credential_that_may_not_be_sent() {
+    for fused in [true, false] {
+        // All its attempts are taken.
+        let world = refused(fused, [give("t1")], &[]);
+        let mut request = post();
+        request.extensions_mut().insert(RequestOptions::new().attempts(1));
+        let start = Instant::now();
+        let answer = world.service.clone().oneshot(request).await.unwrap();
+        assert!(failure(&answer).is_some());
+        assert_eq!((world.upstream.calls(), start.elapsed()), (1, Duration::ZERO), "{fused}");
+        // Or all its refusals.
+        let world = refused(fused, [give("t1")], &[]);
+        let service = if fused {
+            let layer = FailoverLayer::builder().rotation(world.pool.clone()).max_refusals(1);
+            boxed(layer.build().unwrap().layer(world.upstream.clone()))
+        } else {
+            let layer = TokenRotationLayer::new(world.pool.clone()).max_refusals(1).unwrap();
+            boxed(layer.layer(world.upstream.clone()))
+        };
+        let start = Instant::now();
+        let answer = service.clone().oneshot(post()).await.unwrap();
+        assert_eq!((answer.status().as_u16(), start.elapsed()), (401, Duration::ZERO), "{fused}");
+        // The next request is another matter.
+        assert_eq!(service.oneshot(post()).await.unwrap().status(), 200);
+        assert_eq!(world.upstream.tokens(), ["dead", "t1"], "{fused}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_account_serves_with_its_next_token_although_others_could() {
+    for fused in [true, false] {
+        let script = Script::new([give("t1")]);
+        let a = Account::new("a", Credential::bearer("dead").unwrap()).source(script);
+        let recorder = Recorder::new();
+        let pool = any(Pool::builder().account(a).account(support::stack::account("b")), &recorder);
+        let upstream = Upstream::default().token("dead", [Step::status(401)]);
+        let service = stack(fused, &pool, &recorder, &upstream);
+        assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
+        assert_eq!(upstream.tokens(), ["dead", "t1"], "{fused}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_the_third_token_of_an_account() {
+    for fused in [true, false] {
+        let world = refused(fused, [give("t2"), give("t3")], &[]);
+        let slow = Step::status(401).after(Duration::from_secs(5));
+        let _ = world.upstream.clone().token("t2", [slow]);
+        let start = Instant::now();
+        let (answer, ()) = tokio::join!(world.send(), async {
+            sleep(Duration::from_secs(2)).await;
+            assert_eq!(world.send().await.status(), 200);
+            sleep(Duration::from_millis(3_500)).await;
+            // Somebody else finds out before: the source is being asked when the refusal comes.
+            assert!(world.pool.invalidate("a", Reason::Invalid));
+        });
+        assert!(failure(&answer).is_some());
+        assert_eq!(start.elapsed(), Duration::from_secs(6), "{fused}");
+        assert_eq!(world.upstream.tokens(), ["dead", "t2", "t2"], "{fused}");
+        assert_eq!(world.script.calls(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_token_after_a_limit() {
+    for fused in [true, false] {
+        let recorder = Recorder::new();
+        let script = Script::new([give("t1")]);
+        let builder = Pool::builder().account(support::stack::account("a"));
+        let pool = any(builder.account(Account::from_source("b", script.clone())), &recorder);
+        let limited = Step::answer(429, &[("retry-after", "30")], "");
+        let upstream = Upstream::default().token("tok-a", [limited]);
+        let service = stack(fused, &pool, &recorder, &upstream);
+        let mut pinned = get();
+        pinned.extensions_mut().insert(RequestOptions::new().pin("b"));
+        // The source is asked, and takes its time.
+        assert!(
+            timeout(Duration::from_millis(500), service.clone().oneshot(pinned)).await.is_err()
+        );
+        assert_eq!(script.calls(), 1);
+        let start = Instant::now();
+        let answer = service.clone().oneshot(get()).await.unwrap();
+        assert_eq!((answer.status().as_u16(), start.elapsed()), (429, Duration::ZERO), "{fused}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_an_account_that_came_when_nothing_was_kept_for_it() {
+    for fused in [true, false] {
+        let recorder = Recorder::new();
+        let pool = any(Pool::builder().account(support::stack::account("a")), &recorder);
+        let slow = Step::status(401).after(Duration::from_secs(2));
+        let upstream = Upstream::default().token("tok-a", [slow]);
+        let service = stack(fused, &pool, &recorder, &upstream);
+        let start = Instant::now();
+        let first = async {
+            let answer = service.clone().oneshot(get()).await.unwrap();
+            (answer, start.elapsed())
+        };
+        let ((answer, elapsed), ()) = tokio::join!(first, async {
+            sleep(Duration::from_millis(1_500)).await;
+            pool.insert(Account::from_source("b", Script::new([give("t1")]))).unwrap();
+            let mut pinned = get();
+            pinned.extensions_mut().insert(RequestOptions::new().pin("b"));
+            assert_eq!(service.clone().oneshot(pinned).await.unwrap().status(), 200);
+        });
+        assert!(failure(&answer).is_some());
+        assert_eq!(elapsed, Duration::from_secs(2), "{fused}");
+        assert_eq!(upstream.tokens(), ["tok-a", "t1"], "{fused}");
+    }
+}
