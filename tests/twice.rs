@@ -1,0 +1,83 @@
+//! The same layer twice in one stack: one trail, one budget, one blame.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod support;
+
+use http::Request;
+use support::{Recorder, Step, Upstream, boxed::boxed, get, pool, post, stack};
+use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower_failover::{
+    Backoff, FailoverLayer, ModelChain, ModelFallbackLayer, Origin, RetryLayer, RetryPolicy,
+    TokenRotationLayer, credential::State, failure,
+};
+
+/// The model that each attempt named.
+fn models(upstream: &Upstream) -> Vec<String> {
+    let model = |body: &[u8]| {
+        let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+        body["model"].as_str().unwrap().to_owned()
+    };
+    upstream.sent().iter().map(|sent| model(&sent.body)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_fallbacks_of_a_stack_visit_each_model_once() {
+    let upstream = Upstream::default().otherwise(Step::status(529));
+    let outer = ModelChain::list(["m1", "m2", "m4"]).unwrap();
+    let inner = ModelChain::list(["m1", "m2", "m3"]).unwrap();
+    let service = ServiceBuilder::new()
+        .layer(ModelFallbackLayer::new(outer).attempts(20).unwrap())
+        .layer(ModelFallbackLayer::new(inner).attempts(20).unwrap())
+        .service(upstream.clone());
+    assert_eq!(service.oneshot(post()).await.unwrap().status(), 529);
+    assert_eq!(models(&upstream), ["m1", "m2", "m3", "m4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_spent_further_in_counts_although_somebody_between_makes_the_request_anew() {
+    let upstream = Upstream::default().otherwise(Step::status(503));
+    let policy = RetryPolicy::new().retries(3).backoff(Backoff::none());
+    let service = ServiceBuilder::new()
+        .layer(RetryLayer::new(policy.clone()))
+        .map_request(|mut request: Request<stack::Body>| {
+            request.extensions_mut().clear();
+            request
+        })
+        .layer(RetryLayer::new(policy.retries(1)))
+        .service(upstream.clone());
+    assert_eq!(service.oneshot(get()).await.unwrap().status(), 503);
+    // Twice two of four; the outer one alone would have sent four times two.
+    assert_eq!(upstream.calls(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_is_neither_blamed_nor_asked_for_what_one_further_in_has_sent() {
+    let again = Step::answer(429, &[("retry-after", "0")], "");
+    for (step, ids, state) in [
+        // It has another account, and may not try it.
+        (Step::status(401), &["x", "y"][..], State::Quarantined),
+        (again, &["x"], State::Usable),
+    ] {
+        for fused in [true, false] {
+            let upstream = Upstream::script([step.clone()]);
+            let outer = pool(&["a", "b"], &Recorder::new());
+            let inner = pool(ids, &Recorder::new());
+            let below = if fused {
+                let layer = FailoverLayer::builder().rotation(inner.clone()).max_refusals(1);
+                let layer = layer.outermost_of_several().build().unwrap();
+                boxed(layer.layer(upstream.clone()))
+            } else {
+                let layer = TokenRotationLayer::new(inner.clone()).max_refusals(1).unwrap();
+                boxed(layer.layer(upstream.clone()))
+            };
+            let service = TokenRotationLayer::new(outer.clone()).layer(below);
+            let answer = service.oneshot(get()).await.unwrap();
+            // It is the upstream's own answer, once.
+            assert!(failure(&answer).is_none_or(|cause| cause.origin == Origin::Upstream));
+            assert_eq!(upstream.tokens(), ["tok-x"], "{state}, fused: {fused}");
+            assert_eq!(inner.view().accounts[0].state, state);
+            assert!(outer.view().accounts.iter().all(|a| a.state == State::Usable));
+        }
+    }
+}
