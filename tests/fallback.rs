@@ -339,3 +339,31 @@ async fn retries_of_a_fallback_go_to_the_same_model() {
     let sent = upstream.sent();
     assert!(body(&sent[1]).contains("a-longer-model") && sent[1].body == sent[2].body);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_says_which_model_failed_last() {
+    for fused in [true, false] {
+        for status in [404, 500, 529] {
+            let upstream = Upstream::script([overloaded(), Step::status(status), overloaded()]);
+            let answer = if fused {
+                let layer = FailoverLayer::builder().models(chain()).served_by(true);
+                let layer = layer.build().unwrap().layer(upstream.clone());
+                layer.oneshot(ask(BODY)).await.unwrap()
+            } else {
+                let layer = ModelFallbackLayer::new(chain()).served_by(true);
+                layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap()
+            };
+            let (model, calls) = if status == 529 { ("m3", 3) } else { ("a-longer-model", 2) };
+            assert_eq!((answer.status().as_u16(), upstream.calls()), (status, calls));
+            let served = answer.extensions().get::<ServedBy>().unwrap();
+            assert_eq!(served.model.as_deref(), Some(model), "{status}, fused: {fused}");
+        }
+    }
+}
+
+#[test]
+fn a_list_is_the_map_in_which_each_model_names_those_behind_it() {
+    let map =
+        [("m1", vec!["a-longer-model", "m3"]), ("a-longer-model", vec!["m3"]), ("m3", vec![])];
+    assert_eq!(chain(), ModelChain::map(map).unwrap());
+}

@@ -156,3 +156,25 @@ fn a_revoked_credential_rests_for_hours() {
     assert_eq!(cause.code, Code::CredentialRevoked);
     assert!(memory.enter(known, &mut Now::at(start + Duration::from_secs(3600))).is_ok());
 }
+
+#[test]
+fn what_has_healed_takes_no_ones_place() {
+    let memory = memory(2);
+    let start = Instant::now();
+    let mut now = Now::at(start);
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|token| key(&memory, "http://a", token).unwrap());
+    let refuse = |key, now: &mut Now| {
+        let pass = memory.enter(key, now).unwrap().unwrap();
+        memory.refused(pass, Reason::Invalid, now);
+    };
+    refuse(a, &mut now);
+    refuse(b, &mut now);
+    let mut now = Now::at(start + Duration::from_secs(5));
+    let probe = memory.enter(a, &mut now).unwrap().unwrap();
+    memory.healed(probe);
+    refuse(c, &mut now);
+    // Of `b` and `c`, `b` is the oldest now.
+    refuse(d, &mut now);
+    let known = [a, b, c, d].map(|key| memory.enter(key, &mut now).is_err());
+    assert_eq!(known, [false, false, true, true]);
+}

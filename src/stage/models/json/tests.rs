@@ -95,6 +95,7 @@ fn what_is_no_member_to_replace_is_told_apart() {
         (b"\xef\xbb\xbf{\"model\":\"m\"}", Found::Invalid),
         (b"{\"model\":\"m\",\"a\":\"\xff\"}", Found::Invalid),
         (b"{\"model\":\"\xc3\"}", Found::Invalid),
+        (b"\"\x80\x80\x80\x80\x80\x80\x80\x80\"", Found::Invalid),
         (b"{\"model\":\"m\",\"\xed\xa0\x80\":1}", Found::Invalid),
         (b"{\"model\":\"m\",\"a\":\"\n\"}", Found::Invalid),
         (b"{\"model\":\"m\"}\0", Found::Invalid),
@@ -139,6 +140,24 @@ fn a_byte_counts_wherever_it_stands_in_a_string() {
             }
         }
     }
+}
+
+/// What one odd byte does not show: two in one block, and nothing but them.
+#[test]
+fn bytes_count_however_many_they_are_in_a_string() {
+    for byte in 0..=u8::MAX {
+        for (from, count) in [(32, 64), (32, 63), (32, 2), (40, 2), (32, 128), (0, 130)] {
+            let mut body = format!(r#"{{"a":"{}","model":"m"}}"#, "x".repeat(200)).into_bytes();
+            body[6 + from..][..count].fill(byte);
+            agrees(&body).expect("no matter how many there are");
+        }
+    }
+}
+
+#[test]
+fn a_member_may_have_an_empty_name() {
+    let body = br#"{"model":"m","":"n"}"#;
+    assert_eq!(member(&find(body, ""), body), Some(("n", &br#""n""#[..])));
 }
 
 /// An object as a list: every member, in order.

@@ -30,6 +30,24 @@ async fn a_deposit_is_gone_after_the_window() {
     assert_eq!((window.balance(), window.withdraw(Cost::Retry)), (0, None));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_window_goes_on_for_ever() {
+    let window = WindowBudget::new(Duration::from_secs(1), 1.0, 0).unwrap();
+    // One deposit in each slot, for three windows, and then a long pause.
+    for wait in [100; 30].into_iter().chain([3_600_000]) {
+        window.deposit();
+        tokio::time::advance(Duration::from_millis(wait)).await;
+    }
+    assert_eq!(window.balance(), 0);
+    for slots in 1..=30 {
+        window.deposit();
+        assert_eq!(window.balance(), slots.min(10));
+        tokio::time::advance(Duration::from_millis(100)).await;
+    }
+    // The deposits of nine slots are there, and the present one is empty.
+    assert_eq!((window.withdraw(Cost::Retry), window.balance()), (Some(1), 8));
+}
+
 #[test]
 fn bad_windows_are_refused() {
     for ratio in [-0.1, f64::NAN, f64::INFINITY, 1001.0] {
