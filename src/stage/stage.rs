@@ -264,6 +264,7 @@ pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
     /// not happen.
     fn cancel(&self, _: &mut Self::State) {}
 
-    /// A stage outside this one acted: start anew.
+    /// A stage outside this one acted: start anew. Nothing to do for a gate, whose attempt is over by
+    /// then, and for a fallback, which is the outermost of its driver.
     fn reset(&self, _: &mut Self::State) {}
 }

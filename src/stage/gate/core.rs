@@ -155,10 +155,6 @@ impl Stage for Gate {
             _ => {}
         }
     }
-
-    fn reset(&self, st: &mut GateState) {
-        st.0 = Held::Empty;
-    }
 }
 
 /// The credential headers that a gate looks for when it is not told others.

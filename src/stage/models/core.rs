@@ -138,10 +138,6 @@ impl Stage for Models {
             visited.current = visited.before.take().unwrap_or(visited.current);
         }
     }
-
-    fn reset(&self, st: &mut ModelsState) {
-        st.0 = None;
-    }
 }
 
 impl Models {

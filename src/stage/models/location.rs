@@ -227,8 +227,8 @@ fn in_path<'a>(path: &'a str, segment: &str) -> Result<Option<Place<'a>>, NotRes
         let spelled = part.split(':').next().unwrap_or_default();
         let (before, rest) = path.split_at_checked(from).unwrap_or((path, ""));
         let after = rest.get(spelled.len()..).unwrap_or_default();
+        // Where another stands is all the same: there must be none.
         found = Some(Place { before, glue: "", spelled, after });
-        from += part.len() + 1;
     }
     Ok(found)
 }
