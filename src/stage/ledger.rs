@@ -315,3 +315,6 @@ impl Ledger {
         Some(cold.notes.swap_remove(at))
     }
 }
+
+#[cfg(test)]
+mod tests;
