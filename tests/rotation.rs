@@ -1,5 +1,7 @@
 //! A dead token costs one call and one report.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod support;
 
 use std::time::Duration;
