@@ -62,7 +62,7 @@ impl Search<'_> {
     /// The answer about all accounts is kept until any state changes: a dead pool of 100,000
     /// accounts answers as fast as one of two.
     ///
-    /// An account that the hints have hidden for an instant is found here, and given.
+    /// An account that was hidden for an instant, or has just come back, is found here, and given.
     pub(super) fn shortage(&mut self, slots: &[Arc<Slot>]) -> Result<Picked, Unavailable> {
         // The answer is about all requests alike only when no model makes a difference.
         let same_for_all = slots.len() == self.roster.slots.len()
@@ -77,7 +77,11 @@ impl Search<'_> {
                 }
             }
         }
-        let found = self.find(slots);
+        let mut found = self.find(slots);
+        // An account that came back, and went, while it was looked at is not what nobody ever was.
+        if found.code().0 == Code::PoolEmpty && self.hub.changes.load(Ordering::SeqCst) != changes {
+            found = self.find(slots);
+        }
         if let Some(picked) = found.hidden {
             return Ok(picked);
         }
@@ -136,17 +140,15 @@ impl Search<'_> {
                         found.limited |= until.is_some();
                         rest = rest.max(until);
                     }
-                    match (rest, self.roster.position(&slot.member)) {
-                        (Some(until), _) => {
+                    match rest {
+                        Some(until) => {
                             found.rests = true;
                             found.rests_until(until);
                         }
-                        (None, Some(i))
-                            if !self.roster.usable.has(i) && found.serves(self, slot) =>
-                        {
-                            break;
-                        }
-                        _ => {}
+                        // It was not to be had a moment ago: the hints were behind, or something has
+                        // come of a probe or of a question since.
+                        None if found.serves(self, slot) => break,
+                        None => {}
                     }
                 }
             }
@@ -156,7 +158,7 @@ impl Search<'_> {
 }
 
 impl Found {
-    /// Takes one that the hints do not show, if it may serve.
+    /// Takes one that the search has not, if it may serve.
     fn serves(&mut self, search: &mut Search<'_>, slot: &Arc<Slot>) -> bool {
         let at = search.roster.position(&slot.member);
         self.hidden = at.and_then(|at| search.take(at, slot));

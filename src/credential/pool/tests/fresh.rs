@@ -42,3 +42,18 @@ async fn a_fresh_token_is_served_under_no_lock() {
     assert_eq!(served, Ok(()), "it waits for a lock");
     assert_eq!(pool.view().accounts[0].counts.succeeded, 3);
 }
+
+/// On another thread, as a rule: the first look asks the source, and finds nobody.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_comes_between_two_looks_of_one_search_is_found() {
+    let account =
+        Account::from_source("alice", |_: Why| async { Ok::<_, SourceError>(Token::new("tok-1")) });
+    let pool = Pool::builder().any_origin().account(account).build().unwrap();
+    let (hub, mut now) = (pool.hub(), Now::unread());
+    let roster = hub.roster.load_full();
+    let mut search = pick::Search::new(hub, &roster, &ANY, &mut now);
+    assert!(search.take(0, &roster.slots[0]).is_none());
+    pool.wait_ready().await.unwrap();
+    let picked = search.shortage(&roster.slots).unwrap();
+    assert_eq!((&**picked.id(), picked.generation()), ("alice", 2));
+}
