@@ -1,5 +1,6 @@
 //! The pool from outside, with time given.
 
+mod answers;
 mod apply;
 mod build;
 mod cases;
