@@ -8,6 +8,7 @@ mod changes;
 mod choosing;
 mod defaults;
 mod fresh;
+mod looking;
 #[cfg(failover_loom)]
 mod loom_flight;
 #[cfg(failover_loom)]
