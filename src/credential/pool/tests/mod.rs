@@ -21,3 +21,4 @@ mod sticky;
 mod support;
 mod threads;
 mod watching;
+mod withheld;
