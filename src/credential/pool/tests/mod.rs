@@ -2,6 +2,7 @@
 
 mod answers;
 mod apply;
+mod asking;
 mod build;
 mod cases;
 mod changes;
