@@ -428,3 +428,57 @@ fn a_revived_account_that_only_rested_hears_refusals_on_their_way() {
     let refused = revived.refused(early, Reason::Invalid, &Rests::default(), 1);
     assert_eq!(refused.map(Word::kind), Some(Kind::Quarantined));
 }
+
+#[test]
+fn a_late_success_heals_nothing_that_a_probe_is_out_for() {
+    let early = since(Word::FRESH);
+    let seen = refused(Word::FRESH, 0).probed(300_000).expect("it is due");
+    let late = seen.succeeded(early).expect("it is now trusted");
+    assert_eq!((late.kind(), late.get(REFUSED)), (Kind::Probing, 1));
+}
+
+#[test]
+fn a_late_success_does_not_reset_the_doubling_of_a_newer_rest_that_is_over() {
+    let rests = Rests::default();
+    let early = since(Word::FRESH);
+    let limited = Word::FRESH.limited(early, None, &rests, 0).expect("it rests");
+    let woken = limited.woken(1_000).expect("its rest is over");
+    assert_eq!(woken.kind(), Kind::Usable);
+    let late = woken.succeeded(early).expect("it is now trusted");
+    let next = late.limited(since(late), None, &rests, 1_000).expect("a new window");
+    assert_eq!(next.until(), 3_000, "twice the first");
+}
+
+#[test]
+fn a_rest_is_taken_off_at_its_end_and_not_before() {
+    let rests = Rests::default();
+    let resting =
+        Word::FRESH.limited(since(Word::FRESH), Some(1_000), &rests, 0).expect("it rests");
+    assert_eq!(resting.woken(999), None);
+    assert_eq!(resting.woken(1_000).map(Word::kind), Some(Kind::Usable));
+}
+
+#[test]
+fn a_revived_account_that_was_healed_of_a_refusal_hears_no_older_one() {
+    let early = since(Word::FRESH);
+    let seen = refused(Word::FRESH, 0).probed(300_000).expect("it is due");
+    let healed = seen.vouched(Since { seen, probe: true }).expect("it heals");
+    let probing = since(healed);
+    let revived = healed.revived().expect("the refusals are forgotten");
+    for older in [early, probing] {
+        assert_eq!(revived.refused(older, Reason::Invalid, &Rests::default(), 300_001), None);
+    }
+}
+
+#[test]
+fn nothing_that_was_refused_or_taken_out_is_kept_for_when_its_source_fails() {
+    let rests = Rests::default();
+    let out = refused(Word::FRESH, 0);
+    let spent = Word::FRESH.spent(since(Word::FRESH), Reason::Invalid, &rests, 0);
+    let retired = Word::FRESH.retired().expect("it changes");
+    for word in [out, spent.expect("the refusal counts"), retired, Word::unloaded()] {
+        assert_eq!(word.expiring(), None, "{word:?}");
+    }
+    let expiring = Word::FRESH.expiring().expect("it changes");
+    assert!(expiring.may_be_sent() && expiring.is_under_way());
+}

@@ -16,6 +16,7 @@ mod loom_flight;
 mod loom_models;
 mod persons;
 mod refreshing;
+mod shown;
 mod sources;
 mod states;
 mod sticky;
