@@ -23,8 +23,8 @@ use tower_failover::{
     Account, AuthShortCircuitLayer, Code, ErrorDedupLayer, FailoverLayer, Origin, Pool, Reason,
     RequestOptions, RetryLayer, RetryPolicy, TokenRotationLayer,
     credential::{
-        Credential, Expires, FixedToken, PoolBuilder, SourceError, State, Token, TokenFuture,
-        TokenSource, Why,
+        Credential, Expires, FixedToken, PoolBuilder, RefreshWindows, SourceError, State, Token,
+        TokenFuture, TokenSource, Why,
     },
     failure,
     report::{Event, Followed, OutReason},
@@ -177,6 +177,31 @@ async fn an_account_that_is_ready_is_not_kept_waiting_by_one_that_is_not() {
     sleep(Duration::from_secs(2)).await;
     assert_eq!(world.send().await.status(), 200);
     assert_eq!(world.upstream.tokens(), ["tok-b", "t1"]);
+}
+
+/// Its answer is given up for a retry that waits for the next token, if that is not there by then.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_fails_while_its_token_is_replaced_is_retried() {
+    let seconds = Duration::from_secs;
+    for fused in [true, false] {
+        let long = |text: &str| Ok(Token::new(text).expires_in(seconds(100)));
+        let script = Script::new([long("t1"), long("t2")]);
+        let windows = RefreshWindows::fixed(seconds(10), seconds(10));
+        let account = Account::from_source("a", script.clone()).refresh_windows(windows);
+        let world = world(fused, account, script, &[]);
+        world.pool.wait_ready().await.unwrap();
+        sleep(seconds(89)).await;
+        // Sent with the old one; before it has failed, another request asks for the next.
+        world.upstream.push([Step::status(503).after(Duration::from_millis(1500))]);
+        let other = async {
+            sleep(seconds(1)).await;
+            world.send().await.status()
+        };
+        let (failed, other) = tokio::join!(world.send(), other);
+        assert_eq!((failed.status().as_u16(), other.as_u16()), (200, 200), "{fused}");
+        assert_eq!(world.upstream.tokens(), ["t1", "t2", "t2"], "{fused}");
+        assert_eq!(world.script.calls(), 2);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -69,7 +69,7 @@ impl Search<'_> {
             && (self.want.model.is_none()
                 || !self.roster.restricted && self.hub.model_rests.load(Ordering::SeqCst) == 0);
         let changes = self.hub.changes.load(Ordering::SeqCst);
-        if same_for_all && !self.want.last {
+        if same_for_all && !self.takes_replaced() {
             if let Some(kept) = Kept::read(self.hub.shortage.load(Ordering::Acquire), changes) {
                 let over = kept.until.is_some_and(|until| self.moment.passed() >= until);
                 if !over {
@@ -98,6 +98,11 @@ impl Search<'_> {
         Err(self.answer(kept))
     }
 
+    /// Whether what is being replaced will do: no hint shows it.
+    fn takes_replaced(&self) -> bool {
+        self.want.last || self.moment.later && self.hub.mints.load(Ordering::Relaxed)
+    }
+
     fn answer(&mut self, kept: Kept) -> Unavailable {
         let retry_after = kept.until.map(|until| {
             let now = self.moment.instant();
@@ -120,7 +125,7 @@ impl Search<'_> {
                     let now = || self.moment.passed();
                     found.refused(word.reason(), &generation, now);
                 }
-                Kind::Expiring if self.want.last && found.serves(self, slot) => break,
+                Kind::Expiring if self.takes_replaced() && found.serves(self, slot) => break,
                 Kind::Expiring | Kind::Absent => {
                     found.renewed = true;
                     found.under_way |= word.is_under_way();
