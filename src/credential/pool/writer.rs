@@ -272,13 +272,14 @@ impl Hub {
         self.restricted.store(roster.restricted, Ordering::Relaxed);
         let mints = roster.slots.iter().any(|slot| slot.member.asking().is_some());
         self.mints.store(mints, Ordering::Relaxed);
-        self.spread();
         self.len.store(roster.slots.len(), Ordering::Relaxed);
         self.roster.store(Arc::clone(&roster));
         fence(Ordering::SeqCst);
         roster.catch_up();
         self.changes.fetch_add(1, Ordering::SeqCst);
         self.secrets.fetch_add(1, Ordering::SeqCst);
+        // Whoever is told looks at once.
+        self.spread();
     }
 }
 
