@@ -13,26 +13,17 @@ impl Pool {
 
     /// Whether there are so many that a failed request must not pay for looking for them.
     pub(crate) fn too_many_secrets(&self) -> bool {
-        self.len() > MANY_SECRETS
+        self.hub().too_many()
+    }
+
+    /// A quick look at whether a text could hold one of them.
+    pub(crate) fn filter(&self) -> Option<Arc<Filter>> {
+        self.hub().filter()
     }
 }
 
 /// From so many accounts on, messages of others are withheld instead of searched.
 pub(super) const MANY_SECRETS: usize = 1024;
-
-impl Redact for Pool {
-    fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
-        Self::visit_secrets(self, f);
-    }
-
-    fn too_many(&self) -> bool {
-        self.too_many_secrets()
-    }
-
-    fn filter(&self) -> Option<Arc<Filter>> {
-        self.hub().filter()
-    }
-}
 
 impl Redact for Hub {
     fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {

@@ -187,8 +187,7 @@ impl Word {
     fn resting(self, kind: Kind, now: u64, rest: u64) -> Self {
         let next = self.grown(now.saturating_add(rest));
         match self.kind() {
-            Kind::Usable => next.with(KIND, kind as u64),
-            Kind::Limited if kind == Kind::Quota => next.with(KIND, kind as u64),
+            Kind::Usable | Kind::Limited => next.with(KIND, kind as u64),
             Kind::Quota if self.until() <= now => next.with(KIND, kind as u64),
             // While its source is asked, the rest is kept beside it.
             Kind::Retired | Kind::Expiring | Kind::Absent => self,
@@ -196,8 +195,8 @@ impl Word {
         }
     }
 
-    const fn grown(self, until: u64) -> Self {
-        if until > self.until() { self.with(UNTIL, until) } else { self }
+    fn grown(self, until: u64) -> Self {
+        self.with(UNTIL, until.max(self.until()))
     }
 
     pub(super) const fn next_chapter(self) -> Self {

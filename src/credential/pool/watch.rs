@@ -31,6 +31,9 @@ pub(super) type OnWell = Arc<dyn Fn() + Send + Sync>;
 /// Credentials that are put in together are looked at together.
 const GATHERED: Duration = Duration::from_millis(100);
 
+/// So far away is as good as never: somebody tells when something changes.
+const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 impl Hub {
     /// Sees to it that somebody looks at the clock for credentials that nothing replaces. One task
     /// for each pool; it ends with the pool.
@@ -125,8 +128,7 @@ impl Watch {
             let passed = hub.passed(now);
             let next = hub.warn(passed);
             let wait = Duration::from_millis(next.saturating_sub(passed));
-            // Far away is as good as never: somebody tells when something changes.
-            let until = now + wait.min(Duration::from_secs(365 * 24 * 60 * 60));
+            let until = now + wait.min(FAR);
             // While nothing is due, only those who have a handle keep the pool alive.
             let told = Arc::clone(&hub.watcher);
             drop(hub);
