@@ -72,7 +72,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             repeatable: self.is_repeatable(),
             barred: self.bar(&ledger),
             last: heard.over,
-            random: fastrand::f64(),
+            random: fastrand::f64,
             soonest: note.as_ref().and_then(|note| note.soonest),
             why: note.as_ref().map_or(NotResent::Final, |_| ledger.why(self.slate.parent)),
             ..Facts::of(verdict, &mut now, wanted)

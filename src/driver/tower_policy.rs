@@ -62,7 +62,7 @@ impl<B: Clone, RB, E: 'static> tower::retry::Policy<Request<B>, Response<RB>, E>
             verdict,
             repeatable: repeatable(request.method(), keyed, options),
             soonest: None,
-            random: fastrand::f64(),
+            random: fastrand::f64,
         };
         let wait = self.settings.decide(&self.session, &asked).ok()?;
         let nap = if wait.is_zero() { None } else { Some(nap::sleep(wait)?) };

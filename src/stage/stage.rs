@@ -113,8 +113,8 @@ pub struct Facts<'a> {
     pub(crate) barred: Option<NotResent>,
     /// No token source is waited for any longer.
     pub(crate) last: bool,
-    /// A number from 0 to 1, for whoever leaves something to chance.
-    pub(crate) random: f64,
+    /// Numbers from 0 to 1, for whoever leaves something to chance.
+    pub(crate) random: fn() -> f64,
     /// After how long some account may serve again, when a rotation found none now.
     pub(crate) soonest: Option<Duration>,
     /// Nobody can serve because a token source is down: that is newer than the refusal.
@@ -140,7 +140,7 @@ impl<'a> Facts<'a> {
             repeatable: false,
             barred: None,
             last: false,
-            random: 0.0,
+            random: || 0.0,
             soonest: None,
             unready: None,
             why: NotResent::Final,

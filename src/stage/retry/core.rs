@@ -43,8 +43,8 @@ pub(crate) struct Asked {
     pub(crate) repeatable: bool,
     /// After how long an account may serve again, when none could now.
     pub(crate) soonest: Option<Duration>,
-    /// A number from 0 to 1.
-    pub(crate) random: f64,
+    /// Gives numbers from 0 to 1.
+    pub(crate) random: fn() -> f64,
 }
 
 impl Settings {
@@ -74,7 +74,7 @@ impl Settings {
         if wanted.is_some_and(|wanted| wanted > self.max_wait) {
             return Err(NotResent::WaitTooLong);
         }
-        let backoff = self.backoff.delay(session.retries.saturating_add(1), asked.random);
+        let backoff = self.backoff.delay(session.retries.saturating_add(1), (asked.random)());
         Ok(backoff.max(wanted.unwrap_or_default()))
     }
 
