@@ -253,8 +253,10 @@ impl Search<'_> {
         let generation = slot.current.load();
         let allowed = self.judge(at, slot, &generation)?;
         let mut probe = false;
+        // To give a probe back is a change that others are told of.
+        let shown = self.moment.later || self.want.tentative && generation.word().has_model_rests();
         let seen = match allowed {
-            Use::Probe if !self.moment.later => {
+            Use::Probe if !shown => {
                 let now = self.moment.passed();
                 // Exactly one wins; the others go on looking.
                 let change = self.hub.change(&generation, |word| word.probed(now))?;

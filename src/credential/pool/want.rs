@@ -21,14 +21,24 @@ pub(crate) struct Want<'a> {
     pub(crate) avoid: Option<&'a dyn Avoid>,
     /// Whether the request may be the probe of a quarantined account.
     pub(crate) probes: bool,
+    /// The model has not been looked for yet: an account some of whose models rest is shown, and not
+    /// taken.
+    pub(crate) tentative: bool,
     /// Nothing is waited for any longer: what is being replaced will do, while it is good.
     pub(crate) last: bool,
 }
 
 impl Want<'_> {
     /// Any account will do.
-    pub(crate) const ANY: Want<'static> =
-        Want { pin: None, sticky: None, model: None, avoid: None, probes: true, last: false };
+    pub(crate) const ANY: Want<'static> = Want {
+        pin: None,
+        sticky: None,
+        model: None,
+        avoid: None,
+        probes: true,
+        tentative: false,
+        last: false,
+    };
 
     /// Whether whoever serves all models and is next in turn will do.
     pub(super) const fn is_any(&self) -> bool {
@@ -83,7 +93,6 @@ impl From<Code> for Unavailable {
     }
 }
 
-#[cfg(test)]
 impl Unavailable {
     /// Whether a source is being asked: who waits for that may be served.
     pub(crate) fn is_under_way(&self) -> bool {

@@ -54,6 +54,7 @@ pub(super) fn pick_same(
         model: model.as_deref(),
         avoid: Some(&shun),
         probes: false,
+        tentative: false,
         last: ask.last,
     };
     pool.pick(&want, ask.now).ok()
@@ -93,13 +94,13 @@ fn pick_or_probe(
 ) -> Result<Picked, Unavailable> {
     // Reading the model costs something: only where accounts differ by it.
     if !pool.is_restricted() {
-        let picked = pick_for(pool, tried, ask, None, probes)?;
+        let picked = pick_for(pool, tried, ask, None, (probes, true))?;
         if !picked.has_model_rests() {
             return Ok(picked);
         }
     }
     let model = ask.wanted.get().ok();
-    pick_for(pool, tried, ask, model.as_deref(), probes)
+    pick_for(pool, tried, ask, model.as_deref(), (probes, false))
 }
 
 fn pick_for(
@@ -107,10 +108,10 @@ fn pick_for(
     tried: &[(u32, u64)],
     ask: &mut Ask<'_, '_>,
     model: Option<&str>,
-    probes: bool,
+    (probes, tentative): (bool, bool),
 ) -> Result<Picked, Unavailable> {
     let shun = Shun { pool: pool.id(), tried, ledger: ask.ledger };
-    let want = want(ask, &shun, model, probes);
+    let want = Want { tentative, ..want(ask, &shun, model, probes) };
     match ask.at {
         Some(at) => pool.pick_at(&want, at),
         None => pool.pick(&want, ask.now),
@@ -147,6 +148,7 @@ fn want<'a>(
         model,
         avoid: shun.is_any().then_some(shun as &dyn Avoid),
         probes,
+        tentative: false,
         last: ask.last,
     }
 }
