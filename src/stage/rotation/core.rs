@@ -269,7 +269,9 @@ impl Stage for Rotation {
                 let unready =
                     none.code == Code::NotReady && is_renewed(&self.pool, &st.tried, &mut ask);
                 facts.soonest = none.retry_after;
-                facts.unready = unready.then(|| none.into());
+                // One that is being asked is not down, while it may be waited for.
+                let down = unready && (facts.last || !none.is_under_way());
+                facts.unready = down.then(|| none.into());
                 facts.decline(NotResent::NoAccount)
             }
         }
