@@ -128,7 +128,7 @@ impl Pool {
     /// any more.
     ///
     /// One that was replaced meanwhile counts as refused: whoever put it on the request has a newer
-    /// one. `probe` says that the request is the probe of its account.
+    /// one. One that has ended is not sent. `probe` says that the request is the probe of its account.
     pub(crate) fn admit(
         &self,
         account: u32,
@@ -140,6 +140,11 @@ impl Pool {
         let current = slot.current.load();
         if current.number != generation {
             return Err(Code::CredentialInvalid);
+        }
+        let ages = &current.ages;
+        let passed = || self.hub().passed(Now::unread().get());
+        if !ages.is_young(passed) && ages.is_dead(passed()) {
+            return Err(Code::CredentialExpired);
         }
         let seen = current.word();
         if seen.may_be_sent() || probe && seen.kind() == Kind::Probing {
