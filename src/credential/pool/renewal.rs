@@ -99,7 +99,7 @@ impl Word {
 
     /// Its source gave the same one again, which was refused.
     pub(super) fn confirmed(self, rests: &Rests, now: u64) -> Option<Self> {
-        if self.kind() != Kind::Absent {
+        if !self.was_refused() {
             return None;
         }
         let strikes = self.get(REFUSED).saturating_sub(1);
