@@ -19,6 +19,8 @@ pub(super) struct Ages {
     pub(super) ends: Option<SystemTime>,
     /// A refusal of the one before asked for it.
     pub(super) forced: bool,
+    /// It is the one before, said to be good for longer.
+    pub(super) longer: bool,
     /// How many leads were told of.
     warned: AtomicUsize,
 }
@@ -34,7 +36,8 @@ impl Ages {
         let (ask, wait, dead) = (at(times.ask), at(times.wait), at(times.dead));
         let look = AtomicU64::new(if asks { ask.min(dead) } else { dead });
         let (end, warned) = (at(life.left), AtomicUsize::new(0));
-        Self { look, wait, dead, end, ends: life.ends, forced: false, warned }
+        let (forced, longer) = (false, false);
+        Self { look, wait, dead, end, ends: life.ends, forced, longer, warned }
     }
 
     /// Whether nothing is due at `now`, which is read only if anything ever is.

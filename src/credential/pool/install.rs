@@ -43,6 +43,19 @@ impl Hub {
         self.change(generation, |word| word.spent(since(word), reason, rests, now))
     }
 
+    /// What has taken the place of a credential and is the same, said to be good for longer: what is
+    /// learned of the one is true of the other.
+    pub(super) fn longer(&self, generation: &Generation) -> Option<Arc<Generation>> {
+        if !generation.word().is_closed() {
+            return None;
+        }
+        let roster = self.roster.load();
+        let slot = roster.position(&generation.member).and_then(|at| roster.slots.get(at))?;
+        let current = slot.current.load_full();
+        let same = || current.credential.is_same(&generation.credential);
+        (current.ages.longer && same()).then_some(current)
+    }
+
     /// Puts in what a source gave because of `generation`.
     pub(super) fn renewed(
         &self,
@@ -82,6 +95,7 @@ impl Hub {
             if ages.forced || !longer {
                 return Ok(Renewed::Same);
             }
+            ages.longer = true;
         }
         if let Place::Header(name, _) = &credential.place {
             if roster.places.fixed.contains_key(name) {

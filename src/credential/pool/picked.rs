@@ -151,7 +151,11 @@ impl Picked {
         now: &mut Now,
     ) -> Refusal {
         self.ended(|member| &member.counts.refused);
-        let since = self.spent();
+        let mut since = self.spent();
+        if let Some(longer) = self.hub().longer(&self.generation) {
+            since = Since { seen: longer.word(), probe: false };
+            self.generation = longer;
+        }
         let hub = self.hub();
         let at = hub.passed(now.get());
         let change = hub.refuse(&self.generation, |_| since, reason, at);
