@@ -152,7 +152,7 @@ where
         Held::Local(cause, grpc)
             if live.config.common.model_at.is_none() || verdict.is_unauthorized() =>
         {
-            return Act::Done(Ok(run.answer(&cause, grpc)));
+            return Act::Done(Ok(run.answer(&cause, grpc, false)));
         }
         _ => {}
     }

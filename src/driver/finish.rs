@@ -86,11 +86,12 @@ impl<S, St: Stage, K> Run<S, St, K> {
         Response::from_parts(head, body())
     }
 
-    /// Answers in the upstream's place.
+    /// Answers in the upstream's place; `instead` says that an attempt's answer has been given up for it.
     pub(crate) fn answer<B: Body>(
         &mut self,
         cause: &Cause,
         grpc: bool,
+        instead: bool,
     ) -> Response<FailoverBody<B>> {
         self.slate.done = true;
         self.tell(Outcome::Local(cause.code), tell::Kind::Failed);
@@ -105,6 +106,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 soonest,
                 charged: false,
                 unsent,
+                instead,
                 pools,
             });
         }

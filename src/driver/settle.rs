@@ -97,6 +97,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
             return Settled::Await(Box::new(Awaiting { held, verdict, heard, news }));
         }
         let Heard { note, stamp, in_flight, .. } = heard;
+        let instead = note.as_ref().is_some_and(|note| note.instead);
+        let lines = written || instead && self.is_told();
         // A rotation of this driver's own would have taken care of it.
         let unsent = note.as_ref().is_some_and(|note| note.unsent) && !stages.rotates();
         let mut pools = note.map(|note| note.pools).unwrap_or_default();
@@ -110,7 +112,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         if live.config.common.model_at.is_some() && self.slate.outer.model.is_none() {
             let asked = match next {
                 // For the trail: of a request that fails for good, it is worth the reading.
-                Next::Pass => written,
+                Next::Pass => lines,
                 Next::FallBack => true,
                 // The account is chosen by it when the wait is over, and the body may be gone.
                 Next::After(wait) => !wait.is_zero() && stages.rotates(),
@@ -142,7 +144,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
         if !matches!(held, Held::Local(..)) {
             pools.extend(stages.pool(&self.st).cloned());
             let pools = pools.clone();
-            self.leave(&ledger, Note { send: self.slate.parent, soonest, charged, unsent, pools });
+            let send = self.slate.parent;
+            self.leave(&ledger, Note { send, soonest, charged, unsent, instead, pools });
         }
         let held = match unready {
             // A source that is down is no refusal; any other answer stays what it is.
@@ -217,7 +220,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let Answered { verdict, ours, stamp, in_flight, mut pools } = answered;
         self.slate.done = true;
         match held {
-            Held::Local(cause, grpc) => Ok(self.answer(&cause, grpc)),
+            Held::Local(cause, grpc) => Ok(self.answer(&cause, grpc, ours)),
             Held::Error(error) => {
                 if self.reporter().is_some() {
                     let common = self.common();

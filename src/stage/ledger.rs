@@ -35,6 +35,8 @@ pub(crate) struct Note {
     pub(crate) charged: bool,
     /// The credential that stood on the request was not sent: it is known to be dead.
     pub(crate) unsent: bool,
+    /// A local answer has taken the place of an attempt's.
+    pub(crate) instead: bool,
     /// The pools that one more attempt would need an account of.
     pub(crate) pools: Vec<Pool>,
 }
@@ -42,7 +44,8 @@ pub(crate) struct Note {
 impl Note {
     /// A pool takes the credit for a success.
     pub(crate) const fn credit(send: u32) -> Self {
-        Self { send, soonest: None, charged: true, unsent: false, pools: Vec::new() }
+        let (unsent, instead) = (false, false);
+        Self { send, soonest: None, charged: true, unsent, instead, pools: Vec::new() }
     }
 }
 
