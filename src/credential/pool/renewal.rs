@@ -28,7 +28,10 @@ impl Word {
         now: u64,
     ) -> Option<Self> {
         let refused = self.refused(since, reason, rests, now)?;
-        Some(refused.with(KIND, Kind::Absent as u64).with(UNTIL, now))
+        // A probe that is refused again is no news.
+        let told = u64::from(self.kind() == Kind::Probing);
+        let next = refused.with(KIND, Kind::Absent as u64).with(TOLD, told);
+        Some(next.with(UNTIL, now))
     }
 
     /// It has ended, or was never there.
