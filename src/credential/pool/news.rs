@@ -139,6 +139,12 @@ pub(super) async fn wait_ready(hub: &Arc<Hub>) -> Result<(), NotReady> {
 impl Hub {
     /// When somebody is due whom nobody need tell of, not before the next millisecond.
     fn next_due(&self, now: Instant) -> Option<Instant> {
+        let passed = self.passed(now);
+        if self.due.next() <= passed {
+            // They are looked at once more, and then not again before the next one.
+            self.sweep(passed, true);
+            return now.checked_add(Duration::from_millis(1));
+        }
         let due = self.due.next();
         let wait = self.remaining(due, now).max(Duration::from_millis(1));
         (due != u64::MAX).then(|| now.checked_add(wait)).flatten()
