@@ -52,7 +52,7 @@ proptest! {
             let log = stage.double.log();
             let asked = stage.hostile.asked.lock().unwrap().clone();
             let asked: Vec<_> = asked.into_iter().filter(|n| log[*n].step.refuses()).collect();
-            (repeated(stage, &promises), oracle::walk(&stage.double).wrong, asked)
+            (repeated(stage, &promises), oracle::walk(&stage.double, promises.foreign()).wrong, asked)
         });
         prop_assert_eq!(repeated, Vec::<String>::new());
         if promises.no_start_in_quarantine() {

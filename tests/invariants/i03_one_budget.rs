@@ -24,7 +24,7 @@ fn attempts(world: &World, stack: &[Layer], plan: &RequestPlan) -> usize {
 }
 
 /// How long after it came in a request may start attempts.
-fn deadline(world: &World, stack: &[Layer], plan: &RequestPlan) -> Option<Duration> {
+pub(crate) fn deadline(world: &World, stack: &[Layer], plan: &RequestPlan) -> Option<Duration> {
     let limits = stack.iter().zip(world.plan.deadlines.iter().cycle());
     let limits = limits.filter(|(layer, _)| layer.resends()).map(|(_, limit)| *limit);
     limits.chain(plan.deadline).min().map(Duration::from_millis)

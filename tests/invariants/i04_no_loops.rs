@@ -1,5 +1,7 @@
 //! I4: a request never visits the same (model, generation) twice except as a retry; it ends.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use tower_failover::report::{Event, Followed};
 
@@ -33,6 +35,22 @@ fn loops(stage: &Stage<'_>) -> Vec<String> {
     wrong
 }
 
+/// Accounts that were refused more often than with their credential and, once, with its next one.
+fn replayed(stage: &Stage<'_>, promises: &Promises<'_>) -> Vec<String> {
+    let mut refused: BTreeMap<_, usize> = BTreeMap::new();
+    let refusals = stage
+        .double
+        .log()
+        .into_iter()
+        .filter(|sent| sent.answered() && sent.verdict.is_unauthorized());
+    for sent in refusals {
+        let tries = if promises.tries_are_requests() { sent.foreign } else { 0 };
+        let Some(who) = sent.who else { continue };
+        *refused.entry((sent.id, tries, who.pool, who.account)).or_default() += 1;
+    }
+    refused.into_iter().filter(|(_, count)| *count > 2).map(|one| format!("{one:?}")).collect()
+}
+
 proptest! {
     #[test]
     fn i04_no_loops(world in world(), stack in stack()) {
@@ -42,12 +60,15 @@ proptest! {
             _ => 1,
         };
         let foreign: usize = stack.iter().map(tries).product();
-        let (loops, counts) = played(&world, &stack, |stage| {
+        let (loops, replayed, counts) = played(&world, &stack, |stage| {
             let counts: Vec<_> = stage.ends.keys().map(|id| stage.attempts(*id).len()).collect();
-            (loops(stage), counts)
+            (loops(stage), replayed(stage, &promises), counts)
         });
         if promises.exactly_once() && !promises.foreign() {
             prop_assert_eq!(loops, Vec::<String>::new());
+        }
+        if promises.no_retry_on_401(false) {
+            prop_assert_eq!(replayed, Vec::<String>::new());
         }
         for (plan, count) in world.requests().iter().zip(counts) {
             let most = plan.attempts.map_or(world.plan.attempts, |most| most.min(world.plan.attempts));

@@ -1,15 +1,19 @@
 //! I7: the caller gets the newest outcome, whole; a local answer only when nothing was sent or the
 //! next attempt became impossible; never a 500 of our own.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
+use tokio::time::Instant;
 use tower_failover::{Code, Origin};
 
 use super::{
     run::{Ended, Stage, played},
     script::attempt_of,
-    stack::{Promises, stack},
+    sources::{Fed, Heard},
+    stack::{Layer, Promises, stack},
     upstream::{End, Sent},
-    world::{id_of, world},
+    world::{Pin, id_of, world},
 };
 
 fn newest(attempts: &[Sent]) -> Option<&Sent> {
@@ -71,6 +75,61 @@ fn wrong(stage: &Stage<'_>, id: u32, ended: &Ended) -> Option<String> {
         .then(|| format!("{served:?} for {id:?} and {fell:?}"))
 }
 
+/// Whether nobody could serve after a refusal because a source is down, or has not answered for as long
+/// as the request may wait: that is newer than the refusal, and no reason to log in again.
+fn is_down(stage: &Stage<'_>, stack: &[Layer], id: u32, ended: &Ended) -> bool {
+    let Ended::Answer { cause: Some(cause), .. } = ended else { return false };
+    let attempts = stage.attempts(id);
+    let Some(last) = newest(&attempts) else { return false };
+    let End::Answered { at, .. } = last.end else { return false };
+    let (since, end) = stage.times[&id];
+    // Else the token has ended while something else was waited for.
+    let refused = last.verdict.is_unauthorized();
+    if cause.code != Code::NotReady || !refused && end == at {
+        return false;
+    }
+    let (world, request) = (stage.world, stage.world.requests()[id as usize - 1]);
+    let limit = super::i03_one_budget::deadline(world, stack, request);
+    let wait = Duration::from_millis(world.plan.ready_within);
+    let waited = end - at >= wait || limit.is_some_and(|limit| end - since >= limit);
+    let patience = Duration::from_millis(world.plan.refresh_deadline);
+    let is_down = |who: (usize, usize)| {
+        let group = world.pools[who.0][who.1].group;
+        // One of its group may have its turn, and not end it.
+        let turn = |heard: &Heard| {
+            let other = || group.is_some() && world.pools[who.0][heard.account].group == group;
+            heard.pool == who.0 && (heard.account == who.1 || other())
+        };
+        // Its answer may have come in the same instant, and too late.
+        let untils: [&dyn Fn(Instant) -> bool; 2] = [&|at| at < end, &|at| at <= end];
+        stage.double.sources(|log| {
+            untils.iter().any(|until| {
+                let before = || log.heard.iter().filter(|heard| until(heard.at));
+                let open = before().rfind(|heard| turn(heard));
+                let late = open.is_none_or(|heard| {
+                    matches!(heard.what, Fed::Asked(_)) && (waited || end - heard.at >= patience)
+                });
+                let mine = before().rfind(|heard| (heard.pool, heard.account) == who);
+                // One that gives what has ended has failed as well.
+                late || mine.is_some_and(|heard| match heard.what {
+                    Fed::Silent => true,
+                    Fed::Given(new, old, _) => new == old,
+                    Fed::Asked(_) | Fed::Over(_) => false,
+                })
+            })
+        })
+    };
+    let may_serve = |pool: usize, account: usize| match request.pin {
+        Pin::Strict(at) => (pool, account) == (0, at),
+        Pin::None | Pin::Prefer(_) => true,
+    };
+    world.pools.iter().enumerate().any(|(pool, plans)| {
+        let minting = plans.iter().enumerate().filter(|(_, plan)| plan.source.is_some());
+        let mut minting = minting.filter(|(account, _)| may_serve(pool, *account));
+        minting.any(|(account, _)| is_down((pool, account)))
+    })
+}
+
 proptest! {
     #[test]
     fn i07_newest_truth(world in world(), stack in stack()) {
@@ -102,7 +161,9 @@ proptest! {
                 _ => false,
             };
             let ends = stage.ends.iter().filter(|(_, ended)| local(ended));
-            ends.filter(|(id, _)| !stage.attempts(**id).is_empty()).map(|(id, _)| *id).collect::<Vec<_>>()
+            let ends = ends.filter(|(id, _)| !stage.attempts(**id).is_empty());
+            let ends = ends.filter(|(id, ended)| !is_down(stage, &stack, **id, ended));
+            ends.map(|(id, _)| *id).collect::<Vec<_>>()
         });
         if !promises.foreign() && !promises.has_gate_between_rotations() {
             prop_assert_eq!(given_up, Vec::<u32>::new());

@@ -15,6 +15,7 @@ use super::{
     load::Shape,
     run::{Ended, Stage, paused},
     script::{Play, Step},
+    sources::{Fed, Heard},
     stack::{Layer, Promises, of_one_pool, rotating},
     upstream::{End, Temper},
     world::{At, Change, Pin, RequestPlan, World, world},
@@ -47,8 +48,10 @@ fn pinned(at: usize) -> RequestPlan {
 
 /// Whether all accounts serve again once time has passed, or are retired.
 pub(crate) async fn all_heal(stage: &mut Stage<'_>) -> Result<(), String> {
-    tokio::time::advance(Duration::from_secs(25 * 3_600)).await;
+    stage.double.sources(|log| log.mended = true);
+    stage.pass(Duration::from_secs(25 * 3_600)).await;
     for (at, account) in stage.pools[0].view().accounts.iter().enumerate() {
+        let plan = stage.world.pools[0][at];
         if account.in_flight != 0 {
             return Err(format!("in flight: {account:?}"));
         }
@@ -61,10 +64,18 @@ pub(crate) async fn all_heal(stage: &mut Stage<'_>) -> Result<(), String> {
             Temper::Always { step: Step::now(Play::Status(200)), generations: 99 },
         );
         stage.hostile.asked.lock().unwrap().clear();
+        if plan.source.is_some() && stage.world.plan.ready_within == 0 {
+            // Nobody waits here; the next one finds what this one has asked for.
+            stage.one(&pinned(at)).await;
+            stage.pass(Duration::from_secs(1)).await;
+        }
         let ended = stage.one(&pinned(at)).await;
         let served =
             matches!(&ended, Ended::Answer { status, cause: None, .. } if status.as_u16() == 200);
         let view = &stage.pools[0].view().accounts[at];
+        if view.state == State::Retired && is_over(stage, at) {
+            continue;
+        }
         if !served || view.state != State::Usable {
             return Err(format!("{ended:?}: {account:?}, now {view:?}"));
         }
@@ -72,17 +83,48 @@ pub(crate) async fn all_heal(stage: &mut Stage<'_>) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether only a person can help: its token has ended, and no source gives another.
+fn is_over(stage: &Stage<'_>, at: usize) -> bool {
+    let plan = stage.world.pools[0][at];
+    let over = |heard: &Heard| {
+        (heard.pool, heard.account) == (0, at) && matches!(heard.what, Fed::Over(_))
+    };
+    match plan.source {
+        Some(_) => stage.double.sources(|log| log.heard.iter().any(over)),
+        None => plan.end.is_some(),
+    }
+}
+
 type Samples = Arc<Mutex<Vec<(Instant, PoolView)>>>;
 
-/// Rests that ended sooner than an earlier look had said.
-fn shrunk(samples: &Samples, revived: &[(Instant, usize)]) -> Vec<String> {
+/// Rests that ended sooner than an earlier look had said. While an account's source is asked nothing is
+/// said of its rest, and a token that the source gave has it; what was held against the one before has
+/// ended with that.
+fn shrunk(
+    samples: &Samples,
+    revived: &[(Instant, usize)],
+    replaced: &[(usize, u64)],
+) -> Vec<String> {
     let mut known: BTreeMap<(usize, u64), (Instant, Instant)> = BTreeMap::new();
+    let mut resting: BTreeMap<usize, (u64, Instant, Instant)> = BTreeMap::new();
     let mut wrong = Vec::new();
     for (at, view) in samples.lock().unwrap().iter() {
         for (i, account) in view.accounts.iter().enumerate() {
             let rests = matches!(account.state, State::Resting | State::Quarantined);
             let until = *at + account.until.unwrap_or_default();
             let key = (i, account.generation);
+            if let Some((old, seen, before)) = resting.remove(&i) {
+                let by_hand = |at: &(usize, u64)| at.0 == i && at.1 >= old && at.1 < key.1;
+                if old == key.1 || !replaced.iter().any(by_hand) {
+                    known.entry(key).or_insert((seen, before));
+                    resting.insert(i, (key.1, seen, before));
+                }
+            }
+            // A quarantine is over with its token.
+            let ended = account.expires_in == Some(Duration::ZERO);
+            if account.state == State::Refreshing || ended && account.state == State::Quarantined {
+                continue;
+            }
             if let Some((seen, before)) = known.get(&key).copied() {
                 let excused = account.state == State::Retired
                     || revived.iter().any(|(when, who)| *who == i && seen <= *when && when <= at);
@@ -91,8 +133,12 @@ fn shrunk(samples: &Samples, revived: &[(Instant, usize)]) -> Vec<String> {
                     wrong.push(format!("account {i} at {at:?}: {account:?}, was until {before:?}"));
                 }
             }
+            resting.remove(&i);
             if rests && !account.until.unwrap_or_default().is_zero() {
                 known.insert(key, (*at, until));
+                if account.state == State::Resting {
+                    resting.insert(i, (account.generation, *at, until));
+                }
             } else {
                 known.remove(&key);
             }
@@ -113,7 +159,9 @@ async fn watched<'w>(world: &'w World, stack: &[Layer]) -> (Stage<'w>, Vec<Strin
     let changes = stage.double.changes();
     let revived = changes.iter().filter(|c| matches!(c.change, Change::Revive));
     let revived: Vec<_> = revived.map(|change| (change.at, change.account)).collect();
-    let wrong = shrunk(&samples, &revived);
+    let replaced = changes.iter().filter(|c| matches!(c.change, Change::Replace));
+    let replaced: Vec<_> = replaced.map(|change| (change.account, change.generation)).collect();
+    let wrong = shrunk(&samples, &revived, &replaced);
     (stage, wrong)
 }
 
@@ -149,8 +197,18 @@ fn touched(stage: &Stage<'_>) -> Vec<String> {
                 && matches!(sent.end, End::Answered { .. })
                 && sent.verdict.is_unauthorized()
         });
-        let changed = changes.iter().any(|c| (c.account, c.generation) == (*i, generation));
-        !refused && !changed && !matches!(account.state, State::Usable | State::Resting)
+        // What a person takes out stays out with whatever its source gives.
+        let changed = changes.iter().any(|c| {
+            let retired = matches!(c.change, Change::Retire);
+            c.account == *i && (c.generation == generation || retired && c.generation < generation)
+        });
+        let out = match account.state {
+            State::Usable | State::Resting => false,
+            State::Refreshing => stage.world.pools[0][*i].source.is_none(),
+            State::Retired => !is_over(stage, *i),
+            _ => true,
+        };
+        !refused && !changed && out
     });
     out.map(|(_, account)| format!("{account:?}")).collect()
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{
     load::Shape,
-    run::{Ended, Stage, paused},
+    run::{Stage, paused, timeless},
     stack::{FUSED, Layer, STACKED},
     world::{Keeping, World, patient},
 };
@@ -14,7 +14,7 @@ use super::{
 #[derive(Debug, PartialEq)]
 struct Seen {
     attempts: Vec<String>,
-    ends: Vec<(u32, Ended)>,
+    ends: Vec<String>,
     events: Vec<String>,
     view: String,
 }
@@ -47,8 +47,8 @@ fn seen(world: &World, layers: &[Layer]) -> Seen {
         });
         Seen {
             attempts: attempts.collect(),
-            ends: stage.ends.clone().into_iter().collect(),
-            events: stage.recorder.events().iter().map(|event| format!("{event:?}")).collect(),
+            ends: stage.ends.iter().map(|end| timeless(&end)).collect(),
+            events: stage.recorder.events().iter().map(timeless).collect(),
             view: format!("{:?}", stage.pools[0].view()),
         }
     })

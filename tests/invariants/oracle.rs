@@ -1,18 +1,33 @@
-//! What the state of each credential must be, told from the upstream's log alone.
+//! What the state of each credential must be, told from the upstream's and the sources' logs alone.
+//!
+//! Where an account has a source that may make another token after a refusal, a refused token is *spent*:
+//! it is not sent again, not even as a probe, and it is no incident, until the source has given the
+//! same one. One that was made because of a refusal, and never worked, is refused as any other: there
+//! is no third. A token is not sent from its end on.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::time::Instant;
-use tower_failover::{ModelFault, Reason, Verdict};
+use tower_failover::{ModelFault, Reason, Verdict, credential::Why};
 
 use super::{
+    sources::{Fed, Heard},
     upstream::{Changed, Double, End, Sent, Who},
-    world::Change,
+    world::{AccountPlan, Change},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Alive,
+    /// Its source has not given the first one yet.
+    Absent,
+    /// Refused, and its source is to make another; `told` that it was out before.
+    Spent {
+        told: bool,
+    },
     Quarantined(Instant),
     Probing(usize),
     Out,
@@ -26,6 +41,51 @@ struct Known {
     /// The number of the event that made older evidence worthless.
     chapter: usize,
     closed: bool,
+    /// What it was refused for last.
+    reason: Reason,
+    /// It was made because the one before was refused.
+    forced: bool,
+    /// It is not sent from here on.
+    end: Option<Instant>,
+    /// Whether the pool knew of its end when it was refused, or of another's, nobody can say from
+    /// outside: nor what it told.
+    vague: bool,
+}
+
+impl Known {
+    const FRESH: Self = Self {
+        state: State::Alive,
+        trusted: false,
+        strikes: 0,
+        chapter: 0,
+        closed: false,
+        reason: Reason::Invalid,
+        forced: false,
+        end: None,
+        vague: false,
+    };
+
+    fn has_ended(&self, at: Instant) -> bool {
+        self.end.is_some_and(|end| at >= end)
+    }
+}
+
+/// What is known of an account.
+#[derive(Clone, Copy, Debug)]
+struct Account {
+    plan: AccountPlan,
+    /// The generation that it has.
+    current: u64,
+    /// Why its source was asked last.
+    why: Why,
+    /// Its source gives nothing until a person acts.
+    over: bool,
+}
+
+impl Account {
+    fn can_mint_after(&self, reason: Reason) -> bool {
+        self.plan.source.is_some_and(|source| source.can_mint_after(reason)) && !self.over
+    }
 }
 
 /// What the log shows.
@@ -35,6 +95,8 @@ pub(crate) struct Findings {
     pub(crate) wrong: Vec<String>,
     /// How often each credential was taken out.
     pub(crate) incidents: BTreeMap<Who, usize>,
+    /// Those of which that cannot be known.
+    pub(crate) vague: BTreeSet<Who>,
 }
 
 enum Event<'a> {
@@ -42,21 +104,33 @@ enum Event<'a> {
     Answer(&'a Sent, Instant),
     Drop(&'a Sent),
     Change(&'a Changed),
+    Heard(&'a Heard),
 }
 
 /// The least time that a credential is left alone.
-fn quarantine(reason: Reason, known: &Known) -> Duration {
-    let (first, most) = match reason {
+fn quarantine(known: &Known, strikes: u32) -> Duration {
+    let (first, most) = match known.reason {
         Reason::Revoked => (3_600, 86_400),
         _ if known.trusted => (5, 3_600),
         _ => (300, 3_600),
     };
-    Duration::from_secs((first << known.strikes.min(16)).min(most))
+    Duration::from_secs((first << strikes.min(16)).min(most))
+}
+
+/// All that is known, as far as the log has been walked.
+struct Walk<'a> {
+    double: &'a Double,
+    /// A layer of somebody else's may send a success again: the pool hears of the last answer only.
+    foreign: bool,
+    tokens: BTreeMap<Who, Known>,
+    accounts: BTreeMap<(usize, usize), Account>,
+    findings: Findings,
 }
 
 /// Walks through the log, in the order in which it happened.
-pub(crate) fn walk(double: &Double) -> Findings {
+pub(crate) fn walk(double: &Double, foreign: bool) -> Findings {
     let (log, changes) = (double.log(), double.changes());
+    let heard = double.sources(|log| log.heard.clone());
     let mut events: Vec<(usize, Event<'_>)> = Vec::new();
     for sent in log.iter().filter(|sent| sent.who.is_some()) {
         events.push((sent.seq, Event::Start(sent)));
@@ -67,74 +141,203 @@ pub(crate) fn walk(double: &Double) -> Findings {
         }
     }
     events.extend(changes.iter().map(|change| (change.seq, Event::Change(change))));
+    events.extend(heard.iter().map(|heard| (heard.seq, Event::Heard(heard))));
     events.sort_by_key(|(seq, _)| *seq);
-    let mut findings = Findings::default();
-    let mut all: BTreeMap<Who, Known> = BTreeMap::new();
+    let findings = Findings::default();
+    let (tokens, accounts) = (BTreeMap::new(), BTreeMap::new());
+    let mut walk = Walk { double, foreign, tokens, accounts, findings };
     for (seq, event) in events {
-        let who = match &event {
-            Event::Start(sent) | Event::Answer(sent, _) | Event::Drop(sent) => sent.who.unwrap(),
-            Event::Change(change) => {
-                Who { pool: 0, account: change.account, generation: change.generation }
-            }
-        };
-        let fresh =
-            Known { state: State::Alive, trusted: false, strikes: 0, chapter: 0, closed: false };
-        let known = all.entry(who).or_insert(fresh);
         match event {
-            Event::Start(sent) => start(known, sent, seq, &mut findings),
-            Event::Answer(sent, at) => answer(known, sent, at, &mut findings),
-            Event::Drop(sent) => give_back(known, sent),
-            Event::Change(change) => change_of(known, change, who, seq, &mut findings),
+            Event::Start(sent) => walk.start(sent, seq),
+            Event::Answer(sent, at) => walk.answer(sent, at),
+            Event::Drop(sent) => give_back(walk.token(sent.who.unwrap()), sent),
+            Event::Change(change) => walk.change(change, seq),
+            Event::Heard(heard) => walk.heard(heard),
         }
     }
-    findings
+    let vague = walk.tokens.iter().filter(|(_, known)| known.vague).map(|(who, _)| *who);
+    walk.findings.vague = vague.collect();
+    walk.findings
 }
 
-fn start(known: &mut Known, sent: &Sent, seq: usize, findings: &mut Findings) {
-    let wrong = match known.state {
-        _ if known.closed => Some("replaced"),
-        State::Alive => None,
-        State::Quarantined(until) if sent.at < until => Some("quarantined"),
-        State::Quarantined(_) => {
-            known.state = State::Probing(sent.n);
-            known.chapter = seq;
-            None
-        }
-        State::Probing(_) => Some("probed"),
-        State::Out => Some("retired"),
-    };
-    if let Some(wrong) = wrong {
-        findings.wrong.push(format!("attempt {} of {:?} started while {wrong}", sent.n, sent.who));
+impl Walk<'_> {
+    fn account(&mut self, pool: usize, account: usize) -> &mut Account {
+        let plan = self.double.plan(pool, account);
+        let fresh = Account { plan, current: 1, why: Why::First, over: false };
+        self.accounts.entry((pool, account)).or_insert(fresh)
     }
-}
 
-fn answer(known: &mut Known, sent: &Sent, at: Instant, findings: &mut Findings) {
-    let probe = known.state == State::Probing(sent.n);
-    match sent.verdict {
-        Verdict::Unauthorized(reason) => {
-            let late = sent.seq < known.chapter;
-            let alive = known.state == State::Alive && !late && !known.closed;
-            if alive {
-                *findings.incidents.entry(sent.who.unwrap()).or_default() += 1;
+    /// What a credential is when nothing is held against it.
+    fn first(&self, who: Who) -> State {
+        let source = self.double.plan(who.pool, who.account).source;
+        let absent = who.generation == 1 && source.is_some_and(|source| !source.loaded);
+        if absent { State::Absent } else { State::Alive }
+    }
+
+    fn token(&mut self, who: Who) -> &mut Known {
+        let plan = self.double.plan(who.pool, who.account);
+        let end = plan.first_end().filter(|_| who.generation == 1);
+        let end = end.map(|end| self.double.since() + end);
+        let state = self.first(who);
+        self.tokens.entry(who).or_insert(Known { state, end, ..Known::FRESH })
+    }
+
+    fn start(&mut self, sent: &Sent, seq: usize) {
+        let who = sent.who.unwrap();
+        let current = self.account(who.pool, who.account).current;
+        let known = self.token(who);
+        let wrong = match known.state {
+            _ if who.generation > current => Some("unknown"),
+            _ if known.closed => Some("replaced"),
+            _ if known.has_ended(sent.at) => Some("ended"),
+            State::Alive => None,
+            State::Absent => Some("absent"),
+            State::Spent { .. } => Some("spent"),
+            State::Quarantined(until) if sent.at < until => Some("quarantined"),
+            State::Quarantined(_) => {
+                known.state = State::Probing(sent.n);
+                known.chapter = seq;
+                None
             }
-            if alive || probe {
-                known.state = State::Quarantined(at + quarantine(reason, known));
-                known.strikes += 1;
+            State::Probing(_) => Some("probed"),
+            State::Out => Some("retired"),
+        };
+        if let Some(wrong) = wrong {
+            let wrong = format!("attempt {} of {who:?} started while {wrong}", sent.n);
+            self.findings.wrong.push(wrong);
+        }
+    }
+
+    fn answer(&mut self, sent: &Sent, at: Instant) {
+        let who = sent.who.unwrap();
+        let known = self.token(who);
+        let probe = known.state == State::Probing(sent.n);
+        match sent.verdict {
+            Verdict::Unauthorized(reason) => {
+                let late = sent.seq < known.chapter;
+                let alive = known.state == State::Alive && !late && !known.closed;
+                if alive || probe {
+                    self.refuse(who, reason, at, probe);
+                }
+            }
+            Verdict::Success => {
+                known.trusted = true;
+                known.strikes = 0;
+                if probe {
+                    known.state = State::Alive;
+                }
+            }
+            Verdict::Transient { .. } | Verdict::Rejected => give_back(known, sent),
+            Verdict::ModelFault { fault: ModelFault::NotFound, .. } | _ => {
+                if probe {
+                    known.state = State::Alive;
+                }
             }
         }
-        Verdict::Success => {
-            known.trusted = true;
-            known.strikes = 0;
-            if probe {
-                known.state = State::Alive;
+    }
+
+    /// A living credential, or a probe, is refused.
+    fn refuse(&mut self, who: Who, reason: Reason, at: Instant, probe: bool) {
+        let asks = self.account(who.pool, who.account).can_mint_after(reason);
+        let foreign = self.foreign;
+        let known = self.token(who);
+        known.reason = reason;
+        // Nor whether the pool has heard that one that was made after a refusal has worked.
+        known.vague |= known.has_ended(at) || foreign && known.forced && known.trusted;
+        let hopeless = known.forced && !known.trusted;
+        known.strikes += 1;
+        if asks && !hopeless && !known.vague {
+            known.state = State::Spent { told: probe };
+            return;
+        }
+        known.state = State::Quarantined(at + quarantine(known, known.strikes - 1));
+        if !probe {
+            *self.findings.incidents.entry(who).or_default() += 1;
+        }
+    }
+
+    fn change(&mut self, change: &Changed, seq: usize) {
+        let who = Who { pool: 0, account: change.account, generation: change.generation };
+        let first = self.first(who);
+        let known = self.token(who);
+        match change.change {
+            Change::Replace => {
+                known.closed = true;
+                let account = self.account(0, change.account);
+                account.current = change.generation + 1;
+                account.over = false;
+            }
+            Change::Revive => {
+                if known.state != State::Alive || known.strikes > 0 {
+                    known.chapter = seq;
+                }
+                (known.state, known.strikes) = (first, 0);
+                // That it has ended may be the fault of a clock.
+                known.end = known.end.filter(|end| change.at < *end);
+                self.account(0, change.account).over = false;
+            }
+            Change::Retire => (known.state, known.chapter) = (State::Out, seq),
+            Change::Invalidate if known.state == State::Alive => {
+                self.refuse(who, Reason::Invalid, change.at, false);
+            }
+            Change::Invalidate | Change::Rest(_) | Change::RestModel(..) => {}
+        }
+    }
+
+    fn heard(&mut self, heard: &Heard) {
+        let account = self.account(heard.pool, heard.account);
+        let who = Who { pool: heard.pool, account: heard.account, generation: account.current };
+        match heard.what {
+            Fed::Asked(why) => account.why = why,
+            Fed::Over(old) if old != who.generation => {}
+            Fed::Over(_) => {
+                account.over = true;
+                let known = self.token(who);
+                if let State::Spent { .. } = known.state {
+                    known.state = State::Out;
+                }
+            }
+            Fed::Given(generation, old, life) if old == who.generation => {
+                if generation == old {
+                    self.same(who, heard.at);
+                } else {
+                    self.renewed(who, Who { generation, ..who }, life.map(|life| heard.at + life));
+                }
+            }
+            // Somebody has put in another while it was made.
+            Fed::Given(..) | Fed::Silent => {}
+        }
+    }
+
+    /// The source gave the token that is there. If it was asked before that was refused, it is asked
+    /// again.
+    fn same(&mut self, who: Who, at: Instant) {
+        let refused = self.account(who.pool, who.account).why.is_refused();
+        let known = self.token(who);
+        if let (State::Spent { told }, true) = (known.state, refused) {
+            known.state = State::Quarantined(at + quarantine(known, known.strikes - 1));
+            if !told {
+                *self.findings.incidents.entry(who).or_default() += 1;
             }
         }
-        Verdict::Transient { .. } | Verdict::Rejected => give_back(known, sent),
-        Verdict::ModelFault { fault: ModelFault::NotFound, .. } | _ => {
-            if probe {
-                known.state = State::Alive;
-            }
-        }
+    }
+
+    /// The source gave another token.
+    fn renewed(&mut self, who: Who, next: Who, end: Option<Instant>) {
+        let account = self.account(who.pool, who.account);
+        account.current = next.generation;
+        let refused = account.why.is_refused();
+        let known = self.token(who);
+        known.closed = true;
+        let new = Known {
+            forced: refused || matches!(known.state, State::Spent { .. }),
+            vague: known.vague && !refused,
+            // What a person has taken out, a person takes in again.
+            state: if known.state == State::Out { State::Out } else { State::Alive },
+            end,
+            ..Known::FRESH
+        };
+        self.tokens.insert(next, new);
     }
 }
 
@@ -142,24 +345,5 @@ fn answer(known: &mut Known, sent: &Sent, at: Instant, findings: &mut Findings) 
 fn give_back(known: &mut Known, sent: &Sent) {
     if known.state == State::Probing(sent.n) {
         known.state = State::Quarantined(sent.at);
-    }
-}
-
-fn change_of(known: &mut Known, change: &Changed, who: Who, seq: usize, findings: &mut Findings) {
-    match change.change {
-        Change::Replace => known.closed = true,
-        Change::Revive => {
-            if known.state != State::Alive || known.strikes > 0 {
-                known.chapter = seq;
-            }
-            (known.state, known.strikes) = (State::Alive, 0);
-        }
-        Change::Retire => (known.state, known.chapter) = (State::Out, seq),
-        Change::Invalidate if known.state == State::Alive => {
-            *findings.incidents.entry(who).or_default() += 1;
-            known.state = State::Quarantined(change.at + quarantine(Reason::Invalid, known));
-            known.strikes += 1;
-        }
-        Change::Invalidate | Change::Rest(_) | Change::RestModel(..) => {}
     }
 }

@@ -1,6 +1,6 @@
 //! What the random tests have found, each in one world of its own.
 
-use std::time::Duration;
+use std::{future::Future as _, time::Duration};
 
 use http::StatusCode;
 use tower::{Layer as _, ServiceBuilder, ServiceExt};
@@ -8,7 +8,7 @@ use tower_failover::{
     AuthFailureMode, AuthShortCircuitLayer, Backoff, ErrorDedupLayer, FailoverLayer, Jitter,
     ModelChain, ModelFallbackLayer, RequestOptions, RetryLayer, RetryPolicy, ServedBy,
     TokenRotationLayer,
-    credential::State,
+    credential::{Expires, SourceError, State, Token, Why},
     failure,
     report::{Followed, NotResent, Outcome},
 };
@@ -522,4 +522,135 @@ async fn no_rotation_goes_back_to_what_one_below_has_tried() {
         .service(upstream.clone());
     assert_eq!(service.oneshot(get()).await.unwrap().status(), 403);
     assert_eq!(upstream.tokens(), ["tok-a", "tok-b"]);
+}
+
+/// A source that gives this token after a second.
+fn slow(token: &'static str) -> impl tower_failover::credential::TokenSource {
+    move |_: Why| async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok::<_, SourceError>(Token::new(token))
+    }
+}
+
+fn pool_of(account: tower_failover::Account) -> tower_failover::Pool {
+    tower_failover::Pool::builder().account(account).any_origin().build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_stops_a_token_that_has_ended() {
+    let account = super::support::stack::account("a").source(slow("tok-next"));
+    let pool = pool_of(account.expires(Expires::In(Duration::from_millis(300))));
+    let upstream = Upstream::script([Step::status(503).after(Duration::from_secs(1))]);
+    let service = ServiceBuilder::new()
+        .layer(TokenRotationLayer::new(pool.clone()))
+        .layer(tower::retry::RetryLayer::new(Everything::times(1)))
+        .layer(AuthShortCircuitLayer::with_pool(pool))
+        .service(upstream.clone());
+    assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
+    assert_eq!(upstream.tokens().iter().filter(|token| *token == "tok-a").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_stays_one_while_its_source_is_asked_and_not_down() {
+    for attempts in [1, 2] {
+        let pool = pool_of(super::support::stack::account("a").source(slow("tok-next")));
+        let layer = FailoverLayer::builder().rotation(pool).attempts(attempts).build().unwrap();
+        let upstream = Upstream::statuses(&[401]);
+        let answer = layer.layer(upstream).oneshot(get()).await.unwrap();
+        assert_eq!(answer.status(), if attempts == 1 { 401 } else { 200 });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_gives_way_to_a_503_keeps_its_model_in_the_trail() {
+    for fused in [true, false] {
+        let recorder = Recorder::new();
+        let down = |_: Why| async { Err::<Token, _>(SourceError::transient("down")) };
+        let pool = pool_of(super::support::stack::account("a").source(down));
+        let chain = ModelChain::list(["m1"]).unwrap();
+        let upstream = Upstream::statuses(&[401]);
+        let status = if fused {
+            let builder = FailoverLayer::builder().rotation(pool).models(chain);
+            let layer = builder.report(recorder.clone()).build().unwrap();
+            layer.layer(upstream).oneshot(super::support::post()).await.unwrap().status()
+        } else {
+            let layers = ServiceBuilder::new()
+                .layer(ErrorDedupLayer::new(recorder.clone()))
+                .layer(ModelFallbackLayer::new(chain))
+                .layer(RetryLayer::new(quick()))
+                .layer(TokenRotationLayer::new(pool));
+            layers.service(upstream).oneshot(super::support::post()).await.unwrap().status()
+        };
+        assert_eq!(status, 503);
+        assert!(recorder.failures()[0].trail[0].model.is_some(), "fused: {fused}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_refused_is_not_sent_again_because_it_is_said_to_be_good_for_longer() {
+    // Asked in time, the source gives the same one for longer, while a request with it is refused.
+    let same = |_: Why| async { Ok(Token::new("tok-a").expires_in(Duration::from_secs(7200))) };
+    let account = super::support::stack::account("a").source(same);
+    let pool = pool_of(account.expires(Expires::In(Duration::from_secs(3600))));
+    let upstream = Upstream::default()
+        .token("tok-a", [Step::status(401).after(Duration::from_secs(10)), Step::status(200)]);
+    let layer = TokenRotationLayer::new(pool.clone());
+    let service = layer.layer(upstream.clone());
+    tokio::time::sleep(Duration::from_secs(3500)).await;
+    assert_eq!(service.oneshot(get()).await.unwrap().status(), 401);
+    assert_eq!(upstream.tokens(), ["tok-a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_token_is_not_woken_by_its_own_look_at_a_probe() {
+    // One account is due for a probe, but not with this model; of the other nothing is heard.
+    let never = |_: Why| std::future::pending::<Result<Token, SourceError>>();
+    let pool = tower_failover::Pool::builder()
+        .account(super::support::stack::account("a"))
+        .account(tower_failover::Account::from_source("b", never))
+        .any_origin()
+        .build()
+        .unwrap();
+    assert!(pool.invalidate("a", tower_failover::Reason::Invalid));
+    assert!(pool.rest("a", Some("m1"), Duration::from_secs(7200)));
+    tokio::time::sleep(Duration::from_secs(301)).await;
+    let service = TokenRotationLayer::new(pool).layer(Upstream::default());
+    let mut request = get();
+    request.extensions_mut().insert(RequestOptions::new().model("m1"));
+    // It counts how often it is polled.
+    let answer = super::run::DropAfter::new(service.oneshot(request), None).await;
+    assert_eq!(answer.unwrap().unwrap().status(), 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_token_is_not_woken_every_millisecond() {
+    let pool = pool_of(super::support::stack::account("a").source(slow("tok-next")));
+    let service = TokenRotationLayer::new(pool).layer(Upstream::statuses(&[401]));
+    let mut polls = 0;
+    let mut request = std::pin::pin!(service.oneshot(get()));
+    let answer = std::future::poll_fn(|cx| {
+        polls += 1;
+        request.as_mut().poll(cx)
+    });
+    assert_eq!(answer.await.unwrap().status(), 200);
+    assert!(polls < 20, "{polls}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_refused_again_is_told_once_whatever_its_source_gives() {
+    let recorder = Recorder::new();
+    let same = |_: Why| async { Ok::<_, SourceError>(Token::new("tok-a")) };
+    let pool = tower_failover::Pool::builder()
+        .account(super::support::stack::account("a").source(same))
+        .any_origin()
+        .reporter(recorder.clone())
+        .build()
+        .unwrap();
+    let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
+    let service = TokenRotationLayer::new(pool).layer(upstream.clone());
+    for sent in 1..4 {
+        assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 401);
+        assert_eq!((upstream.calls(), recorder.codes()), (sent, vec!["pool_dead"]));
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+    }
 }

@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 use tower::ServiceExt;
 use tower_failover::{
     Cause, Pool, ServedBy, failure,
@@ -40,6 +41,27 @@ pub(crate) enum Ended {
     Dropped,
 }
 
+/// What there is to see, without what the clock on the wall says: it is not the tests' own.
+pub(crate) fn timeless(seen: &impl std::fmt::Debug) -> String {
+    let mut text = format!("{seen:?}");
+    let times = [
+        ("SystemTime {", '}'),
+        (r#"expired_at\":\""#, 'Z'),
+        (r#"expired_seconds_ago\":"#, ','),
+        ("ClockSkew { late: ", 's'),
+    ];
+    for (before, end) in times {
+        let mut parts = text.split(before);
+        let mut plain = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            plain.push_str(before);
+            plain.push_str(&part[part.find(end).unwrap_or_default()..]);
+        }
+        text = plain;
+    }
+    text
+}
+
 /// A world, a stack, and all that there is to look at.
 pub(crate) struct Stage<'w> {
     pub(crate) world: &'w World,
@@ -49,6 +71,8 @@ pub(crate) struct Stage<'w> {
     pub(crate) hostile: Hostile,
     pub(crate) service: Svc,
     pub(crate) ends: BTreeMap<u32, Ended>,
+    /// When each request came in, and when it ended.
+    pub(crate) times: BTreeMap<u32, (Instant, Instant)>,
     next: u32,
 }
 
@@ -66,11 +90,12 @@ pub(crate) fn paused<F: Future>(future: F) -> F::Output {
 pub(crate) struct DropAfter<F> {
     future: Option<Pin<Box<F>>>,
     polls: Option<u32>,
+    polled: u32,
 }
 
 impl<F> DropAfter<F> {
     pub(crate) fn new(future: F, polls: Option<u32>) -> Self {
-        Self { future: Some(Box::pin(future)), polls }
+        Self { future: Some(Box::pin(future)), polls, polled: 0 }
     }
 }
 
@@ -79,6 +104,8 @@ impl<F: Future> Future for DropAfter<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.polls != Some(0) {
+            self.polled += 1;
+            assert!(self.polled < 2_000, "it is woken for nothing, again and again");
             let polled = self.future.as_mut().map(|future| future.as_mut().poll(cx));
             if let Some(Poll::Ready(output)) = polled {
                 self.future = None;
@@ -178,13 +205,16 @@ impl<'w> Stage<'w> {
     ) -> Self {
         let innermost = layers.iter().rev().find_map(|layer| layer.rotates()).unwrap_or(0);
         let hostile = Hostile::new(world.opinions.clone());
-        let double = Double::new(world.tempers(), hostile.clone(), innermost);
-        let pools = world.pools(&recorder);
+        // What is left to chance is the same each time.
+        fastrand::seed(world.plan.seed);
+        let double = Double::new(world.pools.clone(), hostile.clone(), innermost);
+        let pools = world.pools(&recorder, &double);
+        double.know(pools.clone());
         let classifier = hostile.classifier();
         let kit = Kit { world, pools: &pools, classifier, reporter };
         let service = kit.build(layers, &double);
-        let ends = BTreeMap::new();
-        Self { world, double, pools, recorder, hostile, service, ends, next: 1 }
+        let (ends, times) = (BTreeMap::new(), BTreeMap::new());
+        Self { world, double, pools, recorder, hostile, service, ends, times, next: 1 }
     }
 
     /// Sends one request at once.
@@ -192,7 +222,9 @@ impl<'w> Stage<'w> {
         let id = self.next;
         self.next += 1;
         self.double.expect(id, plan.script.clone());
+        let since = Instant::now();
         let ended = send(self.service.clone(), request(id, plan), plan.polls).await;
+        self.times.insert(id, (since, Instant::now()));
         self.ends.insert(id, ended.clone());
         ended
     }
@@ -207,7 +239,9 @@ impl<'w> Stage<'w> {
             let service = self.service.clone();
             sends.push(async move {
                 tokio::time::sleep(Duration::from_millis(plan.after)).await;
-                (id, send(service, request(id, plan), plan.polls).await)
+                let since = Instant::now();
+                let ended = send(service, request(id, plan), plan.polls).await;
+                (id, ended, (since, Instant::now()))
             });
         }
         let (world, pool, double) = (self.world, &self.pools[0], &self.double);
@@ -216,13 +250,27 @@ impl<'w> Stage<'w> {
             let at = at % world.pools[0].len();
             double.look();
             let generation = pool.view().accounts[at].generation;
+            double.sources(|log| log.by_hand = true);
             change.make(pool, &world.pools[0][at], at);
+            double.sources(|log| log.by_hand = false);
             double.changed(at, generation, *change);
         });
         let changes = futures_util::future::join_all(changes);
         let (ended, _) = tokio::join!(futures_util::future::join_all(sends), changes);
-        self.ends.extend(ended);
-        tokio::time::advance(Duration::from_millis(round.gap)).await;
+        for (id, ended, times) in ended {
+            self.ends.insert(id, ended);
+            self.times.insert(id, times);
+        }
+        self.pass(Duration::from_millis(round.gap)).await;
+    }
+
+    /// Time passes. Where sources are asked meanwhile it does so step by step, else at once.
+    pub(crate) async fn pass(&self, time: Duration) {
+        if self.world.lives() {
+            tokio::time::sleep(time).await;
+        } else {
+            tokio::time::advance(time).await;
+        }
     }
 
     /// Plays all of the world.
@@ -251,6 +299,12 @@ impl<'w> Stage<'w> {
             event.record().is_some_and(|record| record.request_id.as_deref() == Some(&name))
         });
         events
+    }
+}
+
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        self.double.know(Vec::new());
     }
 }
 

@@ -15,13 +15,14 @@ use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Full;
 use tokio::time::{Instant, Sleep};
 use tower::BoxError;
-use tower_failover::Verdict;
+use tower_failover::{Pool, Verdict};
 
 use super::{
     load::{Load, Read, poll_read},
     script::{Hostile, Play, Step},
+    sources::{Fed, Heard, Log},
     support::upstream::Mark,
-    world::Change,
+    world::{AccountPlan, Change},
 };
 
 /// Which credential: pool, account, generation.
@@ -128,6 +129,9 @@ struct Shared {
     tempers: Vec<Vec<Temper>>,
     /// The pool of the innermost rotation.
     innermost: usize,
+    sources: Log,
+    plans: [Vec<AccountPlan>; 2],
+    pools: Vec<Pool>,
 }
 
 /// See the [module](self).
@@ -135,6 +139,7 @@ pub(crate) struct Double {
     shared: Arc<Mutex<Shared>>,
     watch: Arc<Mutex<Option<Watch>>>,
     hostile: Hostile,
+    since: Instant,
     ready: bool,
 }
 
@@ -144,15 +149,25 @@ impl Clone for Double {
             shared: self.shared.clone(),
             watch: self.watch.clone(),
             hostile: self.hostile.clone(),
+            since: self.since,
             ready: false,
         }
     }
 }
 
+impl fmt::Debug for Double {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Double").finish_non_exhaustive()
+    }
+}
+
 impl Double {
-    pub(crate) fn new(tempers: Vec<Vec<Temper>>, hostile: Hostile, innermost: usize) -> Self {
-        let shared = Arc::new(Mutex::new(Shared { tempers, innermost, ..Shared::default() }));
-        Self { shared, watch: Arc::default(), hostile, ready: false }
+    pub(crate) fn new(plans: [Vec<AccountPlan>; 2], hostile: Hostile, innermost: usize) -> Self {
+        let tempers = |plans: &Vec<AccountPlan>| plans.iter().map(|plan| plan.temper).collect();
+        let tempers = plans.iter().map(tempers).collect();
+        let shared = Shared { tempers, innermost, plans, ..Shared::default() };
+        let shared = Arc::new(Mutex::new(shared));
+        Self { shared, watch: Arc::default(), hostile, since: Instant::now(), ready: false }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -170,6 +185,42 @@ impl Double {
 
     pub(crate) fn log(&self) -> Vec<Sent> {
         self.lock().log.clone()
+    }
+
+    /// When the pools were built.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// The pools whose sources ask what there is; none any more when they have to go.
+    pub(crate) fn know(&self, pools: Vec<Pool>) {
+        let before = std::mem::replace(&mut self.lock().pools, pools);
+        // Whatever goes with them is told without a lock.
+        drop(before);
+    }
+
+    /// The generation of an account, and whether its first token was there from the beginning.
+    pub(crate) fn generation(&self, pool: usize, account: usize) -> (u64, bool) {
+        let plan = self.plan(pool, account);
+        let handle = self.lock().pools.get(pool).cloned();
+        let generation = handle.map_or(1, |pool| pool.view().accounts[account].generation);
+        (generation, plan.source.is_none_or(|source| source.loaded))
+    }
+
+    pub(crate) fn plan(&self, pool: usize, account: usize) -> AccountPlan {
+        self.lock().plans[pool][account]
+    }
+
+    /// What is kept of the sources.
+    pub(crate) fn sources<R>(&self, look: impl FnOnce(&mut Log) -> R) -> R {
+        look(&mut self.lock().sources)
+    }
+
+    pub(crate) fn heard(&self, pool: usize, account: usize, what: Fed) {
+        let mut shared = self.lock();
+        shared.seq += 1;
+        let heard = Heard { seq: shared.seq, at: Instant::now(), pool, account, what };
+        shared.sources.heard.push(heard);
     }
 
     pub(crate) fn changes(&self) -> Vec<Changed> {

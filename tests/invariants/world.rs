@@ -1,20 +1,21 @@
 //! Random worlds: accounts, an upstream's script, requests, settings.
 
-use std::time::Duration;
+use std::{sync::atomic::AtomicUsize, time::Duration};
 
 use http::{HeaderName, HeaderValue, Uri};
 use proptest::prelude::*;
 use tower_failover::{
     Account, AuthFailureMode, Backoff, Credential, Jitter, ModelAt, ModelChain, Pool, Reason,
     RequestOptions, RetryPolicy, TokenBucket, Verdict,
-    credential::{Cascade, Choose, OwnCredential},
+    credential::{Cascade, Choose, CredentialError, Expires, OwnCredential},
 };
 
 use super::{
     load::{self, Shape},
     script::{self, Play, Step},
+    sources::{self, Scripted, SourcePlan},
     support::Recorder,
-    upstream::Temper,
+    upstream::{Double, Temper, tokens},
 };
 
 /// Where an account's credential goes.
@@ -37,6 +38,10 @@ pub(crate) struct AccountPlan {
     pub(crate) base: bool,
     /// The models that it may serve, a bit for each.
     pub(crate) models: Option<u8>,
+    /// Where its tokens come from.
+    pub(crate) source: Option<SourcePlan>,
+    /// When its first token ends, in milliseconds.
+    pub(crate) end: Option<u64>,
 }
 
 /// Where requests name their model.
@@ -137,6 +142,11 @@ pub(crate) struct Plan {
     pub(crate) cascade: Cascade,
     pub(crate) own: OwnCredential,
     pub(crate) choose: Choose,
+    /// How long a source may take, and how long a request waits for one, in milliseconds.
+    pub(crate) refresh_deadline: u64,
+    pub(crate) ready_within: u64,
+    /// Where chance begins.
+    pub(crate) seed: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -196,21 +206,36 @@ pub(crate) fn token_of(pool: usize, account: usize, generation: u64) -> String {
 
 impl AccountPlan {
     pub(crate) fn credential(&self, pool: usize, account: usize, generation: u64) -> Credential {
-        let token = token_of(pool, account, generation);
-        match self.place {
-            Place::Bearer => Credential::bearer(token),
-            Place::Header => Credential::header(HeaderName::from_static("x-api-key"), token),
-            Place::Query => Credential::query("key", token),
-            Place::Basic => Credential::basic("user", token),
-        }
-        .unwrap()
+        self.place.credential(&token_of(pool, account, generation)).unwrap()
     }
 
-    fn account(&self, pool: usize, at: usize) -> Account {
+    /// How long its first token is good, if it is there and that is known.
+    pub(crate) fn first_end(&self) -> Option<Duration> {
+        let loaded = self.source.is_none_or(|source| source.loaded);
+        self.end.filter(|_| loaded).map(Duration::from_millis)
+    }
+
+    fn account(&self, pool: usize, at: usize, double: &Double) -> Account {
         let id = id_of(pool, at);
-        let mut account = Account::new(id.clone(), self.credential(pool, at, 1))
-            .priority(self.priority)
-            .weight(self.weight);
+        let mut account = match self.source {
+            Some(plan) => {
+                let (double, asked) = (double.clone(), AtomicUsize::new(0));
+                let group = self.group;
+                let source = Scripted { pool, account: at, group, plan, double, asked };
+                let place = self.place;
+                let account = if plan.loaded {
+                    Account::new(id.clone(), self.credential(pool, at, 1)).source(source)
+                } else {
+                    Account::from_source(id.clone(), source)
+                };
+                account.sent_as(move |token| place.credential(token))
+            }
+            None => Account::new(id.clone(), self.credential(pool, at, 1)),
+        };
+        if let Some(end) = self.first_end() {
+            account = account.expires(Expires::In(end));
+        }
+        account = account.priority(self.priority).weight(self.weight);
         if let Some(group) = self.group {
             account = account.group(format!("g{group}"));
         }
@@ -235,26 +260,49 @@ impl AccountPlan {
     }
 }
 
+impl Place {
+    fn credential(self, token: &str) -> Result<Credential, CredentialError> {
+        match self {
+            Self::Bearer => Credential::bearer(token),
+            Self::Header => Credential::header(HeaderName::from_static("x-api-key"), token),
+            Self::Query => Credential::query("key", token),
+            Self::Basic => Credential::basic("user", token),
+        }
+    }
+}
+
 impl World {
-    pub(crate) fn pools(&self, recorder: &Recorder) -> Vec<Pool> {
+    /// Whether any token comes from a source, or ends.
+    pub(crate) fn lives(&self) -> bool {
+        self.pools.iter().flatten().any(|plan| plan.source.is_some() || plan.end.is_some())
+    }
+
+    pub(crate) fn pools(&self, recorder: &Recorder, double: &Double) -> Vec<Pool> {
         let pool = |(at, plans): (usize, &Vec<AccountPlan>)| {
-            let accounts = plans.iter().enumerate().map(|(i, plan)| plan.account(at, i));
-            Pool::builder()
+            let accounts = plans.iter().enumerate().map(|(i, plan)| plan.account(at, i, double));
+            let double = double.clone();
+            let mut builder = Pool::builder();
+            if self.lives() {
+                builder = builder.validate(move |_, token| {
+                    for who in tokens(token) {
+                        double.given(who);
+                    }
+                    Ok(())
+                });
+            }
+            builder
                 .accounts(accounts)
                 .any_origin()
                 .cascade(self.plan.cascade)
                 .own_credential(self.plan.own)
                 .choose(self.plan.choose)
+                .refresh_deadline(Duration::from_millis(self.plan.refresh_deadline))
+                .ready_within(Duration::from_millis(self.plan.ready_within))
                 .reporter(recorder.clone())
                 .build()
                 .unwrap()
         };
         self.pools.iter().enumerate().map(pool).collect()
-    }
-
-    pub(crate) fn tempers(&self) -> Vec<Vec<Temper>> {
-        let tempers = |plans: &Vec<AccountPlan>| plans.iter().map(|plan| plan.temper).collect();
-        self.pools.iter().map(tempers).collect()
     }
 
     pub(crate) fn mode(&self) -> AuthFailureMode {
@@ -383,18 +431,24 @@ fn account() -> impl Strategy<Value = AccountPlan> {
     let group = proptest::sample::select(vec![None, None, Some(0), Some(1)]);
     let one_in_five = || proptest::bool::weighted(0.2);
     let models = prop_oneof![5 => Just(None), 1 => (1..32_u8).prop_map(Some)];
-    (temper(), place, group, 0..2_i32, 0..3_u32, one_in_five(), one_in_five(), models).prop_map(
-        |(temper, place, group, priority, weight, fixed, base, models)| AccountPlan {
-            temper,
-            place,
-            group,
-            priority: priority * i32::from(weight == 2),
-            weight,
-            fixed,
-            base,
-            models,
-        },
-    )
+    let source = (proptest::option::weighted(0.6, sources::source()), sources::end());
+    (temper(), place, group, 0..2_i32, 0..3_u32, one_in_five(), one_in_five(), (models, source))
+        .prop_map(
+            |(temper, place, group, priority, weight, fixed, base, (models, (source, end)))| {
+                AccountPlan {
+                    temper,
+                    place,
+                    group,
+                    priority: priority * i32::from(weight == 2),
+                    weight,
+                    fixed,
+                    base,
+                    models,
+                    source,
+                    end,
+                }
+            },
+        )
 }
 
 pub(crate) fn rarely() -> impl Strategy<Value = bool> {
@@ -497,7 +551,12 @@ fn plan() -> impl Strategy<Value = Plan> {
     let flags = (overloaded, rarely(), rarely(), any::<bool>());
     let deadline = proptest::sample::select(vec![60_000, 60_000, 3_000]);
     let keeps = keeps();
-    (numbers, bucket, cascade, own, choose, flags, deadline, keeps).prop_map(
+    let sources = (
+        proptest::sample::select(vec![10_000, 10_000, 1_000]),
+        proptest::sample::select(vec![15_000, 15_000, 2_000, 0]),
+        any::<u64>(),
+    );
+    (numbers, bucket, cascade, own, choose, flags, deadline, (keeps, sources)).prop_map(
         |(
             (attempts, retries, max_refusals),
             bucket,
@@ -506,7 +565,7 @@ fn plan() -> impl Strategy<Value = Plan> {
             choose,
             flags,
             deadline,
-            keeps,
+            (keeps, (refresh_deadline, ready_within, seed)),
         )| Plan {
             attempts,
             limits: [attempts; 3],
@@ -522,6 +581,9 @@ fn plan() -> impl Strategy<Value = Plan> {
             cascade,
             own,
             choose,
+            refresh_deadline,
+            ready_within,
+            seed,
         },
     )
 }
@@ -570,8 +632,22 @@ fn chain() -> impl Strategy<Value = ChainPlan> {
     )
 }
 
-/// Any world.
+/// Any world. In one of three, tokens come from sources, or end.
 pub(crate) fn world() -> impl Strategy<Value = World> {
+    (any_world(), proptest::bool::weighted(0.33)).prop_map(|(mut world, lives)| {
+        for plan in world.pools.iter_mut().flatten().filter(|_| !lives) {
+            (plan.source, plan.end) = (None, None);
+        }
+        world
+    })
+}
+
+/// A world in which tokens come from sources, and end.
+pub(crate) fn living() -> impl Strategy<Value = World> {
+    any_world()
+}
+
+fn any_world() -> impl Strategy<Value = World> {
     let accounts = || proptest::collection::vec(account(), 1..6);
     let rounds = proptest::collection::vec(round(), 1..4);
     let models = proptest::option::weighted(0.8, chain());

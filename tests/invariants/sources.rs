@@ -1,0 +1,290 @@
+//! The token sources of a world: each plays its account's own script, and all of it is remembered.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use proptest::prelude::*;
+use tokio::time::{Instant, sleep};
+use tower_failover::{
+    Reason,
+    credential::{Expires, SourceError, Token, TokenFuture, TokenSource, Why},
+};
+
+use super::{
+    upstream::{Double, Who},
+    world::token_of,
+};
+
+/// What a source gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Give {
+    New,
+    /// The token that is there.
+    Same,
+    /// It is down.
+    Down,
+    /// A person must act: `invalid_grant`.
+    Over,
+    Panic,
+    /// A token that no header can hold.
+    Unfit,
+    /// It never answers.
+    Never,
+}
+
+/// How long a new token is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    Unknown,
+    /// So many milliseconds.
+    For(u64),
+    /// By the clock here it has ended long ago.
+    Past,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reply {
+    pub(crate) give: Give,
+    pub(crate) life: Life,
+    /// Milliseconds until the answer.
+    pub(crate) after: u64,
+    /// How many seconds a source that is down wants to be left alone, or after how many one that is
+    /// not wants to be asked again.
+    pub(crate) wait: Option<u64>,
+}
+
+/// Where an account's tokens come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SourcePlan {
+    /// The first token is there already.
+    pub(crate) loaded: bool,
+    /// What it does, question by question; then it gives new tokens.
+    pub(crate) replies: [Reply; 5],
+    /// It makes another token whatever the last one was refused for.
+    pub(crate) any_reason: bool,
+}
+
+impl SourcePlan {
+    pub(crate) fn can_mint_after(&self, reason: Reason) -> bool {
+        let usual = matches!(reason, Reason::Expired | Reason::Invalid | Reason::Missing);
+        self.any_reason || usual
+    }
+}
+
+/// Something that a source did, or that came of it, in step with the upstream's log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard {
+    pub(crate) seq: usize,
+    pub(crate) at: Instant,
+    pub(crate) pool: usize,
+    pub(crate) account: usize,
+    pub(crate) what: Fed,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fed {
+    /// It is asked.
+    Asked(Why),
+    /// The question is over, whatever came of it.
+    Silent,
+    /// The pool has this token in its hand, in the place of another, and it is good for so long.
+    Given(u64, u64, Option<Duration>),
+    /// The pool has heard that a person must act, who may have put in another than this meanwhile.
+    Over(u64),
+}
+
+/// What is kept of the sources of a world.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    pub(crate) heard: Vec<Heard>,
+    /// What each token is given in the place of that a source has made, and how long it is good.
+    lives: BTreeMap<Who, (u64, Option<Duration>)>,
+    /// The questions that are open, by who asks one after the other.
+    open: BTreeMap<(usize, String), usize>,
+    /// What should not have happened.
+    pub(crate) wrong: Vec<String>,
+    /// All sources work from here on.
+    pub(crate) mended: bool,
+    /// Somebody puts a credential in.
+    pub(crate) by_hand: bool,
+}
+
+/// The source of one account.
+pub(crate) struct Scripted {
+    pub(crate) pool: usize,
+    pub(crate) account: usize,
+    pub(crate) group: Option<u8>,
+    pub(crate) plan: SourcePlan,
+    pub(crate) double: Double,
+    pub(crate) asked: AtomicUsize,
+}
+
+/// A question that is open.
+struct Open<'a>(&'a Scripted);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let key = self.0.turn();
+        self.0.double.sources(|log| *log.open.entry(key).or_default() -= 1);
+        self.0.heard(Fed::Silent);
+    }
+}
+
+/// Tells when the pool has heard of a failure: it lets go of it then.
+#[derive(Debug)]
+struct Told {
+    double: Double,
+    pool: usize,
+    account: usize,
+    generation: u64,
+}
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("invalid_grant")
+    }
+}
+
+impl std::error::Error for Told {}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.double.heard(self.pool, self.account, Fed::Over(self.generation));
+    }
+}
+
+impl Scripted {
+    fn turn(&self) -> (usize, String) {
+        let group = self.group.map(|group| format!("group {group}"));
+        (self.pool, group.unwrap_or_else(|| format!("account {}", self.account)))
+    }
+
+    fn heard(&self, what: Fed) {
+        self.double.heard(self.pool, self.account, what);
+    }
+
+    async fn answer(&self, why: Why) -> Result<Token, SourceError> {
+        let key = self.turn();
+        self.double.sources(|log| {
+            let open = log.open.entry(key.clone()).or_default();
+            *open += 1;
+            if *open > 1 {
+                log.wrong.push(format!("{key:?} is asked {open} questions at once"));
+            }
+        });
+        self.heard(Fed::Asked(why));
+        let _open = Open(self);
+        let (now, loaded) = self.double.generation(self.pool, self.account);
+        let at = self.asked.fetch_add(1, Ordering::Relaxed);
+        let mended = self.double.sources(|log| log.mended);
+        let fine = Reply { give: Give::New, life: Life::Unknown, after: 0, wait: None };
+        let reply = self.plan.replies.get(at).copied().filter(|_| !mended).unwrap_or(fine);
+        if reply.give == Give::Never {
+            std::future::pending::<()>().await;
+        }
+        if reply.after > 0 {
+            sleep(Duration::from_millis(reply.after)).await;
+        }
+        let wait = reply.wait.map(Duration::from_secs);
+        match reply.give {
+            Give::New => Ok(self.token(reply, now, now + 1)),
+            Give::Same => Ok(self.token(reply, now, if now > 1 || loaded { now } else { 2 })),
+            Give::Down => Err(SourceError::transient("it is down").with_retry_after(wait)),
+            Give::Over => {
+                let (double, pool, account) = (self.double.clone(), self.pool, self.account);
+                let told = Told { double, pool, account, generation: now };
+                Err(SourceError::terminal(Reason::Invalid, "log in again").with_source(told))
+            }
+            Give::Panic => std::panic::resume_unwind(Box::new("a bad source")),
+            Give::Unfit => Ok(Token::new("no token\nat all")),
+            Give::Never => Err(SourceError::transient("it never answers")),
+        }
+    }
+
+    fn token(&self, reply: Reply, now: u64, generation: u64) -> Token {
+        let token = Token::new(token_of(self.pool, self.account, generation));
+        let token = match reply.wait.filter(|wait| *wait > 0) {
+            Some(wait) => token.ask_again_in(Duration::from_secs(wait)),
+            None => token,
+        };
+        let who = Who { pool: self.pool, account: self.account, generation };
+        let life = match reply.life {
+            Life::For(life) if generation > now => Some(Duration::from_millis(life)),
+            _ => None,
+        };
+        self.double.sources(|log| log.lives.insert(who, (now, life)));
+        match (reply.life, life) {
+            (_, Some(life)) => token.expires_in(life),
+            (Life::Past, None) => {
+                token.expires(Expires::At(UNIX_EPOCH + Duration::from_secs(1_000)))
+            }
+            (Life::Unknown | Life::For(_), None) => token,
+        }
+    }
+}
+
+impl TokenSource for Scripted {
+    fn token(&self, why: Why) -> TokenFuture<'_> {
+        Box::pin(self.answer(why))
+    }
+
+    fn can_mint_after(&self, reason: Reason) -> bool {
+        self.plan.can_mint_after(reason)
+    }
+}
+
+impl Double {
+    /// A token that a source gave is in the pool's hand.
+    pub(crate) fn given(&self, who: Who) {
+        let made = self.sources(|log| log.lives.get(&who).copied().filter(|_| !log.by_hand));
+        if let Some((old, life)) = made {
+            self.heard(who.pool, who.account, Fed::Given(who.generation, old, life));
+        }
+    }
+}
+
+// === strategies ===
+
+fn reply() -> impl Strategy<Value = Reply> {
+    let give = prop_oneof![
+        6 => Just(Give::New),
+        2 => Just(Give::Same),
+        3 => Just(Give::Down),
+        1 => Just(Give::Over),
+        1 => Just(Give::Panic),
+        1 => Just(Give::Unfit),
+        1 => Just(Give::Never),
+    ];
+    let after =
+        proptest::sample::select(vec![0, 0, 0, 1, 10, 150, 700, 6_000, 12_000, 40_000, 110_000]);
+    let wait = proptest::sample::select(vec![None, None, None, Some(1), Some(30), Some(100_000)]);
+    (give, life(), after, wait).prop_map(|(give, life, after, wait)| Reply {
+        give,
+        life,
+        after,
+        wait,
+    })
+}
+
+fn life() -> impl Strategy<Value = Life> {
+    let spans = vec![300, 2_000, 8_000, 100_000, 4_000_000];
+    prop_oneof![
+        4 => Just(Life::Unknown),
+        4 => proptest::sample::select(spans).prop_map(Life::For),
+        1 => Just(Life::Past),
+    ]
+}
+
+pub(crate) fn source() -> impl Strategy<Value = SourcePlan> {
+    let replies = [reply(), reply(), reply(), reply(), reply()];
+    (proptest::bool::weighted(0.7), replies, proptest::bool::weighted(0.2))
+        .prop_map(|(loaded, replies, any_reason)| SourcePlan { loaded, replies, any_reason })
+}
+
+/// When an account's first token ends, in milliseconds.
+pub(crate) fn end() -> impl Strategy<Value = Option<u64>> {
+    proptest::sample::select(vec![None, None, None, Some(300), Some(8_000), Some(1_000_000)])
+}
