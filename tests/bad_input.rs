@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use support::{Recorder, pool};
 use tower_failover::{
     Account, Backoff, BackoffError, BudgetError, BuildError, Credential, FailoverLayer, Jitter,
-    Pool, RetryLayer, RetryPolicy, TokenRotationLayer, WindowBudget,
+    ModelAt, Pool, RetryLayer, RetryPolicy, TokenRotationLayer, WindowBudget,
     credential::{CredentialError, OriginFault, PoolBuilder, PoolError},
 };
 
@@ -200,6 +200,9 @@ fn a_stack_that_would_do_nothing_is_refused() {
         assert_eq!(error, BuildError::NoPool(setting));
         says(&error, &[setting, ".rotation(pool)"]);
     }
+    let error = retry().model_at(ModelAt::query("model")).build().unwrap_err();
+    assert_eq!(error, BuildError::NoModels("model_at"));
+    says(&error, &["model_at", ".models("]);
 }
 
 #[test]

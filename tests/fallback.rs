@@ -12,8 +12,10 @@ use http_body_util::Full;
 use support::{Recorder, Sent, Step, Upstream, pool, stack};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_failover::{
-    AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, ModelAt, ModelChain, ModelFallbackLayer,
-    ModelIn, RequestOptions, RetryLayer, RetryPolicy, Rewritten, ServedBy, TokenRotationLayer,
+    AuthShortCircuitLayer, Cloned, ErrorDedupLayer, FailoverLayer, ModelAt, ModelChain,
+    ModelFallbackLayer, ModelIn, RequestOptions, RetryLayer, RetryPolicy, Rewritten, ServedBy,
+    TokenRotationLayer, TryCloned,
+    credential::Choose,
     report::{Followed, NotResent},
 };
 
@@ -366,4 +368,55 @@ fn a_list_is_the_map_in_which_each_model_names_those_behind_it() {
     let map =
         [("m1", vec!["a-longer-model", "m3"]), ("a-longer-model", vec!["m3"]), ("m3", vec![])];
     assert_eq!(chain(), ModelChain::map(map).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_with_a_clone_of_its_own_is_changed_where_one_can_be_made_of_bytes() {
+    let keep = TryCloned::new(|body: &stack::Body| Some(body.clone()));
+    for (keep, calls) in [(keep, 1), (keep.made_of(Full::new), 2)] {
+        let recorder = Recorder::new();
+        let upstream = Upstream::script([overloaded()]);
+        let builder = FailoverLayer::builder().models(chain()).report(recorder.clone());
+        let service = builder.keeping(keep).build().unwrap().layer(upstream.clone());
+        let status = service.oneshot(ask(BODY)).await.unwrap().status();
+        assert_eq!((status == 200, upstream.calls()), (calls == 2, calls));
+        if let [_, second] = &upstream.sent()[..] {
+            assert_eq!(body(second), BODY.replace("\"m1\"", "\"a-longer-model\""));
+        } else {
+            let why = recorder.failures()[0].trail[0].followed;
+            assert_eq!(why, Followed::NotResent(NotResent::NoModel));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_in_a_body_that_is_only_cloned_is_not_looked_for() {
+    let recorder = Recorder::new();
+    let upstream = Upstream::script([overloaded()]);
+    let builder = FailoverLayer::builder().models(chain()).report(recorder.clone());
+    let service = builder.keeping(Cloned).build().unwrap().layer(upstream.clone());
+    assert_eq!(service.oneshot(ask(BODY)).await.unwrap().status(), 529);
+    let followed = recorder.failures()[0].trail[0].followed;
+    assert_eq!(followed, Followed::NotResent(NotResent::NoModel));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_came_to_rest_for_the_model_during_a_wait_is_not_chosen_after_it() {
+    let wait = Duration::from_secs(1);
+    let upstream = Upstream::script([Step::answer(503, &[("retry-after", "1")], "")]);
+    let builder = stack::builder(&["a", "b"], &Recorder::new());
+    let accounts = builder.choose(Choose::FillFirst).build().unwrap();
+    let layer = FailoverLayer::builder()
+        .models(chain())
+        .rotation(accounts.clone())
+        .retry(RetryPolicy::new().max_wait(wait))
+        .attempts(2)
+        .build()
+        .unwrap();
+    let (answer, ()) = tokio::join!(layer.layer(upstream.clone()).oneshot(ask(BODY)), async {
+        tokio::time::sleep(wait / 2).await;
+        assert!(accounts.rest("a", Some("m1"), Duration::from_secs(60)));
+    });
+    assert_eq!(answer.unwrap().status(), 200);
+    assert_eq!(upstream.tokens(), ["tok-a", "tok-b"]);
 }

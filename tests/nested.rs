@@ -113,7 +113,7 @@ async fn a_dead_pool_below_is_asked_once_and_not_for_each_account_above() {
 async fn a_success_with_a_credential_from_below_heals_nobody_above() {
     let (above, below) = (pool(&["a"], &Recorder::new()), pool(&["b"], &Recorder::new()));
     assert!(above.invalidate("a", Reason::Invalid));
-    let before = above.view().accounts[0].state.clone();
+    let before = above.view().accounts[0].state;
     assert_ne!(before, State::Usable);
     let upstream = Upstream::default();
     let service = ServiceBuilder::new()

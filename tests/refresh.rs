@@ -6,7 +6,10 @@ mod support;
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -507,5 +510,40 @@ async fn nobody_waits_for_an_account_that_came_when_nothing_was_kept_for_it() {
         assert!(failure(&answer).is_some());
         assert_eq!(elapsed, Duration::from_secs(2), "{fused}");
         assert_eq!(upstream.tokens(), ["tok-a", "t1"], "{fused}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_account_whose_next_token_does_not_come_in_time_serves_with_the_one_it_has() {
+    for fused in [true, false] {
+        let asked = AtomicUsize::new(0);
+        let source = move |_: Why| {
+            let first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+            async move {
+                if !first {
+                    std::future::pending::<()>().await;
+                }
+                Ok(Token::new("tok-b").expires_in(Duration::from_secs(100)))
+            }
+        };
+        // From the 60th second on, requests wait for the next token.
+        let windows = RefreshWindows::fixed(Duration::from_secs(40), Duration::from_secs(40));
+        let builder = Pool::builder()
+            .account(Account::new("a", Credential::bearer("dead").unwrap()).priority(1))
+            .account(Account::from_source("b", source).refresh_windows(windows))
+            .ready_within(Duration::from_secs(3));
+        let recorder = Recorder::new();
+        let pool = any(builder, &recorder);
+        let upstream = Upstream::default().token_forever("dead", Step::status(401));
+        let service = stack(fused, &pool, &recorder, &upstream);
+        // The first token comes at once.
+        let mut pinned = get();
+        pinned.extensions_mut().insert(RequestOptions::new().pin("b"));
+        assert_eq!(service.clone().oneshot(pinned).await.unwrap().status(), 200);
+        sleep(Duration::from_secs(70)).await;
+        let start = Instant::now();
+        let answer = service.oneshot(get()).await.unwrap();
+        assert_eq!((answer.status().as_u16(), start.elapsed().as_secs()), (200, 3), "{fused}");
+        assert_eq!(upstream.tokens(), ["tok-b", "dead", "tok-b"], "{fused}");
     }
 }

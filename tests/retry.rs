@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use http::{Request, Response, StatusCode};
 use support::{Recorder, Step, Upstream, boxed::boxed, get, pool, post, stack};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -319,5 +320,72 @@ async fn nothing_is_kept_of_a_request_that_can_never_be_sent_again() {
         service.oneshot(request).await.unwrap();
         // Besides the caller's and the request's own.
         assert_eq!(seen.load(Ordering::Relaxed) - 2, kept);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn towers_own_retry_waits_the_backoff_of_the_policy() {
+    let upstream = Upstream::statuses(&[503, 503, 200]);
+    let service = tower::retry::RetryLayer::new(quick()).layer(upstream.clone());
+    assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
+    assert_eq!(upstream.waits(), [Duration::from_millis(100), Duration::from_millis(200)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn towers_own_retry_does_not_repeat_an_answer_that_was_made_here() {
+    let accounts = pool(&["a"], &Recorder::new());
+    assert!(accounts.rest("a", None, Duration::from_secs(1)));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let rotation = TokenRotationLayer::new(accounts).local_answer(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        None
+    });
+    let service = tower::retry::RetryLayer::new(quick().retries(9))
+        .layer(rotation.layer(Upstream::default()));
+    let answer = service.oneshot(get()).await.unwrap();
+    assert_eq!((answer.status().as_u16(), asked.load(Ordering::Relaxed)), (429, 1));
+    assert_eq!(answer.headers()["retry-after"], "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_fail_together_come_back_at_different_times() {
+    fastrand::seed(7);
+    for fused in [false, true] {
+        let mut waits = Vec::new();
+        for _ in 0..20 {
+            let upstream = Upstream::statuses(&[503]);
+            let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5)).unwrap();
+            let policy = RetryPolicy::new().backoff(backoff);
+            let status = if fused {
+                let layer = FailoverLayer::builder().retry(policy).build().unwrap();
+                layer.layer(upstream.clone()).oneshot(get()).await.unwrap().status()
+            } else {
+                let service = RetryLayer::new(policy).layer(upstream.clone());
+                service.oneshot(get()).await.unwrap().status()
+            };
+            assert_eq!(status, 200);
+            waits.extend(upstream.waits());
+        }
+        // Full jitter: anything up to the whole backoff.
+        assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(1)), "{waits:?}");
+        let (low, high) = (Duration::from_millis(300), Duration::from_millis(700));
+        assert!(waits.iter().any(|wait| *wait < low), "{waits:?}");
+        assert!(waits.iter().any(|wait| *wait > high), "{waits:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_may_be_two_milliseconds_late_for_the_deadline() {
+    let deadline = Duration::from_millis(100);
+    for (late, status, calls) in [(0, 200, 2), (2, 200, 2), (3, 504, 1)] {
+        let upstream = Upstream::statuses(&[503]);
+        // The wait ends with the deadline.
+        let service = RetryLayer::new(quick()).deadline(deadline).layer(upstream.clone());
+        let mut call = Box::pin(service.oneshot(get()));
+        assert!(call.as_mut().now_or_never().is_none());
+        tokio::time::advance(deadline + Duration::from_millis(late)).await;
+        let answer = call.await.unwrap();
+        assert_eq!((answer.status().as_u16(), upstream.calls()), (status, calls), "{late} ms late");
     }
 }

@@ -138,6 +138,25 @@ async fn a_head_with_very_many_values_is_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_of_any_size_comes_through_a_retry() {
+    for length in [1, 1023, 1024, 1025, 5000, 60_000] {
+        let upstream = Upstream::statuses(&[503, 200]);
+        let mut request = get();
+        *request.method_mut() = "M".repeat(length).parse().unwrap();
+        *request.uri_mut() = format!("/{}", "u".repeat(length)).parse().unwrap();
+        let value = HeaderValue::try_from("v".repeat(length)).unwrap();
+        request.headers_mut().insert("x-long", value.clone());
+        let service = RetryLayer::new(quick()).layer(upstream.clone());
+        assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
+        let sent = upstream.sent();
+        let heads = sent.iter().map(|sent| (&sent.method, &sent.uri, &sent.headers["x-long"]));
+        let heads: Vec<_> = heads.collect();
+        assert_eq!(heads[0], heads[1]);
+        assert_eq!((heads[0].0.as_str().len(), heads[0].2), (length, &value));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_opaque_header_value_comes_through_a_retry() {
     let upstream = Upstream::statuses(&[503, 200]);
     let mut request = get();

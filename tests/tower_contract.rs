@@ -8,7 +8,10 @@ use std::{
     cell::Cell,
     error::Error,
     future::{Future, Ready, ready},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -30,8 +33,8 @@ use tower::{
     BoxError, Layer, Service, ServiceExt, buffer::Buffer, limit::ConcurrencyLimit, service_fn,
 };
 use tower_failover::{
-    AuthShortCircuitLayer, Backoff, Cloned, ErrorDedupLayer, FailoverLayer, RetryLayer,
-    RetryPolicy, TokenRotationLayer,
+    AuthShortCircuitLayer, Backoff, Cloned, ErrorDedupLayer, FailoverLayer, FailureToErrLayer,
+    RetryLayer, RetryPolicy, TokenRotationLayer,
 };
 
 fn policy() -> RetryPolicy {
@@ -528,4 +531,74 @@ async fn a_dropped_call_is_dropped_below_as_well() {
         assert_eq!(upstream.dropped(), dropped, "{name}");
         assert_eq!(service.oneshot(get()).await.unwrap().status(), 200, "{name}");
     }
+}
+
+/// Counts its clones.
+#[derive(Debug)]
+struct Counted(Upstream, Arc<AtomicUsize>);
+
+impl Clone for Counted {
+    fn clone(&self) -> Self {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Self(self.0.clone(), self.1.clone())
+    }
+}
+
+impl Service<Request<Body>> for Counted {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = support::upstream::Answer;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.0.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_made_here_clones_no_service() {
+    let clones = Arc::new(AtomicUsize::new(0));
+    let accounts = pool(&["a", "b"], &Recorder::new());
+    let layer = TokenRotationLayer::new(accounts.clone());
+    let mut service = layer.layer(Counted(Upstream::default(), clones.clone()));
+    let applied = clones.load(Ordering::Relaxed);
+    readied(&mut service).await.unwrap();
+    assert!(accounts.retire("a") && accounts.retire("b"));
+    // It died after the service below was made ready, and before.
+    for _ in 0..2 {
+        assert_eq!(service.call(get()).await.unwrap().status(), 401);
+        readied(&mut service).await.unwrap();
+    }
+    assert_eq!(clones.load(Ordering::Relaxed), applied);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_sent_to_once_serves_the_callers_own_credential_over_a_dead_pool() {
+    let upstream = Upstream::default();
+    let accounts = pool(&["a"], &Recorder::new());
+    assert!(accounts.retire("a"));
+    let layer = FailoverLayer::builder().rotation(accounts).send_once().build().unwrap();
+    let mut service = layer.layer(Single(upstream.clone()));
+    for (own, status) in [(true, 200), (false, 401), (true, 200)] {
+        let mut request = get().map(|_| Once(Bytes::new()));
+        if own {
+            request.headers_mut().insert("authorization", "Bearer own".parse().unwrap());
+        }
+        let answer = soon("own", service.ready().await.unwrap().call(request)).await.unwrap();
+        assert_eq!(answer.status(), status);
+    }
+    assert_eq!(upstream.tokens(), ["own", "own"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adapter_is_ready_when_the_service_below_is() {
+    let upstream = Upstream::default();
+    let mut service = FailureToErrLayer::new().layer(upstream.clone());
+    upstream.busy(true);
+    assert!(futures_util::FutureExt::now_or_never(readied(&mut service)).is_none());
+    upstream.busy(false);
+    assert_eq!(service.ready().await.unwrap().call(get()).await.unwrap().status(), 200);
 }

@@ -169,3 +169,42 @@ fn frames_without_data_are_not_read_for_ever() {
         }
     });
 }
+
+#[test]
+fn an_answer_knows_its_length_and_its_end_once_they_are_known() {
+    paused(async {
+        let builder = FailoverLayer::builder().rotation(pool(&["a"], &Recorder::new()));
+        let layer = builder.error_body(LIMIT, TIME).build().unwrap();
+        // It did not say how long it is, and was read to its end to be understood.
+        let plan = Plan { beats: vec![data("{\"error\":"), data("{}}")], known: false, missing: 0 };
+        let answer = layer.layer(Player::new([error(&plan, 429)])).oneshot(post()).await.unwrap();
+        let mut body = Box::pin(answer.into_body());
+        assert!(body.is_upstream() && !body.is_end_stream());
+        assert_eq!(body.size_hint().exact(), Some(plan.length()));
+        for left in [3, 0] {
+            assert!(body.frame().await.unwrap().unwrap().is_data());
+            assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(left), left == 0));
+        }
+        assert!(body.frame().await.is_none());
+        // The account rests now: this one is made here.
+        let answer = layer.layer(Player::new([])).oneshot(post()).await.unwrap();
+        let mut body = Box::pin(answer.into_body());
+        assert!(!body.is_upstream() && !body.is_end_stream());
+        assert!(body.size_hint().exact().is_some_and(|length| length > 0));
+        assert!(body.frame().await.unwrap().unwrap().is_data());
+        assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(0), true));
+    });
+}
+
+#[test]
+fn an_answer_without_a_body_has_ended_before_it_is_read() {
+    paused(async {
+        for status in [204, 500] {
+            let plan = Plan { beats: vec![], known: true, missing: 0 };
+            let layer = FailoverLayer::builder().report(Recorder::new()).build().unwrap();
+            let player = Player::new([error(&plan, status)]);
+            let body = layer.layer(player).oneshot(post()).await.unwrap().into_body();
+            assert!(body.is_upstream() && body.is_end_stream(), "{status}");
+        }
+    });
+}

@@ -15,8 +15,8 @@ use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use tower::{Layer, ServiceExt};
 use tower_failover::{
-    Cloned, FailoverLayer, InMemory, Keep, ModelAt, ModelChain, RetryLayer, RetryPolicy, Spare,
-    TokenRotationLayer, TryCloned,
+    Cloned, FailoverLayer, InMemory, Keep, ModelAt, ModelChain, RequestOptions, RetryLayer,
+    RetryPolicy, Spare, TokenRotationLayer, TryCloned,
 };
 
 use crate::{
@@ -136,5 +136,25 @@ fn what_nothing_could_send_again_is_not_cloned() {
         let retry = RetryLayer::default().send_once();
         retry.layer(sink.clone()).oneshot(request()).await.unwrap();
         assert_eq!(count.load(Ordering::Relaxed), 0);
+    });
+}
+
+#[test]
+fn a_body_is_not_kept_for_a_model_that_is_known_without_it() {
+    paused(async {
+        let count = Arc::new(AtomicUsize::new(0));
+        let body = Counted { data: Some(Bytes::from_static(b"hello")), clones: count.clone() };
+        let mut request = Request::put("https://a.example/").body(body).unwrap();
+        request.extensions_mut().insert(RequestOptions::new().model("m1"));
+        let sink = Sink::script([(Read::All, 503)]);
+        let layer = FailoverLayer::builder()
+            .models(ModelChain::list(["m1"]).unwrap())
+            .retry(RetryPolicy::new())
+            .attempts(2)
+            .keeping(Cloned)
+            .build()
+            .unwrap();
+        layer.layer(sink.clone()).oneshot(request).await.unwrap();
+        assert_eq!((sink.calls(), count.load(Ordering::Relaxed)), (2, 1));
     });
 }

@@ -1,22 +1,22 @@
 //! Every way of keeping a body, with bodies at random.
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::Full;
 use proptest::prelude::*;
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_failover::{
-    Buffered, BufferedAs, Cloned, ErrorDedupLayer, FailoverLayer, InMemory, Keep, Once, ReplayBody,
-    RetryLayer, RetryPolicy, Spare, TokenRotationLayer, TryCloned,
+    Buffered, BufferedAs, Cloned, ErrorDedupLayer, FailoverLayer, InMemory, Keep, ModelChain, Once,
+    ReplayBody, RetryLayer, RetryPolicy, Spare, TokenRotationLayer, TryCloned,
     report::{Followed, NotResent},
 };
 
 use crate::{
-    plan::{Body, Plan, caps, paused, plans},
+    plan::{Body, Plan, caps, data, paused, plans},
     support::{
         Recorder,
-        frames::{Broken, Frames},
+        frames::{Beat, Broken, Frames},
         pool,
         sink::{Came, Read, Sink},
     },
@@ -199,6 +199,44 @@ fn a_body_in_memory_is_sent_in_the_same_pieces() {
         for heard in heard {
             assert_eq!((&heard.data[..], heard.pieces), (&b"hello"[..], 1));
             heard.check_claims();
+        }
+    });
+}
+
+#[test]
+fn trailers_go_with_the_body_to_the_next_model() {
+    paused(async {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-checksum", "abc".parse().unwrap());
+        for known in [true, false] {
+            let beats =
+                vec![data("{\"model\":"), data("\"m1\"}"), Beat::Trailers(trailers.clone())];
+            let plan = Plan { beats, known, missing: 0 };
+            let sink = Sink::script([(Read::All, 529)]);
+            let chain = ModelChain::list(["m1", "other"]).unwrap();
+            let layer = FailoverLayer::builder().models(chain).buffered(100).build().unwrap();
+            call(layer.layer(sink.clone()), plan.body()).await;
+            let heard = sink.heard();
+            assert_eq!(heard.len(), 2);
+            plan.check(&heard[0]);
+            assert_eq!(heard[1].data, b"{\"model\":\"other\"}");
+            assert_eq!(heard[1].trailers.as_ref(), Some(&trailers));
+            heard[1].check_claims();
+        }
+    });
+}
+
+/// What is kept for each piece counts too, however little there is in it.
+#[test]
+fn a_body_is_kept_in_sixteen_thousand_pieces_and_not_in_more() {
+    paused(async {
+        for (pieces, kept) in [(16 * 1024, Ok(())), (16 * 1024 + 1, Err(NotResent::TooLarge))] {
+            for piece in ["", "x"] {
+                let plan = Plan { beats: vec![data(piece); pieces], known: false, missing: 0 };
+                let tried = Try { plan, shape: Shape::Retry, reads: [Read::All, Read::All] };
+                let (_, sent) = tried.send(Buffered::up_to(1 << 20), tried.plan.body()).await;
+                assert_eq!(sent, kept, "{pieces} pieces of {piece:?}");
+            }
         }
     });
 }
