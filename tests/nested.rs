@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::Request;
+use http::{Request, StatusCode};
 use http_body_util::Full;
 use support::{Recorder, Step, Upstream, boxed::boxed, get, pool, stack::Body};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
@@ -125,6 +125,24 @@ async fn a_success_with_a_credential_from_below_heals_nobody_above() {
     assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
     assert_eq!(upstream.tokens(), ["tok-b"]);
     assert_ne!(above.view().accounts[0].state, State::Usable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_succeeded_heals_its_account_whatever_is_made_of_its_answer_above() {
+    let accounts = pool(&["a"], &Recorder::new());
+    assert!(accounts.invalidate("a", Reason::Invalid));
+    let upstream = Upstream::default();
+    let gate = AuthShortCircuitLayer::with_pool(accounts.clone()).layer(upstream.clone());
+    // Somebody who finds the answer of no use.
+    let between = gate.map_response(|mut answer| {
+        *answer.status_mut() = StatusCode::BAD_GATEWAY;
+        answer
+    });
+    let service = TokenRotationLayer::new(accounts.clone()).layer(between);
+    tokio::time::advance(Duration::from_secs(301)).await;
+    assert_eq!(service.oneshot(get()).await.unwrap().status(), 502);
+    assert_eq!(upstream.calls(), 1);
+    assert_eq!(accounts.view().accounts[0].state, State::Usable);
 }
 
 // --- what the trail says

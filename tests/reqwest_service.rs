@@ -10,7 +10,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
-use tower::{Service, ServiceExt};
+use tower::ServiceExt;
 use tower_failover::ReqwestService;
 
 /// Answers each of so many requests 204, and gives their heads.
@@ -37,9 +37,9 @@ async fn the_client_that_was_given_is_the_one_that_sends_and_that_is_given_back(
     headers.insert("x-client", HeaderValue::from_static("mine"));
     let client = reqwest::Client::builder().default_headers(headers).build().unwrap();
     let send = async {
-        let mut service = ReqwestService::from(client);
+        let service = ReqwestService::from(client);
         let request = Request::get(&uri).body(Full::<Bytes>::default()).unwrap();
-        let answer = service.ready().await.unwrap().call(request).await.unwrap();
+        let answer = service.clone().oneshot(request).await.unwrap();
         assert_eq!(answer.status(), 204);
         assert_eq!(service.into_inner().get(&uri).send().await.unwrap().status(), 204);
     };

@@ -235,3 +235,17 @@ proptest! {
         prop_assert_eq!(parts.uri.query().unwrap().matches("key%2Fof%2Bcarol").count(), 1);
     }
 }
+
+#[test]
+fn a_query_without_a_key_of_the_pools_is_left_as_it_is() {
+    let bench = mixed();
+    for uri in ["/v1?a=1&&b=%41&", "/v1?", "/v1?keys=1&&", "/v1", "/v1?&?&"] {
+        let uri = format!("https://api.example.com{uri}");
+        let mut parts = parts(&uri);
+        apply(&bench, "alice", &mut parts).unwrap();
+        assert_eq!(parts.uri, uri.parse::<Uri>().unwrap());
+    }
+    let mut parts = parts("https://api.example.com/v1?a=1&&k%65y=of-another&b=2");
+    apply(&bench, "alice", &mut parts).unwrap();
+    assert_eq!(parts.uri, "https://api.example.com/v1?a=1&b=2");
+}

@@ -199,3 +199,24 @@ fn ordinals_follow_the_list_whatever_the_order_of_serving() {
         view.accounts.iter().map(|account| (&*account.id, account.ordinal)).collect();
     assert_eq!(places, [("b", 1), ("a", 2)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_that_ends_at_the_same_instant_is_not_longer() {
+    let pool = accounts(&["alice"]).build().unwrap();
+    for model in [None, Some("m")] {
+        assert!(pool.rest("alice", model, secs(60)));
+        assert!(!pool.rest("alice", model, secs(60)));
+        assert!(pool.rest("alice", model, secs(61)));
+    }
+}
+
+#[test]
+fn a_pool_is_empty_while_it_has_no_account() {
+    let pool = Pool::builder().any_origin().may_be_empty().build().unwrap();
+    assert!(pool.is_empty());
+    pool.insert(account("alice")).unwrap();
+    assert!(!pool.is_empty());
+    pool.insert(account("bob")).unwrap();
+    assert!(pool.remove("alice") && !pool.is_empty());
+    assert!(pool.remove("bob") && pool.is_empty());
+}

@@ -459,10 +459,11 @@ async fn what_comes_in_after_its_end_is_sent_and_told_once() {
     let old = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJqb2UiLCJleHAiOjEzMDA4MTkzODB9.x";
     let world = world([Give(old, None)]);
     assert_eq!(world.get().await, ok(old));
+    let told = world.told.events();
     sleep(secs(1_000_000)).await;
     assert_eq!(world.token(), ok(old));
     world.pool.replace("alice", Credential::bearer(format!("{old}y")).unwrap()).unwrap();
-    let told = world.told.events();
+    assert!(world.told.events().is_empty(), "the clock is still the same");
     let [Event::Token(event)] = &told[..] else { panic!("{told:?}") };
     assert_eq!(event.account.ordinal, 1);
     assert!(matches!(event.news, TokenNews::ClockSkew { late } if late > secs(1_000_000)));
@@ -512,4 +513,120 @@ fn a_format_is_looked_at_wherever_a_token_comes_in() {
     assert!(matches!(pool.replace("a", bad()), Err(PoolError::Format { .. })));
     assert!(matches!(pool.insert(Account::new("b", bad())), Err(PoolError::Format { .. })));
     assert!(pool.replace("a", Credential::bearer("tok-1").unwrap()).is_ok());
+}
+
+/// How the first token of 100 s, which came in after 1 s, is seen after this one came in after 77 s.
+async fn after(play: Play) -> (World, u64) {
+    let world = world([Give("t1", Some(100)), play, Hang]);
+    world.pool.wait_ready().await.unwrap();
+    sleep(secs(75)).await;
+    assert_eq!(world.token(), ok("t1"));
+    sleep(Duration::from_millis(1200)).await;
+    assert_eq!(world.script.calls(), 2);
+    let generation = world.pool.view().accounts[0].generation;
+    (world, generation)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_token_again_is_a_new_one_if_it_lasts_longer_by_more_than_a_second() {
+    // It ends after 101 s.
+    for (left, longer) in [(23, false), (24, false), (25, false), (26, true), (1000, true)] {
+        let (world, generation) = after(Give("t1", Some(left))).await;
+        assert_eq!(generation == 3, longer, "{left} s left, generation {generation}");
+        if left == 1000 {
+            sleep(secs(500)).await;
+            assert_eq!((world.token(), world.script.calls()), (ok("t1"), 2));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_refused_while_its_source_is_asked_is_not_used_again_if_it_comes() {
+    // Asked before the refusal, and once more because of it.
+    let again = Give("t1", Some(1000));
+    let world = world([Give("t1", Some(100)), again.clone(), again]);
+    world.pool.wait_ready().await.unwrap();
+    sleep(secs(75)).await;
+    assert_eq!(world.token(), ok("t1"));
+    world.refuse(Reason::Invalid).await;
+    assert_eq!(world.get().await, Err(Code::CredentialInvalid));
+    let (calls, generation) = (world.script.calls(), world.pool.view().accounts[0].generation);
+    assert_eq!((calls, generation), (3, 2));
+    assert_eq!(world.told.take(), ["dead alice"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_login_is_over_a_refusal_asks_for_nothing() {
+    let (world, _) = after(Over).await;
+    world.refuse(Reason::Invalid).await;
+    assert_eq!(world.get().await, Err(Code::CredentialInvalid));
+    assert!(!world.pick().unwrap_err().can_mint);
+    assert_eq!(world.pool.view().accounts[0].state, State::Quarantined);
+    assert_eq!(world.script.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_that_is_asked_for_while_a_token_is_awaited_only_grows() {
+    let world = world([Give("t1", Some(100)), Hang]);
+    world.pool.wait_ready().await.unwrap();
+    sleep(secs(95)).await;
+    assert_eq!(world.token(), Err(Code::NotReady));
+    for (time, longer) in [(60, true), (60, false), (1, false), (61, true)] {
+        assert_eq!(world.pool.rest("alice", None, secs(time)), longer, "{time} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_who_replaces_or_revives_ends_a_rest_for_later_tokens_too() {
+    for replaced in [true, false] {
+        let world = world([Give("t1", Some(100)), Give("t2", None), Give("t3", None)]);
+        world.pool.wait_ready().await.unwrap();
+        if replaced {
+            // The rest stands beside the state while the source is asked.
+            sleep(secs(95)).await;
+            assert_eq!(world.token(), Err(Code::NotReady));
+            tokio::task::yield_now().await;
+            assert!(world.pool.rest("alice", None, secs(1000)));
+            world.pool.replace("alice", Credential::bearer("mine").unwrap()).unwrap();
+            sleep(secs(2)).await;
+            assert_eq!(world.token(), ok("mine"));
+        } else {
+            assert!(world.pool.rest("alice", None, secs(1000)));
+            assert_eq!(world.token(), Err(Code::PoolLimited));
+            assert!(world.pool.revive("alice"));
+            assert_eq!(world.token(), ok("t1"));
+        }
+        world.refuse(Reason::Expired).await;
+        let next = if replaced { "t3" } else { "t2" };
+        assert_eq!(world.get().await, ok(next), "replaced: {replaced}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_confirmed_to_be_refused_rests_for_as_long_as_its_account() {
+    let world = world([Give("t1", None), Give("t1", None), Hang]);
+    world.pool.wait_ready().await.unwrap();
+    world.refuse(Reason::Invalid).await;
+    assert!(world.pool.rest("alice", None, secs(1000)));
+    assert_eq!(world.get().await, Err(Code::CredentialInvalid));
+    // A refusal alone would be over after 300 s.
+    sleep(secs(990)).await;
+    assert_eq!(world.token(), Err(Code::CredentialInvalid));
+    sleep(secs(20)).await;
+    assert!(world.pick().unwrap().is_probe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_often_a_token_is_replaced_its_account_is_queued_once() {
+    let tokens = ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9"];
+    let world = world(tokens.map(|token| Give(token, None)));
+    for token in tokens {
+        assert_eq!(world.get().await, ok(token));
+        world.pick().unwrap().succeeded(None);
+        if token != "t9" {
+            world.refuse(Reason::Expired).await;
+        }
+    }
+    let queued = world.pool.hub().due.len();
+    assert!(queued <= 1, "{queued}");
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::{
-    super::{PoolView, State, Unavailable, Want, want::Refusal},
+    super::{Pool, PoolView, State, Unavailable, Want, want::Refusal},
     support::*,
 };
 use crate::{
@@ -532,4 +532,72 @@ fn who_looks_ahead_does_not_hide_a_rest_from_those_who_ask_now() {
     let want = Want { avoid: Some(&Without(vec![alice])), ..ANY };
     assert!(bench.pool.pick_at(&want, bench.now + secs(20)).is_err());
     assert_eq!(unavailable(bench.pick()), (Code::PoolLimited, Some(10)));
+}
+
+#[test]
+fn one_request_takes_no_more_than_a_batch_of_those_that_are_due_upon_itself() {
+    let ids: Vec<String> = (0..600).map(|i| i.to_string()).collect();
+    let mut bench =
+        Bench::new(Pool::builder().any_origin().accounts(ids.iter().map(|id| account(id))));
+    for id in &ids {
+        bench.pinned(id).unwrap().limited(None, Some(secs(60)), &mut bench.clock());
+    }
+    assert!(bench.pick().is_err());
+    assert_eq!(bench.pool.hub().due.len(), 600);
+    bench.pass(secs(60));
+    for left in [344, 88, 0, 0] {
+        assert!(bench.pick().is_ok());
+        assert_eq!(bench.pool.hub().due.len(), left);
+    }
+    let mut served = bench.order(600);
+    served.sort();
+    served.dedup();
+    assert_eq!(served.len(), 600);
+}
+
+#[test]
+fn requests_that_were_limited_together_for_a_model_are_one_step_of_its_doubling() {
+    let mut bench = Bench::new(accounts(&["alice"]));
+    let want = Want { model: Some("m"), ..ANY };
+    for rest in [1, 2] {
+        let mut flying: Vec<_> = (0..5).map(|_| bench.want(&want).unwrap()).collect();
+        for picked in &mut flying {
+            picked.limited(Some("m"), None, &mut bench.clock());
+        }
+        let view = bench.pool.hub().view(&mut bench.clock());
+        assert_eq!(view.accounts[0].model_rests.len(), 1);
+        assert_eq!(unavailable(bench.want(&want)), (Code::PoolLimited, Some(rest)));
+        bench.pass(secs(rest));
+        // To the millisecond.
+        let view = bench.pool.hub().view(&mut bench.clock());
+        assert!(view.accounts[0].model_rests.is_empty(), "{view:?}");
+        assert!(bench.want(&want).is_ok());
+    }
+}
+
+#[test]
+fn a_success_with_a_model_says_nothing_of_another_whose_rest_ended_with_its_own() {
+    let mut bench = Bench::new(accounts(&["alice"]));
+    let want = |model| Want { model: Some(model), ..ANY };
+    let (mut one, mut two) = (bench.pick().unwrap(), bench.pick().unwrap());
+    one.limited(Some("m1"), None, &mut bench.clock());
+    two.limited(Some("m2"), None, &mut bench.clock());
+    bench.pass(secs(1));
+    bench.want(&want("m1")).unwrap().succeeded(None);
+    for (model, rest) in [("m1", 1), ("m2", 2)] {
+        bench.want(&want(model)).unwrap().limited(Some(model), None, &mut bench.clock());
+        assert_eq!(unavailable(bench.want(&want(model))), (Code::PoolLimited, Some(rest)));
+    }
+}
+
+#[test]
+fn a_success_with_a_model_does_not_end_a_rest_that_came_after_it_was_sent() {
+    let mut bench = Bench::new(accounts(&["alice"]));
+    let want = Want { model: Some("m"), ..ANY };
+    bench.want(&want).unwrap().limited(Some("m"), None, &mut bench.clock());
+    bench.pass(secs(1));
+    let (mut early, mut late) = (bench.want(&want).unwrap(), bench.want(&want).unwrap());
+    late.limited(Some("m"), Some(secs(60)), &mut bench.clock());
+    early.succeeded(None);
+    assert_eq!(unavailable(bench.want(&want)), (Code::PoolLimited, Some(60)));
 }
