@@ -74,17 +74,23 @@ impl Search<'_> {
         let Some(cycle) = &tier.cycle else {
             return self.weighted_few(tier, cursor);
         };
-        let mut last = tier.start;
+        // Tiers may share a cursor: one in which nobody can serve takes no turn.
+        let (mut turn, mut last) = (cursor.get(), tier.start);
         for _ in 0..SAMPLES {
-            let i = tier.start + cycle.turn(cursor.advance())?;
+            let i = tier.start + cycle.turn(turn)?;
+            turn = turn.wrapping_add(1);
             if self.roster.usable.has(i) {
                 if let Some(picked) = self.take(i, self.roster.slots.get(i)?) {
+                    cursor.set(turn);
                     return Some(picked);
                 }
             }
             last = i;
         }
-        self.first_heavy(last..tier.end).or_else(|| self.first_heavy(tier.start..last))
+        let heavy = self.first_heavy(last..tier.end);
+        let heavy = heavy.or_else(|| self.first_heavy(tier.start..last))?;
+        cursor.set(turn);
+        Some(heavy)
     }
 
     /// The first within `range` whose weight is not 0.
@@ -115,7 +121,9 @@ impl Search<'_> {
                 }
             }
         }
-        let i = tier.start + weighted::turn_of(&weights, cursor.advance())?;
+        let i = tier.start + weighted::turn_of(&weights, cursor.get())?;
+        // Only now, as above.
+        cursor.advance();
         self.take(i, self.roster.slots.get(i)?)
     }
 

@@ -134,6 +134,96 @@ fn the_one_with_most_left_is_chosen() {
 }
 
 #[test]
+fn one_that_has_nothing_left_comes_last() {
+    let bench = Bench::new(accounts(&["a", "b", "c"]).choose(Choose::MostRemaining));
+    for (id, left) in [("a", 0), ("b", 1), ("c", 0)] {
+        bench.pinned(id).unwrap().succeeded(Some(left));
+    }
+    assert_eq!(bench.order(2), ["b", "b"]);
+}
+
+#[test]
+fn weights_are_exact_among_those_that_a_request_may_have() {
+    let bench = weighted(&[("a", 5), ("b", 3), ("c", 2), ("z", 0)]);
+    let without = Without(vec![bench.pinned("a").unwrap().uid()]);
+    let want = Want { avoid: Some(&without), ..ANY };
+    let order: Vec<_> = (0..50).map(|_| bench.want(&want).unwrap().id().to_string()).collect();
+    assert_eq!(tally(&order), HashMap::from([("b", 30), ("c", 20)]));
+}
+
+#[test]
+fn a_weight_of_nothing_is_passed_over_in_a_large_tier_as_well() {
+    for heavy in [1, 150] {
+        // Of those that can serve, only one has a weight.
+        let accounts = (0..200).map(|i| account(&i.to_string()).weight(u32::from(i == heavy)));
+        let builder = Pool::builder().any_origin().accounts(accounts).choose(Choose::Weighted);
+        let bench = Bench::new(builder.account(account("far").weight(9)));
+        bench.pinned("far").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
+        let order = bench.order(40);
+        assert_eq!(tally(&order), HashMap::from([(&*heavy.to_string(), 40)]));
+        // While it rests, the others do serve.
+        let heavy = heavy.to_string();
+        bench.pinned(&heavy).unwrap().limited(None, Some(secs(60)), &mut bench.clock());
+        assert!(bench.pick().is_ok());
+    }
+}
+
+#[test]
+fn the_least_busy_is_exact_among_64() {
+    let bench = many(64, Choose::LeastInFlight);
+    for round in 1..4 {
+        let held: Vec<_> = (0..64 * round).map(|_| bench.pick().unwrap()).collect();
+        let order: Vec<_> = held.iter().map(|picked| picked.id().to_string()).collect();
+        let counts = tally(&order);
+        assert!(counts.len() == 64 && counts.values().all(|count| *count == round), "{counts:?}");
+    }
+}
+
+#[test]
+fn a_large_tier_is_sampled_wherever_it_stands() {
+    let tier = |name: &'static str, n: usize, priority| {
+        (0..n).map(move |i| account(&format!("{name}-{i}")).priority(priority))
+    };
+    let accounts = tier("high", 700, 1).chain(tier("mid", 100, 0)).chain(tier("low", 100, -1));
+    let builder = Pool::builder().any_origin().accounts(accounts).choose(Choose::LeastInFlight);
+    let bench = Bench::new(builder);
+    for i in 0..700 {
+        let id = format!("high-{i}");
+        bench.pinned(&id).unwrap().limited(None, Some(secs(60)), &mut bench.clock());
+    }
+    let held: Vec<_> = (0..400).map(|_| bench.pick().unwrap()).collect();
+    let order: Vec<_> = held.iter().map(|picked| picked.id().to_string()).collect();
+    let counts = tally(&order);
+    assert!(counts.keys().all(|id| id.starts_with("mid-")), "{counts:?}");
+    assert!(counts.values().all(|count| *count <= 8), "{:?}", counts.values().max());
+}
+
+#[test]
+fn all_accounts_of_each_of_many_tiers_serve_when_those_above_cannot() {
+    for (choose, size) in [
+        (Choose::RoundRobin, 2),
+        (Choose::LeastInFlight, 2),
+        (Choose::Weighted, 2),
+        (Choose::Weighted, 70),
+    ] {
+        let id = |tier: usize, i: usize| format!("{tier:02}-{i:02}");
+        let tier = |(n, priority): (usize, i32)| {
+            (0..size).map(move |i| account(&id(n, i)).priority(-priority))
+        };
+        let accounts = (0..20).zip(0..).flat_map(tier);
+        let bench = Bench::new(Pool::builder().any_origin().accounts(accounts).choose(choose));
+        for n in 0..20 {
+            let served: BTreeSet<_> = bench.order(size).into_iter().collect();
+            let all: Vec<_> = (0..size).map(|i| id(n, i)).collect();
+            assert!(served.iter().eq(&all), "{choose:?} of {size}: {served:?}");
+            for id in all {
+                bench.pinned(&id).unwrap().limited(None, Some(secs(60)), &mut bench.clock());
+            }
+        }
+    }
+}
+
+#[test]
 fn a_large_tier_is_sampled_and_everybody_gets_a_turn() {
     for choose in [Choose::LeastInFlight, Choose::MostRemaining] {
         let bench = many(300, choose);
