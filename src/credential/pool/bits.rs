@@ -6,6 +6,9 @@
 
 use super::sync::{AtomicU64, Ordering};
 
+#[cfg(test)]
+mod tests;
+
 /// A set of numbers below a fixed bound.
 pub(super) struct Bits {
     /// The numbers themselves first; the last level is one word.

@@ -1,0 +1,34 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+proptest! {
+    /// Under concurrent changes a level may go on saying that something is below it.
+    #[test]
+    fn what_a_level_says_wrongly_hides_nobody(
+        len in 1..300_000_usize,
+        set in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        wrong in prop::collection::vec((any::<prop::sample::Index>(), 1..4_usize), 0..6),
+        from in any::<prop::sample::Index>(),
+        end in any::<prop::sample::Index>(),
+    ) {
+        let bits = Bits::new(len);
+        for (i, right) in wrong {
+            let i = i.index(len);
+            bits.set(i);
+            // As if what is above had been written by somebody who was late.
+            for (level, words) in bits.levels.iter().enumerate().take(right) {
+                words[i >> (6 * (level + 1))].store(0, Ordering::SeqCst);
+            }
+        }
+        let set: BTreeSet<_> = set.iter().map(|i| i.index(len)).collect();
+        for i in &set {
+            bits.set(*i);
+        }
+        let (from, end) = (from.index(len), end.index(len) + 1);
+        let expected = if from < end { set.range(from..end).next().copied() } else { None };
+        prop_assert_eq!(bits.next(from, end), expected);
+    }
+}
