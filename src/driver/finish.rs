@@ -96,9 +96,8 @@ impl<S, St: Stage, K> Run<S, St, K> {
         self.slate.done = true;
         self.tell(Outcome::Local(cause.code), tell::Kind::Failed);
         if let (true, Some(ledger)) = (self.slate.parent != 0, &self.slate.ledger) {
-            let unsent = self.slate.outer.stamp.is_some()
-                && cause.code.is_about_a_credential()
-                && !self.live.config.stages.rotates();
+            // Only a rotation asks, and of the credential that it has put on.
+            let unsent = cause.code.is_about_a_credential() && !self.live.config.stages.rotates();
             let soonest = cause.retry_after;
             let pools = Vec::new();
             ledger.leave_note(Note {

@@ -66,8 +66,8 @@ impl<B: Body, E> Held<B, E> {
 
     pub(super) fn take_spent(&mut self) -> Option<Spent> {
         match self {
-            Self::Answer(head, _) if !head.extensions.is_empty() => head.extensions.remove(),
-            Self::Answer(..) | Self::Error(_) | Self::Local(..) => None,
+            Self::Answer(head, _) => head.extensions.remove(),
+            Self::Error(_) | Self::Local(..) => None,
         }
     }
 

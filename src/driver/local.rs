@@ -51,16 +51,16 @@ impl LocalAnswers {
     /// The answer for this cause, with the cause in its extensions.
     pub(crate) fn answer(&self, cause: &Cause, grpc: bool) -> Response<Bytes> {
         let mut answer = match self.hooked(cause) {
-            Some(answer) => answer,
+            Some(mut answer) => {
+                answer.headers_mut().insert(FAILOVER_AUTH.clone(), failover_auth(cause.code));
+                answer
+            }
             None => self.ready_made(cause, grpc),
         };
         if let Some(delay) = cause.retry_after {
             // Rounded up: whoever comes back then must not come too early (RFC 9110 §10.2.3).
             let seconds = delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0));
             answer.headers_mut().insert(RETRY_AFTER, seconds.into());
-        }
-        if !answer.headers().contains_key(&FAILOVER_AUTH) || self.hook.is_some() {
-            answer.headers_mut().insert(FAILOVER_AUTH.clone(), failover_auth(cause.code));
         }
         answer.extensions_mut().insert(*cause);
         answer

@@ -157,7 +157,6 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
     /// The request as the caller sent it; `last` says that there will be no attempt after the next.
     pub(crate) fn rebuild(&mut self, last: bool) -> Option<request::Parts> {
-        let last = last && !self.may_read_model();
         let mut head = self.slate.snapshot.next_head(last)?;
         for deny in &self.common().deny {
             deny(&mut head.extensions);
@@ -183,16 +182,11 @@ impl<S, St: Stage, K> Run<S, St, K> {
         at.write(head, body.as_ref(), span, model)
     }
 
-    /// Whether what was kept may yet be needed to find out which model the request names.
-    fn may_read_model(&self) -> bool {
-        let known = || is_named_outside(self.slate.ledger.as_deref());
-        matches!(self.slate.model, Model::Unread) && (self.common().model_at.is_some() || known())
-    }
-
-    /// The same of the kept body.
+    /// Whether the kept body may yet be needed to find out which model the request names.
     pub(super) fn may_read_body(&self) -> bool {
         let at = self.common().model_at.as_ref();
-        self.may_read_model() && at.is_some_and(crate::stage::ModelAt::needs_body)
+        matches!(self.slate.model, Model::Unread)
+            && at.is_some_and(crate::stage::ModelAt::needs_body)
     }
 
     pub(super) fn is_grpc(&self) -> bool {

@@ -126,7 +126,6 @@ impl Snapshot {
 
     fn push(&mut self, name: &str, value: &[u8], sensitive: bool) {
         self.used = push(&mut self.buffer, self.used, name.as_bytes(), (value, sensitive));
-        self.headers += 1;
     }
 
     /// What was written.
@@ -264,12 +263,6 @@ fn push(buffer: &mut Vec<u8>, used: usize, name: &[u8], (value, secret): (&[u8],
 fn length(length: usize) -> u32 {
     debug_assert!(length < SENSITIVE as usize, "a request head of 2 GiB");
     u32::try_from(length).unwrap_or(0)
-}
-
-impl Drop for Snapshot {
-    fn drop(&mut self) {
-        self.wipe();
-    }
 }
 
 impl std::fmt::Debug for Snapshot {

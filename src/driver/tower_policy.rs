@@ -10,7 +10,7 @@ use http::{Request, Response};
 
 use super::nap::{self, Nap};
 use crate::{
-    classify::{Cause, Origin, Verdict},
+    classify::{Cause, Verdict},
     clock,
     stage::{
         RequestOptions,
@@ -76,17 +76,16 @@ impl<B: Clone, RB, E: 'static> tower::retry::Policy<Request<B>, Response<RB>, E>
 }
 
 impl RetryPolicy {
-    /// `None` for an answer of this crate's own: it says itself when to come back.
+    /// `None` for an answer with a cause: one of this crate's own says itself when to come back, and
+    /// the upstream's is a refusal.
     fn judge<RB, E: 'static>(&self, result: &mut Result<Response<RB>, E>) -> Option<Verdict> {
         let classifier = &self.settings.classifier;
         let answer = match result {
             Ok(answer) => answer,
             Err(error) => return Some(classifier.error(error)),
         };
-        match answer.extensions().get::<Cause>() {
-            Some(cause) if cause.origin == Origin::Local => return None,
-            Some(cause) => return Some(Verdict::from(*cause)),
-            None => {}
+        if answer.extensions().get::<Cause>().is_some() {
+            return None;
         }
         // The classifier reads a whole head; this one is put back right after.
         let (mut head, ()) = Response::new(()).into_parts();

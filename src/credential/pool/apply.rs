@@ -51,7 +51,7 @@ impl Picked {
         if let Some(uri) = new_uri(&parts.uri, base, &roster.places, credential)? {
             parts.uri = uri;
         }
-        take_off(&mut parts.headers, &roster.places, member, credential);
+        take_off(&mut parts.headers, &roster.places, credential);
         put_on(&mut parts.headers, base, member, credential);
         Ok(())
     }
@@ -70,7 +70,7 @@ impl Hub {
     }
 }
 
-fn take_off(headers: &mut HeaderMap, places: &Places, member: &Member, credential: &Credential) {
+fn take_off(headers: &mut HeaderMap, places: &Places, credential: &Credential) {
     let own = match &credential.place {
         Place::Header(name, _) => Some(name),
         Place::Query(..) => None,
@@ -83,10 +83,8 @@ fn take_off(headers: &mut HeaderMap, places: &Places, member: &Member, credentia
         headers.remove(AUTHORIZATION);
     }
     for (name, values) in &places.fixed {
-        let ours = headers.contains_key(name)
-            && !member.headers().is_some_and(|own| own.contains_key(name))
-            && headers.get_all(name).iter().all(|value| values.contains(value));
-        if ours {
+        // Its own are put on again.
+        if headers.get_all(name).iter().all(|value| values.contains(value)) {
             headers.remove(name);
         }
     }
