@@ -282,6 +282,8 @@ pub(crate) fn source() -> impl Strategy<Value = SourcePlan> {
     let replies = [reply(), reply(), reply(), reply(), reply()];
     (proptest::bool::weighted(0.7), replies, proptest::bool::weighted(0.2))
         .prop_map(|(loaded, replies, any_reason)| SourcePlan { loaded, replies, any_reason })
+        // Without optimisation five replies of each account, by value, are too much for a stack.
+        .boxed()
 }
 
 /// When an account's first token ends, in milliseconds.
