@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How an inner driver ended, for the driver whose send it was part of.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Note {
     /// The outer driver's send.
     pub(crate) send: u32,
@@ -43,9 +43,8 @@ pub(crate) struct Note {
 
 impl Note {
     /// A pool takes the credit for a success.
-    pub(crate) const fn credit(send: u32) -> Self {
-        let (unsent, instead) = (false, false);
-        Self { send, soonest: None, charged: true, unsent, instead, pools: Vec::new() }
+    pub(crate) fn credit(send: u32) -> Self {
+        Self { send, charged: true, ..Self::default() }
     }
 }
 
