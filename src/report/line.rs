@@ -169,10 +169,10 @@ impl fmt::Display for PoolDead {
             (_, 1) => f.write_str("the only account is out")?,
             (_, all) => write!(f, "all {all} accounts are out")?,
         }
-        match &self.help {
-            Some(help) => write!(f, ": {}", OneLine(help)),
-            None => write!(f, "; the last: {}", self.cause),
+        if let Some(help) = &self.help {
+            write!(f, ": {}", OneLine(help))?;
         }
+        write!(f, "; the last: {}", self.cause)
     }
 }
 

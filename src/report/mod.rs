@@ -59,7 +59,8 @@
 //! assert_eq!(
 //!     event.to_string(),
 //!     "all 2 credentials are refused: \
-//!      update your tokens in Settings (https://example.com/settings)",
+//!      update your tokens in Settings (https://example.com/settings); \
+//!      the last: account \"alice\" (#1 of 2): token refused (401 invalid_token); quarantined for 300 s",
 //! );
 //! ```
 

@@ -86,15 +86,16 @@ fn an_account_says_who_why_and_for_how_long() {
 #[test]
 fn a_dead_pool_says_what_its_owner_must_do() {
     let refused = OutReason::Refused(Reason::Invalid);
-    assert_eq!(
-        dead(2, refused, Some(POOL_HELP)),
-        "all 2 credentials are refused: update your tokens in Settings (https://...)"
-    );
-    assert_eq!(
-        dead(1, refused, Some("log in again")),
-        "the only credential is refused: log in again"
-    );
-    assert_eq!(dead(3, OutReason::OutOfQuota, Some("pay")), "all 3 accounts are out: pay");
+    let invalid = "the last: account \"alice\" (#1 of 2): token refused (401 invalid_token); \
+                   quarantined for 300 s";
+    for (accounts, help, wanted) in [
+        (2, POOL_HELP, format!("all 2 credentials are refused: {POOL_HELP}; {invalid}")),
+        (1, "log in again", format!("the only credential is refused: log in again; {invalid}")),
+    ] {
+        assert_eq!(dead(accounts, refused, Some(help)), wanted);
+    }
+    let broke = dead(3, OutReason::OutOfQuota, Some("pay"));
+    assert!(broke.starts_with("all 3 accounts are out: pay; the last: account"), "{broke}");
 }
 
 #[test]
