@@ -123,6 +123,10 @@ impl Account {
 
     /// When the account's tokens end, where neither they nor their source say so.
     ///
+    /// A date ([`At`](Expires::At)), or a lifetime ([`In`](Expires::In)), is that of the credential that
+    /// the account begins with. Where it [begins with none](Account::from_source), each token lives
+    /// so long.
+    ///
     /// ```
     /// use tower_failover::credential::{Account, Credential, Expires};
     ///

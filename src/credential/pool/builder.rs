@@ -153,8 +153,8 @@ impl PoolBuilder {
         self
     }
 
-    /// What the owner of a pool must do when all of its credentials are refused: stands in reports
-    /// and in local answers.
+    /// What the owner of a pool must do when all of its credentials are refused: stands in the report
+    /// of a dead pool and in every local answer.
     pub fn help(mut self, text: impl Into<Arc<str>>) -> Self {
         self.help = Some(text.into());
         self
@@ -220,7 +220,8 @@ impl PoolBuilder {
     }
 
     /// How long a request waits for a credential that its account's source is asked for, when no
-    /// other account can serve. 15 s by default; then it is answered with `not_ready` (503).
+    /// other account can serve. 15 s by default; then it is answered with `not_ready` (503). A source
+    /// that has just failed is not waited for: the answer comes at once, with a `Retry-After`.
     pub fn ready_within(mut self, longest: Duration) -> Self {
         self.sources.ready_within = longest;
         self

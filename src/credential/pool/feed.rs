@@ -32,9 +32,10 @@ pub(super) struct Feed {
 impl Feed {
     /// `None` for an account that needs none.
     pub(super) fn new(account: &Account, turn: Arc<tokio::sync::Mutex<()>>) -> Option<Box<Self>> {
-        // A date, or a lifetime, is that of one credential.
+        // A date is that of one credential; so is a lifetime, where there is one to begin with.
         let lasting = match account.expires {
             Expires::Daily(_) | Expires::Never => account.expires,
+            Expires::In(_) if !account.credential.is_loaded() => account.expires,
             _ => Expires::Unknown,
         };
         if account.minting.is_none() && lasting == Expires::Unknown {

@@ -175,7 +175,8 @@ impl Pool {
 
     /// Takes an account in again with the credential it has, and tells whether it is there.
     ///
-    /// Nothing that was held against it counts any more: refusal, rests, doubling, resting models.
+    /// Nothing that was held against it counts any more: refusal, rests, doubling, resting models. It
+    /// is sent as it is, and its source, which may be asked again, is asked when it is refused or ends.
     pub fn revive(&self, id: &str) -> bool {
         self.hub().revive(id)
     }

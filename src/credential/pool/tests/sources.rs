@@ -630,3 +630,16 @@ async fn however_often_a_token_is_replaced_its_account_is_queued_once() {
     let queued = world.pool.hub().due.len();
     assert!(queued <= 1, "{queued}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lifetime_that_only_the_account_knows_is_that_of_each_token_of_its_source() {
+    let world = world_of([Give("t1", None), Give("t2", None)], |account| {
+        account.expires(Expires::In(secs(100)))
+    });
+    for token in ["t1", "t2"] {
+        assert_eq!(world.get().await, ok(token));
+        assert_eq!(world.pool.view().accounts[0].expires_in.map(|left| left.as_secs()), Some(100));
+        sleep(secs(95)).await;
+        assert!(world.token().is_err(), "it is waited for in the last 10 s");
+    }
+}
