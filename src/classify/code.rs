@@ -158,7 +158,7 @@ impl Code {
             Self::OutOfQuota => {
                 "Every account that could serve this request has used up its quota."
             }
-            Self::NotReady => "No credential has been loaded yet.",
+            Self::NotReady => "No credential is ready: no token source has given one.",
             Self::OriginNotAllowed => {
                 "The request goes to an origin that no credential may be sent to."
             }
