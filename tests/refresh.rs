@@ -5,11 +5,7 @@
 mod support;
 
 use std::{
-    collections::VecDeque,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -19,6 +15,7 @@ use support::{
     Recorder, Step, Upstream,
     boxed::{Boxed, boxed},
     get, post,
+    script::{Answer, Script},
 };
 use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, Layer, ServiceExt};
@@ -27,42 +24,11 @@ use tower_failover::{
     RequestOptions, RetryLayer, RetryPolicy, TokenRotationLayer,
     credential::{
         Credential, Expires, FixedToken, PoolBuilder, RefreshWindows, SourceError, State, Token,
-        TokenFuture, TokenSource, Why,
+        Why,
     },
     failure,
     report::{Event, Followed, OutReason},
 };
-
-type Answer = Result<Token, SourceError>;
-
-/// A source that takes a second for each answer, and remembers why it was asked.
-#[derive(Clone, Default)]
-struct Script {
-    answers: Arc<Mutex<VecDeque<Answer>>>,
-    asked: Arc<Mutex<Vec<Why>>>,
-}
-
-impl Script {
-    fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
-        let answers = Arc::new(Mutex::new(answers.into_iter().collect()));
-        Self { answers, asked: Arc::default() }
-    }
-
-    fn calls(&self) -> usize {
-        self.asked.lock().unwrap().len()
-    }
-}
-
-impl TokenSource for Script {
-    fn token(&self, why: Why) -> TokenFuture<'_> {
-        self.asked.lock().unwrap().push(why);
-        let answer = self.answers.lock().unwrap().pop_front().expect("one more answer");
-        Box::pin(async move {
-            sleep(Duration::from_secs(1)).await;
-            answer
-        })
-    }
-}
 
 #[allow(clippy::unnecessary_wraps, reason = "it stands in a list of answers")]
 fn give(token: &str) -> Answer {
@@ -113,14 +79,14 @@ fn any(builder: PoolBuilder, recorder: &Recorder) -> Pool {
 
 /// An account whose token is refused, and comes from this script from then on.
 fn refused(fused: bool, answers: impl IntoIterator<Item = Answer>, others: &[&str]) -> World {
-    let script = Script::new(answers);
+    let script = Script::each(answers);
     let account = Account::new("a", Credential::bearer("dead").unwrap()).source(script.clone());
     world(fused, account, script, others)
 }
 
 /// An account that has no token yet.
 fn unloaded(fused: bool, answers: impl IntoIterator<Item = Answer>, others: &[&str]) -> World {
-    let script = Script::new(answers);
+    let script = Script::each(answers);
     let account = Account::from_source("a", script.clone());
     world(fused, account, script, others)
 }
@@ -188,7 +154,7 @@ async fn a_request_that_fails_while_its_token_is_replaced_is_retried() {
     let seconds = Duration::from_secs;
     for fused in [true, false] {
         let long = |text: &str| Ok(Token::new(text).expires_in(seconds(100)));
-        let script = Script::new([long("t1"), long("t2")]);
+        let script = Script::each([long("t1"), long("t2")]);
         let windows = RefreshWindows::fixed(seconds(10), seconds(10));
         let account = Account::from_source("a", script.clone()).refresh_windows(windows);
         let world = world(fused, account, script, &[]);
@@ -218,7 +184,7 @@ async fn twelve_requests_that_are_refused_together_are_one_refresh_and_no_report
         let sent = world.upstream.tokens();
         let count = |token: &str| sent.iter().filter(|sent| *sent == token).count();
         assert_eq!((count("dead"), count("t1"), count("tok-b")), (12, 12, 0), "{fused}");
-        assert_eq!(*world.script.asked.lock().unwrap(), [Why::Refused(Reason::Invalid)]);
+        assert_eq!(world.script.asked(), [Why::Refused(Reason::Invalid)]);
         assert!(world.recorder.codes().is_empty(), "{:?}", world.recorder.codes());
     }
 }
@@ -432,7 +398,7 @@ async fn nobody_waits_for_a_credential_that_may_not_be_sent() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_account_serves_with_its_next_token_although_others_could() {
     for fused in [true, false] {
-        let script = Script::new([give("t1")]);
+        let script = Script::each([give("t1")]);
         let a = Account::new("a", Credential::bearer("dead").unwrap()).source(script);
         let recorder = Recorder::new();
         let pool = any(Pool::builder().account(a).account(support::stack::account("b")), &recorder);
@@ -468,7 +434,7 @@ async fn nobody_waits_for_the_third_token_of_an_account() {
 async fn nobody_waits_for_a_token_after_a_limit() {
     for fused in [true, false] {
         let recorder = Recorder::new();
-        let script = Script::new([give("t1")]);
+        let script = Script::each([give("t1")]);
         let builder = Pool::builder().account(support::stack::account("a"));
         let pool = any(builder.account(Account::from_source("b", script.clone())), &recorder);
         let limited = Step::answer(429, &[("retry-after", "30")], "");
@@ -502,7 +468,7 @@ async fn nobody_waits_for_an_account_that_came_when_nothing_was_kept_for_it() {
         };
         let ((answer, elapsed), ()) = tokio::join!(first, async {
             sleep(Duration::from_millis(1_500)).await;
-            pool.insert(Account::from_source("b", Script::new([give("t1")]))).unwrap();
+            pool.insert(Account::from_source("b", Script::each([give("t1")]))).unwrap();
             let mut pinned = get();
             pinned.extensions_mut().insert(RequestOptions::new().pin("b"));
             assert_eq!(service.clone().oneshot(pinned).await.unwrap().status(), 200);

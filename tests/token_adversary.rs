@@ -5,7 +5,6 @@
 mod support;
 
 use std::{
-    collections::VecDeque,
     future::Future as _,
     pin::Pin,
     sync::{
@@ -22,6 +21,7 @@ use support::{
     Recorder, Step, Upstream,
     boxed::{Any, Boxed, boxed},
     get, post,
+    script::{Script, bearer, seconds},
     stack::Body,
 };
 use tokio::time::{Sleep, sleep};
@@ -29,47 +29,9 @@ use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_failover::{
     Account, AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, ModelChain, Pool, Reason,
     RequestOptions, RetryLayer, RetryPolicy, TokenRotationLayer,
-    credential::{Credential, Expires, SourceError, Token, TokenFuture, TokenSource, Why},
+    credential::{Expires, SourceError, Token, TokenFuture, TokenSource, Why},
     failure,
 };
-
-type Answer = Result<Token, SourceError>;
-
-fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-fn bearer(token: &str) -> Credential {
-    Credential::bearer(token).unwrap()
-}
-
-/// A source that takes a second for each answer; when it has no more, it never answers.
-#[derive(Clone, Default)]
-struct Script {
-    answers: Arc<Mutex<VecDeque<Answer>>>,
-    asked: Arc<Mutex<Vec<Why>>>,
-}
-
-impl Script {
-    fn new(tokens: &[&str]) -> Self {
-        let answers = tokens.iter().map(|token| Ok(Token::new(*token))).collect();
-        Self { answers: Arc::new(Mutex::new(answers)), asked: Arc::default() }
-    }
-}
-
-impl TokenSource for Script {
-    fn token(&self, why: Why) -> TokenFuture<'_> {
-        self.asked.lock().unwrap().push(why);
-        let answer = self.answers.lock().unwrap().pop_front();
-        Box::pin(async move {
-            sleep(seconds(1)).await;
-            match answer {
-                Some(answer) => answer,
-                None => std::future::pending().await,
-            }
-        })
-    }
-}
 
 struct World {
     pool: Pool,
@@ -115,7 +77,7 @@ fn limited(after: &str) -> Step {
 async fn a_limit_outlives_the_refusal_of_the_credential_it_came_with() {
     let steps = [Step::status(401).after(seconds(2)), limited("3600")];
     let upstream = Upstream::default().token("dead", steps);
-    let a = Account::new("a", bearer("dead")).source(Script::new(&["t1"]));
+    let a = Account::new("a", bearer("dead")).source(Script::tokens(&["t1"]));
     let b = Account::new("b", bearer("tok-b")).priority(-1);
     let world = world(true, [a, b], upstream);
     let (first, second) = tokio::join!(world.send(), async {
@@ -131,7 +93,7 @@ async fn a_limit_outlives_the_refusal_of_the_credential_it_came_with() {
 #[tokio::test(start_paused = true)]
 async fn a_rest_outlives_the_end_of_the_credential() {
     let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(100)));
-    let a = a.source(Script::new(&["t1"]));
+    let a = a.source(Script::tokens(&["t1"]));
     let b = Account::new("b", bearer("tok-b")).priority(-1);
     let world = world(true, [a, b], Upstream::default());
     assert!(world.pool.rest("a", None, seconds(3600)));
@@ -147,7 +109,7 @@ async fn a_rest_outlives_the_end_of_the_credential() {
 
 #[tokio::test(start_paused = true)]
 async fn an_account_can_be_left_alone_while_its_token_is_on_its_way() {
-    let a = Account::from_source("a", Script::new(&["t1"]));
+    let a = Account::from_source("a", Script::tokens(&["t1"]));
     let b = Account::new("b", bearer("tok-b")).priority(-1);
     let world = world(true, [a, b], Upstream::default());
     world.send().await;
@@ -230,7 +192,7 @@ async fn a_refused_request_waits_for_another_accounts_first_token_as_a_new_one_w
     for fused in [true, false] {
         let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
         let a = Account::new("a", bearer("tok-a"));
-        let b = Account::from_source("b", Script::new(&["t1"])).priority(-1);
+        let b = Account::from_source("b", Script::tokens(&["t1"])).priority(-1);
         let world = world(fused, [a, b], upstream);
         assert_eq!(world.send().await.status(), 200, "{fused}");
     }
@@ -353,7 +315,7 @@ async fn a_refusal_of_an_account_that_has_recovered_is_told_of_anew() {
 #[tokio::test(start_paused = true)]
 async fn a_revived_account_is_still_refreshed_before_its_token_ends() {
     let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(100)));
-    let a = a.source(Script::new(&["t1"]));
+    let a = a.source(Script::tokens(&["t1"]));
     let upstream = Upstream::default();
     let world = world(true, [a], upstream);
     world.pool.rest("a", None, seconds(10));
@@ -370,7 +332,7 @@ async fn an_account_is_replayed_once_for_one_request() {
         .token_forever("dead", Step::status(401))
         .token("g2", g2)
         .token_forever("tok-b", limited("60").after(seconds(3)));
-    let a = Account::new("a", bearer("dead")).source(Script::new(&["g2", "g3"]));
+    let a = Account::new("a", bearer("dead")).source(Script::tokens(&["g2", "g3"]));
     let b = Account::new("b", bearer("tok-b")).priority(-1);
     let world = world(true, [a, b], upstream);
     let (first, second) = tokio::join!(world.send(), async {
@@ -390,7 +352,7 @@ async fn a_fallback_that_waits_for_a_token_goes_to_an_account_of_its_model() {
     let upstream = Upstream::default().model("m1", [Step::status(529)]).token("tok-b", [slow]);
     let recorder = Recorder::new();
     let a = Account::new("a", bearer("tok-a")).models(["m1"]);
-    let b = Account::new("b", bearer("tok-b")).models(["m2"]).source(Script::new(&["t1"]));
+    let b = Account::new("b", bearer("tok-b")).models(["m2"]).source(Script::tokens(&["t1"]));
     let pool = Pool::builder().accounts([a, b]).any_origin().reporter(recorder.clone());
     let pool = pool.build().unwrap();
     let builder = FailoverLayer::builder()
@@ -442,7 +404,7 @@ async fn a_token_that_ends_while_a_service_gets_ready_is_not_sent() {
     let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
     let a = Account::new("a", bearer("tok-a"));
     let b = Account::new("b", bearer("tok-b")).expires(Expires::In(seconds(5))).priority(-1);
-    let b = b.source(Script::new(&["t1"]));
+    let b = b.source(Script::tokens(&["t1"]));
     let pool = Pool::builder().accounts([a, b]).any_origin().build().unwrap();
     let inner = SlowClones { inner: upstream.clone(), wait: None };
     let service = TokenRotationLayer::new(pool).layer(inner);
@@ -458,7 +420,7 @@ async fn a_future_that_is_dropped_at_any_poll_leaves_all_as_it_was() {
     for fused in [true, false] {
         for polls in 0..12 {
             let upstream = Upstream::default().token_forever("dead", Step::status(401));
-            let script = Script::new(&["t1"]);
+            let script = Script::tokens(&["t1"]);
             let a = Account::new("a", bearer("dead")).source(script.clone());
             let world = world(fused, [a], upstream);
             let mut future = Box::pin(world.service.clone().oneshot(post()));
@@ -471,7 +433,7 @@ async fn a_future_that_is_dropped_at_any_poll_leaves_all_as_it_was() {
             drop(future);
             sleep(seconds(3)).await;
             assert_eq!(world.send().await.status(), 200, "{fused} {polls}");
-            assert_eq!(script.asked.lock().unwrap().len(), 1, "{fused} {polls}");
+            assert_eq!(script.calls(), 1, "{fused} {polls}");
             assert_eq!(world.pool.view().accounts[0].in_flight, 0, "{fused} {polls}");
             let sent = world.upstream.tokens();
             assert_eq!(sent.iter().filter(|token| *token == "dead").count(), 1, "{sent:?}");
@@ -484,7 +446,7 @@ async fn a_future_that_is_dropped_at_any_poll_leaves_all_as_it_was() {
 #[tokio::test(start_paused = true)]
 async fn two_rotations_over_one_pool_refresh_once() {
     let upstream = Upstream::default().token_forever("dead", Step::status(401));
-    let script = Script::new(&["t1"]);
+    let script = Script::tokens(&["t1"]);
     let a = Account::new("a", bearer("dead")).source(script.clone());
     let recorder = Recorder::new();
     let pool = Pool::builder().account(a).any_origin().reporter(recorder.clone()).build().unwrap();
@@ -493,7 +455,7 @@ async fn two_rotations_over_one_pool_refresh_once() {
     let outer = boxed(TokenRotationLayer::new(pool.clone()).layer(inner));
     let both = tokio::join!(outer.clone().oneshot(get()), outer.clone().oneshot(get()));
     assert_eq!((both.0.unwrap().status().as_u16(), both.1.unwrap().status().as_u16()), (200, 200));
-    assert_eq!(script.asked.lock().unwrap().len(), 1);
+    assert_eq!(script.calls(), 1);
     assert!(recorder.codes().is_empty(), "{:?}", recorder.codes());
     assert_eq!(pool.view().accounts[0].in_flight, 0);
 }
@@ -524,7 +486,7 @@ impl<E> tower::retry::Policy<Request<Body>, Response<Any>, E> for Always {
 async fn no_refused_token_is_sent_twice_under_a_foreign_retry() {
     for fused in [true, false] {
         let upstream = Upstream::default().otherwise(Step::status(401));
-        let source = Script::new(&["t1", "t2", "t3", "t4", "t5", "t6"]);
+        let source = Script::tokens(&["t1", "t2", "t3", "t4", "t5", "t6"]);
         let a = Account::new("a", bearer("dead")).source(source);
         let world = world(fused, [a], upstream);
         let retry = tower::retry::Retry::new(Always(8), world.service.clone());

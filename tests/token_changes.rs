@@ -5,7 +5,6 @@
 mod support;
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -20,60 +19,18 @@ use support::{
     Recorder, Step, Upstream,
     boxed::{Any, Boxed, boxed},
     get, post,
+    script::{Answer, Script, bearer, seconds},
 };
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt};
 use tower_failover::{
     Account, FailoverLayer, Pool, Reason, RetryPolicy,
     credential::{
-        Credential, EnvToken, Expires, FileToken, PoolBuilder, RefreshWindows, SourceError, State,
-        Token, TokenFuture, TokenSource, Why,
+        EnvToken, Expires, FileToken, PoolBuilder, RefreshWindows, SourceError, State, Token,
+        TokenFuture, TokenSource, Why,
     },
     failure,
 };
-
-type Answer = Result<Token, SourceError>;
-
-fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-fn bearer(token: &str) -> Credential {
-    Credential::bearer(token).unwrap()
-}
-
-/// A source that answers after so many seconds; when it has no more, it never answers.
-#[derive(Clone, Default)]
-struct Script {
-    answers: Arc<Mutex<VecDeque<(u64, Answer)>>>,
-    asked: Arc<Mutex<Vec<Why>>>,
-}
-
-impl Script {
-    fn new(answers: impl IntoIterator<Item = (u64, Answer)>) -> Self {
-        Self { answers: Arc::new(Mutex::new(answers.into_iter().collect())), asked: Arc::default() }
-    }
-
-    fn asked(&self) -> Vec<Why> {
-        self.asked.lock().unwrap().clone()
-    }
-}
-
-impl TokenSource for Script {
-    fn token(&self, why: Why) -> TokenFuture<'_> {
-        self.asked.lock().unwrap().push(why);
-        let answer = self.answers.lock().unwrap().pop_front();
-        Box::pin(async move {
-            match answer {
-                Some((after, answer)) => {
-                    sleep(seconds(after)).await;
-                    answer
-                }
-                None => std::future::pending().await,
-            }
-        })
-    }
-}
 
 #[allow(clippy::unnecessary_wraps, reason = "it stands in a list of answers")]
 fn give(token: &str) -> Answer {

@@ -7,6 +7,7 @@ pub(crate) mod boxed;
 pub(crate) mod cases;
 pub(crate) mod frames;
 pub(crate) mod recorder;
+pub(crate) mod script;
 pub(crate) mod sink;
 pub(crate) mod stack;
 pub(crate) mod upstream;

@@ -1,0 +1,68 @@
+//! A token source that plays a script.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::time::sleep;
+use tower_failover::credential::{Credential, SourceError, Token, TokenFuture, TokenSource, Why};
+
+pub(crate) type Answer = Result<Token, SourceError>;
+
+pub(crate) fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) fn bearer(token: &str) -> Credential {
+    Credential::bearer(token).unwrap()
+}
+
+/// Answers after so many seconds, and remembers why it was asked; when it has no more answers, it
+/// never does.
+#[derive(Clone, Default)]
+pub(crate) struct Script {
+    answers: Arc<Mutex<VecDeque<(u64, Answer)>>>,
+    asked: Arc<Mutex<Vec<Why>>>,
+}
+
+impl Script {
+    pub(crate) fn new(answers: impl IntoIterator<Item = (u64, Answer)>) -> Self {
+        Self { answers: Arc::new(Mutex::new(answers.into_iter().collect())), asked: Arc::default() }
+    }
+
+    /// Takes a second for each.
+    pub(crate) fn each(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self::new(answers.into_iter().map(|answer| (1, answer)))
+    }
+
+    /// Takes a second for each.
+    pub(crate) fn tokens(tokens: &[&str]) -> Self {
+        Self::each(tokens.iter().map(|token| Ok(Token::new(*token))))
+    }
+
+    pub(crate) fn asked(&self) -> Vec<Why> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.asked().len()
+    }
+}
+
+impl TokenSource for Script {
+    fn token(&self, why: Why) -> TokenFuture<'_> {
+        self.asked.lock().unwrap().push(why);
+        let answer = self.answers.lock().unwrap().pop_front();
+        Box::pin(async move {
+            match answer {
+                Some((after, answer)) => {
+                    sleep(seconds(after)).await;
+                    answer
+                }
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
