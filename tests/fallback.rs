@@ -342,6 +342,21 @@ async fn retries_of_a_fallback_go_to_the_same_model() {
     assert!(body(&sent[1]).contains("a-longer-model") && sent[1].body == sent[2].body);
 }
 
+/// The last attempt has the body that was kept; what it failed with names the caller's model all the
+/// same.
+#[tokio::test(start_paused = true)]
+async fn the_trail_names_the_callers_model_after_the_last_attempt_too() {
+    let recorder = Recorder::new();
+    let upstream = Upstream::default().otherwise(Step::status(503));
+    let builder = FailoverLayer::builder().models(chain()).retry(RetryPolicy::new().retries(1));
+    let layer = builder.attempts(2).report(recorder.clone()).build().unwrap();
+    let answer = layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap();
+    assert_eq!((answer.status().as_u16(), upstream.calls()), (503, 2));
+    let trail = recorder.failures().remove(0).trail;
+    let models: Vec<_> = trail.iter().map(|attempt| attempt.model.as_deref()).collect();
+    assert_eq!(models, [Some("m1"), Some("m1")]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_says_which_model_failed_last() {
     for fused in [true, false] {
