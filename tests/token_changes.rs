@@ -24,7 +24,7 @@ use support::{
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt};
 use tower_failover::{
-    Account, FailoverLayer, Pool, Reason, RetryPolicy,
+    Account, FailoverLayer, Pool, Reason, RequestOptions, RetryPolicy,
     credential::{
         EnvToken, Expires, FileToken, PoolBuilder, RefreshWindows, SourceError, State, Token,
         TokenFuture, TokenSource, Why,
@@ -333,6 +333,19 @@ async fn a_revoked_token_that_its_source_gives_again_closes_its_group() {
         assert_eq!(world.send().await.status().as_u16(), others);
         assert_eq!(world.upstream.tokens(), ["dead", "tok-c"]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_down_takes_no_refusals_place_where_its_group_is_closed() {
+    let upstream = Upstream::default().token_forever("dead", revoked());
+    let a = Account::new("a", bearer("dead")).group("g");
+    let script = Script::each([down()]);
+    let b = Account::from_source("b", script.clone()).group("g").priority(-1);
+    let world = world([a, b], upstream);
+    let mut pinned = post();
+    pinned.extensions_mut().insert(RequestOptions::new().pin("b"));
+    assert_eq!(world.service.clone().oneshot(pinned).await.unwrap().status(), 503);
+    assert_eq!((world.send().await.status().as_u16(), script.calls()), (401, 1));
 }
 
 #[tokio::test(start_paused = true)]
