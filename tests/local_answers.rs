@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use support::{
     Recorder, Step, Upstream, get, pool,
+    script::in_seconds,
     stack::{self, Body},
 };
 use tower::{BoxError, Layer, ServiceExt};
@@ -179,12 +180,6 @@ async fn retry_after_is_the_rest_in_whole_seconds_and_never_too_short() {
     }
     tokio::time::advance(millis(1)).await;
     assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
-}
-
-/// A date is one of the wall's clock, which is not paused.
-#[allow(clippy::disallowed_methods)]
-fn in_seconds(seconds: u64) -> std::time::SystemTime {
-    std::time::SystemTime::now() + Duration::from_secs(seconds)
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use support::{Recorder, Step, Upstream, get};
+use support::{Recorder, Step, Upstream, get, script::in_seconds};
 use tower::{Layer, ServiceExt};
 use tower_failover::{
     Account, AuthFailureMode, Code, Credential, FailoverLayer, Origin, Pool, RequestOptions,
@@ -76,12 +76,6 @@ async fn an_upstreams_refusal_says_as_much_as_a_local_one() {
     assert_eq!((first.requires_refresh, local.requires_refresh), (true, true), "one table");
 }
 
-/// A date is one of the wall's clock.
-#[allow(clippy::disallowed_methods)]
-fn in_seconds(seconds: u64) -> Expires {
-    Expires::At(std::time::SystemTime::now() + Duration::from_secs(seconds))
-}
-
 /// An account whose token ends in 10 s, by its own date: 60 s of skew are tolerated, so it is still
 /// sent after 30 s, and the upstream says that it has expired.
 fn tolerated() -> (Upstream, Pool) {
@@ -89,7 +83,7 @@ fn tolerated() -> (Upstream, Pool) {
     let answer = Step::answer(401, &[("www-authenticate", said)], "");
     let alice = Account::new("alice", Credential::bearer("tok-alice").unwrap());
     let pool = Pool::builder()
-        .account(alice.expires(in_seconds(10)))
+        .account(alice.expires(Expires::At(in_seconds(10))))
         .any_origin()
         .reporter(Recorder::new())
         .build()
@@ -130,7 +124,7 @@ async fn a_refusal_that_is_replaced_says_when_it_ended() {
 /// is kept of such an answer says the same again.
 #[tokio::test(start_paused = true)]
 async fn the_cause_of_a_whole_pool_is_of_those_that_were_refused_for_it() {
-    let Expires::At(start) = in_seconds(0) else { panic!("it is a date") };
+    let start = in_seconds(0);
     let expiring = |id: &str, seconds| {
         Account::new(id, Credential::bearer(format!("tok-{id}")).unwrap())
             .expires(Expires::At(start + Duration::from_secs(seconds)))

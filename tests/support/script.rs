@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::time::sleep;
@@ -13,6 +13,12 @@ pub(crate) type Answer = Result<Token, SourceError>;
 
 pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+/// A date is one of the wall's clock, which is not paused.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn in_seconds(after: u64) -> SystemTime {
+    SystemTime::now() + seconds(after)
 }
 
 pub(crate) fn bearer(token: &str) -> Credential {

@@ -16,15 +16,6 @@ use crate::{
     credential::{Expires, TokenFuture, TokenSource, Why},
 };
 
-const REASONS: [Reason; 6] = [
-    Reason::Missing,
-    Reason::Expired,
-    Reason::Invalid,
-    Reason::Revoked,
-    Reason::Inactive,
-    Reason::InsufficientScope,
-];
-
 /// A source that never answers, and counts how often it must say what it could do.
 #[derive(Clone, Default)]
 struct Counted {

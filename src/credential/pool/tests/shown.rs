@@ -28,14 +28,7 @@ fn shown(bench: &Bench) -> AccountView {
 
 #[test]
 fn each_reason_is_shown_as_it_is() {
-    for reason in [
-        Reason::Missing,
-        Reason::Expired,
-        Reason::Invalid,
-        Reason::Revoked,
-        Reason::Inactive,
-        Reason::InsufficientScope,
-    ] {
+    for reason in REASONS {
         let pool = accounts(&["a"]).build().unwrap();
         assert!(pool.invalidate("a", reason));
         assert_eq!(pool.view().accounts[0].reason, Some(reason));

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::super::{Avoid, Picked, Pin, Pool, PoolBuilder, State, Unavailable, Want};
 use crate::{
+    classify::Reason,
     clock::Now,
     credential::{Account, Credential},
     report::Event,
@@ -51,6 +52,15 @@ impl Told {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 }
+
+pub(super) const REASONS: [Reason; 6] = [
+    Reason::Missing,
+    Reason::Expired,
+    Reason::Invalid,
+    Reason::Revoked,
+    Reason::Inactive,
+    Reason::InsufficientScope,
+];
 
 pub(super) const ANY: Want<'static> = Want::ANY;
 
