@@ -22,7 +22,7 @@ use support::{
     upstream::{Free, OK, Step, UNAVAILABLE},
 };
 use tower::Layer;
-use tower_failover::Cloned;
+use tower_failover::body::Cloned;
 
 /// KiB of the body.
 const SIZES: [usize; 2] = [1, 64];

@@ -12,7 +12,7 @@ use std::time::Duration;
 use divan::{Bencher, black_box};
 use support::stacks::{self, accounts};
 use tokio::time::Instant;
-use tower_failover::{Pool, Reason, credential::Choose, internals::choose};
+use tower_failover::{Pool, Reason, pool::Choose, testing::choose};
 
 fn main() {
     support::main();

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::{
     classify::challenge,
-    stage::models::json::{self, Span},
+    stage::models::{Span, json},
 };
 
 /// One challenge of a `WWW-Authenticate` line.

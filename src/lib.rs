@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod adapter;
+pub mod answer;
+pub mod body;
 pub mod classify;
 mod clock;
 pub mod credential;
@@ -9,15 +12,78 @@ mod driver;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod guide;
+mod layer;
+pub mod pool;
 pub mod report;
 mod stage;
+mod sync;
+#[doc(hidden)]
+pub mod testing;
 
-/// What stands in public bounds and is of no use outside.
+/// Puts a credential of the pool on each request, and uses another account when it is rejected.
+pub mod rotation {
+    #[doc(inline)]
+    pub use crate::{
+        layer::{TokenRotation, TokenRotationLayer},
+        stage::AccountPin,
+    };
+}
+
+/// Refuses to send a credential that is known to be dead, and answers in the upstream's place.
+pub mod short_circuit {
+    #[doc(inline)]
+    pub use crate::{
+        driver::AuthFailureMode,
+        layer::{AuthShortCircuit, AuthShortCircuitLayer},
+    };
+}
+
+/// Resends transient failures, with backoff, a budget and a deadline.
+pub mod retry {
+    #[cfg(feature = "tower")]
+    #[doc(inline)]
+    pub use crate::adapter::RetryWait;
+    #[doc(inline)]
+    pub use crate::{
+        layer::{Retry, RetryLayer},
+        stage::{
+            Backoff, BackoffError, Budget, BudgetError, Cost, Jitter, RetryPolicy, TokenBucket,
+            WindowBudget,
+        },
+    };
+}
+
+/// Sends the original request again with the next model of a chain when a model cannot serve.
+pub mod fallback {
+    #[doc(inline)]
+    pub use crate::{
+        layer::{ModelFallback, ModelFallbackLayer},
+        stage::{ModelAt, ModelChain, ModelChainError, ModelIn, Rewritten},
+    };
+}
+
+/// Reports every failed request exactly once.
+pub mod dedup {
+    #[doc(inline)]
+    pub use crate::layer::{ErrorDedup, ErrorDedupLayer};
+}
+
+/// All layers fused into one, from one builder.
+pub mod failover {
+    #[doc(inline)]
+    pub use crate::{
+        driver::ResponseFuture,
+        layer::{BuildError, Failover, FailoverBuilder, FailoverLayer},
+        stage::RequestOptions,
+    };
+}
+
+/// Types that stand in public bounds and are of no use outside.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::{
-        credential::{InFlight, choose},
-        driver::Stages,
+        layer::Stages,
+        pool::lease::in_flight::InFlight,
         stage::{
             Ask, Draft, Facts, Gate, GateState, Models, ModelsState, Next, Rotation, RotationState,
             Session, Stage, Stamp, Success,
@@ -27,34 +93,15 @@ pub mod internals {
 
 #[doc(inline)]
 pub use self::{
-    classify::{
-        Answer, Cause, Classifier, Code, Delivery, ErrorRef, FailureError, ModelFault, NonAuth,
-        NonAuthError, Origin, Policy, Reason, Verdict, server_delay,
+    adapter::failure,
+    answer::ServedBy,
+    classify::{Cause, Classifier, Code, Policy, Reason, Verdict},
+    credential::{Account, Credential},
+    layer::{
+        AuthShortCircuitLayer, BuildError, ErrorDedupLayer, Failover, FailoverLayer,
+        ModelFallbackLayer, RetryLayer, TokenRotationLayer,
     },
-    credential::{Account, Credential, Pool},
-    driver::{
-        AuthFailureMode, AuthShortCircuit, AuthShortCircuitLayer, Buffered, BufferedAs, BuildError,
-        Cloned, ErrorDedup, ErrorDedupLayer, Failover, FailoverBody, FailoverBuilder,
-        FailoverLayer, FailureToErr, FailureToErrFuture, FailureToErrLayer, Filling, InMemory,
-        Keep, Kept, ModelFallback, ModelFallbackLayer, Never, Once, Problem, ReplayBody,
-        ResponseFuture, Retry, RetryLayer, ServedBy, Spare, Started, TokenRotation,
-        TokenRotationLayer, TryCloned, WholeBody, failure,
-    },
+    pool::Pool,
     report::{Event, Reporter},
-    stage::{
-        AccountPin, Backoff, BackoffError, Budget, BudgetError, Cost, Jitter, ModelAt, ModelChain,
-        ModelChainError, ModelIn, RequestOptions, RetryPolicy, Rewritten, TokenBucket,
-        WindowBudget,
-    },
+    stage::{ModelChain, RequestOptions, RetryPolicy},
 };
-
-#[cfg(feature = "job-ids")]
-#[doc(inline)]
-pub use self::credential::{Job, JobIdError, JobIds, UpstreamIdError};
-
-#[cfg(feature = "tower")]
-#[doc(inline)]
-pub use self::driver::RetryWait;
-#[cfg(feature = "reqwest")]
-#[doc(inline)]
-pub use self::driver::{ReqwestFuture, ReqwestService};

@@ -11,8 +11,8 @@ use support::{Recorder, Step, Upstream, get, pool, post, stack::Body};
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, util::BoxCloneService};
 use tower_failover::{
     AuthShortCircuitLayer, Code, Credential, ErrorDedupLayer, FailoverLayer, ModelChain,
-    ModelFallbackLayer, Origin, Pool, RequestOptions, RetryLayer, RetryPolicy, ServedBy,
-    TokenRotationLayer, credential::State, failure, report::Outcome,
+    ModelFallbackLayer, Pool, RequestOptions, RetryLayer, RetryPolicy, ServedBy,
+    TokenRotationLayer, classify::Origin, failure, pool::State, report::Outcome,
 };
 
 type Stack = BoxCloneService<Request<Body>, Response<()>, BoxError>;
@@ -163,7 +163,7 @@ async fn who_served_can_be_stored_and_read_back() {
 
 #[cfg(feature = "job-ids")]
 mod job_ids {
-    use tower_failover::{Job, JobIds};
+    use tower_failover::pool::{Job, JobIds};
 
     use super::*;
 

@@ -19,9 +19,11 @@ use http_body_util::{Full, StreamBody};
 use support::{Recorder, pool, stack, upstream::now};
 use tower::{Layer, Service, util::BoxCloneService};
 use tower_failover::{
-    Account, AuthShortCircuitLayer, ErrorDedupLayer, FailoverBuilder, FailoverLayer, ModelChain,
-    ModelFallbackLayer, Pool, RetryLayer, RetryPolicy, TokenRotationLayer,
-    credential::{Choose, SourceError, Token, Why},
+    Account, AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, ModelChain, ModelFallbackLayer,
+    Pool, RetryLayer, RetryPolicy, TokenRotationLayer,
+    credential::{SourceError, Token, Why},
+    failover::FailoverBuilder,
+    pool::Choose,
 };
 
 const EIGHT: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];

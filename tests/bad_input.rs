@@ -10,9 +10,12 @@ use std::{error::Error, time::Duration};
 use http::{HeaderName, HeaderValue, Uri};
 use support::{Recorder, pool};
 use tower_failover::{
-    Account, Backoff, BackoffError, BudgetError, BuildError, Credential, FailoverLayer, Jitter,
-    ModelAt, Pool, RetryLayer, RetryPolicy, TokenRotationLayer, WindowBudget,
-    credential::{CredentialError, OriginFault, PoolBuilder, PoolError},
+    Account, BuildError, Credential, FailoverLayer, Pool, RetryLayer, RetryPolicy,
+    TokenRotationLayer,
+    credential::CredentialError,
+    fallback::ModelAt,
+    pool::{OriginFault, PoolBuilder, PoolError},
+    retry::{Backoff, BackoffError, BudgetError, Jitter, WindowBudget},
 };
 
 const SECRET: &str = "s3cr3t-t0ken-0123456789";

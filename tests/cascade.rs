@@ -15,7 +15,8 @@ use tokio::time::sleep;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_failover::{
     ErrorDedupLayer, FailoverLayer, Pool, Reason, RetryLayer, RetryPolicy, TokenRotationLayer,
-    credential::{Cascade, SourceError, TokenFuture, TokenSource, Why},
+    credential::{SourceError, TokenFuture, TokenSource, Why},
+    pool::Cascade,
     report::{Followed, NotResent},
 };
 

@@ -13,7 +13,10 @@ use std::time::SystemTime;
 
 use http::{Method, StatusCode};
 use serde_json::Value;
-use tower_failover::{Classifier, Delivery, ModelFault, NonAuth, NonAuthError, Policy, Verdict};
+use tower_failover::{
+    Classifier, Policy, Verdict,
+    classify::{Delivery, ModelFault, NonAuth, NonAuthError},
+};
 
 use cases::Outcome;
 

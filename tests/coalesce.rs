@@ -11,8 +11,8 @@ use support::{Recorder, Step, Upstream, get, post, stack::Body};
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 use tower_failover::{
-    BuildError, ErrorDedupLayer, FailoverLayer, Reporter, RequestOptions, RetryPolicy,
-    report::{Coalesce, CoalesceError, Coalesced, Event, Followed, NotResent, ReporterHandle},
+    BuildError, ErrorDedupLayer, Event, FailoverLayer, Reporter, RequestOptions, RetryPolicy,
+    report::{Coalesce, CoalesceError, Coalesced, Followed, NotResent, ReporterHandle},
 };
 
 const WINDOW: Duration = Duration::from_secs(60);

@@ -32,9 +32,10 @@ use tokio::{
 };
 use tower::{BoxError, Layer, Service, ServiceExt, limit::ConcurrencyLimit, util::BoxCloneService};
 use tower_failover::{
-    AuthShortCircuitLayer, Backoff, ErrorDedupLayer, Event, FailoverLayer, Jitter, ModelChain,
-    ModelFallbackLayer, Pool, Reason, RetryLayer, RetryPolicy, TokenBucket, TokenRotationLayer,
-    credential::{Choose, State},
+    AuthShortCircuitLayer, ErrorDedupLayer, Event, FailoverLayer, ModelChain, ModelFallbackLayer,
+    Pool, Reason, RetryLayer, RetryPolicy, TokenRotationLayer,
+    pool::{Choose, State},
+    retry::{Backoff, Jitter, TokenBucket},
 };
 
 /// A body that may have to be waited for.

@@ -12,7 +12,10 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use serde_json::Value;
-use tower_failover::{Answer, Classifier, ModelFault, Reason, Verdict};
+use tower_failover::{
+    Classifier, Reason, Verdict,
+    classify::{Answer, ModelFault},
+};
 
 use cases::{Excused, Outcome};
 

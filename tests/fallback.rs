@@ -12,10 +12,11 @@ use http_body_util::Full;
 use support::{Recorder, Sent, Step, Upstream, pool, stack};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_failover::{
-    AuthShortCircuitLayer, Cloned, ErrorDedupLayer, FailoverLayer, ModelAt, ModelChain,
-    ModelFallbackLayer, ModelIn, RequestOptions, RetryLayer, RetryPolicy, Rewritten, ServedBy,
-    TokenRotationLayer, TryCloned,
-    credential::Choose,
+    AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, ModelChain, ModelFallbackLayer,
+    RequestOptions, RetryLayer, RetryPolicy, ServedBy, TokenRotationLayer,
+    body::{Cloned, TryCloned},
+    fallback::{ModelAt, ModelIn, Rewritten},
+    pool::Choose,
     report::{Followed, NotResent},
 };
 
@@ -243,11 +244,11 @@ async fn another_account_comes_before_another_model_and_each_rests_for_its_model
         // Both accounts rest for m1, and serve others.
         let view = pool.view();
         assert!(view.accounts.iter().all(|account| account.model_rests.len() == 1), "{view:?}");
-        assert!(view.accounts.iter().all(|a| a.state == tower_failover::credential::State::Usable));
+        assert!(view.accounts.iter().all(|a| a.state == tower_failover::pool::State::Usable));
     }
 }
 
-fn unreachable_body() -> tower_failover::FailoverBody<stack::Body> {
+fn unreachable_body() -> tower_failover::body::FailoverBody<stack::Body> {
     let layer = FailoverLayer::builder().models(chain()).build().unwrap();
     let answer = layer.layer(Upstream::default()).oneshot(ask(BODY));
     support::upstream::now(answer).unwrap().into_body()

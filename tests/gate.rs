@@ -15,8 +15,10 @@ use support::{
 use tokio::time::{advance, sleep};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_failover::{
-    AuthShortCircuitLayer, Backoff, Code, FailoverLayer, Jitter, RetryLayer, RetryPolicy,
-    TokenRotationLayer, credential::State, failure,
+    AuthShortCircuitLayer, Code, FailoverLayer, RetryLayer, RetryPolicy, TokenRotationLayer,
+    failure,
+    pool::State,
+    retry::{Backoff, Jitter},
 };
 
 /// A request with a credential of the caller's own.

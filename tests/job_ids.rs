@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use proptest::prelude::*;
-use tower_failover::{Account, Code, Credential, JobIdError, JobIds, Pool, UpstreamIdError};
+use tower_failover::{
+    Account, Code, Credential, Pool,
+    pool::{JobIdError, JobIds, UpstreamIdError},
+};
 
 const KEY: [u8; 32] = *b"a key that is known to the test!";
 

@@ -18,7 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
 use tower::{Layer, Service, service_fn};
-use tower_failover::{Backoff, RetryLayer, RetryPolicy};
+use tower_failover::{RetryLayer, RetryPolicy, retry::Backoff};
 
 /// What a request costs besides its body, and how `Vec`s grow.
 const BESIDES: u64 = 16 * 1024;

@@ -17,11 +17,12 @@ use support::{
 };
 use tower::{BoxError, Layer, ServiceExt};
 use tower_failover::{
-    Account, AuthFailureMode, Code, Credential, Failover, FailoverLayer, Origin, Pool, Problem,
-    RequestOptions,
-    classify::Reason,
+    Account, Code, Credential, Failover, FailoverLayer, Pool, Reason, RequestOptions,
+    answer::Problem,
+    classify::Origin,
     credential::{Expires, Token, Why},
     failure,
+    short_circuit::AuthFailureMode,
 };
 
 const REASONS: [Reason; 6] = [

@@ -19,11 +19,11 @@ use http_body_util::Full;
 use support::{Recorder, Step, Upstream, boxed::boxed, get, pool, stack::Body};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_failover::{
-    AuthShortCircuitLayer, Backoff, Code, ErrorDedupLayer, FailoverLayer, ModelChain,
-    ModelFallbackLayer, Reason, RetryLayer, RetryPolicy, TokenRotationLayer,
-    credential::State,
-    failure,
+    AuthShortCircuitLayer, Code, ErrorDedupLayer, FailoverLayer, ModelChain, ModelFallbackLayer,
+    Reason, RetryLayer, RetryPolicy, TokenRotationLayer, failure,
+    pool::State,
     report::{Followed, Outcome},
+    retry::Backoff,
 };
 
 fn quick() -> RetryPolicy {

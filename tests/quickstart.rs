@@ -33,7 +33,7 @@ use naive::Naive;
 use options::Options;
 use play::Round;
 use server::{Trouble, VideoApi};
-use tower_failover::report::{Event, Followed};
+use tower_failover::{Event, report::Followed};
 
 async fn run(options: &Options) -> Vec<Round> {
     play::run(options).await.unwrap()

@@ -10,10 +10,11 @@ use http_body_util::BodyExt;
 use support::{Recorder, Step, Upstream, get, script::in_seconds};
 use tower::{Layer, ServiceExt};
 use tower_failover::{
-    Account, AuthFailureMode, Code, Credential, FailoverLayer, Origin, Pool, RequestOptions,
-    classify::Reason,
+    Account, Code, Credential, FailoverLayer, Pool, Reason, RequestOptions,
+    classify::Origin,
     credential::{Expires, FixedToken, Token, Why},
     failure,
+    short_circuit::AuthFailureMode,
 };
 
 #[tokio::test(start_paused = true)]

@@ -20,14 +20,13 @@ use support::{
 use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, Layer, ServiceExt};
 use tower_failover::{
-    Account, AuthShortCircuitLayer, Code, ErrorDedupLayer, FailoverLayer, Origin, Pool, Reason,
-    RequestOptions, RetryLayer, RetryPolicy, TokenRotationLayer,
-    credential::{
-        Credential, Expires, FixedToken, PoolBuilder, RefreshWindows, SourceError, State, Token,
-        Why,
-    },
+    Account, AuthShortCircuitLayer, Code, Credential, ErrorDedupLayer, Event, FailoverLayer, Pool,
+    Reason, RequestOptions, RetryLayer, RetryPolicy, TokenRotationLayer,
+    classify::Origin,
+    credential::{Expires, FixedToken, RefreshWindows, SourceError, Token, Why},
     failure,
-    report::{Event, Followed, OutReason},
+    pool::{PoolBuilder, State},
+    report::{Followed, OutReason},
 };
 
 #[allow(clippy::unnecessary_wraps, reason = "it stands in a list of answers")]

@@ -14,10 +14,10 @@ use std::{
 use http::{Method, StatusCode};
 use recorder::Recorder;
 use tower_failover::{
-    classify::{Code, Reason, Verdict},
+    Code, Event, Reason, Reporter, Verdict,
     report::{
-        AccountOut, AccountTag, Attempt, ChannelReporter, Event, EventReceiver, OutReason, Outcome,
-        PoolDead, Reporter, ReporterHandle, RequestRecord, channel,
+        AccountOut, AccountTag, Attempt, ChannelReporter, EventReceiver, OutReason, Outcome,
+        PoolDead, ReporterHandle, RequestRecord, channel,
     },
 };
 
@@ -226,7 +226,10 @@ mod tracing_reporter {
         sync::{Arc, Mutex, MutexGuard, PoisonError},
     };
 
-    use tower_failover::report::{Coalesced, Event, ReporterHandle};
+    use tower_failover::{
+        Event,
+        report::{Coalesced, ReporterHandle},
+    };
     use tracing::{
         Level, Metadata, Subscriber,
         field::{Field, Visit},

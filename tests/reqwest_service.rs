@@ -11,7 +11,7 @@ use tokio::{
     net::TcpListener,
 };
 use tower::ServiceExt;
-use tower_failover::ReqwestService;
+use tower_failover::adapter::ReqwestService;
 
 /// Answers each of so many requests 204, and gives their heads.
 async fn serve(listener: TcpListener, requests: usize) -> Vec<String> {

@@ -17,9 +17,9 @@ use http::{Request, Response, StatusCode};
 use support::{Recorder, Step, Upstream, boxed::boxed, get, pool, post, stack};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_failover::{
-    Backoff, Budget, Cost, ErrorDedupLayer, FailoverLayer, Jitter, RequestOptions, RetryLayer,
-    RetryPolicy, TokenBucket, TokenRotationLayer, WindowBudget,
+    ErrorDedupLayer, FailoverLayer, RequestOptions, RetryLayer, RetryPolicy, TokenRotationLayer,
     report::{Followed, NotResent, Outcome},
+    retry::{Backoff, Budget, Cost, Jitter, TokenBucket, WindowBudget},
 };
 
 fn quick() -> RetryPolicy {

@@ -12,7 +12,7 @@ mod upstream_case;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use tower_failover::{Classifier, Verdict, server_delay};
+use tower_failover::{Classifier, Verdict, classify::server_delay};
 
 use cases::{Excused, Outcome};
 

@@ -23,9 +23,13 @@ use http_body_util::Full;
 use support::{Recorder, Step, Upstream, get, pool, stack};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 use tower_failover::{
-    Answer, Backoff, Classifier, Code, ErrorDedupLayer, FailoverLayer, Jitter, Pool, ReplayBody,
-    RequestOptions, RetryLayer, RetryPolicy, TokenBucket, TokenRotationLayer, credential::Choose,
+    Classifier, Code, ErrorDedupLayer, FailoverLayer, Pool, RequestOptions, RetryLayer,
+    RetryPolicy, TokenRotationLayer,
+    body::ReplayBody,
+    classify::Answer,
     failure,
+    pool::Choose,
+    retry::{Backoff, Jitter, TokenBucket},
 };
 
 fn quick() -> RetryPolicy {

@@ -14,11 +14,11 @@ use support::{
 };
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_failover::{
-    AuthShortCircuitLayer, Backoff, Code, Credential, ErrorDedupLayer, FailoverLayer, Jitter,
-    ModelChain, Pool, RequestOptions, RetryLayer, RetryPolicy, ServedBy, TokenRotationLayer,
-    credential::{Choose, State},
-    failure,
-    report::{Event, Followed, NotResent, Outcome},
+    AuthShortCircuitLayer, Code, Credential, ErrorDedupLayer, Event, FailoverLayer, ModelChain,
+    Pool, RequestOptions, RetryLayer, RetryPolicy, ServedBy, TokenRotationLayer, failure,
+    pool::{Choose, State},
+    report::{Followed, NotResent, Outcome},
+    retry::{Backoff, Jitter},
 };
 
 #[tokio::test(start_paused = true)]
@@ -192,9 +192,7 @@ async fn the_callers_own_credential_is_kept_and_harms_nobody() {
     let answer = layer.layer(upstream.clone()).oneshot(request).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.tokens()), (401, vec!["mine".to_owned()]));
     assert!(failure(&answer).is_none() && recorder.events().is_empty());
-    assert!(
-        pool.view().accounts.iter().all(|a| a.state == tower_failover::credential::State::Usable)
-    );
+    assert!(pool.view().accounts.iter().all(|a| a.state == tower_failover::pool::State::Usable));
 }
 
 #[tokio::test(start_paused = true)]

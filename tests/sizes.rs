@@ -21,15 +21,22 @@ use http_body_util::Full;
 use support::{Recorder, pool};
 use tower::{Layer, Service};
 use tower_failover::{
-    Account, AuthShortCircuit, AuthShortCircuitLayer, Backoff, Budget, Buffered, BuildError, Cause,
-    Classifier, Cloned, Code, Credential, ErrorDedup, ErrorDedupLayer, Failover, FailoverBody,
-    FailoverBuilder, FailoverLayer, FailureError, FailureToErr, FailureToErrFuture,
-    FailureToErrLayer, Jitter, Keep, ModelChain, ModelFallbackLayer, NonAuth, Once, Policy, Pool,
-    Problem, ReplayBody, RequestOptions, ResponseFuture, Retry, RetryLayer, RetryPolicy, ServedBy,
-    Spare, TokenBucket, TokenRotation, TokenRotationLayer, TryCloned, Verdict, WindowBudget,
-    credential::{CredentialError, PoolBuilder, PoolError, PoolView},
+    Account, AuthShortCircuitLayer, BuildError, Cause, Classifier, Code, Credential,
+    ErrorDedupLayer, Event, Failover, FailoverLayer, ModelChain, ModelFallbackLayer, Policy, Pool,
+    Reporter, RequestOptions, RetryLayer, RetryPolicy, ServedBy, TokenRotationLayer, Verdict,
+    adapter::{FailureToErr, FailureToErrFuture, FailureToErrLayer},
+    answer::Problem,
+    body::{Buffered, Cloned, FailoverBody, Keep, Once, ReplayBody, Spare, TryCloned},
+    classify::{FailureError, NonAuth},
+    credential::CredentialError,
+    dedup::ErrorDedup,
+    failover::{FailoverBuilder, ResponseFuture},
     internals::{Gate, Rotation, Stages},
-    report::{Attempt, Event, Reporter, ReporterHandle, RequestRecord},
+    pool::{PoolBuilder, PoolError, PoolView},
+    report::{Attempt, ReporterHandle, RequestRecord},
+    retry::{Backoff, Budget, Jitter, Retry, TokenBucket, WindowBudget},
+    rotation::TokenRotation,
+    short_circuit::AuthShortCircuit,
 };
 
 type Body = Full<Bytes>;
@@ -183,13 +190,13 @@ fn what_users_hold_can_be_shared_and_cloned() {
     shared::<TokenBucket>();
     shared::<WindowBudget>();
     #[cfg(feature = "tower")]
-    shared::<tower_failover::RetryWait>();
+    shared::<tower_failover::retry::RetryWait>();
     error::<BuildError>();
     error::<PoolError>();
     error::<CredentialError>();
     error::<FailureError>();
-    error::<tower_failover::BackoffError>();
-    error::<tower_failover::BudgetError>();
+    error::<tower_failover::retry::BackoffError>();
+    error::<tower_failover::retry::BudgetError>();
 }
 
 #[test]
@@ -233,7 +240,7 @@ fn what_users_implement_can_be_an_object() {
     #[derive(Debug)]
     struct Free;
     impl Budget for Free {
-        fn withdraw(&self, _: tower_failover::Cost) -> Option<u32> {
+        fn withdraw(&self, _: tower_failover::retry::Cost) -> Option<u32> {
             Some(0)
         }
         fn succeeded(&self, _: Option<u32>) {}
@@ -254,8 +261,9 @@ fn what_users_implement_can_be_an_object() {
     );
     reporter.report(&Event::RequestFailed(record));
     assert_eq!(recorder.events().len(), 1);
-    let keep: &dyn Keep<Body, Out = Body, Kept = Body, Fill = tower_failover::Never> = &Cloned;
-    assert!(matches!(keep.start(Body::default()), tower_failover::Started::Ready(_, Ok(_))));
+    let keep: &dyn Keep<Body, Out = Body, Kept = Body, Fill = tower_failover::body::Never> =
+        &Cloned;
+    assert!(matches!(keep.start(Body::default()), tower_failover::body::Started::Ready(_, Ok(_))));
     let spare: &dyn Spare<Sized<1>> = &Once;
     assert!(spare.spare(&Sized).is_none());
 }

@@ -32,8 +32,8 @@ use options::Options;
 use token::{Key, id};
 use tokio::time::advance;
 use tower_failover::{
-    Reason, Verdict,
-    report::{AccountOut, AccountTag, Attempt, Event, OutReason, Outcome, PoolDead, RequestRecord},
+    Event, Reason, Verdict,
+    report::{AccountOut, AccountTag, Attempt, OutReason, Outcome, PoolDead, RequestRecord},
 };
 
 const KEY: Key = Key { account: 3, generation: 2 };

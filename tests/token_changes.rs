@@ -26,10 +26,11 @@ use tower::{Layer, ServiceExt};
 use tower_failover::{
     Account, FailoverLayer, Pool, Reason, RequestOptions, RetryPolicy,
     credential::{
-        EnvToken, Expires, FileToken, PoolBuilder, RefreshWindows, SourceError, State, Token,
-        TokenFuture, TokenSource, Why,
+        EnvToken, Expires, FileToken, RefreshWindows, SourceError, Token, TokenFuture, TokenSource,
+        Why,
     },
     failure,
+    pool::{PoolBuilder, State},
 };
 
 #[allow(clippy::unnecessary_wraps, reason = "it stands in a list of answers")]

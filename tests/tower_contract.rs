@@ -33,8 +33,8 @@ use tower::{
     BoxError, Layer, Service, ServiceExt, buffer::Buffer, limit::ConcurrencyLimit, service_fn,
 };
 use tower_failover::{
-    AuthShortCircuitLayer, Backoff, Cloned, ErrorDedupLayer, FailoverLayer, FailureToErrLayer,
-    RetryLayer, RetryPolicy, TokenRotationLayer,
+    AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, RetryLayer, RetryPolicy,
+    TokenRotationLayer, adapter::FailureToErrLayer, body::Cloned, retry::Backoff,
 };
 
 fn policy() -> RetryPolicy {

@@ -8,8 +8,8 @@ use http::Request;
 use support::{Recorder, Step, Upstream, boxed::boxed, get, pool, post, stack};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_failover::{
-    Backoff, FailoverLayer, ModelChain, ModelFallbackLayer, Origin, RetryLayer, RetryPolicy,
-    TokenRotationLayer, credential::State, failure,
+    FailoverLayer, ModelChain, ModelFallbackLayer, RetryLayer, RetryPolicy, TokenRotationLayer,
+    classify::Origin, failure, pool::State, retry::Backoff,
 };
 
 /// The model that each attempt named.

@@ -37,7 +37,7 @@ use options::Options;
 use server::VideoApi;
 use tower_failover::{
     Code, Pool,
-    credential::State,
+    pool::State,
     report::{ReporterHandle, channel},
 };
 

@@ -4,12 +4,15 @@ use std::{hint::black_box, sync::Arc};
 
 use tower::{Layer, ServiceBuilder};
 use tower_failover::{
-    Account, AuthShortCircuit, AuthShortCircuitLayer, Backoff, Credential, ErrorDedup,
-    ErrorDedupLayer, Failover, FailoverBuilder, FailoverLayer, ModelChain, ModelFallback,
-    ModelFallbackLayer, Pool, Retry, RetryLayer, RetryPolicy, TokenBucket, TokenRotation,
-    TokenRotationLayer,
-    credential::{OwnCredential, PoolBuilder},
-    report::Event,
+    Account, AuthShortCircuitLayer, Credential, ErrorDedupLayer, Event, Failover, FailoverLayer,
+    ModelChain, ModelFallbackLayer, Pool, RetryLayer, RetryPolicy, TokenRotationLayer,
+    dedup::ErrorDedup,
+    failover::FailoverBuilder,
+    fallback::ModelFallback,
+    pool::{OwnCredential, PoolBuilder},
+    retry::{Backoff, Retry, TokenBucket},
+    rotation::TokenRotation,
+    short_circuit::AuthShortCircuit,
 };
 
 pub(crate) fn id(i: usize) -> String {

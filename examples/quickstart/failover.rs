@@ -9,8 +9,8 @@ use hyper_util::{
 };
 use tower::{Layer, ServiceExt};
 use tower_failover::{
-    Account, Credential, Failover, FailoverLayer, ModelChain, Pool, RetryPolicy, ServedBy,
-    TokenBucket, failure, report::ReporterHandle,
+    Account, Credential, Failover, FailoverLayer, ModelChain, Pool, RetryPolicy, ServedBy, failure,
+    report::ReporterHandle, retry::TokenBucket,
 };
 
 use super::job::{Body, Error, Job, Scene};

@@ -4,10 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::StatusCode;
 use serde::Serialize;
-use tower_failover::{
-    Credential,
-    report::{Event, ReporterHandle},
-};
+use tower_failover::{Credential, Event, report::ReporterHandle};
 
 use super::{
     failover,

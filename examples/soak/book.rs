@@ -16,8 +16,8 @@ use std::{
 
 use tokio::time::Instant;
 use tower_failover::{
-    Verdict,
-    report::{AccountOut, Event, OutReason, RequestRecord},
+    Event, Verdict,
+    report::{AccountOut, OutReason, RequestRecord},
 };
 
 use super::{ask::Ended, token::Key};

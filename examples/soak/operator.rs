@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tower_failover::{
     Credential, Pool,
-    credential::{PoolView, State},
+    pool::{PoolView, State},
 };
 
 use super::{

@@ -18,10 +18,11 @@ use tokio::{
 };
 use tower::{Layer, limit::ConcurrencyLimit};
 use tower_failover::{
-    Account, Backoff, Credential, Failover, FailoverLayer, ModelChain, Pool, RequestOptions,
-    RetryPolicy, TokenBucket,
-    credential::{Choose, Quarantine, State},
-    report::{Event, ReporterHandle},
+    Account, Credential, Event, Failover, FailoverLayer, ModelChain, Pool, RequestOptions,
+    RetryPolicy,
+    pool::{Choose, Quarantine, State},
+    report::ReporterHandle,
+    retry::{Backoff, TokenBucket},
 };
 
 use super::{

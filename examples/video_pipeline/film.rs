@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use tower_failover::{Code, FailoverBody, RequestOptions, ServedBy, failure};
+use tower_failover::{Code, RequestOptions, ServedBy, body::FailoverBody, failure};
 
 use super::accounts::{Body, Client, Error};
 

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tower_failover::report::{Event, ReporterHandle, Severity};
+use tower_failover::{
+    Event,
+    report::{ReporterHandle, Severity},
+};
 
 use super::{
     accounts::{self, Error, Login},

@@ -3,10 +3,7 @@
 use std::time::SystemTime;
 
 use http::{HeaderValue, Response, StatusCode, header::WWW_AUTHENTICATE};
-use tower_failover::{
-    Classifier, Verdict,
-    fuzzing::{Challenge, challenges},
-};
+use tower_failover::{fuzzing::{Challenge, challenges}, Classifier, Verdict};
 
 /// # Panics
 ///

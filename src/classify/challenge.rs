@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header::WWW_AUTHENTICATE};
 
-use super::{error_code, verdict::Reason};
+use super::{answer::error_code, verdict::Reason};
 
 /// One challenge: a scheme, and what the server says with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

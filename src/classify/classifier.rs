@@ -10,14 +10,12 @@ use std::{
 use http::{StatusCode, response};
 
 use super::{
-    answer::Answer,
+    answer::{Answer, grpc, table},
     code::Cause,
     error_ref::ErrorRef,
     floor::Floor,
-    grpc,
     non_auth::{NonAuth, NonAuthError},
     policy::Policy,
-    table,
     verdict::{Reason, Verdict},
 };
 
@@ -35,7 +33,7 @@ use super::{
 /// ```
 /// use std::time::SystemTime;
 /// use http::{Response, StatusCode};
-/// use tower_failover::{Answer, Classifier, Reason, Verdict};
+/// use tower_failover::{classify::Answer, Classifier, Reason, Verdict};
 ///
 /// // This upstream says 200 `{"ok":false,"error":"token_expired"}`.
 /// let classifier = Classifier::default().also_unauthorized_body(

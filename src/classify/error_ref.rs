@@ -5,7 +5,7 @@ use std::{any::Any, error::Error, fmt, io, iter, sync::Arc};
 use super::failure::FailureError;
 
 /// Sees an error of one type, which the user named, as `dyn Error`.
-pub(super) type Walk = for<'a> fn(&'a (dyn Any + 'static)) -> Option<&'a (dyn Error + 'static)>;
+pub(crate) type Walk = for<'a> fn(&'a (dyn Any + 'static)) -> Option<&'a (dyn Error + 'static)>;
 
 /// A chain of sources longer than this is taken for a loop.
 const MAX_DEPTH: usize = 64;
@@ -89,7 +89,7 @@ const KNOWN: &[Walk] = &[
 ];
 
 /// The [`Walk`] of one type, boxed or shared as well.
-pub(super) fn see<'a, E: Error + 'static>(
+pub(crate) fn see<'a, E: Error + 'static>(
     error: &'a (dyn Any + 'static),
 ) -> Option<&'a (dyn Error + 'static)> {
     let held = error
@@ -100,7 +100,7 @@ pub(super) fn see<'a, E: Error + 'static>(
 }
 
 /// An error as a `T`, boxed or shared ones included: those are errors of their own, without a way in.
-pub(super) fn as_type<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+pub(crate) fn as_type<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     error
         .downcast_ref()
         .or_else(|| error.downcast_ref::<Box<T>>().map(|error| &**error))

@@ -12,7 +12,7 @@ use super::{
 ///
 /// Every layer of this crate recognises it, however deep it is wrapped: a refusal stays a refusal.
 ///
-/// Made by [`FailureToErrLayer`](crate::FailureToErrLayer), which has an example.
+/// Made by [`FailureToErrLayer`](crate::adapter::FailureToErrLayer), which has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{cause} [{}]", status.as_u16())]
 pub struct FailureError {
@@ -38,7 +38,7 @@ impl FailureError {
 }
 
 /// What a cause means: what its code says, whatever the status beside it.
-pub(super) const fn verdict(cause: &Cause) -> Verdict {
+pub(crate) const fn verdict(cause: &Cause) -> Verdict {
     let delay = cause.retry_after;
     match cause.code {
         // An empty pool is no fault of a later attempt's either: nothing was there to send.

@@ -10,13 +10,13 @@ use super::{
     verdict::{Reason, Verdict},
 };
 
-pub(super) type AnswerRule = dyn Fn(&Answer<'_>) -> Option<Reason> + Send + Sync;
-pub(super) type ErrorRule = dyn Fn(&ErrorRef<'_>) -> Option<Reason> + Send + Sync;
+pub(crate) type AnswerRule = dyn Fn(&Answer<'_>) -> Option<Reason> + Send + Sync;
+pub(crate) type ErrorRule = dyn Fn(&ErrorRef<'_>) -> Option<Reason> + Send + Sync;
 
 /// The user's rules, on top of what is always unauthorized. A rule can add, and give a better reason; nothing
 /// that it says lifts a refusal.
 #[derive(Clone, Default)]
-pub(super) struct Floor {
+pub(crate) struct Floor {
     answers: Vec<Arc<AnswerRule>>,
     bodies: Vec<(Arc<[StatusCode]>, Arc<AnswerRule>)>,
     errors: Vec<Arc<ErrorRule>>,
@@ -25,41 +25,41 @@ pub(super) struct Floor {
 
 impl Floor {
     /// No rules of the user's.
-    pub(super) const EMPTY: Self =
+    pub(crate) const EMPTY: Self =
         Self { answers: Vec::new(), bodies: Vec::new(), errors: Vec::new(), walks: Vec::new() };
 
-    pub(super) fn add_answer_rule(&mut self, rule: Arc<AnswerRule>) {
+    pub(crate) fn add_answer_rule(&mut self, rule: Arc<AnswerRule>) {
         self.answers.push(rule);
     }
 
-    pub(super) fn add_body_rule(&mut self, statuses: Arc<[StatusCode]>, rule: Arc<AnswerRule>) {
+    pub(crate) fn add_body_rule(&mut self, statuses: Arc<[StatusCode]>, rule: Arc<AnswerRule>) {
         self.bodies.push((statuses, rule));
     }
 
-    pub(super) fn add_error_rule(&mut self, rule: Arc<ErrorRule>) {
+    pub(crate) fn add_error_rule(&mut self, rule: Arc<ErrorRule>) {
         self.errors.push(rule);
     }
 
-    pub(super) fn add_walk<E: Error + 'static>(&mut self) {
+    pub(crate) fn add_walk<E: Error + 'static>(&mut self) {
         self.walks.push(error_ref::see::<E>);
     }
 
-    pub(super) fn walks(&self) -> &[Walk] {
+    pub(crate) fn walks(&self) -> &[Walk] {
         &self.walks
     }
 
     /// Whether no rule could refuse an answer that looks like a success.
-    pub(super) fn trusts_success(&self) -> bool {
+    pub(crate) fn trusts_success(&self) -> bool {
         self.answers.is_empty() && self.bodies.is_empty()
     }
 
     /// Whether a rule must see the body of an answer with this status.
-    pub(super) fn wants_body(&self, status: StatusCode) -> bool {
+    pub(crate) fn wants_body(&self, status: StatusCode) -> bool {
         self.bodies.iter().any(|(statuses, _)| statuses.contains(&status))
     }
 
     /// Why this answer refuses the credential; `None` when it does not. `generic` is what the table says.
-    pub(super) fn refusal(&self, answer: &Answer<'_>, generic: Verdict) -> Option<Reason> {
+    pub(crate) fn refusal(&self, answer: &Answer<'_>, generic: Verdict) -> Option<Reason> {
         let by_body = || {
             answer.body()?;
             let asked = self.bodies.iter().filter(|(s, _)| s.contains(&answer.status()));
@@ -70,7 +70,7 @@ impl Floor {
     }
 
     /// Why this error refuses the credential; `None` when it does not. `generic` is what the table says.
-    pub(super) fn error_refusal(&self, error: &ErrorRef<'_>, generic: Verdict) -> Option<Reason> {
+    pub(crate) fn error_refusal(&self, error: &ErrorRef<'_>, generic: Verdict) -> Option<Reason> {
         let by_rule = self.errors.iter().find_map(|rule| rule(error));
         by_rule.or(generic_reason(generic))
     }

@@ -6,34 +6,24 @@
 //! 2. the user's policy, which sees only what the floor let through;
 //! 3. the generic table.
 
-mod answer;
+pub(crate) mod answer;
 pub(crate) mod challenge;
-mod classifier;
-mod code;
-pub(crate) mod content;
-mod delay;
-mod error_body;
-mod error_code;
-mod error_ref;
-mod failure;
-mod floor;
-mod grpc;
-mod non_auth;
-mod policy;
-mod table;
-#[cfg(feature = "oauth")]
-mod token_answer;
-mod transport;
-mod verdict;
+pub(crate) mod classifier;
+pub(crate) mod code;
+pub(crate) mod delay;
+pub(crate) mod error_ref;
+pub(crate) mod failure;
+pub(crate) mod floor;
+pub(crate) mod non_auth;
+pub(crate) mod policy;
+pub(crate) mod transport;
+pub(crate) mod verdict;
 
-pub(crate) use self::content::is_json;
-#[cfg(feature = "oauth")]
-pub(crate) use self::token_answer::{TokenAnswer, token_answer};
 pub use self::{
-    answer::Answer,
+    answer::answer::Answer,
     classifier::Classifier,
     code::{Cause, Code, Origin},
-    delay::server_delay,
+    delay::delay::server_delay,
     error_ref::ErrorRef,
     failure::FailureError,
     non_auth::{NonAuth, NonAuthError},

@@ -5,11 +5,10 @@ use std::{fmt, ops::Deref};
 use http::{HeaderMap, StatusCode, response};
 
 use super::{
-    answer::Answer,
-    error_body::ErrorBody,
+    answer::{Answer, ErrorBody, table},
     error_ref::ErrorRef,
     floor::Floor,
-    table, transport,
+    transport,
     verdict::{Reason, Verdict},
 };
 
@@ -21,7 +20,7 @@ use super::{
 ///
 /// ```
 /// # use http::Response;
-/// use tower_failover::NonAuth;
+/// use tower_failover::classify::NonAuth;
 ///
 /// let (head, ()) = Response::builder().status(404).body(())?.into_parts();
 /// assert!(NonAuth::try_new(&head, None).is_some());
@@ -34,14 +33,14 @@ use super::{
 /// Its fields are private:
 ///
 /// ```compile_fail,E0451
-/// # use tower_failover::{NonAuth, Verdict};
+/// # use tower_failover::{classify::NonAuth, Verdict};
 /// fn forge(known: NonAuth<'_>) -> NonAuth<'_> {
 ///     NonAuth { generic: Verdict::Success, ..known }
 /// }
 /// ```
 ///
 /// ```
-/// # use tower_failover::NonAuth;
+/// # use tower_failover::classify::NonAuth;
 /// fn pass(known: NonAuth<'_>) -> NonAuth<'_> {
 ///     known
 /// }
@@ -50,13 +49,13 @@ use super::{
 /// Nothing converts into it:
 ///
 /// ```compile_fail,E0308
-/// # use tower_failover::NonAuth;
+/// # use tower_failover::classify::NonAuth;
 /// let (head, ()) = http::Response::new(()).into_parts();
 /// let answer = NonAuth::from(&head);
 /// ```
 ///
 /// ```
-/// # use tower_failover::NonAuth;
+/// # use tower_failover::classify::NonAuth;
 /// let (head, ()) = http::Response::new(()).into_parts();
 /// let answer = NonAuth::try_new(&head, None);
 /// ```
@@ -64,12 +63,12 @@ use super::{
 /// The constructor that the classifier uses is private, and checks:
 ///
 /// ```compile_fail,E0624
-/// # use tower_failover::NonAuth;
+/// # use tower_failover::classify::NonAuth;
 /// let make = NonAuth::past;
 /// ```
 ///
 /// ```
-/// # use tower_failover::NonAuth;
+/// # use tower_failover::classify::NonAuth;
 /// let make = NonAuth::try_new;
 /// ```
 pub struct NonAuth<'a> {
@@ -87,7 +86,7 @@ impl<'a> NonAuth<'a> {
     }
 
     /// The answer, if the floor lets it through. The only way to make one.
-    pub(super) fn past(floor: &Floor, answer: Answer<'a>) -> Result<Self, Reason> {
+    pub(crate) fn past(floor: &Floor, answer: Answer<'a>) -> Result<Self, Reason> {
         let json = answer.body().filter(|_| answer.is_json());
         let error = json.map(ErrorBody::parse).unwrap_or_default();
         let generic = table::verdict(&answer, &error);
@@ -128,11 +127,11 @@ impl<'a> NonAuth<'a> {
         self.generic
     }
 
-    pub(super) const fn answer(&self) -> &Answer<'a> {
+    pub(crate) const fn answer(&self) -> &Answer<'a> {
         &self.answer
     }
 
-    pub(super) const fn error(&self) -> &ErrorBody {
+    pub(crate) const fn error(&self) -> &ErrorBody {
         &self.error
     }
 }
@@ -153,7 +152,7 @@ impl fmt::Debug for NonAuth<'_> {
 ///
 /// ```
 /// use http::StatusCode;
-/// use tower_failover::{Cause, Code, FailureError, NonAuthError};
+/// use tower_failover::{classify::{FailureError, NonAuthError}, Cause, Code};
 ///
 /// let refused = FailureError::new(Cause::local(Code::PoolEmpty), StatusCode::UNAUTHORIZED);
 /// assert!(NonAuthError::try_new(&refused).is_none());
@@ -163,14 +162,14 @@ impl fmt::Debug for NonAuth<'_> {
 /// Its fields are private:
 ///
 /// ```compile_fail,E0451
-/// # use tower_failover::{ErrorRef, NonAuthError};
+/// # use tower_failover::classify::{ErrorRef, NonAuthError};
 /// fn forge<'a>(error: ErrorRef<'a>, known: NonAuthError<'a>) -> NonAuthError<'a> {
 ///     NonAuthError { error, ..known }
 /// }
 /// ```
 ///
 /// ```
-/// # use tower_failover::{ErrorRef, NonAuthError};
+/// # use tower_failover::classify::{ErrorRef, NonAuthError};
 /// fn pass<'a>(_error: ErrorRef<'a>, known: NonAuthError<'a>) -> NonAuthError<'a> {
 ///     known
 /// }
@@ -187,7 +186,7 @@ impl<'a> NonAuthError<'a> {
     }
 
     /// The error, if the floor lets it through. The only way to make one.
-    pub(super) fn past(floor: &Floor, error: ErrorRef<'a>) -> Result<Self, Reason> {
+    pub(crate) fn past(floor: &Floor, error: ErrorRef<'a>) -> Result<Self, Reason> {
         let generic = transport::verdict(&error);
         match floor.error_refusal(&error, generic) {
             Some(reason) => Err(reason),

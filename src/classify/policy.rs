@@ -19,7 +19,7 @@ use super::{
 ///
 /// ```
 /// use http::StatusCode;
-/// use tower_failover::{Classifier, NonAuth, Verdict};
+/// use tower_failover::{classify::NonAuth, Classifier, Verdict};
 ///
 /// // This upstream says 409 while another request holds a lock.
 /// let classifier = Classifier::default().policy(|answer: &NonAuth<'_>| {

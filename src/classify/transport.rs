@@ -17,7 +17,7 @@ use super::{
     verdict::Verdict,
 };
 
-pub(super) fn verdict(error: &ErrorRef<'_>) -> Verdict {
+pub(crate) fn verdict(error: &ErrorRef<'_>) -> Verdict {
     // One is enough: none of these goes on to a source that says another.
     if let Some(stated) = error.chain().find_map(stated) {
         return stated;
@@ -38,7 +38,7 @@ fn stated(error: &(dyn Error + 'static)) -> Option<Verdict> {
     }
     #[cfg(feature = "reqwest")]
     if let Some(status) = as_type::<reqwest::Error>(error).and_then(reqwest::Error::status) {
-        return Some(super::table::by_status(status));
+        return Some(super::answer::by_status(status));
     }
     #[cfg(feature = "tonic")]
     if let Some(status) = as_type::<tonic::Status>(error) {
@@ -49,8 +49,10 @@ fn stated(error: &(dyn Error + 'static)) -> Option<Verdict> {
 
 #[cfg(feature = "tonic")]
 fn grpc_status(status: &tonic::Status) -> Option<Verdict> {
-    let verdict =
-        super::grpc::verdict(u8::try_from(i32::from(status.code())).ok()?, Some(status.message()));
+    let verdict = super::answer::verdict(
+        u8::try_from(i32::from(status.code())).ok()?,
+        Some(status.message()),
+    );
     match verdict {
         Verdict::Unauthorized(_) => Some(verdict),
         // tonic made this one of an error of the transport, which knows better.

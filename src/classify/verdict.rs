@@ -60,7 +60,7 @@ pub enum Delivery {
 /// ```
 /// use std::time::SystemTime;
 /// use http::Response;
-/// use tower_failover::{Classifier, Delivery, Reason, Verdict};
+/// use tower_failover::{classify::Delivery, Classifier, Reason, Verdict};
 ///
 /// let verdict = |status: u16| {
 ///     let (head, ()) = Response::builder().status(status).body(()).unwrap().into_parts();

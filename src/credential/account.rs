@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::{
     check::CredentialError,
+    credential::Credential,
     expiry::{Expires, RefreshWindows},
-    secret::Credential,
     source::TokenSource,
 };
 
@@ -17,7 +17,7 @@ use super::{
 ///
 /// ```
 /// use http::{HeaderName, HeaderValue, Uri};
-/// use tower_failover::credential::{Account, Credential};
+/// use tower_failover::{Account, Credential};
 ///
 /// let account = Account::new("azure-eu", Credential::header(
 ///     HeaderName::from_static("api-key"),
@@ -57,7 +57,7 @@ pub(crate) type SentAs = Arc<dyn Fn(&str) -> Result<Credential, CredentialError>
 
 impl Account {
     /// An account called `id`, whose tokens come from `source`, the first one as well: it is asked
-    /// for when somebody needs it ([`Pool::wait_ready`](super::Pool::wait_ready), or a request).
+    /// for when somebody needs it ([`Pool::wait_ready`](crate::Pool::wait_ready), or a request).
     pub fn from_source(id: impl Into<Arc<str>>, source: impl TokenSource) -> Self {
         Self::new(id, Credential::unloaded()).source(source)
     }
@@ -95,7 +95,7 @@ impl Account {
     ///
     /// ```
     /// use http::HeaderName;
-    /// use tower_failover::credential::{Account, Credential, EnvToken};
+    /// use tower_failover::{credential::EnvToken, Account, Credential};
     ///
     /// let account = Account::from_source("alice", EnvToken::new("API_KEY"))
     ///     .sent_as(|key| Credential::header(HeaderName::from_static("x-api-key"), key));
@@ -128,7 +128,7 @@ impl Account {
     /// so long.
     ///
     /// ```
-    /// use tower_failover::credential::{Account, Credential, Expires};
+    /// use tower_failover::{credential::Expires, Account, Credential};
     ///
     /// // Every token of this service ends at 03:30 in India.
     /// let account = Account::new("upstox", Credential::bearer("s3cr3t")?)
@@ -172,7 +172,7 @@ impl Account {
         self
     }
 
-    /// Its share under [`Choose::Weighted`](super::Choose::Weighted), 1 by default.
+    /// Its share under [`Choose::Weighted`](crate::pool::Choose::Weighted), 1 by default.
     ///
     /// One with weight 0 serves only when no other of its tier can. The other ways of choosing do
     /// not look at it.
@@ -182,7 +182,7 @@ impl Account {
         self
     }
 
-    /// The owner or OAuth client that it shares with others; see [`Cascade`](super::Cascade).
+    /// The owner or OAuth client that it shares with others; see [`Cascade`](crate::pool::Cascade).
     #[must_use]
     pub fn group(mut self, id: impl Into<Arc<str>>) -> Self {
         self.group = Some(id.into());

@@ -5,7 +5,7 @@
 /// No message shows the value.
 ///
 /// ```
-/// use tower_failover::credential::{Credential, CredentialError};
+/// use tower_failover::{credential::CredentialError, Credential};
 ///
 /// let bad = |token| Credential::bearer(token).unwrap_err();
 /// assert_eq!(bad("tok-alice\n"), CredentialError::WhiteSpace);

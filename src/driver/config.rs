@@ -4,21 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use http::Extensions;
 
-use super::{
-    local::{Hook, LocalAnswers},
-    peek::PeekLimits,
-};
 use crate::{
+    answer::{Hook, LocalAnswers},
+    body::PeekLimits,
     classify::Classifier,
-    credential::Pool,
+    pool::Pool,
     report::ReporterHandle,
-    stage::{ModelAt, ledger::Limits},
+    stage::{Limits, models::ModelAt},
 };
 
 /// What becomes of an upstream's refusal of one of our credentials.
 ///
 /// ```
-/// use tower_failover::{AuthFailureMode, AuthShortCircuitLayer};
+/// use tower_failover::{short_circuit::AuthFailureMode, AuthShortCircuitLayer};
 ///
 /// let layer = AuthShortCircuitLayer::new().auth_failure(AuthFailureMode::Replace);
 /// ```

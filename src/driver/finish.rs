@@ -3,16 +3,14 @@
 use http::{Response, StatusCode, response};
 use http_body::Body;
 
-use super::{body::FailoverBody, run::Run, served::ServedBy, tell};
+use super::{exchange::Run, report};
 use crate::{
+    answer::ServedBy,
+    body::FailoverBody,
     classify::{Cause, Origin},
-    credential::InFlight,
+    pool::lease::InFlight,
     report::Outcome,
-    stage::{
-        ledger::{Ledger, Note},
-        options::RequestOptions,
-        stage::{Stage, Stamp, Success},
-    },
+    stage::{Ledger, Note, RequestOptions, Stage, Stamp, Success},
 };
 
 impl<S, St: Stage, K> Run<S, St, K> {
@@ -62,13 +60,13 @@ impl<S, St: Stage, K> Run<S, St, K> {
             && self.reporter().is_some()
             && ledger.has_lines(self.slate.parent)
         {
-            self.tell(Outcome::Answer(status), tell::Kind::Recovered);
+            self.tell(Outcome::Answer(status), report::Kind::Recovered);
         }
     }
 
     /// The answer as the caller gets it; `stamp` tells whose credential it was given for.
     #[inline]
-    pub(super) fn hand_out<B: Body>(
+    pub(crate) fn hand_out<B: Body>(
         &self,
         mut head: response::Parts,
         stamp: Option<Stamp>,
@@ -94,7 +92,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         instead: bool,
     ) -> Response<FailoverBody<B>> {
         self.slate.done = true;
-        self.tell(Outcome::Local(cause.code), tell::Kind::Failed);
+        self.tell(Outcome::Local(cause.code), report::Kind::Failed);
         if let (true, Some(ledger)) = (self.slate.parent != 0, &self.slate.ledger) {
             // Only a rotation asks, and of the credential that it has put on.
             let unsent = cause.code.is_about_a_credential() && !self.live.config.stages.rotates();
@@ -119,7 +117,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
     }
 
     /// What a driver below has written about the attempt.
-    pub(super) fn hear(&self, ledger: &Ledger) -> Option<Note> {
+    pub(crate) fn hear(&self, ledger: &Ledger) -> Option<Note> {
         if self.slate.send == 0 {
             return None;
         }
@@ -127,27 +125,27 @@ impl<S, St: Stage, K> Run<S, St, K> {
         ledger.take_note(self.slate.send)
     }
 
-    pub(super) fn leave(&self, ledger: &Ledger, note: Note) {
+    pub(crate) fn leave(&self, ledger: &Ledger, note: Note) {
         if self.slate.parent != 0 {
             ledger.leave_note(note);
         }
     }
 
     /// Takes over what drivers below wrote, and keeps out of it the secrets that this one knows.
-    pub(super) fn adopt(&self, ledger: &Ledger) {
+    pub(crate) fn adopt(&self, ledger: &Ledger) {
         if self.slate.send != 0 {
             let secrets = self.secrets();
             ledger.adopt(self.slate.send, self.slate.parent, |attempt| {
-                tell::redact(attempt, secrets);
+                report::redact(attempt, secrets);
             });
         }
     }
 
-    pub(super) fn secrets(&self) -> tell::Secrets<'_> {
-        tell::Secrets(self.common().secrets.as_slice())
+    pub(crate) fn secrets(&self) -> report::Secrets<'_> {
+        report::Secrets(self.common().secrets.as_slice())
     }
 
-    pub(super) fn tell(&self, outcome: Outcome, kind: tell::Kind) {
+    pub(crate) fn tell(&self, outcome: Outcome, kind: report::Kind) {
         let Some(reporter) = self.reporter() else { return };
         let mut trail = match &self.slate.ledger {
             Some(ledger) => ledger.take_trail(self.slate.parent),
@@ -160,13 +158,13 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 attempt.model = Some(own.clone());
             }
         }
-        let asked = tell::Asked {
+        let asked = report::Asked {
             snapshot: self.slate.snapshot(),
             label: self.slate.options.as_ref().and_then(RequestOptions::get_label),
             started: self.slate.started,
             secrets: self.secrets(),
         };
-        tell::tell(reporter, &asked, trail, outcome, kind);
+        report::tell(reporter, &asked, trail, outcome, kind);
     }
 }
 
@@ -180,7 +178,7 @@ impl<S, St: Stage, K> Drop for Run<S, St, K> {
         let Some(ledger) = &self.slate.ledger else { return };
         self.adopt(ledger);
         if self.reporter().is_some() && ledger.has_lines(self.slate.parent) {
-            self.tell(Outcome::Dropped, tell::Kind::Abandoned);
+            self.tell(Outcome::Dropped, report::Kind::Abandoned);
         }
     }
 }

@@ -15,21 +15,19 @@ use pin_project::pin_project;
 use tower_service::Service;
 
 use super::{
-    act::{Act, Cold, act, await_credential},
-    body::FailoverBody,
-    held::{Awaiting, Held},
-    judge::{Judged, judge_body, judge_error, judge_head, judge_unready},
-    keep::{Keep, Spare, Started},
-    local,
-    nap::Nap,
-    peek::Peek,
-    run::Run,
+    attempt::{Act, Cold, act, await_credential},
+    classify::{Judged, judge_body, judge_error, judge_head, judge_unready},
+    exchange::Run,
+    outcome::{Awaiting, Held},
     service::{Live, Readied},
 };
 use crate::{
+    answer::local,
+    body::{FailoverBody, Keep, Peek, Spare, Started},
     classify::{Cause, Verdict},
-    credential::News,
-    stage::stage::Stage,
+    clock::Sleep,
+    pool::News,
+    stage::Stage,
 };
 
 /// The response future of every layer of this crate.
@@ -38,7 +36,7 @@ use crate::{
 ///
 /// It may be dropped at any point: an account that was only probed gives its slot back, counts and
 /// locks are right, and what was learned stays learned. A request that is dropped after a failed
-/// attempt is told as [abandoned](crate::report::Event::RequestAbandoned).
+/// attempt is told as [abandoned](crate::Event::RequestAbandoned).
 ///
 /// The [first page](crate) has examples of services that return it.
 #[pin_project]
@@ -51,14 +49,14 @@ where
 {
     // The order matters: the inner future goes first, and what it leaves behind is told after.
     #[pin]
-    pub(super) state: State<S::Future, K::Fill, RB, S::Error>,
-    pub(super) cold: Option<Box<Cold<S, K::Out>>>,
-    pub(super) kept: Option<K::Kept>,
-    pub(super) run: Run<S, St, K>,
+    pub(crate) state: State<S::Future, K::Fill, RB, S::Error>,
+    pub(crate) cold: Option<Box<Cold<S, K::Out>>>,
+    pub(crate) kept: Option<K::Kept>,
+    pub(crate) run: Run<S, St, K>,
 }
 
 #[pin_project(project = StateProj, project_replace = StateOwned)]
-pub(super) enum State<F, Fi, RB: Body, E> {
+pub(crate) enum State<F, Fi, RB: Body, E> {
     /// An attempt is in flight.
     Calling(#[pin] F),
     /// The request's body is being awaited, before the first attempt.
@@ -66,7 +64,7 @@ pub(super) enum State<F, Fi, RB: Body, E> {
     /// The beginning of an error body is being read.
     Peeking(Box<Peek<RB>>),
     /// The time for the next attempt has not come.
-    Waiting(Nap),
+    Waiting(Sleep),
     /// The next attempt waits for its service to be ready.
     Readying,
     /// A credential for the next attempt is awaited.

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::run::Run;
+use super::exchange::Run;
 use crate::{
     report::NotResent,
     stage::{
-        ledger::Ledger,
-        options::RequestOptions,
+        Ledger, RequestOptions, Stage,
         retry::{IDEMPOTENCY_KEY, repeatable},
-        stage::Stage,
     },
 };
 
@@ -19,7 +17,7 @@ use crate::{
 const TIMER: Duration = Duration::from_millis(2);
 
 impl<S, St: Stage, K> Run<S, St, K> {
-    pub(super) fn is_repeatable(&self) -> bool {
+    pub(crate) fn is_repeatable(&self) -> bool {
         self.slate.harmless
             || self.slate.snapshot().is_some_and(|kept| {
                 let keyed = kept.has(&IDEMPOTENCY_KEY);
@@ -42,13 +40,13 @@ impl<S, St: Stage, K> Run<S, St, K> {
         self.slate.started?.checked_add(asked.map_or(limit, |asked| asked.min(limit)))
     }
 
-    pub(super) fn attempts_limit(&self, ledger: &Ledger) -> u32 {
+    pub(crate) fn attempts_limit(&self, ledger: &Ledger) -> u32 {
         let asked = self.slate.options.as_ref().and_then(RequestOptions::max_attempts);
         let limit = ledger.limits().attempts.unwrap_or(self.common().attempts);
         asked.map_or(limit, |asked| asked.min(limit))
     }
 
-    pub(super) fn bar(&self, ledger: &Ledger) -> Option<NotResent> {
+    pub(crate) fn bar(&self, ledger: &Ledger) -> Option<NotResent> {
         let used_up = ledger.attempts() >= self.attempts_limit(ledger);
         self.slate.barred.or_else(|| used_up.then_some(NotResent::Attempts))
     }

@@ -11,13 +11,11 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{
-    body::FailoverBody,
-    config::Config,
-    future::ResponseFuture,
-    keep::{Keep, Spare},
+use super::{config::Config, future::ResponseFuture};
+use crate::{
+    body::{FailoverBody, Keep, Spare},
+    stage::Stage,
 };
-use crate::stage::stage::Stage;
 
 /// See the [module](self).
 pub(crate) struct Driver<S, St, K> {

@@ -7,14 +7,17 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    act::{Cold, await_credential},
+    attempt::{Cold, await_credential},
+    exchange::Run,
     future::{ResponseFuture, State},
-    keep::{Keep, Spare},
-    local,
-    run::Run,
     service::{Live, Readied},
 };
-use crate::{classify::Cause, stage::stage::Stage};
+use crate::{
+    answer::local,
+    body::{Keep, Spare},
+    classify::Cause,
+    stage::Stage,
+};
 
 impl<S, St, K, B, RB> ResponseFuture<S, St, K, B, RB>
 where
@@ -25,7 +28,7 @@ where
 {
     /// The answer to a request of which nothing is kept, because it is not going to be sent.
     #[cold]
-    pub(super) fn refuse(live: &Arc<Live<S, St, K>>, head: &request::Parts) -> Option<Self> {
+    pub(crate) fn refuse(live: &Arc<Live<S, St, K>>, head: &request::Parts) -> Option<Self> {
         let mut run = Run::begin(live, head, true);
         let cause = run.reserve(head, &|| None, false).err()?;
         if cause.is_under_way() {
@@ -37,7 +40,7 @@ where
 
     /// The credential comes first, and then a service.
     #[cold]
-    pub(super) fn renew(
+    pub(crate) fn renew(
         run: Run<S, St, K>,
         inner: &mut S,
         (readied, ready): (Readied, &mut Readied),
@@ -67,7 +70,7 @@ where
     /// chosen when the body is there: nobody holds an account for somebody's upload, and the model
     /// may stand in the body.
     #[cold]
-    pub(super) fn fill(
+    pub(crate) fn fill(
         mut run: Run<S, St, K>,
         inner: &mut S,
         (readied, ready): (Readied, &mut Readied),

@@ -2,7 +2,7 @@
 
 use crate::{
     classify::{Code, Reason},
-    credential::State,
+    pool::State,
     report::TokenNews,
 };
 

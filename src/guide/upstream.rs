@@ -3,7 +3,7 @@
 use tower::{Layer as _, ServiceExt as _};
 
 type Body = http_body_util::Full<bytes::Bytes>;
-type Answer = http::Response<tower_failover::FailoverBody<Body>>;
+type Answer = http::Response<tower_failover::body::FailoverBody<Body>>;
 type Client = tower::util::BoxCloneService<http::Request<Body>, Answer, tower::BoxError>;
 
 fn get(uri: &str) -> http::Request<Body> {

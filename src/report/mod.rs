@@ -64,35 +64,23 @@
 //! );
 //! ```
 
-mod attempt;
-mod channel;
-mod coalesce;
-mod event;
-mod filter;
-mod forms;
-mod incident;
-mod line;
-mod redact;
-mod reporter;
-mod text;
-mod token_event;
-#[cfg(feature = "tracing")]
-mod tracing;
+pub(crate) mod coalesce;
+pub(crate) mod event;
+pub(crate) mod reporter;
+pub(crate) mod text;
 
-#[cfg(test)]
-pub(crate) use self::filter::NoSecrets;
 #[cfg(feature = "tracing")]
-pub use self::tracing::TracingReporter;
+pub use self::reporter::tracing::TracingReporter;
 pub use self::{
-    attempt::{Attempt, Followed, NotResent},
-    channel::{ChannelReporter, EventReceiver, channel},
-    coalesce::{Coalesce, CoalesceError},
-    event::{Coalesced, Event, Outcome, RequestRecord, Severity},
-    incident::{AccountOut, AccountTag, OutReason, PoolDead},
-    reporter::{Reporter, ReporterHandle},
-    token_event::{TokenEvent, TokenNews},
-};
-pub(crate) use self::{
-    filter::{Filter, Redact},
-    text::foreign,
+    coalesce::adapter::{Coalesce, CoalesceError},
+    event::{
+        attempt::{Attempt, Followed, NotResent},
+        event::{Coalesced, Event, Outcome, RequestRecord, Severity},
+        incident::{AccountOut, AccountTag, OutReason, PoolDead},
+        token::{TokenEvent, TokenNews},
+    },
+    reporter::{
+        channel::{ChannelReporter, EventReceiver, channel},
+        reporter::{Reporter, ReporterHandle},
+    },
 };

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     classify::Cause,
-    credential::{InFlight, Pool},
+    pool::{Pool, lease::InFlight},
     report::NotResent,
 };
 

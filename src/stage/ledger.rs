@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::models::ModelAt;
 use crate::{
-    credential::Pool,
+    pool::Pool,
     report::{Attempt, Followed, NotResent},
 };
 

@@ -1,24 +1,38 @@
 //! What to do about a verdict: a pure core for each layer.
 
-mod compose;
+pub(crate) mod compose;
 pub(crate) mod gate;
 pub(crate) mod handle;
 pub(crate) mod ledger;
+pub(crate) mod model_lookup;
 pub(crate) mod models;
 pub(crate) mod options;
 pub(crate) mod retry;
 pub(crate) mod rotation;
-#[allow(clippy::module_inception)] // The trait that gives the folder its name.
 pub(crate) mod stage;
 
 pub use self::{
-    gate::{Gate, GateState},
-    models::{ModelAt, ModelChain, ModelChainError, ModelIn, Models, ModelsState, Rewritten},
+    gate::core::{Gate, GateState},
+    models::{
+        chain::{ModelChain, ModelChainError},
+        core::{Models, ModelsState},
+        custom::{ModelIn, Rewritten},
+        location::ModelAt,
+    },
     options::{AccountPin, RequestOptions},
     retry::{
-        Backoff, BackoffError, Budget, BudgetError, Cost, Jitter, RetryPolicy, Session,
-        TokenBucket, WindowBudget,
+        backoff::{Backoff, BackoffError, Jitter},
+        budget::{Budget, Cost, TokenBucket},
+        core::Session,
+        policy::RetryPolicy,
+        window::{BudgetError, WindowBudget},
     },
-    rotation::{Rotation, RotationState},
+    rotation::core::{Rotation, RotationState},
     stage::{Ask, Draft, Facts, Next, Stage, Stamp, Success},
+};
+pub(crate) use self::{
+    handle::Handle,
+    ledger::{Ledger, Limits, Note},
+    model_lookup::{Model, Wanted},
+    stage::sealed,
 };

@@ -61,7 +61,7 @@ impl RequestOptions {
     /// job is not sent again.
     ///
     /// ```
-    /// use tower_failover::{Account, Credential, JobIds, Pool, RequestOptions};
+    /// use tower_failover::{pool::JobIds, Account, Credential, Pool, RequestOptions};
     ///
     /// # fn key() -> [u8; 32] { [7; 32] }
     /// let bob = Account::new("bob", Credential::bearer("tok-bob")?);
@@ -76,7 +76,7 @@ impl RequestOptions {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(feature = "job-ids")]
-    pub fn pin_job(self, job: &crate::credential::Job) -> Self {
+    pub fn pin_job(self, job: &crate::pool::Job) -> Self {
         self.pin(Arc::clone(job.owner()))
     }
 

@@ -5,11 +5,11 @@ use std::{fmt::Debug, sync::Arc, time::Duration};
 use http::{HeaderMap, StatusCode, request::Parts};
 use tokio::time::Instant;
 
-use super::{ledger::Ledger, models::Wanted, options::RequestOptions};
+use super::{ledger::Ledger, model_lookup::Wanted, options::RequestOptions};
 use crate::{
     classify::{Cause, Delivery, Verdict},
     clock::Now,
-    credential::{InFlight, Pool},
+    pool::{Pool, lease::InFlight},
     report::NotResent,
 };
 

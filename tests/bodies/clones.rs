@@ -15,8 +15,9 @@ use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use tower::{Layer, ServiceExt};
 use tower_failover::{
-    Cloned, FailoverLayer, InMemory, Keep, ModelAt, ModelChain, RequestOptions, RetryLayer,
-    RetryPolicy, Spare, TokenRotationLayer, TryCloned,
+    FailoverLayer, ModelChain, RequestOptions, RetryLayer, RetryPolicy, TokenRotationLayer,
+    body::{Cloned, InMemory, Keep, Spare, TryCloned},
+    fallback::ModelAt,
 };
 
 use crate::{

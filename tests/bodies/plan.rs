@@ -73,7 +73,7 @@ impl Plan {
         self.beats.iter().map(pause).sum()
     }
 
-    /// What [`Buffered`](tower_failover::Buffered) does with it, by its documentation.
+    /// What [`Buffered`](tower_failover::body::Buffered) does with it, by its documentation.
     pub(crate) fn kept(&self, cap: usize) -> Result<(), NotResent> {
         if self.known && self.length() > cap as u64 {
             return Err(NotResent::TooLarge);

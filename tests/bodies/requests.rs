@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_failover::{
-    Buffered, BufferedAs, Cloned, ErrorDedupLayer, FailoverLayer, InMemory, Keep, ModelChain, Once,
-    ReplayBody, RetryLayer, RetryPolicy, Spare, TokenRotationLayer, TryCloned,
+    ErrorDedupLayer, FailoverLayer, ModelChain, RetryLayer, RetryPolicy, TokenRotationLayer,
+    body::{Buffered, BufferedAs, Cloned, InMemory, Keep, Once, ReplayBody, Spare, TryCloned},
     report::{Followed, NotResent},
 };
 

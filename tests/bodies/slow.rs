@@ -15,8 +15,9 @@ use tokio::{sync::Semaphore, time::Instant};
 use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit};
 use tower_failover::{
     AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, ModelChain, ModelFallbackLayer, Pool,
-    Reason, ReplayBody, RetryLayer, RetryPolicy, TokenRotationLayer,
-    credential::{Choose, State},
+    Reason, RetryLayer, RetryPolicy, TokenRotationLayer,
+    body::ReplayBody,
+    pool::{Choose, State},
 };
 
 use crate::{
@@ -228,7 +229,7 @@ fn an_account_that_dies_while_a_body_is_awaited_is_not_the_one_that_serves() {
     });
 }
 
-fn layer_of(accounts: &Pool) -> FailoverLayer<tower_failover::Buffered> {
+fn layer_of(accounts: &Pool) -> FailoverLayer<tower_failover::body::Buffered> {
     FailoverLayer::builder().rotation(accounts.clone()).buffered(100).build().unwrap()
 }
 

@@ -13,8 +13,9 @@ use http::Request;
 use proptest::prelude::*;
 use tower::{BoxError, Layer as _, Service, ServiceExt};
 use tower_failover::{
-    ErrorDedupLayer, Origin, RetryLayer,
-    report::{Attempt, Event, OutReason, ReporterHandle},
+    ErrorDedupLayer, Event, RetryLayer,
+    classify::Origin,
+    report::{Attempt, OutReason, ReporterHandle},
 };
 
 use super::{

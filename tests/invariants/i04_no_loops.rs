@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tower_failover::report::{Event, Followed};
+use tower_failover::{Event, report::Followed};
 
 use super::{
     run::{Stage, played},

@@ -3,8 +3,9 @@
 
 use proptest::prelude::*;
 use tower_failover::{
-    Delivery,
-    report::{Event, Followed, NotResent},
+    Event,
+    classify::Delivery,
+    report::{Followed, NotResent},
 };
 
 use super::{

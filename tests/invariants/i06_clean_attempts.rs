@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use proptest::prelude::*;
-use tower_failover::credential::OwnCredential;
+use tower_failover::pool::OwnCredential;
 
 use super::{
     load::trailers,

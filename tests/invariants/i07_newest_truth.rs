@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tokio::time::Instant;
-use tower_failover::{Code, Origin};
+use tower_failover::{Code, classify::Origin};
 
 use super::{
     run::{Ended, Stage, played},

@@ -9,7 +9,7 @@ use std::{
 
 use proptest::prelude::*;
 use tokio::time::Instant;
-use tower_failover::credential::{PoolView, State};
+use tower_failover::pool::{PoolView, State};
 
 use super::{
     load::Shape,

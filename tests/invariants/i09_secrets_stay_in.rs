@@ -13,10 +13,11 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use proptest::prelude::*;
 use tower::{BoxError, Layer as _, Service, ServiceExt, service_fn};
 use tower_failover::{
-    Account, AuthShortCircuitLayer, Credential, ErrorDedupLayer, FailoverLayer, FailureError,
-    Origin, Pool, RetryLayer, TokenRotationLayer,
-    credential::PoolBuilder,
-    report::{Event, ReporterHandle, TracingReporter},
+    Account, AuthShortCircuitLayer, Credential, ErrorDedupLayer, Event, FailoverLayer, Pool,
+    RetryLayer, TokenRotationLayer,
+    classify::{FailureError, Origin},
+    pool::PoolBuilder,
+    report::{ReporterHandle, TracingReporter},
 };
 
 use super::{

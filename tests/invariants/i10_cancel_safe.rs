@@ -1,7 +1,7 @@
 //! I10: a future dropped at any poll leaves counts, probes and locks right.
 
 use proptest::prelude::*;
-use tower_failover::credential::State;
+use tower_failover::pool::State;
 
 use super::{
     i08_rest_only_grows::all_heal,

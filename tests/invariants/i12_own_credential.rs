@@ -5,7 +5,7 @@ use http::StatusCode;
 use proptest::prelude::*;
 use tower_failover::{
     Code,
-    credential::{Counts, OwnCredential, State},
+    pool::{Counts, OwnCredential, State},
 };
 
 use super::{

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use proptest::prelude::*;
 use tokio::time::Sleep;
-use tower_failover::ReplayBody;
+use tower_failover::body::ReplayBody;
 
 /// How a caller's body comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tower_failover::{ModelFault, Reason, Verdict, credential::Why};
+use tower_failover::{Reason, Verdict, classify::ModelFault, credential::Why};
 
 use super::{
     sources::{Fed, Heard},

@@ -5,12 +5,14 @@ use std::{future::Future as _, time::Duration};
 use http::StatusCode;
 use tower::{Layer as _, ServiceBuilder, ServiceExt};
 use tower_failover::{
-    AuthFailureMode, AuthShortCircuitLayer, Backoff, ErrorDedupLayer, FailoverLayer, Jitter,
-    ModelChain, ModelFallbackLayer, RequestOptions, RetryLayer, RetryPolicy, ServedBy,
-    TokenRotationLayer,
-    credential::{Expires, SourceError, State, Token, Why},
+    AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, ModelChain, ModelFallbackLayer,
+    RequestOptions, RetryLayer, RetryPolicy, ServedBy, TokenRotationLayer,
+    credential::{Expires, SourceError, Token, Why},
     failure,
+    pool::State,
     report::{Followed, NotResent, Outcome},
+    retry::{Backoff, Jitter},
+    short_circuit::AuthFailureMode,
 };
 
 use super::{

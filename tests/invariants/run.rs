@@ -13,10 +13,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 use tower::ServiceExt;
-use tower_failover::{
-    Cause, Pool, ServedBy, failure,
-    report::{Event, ReporterHandle},
-};
+use tower_failover::{Cause, Event, Pool, ServedBy, failure, report::ReporterHandle};
 
 use super::{
     load::Load,

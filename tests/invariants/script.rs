@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
 use tower::BoxError;
 use tower_failover::{
-    Cause, Classifier, Code, Delivery, ErrorRef, FailureError, ModelFault, NonAuth, NonAuthError,
-    Policy, Reason, Verdict,
+    Cause, Classifier, Code, Policy, Reason, Verdict,
+    classify::{Delivery, ErrorRef, FailureError, ModelFault, NonAuth, NonAuthError},
 };
 
 /// One thing that an upstream can do.

@@ -8,10 +8,7 @@ use std::{
 
 use proptest::prelude::*;
 use tokio::time::Instant;
-use tower_failover::{
-    credential::State,
-    report::{Event, TokenNews},
-};
+use tower_failover::{Event, pool::State, report::TokenNews};
 
 use super::{
     run::{Ended, Stage, paused},

@@ -11,8 +11,10 @@ use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use proptest::prelude::*;
 use tower::{BoxError, Layer as _, ServiceExt, util::BoxCloneService};
 use tower_failover::{
-    AuthShortCircuitLayer, BufferedAs, Classifier, Cloned, ErrorDedupLayer, FailoverLayer,
-    ModelFallbackLayer, Pool, RetryLayer, TokenRotationLayer, TryCloned, report::ReporterHandle,
+    AuthShortCircuitLayer, Classifier, ErrorDedupLayer, FailoverLayer, ModelFallbackLayer, Pool,
+    RetryLayer, TokenRotationLayer,
+    body::{BufferedAs, Cloned, TryCloned},
+    report::ReporterHandle,
 };
 
 use super::{

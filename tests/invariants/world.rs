@@ -5,9 +5,12 @@ use std::{sync::atomic::AtomicUsize, time::Duration};
 use http::{HeaderName, HeaderValue, Uri};
 use proptest::prelude::*;
 use tower_failover::{
-    Account, AuthFailureMode, Backoff, Credential, Jitter, ModelAt, ModelChain, Pool, Reason,
-    RequestOptions, RetryPolicy, TokenBucket, Verdict,
-    credential::{Cascade, Choose, CredentialError, Expires, OwnCredential},
+    Account, Credential, ModelChain, Pool, Reason, RequestOptions, RetryPolicy, Verdict,
+    credential::{CredentialError, Expires},
+    fallback::ModelAt,
+    pool::{Cascade, Choose, OwnCredential},
+    retry::{Backoff, Jitter, TokenBucket},
+    short_circuit::AuthFailureMode,
 };
 
 use super::{

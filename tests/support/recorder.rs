@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tower_failover::report::{Event, Reporter, RequestRecord};
+use tower_failover::{Event, Reporter, report::RequestRecord};
 
 /// Remembers every event; clones share the memory.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,10 @@ use std::{
 };
 
 use tokio::time::sleep;
-use tower_failover::credential::{Credential, SourceError, Token, TokenFuture, TokenSource, Why};
+use tower_failover::{
+    Credential,
+    credential::{SourceError, Token, TokenFuture, TokenSource, Why},
+};
 
 pub(crate) type Answer = Result<Token, SourceError>;
 

@@ -4,9 +4,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use tower_failover::{
-    Account, Credential, Pool,
-    credential::PoolBuilder,
-    report::{Reporter, ReporterHandle},
+    Account, Credential, Pool, Reporter, pool::PoolBuilder, report::ReporterHandle,
 };
 
 use super::Recorder;

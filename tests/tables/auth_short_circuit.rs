@@ -4,11 +4,7 @@ use std::task::Poll;
 
 use serde_json::Value;
 use tower::{Service, ServiceExt};
-use tower_failover::{
-    Credential, Pool,
-    credential::{CredentialError, PoolError},
-    failure,
-};
+use tower_failover::{Credential, Pool, credential::CredentialError, failure, pool::PoolError};
 
 use crate::{
     expect::Expect,
@@ -78,7 +74,7 @@ fn nothing_configured(case: &Value) -> Outcome {
     let refused = Pool::builder().any_origin().build().err() == Some(PoolError::Empty)
         && builder().build().is_err()
         && Credential::bearer("").err() == Some(CredentialError::Empty);
-    let rig = Rig::with_pool(case, tower_failover::credential::PoolBuilder::may_be_empty);
+    let rig = Rig::with_pool(case, tower_failover::pool::PoolBuilder::may_be_empty);
     let upstream = Upstream::default();
     let service = rig.stack(Shape::Fused, upstream.clone());
     let answer = paused(service.oneshot(get())).map_err(|error| error.to_string())?;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tower::Service;
-use tower_failover::{NonAuth, Verdict, credential::State};
+use tower_failover::{Verdict, classify::NonAuth, pool::State};
 
 use crate::{
     expect::Expect,

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, util::BoxCloneService};
 use tower_failover::{
-    Classifier, ErrorDedupLayer, FailoverLayer, ModelChain, ModelFallbackLayer, NonAuth,
-    NonAuthError, Policy, RequestOptions, ServedBy, TokenRotationLayer, Verdict,
+    Classifier, ErrorDedupLayer, FailoverLayer, ModelChain, ModelFallbackLayer, Policy,
+    RequestOptions, ServedBy, TokenRotationLayer, Verdict,
+    classify::{NonAuth, NonAuthError},
     report::{Attempt, Followed},
 };
 

@@ -6,7 +6,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::{Layer, ServiceExt};
-use tower_failover::{AuthFailureMode, FailoverLayer, Problem};
+use tower_failover::{FailoverLayer, answer::Problem, short_circuit::AuthFailureMode};
 
 use crate::{
     expect::Expect,

@@ -8,9 +8,11 @@ use std::{
 
 use serde_json::Value;
 use tower_failover::{
-    Account, Backoff, Budget, Classifier, Cost, Credential, Jitter, NonAuth, NonAuthError, Policy,
-    Pool, Reason, RetryPolicy, TokenBucket, Verdict,
-    credential::{Choose, PoolBuilder, Quarantine, SourceError, Token, Why},
+    Account, Classifier, Credential, Policy, Pool, Reason, RetryPolicy, Verdict,
+    classify::{NonAuth, NonAuthError},
+    credential::{SourceError, Token, Why},
+    pool::{Choose, PoolBuilder, Quarantine},
+    retry::{Backoff, Budget, Cost, Jitter, TokenBucket},
 };
 
 use crate::support::Recorder;

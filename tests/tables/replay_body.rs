@@ -6,7 +6,11 @@ use bytes::Bytes;
 use http_body::Body;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
-use tower_failover::{Buffered, Keep, ReplayBody, Started, TokenRotationLayer, report::NotResent};
+use tower_failover::{
+    TokenRotationLayer,
+    body::{Buffered, Keep, ReplayBody, Started},
+    report::NotResent,
+};
 
 use crate::{
     expect::Expect,

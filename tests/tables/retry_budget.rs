@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tower_failover::{Budget, Cost, TokenBucket, WindowBudget};
+use tower_failover::retry::{Budget, Cost, TokenBucket, WindowBudget};
 
 use crate::{
     expect::Expect,
@@ -92,7 +92,7 @@ impl Kind {
     }
 }
 
-fn window(config: &Value) -> Result<WindowBudget, tower_failover::BudgetError> {
+fn window(config: &Value) -> Result<WindowBudget, tower_failover::retry::BudgetError> {
     WindowBudget::new(
         Duration::from_secs(config["ttl_s"].as_u64().unwrap()),
         config["percent"].as_f64().unwrap(),

@@ -11,7 +11,7 @@ use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_failover::{
     AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, Pool, RequestOptions, RetryLayer,
     RetryPolicy, TokenRotationLayer,
-    credential::{AccountView, PoolBuilder, State},
+    pool::{AccountView, PoolBuilder, State},
     report::{Followed, NotResent},
 };
 

@@ -12,9 +12,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tower::{Layer, ServiceExt};
 use tower_failover::{
     Account, FailoverLayer, Pool, Reason, RequestOptions,
-    credential::{
-        DailyTime, RefreshWindows, SourceError, State, Token, TokenFuture, TokenSource, Why,
-    },
+    credential::{DailyTime, RefreshWindows, SourceError, Token, TokenFuture, TokenSource, Why},
+    pool::State,
 };
 
 use crate::{

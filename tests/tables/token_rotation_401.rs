@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_failover::{
     Reason,
-    credential::{Choose, PoolBuilder, State},
+    pool::{Choose, PoolBuilder, State},
     report::OutReason,
 };
 

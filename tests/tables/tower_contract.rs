@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tower::{Service, ServiceExt, limit::ConcurrencyLimit};
-use tower_failover::credential::OwnCredential;
+use tower_failover::pool::OwnCredential;
 
 use crate::{
     expect::Expect,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use tower_failover::{Pool, classify::Reason};
+use tower_failover::{Pool, Reason};
 
 use crate::{
     measure::{Expect, Http, Subject},

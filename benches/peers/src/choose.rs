@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, time::Duration};
 
-use tower_failover::{Pool, classify::Reason, internals};
+use tower_failover::{Pool, Reason, internals};
 
 use crate::{
     count,

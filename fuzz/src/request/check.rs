@@ -5,11 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use http::response::Parts;
 use tokio::time::Instant;
-use tower_failover::{
-    Event, Pool, Reason, Verdict,
-    credential::State,
-    report::{OutReason, Outcome},
-};
+use tower_failover::{pool::State, report::{OutReason, Outcome}, Event, Pool, Reason, Verdict};
 
 use super::{
     play::{Double, Happened, NUMBER, Sent},

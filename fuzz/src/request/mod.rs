@@ -24,10 +24,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt};
-use tower_failover::{
-    Account, AuthFailureMode, Credential, FailoverLayer, ModelChain, Pool, RequestOptions,
-    RetryPolicy, TokenBucket, credential::Cascade,
-};
+use tower_failover::{pool::Cascade, retry::TokenBucket, short_circuit::AuthFailureMode, Account, Credential, FailoverLayer, ModelChain, Pool, RequestOptions, RetryPolicy};
 
 use self::{
     check::Ended,

@@ -13,8 +13,8 @@ use proptest::prelude::*;
 
 use super::Classifier;
 use crate::classify::{
-    Answer, Cause, Code, ErrorRef, FailureError, ModelFault, NonAuth, NonAuthError, Policy, Reason,
-    Verdict,
+    Cause, Code, ErrorRef, FailureError, ModelFault, NonAuth, NonAuthError, Policy, Reason,
+    Verdict, answer::Answer,
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;

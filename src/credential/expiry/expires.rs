@@ -10,11 +10,11 @@ use super::{daily::DailyTime, jwt::jwt_expiry};
 /// the wall clock here once, when the token comes in, and 60 s of difference between the two are
 /// tolerated. A lifetime ([`In`](Self::In)) is measured here, and exact.
 ///
-/// [`Account::expires`](crate::credential::Account::expires) has an example.
+/// [`Account::expires`](crate::Account::expires) has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expires {
-    /// Nobody said; if it is a JWT, it [says so itself](super::jwt_expiry). The default.
+    /// Nobody said; if it is a JWT, it [says so itself](crate::credential::jwt_expiry). The default.
     #[default]
     Unknown,
     /// Whatever it says itself, it is good until it is refused.

@@ -101,7 +101,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::credential::expiry::Expires;
+    use crate::credential::expiry::expires::Expires;
 
     fn life(left: Duration, grace: Duration) -> Life {
         Life { grace, ..Expires::In(left).life(b"", std::time::UNIX_EPOCH) }

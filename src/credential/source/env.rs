@@ -17,7 +17,7 @@ use crate::classify::Reason;
 /// It is read whenever one is asked for. A variable that is not set is a transient failure: whoever
 /// sets the variables of a program may yet do so.
 ///
-/// [`Account::sent_as`](crate::credential::Account::sent_as) has an example.
+/// [`Account::sent_as`](crate::Account::sent_as) has an example.
 #[derive(Clone, Debug)]
 pub struct EnvToken {
     variable: OsString,

@@ -10,24 +10,18 @@
 //! | [`OAuthClient`] (RFC 6749 §4.4) | is made anew | `oauth` |
 //! | [`ServiceAccount`] (RFC 7523) | is made anew | `service-account` |
 
-mod env;
-mod error;
-mod file;
-mod fixed;
+pub(crate) mod env;
+pub(crate) mod error;
+pub(crate) mod file;
+pub(crate) mod fixed;
 #[cfg(feature = "oauth")]
-mod oauth;
-mod token;
-mod token_source;
+pub(crate) mod oauth;
+pub(crate) mod token;
+pub(crate) mod token_source;
 
 #[cfg(feature = "oauth")]
-pub use self::oauth::{OAuthClient, OAuthError, OAuthHttp, OAuthRefresh, RefreshTokenStore};
-#[cfg(feature = "service-account")]
-pub use self::oauth::{ServiceAccount, ServiceAccountError};
-pub use self::{
-    env::EnvToken,
+pub(crate) use self::token::Token;
+pub(crate) use self::{
     error::SourceError,
-    file::FileToken,
-    fixed::FixedToken,
-    token::Token,
     token_source::{TokenFuture, TokenSource, Why},
 };

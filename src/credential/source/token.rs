@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use zeroize::Zeroizing;
 
-use crate::credential::Expires;
+use crate::credential::expiry::Expires;
 
 /// A token as its source gives it, with what is known of its end.
 ///

@@ -34,18 +34,18 @@ impl Why {
 /// Where an account's tokens come from.
 ///
 /// 1. A pool asks the source of an account at most once at a time, and those of one
-///    [group](crate::credential::Account::group) one after the other: accounts that share a source
+///    [group](crate::Account::group) one after the other: accounts that share a source
 ///    belong into one. It asks in a task of its own: whoever started that may be dropped.
 /// 2. The answer is for all who wait, a failure as well. It is not asked again for a short, growing
 ///    time after a failure, whatever the upstream says meanwhile.
 /// 3. One that panics has failed. One that does not answer in time has failed for those who wait, and
 ///    is asked nothing else meanwhile: its late answer still
-///    [counts](crate::credential::PoolBuilder::refresh_deadline).
+///    [counts](crate::pool::PoolBuilder::refresh_deadline).
 ///
 /// A function is a source:
 ///
 /// ```
-/// use tower_failover::credential::{Account, SourceError, Token, Why};
+/// use tower_failover::{credential::{SourceError, Token, Why}, Account};
 ///
 /// let account = Account::from_source("alice", |_why: Why| async {
 ///     // Ask a vault, run a program, read a database.

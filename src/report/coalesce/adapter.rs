@@ -13,7 +13,10 @@ use super::{
     timer::{self, Found, Timer},
     windows::{Fate, Windows},
 };
-use crate::report::{Event, Reporter, ReporterHandle};
+use crate::report::{
+    event::Event,
+    reporter::{Reporter, ReporterHandle},
+};
 
 /// How many fingerprints are remembered when nothing else is said.
 const CAPACITY: usize = 1024;
@@ -65,7 +68,7 @@ const MAX_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// use std::time::Duration;
 ///
 /// use http::{Method, StatusCode};
-/// use tower_failover::report::{Coalesce, Event, Outcome, Reporter, RequestRecord, channel};
+/// use tower_failover::{report::{Coalesce, Outcome, RequestRecord, channel}, Event, Reporter};
 ///
 /// let (reporter, mut events) = channel(64);
 /// let coalesce = Coalesce::new(reporter, Duration::from_secs(60))?;
@@ -116,7 +119,7 @@ pub enum CoalesceError {
 
 /// What reports and the task share.
 #[derive(Debug)]
-pub(super) struct Core {
+pub(crate) struct Core {
     reporter: ReporterHandle,
     state: Mutex<State>,
 }
@@ -246,7 +249,7 @@ impl Core {
     }
 
     /// Tells what has ended; when to come again, or `None` when nothing is held back.
-    pub(super) fn wake(&self) -> Option<Instant> {
+    pub(crate) fn wake(&self) -> Option<Instant> {
         let mut state = self.lock();
         let ended = state.windows.end(Instant::now());
         drop(state);

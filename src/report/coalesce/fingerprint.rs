@@ -6,12 +6,12 @@ use http::{Method, StatusCode};
 
 use crate::{
     classify::Code,
-    report::{Event, Outcome, RequestRecord},
+    report::event::{Event, Outcome, RequestRecord},
 };
 
 /// The identity of an event's cause. No text that an upstream or an error wrote is part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Fingerprint {
+pub(crate) struct Fingerprint {
     code: &'static str,
     /// The severity hangs on it.
     sent: bool,
@@ -44,7 +44,7 @@ enum Ended {
 impl Fingerprint {
     /// That of an event about a request. Incidents have none: each of them is a cause of its own.
     /// Nor has an event that counts others.
-    pub(super) fn of(event: &Event) -> Option<Self> {
+    pub(crate) fn of(event: &Event) -> Option<Self> {
         event.record().map(|record| Self::new(event.code(), record))
     }
 
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::{
         classify::{Reason, Verdict},
-        report::{AccountOut, AccountTag, Attempt, Coalesced, OutReason, PoolDead},
+        report::event::{AccountOut, AccountTag, Attempt, Coalesced, OutReason, PoolDead},
     };
     use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! Holding back what was told already, and saying how much of it there was.
 
-mod adapter;
-mod fingerprint;
-mod timer;
-mod windows;
-
-pub use self::adapter::{Coalesce, CoalesceError};
+pub(crate) mod adapter;
+pub(crate) mod fingerprint;
+pub(crate) mod timer;
+pub(crate) mod windows;

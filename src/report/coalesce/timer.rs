@@ -16,7 +16,7 @@ use super::adapter::Core;
 
 /// The task, as far as reports know of it.
 #[derive(Debug, Default)]
-pub(super) enum Timer {
+pub(crate) enum Timer {
     /// There is none.
     #[default]
     Idle,
@@ -30,7 +30,7 @@ pub(super) enum Timer {
 
 impl Timer {
     /// Whether a task should be started.
-    pub(super) fn is_wanted(&self, now: Instant) -> bool {
+    pub(crate) fn is_wanted(&self, now: Instant) -> bool {
         match self {
             Self::Idle => true,
             Self::Starting => false,
@@ -41,7 +41,7 @@ impl Timer {
     }
 
     /// Ends the task: what it waits for was told.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Self::Running(task) = std::mem::take(self) {
             task.abort();
         }
@@ -49,13 +49,13 @@ impl Timer {
 }
 
 /// What a task needs before it can be started.
-pub(super) struct Wait {
+pub(crate) struct Wait {
     runtime: Handle,
     sleep: Pin<Box<Sleep>>,
 }
 
 /// What there is to wait with.
-pub(super) enum Found {
+pub(crate) enum Found {
     Wait(Wait),
     /// Not inside a runtime: whoever reports next may be.
     NoRuntime,
@@ -64,7 +64,7 @@ pub(super) enum Found {
 }
 
 /// Looks for something to wait with until `first`.
-pub(super) fn find(first: Instant) -> Found {
+pub(crate) fn find(first: Instant) -> Found {
     let Ok(runtime) = Handle::try_current() else { return Found::NoRuntime };
     // A runtime does not say whether it has a timer: it panics when it has none.
     match catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(first)))) {
@@ -77,7 +77,7 @@ impl Wait {
     /// Starts the task.
     ///
     /// It holds no part of the adapter while it waits: the adapter's last handle can be dropped.
-    pub(super) fn start(self, core: Weak<Core>) -> Timer {
+    pub(crate) fn start(self, core: Weak<Core>) -> Timer {
         Timer::Running(self.runtime.spawn(wait(core, self.sleep)).abort_handle())
     }
 }

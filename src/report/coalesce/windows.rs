@@ -9,11 +9,11 @@ use std::{
 use tokio::time::Instant;
 
 use super::fingerprint::Fingerprint;
-use crate::report::{Coalesced, Event};
+use crate::report::event::{Coalesced, Event};
 
 /// The open windows, at most `capacity` of them.
 #[derive(Debug)]
-pub(super) struct Windows {
+pub(crate) struct Windows {
     length: Duration,
     capacity: usize,
     open: HashMap<Arc<Fingerprint>, Held>,
@@ -32,7 +32,7 @@ struct Held {
 
 /// What becomes of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// It is told at once.
     Tell,
     /// It was counted.
@@ -40,22 +40,22 @@ pub(super) enum Fate {
 }
 
 impl Windows {
-    pub(super) fn new(length: Duration, capacity: usize) -> Self {
+    pub(crate) fn new(length: Duration, capacity: usize) -> Self {
         Self { length, capacity, open: HashMap::new(), ends: VecDeque::new(), holding: 0 }
     }
 
-    pub(super) const fn length(&self) -> Duration {
+    pub(crate) const fn length(&self) -> Duration {
         self.length
     }
 
     /// How many windows are open.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.open.len()
     }
 
     /// Decides about an event. What [has ended](Self::end) by `now` must have been taken before.
-    pub(super) fn report(&mut self, fingerprint: Fingerprint, event: &Event, now: Instant) -> Fate {
+    pub(crate) fn report(&mut self, fingerprint: Fingerprint, event: &Event, now: Instant) -> Fate {
         if let Some(held) = self.open.get_mut(&fingerprint) {
             if held.count == 0 {
                 self.holding += 1;
@@ -74,7 +74,7 @@ impl Windows {
     }
 
     /// Closes the windows that have ended by `now`, and says what they held back.
-    pub(super) fn end(&mut self, now: Instant) -> Vec<Event> {
+    pub(crate) fn end(&mut self, now: Instant) -> Vec<Event> {
         let mut said = Vec::new();
         while self.ends.front().is_some_and(|(end, _)| *end <= now) {
             said.extend(self.close_first());
@@ -83,7 +83,7 @@ impl Windows {
     }
 
     /// Closes all windows, and says what they held back.
-    pub(super) fn end_all(&mut self) -> Vec<Event> {
+    pub(crate) fn end_all(&mut self) -> Vec<Event> {
         let mut said = Vec::new();
         while !self.ends.is_empty() {
             said.extend(self.close_first());
@@ -92,7 +92,7 @@ impl Windows {
     }
 
     /// When the next window ends; `None` when no window holds anything back.
-    pub(super) fn wake_at(&self) -> Option<Instant> {
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
         let (end, _) = self.ends.front()?;
         (self.holding > 0).then_some(*end)
     }

@@ -8,12 +8,8 @@ use super::memory::{Key, Memory, Pass};
 use crate::{
     classify::{Cause, Code, Verdict},
     clock::Now,
-    credential::{Admitted, Pool, Want},
-    stage::{
-        ledger::Ledger,
-        options::RequestOptions,
-        stage::{Draft, Facts, Stage, Stamp, Success, sealed::Sealed},
-    },
+    pool::{Pool, lease::Admitted, select::Want},
+    stage::{Draft, Facts, Ledger, RequestOptions, Stage, Stamp, Success, sealed::Sealed},
 };
 
 /// The stage behind [`AuthShortCircuitLayer`](crate::AuthShortCircuitLayer).

@@ -10,7 +10,7 @@ use crate::classify::ModelFault;
 /// Why a [`ModelChain`] cannot be built.
 ///
 /// ```
-/// use tower_failover::{ModelChain, ModelChainError};
+/// use tower_failover::{fallback::ModelChainError, ModelChain};
 ///
 /// let twice = ModelChain::list(["large", "small", "large"]);
 /// assert_eq!(twice.unwrap_err(), ModelChainError::Twice("large".into()));
@@ -43,7 +43,7 @@ pub enum ModelChainError {
 /// let chain = ModelChain::list(["large", "medium", "small"])?
 ///     .otherwise(["medium"])?
 ///     .when_too_long(["large-1m"])?;
-/// # Ok::<(), tower_failover::ModelChainError>(())
+/// # Ok::<(), tower_failover::fallback::ModelChainError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelChain {

@@ -7,12 +7,9 @@ use http::request::Parts;
 use super::{chain::ModelChain, location::ModelAt};
 use crate::{
     classify::{Cause, ModelFault, Verdict},
-    credential::Pool,
+    pool::Pool,
     report::NotResent,
-    stage::{
-        options::RequestOptions,
-        stage::{Draft, Facts, Next, Stage, Stamp, sealed::Sealed},
-    },
+    stage::{Draft, Facts, Next, RequestOptions, Stage, Stamp, sealed::Sealed},
 };
 
 /// Falls back to the next model.

@@ -4,12 +4,12 @@ use bytes::Bytes;
 use http::request::Parts;
 
 /// Reads the model from a request, and puts another one in its place: for places that
-/// [`ModelAt`](crate::ModelAt) does not know.
+/// [`ModelAt`](crate::fallback::ModelAt) does not know.
 ///
 /// ```
 /// use bytes::Bytes;
 /// use http::request::Parts;
-/// use tower_failover::{ModelAt, ModelIn, Rewritten};
+/// use tower_failover::fallback::{ModelAt, ModelIn, Rewritten};
 ///
 /// /// The model is the host's first label: `large.api.example.com`.
 /// struct InHost;

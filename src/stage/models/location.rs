@@ -14,9 +14,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use super::{
     custom::{ModelIn, Rewritten},
     json::{self, Found, Span},
-    wanted::Model,
 };
-use crate::{classify::is_json, report::NotResent};
+use crate::{classify::answer::is_json, report::NotResent, stage::Model};
 
 /// RFC 3986 §2.3: what never needs to be encoded.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -34,7 +33,7 @@ static DIGESTS: [HeaderName; 4] = [
 /// The default is the member `model` at the top of a JSON body.
 ///
 /// ```
-/// use tower_failover::{FailoverLayer, ModelAt, ModelChain};
+/// use tower_failover::{fallback::ModelAt, FailoverLayer, ModelChain};
 ///
 /// // POST /v1/models/large:generate
 /// let layer = FailoverLayer::builder()

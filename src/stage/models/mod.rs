@@ -1,16 +1,11 @@
 //! Falling back to another model: which one comes next, and where a request names it.
 
-mod chain;
-mod core;
-mod custom;
+pub(crate) mod chain;
+pub(crate) mod core;
+pub(crate) mod custom;
 pub(crate) mod json;
-mod location;
-mod wanted;
+pub(crate) mod location;
 
-pub(crate) use self::wanted::{Model, Wanted};
-pub use self::{
-    chain::{ModelChain, ModelChainError},
-    core::{Models, ModelsState},
-    custom::{ModelIn, Rewritten},
-    location::ModelAt,
+pub(crate) use self::{
+    chain::ModelChain, core::Models, custom::Rewritten, json::Span, location::ModelAt,
 };

@@ -6,13 +6,13 @@ use std::time::Duration;
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_failover::{Backoff, Jitter};
+/// use tower_failover::retry::{Backoff, Jitter};
 ///
 /// let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5))?
 ///     .jitter(Jitter::between(0.8, 1.2)?);
 /// // The second wait is 200 ms, plus or minus 20 %.
 /// assert_eq!(backoff.delay(2, 0.5), Duration::from_millis(200));
-/// # Ok::<(), tower_failover::BackoffError>(())
+/// # Ok::<(), tower_failover::retry::BackoffError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Jitter {
@@ -72,13 +72,13 @@ pub enum BackoffError {
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_failover::{Backoff, Jitter};
+/// use tower_failover::retry::{Backoff, Jitter};
 ///
 /// let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1))?.jitter(Jitter::NONE);
 /// assert_eq!(backoff.delay(1, 0.5), Duration::from_millis(100));
 /// assert_eq!(backoff.delay(3, 0.5), Duration::from_millis(400));
 /// assert_eq!(backoff.delay(99, 0.5), Duration::from_secs(1));
-/// # Ok::<(), tower_failover::BackoffError>(())
+/// # Ok::<(), tower_failover::retry::BackoffError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backoff {

@@ -32,7 +32,7 @@ pub enum Cost {
 ///
 /// ```
 /// use std::sync::{Arc, atomic::{AtomicBool, Ordering::Relaxed}};
-/// use tower_failover::{Budget, Cost, RetryPolicy};
+/// use tower_failover::{retry::{Budget, Cost}, RetryPolicy};
 ///
 /// /// No retries while somebody has switched them off.
 /// #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ pub trait Budget: Debug + Send + Sync + 'static {
 ///
 /// ```
 /// use std::sync::Arc;
-/// use tower_failover::{RetryPolicy, TokenBucket};
+/// use tower_failover::{retry::TokenBucket, RetryPolicy};
 ///
 /// // 20 retries at most when all requests fail, and two more each second.
 /// let bucket = Arc::new(TokenBucket::new(100).refill(10));

@@ -11,10 +11,7 @@ use super::{
 use crate::{
     classify::{Cause, Delivery, ModelFault, Verdict},
     report::NotResent,
-    stage::{
-        options::RequestOptions,
-        stage::{Draft, Facts, Next, Stage, Stamp, Success, sealed::Sealed},
-    },
+    stage::{Draft, Facts, Next, RequestOptions, Stage, Stamp, Success, sealed::Sealed},
 };
 
 /// What is kept of one request.

@@ -1,18 +1,16 @@
 //! Sending again what is transient: when, how often, how soon, and at whose cost.
 
-mod backoff;
-mod budget;
-mod core;
-mod policy;
-mod window;
+pub(crate) mod backoff;
+pub(crate) mod budget;
+pub(crate) mod core;
+pub(crate) mod policy;
+pub(crate) mod window;
 
 #[cfg(feature = "tower")]
 pub(crate) use self::core::Asked;
-pub use self::core::Session;
-pub(crate) use self::policy::{IDEMPOTENCY_KEY, repeatable};
-pub use self::{
-    backoff::{Backoff, BackoffError, Jitter},
+pub(crate) use self::policy::{IDEMPOTENCY_KEY, RetryPolicy, repeatable};
+#[cfg(test)]
+pub(crate) use self::{
+    backoff::Backoff,
     budget::{Budget, Cost, TokenBucket},
-    policy::RetryPolicy,
-    window::{BudgetError, WindowBudget},
 };

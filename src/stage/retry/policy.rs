@@ -9,7 +9,7 @@ use super::{
     budget::{Budget, TokenBucket},
     core::Session,
 };
-use crate::{classify::Classifier, stage::options::RequestOptions};
+use crate::{classify::Classifier, stage::RequestOptions};
 
 /// `Idempotency-Key`
 /// ([draft-ietf-httpapi-idempotency-key-header](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/)).
@@ -26,7 +26,7 @@ pub(crate) fn repeatable(method: &Method, keyed: bool, options: Option<&RequestO
 /// 1. Only [transient](crate::Verdict::Transient), [limited](crate::Verdict::Limited) and, unless
 ///    [switched off](RetryPolicy::overloaded), overloaded answers are sent again. A 401 never is:
 ///    there is no setting for it.
-/// 2. What the upstream [may have done](crate::Delivery::PerhapsDone) is sent again only when doing
+/// 2. What the upstream [may have done](crate::classify::Delivery::PerhapsDone) is sent again only when doing
 ///    it twice is harmless: an idempotent method (RFC 9110 §9.2.2), an `Idempotency-Key` header, or
 ///    [`RequestOptions::repeatable`](crate::RequestOptions::repeatable).
 /// 3. The wait is the backoff or the server's delay, whichever is longer. A server's delay above
@@ -37,13 +37,13 @@ pub(crate) fn repeatable(method: &Method, keyed: bool, options: Option<&RequestO
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_failover::{Backoff, RetryPolicy};
+/// use tower_failover::{retry::Backoff, RetryPolicy};
 ///
 /// let policy = RetryPolicy::new()
 ///     .retries(3)
 ///     .backoff(Backoff::new(Duration::from_millis(50), Duration::from_secs(2))?)
 ///     .max_wait(Duration::from_secs(10));
-/// # Ok::<(), tower_failover::BackoffError>(())
+/// # Ok::<(), tower_failover::retry::BackoffError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {

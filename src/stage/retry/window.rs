@@ -13,16 +13,16 @@ use super::budget::{Budget, Cost};
 ///
 /// Each request that succeeds at the first try, or fails, counts as one deposit, made by
 /// [`deposit`](WindowBudget::deposit); the layer makes it on success. A mutex is taken for each
-/// success: prefer [`TokenBucket`](crate::TokenBucket), which writes nothing while all goes well.
+/// success: prefer [`TokenBucket`](crate::retry::TokenBucket), which writes nothing while all goes well.
 ///
 /// ```
 /// use std::{sync::Arc, time::Duration};
-/// use tower_failover::{RetryPolicy, WindowBudget};
+/// use tower_failover::{retry::WindowBudget, RetryPolicy};
 ///
 /// // One retry for five requests of the last ten seconds, and ten retries a second besides.
 /// let budget = WindowBudget::new(Duration::from_secs(10), 0.2, 10)?;
 /// let policy = RetryPolicy::new().paid_from(Arc::new(budget));
-/// # Ok::<(), tower_failover::BudgetError>(())
+/// # Ok::<(), tower_failover::retry::BudgetError>(())
 /// ```
 #[derive(Debug)]
 pub struct WindowBudget {

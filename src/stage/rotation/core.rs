@@ -5,12 +5,14 @@ use http::{HeaderMap, HeaderName, request::Parts};
 use super::pick::{is_renewed, pick, pick_same};
 use crate::{
     classify::{Cause, Code},
-    credential::{Admitted, InFlight, OwnCredential, Picked, Pool, Unavailable},
+    pool::{
+        OwnCredential, Pool,
+        lease::{Admitted, InFlight, Picked},
+        select::Unavailable,
+    },
     report::NotResent,
     stage::{
-        ledger::Ledger,
-        options::RequestOptions,
-        stage::{Ask, Draft, Facts, Next, Stage, Stamp, Success, sealed::Sealed},
+        Ask, Draft, Facts, Ledger, Next, RequestOptions, Stage, Stamp, Success, sealed::Sealed,
     },
 };
 

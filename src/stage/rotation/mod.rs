@@ -1,8 +1,7 @@
 //! Which account serves: choosing one, charging it, and choosing another.
 
-mod core;
-mod pick;
-mod verdicts;
+pub(crate) mod core;
+pub(crate) mod pick;
+pub(crate) mod verdicts;
 
-pub use self::core::{Rotation, RotationState};
-pub(crate) use self::pick::will_serve;
+pub(crate) use self::{core::Rotation, pick::will_serve};

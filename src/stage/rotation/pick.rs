@@ -4,13 +4,12 @@ use tokio::time::Instant;
 
 use crate::{
     clock::Now,
-    credential::{Avoid, Picked, Pin, Pool, Unavailable, Want},
-    stage::{
-        ledger::Ledger,
-        models::Wanted,
-        options::{AccountPin, RequestOptions},
-        stage::Ask,
+    pool::{
+        Pool,
+        lease::Picked,
+        select::{Avoid, Pin, Unavailable, Want},
     },
+    stage::{AccountPin, Ask, Ledger, RequestOptions, Wanted},
 };
 
 struct Shun<'a> {

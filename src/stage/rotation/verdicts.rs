@@ -6,11 +6,8 @@ use super::{
 };
 use crate::{
     classify::{ModelFault, Reason, Verdict},
-    credential::{Cascade, Picked},
-    stage::{
-        ledger::Ledger,
-        stage::{Ask, Facts},
-    },
+    pool::{Cascade, lease::Picked},
+    stage::{Ask, Facts, Ledger},
 };
 
 impl Rotation {

@@ -12,13 +12,7 @@ use hyper_util::{
 };
 use tokio::time::timeout;
 use tower::{Service, ServiceExt};
-use tower_failover::{
-    Account, AuthShortCircuitLayer, Backoff, Credential, ErrorDedupLayer, FailoverBuilder,
-    FailoverLayer, ModelChain, ModelFallbackLayer, Pool, RetryLayer, RetryPolicy,
-    TokenRotationLayer,
-    credential::{Choose, Quarantine},
-    report::{ChannelReporter, Event, EventReceiver, RequestRecord, channel},
-};
+use tower_failover::{failover::FailoverBuilder, pool::{Choose, Quarantine}, report::{ChannelReporter, EventReceiver, RequestRecord, channel}, retry::Backoff, Account, AuthShortCircuitLayer, Credential, ErrorDedupLayer, Event, FailoverLayer, ModelChain, ModelFallbackLayer, Pool, RetryLayer, RetryPolicy, TokenRotationLayer};
 
 use crate::Upstream;
 

@@ -8,7 +8,7 @@ use kube::{
     client::{Body, ClientBuilder},
 };
 use tower::buffer::BufferLayer;
-use tower_failover::{TryCloned, failure};
+use tower_failover::{body::TryCloned, failure};
 use tower_failover_compat::{Rig, go};
 
 /// Its own retry is off: one request has one budget.

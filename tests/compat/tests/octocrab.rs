@@ -5,7 +5,7 @@ use octocrab::{
     AuthState, OctoBody, Octocrab, OctocrabBuilder, service::middleware::base_uri::BaseUriLayer,
 };
 use serde_json::{Value, json};
-use tower_failover::{ReplayBody, TryCloned};
+use tower_failover::body::{ReplayBody, TryCloned};
 use tower_failover_compat::{CAP, Rig, client, go};
 
 /// What succeeded is what was sent.

@@ -13,7 +13,7 @@ use tonic::{
     transport::Channel,
 };
 use tower::Layer;
-use tower_failover::ReplayBody;
+use tower_failover::body::ReplayBody;
 use tower_failover_compat::{CAP, Rig, Upstream, answer, go, separate, text};
 
 /// Messages of text.

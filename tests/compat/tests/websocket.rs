@@ -11,7 +11,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, handshake::derive_accept_key, protocol::Role},
 };
 use tower::{Layer, Service, ServiceExt};
-use tower_failover::ReqwestService;
+use tower_failover::adapter::ReqwestService;
 use tower_failover_compat::{Body, Rig, Upstream, answer, client, empty, separate};
 
 /// Accepts the upgrade, and says each message again.

@@ -3,13 +3,7 @@
 use std::hint::black_box;
 
 use tower::{Layer, ServiceBuilder};
-use tower_failover::{
-    Account, AuthShortCircuit, AuthShortCircuitLayer, Backoff, Credential, ErrorDedup,
-    ErrorDedupLayer, Failover, FailoverLayer, ModelChain, ModelFallback, ModelFallbackLayer, Pool,
-    Retry, RetryLayer, RetryPolicy, TokenBucket, TokenRotation, TokenRotationLayer,
-    credential::{OwnCredential, PoolBuilder},
-    report::Event,
-};
+use tower_failover::{dedup::ErrorDedup, fallback::ModelFallback, pool::{OwnCredential, PoolBuilder}, retry::{Backoff, Retry, TokenBucket}, rotation::TokenRotation, short_circuit::AuthShortCircuit, Account, AuthShortCircuitLayer, Credential, ErrorDedupLayer, Event, Failover, FailoverLayer, ModelChain, ModelFallbackLayer, Pool, RetryLayer, RetryPolicy, TokenRotationLayer};
 
 use super::keys::{MODELS, token};
 

@@ -19,7 +19,7 @@ use crate::{
 /// # let service = tower::service_fn(|_: http::Request<Full<bytes::Bytes>>| async {
 /// #     Ok::<_, std::convert::Infallible>(http::Response::new(Full::<bytes::Bytes>::default()))
 /// # });
-/// use tower_failover::credential::{Account, OAuthClient, OAuthHttp};
+/// use tower_failover::{credential::{OAuthClient, OAuthHttp}, Account};
 ///
 /// let http = OAuthHttp::new(service); // any tower HTTP service, such as a hyper-util client
 /// let source = OAuthClient::new("https://auth.example.com/token", "client-id", "s3cr3t", http)?

@@ -14,14 +14,17 @@ use zeroize::Zeroizing;
 
 use super::http::OAuthHttp;
 use crate::{
-    classify::{Reason, TokenAnswer, token_answer},
+    classify::{
+        Reason,
+        answer::{TokenAnswer, token_answer},
+    },
     clock,
-    credential::source::{error::SourceError, token::Token},
+    credential::source::{SourceError, Token},
 };
 
 /// Something is no token endpoint.
 ///
-/// [`OAuthClient`](super::OAuthClient) has an example.
+/// [`OAuthClient`](crate::credential::OAuthClient) has an example.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write the token endpoint as `https://host/path`, without a fragment (RFC 6749 §3.2)")]
 #[non_exhaustive]
@@ -103,7 +106,7 @@ impl Endpoint {
         let (head, body) = self.http.send(request).await.map_err(|error| {
             SourceError::transient("the token endpoint was not reached").with_source(error)
         })?;
-        match token_answer(&head, &body, clock::wall()) {
+        match token_answer::token_answer(&head, &body, clock::wall()) {
             TokenAnswer::Made(members) => Ok(given(members)),
             TokenAnswer::Terminal(error, reason) => Err(SourceError::terminal(
                 reason,

@@ -32,7 +32,7 @@ const LONGEST: usize = 64 * 1024;
 ///
 /// Cheap; clones use clones of the same service.
 ///
-/// [`OAuthClient`](super::OAuthClient) has an example.
+/// [`OAuthClient`](crate::credential::OAuthClient) has an example.
 #[derive(Clone)]
 pub struct OAuthHttp {
     send: Arc<dyn Fn(Request<Bytes>) -> Answer + Send + Sync>,

@@ -12,7 +12,7 @@ use super::{
     store::RefreshTokenStore,
 };
 use crate::credential::{
-    Expires,
+    expiry::Expires,
     source::{SourceError, Token, TokenFuture, TokenSource, Why},
 };
 
@@ -24,14 +24,14 @@ use crate::credential::{
 /// 2. `invalid_grant` and its like are terminal: the person must log in again. An endpoint that is
 ///    down, or overloaded, is transient.
 /// 3. Give all accounts that share one OAuth client, or one login, the same
-///    [group](crate::credential::Account::group): they are then refreshed one after the other.
+///    [group](crate::Account::group): they are then refreshed one after the other.
 ///
 /// ```
 /// # use http_body_util::Full;
 /// # let service = tower::service_fn(|_: http::Request<Full<bytes::Bytes>>| async {
 /// #     Ok::<_, std::convert::Infallible>(http::Response::new(Full::<bytes::Bytes>::default()))
 /// # });
-/// use tower_failover::credential::{Account, OAuthHttp, OAuthRefresh};
+/// use tower_failover::{credential::{OAuthHttp, OAuthRefresh}, Account};
 ///
 /// let http = OAuthHttp::new(service); // any tower HTTP service, such as a hyper-util client
 /// let source = OAuthRefresh::new("https://auth.example.com/token", "refr3sh", http)?

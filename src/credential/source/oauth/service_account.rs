@@ -31,7 +31,7 @@ const BACK: u64 = 10;
 ///
 /// The assertion is signed with RS256 (RFC 7518 §3.3).
 ///
-/// [`OAuthClient`](super::OAuthClient) has an example of such a source.
+/// [`OAuthClient`](crate::credential::OAuthClient) has an example of such a source.
 pub struct ServiceAccount {
     endpoint: Endpoint,
     key: Arc<RsaKeyPair>,
@@ -44,7 +44,7 @@ pub struct ServiceAccount {
 
 /// Something is no key of a service account.
 ///
-/// [`OAuthClient`](super::OAuthClient) has an example of such a source.
+/// [`OAuthClient`](crate::credential::OAuthClient) has an example of such a source.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceAccountError {

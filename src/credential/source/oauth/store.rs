@@ -11,7 +11,7 @@ use std::{error::Error, future::Future, pin::Pin};
 ///
 /// A function is a store: it is given the refresh token.
 ///
-/// [`OAuthRefresh`](super::OAuthRefresh) has an example.
+/// [`OAuthRefresh`](crate::credential::OAuthRefresh) has an example.
 pub trait RefreshTokenStore: Send + Sync + 'static {
     /// Keeps the refresh token.
     fn keep(&self, refresh_token: &str) -> KeepFuture<'_>;

@@ -9,11 +9,11 @@ use ::http::{Request, Response, request};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 
-use super::{OAuthClient, OAuthHttp, OAuthRefresh};
+use super::{client::OAuthClient, http::OAuthHttp, refresh::OAuthRefresh};
 use crate::{
     classify::Reason,
     credential::{
-        Expires,
+        expiry::Expires,
         source::{TokenSource, Why},
     },
 };

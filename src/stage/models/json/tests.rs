@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::{Found, find, splice, written_len};
-use crate::classify::content;
+use crate::classify::answer::content;
 
 const CASES: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/json_model_rewrite.json"));

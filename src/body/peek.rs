@@ -1,0 +1,93 @@
+//! Reading the beginning of an error body, to find out what the answer means.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::response::Parts;
+use http_body::Body;
+
+use super::response::Peeked;
+use crate::clock::{self, Sleep};
+
+/// So many frames are read at most: the empty ones of a hostile upstream never fill the limit.
+const FRAMES: usize = 4096;
+
+/// How much of an error body is read, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PeekLimits {
+    pub(crate) bytes: usize,
+    pub(crate) time: Duration,
+}
+
+impl Default for PeekLimits {
+    fn default() -> Self {
+        Self { bytes: 64 * 1024, time: Duration::from_secs(2) }
+    }
+}
+
+/// An answer whose body is being read. What is read is given on whole, errors included.
+pub(crate) struct Peek<B: Body> {
+    pub(crate) head: Parts,
+    body: Peeked<B>,
+    text: Vec<u8>,
+    /// How much was read; a frame without data counts too, for it is kept.
+    read: usize,
+    limit: usize,
+    /// `None` where there is no timer: then only what is there at once is read.
+    until: Option<Sleep>,
+}
+
+impl<B: Body<Data = Bytes>> Peek<B> {
+    pub(crate) fn new(head: Parts, body: B, limits: PeekLimits) -> Self {
+        Self {
+            head,
+            body: Peeked::new(body),
+            text: Vec::new(),
+            read: 0,
+            limit: limits.bytes,
+            until: clock::sleep(limits.time),
+        }
+    }
+
+    /// Ready when the end, the limit or the time is reached.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.read >= self.limit || self.body.ahead.len() >= FRAMES {
+                return Poll::Ready(());
+            }
+            let Some(rest) = &mut self.body.rest else { return Poll::Ready(()) };
+            match rest.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let length = frame.data_ref().map_or(0, Bytes::len);
+                    self.read = self.read.saturating_add(length.max(1));
+                    if let Some(data) = frame.data_ref() {
+                        let room = self.limit.saturating_sub(self.text.len());
+                        self.text.extend_from_slice(data.get(..room).unwrap_or(data));
+                    }
+                    self.body.ahead.push_back(frame);
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    self.body.error = Some(error);
+                    self.body.rest = None;
+                }
+                Poll::Ready(None) => self.body.rest = None,
+                Poll::Pending => {
+                    return match &mut self.until {
+                        Some(until) => Pin::new(until).poll(cx),
+                        None => Poll::Ready(()),
+                    };
+                }
+            }
+        }
+    }
+
+    /// The head, the beginning of the body, and the whole body.
+    pub(crate) fn into_parts(self) -> (Parts, Vec<u8>, Peeked<B>) {
+        (self.head, self.text, self.body)
+    }
+}

@@ -1,0 +1,153 @@
+//! The generic table: what an answer means when neither a rule nor a policy says otherwise.
+//!
+//! It reads the status, a few headers, and for some statuses the body. It knows no provider.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, StatusCode};
+
+use super::{answer::Answer, error_body::ErrorBody, error_code, grpc};
+use crate::classify::{Cause, ModelFault, Reason, Verdict, challenge, delay::delay, failure};
+
+/// What a status means by itself (RFC 9110 §15, RFC 6585, RFC 8470; 529 is Anthropic's).
+pub(crate) fn by_status(status: StatusCode) -> Verdict {
+    match status.as_u16() {
+        100..=399 => Verdict::Success,
+        401 => Verdict::Unauthorized(Reason::Invalid),
+        402 => Verdict::out_of_quota(),
+        403 => Verdict::Forbidden,
+        // RFC 9110 §15.5.9: the server gave up on the request; how much of it came is not known.
+        408 => Verdict::transient(),
+        // RFC 8470 §5.2 (too early), RFC 9110 §15.6.4 (unavailable): not processed.
+        425 | 503 => Verdict::unavailable(),
+        429 => Verdict::limited(),
+        // RFC 9110 §15.6.2, §15.6.6: what the server cannot do now it cannot do later.
+        400..=499 | 501 | 505 => Verdict::Rejected,
+        529 => Verdict::model_fault(ModelFault::Overloaded),
+        // RFC 9110 §15: what is not in 100..599 is processed as a 5xx.
+        _ => Verdict::transient(),
+    }
+}
+
+/// Whether the body of an answer with this head may change what it means.
+pub(crate) fn reads_body(answer: &Answer<'_>) -> bool {
+    status_reads_body(answer.status()) && answer.is_json() && answer.cause().is_none()
+}
+
+const fn status_reads_body(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 402 | 403 | 404 | 429 | 529)
+}
+
+/// What an answer means, without the server's delay.
+pub(crate) fn verdict(answer: &Answer<'_>, error: &ErrorBody) -> Verdict {
+    let status = answer.status();
+    if let Some(cause) = answer.cause() {
+        return failure::verdict(cause);
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        return Verdict::Unauthorized(refusal(answer.headers(), error));
+    }
+    if let Some(code) = grpc::code(answer.headers()) {
+        return grpc::of_head(code, answer.headers());
+    }
+    let general = by_status(status);
+    if general.is_success() {
+        return general;
+    }
+    special(answer, error).unwrap_or(general)
+}
+
+/// What the words of a failure say beyond its status.
+fn special(answer: &Answer<'_>, error: &ErrorBody) -> Option<Verdict> {
+    let headers = answer.headers();
+    let named = headers.get("x-amzn-errortype").and_then(|v| error_code::aws(v.to_str().ok()?));
+    let worded = || match answer.status() {
+        status if status_reads_body(status) => from_body(status, error),
+        _ => None,
+    };
+    let refined = named.or_else(worded).map(|verdict| match verdict {
+        Verdict::Unauthorized(Reason::Invalid) => {
+            let said = error.message().and_then(error_code::reason);
+            Verdict::Unauthorized(said.unwrap_or(Reason::Invalid))
+        }
+        other => other,
+    });
+    refined.or_else(|| match answer.status() {
+        StatusCode::FORBIDDEN => forbidden(headers),
+        _ => None,
+    })
+}
+
+fn from_body(status: StatusCode, error: &ErrorBody) -> Option<Verdict> {
+    if status == StatusCode::NOT_FOUND
+        && error.codes().any(|code| error_code::names_model(code, error.message()))
+    {
+        return Some(Verdict::model_fault(ModelFault::NotFound));
+    }
+    let coded = error.codes().find_map(error_code::verdict);
+    coded.or_else(|| error_code::of_message(error.message()?))
+}
+
+/// A 403 that is not about what the account may do.
+///
+/// GitHub's rate limits come as 403, with `Retry-After` or with `x-ratelimit-remaining: 0`
+/// ([rate limits](https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api)).
+fn forbidden(headers: &HeaderMap) -> Option<Verdict> {
+    match challenge::reason(headers) {
+        None | Some(Reason::InsufficientScope) => {}
+        Some(reason) => return Some(Verdict::Unauthorized(reason)),
+    }
+    // Whether there is a hint does not hang on the time.
+    let waits = delay::asked_for(headers, UNIX_EPOCH).is_some();
+    let empty = headers.get("x-ratelimit-remaining").is_some_and(|n| n.as_bytes() == b"0");
+    (waits || empty).then(Verdict::limited)
+}
+
+/// Why a 401 was said: the challenge first, then the body where it was read for some other reason.
+fn refusal(headers: &HeaderMap, error: &ErrorBody) -> Reason {
+    if let Some(reason) = challenge::reason(headers) {
+        if reason != Reason::Invalid {
+            return reason;
+        }
+    }
+    let coded = error.codes().find_map(|code| match error_code::verdict(code) {
+        Some(Verdict::Unauthorized(reason)) if reason != Reason::Invalid => Some(reason),
+        _ => None,
+    });
+    coded.or_else(|| error.message().and_then(error_code::reason)).unwrap_or(Reason::Invalid)
+}
+
+/// The verdict with the server's delay, where it has room for one and none yet.
+pub(crate) fn with_delay(
+    verdict: Verdict,
+    headers: &HeaderMap,
+    error: &ErrorBody,
+    now: impl FnOnce() -> SystemTime,
+) -> Verdict {
+    let windows = match verdict {
+        Verdict::Limited { delay: None } => true,
+        // A window's end stands in every answer of some vendors: beside these it is no wait.
+        Verdict::OutOfQuota { delay: None }
+        | Verdict::ModelFault { delay: None, .. }
+        | Verdict::Transient { delay: None, .. } => false,
+        _ => return verdict,
+    };
+    if headers.is_empty() {
+        return verdict.with_delay(error.retry_delay);
+    }
+    let now = now();
+    let asked = delay::asked_for(headers, now)
+        .or_else(|| windows.then(|| delay::window_end(headers, now)).flatten())
+        .or(error.retry_delay);
+    verdict.with_delay(asked)
+}
+
+impl Answer<'_> {
+    /// What one of our own layers said of this answer.
+    pub(crate) fn cause(&self) -> Option<&Cause> {
+        self.extensions().get()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! Credentials: checked once, made ready once, never printed, wiped with their last clone.
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use zeroize::Zeroizing;
+
+use super::check::{CredentialError, FRAMING, check, check_name, check_outline};
+
+#[cfg(test)]
+mod tests;
+
+/// What proves to the upstream who asks.
+///
+/// 1. The value is checked here: what a copy and paste error leaves behind is refused with a message
+///    that says what to change, and never shows the value.
+/// 2. The header value is made here, once, and marked
+///    [sensitive](http::HeaderValue::is_sensitive); a request only gets another handle to it.
+/// 3. The bytes are wiped when the last handle goes. What others made of them (a `String` of the
+///    caller's, a URI with a key in its query, a TLS buffer) is out of reach.
+/// 4. `Debug` shows where the credential goes, and never the credential.
+///
+/// ```
+/// use tower_failover::{credential::CredentialError, Credential};
+///
+/// let credential = Credential::bearer("s3cr3t-token")?;
+/// assert_eq!(format!("{credential:?}"), "Credential(header `authorization`)");
+///
+/// let error = Credential::bearer("Bearer s3cr3t-token").unwrap_err();
+/// assert_eq!(error, CredentialError::Scheme);
+/// assert!(!error.to_string().contains("s3cr3t"));
+/// # Ok::<(), CredentialError>(())
+/// ```
+#[derive(Clone)]
+pub struct Credential {
+    pub(crate) place: Place,
+    secrets: Secrets,
+}
+
+/// Where a credential goes.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// A header and its ready-made value.
+    Header(HeaderName, HeaderValue),
+    /// A query key, percent-encoded, and the value, percent-encoded.
+    Query(Box<str>, Bytes),
+}
+
+/// What must not be shown, apart from the place's own bytes.
+#[derive(Clone)]
+enum Secrets {
+    /// The place's value from this byte on.
+    From(u16),
+    /// These, and the place's value from this byte on.
+    Apart(Box<[Bytes]>, u16),
+}
+
+impl Credential {
+    /// A bearer token (RFC 6750 §2.1): `Authorization: Bearer <token>`.
+    ///
+    /// # Errors
+    ///
+    /// What the variants of [`CredentialError`] say.
+    pub fn bearer(token: impl AsRef<[u8]>) -> Result<Self, CredentialError> {
+        Self::prefixed("Bearer ", token.as_ref())
+    }
+
+    /// A token under another scheme: `Authorization: <name> <token>`, such as `Token` or `Key`.
+    ///
+    /// # Errors
+    ///
+    /// What the variants of [`CredentialError`] say.
+    pub fn scheme(name: impl AsRef<str>, token: impl AsRef<[u8]>) -> Result<Self, CredentialError> {
+        let name = name.as_ref();
+        check_name(name)?;
+        Self::prefixed(&format!("{name} "), token.as_ref())
+    }
+
+    /// A key in a header of its own, such as `x-api-key`.
+    ///
+    /// # Errors
+    ///
+    /// What the variants of [`CredentialError`] say.
+    pub fn header(name: HeaderName, value: impl AsRef<[u8]>) -> Result<Self, CredentialError> {
+        let value = value.as_ref();
+        check(value)?;
+        if FRAMING.contains(&name.as_str()) {
+            return Err(CredentialError::Header);
+        }
+        let value = sensitive(Zeroizing::new(value.to_vec()))?;
+        Ok(Self { place: Place::Header(name, value), secrets: Secrets::From(0) })
+    }
+
+    /// A key in the query, such as `?key=...`; an equal key of the request's own is replaced.
+    ///
+    /// The URI then holds it, and [`Uri`](http::Uri) prints it: log paths without their query.
+    ///
+    /// # Errors
+    ///
+    /// What the variants of [`CredentialError`] say.
+    pub fn query(key: impl AsRef<str>, value: impl AsRef<[u8]>) -> Result<Self, CredentialError> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        check_name(key)?;
+        check(value)?;
+        let mut encoded = Zeroizing::new(Vec::with_capacity(value.len() * 3));
+        for &byte in value {
+            let text = [byte];
+            let text = std::str::from_utf8(&text).map_err(|_| CredentialError::NotVisible)?;
+            utf8_percent_encode(text, QUERY).for_each(|part| encoded.extend(part.bytes()));
+        }
+        let raw = Bytes::from_owner(Zeroizing::new(value.to_vec()));
+        Ok(Self {
+            place: Place::Query(key.into(), Bytes::from_owner(encoded)),
+            secrets: Secrets::Apart(Box::new([raw]), 0),
+        })
+    }
+
+    /// A user and a password (RFC 7617).
+    ///
+    /// Either may be empty, as some APIs take their key as the user and others as the password, but
+    /// not both. A password may hold spaces and any letter; it is sent as UTF-8.
+    ///
+    /// # Errors
+    ///
+    /// What the variants of [`CredentialError`] say.
+    pub fn basic(
+        user: impl AsRef<str>,
+        password: impl AsRef<str>,
+    ) -> Result<Self, CredentialError> {
+        let (user, password) = (user.as_ref(), password.as_ref());
+        if user.is_empty() && password.is_empty() {
+            return Err(CredentialError::Empty);
+        }
+        for part in [user, password] {
+            if !part.is_empty() {
+                check_outline(part.as_bytes())?;
+            }
+            if part.chars().any(char::is_control) {
+                return Err(CredentialError::NotVisible);
+            }
+        }
+        if user.contains(':') {
+            return Err(CredentialError::Colon);
+        }
+        let both = Zeroizing::new([user, ":", password].concat());
+        let mut value = Zeroizing::new(vec![0; 6 + both.len().div_ceil(3) * 4]);
+        value[..6].copy_from_slice(b"Basic ");
+        // The slice is exactly as long as the encoded text.
+        let _ = STANDARD.encode_slice(both.as_bytes(), &mut value[6..]);
+        let value = sensitive(value)?;
+        let secret = if password.is_empty() { user } else { password };
+        let raw = Bytes::from_owner(Zeroizing::new(secret.as_bytes().to_vec()));
+        Ok(Self {
+            place: Place::Header(AUTHORIZATION, value),
+            secrets: Secrets::Apart(Box::new([raw]), 6),
+        })
+    }
+
+    fn prefixed(prefix: &str, token: &[u8]) -> Result<Self, CredentialError> {
+        check(token)?;
+        let mut value = Zeroizing::new(Vec::with_capacity(prefix.len() + token.len()));
+        value.extend_from_slice(prefix.as_bytes());
+        value.extend_from_slice(token);
+        let from = u16::try_from(prefix.len()).map_err(|_| CredentialError::Name)?;
+        let place = Place::Header(AUTHORIZATION, sensitive(value)?);
+        Ok(Self { place, secrets: Secrets::From(from) })
+    }
+
+    /// What stands for a credential that has not been loaded: it is never sent.
+    pub(crate) fn unloaded() -> Self {
+        let value = HeaderValue::from_static("");
+        Self { place: Place::Header(AUTHORIZATION, value), secrets: Secrets::From(0) }
+    }
+
+    /// Whether there is anything to send.
+    pub(crate) fn is_loaded(&self) -> bool {
+        !self.token().is_empty()
+    }
+
+    /// What the user gave: the token, the key, or the password.
+    pub(crate) fn token(&self) -> &[u8] {
+        match &self.secrets {
+            Secrets::From(from) => self.value().get(usize::from(*from)..).unwrap_or_default(),
+            Secrets::Apart(apart, _) => apart.first().map_or(&[][..], |raw| raw),
+        }
+    }
+
+    /// Whether both would be sent alike.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let same_place = match (&self.place, &other.place) {
+            (Place::Header(one, _), Place::Header(two, _)) => one == two,
+            (Place::Query(one, _), Place::Query(two, _)) => one == two,
+            _ => false,
+        };
+        same_place && self.value() == other.value()
+    }
+
+    fn value(&self) -> &[u8] {
+        match &self.place {
+            Place::Header(_, value) => value.as_bytes(),
+            Place::Query(_, value) => value,
+        }
+    }
+
+    /// Calls `f` with everything that must not be shown.
+    pub(crate) fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
+        let (apart, from): (&[Bytes], u16) = match &self.secrets {
+            Secrets::From(from) => (&[], *from),
+            Secrets::Apart(apart, from) => (apart, *from),
+        };
+        for secret in apart {
+            f(secret);
+        }
+        if let Some(value) = self.value().get(usize::from(from)..) {
+            f(value);
+        }
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Header(name, _) => write!(f, "Credential(header `{name}`)"),
+            Place::Query(key, _) => write!(f, "Credential(query key `{key}`)"),
+        }
+    }
+}
+
+/// What stands unescaped in a query value: the unreserved characters of RFC 3986 §2.3.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+fn sensitive(value: Zeroizing<Vec<u8>>) -> Result<HeaderValue, CredentialError> {
+    // A `Bytes` is taken over as it is: no second copy that nobody would wipe.
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(value))
+        .map_err(|_| CredentialError::NotVisible)?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,195 @@
+//! From a verdict to the next attempt, or to the end.
+
+use bytes::Bytes;
+use http::{Request, Response, request};
+use http_body::Body;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::{
+    exchange::{GetBytes, Run},
+    outcome::{Awaiting, Heard, Held, Settled},
+};
+use crate::{
+    answer::local,
+    body::{FailoverBody, Keep, Spare},
+    classify::{Cause, Code, Verdict},
+    clock::Sleep,
+    pool::News,
+    stage::{Stage, models::Rewritten},
+};
+
+/// What only a request needs that is not simply sent: a service of its own, and what it will send.
+pub(crate) struct Cold<S, B> {
+    pub(crate) service: S,
+    head: Option<request::Parts>,
+    body: Option<B>,
+    /// It is not the first attempt, which the deadline never forbids.
+    again: bool,
+    /// Time has passed since it was decided on.
+    pub(crate) waited: bool,
+    /// When a credential for it was first waited for.
+    since: Option<Instant>,
+}
+
+impl<S, B> Cold<S, B> {
+    pub(crate) fn new(service: S, request: Request<B>) -> Box<Self> {
+        let (head, body) = request.into_parts();
+        Box::new(Self { head: Some(head), body: Some(body), ..Self::with(service) })
+    }
+
+    /// Without a body yet.
+    pub(crate) fn awaiting(service: S, head: request::Parts) -> Box<Self> {
+        Box::new(Self { head: Some(head), ..Self::with(service) })
+    }
+
+    const fn with(service: S) -> Self {
+        Self { service, head: None, body: None, again: false, waited: false, since: None }
+    }
+
+    /// The body has come: chooses what the first attempt will use. Or says why it cannot be made,
+    /// and whether the answer is to be gRPC.
+    pub(crate) fn fill<St: Stage, K>(
+        &mut self,
+        run: &mut Run<S, St, K>,
+        body: B,
+        bytes: GetBytes<'_>,
+    ) -> Result<(), (Cause, bool)> {
+        self.body = Some(body);
+        run.tell_source(bytes);
+        self.reserve(run, bytes, false)
+    }
+
+    /// Chooses what the next attempt will use, after a wait; `last` says that there is no other. Or says why it cannot be made, and
+    /// whether the answer is to be gRPC.
+    pub(crate) fn reserve<St: Stage, K>(
+        &mut self,
+        run: &mut Run<S, St, K>,
+        bytes: GetBytes<'_>,
+        last: bool,
+    ) -> Result<(), (Cause, bool)> {
+        self.waited = true;
+        run.waited();
+        let Some(head) = &self.head else { return Ok(()) };
+        run.reserve(head, bytes, last).map_err(|cause| (cause, local::wants_grpc(head)))
+    }
+
+    /// Sends the next attempt on the service, which is ready; or says why it became impossible, and
+    /// whether the answer is to be gRPC.
+    pub(crate) fn send<St: Stage, K>(
+        &mut self,
+        run: &mut Run<S, St, K>,
+    ) -> Result<S::Future, (Cause, bool)>
+    where
+        S: Service<Request<B>>,
+    {
+        let (Some(mut head), Some(body)) = (self.head.take(), self.body.take()) else {
+            debug_assert!(false, "nothing to send");
+            return Err((Cause::local(Code::NotReady), false));
+        };
+        if self.again && self.waited && run.is_late() {
+            let cause = Cause::local(Code::DeadlineExceeded);
+            return Err((cause, local::wants_grpc(&head)));
+        }
+        match run.prepare(&mut head, false) {
+            Ok(()) => Ok(self.service.call(Request::from_parts(head, body))),
+            Err(cause) => {
+                let grpc = local::wants_grpc(&head);
+                // It may be sent yet.
+                (self.head, self.body) = (Some(head), Some(body));
+                Err((cause, grpc))
+            }
+        }
+    }
+}
+
+/// What a request waits for that cannot be sent for this reason: `None` if that does not go away.
+///
+/// What its service has set aside, being ready, is for others meanwhile: whoever asks for the
+/// credential may need it.
+#[cold]
+pub(crate) fn await_credential<S, B, St: Stage, K: Spare<S>>(
+    run: &Run<S, St, K>,
+    cold: Option<&mut Box<Cold<S, B>>>,
+    cause: &Cause,
+) -> Option<News> {
+    let cold = cold.filter(|_| cause.is_under_way())?;
+    let pool = run.live.config.stages.pool(&run.st)?;
+    cold.service = run.live.spare()?;
+    Some(pool.news(&mut cold.since, run.deadline()))
+}
+
+/// What comes next.
+pub(crate) enum Act<RB: Body, E> {
+    Done(Result<Response<FailoverBody<RB>>, E>),
+    Wait(Sleep),
+    Ready,
+    Await(Box<Awaiting<RB, E>>),
+}
+
+#[cold]
+pub(crate) fn act<S, St, K, B, RB>(
+    run: &mut Run<S, St, K>,
+    kept: &mut Option<K::Kept>,
+    cold: &mut Option<Box<Cold<S, K::Out>>>,
+    (held, verdict): (Held<RB, S::Error>, Verdict),
+    heard: Option<Heard>,
+) -> Act<RB, S::Error>
+where
+    S: Service<Request<K::Out>, Response = Response<RB>>,
+    S::Error: 'static,
+    St: Stage,
+    K: Keep<B> + Spare<S>,
+    RB: Body<Data = Bytes>,
+{
+    let live = run.live.clone();
+    match held {
+        Held::Answer(head, body) if verdict.is_success() => {
+            return Act::Done(Ok(run.succeed(head, |in_flight| body.with_in_flight(in_flight))));
+        }
+        // Only another model could do anything about it, and about this no other does.
+        Held::Local(cause, grpc)
+            if live.config.common.model_at.is_none() || verdict.is_unauthorized() =>
+        {
+            return Act::Done(Ok(run.answer(&cause, grpc, false)));
+        }
+        _ => {}
+    }
+    let keep = &live.config.keep;
+    let mut moved = None;
+    let settled = {
+        let kept = &*kept;
+        let bytes = || keep.bytes(kept.as_ref()?);
+        let moved = &mut moved;
+        run.settle(held, verdict, heard, &bytes, |run, last| {
+            let mut head = run.rebuild(last)?;
+            let body = match run.rewrite(&mut head, &bytes)? {
+                Rewritten::Body(bytes) => Some(keep.edited(kept.as_ref()?, bytes)?),
+                // Whoever has not read the model yet may want to after the last attempt.
+                Rewritten::SameBody if last && !run.may_read_body() => {
+                    *moved = Some(());
+                    None
+                }
+                Rewritten::SameBody => Some(keep.again(kept.as_ref()?)?),
+            };
+            let service = match cold.take() {
+                Some(cold) => cold.service,
+                None => live.spare()?,
+            };
+            Some(Box::new(Cold { head: Some(head), body, again: true, ..Cold::with(service) }))
+        })
+    };
+    match settled {
+        Settled::Done(outcome) => Act::Done(outcome),
+        Settled::Await(awaiting) => Act::Await(awaiting),
+        Settled::Again(nap, mut next) => {
+            // The last attempt takes what was kept.
+            if moved.is_some() {
+                next.body = kept.take().and_then(|kept| keep.last(kept));
+            }
+            next.waited = nap.is_some();
+            *cold = Some(next);
+            nap.map_or(Act::Ready, Act::Wait)
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What a driver writes down of one request, on a slate that is wiped and used again.
+//!
+//! Most of it stays empty for most requests. In the future itself all of it would be moved with the
+//! future, time and again.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
+
+use tokio::time::Instant;
+
+use super::head::Snapshot;
+use crate::{
+    driver::Outer,
+    report::NotResent,
+    stage::{Ledger, Model, RequestOptions},
+};
+
+/// At most this many slates are kept for each thread.
+const KEPT: usize = 64;
+
+thread_local! {
+    #[allow(clippy::vec_box)] // It is the boxes that are used again.
+    static SLATES: RefCell<Vec<Box<Written>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// See the [module](self).
+pub(crate) struct Slate(Option<Box<Written>>);
+
+/// What stands on a slate.
+#[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // Facts that have nothing to do with each other.
+pub(crate) struct Written {
+    /// The caller's request head, as far as it is needed.
+    pub(crate) snapshot: Snapshot,
+    /// Why the request cannot be sent again, whatever happens.
+    pub(crate) barred: Option<NotResent>,
+    pub(crate) ledger: Option<Arc<Ledger>>,
+    pub(crate) options: Option<RequestOptions>,
+    pub(crate) started: Option<Instant>,
+    /// `started` was read for this driver, and not for one further out.
+    pub(crate) just_started: bool,
+    /// The model that the caller's request names, when somebody has asked.
+    pub(crate) model: Model,
+    /// What outer layers have put on the request.
+    pub(crate) outer: Outer,
+    /// The send of an outer driver that this request is part of; 0 for none.
+    pub(crate) parent: u32,
+    /// The send in flight; 0 while nobody below is told of it.
+    pub(crate) send: u32,
+    /// A layer outside reports this request.
+    pub(crate) reported: bool,
+    /// A credential of the caller's own was on the request; known here where no snapshot tells it.
+    pub(crate) authorized: bool,
+    /// Doing the work twice is harmless; known here where no snapshot tells it.
+    pub(crate) harmless: bool,
+    pub(crate) done: bool,
+}
+
+impl Slate {
+    /// An empty one.
+    #[inline]
+    pub(crate) fn take() -> Self {
+        let used = SLATES.try_with(|slates| slates.try_borrow_mut().ok()?.pop()).ok().flatten();
+        Self(Some(used.unwrap_or_default()))
+    }
+}
+
+impl Written {
+    /// Nothing of one request is there for the next.
+    #[inline]
+    fn wipe(&mut self) {
+        let Self { snapshot, barred, ledger, options, started, just_started, .. } = self;
+        snapshot.wipe();
+        (*barred, *started, *just_started) = (None, None, false);
+        // What is empty already, as it mostly is, is not written.
+        if ledger.is_some() {
+            *ledger = None;
+        }
+        if options.is_some() {
+            *options = None;
+        }
+        let Self { model, outer, parent, send, reported, authorized, harmless, done, .. } = self;
+        if !matches!(model, Model::Unread) {
+            *model = Model::Unread;
+        }
+        if outer.is_some() {
+            *outer = Outer::default();
+        }
+        (*parent, *send) = (0, 0);
+        (*reported, *authorized, *harmless, *done) = (false, false, false, false);
+    }
+
+    /// The caller's request head, where anything of it was kept.
+    pub(crate) fn snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.is_taken().then_some(&self.snapshot)
+    }
+}
+
+impl Drop for Slate {
+    #[inline]
+    fn drop(&mut self) {
+        let Some(mut written) = self.0.take() else { return };
+        written.wipe();
+        let _ = SLATES.try_with(|slates| {
+            if let Ok(mut slates) = slates.try_borrow_mut() {
+                if slates.len() < KEPT {
+                    slates.push(written);
+                }
+            }
+        });
+    }
+}
+
+impl Deref for Slate {
+    type Target = Written;
+
+    #[inline]
+    fn deref(&self) -> &Written {
+        match &self.0 {
+            Some(written) => written,
+            None => unreachable!("a slate is taken away only when it is dropped"),
+        }
+    }
+}
+
+impl DerefMut for Slate {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Written {
+        match &mut self.0 {
+            Some(written) => written,
+            None => unreachable!("a slate is taken away only when it is dropped"),
+        }
+    }
+}
+
+impl fmt::Debug for Slate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, Request, request::Parts};
+
+    use super::*;
+
+    fn head() -> Parts {
+        Request::new(()).into_parts().0
+    }
+
+    #[test]
+    fn a_used_slate_says_nothing_of_the_request_before() {
+        let mut slate = Slate::take();
+        let mut before = head();
+        before.headers.insert("a", HeaderValue::from_static("b"));
+        before.extensions.insert(1_u8);
+        slate.snapshot.keep_whole(&before, false);
+        assert!(slate.snapshot.head().is_some());
+        slate.barred = Some(NotResent::SentOnce);
+        slate.ledger = Some(Arc::new(Ledger::new(None)));
+        slate.options = Some(RequestOptions::new().label("one"));
+        slate.started = Some(Instant::now());
+        slate.model = Model::Named("m".into(), None);
+        slate.outer.model = Some("m".into());
+        (slate.just_started, slate.reported, slate.authorized) = (true, true, true);
+        (slate.harmless, slate.done, slate.parent, slate.send) = (true, true, 1, 2);
+        drop(slate);
+        let fresh = format!("{:?}", Written::default());
+        assert_eq!(format!("{:?}", *Slate::take()), fresh);
+        // What `Debug` does not show of the head.
+        let mut again = Slate::take();
+        again.snapshot.keep_whole(&head(), false);
+        let rebuilt = again.snapshot.head().unwrap();
+        assert!(rebuilt.headers.is_empty() && rebuilt.extensions.is_empty());
+    }
+
+    #[test]
+    fn slates_are_bounded_in_number() {
+        drop((0..KEPT + 20).map(|_| Slate::take()).collect::<Vec<_>>());
+        assert_eq!(SLATES.with(|slates| slates.borrow().len()), KEPT);
+    }
+
+    #[test]
+    fn a_slate_taken_while_another_is_wiped_is_a_new_one() {
+        /// Takes a slate while it is dropped itself.
+        #[derive(Clone)]
+        struct Nested(#[allow(dead_code)] Arc<Again>);
+        struct Again;
+        impl Drop for Again {
+            fn drop(&mut self) {
+                let mut slate = Slate::take();
+                slate.done = true;
+            }
+        }
+        let mut head = head();
+        head.headers.insert("a", HeaderValue::from_static("b"));
+        head.extensions.insert(Nested(Arc::new(Again)));
+        let mut slate = Slate::take();
+        slate.snapshot.keep_whole(&head, false);
+        drop(head);
+        drop(slate);
+        assert!(!Slate::take().done);
+    }
+}

@@ -1,0 +1,93 @@
+//! The layer that reports, on its own.
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Extensions, Request, Response};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    build_error::BuildError,
+    shell::{named, settings},
+};
+use crate::{
+    body::{Buffered, BufferedAs, FailoverBody, Keep, Once, PeekLimits, Spare},
+    classify::{Cause, Classifier},
+    driver::{AuthFailureMode, Config, Driver, ResponseFuture, Settings},
+    pool::Pool,
+    report::{Coalesce, Reporter, ReporterHandle},
+};
+
+named! {
+    /// Reports every failed request exactly once, with all its attempts inside.
+    ///
+    /// Or, with [`coalesce`](ErrorDedupLayer::coalesce), every failed request once or, when it is
+    /// like one that was told shortly before, as one of a number.
+    ///
+    /// # Position
+    ///
+    /// Outside of all that sends again. Two in one stack report once. One *inside* a layer that
+    /// sends again reports once for each request that it sees.
+    ///
+    /// ```
+    /// use tower::ServiceBuilder;
+    /// use tower_failover::{ErrorDedupLayer, Event, RetryLayer};
+    ///
+    /// # fn stack<S: Clone>(client: S) {
+    /// let stack = ServiceBuilder::new()
+    ///     .layer(ErrorDedupLayer::new(|event: &Event| eprintln!("{event}")))
+    ///     .layer(RetryLayer::default())
+    ///     .service(client);
+    /// # }
+    /// ```
+    layer ErrorDedupLayer,
+    /// The service of an [`ErrorDedupLayer`].
+    service ErrorDedup,
+    stages (), keep Once
+}
+
+impl ErrorDedupLayer {
+    /// Tells this reporter of failed requests.
+    pub fn new(reporter: impl Reporter) -> Self {
+        Self::with_handle(ReporterHandle::new(reporter))
+    }
+
+    /// Tells the reporter behind this handle of failed requests.
+    pub fn with_handle(reporter: ReporterHandle) -> Self {
+        let common = Settings { reporter: Some(reporter), ..Settings::default() };
+        Self { stages: (), keep: Once, common }
+    }
+}
+
+impl<K> ErrorDedupLayer<K> {
+    /// Whether requests that succeeded after failed attempts are told too. False by default.
+    pub fn recovered(mut self, tell: bool) -> Self {
+        self.common.recovered = tell;
+        self
+    }
+
+    /// Of like failures within this window tells the first, and then how many more there were; see
+    /// [`Coalesce`]. For more fingerprints than its default, give one to [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// When the window is zero or longer than 24 h.
+    pub fn coalesce(mut self, window: Duration) -> Result<Self, BuildError> {
+        let reporter = self.common.reporter.take().ok_or(BuildError::NoReporter)?;
+        self.common.reporter = Some(Coalesce::handle(reporter, window)?);
+        Ok(self)
+    }
+
+    /// Keeps the secrets of this pool out of what is told, whoever wrote it.
+    pub fn redact(mut self, pool: &Pool) -> Self {
+        self.common.secrets = Some(pool.clone());
+        self
+    }
+}

@@ -1,0 +1,109 @@
+//! Models that must rest for one account, while the account serves others.
+
+use std::sync::Arc;
+
+use super::cooldown::Rests;
+
+/// The most models that one account keeps; the one whose rest ends soonest goes first.
+pub(crate) const MOST: usize = 64;
+
+/// The resting models of one generation of an account's credential.
+#[derive(Debug, Default)]
+pub(crate) struct Models {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    model: Arc<str>,
+    until: u64,
+    strikes: u8,
+}
+
+/// A model whose rest was over when an attempt was given it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tried {
+    model: Arc<str>,
+    until: u64,
+}
+
+impl Models {
+    /// Until when `model` must rest, if it must.
+    pub(crate) fn until(&self, model: &str, now: u64) -> Option<u64> {
+        let entry = self.entries.iter().find(|entry| *entry.model == *model)?;
+        (entry.until > now).then_some(entry.until)
+    }
+
+    /// Whether no model is kept at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The models that rest, and until when.
+    pub(crate) fn resting(&self, now: u64) -> impl Iterator<Item = (&Arc<str>, u64)> {
+        let rest = self.entries.iter().filter(move |entry| entry.until > now);
+        rest.map(|entry| (&entry.model, entry.until))
+    }
+
+    /// `model` is left alone for `rest` from `now`; a rest only grows.
+    pub(crate) fn rest(&mut self, model: &str, now: u64, rest: u64) -> bool {
+        if rest == 0 {
+            return false;
+        }
+        let until = now.saturating_add(rest);
+        let Some(entry) = self.entry(model, now) else {
+            return false;
+        };
+        let grows = until > entry.until;
+        entry.until = entry.until.max(until);
+        grows
+    }
+
+    /// Too many requests for `model`; whether its rest grew. See [`Word::limited`](super::word::Word::limited).
+    pub(crate) fn limited(
+        &mut self,
+        model: &str,
+        delay: Option<u64>,
+        rests: &Rests,
+        now: u64,
+    ) -> bool {
+        let rest = match delay {
+            _ if !rests.cooling => 0,
+            Some(delay) => delay.min(rests.max_rest),
+            None => match self.entry(model, now) {
+                Some(entry) if entry.until <= now => {
+                    let rest = rests.limited(u64::from(entry.strikes));
+                    entry.strikes = entry.strikes.saturating_add(1);
+                    rest
+                }
+                _ => 0,
+            },
+        };
+        self.rest(model, now, rest)
+    }
+
+    /// What is known of `model`, to be given to [`succeeded`](Self::succeeded).
+    pub(crate) fn tried(&self, model: &str) -> Option<Tried> {
+        let entry = self.entries.iter().find(|entry| *entry.model == *model)?;
+        Some(Tried { model: entry.model.clone(), until: entry.until })
+    }
+
+    /// The model served: its rests start anew, unless a newer one has come.
+    pub(crate) fn succeeded(&mut self, tried: &Tried) {
+        self.entries.retain(|entry| entry.until != tried.until || entry.model != tried.model);
+    }
+
+    fn entry(&mut self, model: &str, now: u64) -> Option<&mut Entry> {
+        if let Some(at) = self.entries.iter().position(|entry| *entry.model == *model) {
+            return self.entries.get_mut(at);
+        }
+        if self.entries.len() >= MOST {
+            let soonest = self.entries.iter().enumerate().min_by_key(|(_, entry)| entry.until);
+            if let Some((at, _)) = soonest {
+                self.entries.swap_remove(at);
+            }
+        }
+        self.entries.push(Entry { model: model.into(), until: now, strikes: 0 });
+        self.entries.last_mut()
+    }
+}

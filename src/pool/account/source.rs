@@ -1,0 +1,90 @@
+//! What an account has whose credentials come from somewhere, or end at a time that is set.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use super::{lifetime::Ages, single_flight::Flight};
+use crate::{
+    classify::Reason,
+    credential::{Account, Credential, CredentialError, Expires, Minting, Token, expiry::Life},
+    sync::{Mutex, MutexGuard, lock},
+};
+
+/// See the [module](self).
+pub(crate) struct Feed {
+    pub(crate) minting: Option<Minting>,
+    flight: Mutex<Flight>,
+    /// The accounts of one group ask one after the other.
+    #[cfg_attr(all(test, failover_loom), allow(dead_code))]
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
+    /// When each of its credentials ends, where nothing else says so.
+    lasting: Expires,
+}
+
+impl Feed {
+    /// `None` for an account that needs none.
+    pub(crate) fn new(account: &Account, turn: Arc<tokio::sync::Mutex<()>>) -> Option<Box<Self>> {
+        // A date is that of one credential; so is a lifetime, where there is one to begin with.
+        let lasting = match account.expires {
+            Expires::Daily(_) | Expires::Never => account.expires,
+            Expires::In(_) if !account.credential.is_loaded() => account.expires,
+            _ => Expires::Unknown,
+        };
+        if account.minting.is_none() && lasting == Expires::Unknown {
+            return None;
+        }
+        let (minting, flight) = (account.minting.clone(), Mutex::new(Flight::default()));
+        Some(Box::new(Self { minting, flight, turn, lasting }))
+    }
+
+    pub(crate) fn flight(&self) -> MutexGuard<'_, Flight> {
+        lock(&self.flight)
+    }
+
+    /// Whether another credential may come of asking after `reason`.
+    pub(crate) fn can_mint_after(&self, reason: Reason) -> bool {
+        // One that panics harms nobody: it is not asked.
+        let asks = |minting: &Minting| {
+            let ask = || minting.source.can_mint_after(reason);
+            catch_unwind(AssertUnwindSafe(ask)).unwrap_or(false)
+        };
+        self.minting.as_ref().is_some_and(asks) && self.flight().over().is_none()
+    }
+}
+
+/// The life of a credential that comes in now.
+pub(crate) fn life(
+    feed: Option<&Feed>,
+    credential: &Credential,
+    expires: Expires,
+    now: SystemTime,
+) -> Life {
+    let lasting = feed.map_or(Expires::Unknown, |feed| feed.lasting);
+    expires.or(lasting).life(credential.token(), now)
+}
+
+/// What an account's credential is looked at for, and when.
+pub(crate) fn ages(
+    feed: Option<&Feed>,
+    life: &Life,
+    again: Option<std::time::Duration>,
+    now: u64,
+) -> Ages {
+    let minting = feed.and_then(|feed| feed.minting.as_ref());
+    let windows = minting.map(|minting| minting.windows).unwrap_or_default();
+    let times = windows.times(life, again, fastrand::f64());
+    Ages::new(now, life, times, minting.is_some())
+}
+
+impl Minting {
+    /// The credential that carries `token`.
+    pub(crate) fn credential(&self, token: &Token) -> Result<Credential, CredentialError> {
+        match &self.sent_as {
+            Some(make) => make(token.expose()),
+            None => Credential::bearer(token.expose()),
+        }
+    }
+}

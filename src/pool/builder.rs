@@ -1,0 +1,320 @@
+//! Building a pool.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use http::Uri;
+use tokio::time::Instant;
+
+use super::{
+    account::{Rests, millis},
+    error::{OriginFault, PoolError},
+    handle::Pool,
+    origin::{Origin, Origins},
+    settings::{Cascade, Choose, Order, OwnCredential, Quarantine, Sources},
+    shared::{Hub, Settings},
+};
+use crate::{
+    credential::Account,
+    report::{PoolDead, Reporter, ReporterHandle},
+};
+
+/// A pool to be filled; see [`Pool::builder`].
+///
+/// Nothing is checked before [`build`](Self::build).
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_failover::{
+///     pool::{Cascade, Choose, Order, OwnCredential, Quarantine}, Account, Credential, Pool,
+/// };
+///
+/// let key = |key: &str| Credential::header(http::HeaderName::from_static("x-api-key"), key);
+/// let pool = Pool::builder()
+///     .account(Account::new("cheap", key("key-of-cheap")?).weight(3))
+///     .account(Account::new("spare", key("key-of-spare")?).priority(-1))
+///     .origins(["https://api.example.com"])
+///     .choose(Choose::Weighted)
+///     .order(Order::ById)
+///     .cascade(Cascade::Never)
+///     .own_credential(OwnCredential::Replace)
+///     .quarantine(Quarantine::new().trusted(Duration::from_secs(10)))
+///     .limited_rest(Duration::from_secs(2), Duration::from_secs(30))
+///     .build()?;
+/// assert_eq!(pool.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct PoolBuilder {
+    accounts: Vec<Account>,
+    origins: Vec<Result<Uri, usize>>,
+    any_origin: bool,
+    may_be_empty: bool,
+    choose: Choose,
+    order: Order,
+    cascade: Cascade,
+    own: OwnCredential,
+    help: Option<Arc<str>>,
+    reporter: ReporterHandle,
+    rests: Rests,
+    sources: Sources,
+}
+
+impl PoolBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            accounts: Vec::new(),
+            origins: Vec::new(),
+            any_origin: false,
+            may_be_empty: false,
+            choose: Choose::default(),
+            order: Order::default(),
+            cascade: Cascade::default(),
+            own: OwnCredential::default(),
+            help: None,
+            reporter: ReporterHandle::default(),
+            rests: Rests::default(),
+            sources: Sources::default(),
+        }
+    }
+
+    /// Adds an account.
+    pub fn account(mut self, account: Account) -> Self {
+        self.accounts.push(account);
+        self
+    }
+
+    /// Adds accounts.
+    pub fn accounts(mut self, accounts: impl IntoIterator<Item = Account>) -> Self {
+        self.accounts.extend(accounts);
+        self
+    }
+
+    /// Adds origins that the pool's credentials may be sent to: scheme, host and port, such as
+    /// `https://api.example.com`.
+    ///
+    /// They are compared as origins are (RFC 6454 §5): the host in any case, the port with the
+    /// scheme's default. A request without an authority in its URI may carry a credential in any
+    /// case; the client below knows where it goes. What a client does on its own, such as following
+    /// a redirect, is out of sight: turn that off there.
+    pub fn origins<I>(mut self, origins: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: TryInto<Uri>,
+    {
+        for origin in origins {
+            let place = self.origins.len() + 1;
+            self.origins.push(origin.try_into().map_err(|_| place));
+        }
+        self
+    }
+
+    /// The pool's credentials may be sent wherever a request goes.
+    ///
+    /// Whoever chooses the URI of a request then chooses who gets to know them.
+    pub fn any_origin(mut self) -> Self {
+        self.any_origin = true;
+        self
+    }
+
+    /// The pool may begin without an account.
+    pub fn may_be_empty(mut self) -> Self {
+        self.may_be_empty = true;
+        self
+    }
+
+    /// How an account is chosen. [`Choose::RoundRobin`] by default.
+    pub fn choose(mut self, choose: Choose) -> Self {
+        self.choose = choose;
+        self
+    }
+
+    /// The order of the accounts within a tier. [`Order::Listed`] by default.
+    pub fn order(mut self, order: Order) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// Where a request goes on after a revoked credential. [`Cascade::SameGroup`] by default.
+    pub fn cascade(mut self, cascade: Cascade) -> Self {
+        self.cascade = cascade;
+        self
+    }
+
+    /// What becomes of a credential that the caller put on. [`OwnCredential::Keep`] by default.
+    pub fn own_credential(mut self, own: OwnCredential) -> Self {
+        self.own = own;
+        self
+    }
+
+    /// What the owner of a pool must do when all of its credentials are refused: stands in the report
+    /// of a dead pool and in every local answer.
+    pub fn help(mut self, text: impl Into<Arc<str>>) -> Self {
+        self.help = Some(text.into());
+        self
+    }
+
+    /// Who is told of incidents. The default is that of [`ReporterHandle`].
+    pub fn reporter(self, reporter: impl Reporter) -> Self {
+        self.reporter_handle(ReporterHandle::new(reporter))
+    }
+
+    /// Who is told of incidents, as a handle that is used elsewhere too.
+    pub fn reporter_handle(mut self, reporter: ReporterHandle) -> Self {
+        self.reporter = reporter;
+        self
+    }
+
+    /// How long a refused credential is left alone.
+    pub fn quarantine(mut self, quarantine: Quarantine) -> Self {
+        self.rests.quarantine = quarantine;
+        self
+    }
+
+    /// How long an account rests that is limited without a hint for how long: `first`, doubled each
+    /// time, up to `max`. 1 s and 60 s by default. Several answers within one rest count once.
+    pub fn limited_rest(mut self, first: Duration, max: Duration) -> Self {
+        (self.rests.limited_first, self.rests.limited_max) = (millis(first), millis(max));
+        self
+    }
+
+    /// How long an account rests that is out of quota, without a hint. 30 min by default.
+    pub fn out_of_quota_rest(mut self, rest: Duration) -> Self {
+        self.rests.out_of_quota = millis(rest);
+        self
+    }
+
+    /// How long an account is not asked for a model that it does not have. 10 min by default.
+    pub fn model_rest(mut self, rest: Duration) -> Self {
+        self.rests.model = millis(rest);
+        self
+    }
+
+    /// The longest rest that a server's hint can ask for. 24 h by default.
+    pub fn max_rest(mut self, longest: Duration) -> Self {
+        self.rests.max_rest = millis(longest);
+        self
+    }
+
+    /// Whether an account that is limited rests at all. `true` by default.
+    pub fn cooling(mut self, cooling: bool) -> Self {
+        self.rests.cooling = cooling;
+        self
+    }
+
+    /// How long a [source](crate::credential::TokenSource) may take to give a token. 10 s by default.
+    ///
+    /// One that takes longer has failed for those who wait. It is not stopped, and not asked again
+    /// before it has answered: a refresh token that is good for one time would be sent twice. Its
+    /// late token is taken. It is stopped after ten times as long, or when the pool's last handle is
+    /// dropped; then it may be asked again.
+    pub fn refresh_deadline(mut self, longest: Duration) -> Self {
+        self.sources.refresh_deadline = longest;
+        self
+    }
+
+    /// How long a request waits for a credential that its account's source is asked for, when no
+    /// other account can serve. 15 s by default; then it is answered with `not_ready` (503). A source
+    /// that has just failed is not waited for: the answer comes at once, with a `Retry-After`.
+    pub fn ready_within(mut self, longest: Duration) -> Self {
+        self.sources.ready_within = longest;
+        self
+    }
+
+    /// How long before its end a credential that no source replaces is told of
+    /// ([`TokenNews::Expiring`](crate::report::TokenNews::Expiring)), once at each of these. 1 h and
+    /// 10 min by default; its end itself is told in any case.
+    ///
+    /// Nobody has to send a request for that, but there must be a tokio runtime: the pool's one task
+    /// is started in it by whoever builds the pool or puts in a credential.
+    pub fn expiry_warnings(mut self, leads: impl IntoIterator<Item = Duration>) -> Self {
+        let mut leads: Vec<_> = leads.into_iter().map(millis).collect();
+        leads.sort_unstable_by_key(|lead| std::cmp::Reverse(*lead));
+        leads.dedup();
+        self.sources.leads = leads;
+        self
+    }
+
+    /// Called when a refusal, or an end, leaves no usable account: once, until the pool is well again.
+    /// It must not block.
+    pub fn on_dead(mut self, hook: impl Fn(&PoolDead) + Send + Sync + 'static) -> Self {
+        self.sources.on_dead = Some(Arc::new(hook));
+        self
+    }
+
+    /// Called when a pool that had died has a usable account again. It must not block.
+    pub fn on_well(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.sources.on_well = Some(Arc::new(hook));
+        self
+    }
+
+    /// Looks at the form of each token before it is used: when the pool is built, and whenever an
+    /// account is inserted, replaced or refreshed. It is given the account's id and the token (of a
+    /// user and a password, the password), and says what is wrong with it.
+    ///
+    /// ```
+    /// use tower_failover::{Account, Credential, Pool};
+    ///
+    /// let pool = Pool::builder()
+    ///     .account(Account::new("alice", Credential::bearer("pk-alice")?))
+    ///     .any_origin()
+    ///     .validate(|_, token| match token.strip_prefix("sk-") {
+    ///         Some(_) => Ok(()),
+    ///         None => Err("a secret key begins with `sk-`: this is the public one"),
+    ///     });
+    /// let error = pool.build().unwrap_err().to_string();
+    /// assert!(error.contains("alice") && error.contains("public") && !error.contains("pk-alice"));
+    /// # Ok::<(), tower_failover::credential::CredentialError>(())
+    /// ```
+    pub fn validate<F>(mut self, look: F) -> Self
+    where
+        F: Fn(&str, &str) -> Result<(), &'static str> + Send + Sync + 'static,
+    {
+        self.sources.validate = Some(Arc::new(look));
+        self
+    }
+
+    /// The pool.
+    ///
+    /// # Errors
+    ///
+    /// What the variants of [`PoolError`] say.
+    pub fn build(self) -> Result<Pool, PoolError> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        if self.accounts.is_empty() && !self.may_be_empty {
+            return Err(PoolError::Empty);
+        }
+        if self.origins.is_empty() && !self.any_origin {
+            return Err(PoolError::NoOrigins);
+        }
+        let listed = self.origins.iter().map(|origin| match origin {
+            Ok(uri) => Origin::new(uri),
+            Err(place) => Err(PoolError::Origin {
+                origin: format!("origin #{place}").into(),
+                fault: OriginFault::NotAUri,
+            }),
+        });
+        let listed = listed.collect::<Result<_, _>>()?;
+        let settings = Settings {
+            choose: self.choose,
+            order: self.order,
+            cascade: self.cascade,
+            own: self.own,
+            help: self.help,
+            origins: if self.any_origin { Origins::Any } else { Origins::Listed(listed) },
+            rests: self.rests,
+            reporter: self.reporter,
+            sources: self.sources,
+        };
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let pool = Pool::new(Arc::new(Hub::new(id, settings, Instant::now())));
+        pool.hub().insert(self.accounts)?;
+        Ok(pool)
+    }
+}

@@ -1,0 +1,184 @@
+//! The accounts of a pool in the order in which they serve: swapped whole when one comes or goes.
+
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use http::{HeaderName, HeaderValue};
+
+use super::{bitset::Bits, weighted::Cycle};
+use crate::{
+    credential::Place,
+    pool::{
+        Choose, Order,
+        account::{Kind, Member, Slot},
+    },
+    sync::Ordering,
+};
+
+/// See the [module](self).
+pub(crate) struct Roster {
+    /// Higher tiers first; within a tier in the pool's order.
+    pub(crate) slots: Box<[Arc<Slot>]>,
+    pub(crate) tiers: Box<[Tier]>,
+    /// The positions that may be worth looking at. A hint: the state's word is the truth.
+    pub(crate) usable: Bits,
+    pub(crate) places: Places,
+    /// Whether any account serves only some models.
+    pub(crate) restricted: bool,
+    by_id: HashMap<Arc<str>, u32>,
+    by_number: HashMap<u32, u32>,
+}
+
+/// The positions of the accounts of one priority.
+pub(crate) struct Tier {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// Only where the pool chooses by weight, and the tier is too large to look at each one.
+    pub(crate) cycle: Option<Cycle>,
+}
+
+/// Where on a request the accounts of a pool put things.
+#[derive(Default)]
+pub(crate) struct Places {
+    /// The headers of credentials.
+    pub(crate) headers: Vec<HeaderName>,
+    /// The query keys of credentials.
+    pub(crate) keys: Vec<Box<str>>,
+    /// The fixed headers, with each of their values.
+    pub(crate) fixed: HashMap<HeaderName, HashSet<HeaderValue>>,
+}
+
+/// Up to so many accounts of a tier are looked at one by one.
+pub(crate) const FEW: usize = 64;
+
+// === impl Roster ===
+
+impl Roster {
+    pub(crate) fn new(mut slots: Vec<Arc<Slot>>, order: Order, choose: Choose) -> Self {
+        slots.sort_by_key(|slot| slot.member.uid);
+        for (i, slot) in slots.iter().enumerate() {
+            slot.member.ordinal.store(narrow(i + 1), Ordering::Relaxed);
+        }
+        match order {
+            Order::Listed => slots.sort_by_key(|slot| Reverse(slot.member.priority)),
+            Order::ById => slots.sort_by(|a, b| {
+                let priority = b.member.priority.cmp(&a.member.priority);
+                priority.then_with(|| a.member.id.cmp(&b.member.id))
+            }),
+        }
+        let usable = Bits::new(slots.len());
+        let mut by_id = HashMap::with_capacity(slots.len());
+        let mut by_number = HashMap::with_capacity(slots.len());
+        let mut places = Places::default();
+        for (i, slot) in slots.iter().enumerate() {
+            slot.member.position.store(narrow(i), Ordering::Relaxed);
+            by_id.insert(Arc::clone(&slot.member.id), narrow(i));
+            by_number.insert(slot.member.uid, narrow(i));
+            places.add(slot);
+            if worth_a_look(slot) {
+                usable.set(i);
+            }
+        }
+        let restricted = slots.iter().any(|slot| slot.member.is_restricted());
+        let tiers = tiers(&slots, choose);
+        Self { slots: slots.into(), tiers, usable, places, restricted, by_id, by_number }
+    }
+
+    /// Looks again at what changed while this was made. To be called once it can be seen: whoever
+    /// changes a state afterwards finds this roster.
+    pub(crate) fn catch_up(&self) {
+        for (i, slot) in self.slots.iter().enumerate() {
+            if !self.usable.has(i) && worth_a_look(slot) {
+                self.usable.set(i);
+            }
+        }
+    }
+
+    /// The account called `id`, and its position.
+    pub(crate) fn find(&self, id: &str) -> Option<(usize, &Arc<Slot>)> {
+        let i = *self.by_id.get(id)? as usize;
+        Some((i, self.slots.get(i)?))
+    }
+
+    /// Where `member` stands.
+    pub(crate) fn position(&self, member: &Member) -> Option<usize> {
+        let guess = member.position.load(Ordering::Relaxed) as usize;
+        match self.slots.get(guess) {
+            Some(slot) if slot.member.uid == member.uid => Some(guess),
+            _ => self.by_number.get(&member.uid).map(|i| *i as usize),
+        }
+    }
+
+    /// The account with this number.
+    pub(crate) fn by_number(&self, uid: u32) -> Option<&Arc<Slot>> {
+        self.slots.get(*self.by_number.get(&uid)? as usize)
+    }
+}
+
+/// Whether a request should look at the account: it is usable, or its time is up.
+fn worth_a_look(slot: &Slot) -> bool {
+    match slot.word().kind() {
+        Kind::Usable => true,
+        // Whoever takes it off the due list sets its bit.
+        Kind::Limited | Kind::Quota | Kind::Quarantined | Kind::Expiring | Kind::Absent => {
+            slot.member.queued.load(Ordering::SeqCst) == u64::MAX
+        }
+        Kind::Probing | Kind::Retired => false,
+    }
+}
+
+fn tiers(slots: &[Arc<Slot>], choose: Choose) -> Box<[Tier]> {
+    let mut start = 0;
+    let same = |a: &Arc<Slot>, b: &Arc<Slot>| a.member.priority == b.member.priority;
+    slots
+        .chunk_by(same)
+        .map(|tier| {
+            let (from, end) = (start, start + tier.len());
+            start = end;
+            let large = choose == Choose::Weighted && tier.len() > FEW;
+            let cycle = large.then(|| Cycle::new(tier.iter().map(|slot| slot.member.weight)));
+            Tier { start: from, end, cycle }
+        })
+        .collect()
+}
+
+fn narrow(i: usize) -> u32 {
+    u32::try_from(i).unwrap_or(u32::MAX)
+}
+
+// === impl Places ===
+
+impl Places {
+    fn add(&mut self, slot: &Slot) {
+        self.add_place(&slot.current.load().credential.place);
+        for (name, value) in slot.member.headers().into_iter().flatten() {
+            self.fixed.entry(name.clone()).or_default().insert(value.clone());
+        }
+    }
+
+    fn add_place(&mut self, place: &Place) {
+        if self.knows(place) {
+            return;
+        }
+        match place {
+            Place::Header(name, _) => self.headers.push(name.clone()),
+            Place::Query(key, _) => self.keys.push(key.clone()),
+        }
+    }
+
+    /// Whether all that the accounts put on a request is a credential in one and the same header.
+    pub(crate) fn is_one_header(&self) -> bool {
+        self.headers.len() == 1 && self.keys.is_empty() && self.fixed.is_empty()
+    }
+
+    /// Whether another credential of the pool goes into the same place.
+    pub(crate) fn knows(&self, place: &Place) -> bool {
+        match place {
+            Place::Header(name, _) => self.headers.contains(name),
+            Place::Query(key, _) => self.keys.contains(key),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Putting an account on a request: all that it has, and nothing of another's.
+
+use http::{
+    HeaderMap, Uri,
+    header::{AUTHORIZATION, HOST},
+    request::Parts,
+    uri::PathAndQuery,
+};
+use percent_encoding::percent_decode_str;
+
+use super::lease::Picked;
+use crate::{
+    classify::Code,
+    credential::{Credential, Place},
+    pool::{
+        account::{Base, Member},
+        index::Places,
+        shared::Hub,
+    },
+};
+
+impl Picked {
+    /// Puts the account's credential, fixed headers and base URI on a request.
+    ///
+    /// 1. What accounts of this pool put on before is taken off, and so is a credential of the
+    ///    caller's: any `Authorization`, and whatever header or query key the pool uses.
+    /// 2. A base URI is not taken off: give the caller's own URI each time.
+    ///
+    /// # Errors
+    ///
+    /// The request goes where the pool's credentials may not go, or has no place for a query key.
+    /// It is then as it was.
+    pub(crate) fn apply(&self, parts: &mut Parts) -> Result<(), Code> {
+        let member = &self.generation.member;
+        let credential = &self.generation.credential;
+        let base = member.extras.as_deref().and_then(|extras| extras.base.as_ref());
+        // A base URI was checked when the account was taken in.
+        if base.is_none() && !member.hub.settings.origins.allow(&parts.uri) {
+            return Err(Code::OriginNotAllowed);
+        }
+        if let (true, None, Place::Header(name, value)) =
+            (self.is_one_header(), &member.extras, &credential.place)
+        {
+            if *name != AUTHORIZATION {
+                parts.headers.remove(AUTHORIZATION);
+            }
+            parts.headers.insert(name, value.clone());
+            return Ok(());
+        }
+        let roster = member.hub.roster.load();
+        if let Some(uri) = new_uri(&parts.uri, base, &roster.places, credential)? {
+            parts.uri = uri;
+        }
+        take_off(&mut parts.headers, &roster.places, credential);
+        put_on(&mut parts.headers, base, member, credential);
+        Ok(())
+    }
+}
+
+impl Hub {
+    /// Whether the caller put a credential on the request.
+    pub(crate) fn carries_own(&self, parts: &Parts) -> bool {
+        let roster = self.roster.load();
+        let places = &roster.places;
+        parts.headers.contains_key(AUTHORIZATION)
+            || places.headers.iter().any(|name| parts.headers.contains_key(name))
+            || parts.uri.query().is_some_and(|query| {
+                query.split('&').any(|pair| places.keys.iter().any(|key| names(pair, key)))
+            })
+    }
+}
+
+fn take_off(headers: &mut HeaderMap, places: &Places, credential: &Credential) {
+    let own = match &credential.place {
+        Place::Header(name, _) => Some(name),
+        Place::Query(..) => None,
+    };
+    // Its own is replaced anyway.
+    for name in places.headers.iter().filter(|name| Some(*name) != own) {
+        headers.remove(name);
+    }
+    if own != Some(&AUTHORIZATION) {
+        headers.remove(AUTHORIZATION);
+    }
+    for (name, values) in &places.fixed {
+        // Its own are put on again.
+        if headers.get_all(name).iter().all(|value| values.contains(value)) {
+            headers.remove(name);
+        }
+    }
+}
+
+fn put_on(headers: &mut HeaderMap, base: Option<&Base>, member: &Member, credential: &Credential) {
+    if let Place::Header(name, value) = &credential.place {
+        headers.insert(name, value.clone());
+    }
+    if let Some(fixed) = member.headers() {
+        for name in fixed.keys() {
+            headers.remove(name);
+        }
+        for (name, value) in fixed {
+            headers.append(name, value.clone());
+        }
+    }
+    if let Some(base) = base {
+        if let Some(host) = headers.get_mut(HOST) {
+            *host = base.host.clone();
+        }
+    }
+}
+
+/// The URI with the account's authority and query key, and without other accounts' keys; `None` if
+/// that changes nothing.
+fn new_uri(
+    uri: &Uri,
+    base: Option<&Base>,
+    places: &Places,
+    credential: &Credential,
+) -> Result<Option<Uri>, Code> {
+    let foreign = |pair: &str| places.keys.iter().any(|key| names(pair, key));
+    let key = match &credential.place {
+        Place::Query(key, value) => Some((key, value)),
+        Place::Header(..) => None,
+    };
+    let strip =
+        !places.keys.is_empty() && uri.query().is_some_and(|query| query.split('&').any(foreign));
+    if base.is_none() && key.is_none() && !strip {
+        return Ok(None);
+    }
+    // What has no room for the key cannot carry a credential: `*`, or a URI that is too long.
+    let refuse = Code::CredentialMissing;
+    let mut parts = uri.clone().into_parts();
+    if key.is_some() || strip {
+        let mut text = String::from(uri.path());
+        let kept = uri.query().unwrap_or_default().split('&').filter(|pair| {
+            let own = key.is_some_and(|(key, _)| names(pair, key));
+            !pair.is_empty() && !own && !foreign(pair)
+        });
+        let mut between = '?';
+        for pair in kept {
+            text.push(between);
+            text.push_str(pair);
+            between = '&';
+        }
+        if let Some((key, value)) = key {
+            text.push(between);
+            text.push_str(key);
+            text.push('=');
+            text.push_str(std::str::from_utf8(value).map_err(|_| refuse)?);
+        }
+        parts.path_and_query = Some(PathAndQuery::try_from(text).map_err(|_| refuse)?);
+    }
+    if let Some(base) = base {
+        parts.scheme = Some(base.scheme.clone());
+        parts.authority = Some(base.authority.clone());
+        parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+    }
+    Uri::from_parts(parts).map(Some).map_err(|_| refuse)
+}
+
+/// Whether the `key=value` of a query is for `key`, however it is escaped.
+fn names(pair: &str, key: &str) -> bool {
+    let name = pair.split('=').next().unwrap_or_default();
+    percent_decode_str(name).eq(key.bytes())
+}

@@ -1,0 +1,37 @@
+//! How long a request counts as in flight.
+
+use std::{fmt, sync::Arc};
+
+use crate::{pool::account::Member, sync::Ordering};
+
+/// A request in flight; it ends when this is dropped.
+pub struct InFlight(pub(crate) Arc<Member>);
+
+/// A request whose answer is held, and may yet be given up: it does not count.
+pub(crate) struct Paused(Arc<Member>);
+
+impl InFlight {
+    pub(crate) fn pause(self) -> Paused {
+        Paused(Arc::clone(&self.0))
+    }
+}
+
+impl Paused {
+    /// The answer goes out: it counts again, until its body ends.
+    pub(crate) fn resume(self) -> InFlight {
+        self.0.open.fetch_add(1, Ordering::Relaxed);
+        InFlight(self.0)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for InFlight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("InFlight").field(&self.0.id).finish()
+    }
+}

@@ -1,0 +1,12 @@
+//! An account on an attempt.
+
+pub(crate) mod admitted;
+pub(crate) mod apply;
+pub(crate) mod in_flight;
+pub(crate) mod lease;
+
+pub(crate) use self::{
+    admitted::Admitted,
+    in_flight::{InFlight, Paused},
+    lease::Picked,
+};

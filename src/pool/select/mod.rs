@@ -1,0 +1,11 @@
+//! Which account serves a request.
+
+pub(crate) mod query;
+pub(crate) mod search;
+pub(crate) mod strategy;
+pub(crate) mod unavailable;
+
+pub(crate) use self::{
+    query::{Avoid, Pin, Refusal, Unavailable, Want},
+    search::Search,
+};

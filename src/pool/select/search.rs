@@ -1,0 +1,307 @@
+//! Choosing the account for a request.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{
+    query::{Pin, Unavailable, Want},
+    strategy::position,
+};
+use crate::{
+    classify::Code,
+    clock::Now,
+    pool::{
+        Choose,
+        account::{Generation, Kind, Since, Slot, Word},
+        index::{Roster, Tier},
+        lease::Picked,
+        shared::Hub,
+    },
+};
+
+/// One request's search.
+pub(crate) struct Search<'a> {
+    pub(crate) hub: &'a Hub,
+    pub(crate) roster: &'a Roster,
+    pub(crate) want: &'a Want<'a>,
+    pub(crate) moment: Moment<'a>,
+}
+
+/// When the attempt will start.
+pub(crate) struct Moment<'a> {
+    hub: &'a Hub,
+    now: &'a mut Now,
+    /// It is not now: nothing may be changed yet.
+    pub(crate) later: bool,
+}
+
+impl Moment<'_> {
+    pub(crate) fn instant(&mut self) -> Instant {
+        self.now.get()
+    }
+
+    pub(crate) fn passed(&mut self) -> u64 {
+        let at = self.now.get();
+        self.hub.passed(at)
+    }
+}
+
+/// What a request may do with an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    Serve,
+    Probe,
+    /// It must not wait for the account's rest.
+    Ignore,
+}
+
+impl Hub {
+    /// An account for an attempt that starts now.
+    pub(crate) fn pick(&self, want: &Want<'_>, now: &mut Now) -> Result<Picked, Unavailable> {
+        let turn = if want.is_any() { self.turn(now) } else { None };
+        match turn {
+            Some(picked) => Ok(picked),
+            None => self.search(want, Moment { hub: self, now, later: false }),
+        }
+    }
+
+    /// The account whose turn it is, where one look shows that it may serve any request: what the
+    /// search would find first. Nobody needs the time for that, nor what the hints say of the others.
+    #[inline(always)] // Written where it stays: what was just written is slow to move.
+    #[allow(clippy::inline_always)]
+    pub(crate) fn turn(&self, now: &mut Now) -> Option<Picked> {
+        let roster = self.roster.load();
+        if self.settings.choose != Choose::RoundRobin || roster.restricted {
+            return None;
+        }
+        let tier = roster.tiers.first()?;
+        let cursor = self.cursors.of(0);
+        let mut at = position(cursor, tier);
+        // Of those who rest, nothing is read.
+        if !roster.usable.has(at) {
+            at = self.next_turn(&roster, tier, at, now)?;
+        }
+        let slot = roster.slots.get(at)?;
+        let generation = slot.current.load();
+        let seen = generation.word();
+        if seen.kind() != Kind::Usable
+            || seen.has_model_rests()
+            || !generation.ages.is_young(|| self.passed(now.get()))
+        {
+            return None;
+        }
+        cursor.set(at as u64 + 1);
+        let one_header = roster.places.is_one_header();
+        let generation = arc_swap::Guard::into_inner(generation);
+        Some(Picked::of_turn(generation, seen, one_header))
+    }
+
+    /// Whose turn it is instead of that of an account that rests, when nobody has come back since.
+    fn next_turn(&self, roster: &Roster, tier: &Tier, at: usize, now: &mut Now) -> Option<usize> {
+        let due = self.due.next();
+        if due != u64::MAX && due <= self.passed(now.get()) {
+            return None;
+        }
+        let later = roster.usable.next(at, tier.end);
+        later.or_else(|| roster.usable.next(tier.start, at))
+    }
+
+    /// An account for an attempt that starts at `at`.
+    pub(crate) fn pick_at(&self, want: &Want<'_>, at: Instant) -> Result<Picked, Unavailable> {
+        self.search(want, Moment { hub: self, now: &mut Now::at(at), later: true })
+    }
+
+    /// Whether some account could serve this model now. Looks at all of them, and takes none.
+    pub(crate) fn can_serve(&self, model: &str, now: &mut Now) -> bool {
+        let want = Want { model: Some(model), ..Want::ANY };
+        let roster = self.roster.load();
+        let mut search = Search::new(self, &roster, &want, now);
+        let mut slots = roster.slots.iter().enumerate();
+        slots.any(|(at, slot)| search.judge(at, slot, &slot.current.load()).is_some())
+    }
+
+    fn search(&self, want: &Want<'_>, mut moment: Moment<'_>) -> Result<Picked, Unavailable> {
+        // The clock is read only when somebody rests.
+        if self.due.next() != u64::MAX {
+            self.sweep(moment.passed(), false);
+        }
+        let roster = self.roster.load();
+        let mut search = Search { hub: self, roster: &roster, want, moment };
+        if let Some(picked) = search.preferred()? {
+            return Ok(picked);
+        }
+        if let Some(picked) = search.choose() {
+            return Ok(picked);
+        }
+        search.last_look()
+    }
+}
+
+impl<'a> Search<'a> {
+    /// For an attempt that starts now.
+    pub(crate) fn new(
+        hub: &'a Hub,
+        roster: &'a Roster,
+        want: &'a Want<'a>,
+        now: &'a mut Now,
+    ) -> Self {
+        Self { hub, roster, want, moment: Moment { hub, now, later: false } }
+    }
+}
+
+impl Search<'_> {
+    /// The account to which the request is tied, if it is.
+    fn preferred(&mut self) -> Result<Option<Picked>, Unavailable> {
+        match self.want.pin {
+            None => Ok(None),
+            Some(Pin::Prefer(id)) => {
+                let found = self.roster.find(id);
+                Ok(found.and_then(|(i, slot)| self.take(i, slot)))
+            }
+            Some(Pin::Strict(id)) => {
+                let Some((i, slot)) = self.roster.find(id) else {
+                    return Err(Code::PinUnknown.into());
+                };
+                match self.take(i, slot) {
+                    Some(picked) => Ok(Some(picked)),
+                    None => self.shortage(std::slice::from_ref(slot)).map(Some),
+                }
+            }
+        }
+    }
+
+    /// Nothing was found where the hints pointed: looks once at everything that is due, and says
+    /// what is missing.
+    fn last_look(&mut self) -> Result<Picked, Unavailable> {
+        if self.hub.due.next() != u64::MAX {
+            let now = self.moment.passed();
+            if self.hub.due.next() <= now {
+                self.hub.sweep(now, true);
+                if let Some(picked) = self.choose() {
+                    return Ok(picked);
+                }
+            }
+        }
+        self.shortage(&self.roster.slots)
+    }
+
+    /// What the request may do with the account, by its state and by its own wishes. Takes nothing;
+    /// but what has ended is retired, and a source is asked where it is time to.
+    pub(crate) fn judge(
+        &mut self,
+        at: usize,
+        slot: &Slot,
+        generation: &Arc<Generation>,
+    ) -> Option<Use> {
+        let word = generation.word();
+        let strict = matches!(self.want.pin, Some(Pin::Strict(_)));
+        let allowed = match word.kind() {
+            Kind::Usable => Use::Serve,
+            Kind::Limited | Kind::Quota if self.moment.passed() >= word.until() => Use::Serve,
+            Kind::Limited | Kind::Quota if strict => Use::Ignore,
+            Kind::Quarantined if self.moment.passed() >= word.until() => {
+                if !self.want.probes {
+                    return None;
+                }
+                let now = self.moment.passed();
+                if generation.ages.is_dead(now) && !self.moment.later {
+                    self.hub.bury(generation, now);
+                    return None;
+                }
+                Use::Probe
+            }
+            // Whether or not another comes in time.
+            Kind::Expiring if self.moment.later => Use::Serve,
+            // It has not come in time.
+            Kind::Expiring if self.want.last && !generation.ages.is_dead(self.moment.passed()) => {
+                Use::Serve
+            }
+            _ => {
+                if word.is_renewed() && !self.moment.later {
+                    let now = self.moment.passed();
+                    self.hub.renew(generation, now);
+                }
+                // The hint was wrong, or a rest was looked forward to by `pick_at`.
+                if self.roster.usable.has(at) {
+                    self.hub.look_at(&slot.member);
+                }
+                return None;
+            }
+        };
+        let replaced = word.kind() == Kind::Expiring && self.want.last;
+        if allowed != Use::Probe && !replaced && !self.is_current(generation) {
+            return None;
+        }
+        let member = &slot.member;
+        let fits = !self.want.avoids(member, generation.number)
+            && member.may_serve(self.want.model)
+            && (strict || !self.model_rests(generation, word));
+        fits.then_some(allowed)
+    }
+
+    /// Whether its end does not keep it from being sent. Its source is asked, where it is time to.
+    fn is_current(&mut self, generation: &Arc<Generation>) -> bool {
+        if generation.ages.is_young(|| self.moment.passed()) {
+            return true;
+        }
+        let now = self.moment.passed();
+        if self.moment.later {
+            return !generation.ages.is_dead(now) || generation.member.asking().is_some();
+        }
+        self.hub.look_closer(generation, now)
+    }
+
+    /// The account for this request, if it may have it.
+    pub(crate) fn take(&mut self, at: usize, slot: &Arc<Slot>) -> Option<Picked> {
+        let generation = slot.current.load();
+        let allowed = self.judge(at, slot, &generation)?;
+        let mut probe = false;
+        // To give a probe back is a change that others are told of.
+        let shown = self.moment.later || self.want.tentative && generation.word().has_model_rests();
+        let seen = match allowed {
+            Use::Probe if !shown => {
+                let now = self.moment.passed();
+                // Exactly one wins; the others go on looking.
+                let change = self.hub.change(&generation, |word| word.probed(now))?;
+                probe = true;
+                // There may be another by now.
+                generation.ask_besides(now);
+                change.is
+            }
+            Use::Serve if !self.moment.later => self.woken(&generation),
+            // Looking ahead takes no probe, no more than a turn.
+            Use::Serve | Use::Ignore | Use::Probe => generation.word(),
+        };
+        let generation = arc_swap::Guard::into_inner(generation);
+        let tried = match self.want.model {
+            Some(model) if seen.has_model_rests() => {
+                generation.models(|models| models.tried(model))
+            }
+            _ => None,
+        };
+        let one_header = self.roster.places.is_one_header();
+        Some(Picked::new(generation, Since { seen, probe }, tried, one_header))
+    }
+
+    /// The state once a rest that is over has been taken off.
+    fn woken(&mut self, generation: &Generation) -> Word {
+        let word = generation.word();
+        if !word.is_resting() {
+            return word;
+        }
+        let now = self.moment.passed();
+        match self.hub.change(generation, |word| word.woken(now)) {
+            Some(change) => change.is,
+            None => generation.word(),
+        }
+    }
+
+    fn model_rests(&mut self, generation: &Generation, word: Word) -> bool {
+        let Some(model) = self.want.model.filter(|_| word.has_model_rests()) else {
+            return false;
+        };
+        let now = self.moment.passed();
+        generation.models(|models| models.until(model, now)).is_some()
+    }
+}

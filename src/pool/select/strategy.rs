@@ -1,0 +1,216 @@
+//! The ways of choosing. Each walks over positions that may serve, and lets the account's state
+//! decide.
+
+use std::ops::Range;
+
+use super::search::Search;
+use crate::{
+    pool::{
+        Choose,
+        account::Member,
+        index::{Cursor, FEW, Tier, rendezvous, weighted},
+        lease::Picked,
+    },
+    sync::Ordering,
+};
+
+/// How many accounts of a large tier are compared.
+const SAMPLES: usize = 8;
+
+impl Search<'_> {
+    /// One of the highest tier that has any.
+    pub(crate) fn choose(&mut self) -> Option<Picked> {
+        let roster = self.roster;
+        if self.moment.later {
+            // Whose turn it then is shows when the attempt starts: looking ahead takes no turn.
+            return self.first(0..roster.slots.len());
+        }
+        let cursors = &self.hub.cursors;
+        roster.tiers.iter().enumerate().find_map(|(i, tier)| self.choose_in(tier, cursors.of(i)))
+    }
+
+    fn choose_in(&mut self, tier: &Tier, cursor: Cursor<'_>) -> Option<Picked> {
+        let picked = match (self.want.sticky, self.hub.settings.choose) {
+            (Some(key), _) => self.sticky(tier, key),
+            (None, Choose::RoundRobin) => return self.round_robin(tier, cursor),
+            (None, Choose::FillFirst) => None,
+            (None, Choose::Weighted) => self.weighted(tier, cursor),
+            (None, Choose::LeastInFlight) => {
+                self.least(tier, cursor, |member| u64::from(member.open.load(Ordering::Relaxed)))
+            }
+            (None, Choose::MostRemaining) => self
+                .least(tier, cursor, |member| u64::MAX - member.remaining.load(Ordering::Relaxed)),
+        };
+        // What the way itself leaves out: a weight of 0, a probe that another was quicker to take.
+        picked.or_else(|| self.first(tier.start..tier.end))
+    }
+
+    /// The first within `range` that may serve.
+    fn first(&mut self, range: Range<usize>) -> Option<Picked> {
+        self.first_at(range).map(|(_, picked)| picked)
+    }
+
+    fn first_at(&mut self, range: Range<usize>) -> Option<(usize, Picked)> {
+        let mut from = range.start;
+        while let Some(i) = self.roster.usable.next(from, range.end) {
+            if let Some(picked) = self.take(i, self.roster.slots.get(i)?) {
+                return Some((i, picked));
+            }
+            from = i + 1;
+        }
+        None
+    }
+
+    fn round_robin(&mut self, tier: &Tier, cursor: Cursor<'_>) -> Option<Picked> {
+        let start = position(cursor, tier);
+        let found = self.first_at(start..tier.end).or_else(|| self.first_at(tier.start..start));
+        let (i, picked) = found?;
+        cursor.set(i as u64 + 1);
+        Some(picked)
+    }
+
+    fn weighted(&mut self, tier: &Tier, cursor: Cursor<'_>) -> Option<Picked> {
+        let Some(cycle) = &tier.cycle else {
+            return self.weighted_few(tier, cursor);
+        };
+        // Tiers may share a cursor: one in which nobody can serve takes no turn.
+        let (mut turn, mut last) = (cursor.get(), tier.start);
+        for _ in 0..SAMPLES {
+            let i = tier.start + cycle.turn(turn)?;
+            turn = turn.wrapping_add(1);
+            if self.roster.usable.has(i) {
+                if let Some(picked) = self.take(i, self.roster.slots.get(i)?) {
+                    cursor.set(turn);
+                    return Some(picked);
+                }
+            }
+            last = i;
+        }
+        let heavy = self.first_heavy(last..tier.end);
+        let heavy = heavy.or_else(|| self.first_heavy(tier.start..last))?;
+        cursor.set(turn);
+        Some(heavy)
+    }
+
+    /// The first within `range` whose weight is not 0.
+    fn first_heavy(&mut self, range: Range<usize>) -> Option<Picked> {
+        let mut from = range.start;
+        while let Some(i) = self.roster.usable.next(from, range.end) {
+            let slot = self.roster.slots.get(i)?;
+            if slot.member.weight > 0 {
+                if let Some(picked) = self.take(i, slot) {
+                    return Some(picked);
+                }
+            }
+            from = i + 1;
+        }
+        None
+    }
+
+    /// Exact among those that may serve now, whoever they are.
+    fn weighted_few(&mut self, tier: &Tier, cursor: Cursor<'_>) -> Option<Picked> {
+        let mut weights = [0; FEW];
+        let mut from = tier.start;
+        while let Some(i) = self.roster.usable.next(from, tier.end) {
+            from = i + 1;
+            let slot = self.roster.slots.get(i)?;
+            if slot.member.weight > 0 && self.judge(i, slot, &slot.current.load()).is_some() {
+                if let Some(weight) = weights.get_mut(i - tier.start) {
+                    *weight = slot.member.weight;
+                }
+            }
+        }
+        let i = tier.start + weighted::turn_of(&weights, cursor.get())?;
+        // Only now, as above.
+        cursor.advance();
+        self.take(i, self.roster.slots.get(i)?)
+    }
+
+    /// The one with the least `load`; the next in turn among equals.
+    fn least(
+        &mut self,
+        tier: &Tier,
+        cursor: Cursor<'_>,
+        load: impl Fn(&Member) -> u64,
+    ) -> Option<Picked> {
+        let start = position(cursor, tier);
+        let mut best: Option<(u64, usize)> = None;
+        let mut seen = 0;
+        for range in [start..tier.end, tier.start..start] {
+            let mut from = range.start;
+            while let Some(i) = self.roster.usable.next(from, range.end) {
+                from = i + 1;
+                seen += 1;
+                if seen > FEW {
+                    let (_, i) = self.best_sample(tier, cursor.advance(), &load)?;
+                    return self.take(i, self.roster.slots.get(i)?);
+                }
+                self.compare(&mut best, i, &load);
+            }
+        }
+        let (_, i) = best?;
+        cursor.set(i as u64 + 1);
+        self.take(i, self.roster.slots.get(i)?)
+    }
+
+    /// The best of a few that are spread by `n`.
+    fn best_sample(
+        &mut self,
+        tier: &Tier,
+        n: u64,
+        load: &impl Fn(&Member) -> u64,
+    ) -> Option<(u64, usize)> {
+        let mut best = None;
+        let (mut seed, len) = (rendezvous::mix(n), (tier.end - tier.start) as u64);
+        for _ in 0..SAMPLES {
+            seed = rendezvous::mix(seed);
+            let from = tier.start + usize::try_from(seed.checked_rem(len)?).unwrap_or(0);
+            let next = self.roster.usable.next(from, tier.end);
+            let i = next.or_else(|| self.roster.usable.next(tier.start, from))?;
+            self.compare(&mut best, i, load);
+        }
+        best
+    }
+
+    fn compare(
+        &mut self,
+        best: &mut Option<(u64, usize)>,
+        i: usize,
+        load: &impl Fn(&Member) -> u64,
+    ) {
+        let Some(slot) = self.roster.slots.get(i) else {
+            return;
+        };
+        let load = load(&slot.member);
+        if best.is_none_or(|(least, _)| load < least)
+            && self.judge(i, slot, &slot.current.load()).is_some()
+        {
+            *best = Some((load, i));
+        }
+    }
+
+    /// The one to which `key` is drawn most: looks at each account of the tier.
+    fn sticky(&mut self, tier: &Tier, key: &[u8]) -> Option<Picked> {
+        let key = rendezvous::hash(key);
+        let mut best: Option<(u64, usize)> = None;
+        let mut from = tier.start;
+        while let Some(i) = self.roster.usable.next(from, tier.end) {
+            from = i + 1;
+            let slot = self.roster.slots.get(i)?;
+            let draw = rendezvous::draw(key, slot.member.id_hash);
+            if best.is_none_or(|(most, _)| draw > most)
+                && self.judge(i, slot, &slot.current.load()).is_some()
+            {
+                best = Some((draw, i));
+            }
+        }
+        let (_, i) = best?;
+        self.take(i, self.roster.slots.get(i)?)
+    }
+}
+
+/// Where the cursor points, or where the tier begins.
+pub(crate) fn position(cursor: Cursor<'_>, tier: &Tier) -> usize {
+    let at = usize::try_from(cursor.get()).unwrap_or(0);
+    if (tier.start..tier.end).contains(&at) { at } else { tier.start }
+}

@@ -1,0 +1,286 @@
+//! What to say when nobody can serve.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::{query::Unavailable, search::Search};
+use crate::{
+    classify::{Code, Reason},
+    clock::Now,
+    pool::{
+        account::{Generation, Kind, Slot},
+        lease::Picked,
+        shared::Hub,
+    },
+    sync::Ordering,
+};
+
+/// What a look at some accounts has found.
+#[allow(clippy::struct_excessive_bools)] // Facts that have nothing to do with each other.
+#[derive(Default)]
+struct Found {
+    /// The soonest end of a rest.
+    soonest: Option<u64>,
+    /// A rest that is not for want of quota.
+    limited: bool,
+    /// Any rest at all.
+    rests: bool,
+    /// A source is asked, or will be.
+    renewed: bool,
+    /// A source is being asked.
+    under_way: bool,
+    /// Those that were refused, for each reason.
+    refused: [Refused; 6],
+    /// One that can serve after all.
+    hidden: Option<Picked>,
+}
+
+/// The accounts that were refused for one reason.
+#[derive(Clone, Copy, Default)]
+struct Refused {
+    count: u32,
+    reason: Option<Reason>,
+    /// The source of one of them may make another credential.
+    mints: bool,
+    /// When the last of their credentials ended, in seconds since 1970.
+    ended: Option<u64>,
+}
+
+impl Search<'_> {
+    /// Why none of `slots` can serve.
+    ///
+    /// 1. While one rests, it is that, with the soonest end: out of quota when all of them are, else
+    ///    limited.
+    /// 2. While a source is asked, it is that.
+    /// 3. Else the most common reason of those that were refused or retired.
+    /// 4. Else no account of the pool could ever serve such a request.
+    ///
+    /// The answer about all accounts is kept until any state changes: a dead pool of 100,000
+    /// accounts answers as fast as one of two.
+    ///
+    /// An account that was hidden for an instant, or has just come back, is found here, and given.
+    pub(crate) fn shortage(&mut self, slots: &[Arc<Slot>]) -> Result<Picked, Unavailable> {
+        // The answer is about all requests alike only when no model makes a difference.
+        let same_for_all = slots.len() == self.roster.slots.len()
+            && (self.want.model.is_none()
+                || !self.roster.restricted && self.hub.model_rests.load(Ordering::SeqCst) == 0);
+        let changes = self.hub.changes.load(Ordering::SeqCst);
+        if same_for_all && !self.takes_replaced() {
+            if let Some(kept) = Kept::read(self.hub.shortage.load(Ordering::Acquire), changes) {
+                let over = kept.until.is_some_and(|until| self.moment.passed() >= until);
+                if !over {
+                    return Err(self.answer(kept));
+                }
+            }
+        }
+        let mut found = self.find(slots);
+        // An account that came back, and went, while it was looked at is not what nobody ever was.
+        if found.code().0 == Code::PoolEmpty && self.hub.changes.load(Ordering::SeqCst) != changes {
+            found = self.find(slots);
+        }
+        if let Some(picked) = found.hidden {
+            return Ok(picked);
+        }
+        // Who waits for a source does not know for how long.
+        let until = found.soonest.filter(|_| !found.under_way);
+        let (code, refused) = found.code();
+        let (ended, mints) =
+            (refused.ended.filter(|_| code == Code::CredentialExpired), refused.mints);
+        let kept = Kept { code, until, ended, mints };
+        // What will be over by then is not over for those who ask about now.
+        if same_for_all && !self.moment.later {
+            self.hub.shortage.store(kept.bits(changes), Ordering::Release);
+        }
+        Err(self.answer(kept))
+    }
+
+    /// Whether what is being replaced will do: no hint shows it.
+    fn takes_replaced(&self) -> bool {
+        self.want.last || self.moment.later && self.hub.mints.load(Ordering::Relaxed)
+    }
+
+    fn answer(&mut self, kept: Kept) -> Unavailable {
+        let retry_after = kept.until.map(|until| {
+            let now = self.moment.instant();
+            self.hub.remaining(until, now)
+        });
+        let expired_at = kept.ended.and_then(time);
+        Unavailable { code: kept.code, retry_after, expired_at, can_mint: kept.mints }
+    }
+
+    fn find(&mut self, slots: &[Arc<Slot>]) -> Found {
+        let mut found = Found::default();
+        for slot in slots {
+            if !slot.member.may_serve(self.want.model) {
+                continue;
+            }
+            let generation = slot.current.load();
+            let word = generation.word();
+            match word.kind() {
+                Kind::Quarantined | Kind::Probing | Kind::Retired => {
+                    let now = || self.moment.passed();
+                    found.refused(word.reason(), &generation, now);
+                }
+                Kind::Expiring if self.takes_replaced() && found.serves(self, slot) => break,
+                Kind::Expiring | Kind::Absent => {
+                    found.renewed = true;
+                    found.under_way |= word.is_under_way();
+                    if !word.is_under_way() {
+                        found.rests_until(word.until());
+                    }
+                }
+                kind => {
+                    let mut rest = None;
+                    if word.is_resting() && word.until() > self.moment.passed() {
+                        rest = Some(word.until());
+                        found.limited |= kind == Kind::Limited;
+                    }
+                    if let Some(model) = self.want.model.filter(|_| word.has_model_rests()) {
+                        let now = self.moment.passed();
+                        let until = generation.models(|models| models.until(model, now));
+                        found.limited |= until.is_some();
+                        rest = rest.max(until);
+                    }
+                    match rest {
+                        Some(until) => {
+                            found.rests = true;
+                            found.rests_until(until);
+                        }
+                        // It was not to be had a moment ago: the hints were behind, or something has
+                        // come of a probe or of a question since.
+                        None if found.serves(self, slot) => break,
+                        None => {}
+                    }
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Found {
+    /// Takes one that the search has not, if it may serve.
+    fn serves(&mut self, search: &mut Search<'_>, slot: &Arc<Slot>) -> bool {
+        let at = search.roster.position(&slot.member);
+        self.hidden = at.and_then(|at| search.take(at, slot));
+        self.hidden.is_some()
+    }
+
+    fn rests_until(&mut self, until: u64) {
+        self.soonest = Some(self.soonest.map_or(until, |soonest| soonest.min(until)));
+    }
+
+    fn refused(&mut self, reason: Reason, generation: &Generation, now: impl FnOnce() -> u64) {
+        let same = |one: &&mut Refused| one.reason.is_none_or(|r| r == reason);
+        if let Some(one) = self.refused.iter_mut().find(same) {
+            one.count += 1;
+            one.reason = Some(reason);
+            one.mints = one.mints || generation.can_mint_after(reason);
+            if reason == Reason::Expired {
+                one.ended = one.ended.max(generation.ended(now));
+            }
+        }
+    }
+
+    /// What to say, and of whom, when it is a refusal.
+    fn code(&self) -> (Code, Refused) {
+        if self.under_way || self.renewed && !self.rests {
+            return (Code::NotReady, Refused::default());
+        }
+        if self.rests {
+            let code = if self.limited { Code::PoolLimited } else { Code::OutOfQuota };
+            return (code, Refused::default());
+        }
+        // The first among equals, which `max_by_key` would not give.
+        let mut most = Refused::default();
+        for one in self.refused {
+            if one.count > most.count {
+                most = one;
+            }
+        }
+        (most.reason.map_or(Code::PoolEmpty, Code::from), most)
+    }
+}
+
+impl Hub {
+    /// What the pool would say of this account, were its credential out for `reason`.
+    pub(crate) fn refusal(&self, id: &str, uid: u32, number: u64, reason: Reason) -> Unavailable {
+        let mut none = Unavailable::from(Code::from(reason));
+        let roster = self.roster.load();
+        let slot = roster.find(id).map(|(_, slot)| slot).filter(|slot| slot.member.uid == uid);
+        let Some(slot) = slot else { return none };
+        let generation = slot.current.load();
+        none.can_mint = generation.can_mint_after(reason);
+        if reason == Reason::Expired && generation.number == number {
+            let ended = generation.ended(|| self.passed(Now::unread().get()));
+            none.expired_at = ended.and_then(time);
+        }
+        none
+    }
+}
+
+impl Generation {
+    /// Whether its account's source may make another credential after `reason`.
+    fn can_mint_after(&self, reason: Reason) -> bool {
+        self.member.feed.as_deref().is_some_and(|feed| feed.can_mint_after(reason))
+    }
+
+    /// When it ended, in whole seconds since 1970, if it has, and that is known.
+    fn ended(&self, now: impl FnOnce() -> u64) -> Option<u64> {
+        let (at, _) = self.ages.ended(now)?;
+        at.duration_since(UNIX_EPOCH).ok().map(|at| at.as_secs())
+    }
+}
+
+fn time(seconds: u64) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+/// An answer as it is kept: 19 bits of the number of changes that it knows of, 1 of `mints`, 4 of
+/// code, 39 of time. What has expired has no end of a rest, so one field holds either.
+#[derive(Clone, Copy)]
+struct Kept {
+    code: Code,
+    until: Option<u64>,
+    /// In seconds since 1970.
+    ended: Option<u64>,
+    mints: bool,
+}
+
+const CODES: [Code; 10] = [
+    Code::NotReady,
+    Code::PoolEmpty,
+    Code::PoolLimited,
+    Code::OutOfQuota,
+    Code::CredentialMissing,
+    Code::CredentialExpired,
+    Code::CredentialInvalid,
+    Code::CredentialRevoked,
+    Code::CredentialInactive,
+    Code::InsufficientScope,
+];
+const CHANGES: u64 = (1 << 19) - 1;
+const NO_TIME: u64 = (1 << 39) - 1;
+
+impl Kept {
+    fn bits(self, changes: u64) -> u64 {
+        let code = CODES.iter().position(|code| *code == self.code).unwrap_or(1) as u64;
+        let time = self.ended.or(self.until).unwrap_or(NO_TIME).min(NO_TIME);
+        let mints = u64::from(self.mints);
+        // Never 0, which says that nothing is kept.
+        1 << 63 | (changes & CHANGES) << 44 | mints << 43 | code << 39 | time
+    }
+
+    fn read(bits: u64, changes: u64) -> Option<Self> {
+        if bits == 0 || (bits >> 44) & CHANGES != changes & CHANGES {
+            return None;
+        }
+        let code = *CODES.get(usize::try_from((bits >> 39) & 15).ok()?)?;
+        let time = Some(bits & NO_TIME).filter(|time| *time != NO_TIME);
+        let (ended, until) =
+            if code == Code::CredentialExpired { (time, None) } else { (None, time) };
+        Some(Self { code, until, ended, mints: bits >> 43 & 1 == 1 })
+    }
+}

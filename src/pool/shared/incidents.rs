@@ -1,0 +1,89 @@
+//! What a pool tells of its accounts, each once.
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+
+use super::shared::{Change, Hub};
+use crate::{
+    classify::Reason,
+    clock::Now,
+    pool::account::{Generation, Kind, Member},
+    report::{AccountOut, AccountTag, Event, OutReason, PoolDead},
+    sync::Ordering,
+};
+
+impl Hub {
+    /// The account as people find it in their configuration.
+    pub(crate) fn tag(&self, member: &Member) -> AccountTag {
+        let of = self.len.load(Ordering::Relaxed);
+        let ordinal = member.ordinal.load(Ordering::Relaxed) as usize;
+        AccountTag { id: Arc::clone(&member.id), ordinal, of }
+    }
+
+    /// Tells of an account that is out; of the pool instead, when it was the last one.
+    pub(crate) fn tell(
+        &self,
+        generation: &Generation,
+        change: &Change,
+        reason: OutReason,
+        status: Option<StatusCode>,
+        now: &mut Now,
+    ) {
+        let mut out = self.out(generation, change, reason, now);
+        out.status = status;
+        self.tell_out(out, change);
+    }
+
+    /// What there is to tell of an account that is out.
+    pub(crate) fn out(
+        &self,
+        generation: &Generation,
+        change: &Change,
+        reason: OutReason,
+        now: &mut Now,
+    ) -> AccountOut {
+        let account = self.tag(&generation.member);
+        let mut out = AccountOut::new(account, generation.number, reason, None, Duration::MAX);
+        if change.is.kind() != Kind::Retired {
+            out.rest = self.remaining(change.is.until(), now.get());
+        }
+        if reason.is_expiry() {
+            let ended = generation.ages.ended(|| self.passed(now.get()));
+            (out.expired_at, out.expired_ago) = ended.unzip();
+        }
+        out
+    }
+
+    /// Tells that.
+    pub(crate) fn tell_out(&self, out: AccountOut, change: &Change) {
+        if !change.last {
+            return self.settings.reporter.tell(&Event::AccountOut(out));
+        }
+        let dead =
+            PoolDead { accounts: out.account.of, cause: out, help: self.settings.help.clone() };
+        self.note_death(&dead);
+        self.settings.reporter.tell(&Event::PoolDead(dead));
+    }
+
+    /// Whether a change took a living account out. One that was told to be out, and whose source has
+    /// not helped, is no news; but that it left a pool dead that was not, or was well again, is.
+    pub(crate) fn is_news(&self, change: &Change) -> bool {
+        let again = change.was.was_told();
+        change.is_loss() && (!again || change.last && !self.dead.load(Ordering::SeqCst))
+    }
+
+    /// Tells of a refusal, if it took a living account out.
+    pub(crate) fn tell_refusal(
+        &self,
+        generation: &Generation,
+        change: &Change,
+        reason: Reason,
+        status: Option<StatusCode>,
+        now: &mut Now,
+    ) {
+        if self.is_news(change) {
+            self.tell(generation, change, OutReason::Refused(reason), status, now);
+        }
+    }
+}

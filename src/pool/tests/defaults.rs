@@ -1,0 +1,40 @@
+use crate::pool::account::{Rests, millis};
+
+/// So many of a unit, exactly.
+fn whole(time: u64, unit: u64, name: &str) -> String {
+    assert_eq!(time % unit, 0, "not a whole number of {name}");
+    format!("{} {name}", time / unit)
+}
+
+#[test]
+fn the_readme_names_the_times_that_a_pool_has() {
+    let readme = include_str!("../../../README.md");
+    let seconds = |time| whole(time, 1000, "s");
+    let minutes = |time| whole(time, 60_000, "min");
+    let hours = |time| whole(time, 3_600_000, "h");
+    let rests = Rests::default();
+    let times = &rests.quarantine;
+    for row in [
+        format!(
+            "| quarantine | {} for a token that has worked, {} for one that never has, {} for a revoked one |",
+            seconds(millis(times.trusted)),
+            minutes(millis(times.untrusted)),
+            hours(millis(times.revoked)),
+        ),
+        format!(
+            "| quarantine, doubled by each refused probe | up to {}; {} for a revoked token |",
+            hours(millis(times.max)),
+            hours(millis(times.max_revoked)),
+        ),
+        format!(
+            "| 429 without a hint; out of quota; model not found | {} doubling to {}; {}; {} |",
+            seconds(rests.limited_first),
+            seconds(rests.limited_max),
+            minutes(rests.out_of_quota),
+            minutes(rests.model),
+        ),
+        format!("| `max_rest` | {} |", hours(rests.max_rest)),
+    ] {
+        assert!(readme.lines().any(|line| line == row), "not in the README: {row}");
+    }
+}

@@ -1,0 +1,350 @@
+//! What must hold in every interleaving: two things at once, and what is left of them.
+//!
+//! `RUSTFLAGS="--cfg failover_loom" cargo test --release --lib loom`. The atomics of the pool are the model
+//! checker's; what holds the roster and the credentials together is not, so that a step there is one
+//! step.
+
+use std::sync::Arc;
+
+use loom::{model::Builder, thread};
+
+use super::support::*;
+use crate::{
+    classify::Reason,
+    clock::Now,
+    credential::Credential,
+    pool::{State, account::Kind, lease::Picked, select::Want},
+};
+
+/// Runs `f` in every interleaving with at most four preemptions: two threads need fewer for most of
+/// what can go wrong between them.
+fn model(f: impl Fn() + Send + Sync + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(4);
+    builder.check(f);
+}
+
+/// Both at once.
+fn both<A: Send + 'static, B: Send + 'static>(
+    a: impl FnOnce() -> A + Send + 'static,
+    b: impl FnOnce() -> B + Send + 'static,
+) -> (A, B) {
+    let other = thread::spawn(b);
+    (a(), other.join().unwrap())
+}
+
+/// One account, a clock that stands, and what the reporter is told.
+fn alone() -> (Arc<Bench>, Told) {
+    let told = Told::default();
+    (Arc::new(Bench::new(accounts(&["alice"]).reporter(told.reporter()))), told)
+}
+
+/// One account whose quarantine is over.
+fn due() -> (Arc<Bench>, Told) {
+    let told = Told::default();
+    let mut bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
+    refuse(&bench, bench.pick().unwrap());
+    assert_eq!(told.take(), ["dead alice"]);
+    bench.pass(secs(301));
+    (Arc::new(bench), told)
+}
+
+/// Whether this refusal was the one that counted.
+fn refuse(bench: &Bench, mut picked: Picked) -> bool {
+    picked.sent();
+    picked.refused(Reason::Invalid, None, &mut bench.clock()).won
+}
+
+fn succeed(mut picked: Picked) {
+    picked.sent();
+    picked.succeeded(None);
+}
+
+/// The count of the living, the hint and the word say the same; and when all times are up, the
+/// account serves, or is probed.
+fn agrees(bench: &Bench, alive: bool) {
+    assert_eq!(bench.pool.hub().alive(), i64::from(alive));
+    let roster = bench.pool.hub().roster.load();
+    let kind = roster.slots[0].word().kind();
+    assert!(kind != Kind::Usable || roster.usable.has(0));
+    assert_eq!(bench.pool.view().accounts[0].in_flight, 0);
+    let later = bench.pool.pick(&ANY, &mut Now::at(bench.now + secs(100_000))).unwrap();
+    assert!(later.still_good());
+}
+
+#[test]
+fn of_two_refusals_of_one_generation_one_wins_and_is_told() {
+    model(|| {
+        let (bench, told) = alone();
+        let (one, two) = (bench.pick().unwrap(), bench.pick().unwrap());
+        let here = Arc::clone(&bench);
+        let there = Arc::clone(&bench);
+        let (one, two) = both(move || refuse(&here, one), move || refuse(&there, two));
+        assert!(one != two, "{one} and {two}");
+        assert_eq!(told.take(), ["dead alice"]);
+        assert_eq!(bench.state("alice"), State::Quarantined);
+        agrees(&bench, false);
+    });
+}
+
+#[test]
+fn of_two_accounts_that_are_refused_at_once_one_is_the_last() {
+    model(|| {
+        let told = Told::default();
+        let bench = Arc::new(Bench::new(accounts(&["a", "b"]).reporter(told.reporter())));
+        let (one, two) = (bench.pinned("a").unwrap(), bench.pinned("b").unwrap());
+        let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
+        let won = both(move || refuse(&here, one), move || refuse(&there, two));
+        assert_eq!(won, (true, true));
+        let told = told.take();
+        assert!(
+            told == ["out a", "dead b"] || told == ["out b", "dead a"] || {
+                // Counted in one order, and told in the other.
+                told == ["dead a", "out b"] || told == ["dead b", "out a"]
+            }
+        );
+        assert!(bench.pool.surely_dead());
+    });
+}
+
+#[test]
+fn a_refusal_and_a_word_by_hand_are_one_incident() {
+    model(|| {
+        let (bench, told) = alone();
+        let one = bench.pick().unwrap();
+        let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
+        let (one, two) = both(
+            move || refuse(&here, one),
+            move || there.pool.invalidate("alice", Reason::Invalid),
+        );
+        assert!(one != two, "{one} and {two}");
+        assert_eq!(told.take(), ["dead alice"]);
+        agrees(&bench, false);
+    });
+}
+
+#[test]
+fn who_is_removed_while_refused_is_not_counted() {
+    model(|| {
+        let (bench, told) = alone();
+        let one = bench.pick().unwrap();
+        let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
+        let (won, removed) = both(move || refuse(&here, one), move || there.pool.remove("alice"));
+        assert!(removed);
+        assert_eq!(told.take().len(), usize::from(won));
+        assert_eq!((bench.pool.hub().alive(), bench.pool.len()), (0, 0));
+        bench.pick().unwrap_err();
+    });
+}
+
+#[test]
+fn no_probe_brings_back_who_was_retired() {
+    model(|| {
+        let (bench, _) = due();
+        let probe = bench.pick().unwrap();
+        let there = Arc::clone(&bench);
+        both(move || succeed(probe), move || there.pool.retire("alice"));
+        assert_eq!(bench.state("alice"), State::Retired);
+        assert_eq!(bench.pool.hub().alive(), 0);
+        bench.pick().unwrap_err();
+    });
+}
+
+#[test]
+fn a_late_success_never_clears_a_refusal() {
+    model(|| {
+        let (bench, told) = alone();
+        let (one, two) = (bench.pick().unwrap(), bench.pick().unwrap());
+        let here = Arc::clone(&bench);
+        let (won, ()) = both(move || refuse(&here, one), move || succeed(two));
+        assert!(won);
+        assert_eq!(told.take(), ["dead alice"]);
+        assert_eq!(bench.state("alice"), State::Quarantined);
+        assert!(bench.pool.hub().roster.load().slots[0].word().ever_succeeded());
+        agrees(&bench, false);
+    });
+}
+
+#[test]
+fn a_late_success_never_shortens_a_rest() {
+    model(|| {
+        let (bench, _) = alone();
+        let (mut one, two) = (bench.pick().unwrap(), bench.pick().unwrap());
+        let here = Arc::clone(&bench);
+        let limit = move || one.limited(None, Some(secs(60)), &mut here.clock());
+        both(limit, move || succeed(two));
+        assert_eq!(bench.state("alice"), State::Resting);
+        agrees(&bench, true);
+    });
+}
+
+#[test]
+fn of_two_rests_the_longer_one_stands() {
+    model(|| {
+        let (bench, _) = alone();
+        let (mut one, mut two) = (bench.pick().unwrap(), bench.pick().unwrap());
+        let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
+        both(
+            move || one.limited(None, Some(secs(60)), &mut here.clock()),
+            move || two.limited(None, Some(secs(20)), &mut there.clock()),
+        );
+        let view = bench.pool.hub().view(&mut bench.clock());
+        assert_eq!(view.accounts[0].until, Some(secs(60)));
+        agrees(&bench, true);
+    });
+}
+
+#[test]
+fn a_late_401_leaves_the_new_token_alone() {
+    model(|| {
+        let (bench, told) = alone();
+        let old = bench.pick().unwrap();
+        let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
+        let new = || Credential::bearer("tok-of-alice-1").unwrap();
+        let (generation, won) =
+            both(move || here.pool.replace("alice", new()).unwrap(), move || refuse(&there, old));
+        assert_eq!(generation, 2);
+        // Refused, then replaced: it was the last one, unless the new token was counted by then.
+        let told = told.take();
+        assert!(told.len() == usize::from(won), "{told:?}");
+        assert_eq!(bench.state("alice"), State::Usable);
+        agrees(&bench, true);
+        let next = bench.pick().unwrap();
+        assert!(next.still_good() && next.generation() == 2);
+    });
+}
+
+#[test]
+fn of_two_requests_one_gets_the_probe() {
+    model(|| {
+        let (bench, _) = due();
+        let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
+        let (one, two) = both(move || here.pick().ok(), move || there.pick().ok());
+        let probe = match (one, two) {
+            (Some(probe), None) | (None, Some(probe)) => probe,
+            other => panic!("{other:?}"),
+        };
+        assert!(probe.is_probe() && probe.still_good());
+        assert_eq!(bench.state("alice"), State::Probing);
+        drop(probe);
+        assert_eq!(bench.state("alice"), State::Quarantined);
+        agrees(&bench, false);
+        assert!(bench.pick().unwrap().is_probe());
+    });
+}
+
+#[test]
+fn a_probe_that_is_dropped_gives_its_slot_to_the_next() {
+    model(|| {
+        let (bench, _) = due();
+        let probe = bench.pick().unwrap();
+        probe.sent();
+        let there = Arc::clone(&bench);
+        let ((), next) = both(move || drop(probe), move || there.pick().ok());
+        let next = next.unwrap_or_else(|| bench.pick().unwrap());
+        assert!(next.is_probe() && next.still_good());
+        succeed(next);
+        assert_eq!(bench.state("alice"), State::Usable);
+        agrees(&bench, true);
+    });
+}
+
+#[test]
+fn whoever_goes_to_rest_or_wakes_up_is_not_lost() {
+    model(|| {
+        let (bench, _) = alone();
+        let mut one = bench.pick().unwrap();
+        let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
+        // Another request, to whose clock the rest is over already.
+        let later = bench.now + secs(1);
+        both(
+            move || one.limited(None, Some(secs(1)), &mut here.clock()),
+            move || there.pool.pick(&ANY, &mut Now::at(later)).map(succeed).ok(),
+        );
+        agrees(&bench, true);
+    });
+}
+
+#[test]
+fn a_probe_that_is_refused_again_hands_nothing_to_others() {
+    model(|| {
+        let (bench, told) = due();
+        let probe = bench.pick().unwrap();
+        let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
+        let (won, other) = both(move || refuse(&here, probe), move || there.pick().ok());
+        assert!(!won && other.is_none(), "{other:?}");
+        assert_eq!(told.take(), Vec::<String>::new());
+        assert_eq!(bench.state("alice"), State::Quarantined);
+        agrees(&bench, false);
+    });
+}
+
+#[test]
+fn a_refusal_from_before_a_probe_never_undoes_what_it_healed() {
+    model(|| {
+        let told = Told::default();
+        let mut bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
+        let late = bench.pick().unwrap();
+        refuse(&bench, bench.pick().unwrap());
+        bench.pass(secs(301));
+        let bench = Arc::new(bench);
+        let probe = bench.pick().unwrap();
+        let there = Arc::clone(&bench);
+        let ((), won) = both(move || succeed(probe), move || refuse(&there, late));
+        assert!(!won);
+        assert_eq!(told.take(), ["dead alice"]);
+        assert_eq!(bench.state("alice"), State::Usable);
+        agrees(&bench, true);
+    });
+}
+
+#[test]
+fn whoever_is_revived_while_refused_is_counted_and_shown_once() {
+    model(|| {
+        let (bench, _) = alone();
+        let one = bench.pick().unwrap();
+        let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
+        both(move || refuse(&here, one), move || there.pool.revive("alice"));
+        let alive = bench.state("alice") == State::Usable;
+        agrees(&bench, alive);
+    });
+}
+
+#[test]
+fn the_flag_of_resting_models_is_never_lost() {
+    model(|| {
+        let (bench, _) = alone();
+        let (mut one, two) = (bench.pick().unwrap(), bench.pick().unwrap());
+        let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
+        both(
+            move || one.limited(Some("m1"), Some(secs(60)), &mut here.clock()),
+            move || refuse(&there, two),
+        );
+        let word = bench.pool.hub().roster.load().slots[0].word();
+        assert!(word.has_model_rests());
+        assert_eq!(word.kind(), Kind::Quarantined);
+        agrees(&bench, false);
+    });
+}
+
+#[test]
+fn the_flag_and_the_table_of_resting_models_agree() {
+    model(|| {
+        let mut bench = Bench::new(accounts(&["alice"]));
+        let m1 = Want { model: Some("m1"), ..ANY };
+        bench.pool.rest("alice", Some("m1"), secs(5));
+        bench.pass(secs(6));
+        let (mut one, two) = (bench.pick().unwrap(), bench.want(&m1).unwrap());
+        let bench = Arc::new(bench);
+        let here = Arc::clone(&bench);
+        both(
+            move || one.limited(Some("m2"), Some(secs(60)), &mut here.clock()),
+            // Its success ends the rest of the one model that is kept.
+            move || succeed(two),
+        );
+        assert!(bench.pool.hub().roster.load().slots[0].word().has_model_rests());
+        assert!(bench.want(&Want { model: Some("m2"), ..ANY }).is_err());
+        bench.want(&m1).unwrap();
+        agrees(&bench, true);
+    });
+}

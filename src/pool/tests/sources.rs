@@ -1,0 +1,650 @@
+//! Accounts whose tokens come from a source that plays a script.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+
+use super::support::*;
+use crate::pool::{
+    lease::lease::Picked,
+    select::query::{Pin, Unavailable, Want},
+};
+use crate::{
+    classify::{Code, Reason},
+    clock::Now,
+    credential::{
+        Account, Credential, Expires, RefreshWindows, SourceError, Token, TokenFuture, TokenSource,
+        Why,
+    },
+    pool::*,
+    report::{Event, OutReason, TokenNews},
+};
+
+/// What a source does when it is asked.
+#[derive(Clone, Debug)]
+pub(crate) enum Play {
+    Give(&'static str, Option<u64>),
+    Fail,
+    Over,
+    Hang,
+    Panic,
+}
+
+use Play::{Fail, Give, Hang, Over, Panic};
+
+/// A source that plays a script, each step after a second, and remembers why it was asked.
+#[derive(Clone, Default)]
+pub(crate) struct Script {
+    plays: Arc<Mutex<VecDeque<Play>>>,
+    pub(crate) asked: Arc<Mutex<Vec<Why>>>,
+}
+
+impl Script {
+    pub(crate) fn new(plays: impl IntoIterator<Item = Play>) -> Self {
+        let plays = Arc::new(Mutex::new(plays.into_iter().collect()));
+        Self { plays, asked: Arc::default() }
+    }
+
+    fn calls(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+impl TokenSource for Script {
+    fn token(&self, why: Why) -> TokenFuture<'_> {
+        self.asked.lock().unwrap().push(why);
+        let play = self.plays.lock().unwrap().pop_front().expect("one more step");
+        Box::pin(async move {
+            sleep(secs(1)).await;
+            match play {
+                Give(token, Some(left)) => Ok(Token::new(token).expires_in(secs(left))),
+                Give(token, None) => Ok(Token::new(token)),
+                Fail => Err(SourceError::transient("the vault is sealed")),
+                Over => Err(SourceError::terminal(Reason::Revoked, "invalid_grant")),
+                Hang => std::future::pending().await,
+                Panic => panic!("a source that panics"),
+            }
+        })
+    }
+}
+
+struct World {
+    pool: Pool,
+    told: Told,
+    script: Script,
+}
+
+fn world(plays: impl IntoIterator<Item = Play>) -> World {
+    world_of(plays, |account| account)
+}
+
+/// An account whose tokens are replaced in the last 30 s, and waited for in the last 10.
+fn world_of(
+    plays: impl IntoIterator<Item = Play>,
+    account: impl FnOnce(Account) -> Account,
+) -> World {
+    let (script, told) = (Script::new(plays), Told::default());
+    let alice = Account::from_source("alice", script.clone())
+        .refresh_windows(RefreshWindows::fixed(secs(30), secs(10)));
+    let pool = Pool::builder().any_origin().account(account(alice)).reporter(told.reporter());
+    World { pool: pool.build().unwrap(), told, script }
+}
+
+impl World {
+    fn pick(&self) -> Result<Picked, Unavailable> {
+        self.pool.pick(&ANY, &mut Now::unread())
+    }
+
+    /// The token of the account that serves now, or why none does.
+    fn token(&self) -> Result<String, Code> {
+        let picked = self.pick().map_err(|none| none.code)?;
+        Ok(String::from_utf8(picked.generation.credential.token().to_vec()).unwrap())
+    }
+
+    /// What a request gets that waits as long as a source is being asked.
+    async fn get(&self) -> Result<String, Code> {
+        let mut news = Some(self.pool.news(&mut None, None));
+        while self.pick().is_err_and(|none| none.is_under_way()) {
+            let Some(next) = news else { break };
+            news = next.await;
+        }
+        self.token()
+    }
+
+    async fn refuse(&self, reason: Reason) {
+        let mut picked = self.pick().unwrap();
+        picked.sent();
+        picked.refused(reason, None, &mut Now::unread());
+        drop(picked);
+        tokio::task::yield_now().await;
+    }
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "what it is compared with is wrapped")]
+fn ok(token: &str) -> Result<String, Code> {
+    Ok(token.to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_asked_for_before_somebody_needs_it_and_then_once() {
+    let world = world([Give("t1", None)]);
+    sleep(secs(60)).await;
+    assert_eq!(world.script.calls(), 0);
+    let all = futures_util::future::join_all((0..1000).map(|_| world.get())).await;
+    assert!(all.iter().all(|token| *token == ok("t1")));
+    sleep(secs(100_000)).await;
+    assert_eq!(world.token(), ok("t1"), "nothing is known of its end");
+    assert_eq!(*world.script.asked.lock().unwrap(), [Why::First]);
+    assert!(world.told.events().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_advisory_window_starts_one_refresh_and_nobody_waits() {
+    let world = world([Give("t1", Some(100)), Give("t2", Some(100))]);
+    world.pool.wait_ready().await.unwrap();
+    sleep(secs(69)).await;
+    assert_eq!((world.token(), world.script.calls()), (ok("t1"), 1));
+    sleep(secs(5)).await;
+    for _ in 0..10 {
+        assert_eq!(world.token(), ok("t1"));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.script.calls(), 2);
+    sleep(secs(2)).await;
+    assert_eq!((world.token(), world.script.calls()), (ok("t2"), 2));
+    assert_eq!(world.script.asked.lock().unwrap()[1], Why::Expiring);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_the_mandatory_window_requests_wait() {
+    let world = world([Give("t1", Some(100)), Give("t2", Some(100))]);
+    world.pool.wait_ready().await.unwrap();
+    sleep(secs(95)).await;
+    assert_eq!(world.token(), Err(Code::NotReady));
+    assert_eq!(world.pool.view().accounts[0].state, State::Refreshing);
+    assert_eq!(world.get().await, ok("t2"));
+    assert!(world.told.events().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_refresh_never_displaces_a_token_that_is_good() {
+    let plays = [Give("t1", Some(100)), Fail, Fail, Panic, Fail, Fail];
+    let world = world(plays);
+    world.pool.wait_ready().await.unwrap();
+    sleep(secs(75)).await;
+    while world.script.calls() < 5 {
+        assert_eq!(world.get().await, ok("t1"));
+        sleep(Duration::from_millis(500)).await;
+    }
+    // One of a row of failures is told.
+    let told = world.told.events();
+    let [Event::Token(event)] = &told[..] else { panic!("{told:?}") };
+    let TokenNews::RefreshFailed { reason: None, good_for: Some(_), again_in: Some(_), why } =
+        &event.news
+    else {
+        panic!("{event:?}")
+    };
+    assert_eq!(&**why, "the vault is sealed");
+    // It has ended: an error, and never the stale token.
+    sleep(secs(40)).await;
+    assert_eq!(world.get().await, Err(Code::NotReady));
+    let none = world.pick().unwrap_err();
+    assert!(none.retry_after.is_some_and(|after| after > Duration::ZERO), "{none:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_for_all_who_wait_and_is_not_asked_away() {
+    let world = world([Fail, Fail, Give("t1", None)]);
+    let all = futures_util::future::join_all((0..8).map(|_| world.get())).await;
+    assert!(all.iter().all(|token| *token == Err(Code::NotReady)));
+    for _ in 0..100 {
+        assert_eq!(world.token(), Err(Code::NotReady));
+    }
+    tokio::task::yield_now().await;
+    assert_eq!(world.script.calls(), 1);
+    // The memory grows: up to 0.6 s, then up to 1.2 s.
+    sleep(Duration::from_millis(600)).await;
+    assert_eq!(world.get().await, Err(Code::NotReady));
+    assert_eq!(world.script.calls(), 2);
+    sleep(Duration::from_millis(990)).await;
+    assert_eq!((world.token(), world.script.calls()), (Err(Code::NotReady), 2));
+    sleep(Duration::from_millis(210)).await;
+    assert_eq!(world.get().await, ok("t1"));
+    assert_eq!(world.told.events().len(), 1, "one row of failures");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_hangs_or_panics_releases_who_waits() {
+    for play in [Hang, Panic] {
+        let world = world([play.clone(), Give("t1", None)]);
+        let start = Instant::now();
+        assert_eq!(world.get().await, Err(Code::NotReady));
+        assert!(start.elapsed() <= secs(10));
+        // One that hangs for ever is given up.
+        while start.elapsed() < secs(99) && matches!(play, Hang) {
+            assert_eq!((world.token(), world.script.calls()), (Err(Code::NotReady), 1));
+            sleep(secs(1)).await;
+        }
+        sleep(secs(60)).await;
+        world.pool.wait_ready().await.unwrap();
+        assert_eq!(world.token(), ok("t1"));
+        assert_eq!(world.told.events().len(), 1, "one row of failures");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_token_is_taken_and_nobody_asks_again_before_it() {
+    let (asked, told) = (Arc::new(Mutex::new(0)), Told::default());
+    let source = {
+        let asked = asked.clone();
+        move |_: Why| {
+            *asked.lock().unwrap() += 1;
+            async {
+                sleep(secs(40)).await;
+                Ok(Token::new("t1"))
+            }
+        }
+    };
+    let alice = Account::from_source("alice", source).group("owner");
+    let bob = Account::from_source("bob", Script::new([Give("b1", None)])).group("owner");
+    let (carol, quick) = (Script::new([Give("c1", None)]), Duration::from_millis(1));
+    let carol = Account::from_source("carol", carol);
+    let pool = Pool::builder().any_origin().accounts([alice, bob, carol]).reporter(told.reporter());
+    let pool = pool.build().unwrap();
+    let pick = |id| {
+        let want = Want { pin: Some(Pin::Strict(id)), ..ANY };
+        pool.pick(&want, &mut Now::unread()).map(drop)
+    };
+    let all = || ["alice", "bob", "carol"].map(|id| pick(id).map_err(|none| none.is_under_way()));
+    assert_eq!(all(), [Err(true); 3]);
+    // Another group waits for nobody but its own.
+    sleep(secs(9)).await;
+    assert_eq!(all(), [Err(true), Err(true), Ok(())]);
+    // At the deadline nobody waits any longer, nor in its group.
+    sleep(secs(1) + quick).await;
+    for _ in 0..29 {
+        assert_eq!(all(), [Err(false), Err(false), Ok(())]);
+        sleep(secs(1)).await;
+    }
+    assert_eq!(told.events().len(), 2);
+    sleep(secs(1)).await;
+    assert_eq!((pick("alice").is_ok(), *asked.lock().unwrap()), (true, 1));
+    sleep(secs(1)).await;
+    assert_eq!(all(), [Ok(()); 3]);
+    assert!(told.events().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_question_ends_with_the_pool() {
+    let held = Arc::new(());
+    let weak = Arc::downgrade(&held);
+    let source = move |_: Why| {
+        let held = held.clone();
+        async move {
+            std::future::pending::<()>().await;
+            drop(held);
+            Ok(Token::new("t1"))
+        }
+    };
+    let pool = Pool::builder().any_origin().account(Account::from_source("alice", source));
+    let pool = pool.build().unwrap();
+    assert!(pool.pick(&ANY, &mut Now::unread()).is_err());
+    sleep(secs(11)).await;
+    drop(pool);
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(weak.strong_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_started_it_may_be_dropped() {
+    let world = world([Give("t1", None)]);
+    {
+        let get = world.get();
+        tokio::pin!(get);
+        let waited = tokio::time::timeout(Duration::from_millis(10), &mut get).await;
+        assert!(waited.is_err());
+    }
+    assert_eq!(world.get().await, ok("t1"));
+    assert_eq!(world.script.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_is_replaced_once_however_many_hear_of_it() {
+    let world = world([Give("t1", None), Give("t2", None)]);
+    world.pool.wait_ready().await.unwrap();
+    let mut flying: Vec<_> = (0..12).map(|_| world.pick().unwrap()).collect();
+    for picked in &mut flying {
+        picked.sent();
+        picked.refused(Reason::Expired, None, &mut Now::unread());
+        assert!(!picked.still_good());
+    }
+    drop(flying);
+    assert_eq!(world.get().await, ok("t2"));
+    assert_eq!(*world.script.asked.lock().unwrap(), [Why::First, Why::Refused(Reason::Expired)]);
+    assert!(world.told.events().is_empty(), "nobody needs to know");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_token_that_is_refused_at_once_is_quarantined_like_any() {
+    let world = world([Give("t1", None), Give("t2", None), Give("t3", None)]);
+    world.pool.wait_ready().await.unwrap();
+    world.refuse(Reason::Invalid).await;
+    assert_eq!(world.get().await, ok("t2"));
+    world.refuse(Reason::Invalid).await;
+    assert_eq!(world.token(), Err(Code::CredentialInvalid));
+    assert_eq!((world.script.calls(), world.told.take()), (2, vec!["dead alice".to_owned()]));
+    // When its time is up, the source is asked along with the probe.
+    sleep(secs(301)).await;
+    let probe = world.pick().unwrap();
+    assert!(probe.is_probe());
+    sleep(secs(2)).await;
+    assert_eq!(world.token(), ok("t3"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_token_again_is_a_refusal() {
+    let world = world([Give("t1", None), Give("t1", None)]);
+    world.pool.wait_ready().await.unwrap();
+    world.refuse(Reason::Invalid).await;
+    assert_eq!(world.get().await, Err(Code::CredentialInvalid));
+    assert_eq!(world.told.take(), ["dead alice"]);
+    assert_eq!(world.pool.view().accounts[0].generation, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_token_is_not_replaced() {
+    let world = world([Give("t1", None)]);
+    world.pool.wait_ready().await.unwrap();
+    world.refuse(Reason::Revoked).await;
+    assert_eq!(world.get().await, Err(Code::CredentialRevoked));
+    assert_eq!(world.script.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_is_over_retires_the_account_once_its_token_is_of_no_use() {
+    let world = world([Give("t1", Some(100)), Over]);
+    world.pool.wait_ready().await.unwrap();
+    sleep(secs(75)).await;
+    assert_eq!(world.token(), ok("t1"));
+    sleep(secs(5)).await;
+    assert_eq!(world.get().await, ok("t1"), "it is good yet");
+    let told = world.told.events();
+    let [Event::Token(event)] = &told[..] else { panic!("{told:?}") };
+    let TokenNews::RefreshFailed { reason: Some(Reason::Revoked), again_in: None, .. } = event.news
+    else {
+        panic!("{event:?}")
+    };
+    sleep(secs(30)).await;
+    assert_eq!(world.get().await, Err(Code::CredentialRevoked));
+    let told = world.told.events();
+    let [Event::PoolDead(dead)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(dead.cause.reason, OutReason::RefreshFailed(Reason::Revoked));
+    assert_eq!(dead.cause.rest, Duration::MAX);
+    assert_eq!(world.script.calls(), 2);
+    // A person has logged in again.
+    world.pool.replace("alice", Credential::bearer("t9").unwrap()).unwrap();
+    assert_eq!(world.token(), ok("t9"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_no_token_is_a_failure_that_does_not_show_it() {
+    let world = world([Give("s3cr3t\nvalue", None)]);
+    assert_eq!(world.get().await, Err(Code::NotReady));
+    let told = format!("{:?}", world.told.events());
+    assert!(told.contains("not usable") && !told.contains("s3cr3t"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_puts_in_is_not_overwritten_by_what_a_source_gives_later() {
+    let world = world([Give("t1", None), Give("t2", None)]);
+    assert_eq!(world.token(), Err(Code::NotReady));
+    tokio::task::yield_now().await;
+    world.pool.replace("alice", Credential::bearer("mine").unwrap()).unwrap();
+    sleep(secs(5)).await;
+    assert_eq!(world.token(), ok("mine"));
+    // And its source is asked again when it is refused.
+    world.refuse(Reason::Invalid).await;
+    assert_eq!(world.get().await, ok("t2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_of_the_account_goes_on_with_its_next_token() {
+    let world = world([Give("t1", Some(100)), Give("t2", Some(100))]);
+    world.pool.wait_ready().await.unwrap();
+    sleep(secs(75)).await;
+    let mut flying = world.pick().unwrap();
+    tokio::task::yield_now().await;
+    flying.limited(None, Some(secs(60)), &mut Now::unread());
+    flying.generation.models(|models| models.rest("large", 0, 10_000_000));
+    sleep(secs(5)).await;
+    let view = world.pool.view().accounts.remove(0);
+    assert_eq!((view.generation, view.state), (3, State::Resting));
+    assert_eq!(view.model_rests.len(), 1);
+    assert!(view.expires_in.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_known_is_an_end() {
+    let told = Told::default();
+    let ends = |id: &str, left| account(id).expires(Expires::In(secs(left)));
+    let pool = Pool::builder()
+        .any_origin()
+        .accounts([ends("short", 50), ends("long", 100)])
+        .expiry_warnings([])
+        .reporter(told.reporter())
+        .build()
+        .unwrap();
+    let pick = || pool.pick(&ANY, &mut Now::unread()).map(|picked| picked.id().to_string());
+    assert_eq!(pool.view().accounts[0].expires_in, Some(secs(50)));
+    sleep(secs(50)).await;
+    for _ in 0..4 {
+        assert_eq!(pick(), Ok("long".to_owned()));
+    }
+    let events = told.events();
+    let [Event::AccountOut(out)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((out.reason, out.expired_ago), (OutReason::Expired, Some(Duration::ZERO)));
+    assert!(out.expired_at.is_some());
+    sleep(secs(53)).await;
+    assert_eq!(pick().unwrap_err().code, Code::CredentialExpired);
+    assert_eq!(told.take(), ["dead long"]);
+    // A person knows better than the clock.
+    assert!(pool.revive("long"));
+    assert_eq!(pick(), Ok("long".to_owned()));
+    sleep(secs(100)).await;
+    assert_eq!(pick(), Ok("long".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_in_after_its_end_is_sent_and_told_once() {
+    // {"alg":"none"} . {"iss":"joe","exp":1300819380}
+    let old = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJqb2UiLCJleHAiOjEzMDA4MTkzODB9.x";
+    let world = world([Give(old, None)]);
+    assert_eq!(world.get().await, ok(old));
+    let told = world.told.events();
+    sleep(secs(1_000_000)).await;
+    assert_eq!(world.token(), ok(old));
+    world.pool.replace("alice", Credential::bearer(format!("{old}y")).unwrap()).unwrap();
+    assert!(world.told.events().is_empty(), "the clock is still the same");
+    let [Event::Token(event)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(event.account.ordinal, 1);
+    assert!(matches!(event.news, TokenNews::ClockSkew { late } if late > secs(1_000_000)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_changes_is_noticed_without_a_refusal() {
+    let now = Arc::new(Mutex::new("one"));
+    let source = {
+        let now = now.clone();
+        move |_: Why| {
+            let token = Token::new(*now.lock().unwrap()).ask_again_in(secs(10));
+            std::future::ready(Ok::<_, SourceError>(token))
+        }
+    };
+    let account = Account::from_source("file", source);
+    let pool = Pool::builder().any_origin().account(account).build().unwrap();
+    pool.wait_ready().await.unwrap();
+    let generation = || pool.view().accounts[0].generation;
+    let touch = || pool.pick(&ANY, &mut Now::unread()).unwrap();
+    for _ in 0..10 {
+        sleep(secs(11)).await;
+        drop(touch());
+    }
+    assert_eq!(generation(), 2, "the same one again is no news");
+    *now.lock().unwrap() = "two";
+    sleep(secs(11)).await;
+    drop(touch());
+    sleep(secs(1)).await;
+    assert_eq!((generation(), touch().generation.credential.token()), (3, &b"two"[..]));
+}
+
+#[test]
+fn without_a_runtime_there_is_no_token_and_no_panic() {
+    let world = world([Give("t1", None)]);
+    assert_eq!(world.token(), Err(Code::NotReady));
+    assert_eq!(world.script.calls(), 0);
+}
+
+#[test]
+fn a_format_is_looked_at_wherever_a_token_comes_in() {
+    let validate = |_: &str, token: &str| {
+        if token.starts_with("tok-") { Ok(()) } else { Err("it begins with `tok-`") }
+    };
+    let pool = accounts(&["a"]).validate(validate).build().unwrap();
+    let bad = || Credential::bearer("pk-1").unwrap();
+    assert!(matches!(pool.replace("a", bad()), Err(PoolError::Format { .. })));
+    assert!(matches!(pool.insert(Account::new("b", bad())), Err(PoolError::Format { .. })));
+    assert!(pool.replace("a", Credential::bearer("tok-1").unwrap()).is_ok());
+}
+
+/// How the first token of 100 s, which came in after 1 s, is seen after this one came in after 77 s.
+async fn after(play: Play) -> (World, u64) {
+    let world = world([Give("t1", Some(100)), play, Hang]);
+    world.pool.wait_ready().await.unwrap();
+    sleep(secs(75)).await;
+    assert_eq!(world.token(), ok("t1"));
+    sleep(Duration::from_millis(1200)).await;
+    assert_eq!(world.script.calls(), 2);
+    let generation = world.pool.view().accounts[0].generation;
+    (world, generation)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_token_again_is_a_new_one_if_it_lasts_longer_by_more_than_a_second() {
+    // It ends after 101 s.
+    for (left, longer) in [(23, false), (24, false), (25, false), (26, true), (1000, true)] {
+        let (world, generation) = after(Give("t1", Some(left))).await;
+        assert_eq!(generation == 3, longer, "{left} s left, generation {generation}");
+        if left == 1000 {
+            sleep(secs(500)).await;
+            assert_eq!((world.token(), world.script.calls()), (ok("t1"), 2));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_refused_while_its_source_is_asked_is_not_used_again_if_it_comes() {
+    // Asked before the refusal, and once more because of it.
+    let again = Give("t1", Some(1000));
+    let world = world([Give("t1", Some(100)), again.clone(), again]);
+    world.pool.wait_ready().await.unwrap();
+    sleep(secs(75)).await;
+    assert_eq!(world.token(), ok("t1"));
+    world.refuse(Reason::Invalid).await;
+    assert_eq!(world.get().await, Err(Code::CredentialInvalid));
+    let (calls, generation) = (world.script.calls(), world.pool.view().accounts[0].generation);
+    assert_eq!((calls, generation), (3, 2));
+    assert_eq!(world.told.take(), ["dead alice"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_login_is_over_a_refusal_asks_for_nothing() {
+    let (world, _) = after(Over).await;
+    world.refuse(Reason::Invalid).await;
+    assert_eq!(world.get().await, Err(Code::CredentialInvalid));
+    assert!(!world.pick().unwrap_err().can_mint);
+    assert_eq!(world.pool.view().accounts[0].state, State::Quarantined);
+    assert_eq!(world.script.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_that_is_asked_for_while_a_token_is_awaited_only_grows() {
+    let world = world([Give("t1", Some(100)), Hang]);
+    world.pool.wait_ready().await.unwrap();
+    sleep(secs(95)).await;
+    assert_eq!(world.token(), Err(Code::NotReady));
+    for (time, longer) in [(60, true), (60, false), (1, false), (61, true)] {
+        assert_eq!(world.pool.rest("alice", None, secs(time)), longer, "{time} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_who_replaces_or_revives_ends_a_rest_for_later_tokens_too() {
+    for replaced in [true, false] {
+        let world = world([Give("t1", Some(100)), Give("t2", None), Give("t3", None)]);
+        world.pool.wait_ready().await.unwrap();
+        if replaced {
+            // The rest stands beside the state while the source is asked.
+            sleep(secs(95)).await;
+            assert_eq!(world.token(), Err(Code::NotReady));
+            tokio::task::yield_now().await;
+            assert!(world.pool.rest("alice", None, secs(1000)));
+            world.pool.replace("alice", Credential::bearer("mine").unwrap()).unwrap();
+            sleep(secs(2)).await;
+            assert_eq!(world.token(), ok("mine"));
+        } else {
+            assert!(world.pool.rest("alice", None, secs(1000)));
+            assert_eq!(world.token(), Err(Code::PoolLimited));
+            assert!(world.pool.revive("alice"));
+            assert_eq!(world.token(), ok("t1"));
+        }
+        world.refuse(Reason::Expired).await;
+        let next = if replaced { "t3" } else { "t2" };
+        assert_eq!(world.get().await, ok(next), "replaced: {replaced}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_confirmed_to_be_refused_rests_for_as_long_as_its_account() {
+    let world = world([Give("t1", None), Give("t1", None), Hang]);
+    world.pool.wait_ready().await.unwrap();
+    world.refuse(Reason::Invalid).await;
+    assert!(world.pool.rest("alice", None, secs(1000)));
+    assert_eq!(world.get().await, Err(Code::CredentialInvalid));
+    // A refusal alone would be over after 300 s.
+    sleep(secs(990)).await;
+    assert_eq!(world.token(), Err(Code::CredentialInvalid));
+    sleep(secs(20)).await;
+    assert!(world.pick().unwrap().is_probe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_often_a_token_is_replaced_its_account_is_queued_once() {
+    let tokens = ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9"];
+    let world = world(tokens.map(|token| Give(token, None)));
+    for token in tokens {
+        assert_eq!(world.get().await, ok(token));
+        world.pick().unwrap().succeeded(None);
+        if token != "t9" {
+            world.refuse(Reason::Expired).await;
+        }
+    }
+    let queued = world.pool.hub().due.len();
+    assert!(queued <= 1, "{queued}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lifetime_that_only_the_account_knows_is_that_of_each_token_of_its_source() {
+    let world = world_of([Give("t1", None), Give("t2", None)], |account| {
+        account.expires(Expires::In(secs(100)))
+    });
+    for token in ["t1", "t2"] {
+        assert_eq!(world.get().await, ok(token));
+        assert_eq!(world.pool.view().accounts[0].expires_in.map(|left| left.as_secs()), Some(100));
+        sleep(secs(95)).await;
+        assert!(world.token().is_err(), "it is waited for in the last 10 s");
+    }
+}

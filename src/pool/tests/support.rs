@@ -1,0 +1,132 @@
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    classify::Reason,
+    clock::Now,
+    credential::{Account, Credential},
+    pool::{
+        Pool, PoolBuilder, State,
+        lease::Picked,
+        select::{Avoid, Pin, Unavailable, Want},
+    },
+    report::Event,
+};
+
+pub(crate) fn account(id: &str) -> Account {
+    Account::new(id, Credential::bearer(format!("tok-of-{id}-0")).unwrap())
+}
+
+pub(crate) fn accounts(ids: &[&str]) -> PoolBuilder {
+    Pool::builder().any_origin().accounts(ids.iter().map(|id| account(id)))
+}
+
+pub(crate) fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// What the reporter was told.
+#[derive(Clone, Default)]
+pub(crate) struct Told(Arc<Mutex<Vec<Event>>>);
+
+impl Told {
+    pub(crate) fn reporter(&self) -> impl Fn(&Event) + Send + Sync + 'static {
+        let told = Arc::clone(&self.0);
+        move |event| told.lock().unwrap().push(event.clone())
+    }
+
+    /// One word for each event, and the account.
+    pub(crate) fn take(&self) -> Vec<String> {
+        let events = std::mem::take(&mut *self.0.lock().unwrap());
+        events
+            .iter()
+            .map(|event| match event {
+                Event::AccountOut(out) => format!("out {}", out.account.id),
+                Event::PoolDead(dead) => format!("dead {}", dead.cause.account.id),
+                other => format!("{other:?}"),
+            })
+            .collect()
+    }
+
+    pub(crate) fn events(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+pub(crate) const REASONS: [Reason; 6] = [
+    Reason::Missing,
+    Reason::Expired,
+    Reason::Invalid,
+    Reason::Revoked,
+    Reason::Inactive,
+    Reason::InsufficientScope,
+];
+
+pub(crate) const ANY: Want<'static> = Want::ANY;
+
+/// A pool and a clock that stands until it is moved.
+pub(crate) struct Bench {
+    pub(crate) pool: Pool,
+    pub(crate) now: Instant,
+}
+
+impl Bench {
+    pub(crate) fn new(builder: PoolBuilder) -> Self {
+        let pool = builder.build().unwrap();
+        // As long after the build as a fraction of a millisecond matters to nobody.
+        Self { pool, now: Instant::now() + secs(1) }
+    }
+
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    pub(crate) fn clock(&self) -> Now {
+        Now::at(self.now)
+    }
+
+    pub(crate) fn want(&self, want: &Want<'_>) -> Result<Picked, Unavailable> {
+        self.pool.pick(want, &mut self.clock())
+    }
+
+    pub(crate) fn pick(&self) -> Result<Picked, Unavailable> {
+        self.want(&ANY)
+    }
+
+    pub(crate) fn pinned(&self, id: &str) -> Result<Picked, Unavailable> {
+        self.want(&Want { pin: Some(Pin::Strict(id)), ..ANY })
+    }
+
+    /// Who serves the next requests; `-` is nobody.
+    pub(crate) fn order(&self, n: usize) -> Vec<String> {
+        let mut order = Vec::new();
+        for _ in 0..n {
+            order.push(match self.pick() {
+                Ok(mut picked) => {
+                    picked.succeeded(None);
+                    picked.id().to_string()
+                }
+                Err(_) => "-".to_owned(),
+            });
+        }
+        order
+    }
+
+    pub(crate) fn state(&self, id: &str) -> State {
+        let view = self.pool.hub().view(&mut self.clock());
+        view.accounts.iter().find(|account| *account.id == *id).unwrap().state
+    }
+}
+
+/// Leaves out accounts by number.
+pub(crate) struct Without(pub(crate) Vec<u32>);
+
+impl Avoid for Without {
+    fn avoids(&self, account: u32, _: u64, _: Option<u32>) -> bool {
+        self.0.contains(&account)
+    }
+}

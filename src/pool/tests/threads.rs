@@ -1,0 +1,158 @@
+//! What must hold when many do it at once.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use super::support::*;
+use crate::{
+    classify::Reason,
+    credential::Credential,
+    pool::{Choose, State},
+};
+
+const THREADS: usize = 4;
+
+/// Runs `f` on each thread, all at once.
+fn together(f: impl Fn(usize) + Sync) {
+    let barrier = Barrier::new(THREADS);
+    thread::scope(|scope| {
+        for i in 0..THREADS {
+            let (f, barrier) = (&f, &barrier);
+            scope.spawn(move || {
+                barrier.wait();
+                f(i);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_due_account_is_probed_by_exactly_one() {
+    for _ in 0..200 {
+        let mut bench = Bench::new(accounts(&["alice"]));
+        bench.pick().unwrap().refused(Reason::Invalid, None, &mut bench.clock());
+        bench.pass(secs(301));
+        let held = std::sync::Mutex::new(Vec::new());
+        together(|_| held.lock().unwrap().extend(bench.pick()));
+        let held = held.into_inner().unwrap();
+        assert_eq!(held.len(), 1);
+        assert!(held[0].is_probe());
+    }
+}
+
+#[test]
+fn a_dying_pool_is_told_once() {
+    for _ in 0..200 {
+        let told = Told::default();
+        let bench = Bench::new(accounts(&["a", "b", "c"]).reporter(told.reporter()));
+        let won = AtomicUsize::new(0);
+        together(|_| {
+            let picked: Vec<_> = ["a", "b", "c"].map(|id| bench.pinned(id)).into();
+            for mut one in picked.into_iter().flatten() {
+                let refusal = one.refused(Reason::Invalid, None, &mut bench.clock());
+                won.fetch_add(usize::from(refusal.won), Ordering::Relaxed);
+            }
+        });
+        assert_eq!(won.into_inner(), 3);
+        let mut events = told.take();
+        events.sort_by_key(|event| !event.starts_with("dead"));
+        assert_eq!(events.len(), 3);
+        assert_eq!(events.iter().filter(|event| event.starts_with("dead")).count(), 1);
+        assert!(bench.pool.surely_dead());
+    }
+}
+
+#[test]
+fn turns_are_fair_across_threads() {
+    let bench = Bench::new(accounts(&["a", "b", "c", "d", "e"]));
+    let counts = std::sync::Mutex::new(HashMap::<String, usize>::new());
+    together(|_| {
+        for id in bench.order(1000) {
+            *counts.lock().unwrap().entry(id).or_default() += 1;
+        }
+    });
+    let counts = counts.into_inner().unwrap();
+    assert!(counts.values().all(|count| *count == THREADS * 200), "{counts:?}");
+}
+
+#[test]
+fn nobody_is_lost_while_everything_changes() {
+    for choose in [Choose::RoundRobin, Choose::LeastInFlight] {
+        let ids: Vec<String> = (0..100).map(|i| format!("a{i}")).collect();
+        let refs: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let mut bench = Bench::new(accounts(&refs).choose(choose));
+        together(|thread| {
+            for round in 0..300_usize {
+                let id = &ids[(round * 7 + thread * 13) % ids.len()];
+                match (thread, round % 20) {
+                    (0, 3) => {
+                        let new = Credential::bearer(format!("tok-{round}-x")).unwrap();
+                        bench.pool.replace(id, new).unwrap();
+                    }
+                    (1, 5) => {
+                        bench.pool.insert(account(&format!("extra-{round}"))).unwrap();
+                    }
+                    (1, 9) => {
+                        bench.pool.remove(&format!("extra-{}", round - 4));
+                    }
+                    (2, 7) => {
+                        bench.pool.revive(id);
+                    }
+                    _ => {}
+                }
+                let picked = bench.pick().or_else(|_| bench.pinned(id));
+                let Ok(mut picked) = picked else { continue };
+                match (round + thread) % 7 {
+                    0 => drop(picked.refused(Reason::Invalid, None, &mut bench.clock()).won),
+                    1 => {
+                        picked.limited(None, Some(secs(1 + round as u64 % 50)), &mut bench.clock());
+                    }
+                    2 => picked.out_of_quota(None, None, &mut bench.clock()),
+                    _ => picked.succeeded(None),
+                }
+            }
+        });
+        // However it went: when all times are up, everybody serves, and the counts are right.
+        bench.pass(secs(100_000));
+        assert_eq!(bench.pool.len(), 100);
+        let served: std::collections::BTreeSet<_> = bench.order(1500).into_iter().collect();
+        assert_eq!(served.len(), 100, "{choose:?}");
+        let hub = bench.pool.hub();
+        assert_eq!(hub.alive(), 100);
+        assert!(ids.iter().all(|id| bench.state(id) == State::Usable));
+        assert!(bench.pool.view().accounts.iter().all(|account| account.in_flight == 0));
+    }
+}
+
+#[test]
+fn a_replaced_credential_is_refused_at_most_once_a_generation() {
+    for _ in 0..50 {
+        let told = Told::default();
+        let bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
+        let replaced = AtomicUsize::new(1);
+        together(|thread| {
+            for round in 0..50 {
+                if thread == 0 {
+                    let new = Credential::bearer(format!("tok-{round}")).unwrap();
+                    bench.pool.replace("alice", new).unwrap();
+                    replaced.fetch_add(1, Ordering::Relaxed);
+                } else if let Ok(mut picked) = bench.pick() {
+                    picked.refused(Reason::Invalid, None, &mut bench.clock());
+                }
+            }
+        });
+        let events = told.take();
+        assert!(events.len() <= replaced.into_inner());
+        // A refusal and a replacement at once may end in either order; the last word is `dead`.
+        let deaths = events.iter().filter(|event| *event == "dead alice").count();
+        let dead = bench.state("alice") == State::Quarantined;
+        assert_eq!(bench.pool.hub().alive(), i64::from(!dead));
+        assert!(deaths * 2 >= events.len() && (deaths > 0 || !dead), "{events:?}");
+    }
+}

@@ -1,0 +1,58 @@
+//! What is wrong with an account, on its own or beside the others.
+
+use std::collections::HashSet;
+
+use http::{HeaderName, header::AUTHORIZATION};
+
+use super::{error::PoolError, index::Roster, origin, shared::Hub};
+use crate::credential::{Account, FRAMING, Place};
+
+impl Hub {
+    /// What is wrong with an account on its own.
+    pub(crate) fn check(&self, account: &Account) -> Result<(), PoolError> {
+        let id = || Box::from(&*account.id);
+        if account.id.is_empty() {
+            return Err(PoolError::EmptyId);
+        }
+        let framing = account.headers.keys().find(|name| FRAMING.contains(&name.as_str()));
+        if let Some(name) = framing {
+            return Err(PoolError::HeaderFrames { id: id(), header: name.as_str().into() });
+        }
+        let Some(uri) = &account.base_uri else {
+            return Ok(());
+        };
+        if let Some(fault) = origin::fault(uri) {
+            return Err(PoolError::BaseUri { id: id(), fault });
+        }
+        if !self.settings.origins.allow(uri) {
+            return Err(PoolError::BaseOrigin { id: id(), origin: origin::shown(uri) });
+        }
+        Ok(())
+    }
+}
+
+/// A header carries credentials or goes along with them, in the whole pool: what one account puts on
+/// must not be what is taken off for another.
+pub(crate) fn check_collisions(roster: &Roster, accounts: &[Account]) -> Result<(), PoolError> {
+    let mut carrying: HashSet<&HeaderName> = roster.places.headers.iter().collect();
+    carrying.insert(&AUTHORIZATION);
+    carrying.extend(accounts.iter().filter_map(|account| match &account.credential.place {
+        Place::Header(name, _) => Some(name),
+        Place::Query(..) => None,
+    }));
+    for account in accounts {
+        if let Some(name) = account.headers.keys().find(|name| carrying.contains(name)) {
+            return Err(collision(&account.id, name));
+        }
+        if let Place::Header(name, _) = &account.credential.place {
+            if roster.places.fixed.contains_key(name) {
+                return Err(collision(&account.id, name));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn collision(id: &str, name: &HeaderName) -> PoolError {
+    PoolError::HeaderCollides { id: id.into(), header: name.as_str().into() }
+}

@@ -1,0 +1,216 @@
+//! Waiting for an account to change.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    account::{Slot, Word},
+    select::{Pin as Tie, Search, Unavailable, Want},
+    shared::Hub,
+};
+use crate::{
+    classify::Code,
+    clock::{self, Now},
+    sync::Ordering,
+};
+
+/// Why [`wait_ready`](crate::Pool::wait_ready) waits no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the pool is not ready: {}", .code.message())]
+#[non_exhaustive]
+pub struct NotReady {
+    /// Why no account can serve.
+    pub code: Code,
+}
+
+/// The next change of any account's state, and those after it.
+///
+/// The first is there at once: what was looked at before somebody listened may be old. It gives the
+/// next one, or nothing when a request has waited for long enough, from its first wait on, or has no
+/// timer to wait with.
+pub(crate) struct News(Listening);
+
+enum Listening {
+    Fresh(Option<Listener>, Option<Instant>),
+    Waiting(Pin<Box<dyn Future<Output = Option<Listener>> + Send + Sync>>, Option<Instant>),
+}
+
+/// Hears of changes, and of rests that are over.
+struct Listener {
+    hub: Arc<Hub>,
+    news: watch::Receiver<()>,
+}
+
+impl Listener {
+    fn new(hub: &Arc<Hub>) -> Self {
+        Self { hub: Arc::clone(hub), news: hub.news.subscribe() }
+    }
+
+    /// Until an account may serve that could not: whether that was before `longest`. Nothing where
+    /// no timer is there to wait with.
+    async fn next(&mut self, longest: Option<Instant>) -> Option<bool> {
+        let due = self.hub.next_due(Instant::now());
+        let Some(until) = due.into_iter().chain(longest).min() else {
+            return Some(self.news.changed().await.is_ok());
+        };
+        let mut timer = clock::timer(|| sleep_until(until))?;
+        let mut changed = pin!(self.news.changed());
+        let changed = poll_fn(|cx| match changed.as_mut().poll(cx) {
+            Poll::Ready(changed) => Poll::Ready(Some(changed.is_ok())),
+            Poll::Pending => timer.as_mut().poll(cx).map(|()| None),
+        });
+        let early = || longest.is_none_or(|longest| Instant::now() < longest);
+        Some(changed.await.unwrap_or_else(early))
+    }
+}
+
+impl News {
+    /// `since` remembers when the first wait began.
+    pub(crate) fn new(hub: &Arc<Hub>, since: &mut Option<Instant>, limit: Option<Instant>) -> Self {
+        let since = *since.get_or_insert_with(Instant::now);
+        let longest = since.checked_add(hub.settings.sources.ready_within);
+        let longest = longest.into_iter().chain(limit).min();
+        Self(Listening::Fresh(Some(Listener::new(hub)), longest))
+    }
+
+    fn after(mut listener: Listener, longest: Option<Instant>) -> Self {
+        let next = Box::pin(async move { listener.next(longest).await?.then_some(listener) });
+        Self(Listening::Waiting(next, longest))
+    }
+}
+
+impl Future for News {
+    type Output = Option<Self>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self>> {
+        match &mut self.0 {
+            Listening::Fresh(news, longest) => {
+                Poll::Ready(news.take().map(|news| Self::after(news, *longest)))
+            }
+            Listening::Waiting(next, longest) => {
+                let longest = *longest;
+                next.as_mut().poll(cx).map(|news| news.map(|news| Self::after(news, longest)))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("News").finish_non_exhaustive()
+    }
+}
+
+pub(crate) async fn wait_ready(hub: &Arc<Hub>) -> Result<(), NotReady> {
+    let longest = Instant::now().checked_add(hub.settings.sources.ready_within);
+    let mut listener = Listener::new(hub);
+    loop {
+        listener.news.borrow_and_update();
+        let over = longest.is_some_and(|longest| Instant::now() >= longest);
+        let none = match hub.is_ready(over, &mut Now::unread()) {
+            Ok(()) => return Ok(()),
+            Err(none) => none,
+        };
+        let code = none.code;
+        if code != Code::NotReady || over {
+            return Err(NotReady { code });
+        }
+        // Nobody else may ask the source again.
+        let again = none.retry_after.and_then(|time| Instant::now().checked_add(time));
+        if listener.next(again.into_iter().chain(longest).min()).await.is_none() {
+            return Err(NotReady { code });
+        }
+    }
+}
+
+impl Hub {
+    /// When somebody is due whom nobody need tell of, not before the next millisecond.
+    fn next_due(&self, now: Instant) -> Option<Instant> {
+        let passed = self.passed(now);
+        if self.due.next() <= passed {
+            // They are looked at once more, and then not again before the next one.
+            self.sweep(passed, true);
+            return now.checked_add(Duration::from_millis(1));
+        }
+        let due = self.due.next();
+        let wait = self.remaining(due, now).max(Duration::from_millis(1));
+        (due != u64::MAX).then(|| now.checked_add(wait)).flatten()
+    }
+
+    /// Whether some account can serve now. Takes none.
+    fn is_ready(&self, last: bool, now: &mut Now) -> Result<(), Unavailable> {
+        let want = Want { last, ..Want::ANY };
+        let roster = self.roster.load();
+        if self.due.next() != u64::MAX {
+            self.sweep(self.passed(now.get()), true);
+        }
+        let mut search = Search::new(self, &roster, &want, now);
+        let mut slots = roster.slots.iter().enumerate();
+        if slots.any(|(at, slot)| search.judge(at, slot, &slot.current.load()).is_some()) {
+            return Ok(());
+        }
+        search.shortage(&roster.slots).map(|_| ())
+    }
+
+    /// Whether nobody can serve now, and a source is asked.
+    pub(crate) fn is_under_way(&self, want: &Want<'_>, now: &mut Now) -> bool {
+        if !self.mints.load(Ordering::Relaxed) {
+            return false;
+        }
+        let roster = self.roster.load();
+        if self.due.next() != u64::MAX {
+            self.sweep(self.passed(now.get()), true);
+        }
+        let mut search = Search::new(self, &roster, want, now);
+        let mut may_serve = |at: usize| {
+            let slot = roster.slots.get(at);
+            slot.is_some_and(|slot| search.judge(at, slot, &slot.current.load()).is_some())
+        };
+        let slots = if let Some(Tie::Strict(id)) = want.pin {
+            match roster.find(id) {
+                Some((at, slot)) if !may_serve(at) => std::slice::from_ref(slot),
+                _ => return false,
+            }
+        } else {
+            let mut from = 0;
+            while let Some(at) = roster.usable.next(from, roster.slots.len()) {
+                if may_serve(at) {
+                    return false;
+                }
+                from = at + 1;
+            }
+            &roster.slots[..]
+        };
+        let none = search.shortage(slots).err();
+        none.is_some_and(|none| none.code == Code::NotReady && none.retry_after.is_none())
+            && slots.iter().any(|slot| want.may_have_next_of(slot, Word::is_under_way))
+    }
+
+    /// Whether the source of some account is asked, or will be, for a credential that the request
+    /// may use.
+    pub(crate) fn is_renewed(&self, want: &Want<'_>) -> bool {
+        let roster = self.roster.load();
+        let renewed = |slot: &Arc<Slot>| want.may_have_next_of(slot, Word::is_renewed);
+        match want.pin {
+            Some(Tie::Strict(id)) => roster.find(id).is_some_and(|(_, slot)| renewed(slot)),
+            _ => roster.slots.iter().any(renewed),
+        }
+    }
+
+    /// Nobody has a handle any more: those who wait are told.
+    pub(crate) fn last_news(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.news.send_replace(());
+    }
+}

@@ -1,0 +1,120 @@
+//! Who is told.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::report::event::Event;
+
+/// Is told of every event.
+///
+/// 1. It is called inline, by whoever drives the request, also from a drop: it must not block.
+/// 2. It may be called by several threads at once.
+/// 3. When it panics, the panic is caught and counted, and the request goes on.
+///
+/// A closure is a reporter:
+///
+/// ```
+/// use tower_failover::{report::ReporterHandle, Event};
+///
+/// let reporter = ReporterHandle::new(|event: &Event| eprintln!("{}: {event}", event.code()));
+/// assert!(!reporter.is_none());
+/// ```
+pub trait Reporter: Send + Sync + 'static {
+    /// Takes note of `event`.
+    fn report(&self, event: &Event);
+}
+
+impl<F: Fn(&Event) + Send + Sync + 'static> Reporter for F {
+    fn report(&self, event: &Event) {
+        self(event);
+    }
+}
+
+impl<R: Reporter + ?Sized> Reporter for Arc<R> {
+    fn report(&self, event: &Event) {
+        (**self).report(event);
+    }
+}
+
+/// A reporter, or none, as pools and layers hold it.
+///
+/// The default is the tracing reporter with feature `tracing`, and nobody without it.
+///
+/// # Clone
+///
+/// Cheap; clones share the reporter and the count of its panics.
+///
+/// [`Reporter`] has an example.
+#[derive(Clone)]
+pub struct ReporterHandle(Option<Arc<Shared<dyn Reporter>>>);
+
+struct Shared<R: ?Sized> {
+    panics: AtomicU64,
+    reporter: R,
+}
+
+impl ReporterHandle {
+    /// Tells `reporter`.
+    pub fn new(reporter: impl Reporter) -> Self {
+        let panics = AtomicU64::new(0);
+        Self(Some(Arc::new(Shared { panics, reporter })))
+    }
+
+    /// Tells nobody.
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
+    /// Whether nobody is told: then an event need not even be made.
+    pub const fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Tells the reporter of `event`; a panic of the reporter ends here.
+    pub fn tell(&self, event: &Event) {
+        let Some(shared) = &self.0 else { return };
+        let told = catch_unwind(AssertUnwindSafe(|| shared.reporter.report(event)));
+        let Err(payload) = told else { return };
+        shared.panics.fetch_add(1, Ordering::Relaxed);
+        // What was thrown may panic once more when it is dropped.
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(again);
+        }
+    }
+
+    /// How many times the reporter has panicked.
+    pub fn panics(&self) -> u64 {
+        let shared = self.0.as_ref();
+        shared.map_or(0, |shared| shared.panics.load(Ordering::Relaxed))
+    }
+}
+
+impl Default for ReporterHandle {
+    fn default() -> Self {
+        #[cfg(feature = "tracing")]
+        return Self::new(super::tracing::TracingReporter::new());
+        #[cfg(not(feature = "tracing"))]
+        Self::none()
+    }
+}
+
+impl<R: Reporter> From<R> for ReporterHandle {
+    fn from(reporter: R) -> Self {
+        Self::new(reporter)
+    }
+}
+
+impl fmt::Debug for ReporterHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReporterHandle")
+            .field("is_none", &self.is_none())
+            .field("panics", &self.panics())
+            .finish()
+    }
+}
