@@ -116,7 +116,9 @@ fn exported(facade: &str) -> Vec<String> {
     // What is hidden stands at the end, but for the root's own names, which are inlined.
     for (at, _) in facade.match_indices("pub use ") {
         let hidden = facade[..at].rfind("#[doc(hidden)]\npub mod ").map(|from| &facade[from..at]);
-        if hidden.is_some_and(|module| module.contains(" {") && !module.contains("\n}")) {
+        if hidden.is_some_and(|module| {
+            module.lines().nth(1).is_some_and(|line| line.ends_with('{')) && !module.contains("\n}")
+        }) {
             continue;
         }
         let used = &facade[at..at + facade[at..].find(';').unwrap()];
