@@ -69,7 +69,7 @@ mod ok {
     #[divan::bench(args = SIZES)]
     fn cloned(bencher: Bencher<'_, '_>, kib: usize) {
         let requests = requests(kib);
-        let layer = all_on(&pool(8)).keeping(Cloned).build().unwrap();
+        let layer = all_on(&pool(8)).body_strategy(Cloned).build().unwrap();
         steady(bencher, layer.layer(Free), 200, || requests.one());
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use divan::{Bencher, black_box};
 use support::stacks::{self, accounts};
 use tokio::time::Instant;
-use tower_failover::{Pool, Reason, pool::Choose, testing::choose};
+use tower_failover::{Pool, Reason, pool::Selection, testing::choose};
 
 fn main() {
     support::main();
@@ -24,12 +24,12 @@ fn time(bencher: Bencher<'_, '_>, pool: &Pool) {
     bencher.bench_local(|| assert!(choose(black_box(pool), now)));
 }
 
-fn built(n: usize, choose: Choose) -> Pool {
-    accounts(n).choose(choose).build().unwrap()
+fn built(n: usize, choose: Selection) -> Pool {
+    accounts(n).selection(choose).build().unwrap()
 }
 
 /// One in a hundred can serve; half of the others are refused, half of them rest.
-fn sparse(choose: Choose) -> Pool {
+fn sparse(choose: Selection) -> Pool {
     let pool = built(100_000, choose);
     for i in (0..100_000).filter(|i| i % 100 != 50) {
         let id = stacks::id(i);
@@ -43,31 +43,31 @@ fn sparse(choose: Choose) -> Pool {
 
 #[divan::bench(args = [1, 8, 100_000])]
 fn round_robin(bencher: Bencher<'_, '_>, n: usize) {
-    time(bencher, &built(n, Choose::RoundRobin));
+    time(bencher, &built(n, Selection::RoundRobin));
 }
 
 /// 1 % of 100,000 can serve.
 #[divan::bench]
 fn round_robin_sparse(bencher: Bencher<'_, '_>) {
-    time(bencher, &sparse(Choose::RoundRobin));
+    time(bencher, &sparse(Selection::RoundRobin));
 }
 
 #[divan::bench(args = [8, 100_000])]
 fn least_in_flight(bencher: Bencher<'_, '_>, n: usize) {
-    time(bencher, &built(n, Choose::LeastInFlight));
+    time(bencher, &built(n, Selection::LeastInFlight));
 }
 
 #[divan::bench(args = [8, 100_000])]
 fn weighted(bencher: Bencher<'_, '_>, n: usize) {
-    time(bencher, &built(n, Choose::Weighted));
+    time(bencher, &built(n, Selection::Weighted));
 }
 
 #[divan::bench(args = [8, 100_000])]
 fn fill_first(bencher: Bencher<'_, '_>, n: usize) {
-    time(bencher, &built(n, Choose::FillFirst));
+    time(bencher, &built(n, Selection::FillFirst));
 }
 
 #[divan::bench(args = [8, 100_000])]
 fn most_remaining(bencher: Bencher<'_, '_>, n: usize) {
-    time(bencher, &built(n, Choose::MostRemaining));
+    time(bencher, &built(n, Selection::MostRemaining));
 }

@@ -4,12 +4,12 @@ use tokio::time::Instant;
 
 use crate::{
     clock::Now,
-    pool::{Pool, select::Want},
+    pool::{Pool, select::Query},
 };
 
 /// Chooses an account at `now` and lets it go again, as a request does that is dropped before it is
 /// sent. Tells whether there was one.
 pub fn choose(pool: &Pool, now: Instant) -> bool {
-    let want = Want::ANY;
-    pool.pick(&want, &mut Now::at(now)).is_ok()
+    let query = Query::ANY;
+    pool.pick(&query, &mut Now::at(now)).is_ok()
 }

@@ -21,9 +21,9 @@ use tower::{Layer, Service, util::BoxCloneService};
 use tower_failover::{
     Account, AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, ModelChain, ModelFallbackLayer,
     Pool, RetryLayer, RetryPolicy, TokenRotationLayer,
-    credential::{SourceError, Token, Why},
+    credential::{RefreshReason, SourceError, Token},
     failover::FailoverBuilder,
-    pool::Choose,
+    pool::Selection,
 };
 
 const EIGHT: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
@@ -232,15 +232,15 @@ fn five_separate_layers_allocate_what_they_share() {
 #[test]
 fn no_way_of_choosing_allocates() {
     let ways = [
-        Choose::RoundRobin,
-        Choose::LeastInFlight,
-        Choose::Weighted,
-        Choose::FillFirst,
-        Choose::MostRemaining,
+        Selection::RoundRobin,
+        Selection::LeastInFlight,
+        Selection::Weighted,
+        Selection::FillFirst,
+        Selection::MostRemaining,
     ];
     for choose in ways {
         let recorder = Recorder::new();
-        let pool = stack::builder(&EIGHT, &recorder).choose(choose).build().unwrap();
+        let pool = stack::builder(&EIGHT, &recorder).selection(choose).build().unwrap();
         let layer = FailoverLayer::builder().rotation(pool).retry(RetryPolicy::new());
         assert_eq!(most(layer.build().unwrap().layer(Free)), 0, "{choose:?}");
     }
@@ -288,7 +288,7 @@ fn a_layer_on_its_own_allocates_what_it_tells_the_others() {
 #[tokio::test]
 async fn a_fresh_token_of_a_source_costs_nothing() {
     let accounts = EIGHT.map(|id| {
-        Account::from_source(id, move |_: Why| async move {
+        Account::from_source(id, move |_: RefreshReason| async move {
             let token = Token::new(format!("tok-{id}"));
             Ok::<_, SourceError>(token.expires_in(Duration::from_secs(3600)))
         })

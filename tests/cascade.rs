@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_failover::{
     ErrorDedupLayer, FailoverLayer, Pool, Reason, RetryLayer, RetryPolicy, TokenRotationLayer,
-    credential::{SourceError, TokenFuture, TokenSource, Why},
+    credential::{RefreshReason, SourceError, TokenFuture, TokenSource},
     pool::Cascade,
     report::{Followed, NotResent},
 };
@@ -113,7 +113,7 @@ async fn a_group_stays_closed_for_the_retries_of_the_request() {
 struct Slow;
 
 impl TokenSource for Slow {
-    fn token(&self, _: Why) -> TokenFuture<'_> {
+    fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         Box::pin(async {
             sleep(Duration::from_secs(1)).await;
             Err(SourceError::transient("the token endpoint is down"))

@@ -34,7 +34,7 @@ use tower::{BoxError, Layer, Service, ServiceExt, limit::ConcurrencyLimit, util:
 use tower_failover::{
     AuthShortCircuitLayer, ErrorDedupLayer, Event, FailoverLayer, ModelChain, ModelFallbackLayer,
     Pool, Reason, RetryLayer, RetryPolicy, TokenRotationLayer,
-    pool::{Choose, State},
+    pool::{Selection, State},
     retry::{Backoff, Jitter, TokenBucket},
 };
 
@@ -339,7 +339,7 @@ impl Bench {
     async fn new(scenario: &Scenario, fused: bool) -> Self {
         let recorder = Recorder::new();
         let pool = stack::builder(scenario.accounts, &recorder)
-            .choose(Choose::LeastInFlight)
+            .selection(Selection::LeastInFlight)
             .build()
             .unwrap();
         for id in &scenario.accounts[..scenario.due] {

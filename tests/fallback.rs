@@ -16,7 +16,7 @@ use tower_failover::{
     RequestOptions, RetryLayer, RetryPolicy, ServedBy, TokenRotationLayer,
     body::{Cloned, TryCloned},
     fallback::{ModelAt, ModelIn, Rewritten},
-    pool::Choose,
+    pool::Selection,
     report::{Followed, NotResent},
 };
 
@@ -243,7 +243,7 @@ async fn another_account_comes_before_another_model_and_each_rests_for_its_model
         assert!(!seen[2].1 && seen.len() == 3, "{seen:?}");
         // Both accounts rest for m1, and serve others.
         let view = pool.view();
-        assert!(view.accounts.iter().all(|account| account.model_rests.len() == 1), "{view:?}");
+        assert!(view.accounts.iter().all(|account| account.model_cooldowns.len() == 1), "{view:?}");
         assert!(view.accounts.iter().all(|a| a.state == tower_failover::pool::State::Usable));
     }
 }
@@ -393,7 +393,7 @@ async fn a_body_with_a_clone_of_its_own_is_changed_where_one_can_be_made_of_byte
         let recorder = Recorder::new();
         let upstream = Upstream::script([overloaded()]);
         let builder = FailoverLayer::builder().models(chain()).report(recorder.clone());
-        let service = builder.keeping(keep).build().unwrap().layer(upstream.clone());
+        let service = builder.body_strategy(keep).build().unwrap().layer(upstream.clone());
         let status = service.oneshot(ask(BODY)).await.unwrap().status();
         assert_eq!((status == 200, upstream.calls()), (calls == 2, calls));
         if let [_, second] = &upstream.sent()[..] {
@@ -410,7 +410,7 @@ async fn a_model_in_a_body_that_is_only_cloned_is_not_looked_for() {
     let recorder = Recorder::new();
     let upstream = Upstream::script([overloaded()]);
     let builder = FailoverLayer::builder().models(chain()).report(recorder.clone());
-    let service = builder.keeping(Cloned).build().unwrap().layer(upstream.clone());
+    let service = builder.body_strategy(Cloned).build().unwrap().layer(upstream.clone());
     assert_eq!(service.oneshot(ask(BODY)).await.unwrap().status(), 529);
     let followed = recorder.failures()[0].trail[0].followed;
     assert_eq!(followed, Followed::NotResent(NotResent::NoModel));
@@ -421,7 +421,7 @@ async fn an_account_that_came_to_rest_for_the_model_during_a_wait_is_not_chosen_
     let wait = Duration::from_secs(1);
     let upstream = Upstream::script([Step::answer(503, &[("retry-after", "1")], "")]);
     let builder = stack::builder(&["a", "b"], &Recorder::new());
-    let accounts = builder.choose(Choose::FillFirst).build().unwrap();
+    let accounts = builder.selection(Selection::FillFirst).build().unwrap();
     let layer = FailoverLayer::builder()
         .models(chain())
         .rotation(accounts.clone())

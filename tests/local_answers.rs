@@ -20,7 +20,7 @@ use tower_failover::{
     Account, Code, Credential, Failover, FailoverLayer, Pool, Reason, RequestOptions,
     answer::Problem,
     classify::Origin,
-    credential::{Expires, Token, Why},
+    credential::{Expires, RefreshReason, Token},
     failure,
     short_circuit::AuthFailureMode,
 };
@@ -192,7 +192,9 @@ async fn answers_of_one_code_say_of_each_account_what_is_true_of_it() {
     };
     let pool = Pool::builder()
         .account(stack::account("fixed"))
-        .account(Account::from_source("minted", |_: Why| async { Ok(Token::new("tok-minted")) }))
+        .account(Account::from_source("minted", |_: RefreshReason| async {
+            Ok(Token::new("tok-minted"))
+        }))
         .account(until("soon", soon))
         .account(until("later", later))
         .account(stack::account("ended"))

@@ -12,7 +12,7 @@ use tower::{Layer, ServiceExt};
 use tower_failover::{
     Account, Code, Credential, FailoverLayer, Pool, Reason, RequestOptions,
     classify::Origin,
-    credential::{Expires, FixedToken, Token, Why},
+    credential::{Expires, FixedToken, RefreshReason, Token},
     failure,
     short_circuit::AuthFailureMode,
 };
@@ -36,7 +36,8 @@ async fn a_source_that_cannot_mint_is_not_said_to_help() {
 #[tokio::test(start_paused = true)]
 async fn the_source_of_another_account_is_not_said_to_help_the_pinned_one() {
     let upstream = Upstream::default().otherwise(Step::status(401));
-    let minted = Account::from_source("bob", |_: Why| async { Ok(Token::new("tok-bob")) });
+    let minted =
+        Account::from_source("bob", |_: RefreshReason| async { Ok(Token::new("tok-bob")) });
     let pool = Pool::builder()
         .account(Account::new("alice", Credential::bearer("tok-alice").unwrap()))
         .account(minted)
@@ -60,7 +61,7 @@ async fn the_source_of_another_account_is_not_said_to_help_the_pinned_one() {
 async fn an_upstreams_refusal_says_as_much_as_a_local_one() {
     let upstream = Upstream::default().otherwise(Step::status(401));
     let count = std::sync::atomic::AtomicU32::new(0);
-    let minted = Account::from_source("bob", move |_: Why| {
+    let minted = Account::from_source("bob", move |_: RefreshReason| {
         let n = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         async move { Ok(Token::new(format!("tok-bob-{n}"))) }
     });
@@ -130,7 +131,8 @@ async fn the_cause_of_a_whole_pool_is_of_those_that_were_refused_for_it() {
         Account::new(id, Credential::bearer(format!("tok-{id}")).unwrap())
             .expires(Expires::At(start + Duration::from_secs(seconds)))
     };
-    let minted = Account::from_source("eve", |_: Why| async { Ok(Token::new("tok-eve")) });
+    let minted =
+        Account::from_source("eve", |_: RefreshReason| async { Ok(Token::new("tok-eve")) });
     let pool = Pool::builder()
         .account(expiring("alice", 6000))
         .account(expiring("bob", 600))
@@ -199,7 +201,7 @@ async fn a_pinned_requests_cause_is_of_its_own_account() {
 /// The view of an account whose source is down says why, and when it is asked again.
 #[tokio::test(start_paused = true)]
 async fn the_view_tells_why_an_account_is_being_refreshed_and_until_when() {
-    let down = |_: Why| async {
+    let down = |_: RefreshReason| async {
         Err::<Token, _>(tower_failover::credential::SourceError::transient("down"))
     };
     let alice = Account::new("alice", Credential::bearer("tok-alice").unwrap()).source(down);

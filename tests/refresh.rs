@@ -23,7 +23,7 @@ use tower_failover::{
     Account, AuthShortCircuitLayer, Code, Credential, ErrorDedupLayer, Event, FailoverLayer, Pool,
     Reason, RequestOptions, RetryLayer, RetryPolicy, TokenRotationLayer,
     classify::Origin,
-    credential::{Expires, FixedToken, RefreshWindows, SourceError, Token, Why},
+    credential::{Expires, FixedToken, RefreshReason, RefreshWindows, SourceError, Token},
     failure,
     pool::{PoolBuilder, State},
     report::{Followed, OutReason},
@@ -111,7 +111,7 @@ async fn requests_wait_for_the_first_token_and_one_question_serves_them_all() {
 #[tokio::test(start_paused = true)]
 async fn who_cannot_wait_any_longer_hears_that_nothing_is_ready() {
     for fused in [true, false] {
-        let hang = |_: Why| async {
+        let hang = |_: RefreshReason| async {
             std::future::pending::<()>().await;
             give("never")
         };
@@ -183,7 +183,7 @@ async fn twelve_requests_that_are_refused_together_are_one_refresh_and_no_report
         let sent = world.upstream.tokens();
         let count = |token: &str| sent.iter().filter(|sent| *sent == token).count();
         assert_eq!((count("dead"), count("t1"), count("tok-b")), (12, 12, 0), "{fused}");
-        assert_eq!(world.script.asked(), [Why::Refused(Reason::Invalid)]);
+        assert_eq!(world.script.asked(), [RefreshReason::Refused(Reason::Invalid)]);
         assert!(world.recorder.codes().is_empty(), "{:?}", world.recorder.codes());
     }
 }
@@ -482,7 +482,7 @@ async fn nobody_waits_for_an_account_that_came_when_nothing_was_kept_for_it() {
 async fn another_account_whose_next_token_does_not_come_in_time_serves_with_the_one_it_has() {
     for fused in [true, false] {
         let asked = AtomicUsize::new(0);
-        let source = move |_: Why| {
+        let source = move |_: RefreshReason| {
             let first = asked.fetch_add(1, Ordering::Relaxed) == 0;
             async move {
                 if !first {

@@ -28,7 +28,7 @@ use tower_failover::{
     body::ReplayBody,
     classify::Answer,
     failure,
-    pool::Choose,
+    pool::Selection,
     retry::{Backoff, Jitter, TokenBucket},
 };
 
@@ -281,7 +281,8 @@ async fn an_error_that_cannot_be_shown_is_told_of_all_the_same() {
 #[tokio::test(start_paused = true)]
 async fn a_service_that_panics_gives_its_probe_and_its_count_back() {
     let recorder = Recorder::new();
-    let pool = stack::builder(&["a"], &recorder).choose(Choose::LeastInFlight).build().unwrap();
+    let pool =
+        stack::builder(&["a"], &recorder).selection(Selection::LeastInFlight).build().unwrap();
     let upstream = Upstream::statuses(&[401]);
     let layer = TokenRotationLayer::new(pool.clone());
     assert_eq!(layer.layer(upstream).oneshot(get()).await.unwrap().status(), 401);

@@ -16,7 +16,7 @@ use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_failover::{
     AuthShortCircuitLayer, Code, Credential, ErrorDedupLayer, Event, FailoverLayer, ModelChain,
     Pool, RequestOptions, RetryLayer, RetryPolicy, ServedBy, TokenRotationLayer, failure,
-    pool::{Choose, State},
+    pool::{Selection, State},
     report::{Followed, NotResent, Outcome},
     retry::{Backoff, Jitter},
 };
@@ -253,7 +253,8 @@ async fn a_pool_that_chooses_by_what_remains_reads_it_from_the_answers() {
         let upstream = Upstream::default()
             .token("tok-a", [requests("7"), left("x-ratelimit-remaining", " 3 ")])
             .token("tok-b", [requests("5"), requests("4"), requests("2")]);
-        let builder = stack::builder(&["a", "b"], &Recorder::new()).choose(Choose::MostRemaining);
+        let builder =
+            stack::builder(&["a", "b"], &Recorder::new()).selection(Selection::MostRemaining);
         let service = rotating(fused, &builder.build().unwrap(), &upstream);
         for _ in 0..6 {
             assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 200);
@@ -271,7 +272,7 @@ async fn a_request_is_in_flight_until_its_answers_body_is_gone() {
         for status in [200, 404] {
             let upstream = Upstream::default().otherwise(Step::status(status));
             let builder = stack::builder(&["a", "b"], &Recorder::new());
-            let pool = builder.choose(Choose::LeastInFlight).build().unwrap();
+            let pool = builder.selection(Selection::LeastInFlight).build().unwrap();
             let open = || pool.view().accounts.iter().map(|a| a.in_flight).collect::<Vec<_>>();
             let service = rotating(fused, &pool, &upstream);
             let first = service.clone().oneshot(get()).await.unwrap();

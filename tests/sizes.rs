@@ -26,7 +26,7 @@ use tower_failover::{
     Reporter, RequestOptions, RetryLayer, RetryPolicy, ServedBy, TokenRotationLayer, Verdict,
     adapter::{FailureToErr, FailureToErrFuture, FailureToErrLayer},
     answer::Problem,
-    body::{Buffered, Cloned, FailoverBody, Keep, Once, ReplayBody, Spare, TryCloned},
+    body::{Buffered, Cloned, FailoverBody, Keep, ReplayBody, SendOnce, Spare, TryCloned},
     classify::{FailureError, NonAuth},
     credential::CredentialError,
     dedup::ErrorDedup,
@@ -151,7 +151,7 @@ fn what_users_hold_can_be_shared_and_cloned() {
     cloned::<RetryLayer>();
     cloned::<ErrorDedupLayer>();
     cloned::<FailoverLayer>();
-    cloned::<FailoverLayer<Once>>();
+    cloned::<FailoverLayer<SendOnce>>();
     cloned::<FailoverLayer<Buffered>>();
     cloned::<ModelFallbackLayer>();
     cloned::<ModelChain>();
@@ -164,7 +164,7 @@ fn what_users_hold_can_be_shared_and_cloned() {
     cloned::<Retry<Sized<1>>>();
     cloned::<ErrorDedup<Sized<1>>>();
     cloned::<Failover<Sized<1>>>();
-    cloned::<Failover<Sized<1>, Once>>();
+    cloned::<Failover<Sized<1>, SendOnce>>();
     cloned::<FailureToErr<Sized<1>>>();
     cloned::<Pool>();
     cloned::<PoolView>();
@@ -184,7 +184,7 @@ fn what_users_hold_can_be_shared_and_cloned() {
     cloned::<RequestRecord>();
     cloned::<Attempt>();
     cloned::<ReporterHandle>();
-    cloned::<Once>();
+    cloned::<SendOnce>();
     cloned::<Cloned>();
     shared::<PoolBuilder>();
     shared::<TokenBucket>();
@@ -203,9 +203,9 @@ fn what_users_hold_can_be_shared_and_cloned() {
 fn futures_and_bodies_are_as_shareable_as_what_is_inside() {
     shared::<ResponseFuture<Sized<1>, Stages, Cloned, Body, Body>>();
     shared::<ResponseFuture<Sized<1>, Rotation, Cloned, Body, Body>>();
-    shared::<ResponseFuture<Sized<1>, Gate, Once, Body, Body>>();
+    shared::<ResponseFuture<Sized<1>, Gate, SendOnce, Body, Body>>();
     shared::<ResponseFuture<Sized<1>, RetryPolicy, Cloned, Body, Body>>();
-    shared::<ResponseFuture<Sized<1>, (), Once, Body, Body>>();
+    shared::<ResponseFuture<Sized<1>, (), SendOnce, Body, Body>>();
     shared::<ResponseFuture<Sized<1>, Stages, Buffered, Body, Body>>();
     shared::<ReplayBody<Body>>();
     sent::<ReplayBody<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>>();
@@ -264,6 +264,6 @@ fn what_users_implement_can_be_an_object() {
     let keep: &dyn Keep<Body, Out = Body, Kept = Body, Fill = tower_failover::body::Never> =
         &Cloned;
     assert!(matches!(keep.start(Body::default()), tower_failover::body::Started::Ready(_, Ok(_))));
-    let spare: &dyn Spare<Sized<1>> = &Once;
+    let spare: &dyn Spare<Sized<1>> = &SendOnce;
     assert!(spare.spare(&Sized).is_none());
 }

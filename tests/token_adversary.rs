@@ -29,7 +29,7 @@ use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_failover::{
     Account, AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, ModelChain, Pool, Reason,
     RequestOptions, RetryLayer, RetryPolicy, TokenRotationLayer,
-    credential::{Expires, SourceError, Token, TokenFuture, TokenSource, Why},
+    credential::{Expires, RefreshReason, SourceError, Token, TokenFuture, TokenSource},
     failure,
 };
 
@@ -122,7 +122,7 @@ async fn an_account_can_be_left_alone_while_its_token_is_on_its_way() {
 #[tokio::test(start_paused = true)]
 async fn a_rest_is_as_long_as_was_asked_for_after_a_source_has_failed() {
     let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(100)));
-    let a = a.source(|_: Why| async { Err::<Token, _>(SourceError::transient("down")) });
+    let a = a.source(|_: RefreshReason| async { Err::<Token, _>(SourceError::transient("down")) });
     let b = Account::new("b", bearer("tok-b")).priority(-1);
     let world = world(true, [a, b], Upstream::default());
     sleep(seconds(97)).await;
@@ -139,7 +139,7 @@ async fn a_rest_is_as_long_as_was_asked_for_after_a_source_has_failed() {
 #[tokio::test(start_paused = true)]
 async fn a_longer_rest_goes_on_with_a_token_that_stays() {
     let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(100)));
-    let a = a.source(|_: Why| async {
+    let a = a.source(|_: RefreshReason| async {
         sleep(seconds(1)).await;
         Err::<Token, _>(SourceError::transient("down"))
     });
@@ -205,7 +205,7 @@ async fn a_source_that_wants_to_be_asked_every_ten_seconds_is() {
     let calls = Arc::new(AtomicUsize::new(0));
     let source = {
         let calls = calls.clone();
-        move |_: Why| {
+        move |_: RefreshReason| {
             calls.fetch_add(1, Ordering::SeqCst);
             std::future::ready(Ok(Token::new("t0").ask_again_in(seconds(10))))
         }
@@ -224,7 +224,7 @@ async fn a_file_with_a_new_token_is_read_after_a_refusal() {
     let mode = Arc::new(Mutex::new("t0"));
     let source = {
         let mode = mode.clone();
-        move |_: Why| {
+        move |_: RefreshReason| {
             let token = *mode.lock().unwrap();
             std::future::ready(Ok(Token::new(token).ask_again_in(seconds(10))))
         }
@@ -244,7 +244,7 @@ async fn a_source_that_goes_down_after_having_had_nothing_new_is_told_of() {
     let mode = Arc::new(Mutex::new(Ok("t0")));
     let source = {
         let mode = mode.clone();
-        move |_: Why| {
+        move |_: RefreshReason| {
             let answer = *mode.lock().unwrap();
             std::future::ready(match answer {
                 Ok(token) => Ok(Token::new(token).ask_again_in(seconds(10))),
@@ -268,7 +268,7 @@ async fn a_source_whose_tokens_have_ended_at_once_is_not_asked_without_end() {
     let calls = Arc::new(AtomicUsize::new(0));
     let source = {
         let calls = calls.clone();
-        move |_: Why| {
+        move |_: RefreshReason| {
             let n = calls.fetch_add(1, Ordering::SeqCst);
             let token = Token::new(format!("t{n}"));
             // Enough is enough.
@@ -284,7 +284,7 @@ async fn a_source_whose_tokens_have_ended_at_once_is_not_asked_without_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_quarantine_that_has_outlived_its_token_is_told_of_once() {
-    let source = |_: Why| async { Ok(Token::new("tok-a")) };
+    let source = |_: RefreshReason| async { Ok(Token::new("tok-a")) };
     let a = Account::new("a", bearer("tok-a")).expires(Expires::In(seconds(1800))).source(source);
     let world = world(true, [a], Upstream::default());
     assert!(world.pool.invalidate("a", Reason::Revoked));
@@ -298,7 +298,7 @@ async fn a_quarantine_that_has_outlived_its_token_is_told_of_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_an_account_that_has_recovered_is_told_of_anew() {
-    let source = |_: Why| async { Ok(Token::new("tok-a")) };
+    let source = |_: RefreshReason| async { Ok(Token::new("tok-a")) };
     let a = Account::new("a", bearer("tok-a")).expires(Expires::In(seconds(1800))).source(source);
     let world = world(true, [a], Upstream::default());
     assert!(world.pool.invalidate("a", Reason::Revoked));
@@ -590,7 +590,7 @@ async fn a_token_that_is_still_good_is_sent_by_who_can_wait_no_longer_for_the_ne
 struct Panics;
 
 impl TokenSource for Panics {
-    fn token(&self, _: Why) -> TokenFuture<'_> {
+    fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         panic!("no token")
     }
 
@@ -620,7 +620,7 @@ async fn a_token_in_flight_stays_a_secret_while_others_are_refreshed() {
         .token_forever(&old(0), Step::play(support::upstream::Play::EchoError).after(seconds(5)));
     let accounts = (0..12).map(|i| {
         let fresh = letters(b'a', i).repeat(20);
-        let source = move |_: Why| std::future::ready(Ok(Token::new(fresh.clone())));
+        let source = move |_: RefreshReason| std::future::ready(Ok(Token::new(fresh.clone())));
         Account::new(format!("a{i}"), bearer(&old(i))).source(source)
     });
     let world = world(true, accounts, upstream);
@@ -644,7 +644,7 @@ async fn a_token_in_flight_stays_a_secret_while_others_are_refreshed() {
 struct Meddles(Arc<std::sync::OnceLock<Pool>>);
 
 impl TokenSource for Meddles {
-    fn token(&self, _: Why) -> TokenFuture<'_> {
+    fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         Box::pin(std::future::pending())
     }
 

@@ -26,8 +26,8 @@ use tower::{Layer, ServiceExt};
 use tower_failover::{
     Account, FailoverLayer, Pool, Reason, RequestOptions, RetryPolicy,
     credential::{
-        EnvToken, Expires, FileToken, RefreshWindows, SourceError, Token, TokenFuture, TokenSource,
-        Why,
+        EnvToken, Expires, FileToken, RefreshReason, RefreshWindows, SourceError, Token,
+        TokenFuture, TokenSource,
     },
     failure,
     pool::{PoolBuilder, State},
@@ -207,7 +207,7 @@ async fn tokens_that_come_within_the_window_in_which_they_are_waited_for_are_use
     let calls = Arc::new(AtomicUsize::new(0));
     let source = {
         let calls = calls.clone();
-        move |_: Why| {
+        move |_: RefreshReason| {
             let n = calls.fetch_add(1, Ordering::SeqCst);
             async move {
                 sleep(Duration::from_millis(10)).await;
@@ -232,7 +232,7 @@ async fn an_answer_to_a_question_from_before_the_refusal_does_not_confirm_it() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let source = {
         let asked = asked.clone();
-        move |why: Why| {
+        move |why: RefreshReason| {
             asked.lock().unwrap().push(why);
             async move {
                 sleep(seconds(2)).await;
@@ -253,7 +253,7 @@ async fn an_answer_to_a_question_from_before_the_refusal_does_not_confirm_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_had_nothing_new_is_asked_at_once_after_a_refusal() {
-    let source = |why: Why| {
+    let source = |why: RefreshReason| {
         let token = Token::new(if why.is_refused() { "t1" } else { "t0" });
         std::future::ready(Ok(token.ask_again_in(seconds(10))))
     };
@@ -313,7 +313,7 @@ async fn a_file_or_a_variable_with_another_token_is_read_after_any_refusal() {
 struct Hopes(&'static str);
 
 impl TokenSource for Hopes {
-    fn token(&self, _: Why) -> TokenFuture<'_> {
+    fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         Box::pin(std::future::ready(give(self.0)))
     }
 
@@ -383,7 +383,7 @@ async fn who_waits_for_a_token_does_not_keep_it_from_coming() {
     let upstream = Upstream::default();
     let client = tower::limit::ConcurrencyLimit::new(upstream.clone(), 1);
     let through = client.clone();
-    let source = move |_: Why| {
+    let source = move |_: RefreshReason| {
         let client = through.clone();
         async move {
             client.oneshot(get()).await.map_err(|_| SourceError::transient("down"))?;
@@ -435,7 +435,7 @@ async fn nobody_of_a_group_is_asked_before_a_question_that_was_given_up_is_gone(
     let early = Arc::new(AtomicBool::new(true));
     let (told, heard) = mpsc::channel();
     let lingers = Mutex::new(Some(Lingers(heard, early.clone())));
-    let a = Account::from_source("a", move |_: Why| {
+    let a = Account::from_source("a", move |_: RefreshReason| {
         let lingers = lingers.lock().unwrap().take();
         async move {
             std::future::pending::<()>().await;
@@ -443,7 +443,7 @@ async fn nobody_of_a_group_is_asked_before_a_question_that_was_given_up_is_gone(
             down()
         }
     });
-    let b = Account::from_source("b", move |_: Why| {
+    let b = Account::from_source("b", move |_: RefreshReason| {
         let _ = told.send(());
         std::future::ready(give("t1"))
     });

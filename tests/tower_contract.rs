@@ -82,7 +82,7 @@ where
         "fused" => boxed(fused(&recorder).layer(inner)),
         "rotation" => boxed(rotation.layer(inner)),
         "gate with a pool" => boxed(gate.layer(inner)),
-        "gate with a pool, cloning" => boxed(gate.keeping(Cloned).layer(inner)),
+        "gate with a pool, cloning" => boxed(gate.body_strategy(Cloned).layer(inner)),
         "gate" => boxed(seen.layer(inner)),
         "retry" => boxed(retry.layer(inner)),
         "dedup" => boxed(dedup.layer(inner)),

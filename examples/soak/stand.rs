@@ -20,7 +20,7 @@ use tower::{Layer, limit::ConcurrencyLimit};
 use tower_failover::{
     Account, Credential, Event, Failover, FailoverLayer, ModelChain, Pool, RequestOptions,
     RetryPolicy,
-    pool::{Choose, Quarantine, State},
+    pool::{Quarantine, Selection, State},
     report::ReporterHandle,
     retry::{Backoff, TokenBucket},
 };
@@ -258,7 +258,7 @@ fn pool(
     let short = Duration::from_millis(100);
     let pool = pool
         .origins(ports.iter().map(|port| format!("http://{}", port.address)))
-        .choose(Choose::LeastInFlight)
+        .selection(Selection::LeastInFlight)
         .quarantine(Quarantine::new().trusted(short).untrusted(short))
         .limited_rest(Duration::from_millis(50), Duration::from_millis(500))
         .reporter_handle(reporter)

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tower::Layer;
 use tower_failover::{
     Account, Credential, Failover, FailoverLayer, Pool, Reason, RetryPolicy,
-    credential::{SourceError, Token, TokenSource, Why},
+    credential::{RefreshReason, SourceError, Token, TokenSource},
     report::ReporterHandle,
 };
 
@@ -82,7 +82,7 @@ pub(crate) fn http() -> Http {
 fn refresh(http: Http, url: &str, refresh_token: &str) -> impl TokenSource + use<> {
     let uri = format!("{url}/oauth/token");
     let form = Bytes::from(format!("grant_type=refresh_token&refresh_token={refresh_token}"));
-    move |_: Why| {
+    move |_: RefreshReason| {
         let request = Request::post(&uri)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(Body::from(form.clone()));

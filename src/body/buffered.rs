@@ -29,7 +29,7 @@ use crate::report::NotResent;
 /// ```
 /// use tower_failover::{body::Buffered, RetryLayer};
 ///
-/// let layer = RetryLayer::default().keeping(Buffered::up_to(1024 * 1024));
+/// let layer = RetryLayer::default().body_strategy(Buffered::up_to(1024 * 1024));
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Buffered {
@@ -44,7 +44,7 @@ pub struct Buffered {
 /// use tower_failover::{body::{BufferedAs, ReplayBody}, RetryLayer};
 ///
 /// let keep = BufferedAs::new(64 * 1024, |body: ReplayBody<Full<Bytes>>| BodyExt::boxed(body));
-/// let layer = RetryLayer::default().keeping(keep);
+/// let layer = RetryLayer::default().body_strategy(keep);
 /// ```
 #[derive(Clone, Copy)]
 pub struct BufferedAs<F> {
@@ -62,7 +62,7 @@ pub struct BufferedAs<F> {
 /// use tower_failover::{body::TryCloned, RetryLayer};
 ///
 /// let keep = TryCloned::new(|body: &Full<Bytes>| Some(body.clone()));
-/// let layer = RetryLayer::default().keeping(keep);
+/// let layer = RetryLayer::default().body_strategy(keep);
 /// ```
 pub struct TryCloned<B> {
     clone: fn(&B) -> Option<B>,

@@ -31,7 +31,7 @@ pub enum Started<O, K, F> {
 ///
 /// | strategy | request body `B` | inner body | sent again | with another model in its JSON |
 /// | --- | --- | --- | --- | --- |
-/// | [`Once`] | any | `B` | never | no |
+/// | [`SendOnce`] | any | `B` | never | no |
 /// | [`Cloned`] | `Clone` | `B` | yes | no |
 /// | [`InMemory`] | `Clone`, `Body<Data = Bytes>`, `From<Bytes>` | `B` | yes | yes |
 /// | [`TryCloned`](crate::body::TryCloned) | with a `try_clone` of its own | `B` | when that gives one | when told how |
@@ -90,7 +90,7 @@ pub enum Started<O, K, F> {
 #[diagnostic::on_unimplemented(
     message = "a request body of type `{B}` cannot be kept for another attempt by `{Self}`",
     label = "this stack may send the request again, and cannot with this body",
-    note = "for a body in memory, use `Full<Bytes>`, or add `.keeping(Cloned)` when it is only `Clone`; for a body that streams, add `.buffered(cap)`, or `.buffered_as(cap, map)` when the service below takes one type of body only; to send every request once, add `.send_once()`"
+    note = "for a body in memory, use `Full<Bytes>`, or add `.body_strategy(Cloned)` when it is only `Clone`; for a body that streams, add `.buffered(cap)`, or `.buffered_as(cap, map)` when the service below takes one type of body only; to send every request once, add `.send_once()`"
 )]
 pub trait Keep<B>: fmt::Debug + Send + Sync + 'static {
     /// The body that the inner service is called with.
@@ -148,20 +148,20 @@ pub trait Spare<S>: fmt::Debug + Send + Sync + 'static {
 /// Every request is sent once: any body, and a service that need not be `Clone`.
 ///
 /// ```
-/// use tower_failover::{body::{Keep, Once}, RetryLayer};
+/// use tower_failover::{body::{Keep, SendOnce}, RetryLayer};
 ///
 /// fn any_body<B>(keep: &impl Keep<B>) {}
-/// any_body::<std::io::Empty>(&Once);
-/// let layer = RetryLayer::default().keeping(Once);
+/// any_body::<std::io::Empty>(&SendOnce);
+/// let layer = RetryLayer::default().body_strategy(SendOnce);
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Once;
+pub struct SendOnce;
 
 /// The body is cloned: for bodies whose clone is cheap.
 ///
 /// The clone is made before the first attempt, and only where something could send again. A model
 /// in the body is not changed; one in the path, the query or a header is.
-/// [`Once`] has an example of how a strategy is given.
+/// [`SendOnce`] has an example of how a strategy is given.
 #[derive(Clone, Copy, Debug, Default)]
 // The compiler quotes the next line, to its end, where it does not give the text of `Keep`.
 pub struct Cloned; // not `Clone`? add `.buffered(cap)` or `.send_once()`
@@ -170,14 +170,14 @@ pub struct Cloned; // not `Clone`? add `.buffered(cap)` or `.send_once()`
 /// It is the default of [`FailoverBuilder`](crate::failover::FailoverBuilder), which has an example.
 #[derive(Clone, Copy, Debug, Default)]
 // The compiler quotes the next line, to its end, where it does not give the text of `Keep`.
-pub struct InMemory; // not in memory? add `.buffered(cap)`, `.keeping(Cloned)` or `.send_once()`
+pub struct InMemory; // not in memory? add `.buffered(cap)`, `.body_strategy(Cloned)` or `.send_once()`
 
-/// What is never made: what [`Once`] keeps.
+/// What is never made: what [`SendOnce`] keeps.
 #[derive(Clone, Copy, Debug)]
 pub enum Never {}
 
 #[diagnostic::do_not_recommend]
-impl<B> Keep<B> for Once {
+impl<B> Keep<B> for SendOnce {
     type Out = B;
     type Kept = Never;
     type Fill = Never;
@@ -204,7 +204,7 @@ impl<B> Keep<B> for Once {
 }
 
 #[diagnostic::do_not_recommend]
-impl<S> Spare<S> for Once {
+impl<S> Spare<S> for SendOnce {
     fn spare(&self, _: &S) -> Option<S> {
         None
     }

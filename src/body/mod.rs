@@ -11,7 +11,7 @@ pub(crate) use self::peek::{Peek, PeekLimits};
 pub use self::{
     buffered::{Buffered, BufferedAs, TryCloned},
     filling::Filling,
-    keep::{Cloned, InMemory, Keep, Kept, Never, Once, Spare, Started},
+    keep::{Cloned, InMemory, Keep, Kept, Never, SendOnce, Spare, Started},
     replay::{ReplayBody, WholeBody},
     response::FailoverBody,
 };

@@ -172,7 +172,7 @@ impl Account {
         self
     }
 
-    /// Its share under [`Choose::Weighted`](crate::pool::Choose::Weighted), 1 by default.
+    /// Its share under [`Selection::Weighted`](crate::pool::Selection::Weighted), 1 by default.
     ///
     /// One with weight 0 serves only when no other of its tier can. The other ways of choosing do
     /// not look at it.

@@ -42,7 +42,7 @@ pub use self::{
         file::FileToken,
         fixed::FixedToken,
         token::Token,
-        token_source::{TokenFuture, TokenSource, Why},
+        token_source::{RefreshReason, TokenFuture, TokenSource},
     },
 };
 pub(crate) use self::{account::Minting, check::FRAMING, credential::Place};

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
-    exchange::{GetBytes, Run},
+    exchange::{Exchange, GetBytes},
     outcome::{Awaiting, Heard, Held, Settled},
 };
 use crate::{
@@ -51,34 +51,34 @@ impl<S, B> Cold<S, B> {
     /// and whether the answer is to be gRPC.
     pub(crate) fn fill<St: Stage, K>(
         &mut self,
-        run: &mut Run<S, St, K>,
+        exchange: &mut Exchange<S, St, K>,
         body: B,
         bytes: GetBytes<'_>,
     ) -> Result<(), (Cause, bool)> {
         self.body = Some(body);
-        run.tell_source(bytes);
-        self.reserve(run, bytes, false)
+        exchange.tell_source(bytes);
+        self.reserve(exchange, bytes, false)
     }
 
     /// Chooses what the next attempt will use, after a wait; `last` says that there is no other. Or says why it cannot be made, and
     /// whether the answer is to be gRPC.
     pub(crate) fn reserve<St: Stage, K>(
         &mut self,
-        run: &mut Run<S, St, K>,
+        exchange: &mut Exchange<S, St, K>,
         bytes: GetBytes<'_>,
         last: bool,
     ) -> Result<(), (Cause, bool)> {
         self.waited = true;
-        run.waited();
+        exchange.waited();
         let Some(head) = &self.head else { return Ok(()) };
-        run.reserve(head, bytes, last).map_err(|cause| (cause, local::wants_grpc(head)))
+        exchange.reserve(head, bytes, last).map_err(|cause| (cause, local::wants_grpc(head)))
     }
 
     /// Sends the next attempt on the service, which is ready; or says why it became impossible, and
     /// whether the answer is to be gRPC.
     pub(crate) fn send<St: Stage, K>(
         &mut self,
-        run: &mut Run<S, St, K>,
+        exchange: &mut Exchange<S, St, K>,
     ) -> Result<S::Future, (Cause, bool)>
     where
         S: Service<Request<B>>,
@@ -87,11 +87,11 @@ impl<S, B> Cold<S, B> {
             debug_assert!(false, "nothing to send");
             return Err((Cause::local(Code::NotReady), false));
         };
-        if self.again && self.waited && run.is_late() {
+        if self.again && self.waited && exchange.is_late() {
             let cause = Cause::local(Code::DeadlineExceeded);
             return Err((cause, local::wants_grpc(&head)));
         }
-        match run.prepare(&mut head, false) {
+        match exchange.prepare(&mut head, false) {
             Ok(()) => Ok(self.service.call(Request::from_parts(head, body))),
             Err(cause) => {
                 let grpc = local::wants_grpc(&head);
@@ -109,14 +109,14 @@ impl<S, B> Cold<S, B> {
 /// credential may need it.
 #[cold]
 pub(crate) fn await_credential<S, B, St: Stage, K: Spare<S>>(
-    run: &Run<S, St, K>,
+    exchange: &Exchange<S, St, K>,
     cold: Option<&mut Box<Cold<S, B>>>,
     cause: &Cause,
 ) -> Option<News> {
     let cold = cold.filter(|_| cause.is_under_way())?;
-    let pool = run.live.config.stages.pool(&run.st)?;
-    cold.service = run.live.spare()?;
-    Some(pool.news(&mut cold.since, run.deadline()))
+    let pool = exchange.live.config.stages.pool(&exchange.st)?;
+    cold.service = exchange.live.spare()?;
+    Some(pool.news(&mut cold.since, exchange.deadline()))
 }
 
 /// What comes next.
@@ -129,7 +129,7 @@ pub(crate) enum Act<RB: Body, E> {
 
 #[cold]
 pub(crate) fn act<S, St, K, B, RB>(
-    run: &mut Run<S, St, K>,
+    exchange: &mut Exchange<S, St, K>,
     kept: &mut Option<K::Kept>,
     cold: &mut Option<Box<Cold<S, K::Out>>>,
     (held, verdict): (Held<RB, S::Error>, Verdict),
@@ -142,16 +142,18 @@ where
     K: Keep<B> + Spare<S>,
     RB: Body<Data = Bytes>,
 {
-    let live = run.live.clone();
+    let live = exchange.live.clone();
     match held {
         Held::Answer(head, body) if verdict.is_success() => {
-            return Act::Done(Ok(run.succeed(head, |in_flight| body.with_in_flight(in_flight))));
+            return Act::Done(Ok(
+                exchange.succeed(head, |in_flight| body.with_in_flight(in_flight))
+            ));
         }
         // Only another model could do anything about it, and about this no other does.
         Held::Local(cause, grpc)
             if live.config.common.model_at.is_none() || verdict.is_unauthorized() =>
         {
-            return Act::Done(Ok(run.answer(&cause, grpc, false)));
+            return Act::Done(Ok(exchange.answer(&cause, grpc, false)));
         }
         _ => {}
     }
@@ -161,12 +163,12 @@ where
         let kept = &*kept;
         let bytes = || keep.bytes(kept.as_ref()?);
         let moved = &mut moved;
-        run.settle(held, verdict, heard, &bytes, |run, last| {
-            let mut head = run.rebuild(last)?;
-            let body = match run.rewrite(&mut head, &bytes)? {
+        exchange.settle(held, verdict, heard, &bytes, |exchange, last| {
+            let mut head = exchange.rebuild(last)?;
+            let body = match exchange.rewrite(&mut head, &bytes)? {
                 Rewritten::Body(bytes) => Some(keep.edited(kept.as_ref()?, bytes)?),
                 // Whoever has not read the model yet may want to after the last attempt.
-                Rewritten::SameBody if last && !run.may_read_body() => {
+                Rewritten::SameBody if last && !exchange.may_read_body() => {
                     *moved = Some(());
                     None
                 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::response;
 use http_body::Body;
 
-use super::{exchange::Run, outcome::Held};
+use super::{exchange::Exchange, outcome::Held};
 use crate::{
     body::{FailoverBody, Peek},
     classify::{Cause, Verdict},
@@ -21,14 +21,14 @@ pub(crate) enum Judged<RB: Body, E> {
 
 #[cold]
 pub(crate) fn judge_head<S, St: Stage, K, RB, E>(
-    run: &Run<S, St, K>,
+    exchange: &Exchange<S, St, K>,
     head: response::Parts,
     body: RB,
 ) -> Judged<RB, E>
 where
     RB: Body<Data = Bytes>,
 {
-    let config = &run.live.config.common;
+    let config = &exchange.live.config.common;
     // A layer of this crate below has said what it means.
     let said = head.extensions.get::<Cause>().map(|cause| Verdict::from(*cause));
     match said.or_else(|| config.classifier.head(&head, clock::wall)) {
@@ -41,41 +41,41 @@ where
 
 #[cold]
 pub(crate) fn judge_body<S, St: Stage, K, RB, E>(
-    run: &Run<S, St, K>,
+    exchange: &Exchange<S, St, K>,
     peek: Peek<RB>,
 ) -> (Held<RB, E>, Verdict)
 where
     RB: Body<Data = Bytes>,
 {
     let (head, text, body) = peek.into_parts();
-    let verdict = run.live.config.common.classifier.body(&head, &text, clock::wall());
+    let verdict = exchange.live.config.common.classifier.body(&head, &text, clock::wall());
     (Held::Answer(head, FailoverBody::peeked(body)), verdict)
 }
 
 #[cold]
 pub(crate) fn judge_error<S, St: Stage, K, RB, E>(
-    run: &Run<S, St, K>,
+    exchange: &Exchange<S, St, K>,
     error: E,
 ) -> (Held<RB, E>, Verdict)
 where
     RB: Body,
     E: 'static,
 {
-    let verdict = run.live.config.common.classifier.error(&error);
+    let verdict = exchange.live.config.common.classifier.error(&error);
     (Held::Error(error), verdict)
 }
 
 /// The service for the next attempt failed before it was called: nothing was sent.
 #[cold]
 pub(crate) fn judge_unready<S, St: Stage, K, RB, E>(
-    run: &Run<S, St, K>,
+    exchange: &Exchange<S, St, K>,
     error: E,
 ) -> (Held<RB, E>, Verdict)
 where
     RB: Body,
     E: 'static,
 {
-    let (held, verdict) = judge_error(run, error);
+    let (held, verdict) = judge_error(exchange, error);
     let refused = Verdict::unavailable().with_delay(verdict.delay());
     (held, if matches!(verdict, Verdict::Transient { .. }) { refused } else { verdict })
 }

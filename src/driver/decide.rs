@@ -7,7 +7,7 @@ use http_body::Body;
 
 use super::{
     config::AuthFailureMode,
-    exchange::{GetBytes, Run},
+    exchange::{Exchange, GetBytes},
     model_source::{Head, Source},
     outcome::{Awaiting, Heard, Held, Settled, Spent},
     report,
@@ -25,7 +25,7 @@ use crate::{
     stage::{Facts, Ledger, Next, Note, Stage, Stamp, Wanted, rotation::will_serve},
 };
 
-impl<S, St: Stage, K> Run<S, St, K> {
+impl<S, St: Stage, K> Exchange<S, St, K> {
     /// Learns from a failure, and either reserves the next attempt or lets the outcome go out.
     ///
     /// `build` makes the next attempt; its argument says whether it is the last one.
@@ -47,13 +47,13 @@ impl<S, St: Stage, K> Run<S, St, K> {
         }
         let local = held.cause().is_some_and(|cause| cause.origin == Origin::Local);
         let mut now = Now::unread();
-        let mut model = std::mem::take(&mut self.slate.model);
+        let mut model = std::mem::take(&mut self.scratch.model);
         let live = self.live.clone();
         let stages = &live.config.stages;
         let source = Source {
             at: live.config.common.model_at.as_ref(),
             ledger: Some(&ledger),
-            head: Head::Kept(self.slate.snapshot()),
+            head: Head::Kept(self.scratch.snapshot()),
             bytes,
         };
         let mut read = || source.read();
@@ -63,7 +63,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             local,
             unsent: note.as_ref().is_some_and(|note| note.unsent),
             charged: note.as_ref().is_some_and(|note| note.charged),
-            options: self.slate.options.as_ref(),
+            options: self.scratch.options.as_ref(),
             ledger: Some(&ledger),
             deadline: self.deadline(),
             repeatable: self.is_repeatable(),
@@ -71,7 +71,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             last: heard.over,
             random: fastrand::f64,
             soonest: note.as_ref().and_then(|note| note.soonest),
-            why: note.as_ref().map_or(NotResent::Final, |_| ledger.why(self.slate.parent)),
+            why: note.as_ref().map_or(NotResent::Final, |_| ledger.why(self.scratch.parent)),
             ..Facts::of(verdict, &mut now, wanted)
         };
         let written = !local && self.is_told();
@@ -83,14 +83,15 @@ impl<S, St: Stage, K> Run<S, St, K> {
         }
         if written && !resumed && heard.note.is_none() {
             let mut attempt = self.attempt(&held, verdict, heard.stamp.as_ref());
-            attempt.model = facts.wanted.instead.clone().or_else(|| self.slate.outer.model.clone());
-            ledger.write(self.slate.parent, attempt);
+            attempt.model =
+                facts.wanted.instead.clone().or_else(|| self.scratch.outer.model.clone());
+            ledger.write(self.scratch.parent, attempt);
         }
         let awaits = !heard.over && stages.awaits(&self.st, &mut facts);
         if let Some(pool) = stages.pool(&self.st).filter(|_| awaits) {
             let next = heard.next.take();
             let news = next.unwrap_or_else(|| pool.news(&mut heard.since, facts.deadline));
-            self.slate.model = model;
+            self.scratch.model = model;
             return Settled::Await(Box::new(Awaiting { held, verdict, heard, news }));
         }
         let Heard { note, stamp, in_flight, .. } = heard;
@@ -106,7 +107,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         }
         let (soonest, charged, mut why) = (facts.soonest, facts.charged, facts.why);
         let unready = facts.unready;
-        if live.config.common.model_at.is_some() && self.slate.outer.model.is_none() {
+        if live.config.common.model_at.is_some() && self.scratch.outer.model.is_none() {
             let asked = match next {
                 // For the trail: of a request that fails for good, it is worth the reading.
                 Next::Pass => lines,
@@ -120,11 +121,11 @@ impl<S, St: Stage, K> Run<S, St, K> {
                 ledger.set_own_model(own);
             }
         }
-        self.slate.model = model;
+        self.scratch.model = model;
         match self.take(&ledger, next, build) {
             Ok((nap, built)) => {
                 if written {
-                    ledger.follow(self.slate.parent, followed(next));
+                    ledger.follow(self.scratch.parent, followed(next));
                 }
                 return Settled::Again(nap, built);
             }
@@ -134,14 +135,14 @@ impl<S, St: Stage, K> Run<S, St, K> {
             }
         }
         if written && why != NotResent::Final {
-            ledger.follow(self.slate.parent, Followed::NotResent(why));
+            ledger.follow(self.scratch.parent, Followed::NotResent(why));
         }
         let ours = stamp.is_some() && !charged && !local;
         let charged = charged || ours;
         if !matches!(held, Held::Local(..)) {
             pools.extend(stages.pool(&self.st).cloned());
             let pools = pools.clone();
-            let send = self.slate.parent;
+            let send = self.scratch.parent;
             self.leave(&ledger, Note { send, soonest, charged, unsent, instead, pools });
         }
         let held = match unready {
@@ -154,7 +155,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
     /// Tells layers further out that do not share the ledger how much was spent.
     fn count(&self, extensions: &mut Extensions) {
-        let ledger = self.slate.ledger.as_ref().filter(|_| self.slate.parent == 0);
+        let ledger = self.scratch.ledger.as_ref().filter(|_| self.scratch.parent == 0);
         if let Some(spent) = ledger.map(|ledger| ledger.attempts()).filter(|spent| *spent > 1) {
             extensions.insert(Spent(spent));
         }
@@ -189,7 +190,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         stamp: Option<&Stamp>,
     ) -> Attempt {
         let common = self.common();
-        let stamp = stamp.or(self.slate.outer.stamp.as_ref());
+        let stamp = stamp.or(self.scratch.outer.stamp.as_ref());
         let secrets = self.secrets();
         let mut attempt = Attempt::new(verdict);
         attempt.account = stamp.map(|stamp| stamp.id.clone());
@@ -215,7 +216,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
         answered: Answered,
     ) -> Result<Response<FailoverBody<B>>, E> {
         let Answered { verdict, ours, stamp, in_flight, mut pools } = answered;
-        self.slate.done = true;
+        self.scratch.done = true;
         match held {
             Held::Local(cause, grpc) => Ok(self.answer(&cause, grpc, ours)),
             Held::Error(error) => {

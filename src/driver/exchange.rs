@@ -14,7 +14,7 @@ use super::{
     handoff::{Outer, address},
     model_source::{Head, Source},
     report,
-    scratch::{Slate, Written},
+    scratch::{Scratch, Written},
     service::Live,
 };
 use crate::{
@@ -33,22 +33,22 @@ use crate::{
 pub(crate) type GetBytes<'a> = &'a dyn Fn() -> Option<Bytes>;
 
 /// See the [module](self). Dropped before its end, it tells that the request was abandoned.
-pub(crate) struct Run<S, St: Stage, K> {
+pub(crate) struct Exchange<S, St: Stage, K> {
     pub(crate) live: Arc<Live<S, St, K>>,
     pub(crate) st: St::State,
-    pub(crate) slate: Slate,
+    pub(crate) scratch: Scratch,
 }
 
-impl<S, St: Stage, K> Run<S, St, K> {
+impl<S, St: Stage, K> Exchange<S, St, K> {
     /// Takes in what the request asks for, and what other attempts will need; `hopeless` says that
     /// there will most likely be none.
     #[inline]
     pub(crate) fn begin(live: &Arc<Live<S, St, K>>, head: &request::Parts, hopeless: bool) -> Self {
-        let mut slate = Slate::take();
-        write(&mut slate, live, head, hopeless);
-        let (options, stamp) = (slate.options.as_ref(), slate.outer.stamp.as_ref());
+        let mut scratch = Scratch::take();
+        write(&mut scratch, live, head, hopeless);
+        let (options, stamp) = (scratch.options.as_ref(), scratch.outer.stamp.as_ref());
         let st = live.config.stages.begin(head, options, stamp);
-        Self { live: live.clone(), st, slate }
+        Self { live: live.clone(), st, scratch }
     }
 
     pub(crate) fn common(&self) -> &Settings {
@@ -59,7 +59,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
     pub(crate) fn tell_source(&self, bytes: GetBytes<'_>) {
         let common = self.common();
         if let (true, Some(at), Some(ledger)) =
-            (common.announce, &common.model_at, &self.slate.ledger)
+            (common.announce, &common.model_at, &self.scratch.ledger)
         {
             let body = if at.needs_body() { bytes() } else { None };
             ledger.set_source(ledger::Source { at: at.clone(), body });
@@ -68,7 +68,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
     /// The present, while the request has just come in.
     fn now(&self) -> Now {
-        self.slate.started.filter(|_| self.slate.just_started).map_or_else(Now::unread, Now::at)
+        self.scratch.started.filter(|_| self.scratch.just_started).map_or_else(Now::unread, Now::at)
     }
 
     /// Chooses what the first attempt will use.
@@ -80,16 +80,16 @@ impl<S, St: Stage, K> Run<S, St, K> {
         last: bool,
     ) -> Result<(), Cause> {
         let mut now = self.now();
-        let slate = &mut *self.slate;
-        let ledger = slate.ledger.as_deref();
+        let scratch = &mut *self.scratch;
+        let ledger = scratch.ledger.as_deref();
         let at = self.live.config.common.model_at.as_ref();
         let source = Source { at, ledger, head: Head::Parts(head), bytes };
         let mut read = || source.read();
         // It may be a fallback's attempt, whose credential is awaited.
         let instead = self.live.config.stages.model(&self.st).cloned();
-        let mut wanted = Wanted::new(instead, &mut slate.model, &mut read);
+        let mut wanted = Wanted::new(instead, &mut scratch.model, &mut read);
         let mut ask = Ask {
-            options: slate.options.as_ref(),
+            options: scratch.options.as_ref(),
             ledger,
             now: &mut now,
             wanted: &mut wanted,
@@ -105,16 +105,16 @@ impl<S, St: Stage, K> Run<S, St, K> {
         if !self.live.config.stages.surely_dead() {
             return None;
         }
-        let model = self.slate.model.clone();
+        let model = self.scratch.model.clone();
         let refused = self.reserve(head, &|| None, false).err();
         // What stands in the body has not been looked for.
-        self.slate.model = model;
+        self.scratch.model = model;
         refused
     }
 
     /// Time has passed since the request came in.
     pub(crate) fn waited(&mut self) {
-        self.slate.just_started = false;
+        self.scratch.just_started = false;
     }
 
     /// Puts what was chosen on an attempt that is sent at once.
@@ -122,38 +122,38 @@ impl<S, St: Stage, K> Run<S, St, K> {
     pub(crate) fn prepare(&mut self, head: &mut request::Parts, first: bool) -> Result<(), Cause> {
         let mut now = if first { self.now() } else { Now::unread() };
         let Config { stages, common, .. } = &self.live.config;
-        let slate = &mut *self.slate;
-        let shared = slate.parent != 0 || common.announce;
+        let scratch = &mut *self.scratch;
+        let shared = scratch.parent != 0 || common.announce;
         let instead = stages.model(&self.st).cloned();
         let chosen = if shared { instead.clone() } else { None };
         // Whoever needed the model has read it when the account was reserved.
         let mut read = || Model::Absent(NotResent::NoModel);
-        let mut wanted = Wanted::new(instead, &mut slate.model, &mut read);
+        let mut wanted = Wanted::new(instead, &mut scratch.model, &mut read);
         let mut draft = Draft {
             head,
-            options: slate.options.as_ref(),
-            ledger: slate.ledger.as_deref(),
+            options: scratch.options.as_ref(),
+            ledger: scratch.ledger.as_deref(),
             now: &mut now,
             wanted: &mut wanted,
-            outer: slate.outer.stamp.as_ref(),
+            outer: scratch.outer.stamp.as_ref(),
             put: None,
             verified: false,
             wants_stamp: shared,
         };
         stages.prepare(&mut self.st, &mut draft)?;
-        if let (true, Some(ledger)) = (shared, &slate.ledger) {
-            slate.send = ledger.next_send();
-            let stamp = draft.put.or_else(|| slate.outer.stamp.clone());
-            let model = chosen.or_else(|| slate.outer.model.clone());
-            let reported = slate.reported || common.reporter.is_some();
-            address(&mut head.extensions, ledger, slate.send, stamp, model, reported);
+        if let (true, Some(ledger)) = (shared, &scratch.ledger) {
+            scratch.send = ledger.next_send();
+            let stamp = draft.put.or_else(|| scratch.outer.stamp.clone());
+            let model = chosen.or_else(|| scratch.outer.model.clone());
+            let reported = scratch.reported || common.reporter.is_some();
+            address(&mut head.extensions, ledger, scratch.send, stamp, model, reported);
         }
         Ok(())
     }
 
     /// The request as the caller sent it; `last` says that there will be no attempt after the next.
     pub(crate) fn rebuild(&mut self, last: bool) -> Option<request::Parts> {
-        let mut head = self.slate.snapshot.next_head(last)?;
+        let mut head = self.scratch.snapshot.next_head(last)?;
         for deny in &self.common().deny {
             deny(&mut head.extensions);
         }
@@ -170,7 +170,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
             return Some(Rewritten::SameBody);
         };
         let at = self.live.config.common.model_at.as_ref()?;
-        let span = match &self.slate.model {
+        let span = match &self.scratch.model {
             Model::Named(_, span) => span.as_ref(),
             Model::Unread | Model::Absent(_) => None,
         };
@@ -181,33 +181,34 @@ impl<S, St: Stage, K> Run<S, St, K> {
     /// Whether the kept body may yet be needed to find out which model the request names.
     pub(crate) fn may_read_body(&self) -> bool {
         let at = self.common().model_at.as_ref();
-        matches!(self.slate.model, Model::Unread)
+        matches!(self.scratch.model, Model::Unread)
             && at.is_some_and(crate::stage::models::ModelAt::needs_body)
     }
 
     pub(crate) fn is_grpc(&self) -> bool {
-        let content_type = self.slate.snapshot().and_then(|kept| kept.header(&CONTENT_TYPE));
+        let content_type = self.scratch.snapshot().and_then(|kept| kept.header(&CONTENT_TYPE));
         local::is_grpc(content_type.map(str::as_bytes))
     }
 
     /// Whether the caller put a credential on.
     pub(crate) fn is_authorized(&self) -> bool {
-        self.slate.authorized || self.slate.snapshot().is_some_and(|kept| kept.has(&AUTHORIZATION))
+        self.scratch.authorized
+            || self.scratch.snapshot().is_some_and(|kept| kept.has(&AUTHORIZATION))
     }
 
     /// Whether somebody is going to tell of this request's failures.
     pub(crate) fn is_told(&self) -> bool {
-        self.slate.reported || self.common().reporter.is_some()
+        self.scratch.reported || self.common().reporter.is_some()
     }
 
     /// The one who tells of this request, when it is this driver.
     pub(crate) fn reporter(&self) -> Option<&ReporterHandle> {
-        self.common().reporter.as_ref().filter(|_| !self.slate.reported)
+        self.common().reporter.as_ref().filter(|_| !self.scratch.reported)
     }
 
     pub(crate) fn ledger(&mut self) -> Arc<Ledger> {
-        let started = self.slate.started;
-        self.slate.ledger.get_or_insert_with(|| Arc::new(Ledger::new(started))).clone()
+        let started = self.scratch.started;
+        self.scratch.ledger.get_or_insert_with(|| Arc::new(Ledger::new(started))).clone()
     }
 }
 
@@ -219,7 +220,7 @@ fn is_named_outside(ledger: Option<&Ledger>) -> bool {
 /// What a request says when it comes in.
 #[inline]
 fn write<S, St: Stage, K>(
-    slate: &mut Written,
+    scratch: &mut Written,
     live: &Live<S, St, K>,
     head: &request::Parts,
     hopeless: bool,
@@ -227,7 +228,7 @@ fn write<S, St: Stage, K>(
     let Config { stages, common, .. } = &live.config;
     let mut handle = None;
     if !head.extensions.is_empty() {
-        slate.options = head.extensions.get::<RequestOptions>().cloned();
+        scratch.options = head.extensions.get::<RequestOptions>().cloned();
         handle = head.extensions.get::<Handle>();
     }
     let resendable = !hopeless && live.has_spare() && stages.may_resend();
@@ -236,40 +237,40 @@ fn write<S, St: Stage, K>(
     let known = handle.and_then(|handle| handle.ledger.started());
     if timed {
         // What an outer driver read may be long ago: it has waited since.
-        slate.started = Some(known.unwrap_or_else(Instant::now));
-        slate.just_started = known.is_none();
+        scratch.started = Some(known.unwrap_or_else(Instant::now));
+        scratch.just_started = known.is_none();
     }
     // The handle is put on each attempt anew: alone, it need not be kept.
     let handle_only = handle.is_some() && head.extensions.len() == 1;
     let instead = handle.and_then(|handle| handle.model.as_ref());
-    let named = slate.options.as_ref().and_then(RequestOptions::wanted_model);
+    let named = scratch.options.as_ref().and_then(RequestOptions::wanted_model);
     if let Some(model) = instead.or(named) {
-        slate.model = Model::Named(model.clone(), None);
+        scratch.model = Model::Named(model.clone(), None);
     }
     if let Some(handle) = handle {
-        (slate.parent, slate.reported) = (handle.send, handle.reported);
-        slate.outer = Outer { stamp: handle.stamp.clone(), model: handle.model.clone() };
-        slate.ledger = Some(handle.ledger.clone());
+        (scratch.parent, scratch.reported) = (handle.send, handle.reported);
+        scratch.outer = Outer { stamp: handle.stamp.clone(), model: handle.model.clone() };
+        scratch.ledger = Some(handle.ledger.clone());
     } else if common.announce {
-        slate.ledger = Some(Arc::new(Ledger::new(slate.started)));
+        scratch.ledger = Some(Arc::new(Ledger::new(scratch.started)));
     }
-    if let Some(ledger) = &slate.ledger {
+    if let Some(ledger) = &scratch.ledger {
         ledger.limit(common.set);
     }
     if resendable {
-        slate.snapshot.keep_whole(head, handle_only);
-    } else if !hopeless && stages.rotates() && is_named_outside(slate.ledger.as_deref()) {
+        scratch.snapshot.keep_whole(head, handle_only);
+    } else if !hopeless && stages.rotates() && is_named_outside(scratch.ledger.as_deref()) {
         // A failure may be about the model only, which is read when it is needed.
-        slate.snapshot.keep_whole(head, true);
+        scratch.snapshot.keep_whole(head, true);
     } else if common.reporter.is_some() || common.mode == AuthFailureMode::Replace {
-        slate.snapshot.keep_brief(head);
-    } else if slate.reported {
+        scratch.snapshot.keep_brief(head);
+    } else if scratch.reported {
         // A snapshot knows both, and is asked when it matters: after a failure.
-        slate.authorized = report::is_authorized(head);
+        scratch.authorized = report::is_authorized(head);
         let keyed = || head.headers.contains_key(&IDEMPOTENCY_KEY);
-        slate.harmless = repeatable(&head.method, false, slate.options.as_ref()) || keyed();
+        scratch.harmless = repeatable(&head.method, false, scratch.options.as_ref()) || keyed();
     }
     if !resendable {
-        slate.barred = Some(NotResent::SentOnce);
+        scratch.barred = Some(NotResent::SentOnce);
     }
 }

@@ -3,7 +3,7 @@
 use http::{Response, StatusCode, response};
 use http_body::Body;
 
-use super::{exchange::Run, report};
+use super::{exchange::Exchange, report};
 use crate::{
     answer::ServedBy,
     body::FailoverBody,
@@ -13,7 +13,7 @@ use crate::{
     stage::{Ledger, Note, RequestOptions, Stage, Stamp, Success},
 };
 
-impl<S, St: Stage, K> Run<S, St, K> {
+impl<S, St: Stage, K> Exchange<S, St, K> {
     /// The upstream did what it was asked for.
     #[inline]
     pub(crate) fn succeed<B: Body>(
@@ -24,14 +24,14 @@ impl<S, St: Stage, K> Run<S, St, K> {
         let charged = self.is_credited();
         let success = Success { headers: &head.headers, charged };
         self.live.config.stages.succeed(&mut self.st, &success);
-        if self.slate.ledger.is_some() {
+        if self.scratch.ledger.is_some() {
             self.recovered(head.status);
         }
-        self.slate.done = true;
+        self.scratch.done = true;
         let stages = &self.live.config.stages;
         let in_flight = stages.in_flight(&self.st);
         let mut stamp = None;
-        if self.common().served_by || self.slate.parent != 0 {
+        if self.common().served_by || self.scratch.parent != 0 {
             stamp = stages.stamp(&self.st).filter(|_| !charged);
             self.credit(charged || stamp.is_some());
         }
@@ -40,25 +40,27 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
     /// Whether a rotation below has put its own credential on the attempt that succeeded.
     fn is_credited(&self) -> bool {
-        let ledger = self.slate.ledger.as_ref().filter(|_| self.slate.send != 0);
-        ledger.and_then(|ledger| ledger.take_note(self.slate.send)).is_some_and(|note| note.charged)
+        let ledger = self.scratch.ledger.as_ref().filter(|_| self.scratch.send != 0);
+        ledger
+            .and_then(|ledger| ledger.take_note(self.scratch.send))
+            .is_some_and(|note| note.charged)
     }
 
     /// Tells an outer rotation that its credential was not the one that was sent.
     fn credit(&self, replaced: bool) {
-        let stamped = self.slate.outer.stamp.is_some();
-        if let (true, true, Some(ledger)) = (replaced, stamped, &self.slate.ledger) {
-            ledger.leave_note(Note::credit(self.slate.parent));
+        let stamped = self.scratch.outer.stamp.is_some();
+        if let (true, true, Some(ledger)) = (replaced, stamped, &self.scratch.ledger) {
+            ledger.leave_note(Note::credit(self.scratch.parent));
         }
     }
 
     /// After failures that a success has made good.
     fn recovered(&mut self, status: StatusCode) {
-        let Some(ledger) = &self.slate.ledger else { return };
+        let Some(ledger) = &self.scratch.ledger else { return };
         self.adopt(ledger);
         if self.common().recovered
             && self.reporter().is_some()
-            && ledger.has_lines(self.slate.parent)
+            && ledger.has_lines(self.scratch.parent)
         {
             self.tell(Outcome::Answer(status), report::Kind::Recovered);
         }
@@ -74,7 +76,7 @@ impl<S, St: Stage, K> Run<S, St, K> {
     ) -> Response<FailoverBody<B>> {
         if self.common().served_by {
             let below = head.extensions.remove::<ServedBy>();
-            let taken = self.slate.ledger.as_ref().map_or(1, |ledger| ledger.attempts());
+            let taken = self.scratch.ledger.as_ref().map_or(1, |ledger| ledger.attempts());
             // What a layer below has answered itself was not sent.
             let local = head.extensions.get::<Cause>().is_some_and(|c| c.origin == Origin::Local);
             let attempts = if local { taken.saturating_sub(1) } else { taken };
@@ -91,15 +93,15 @@ impl<S, St: Stage, K> Run<S, St, K> {
         grpc: bool,
         instead: bool,
     ) -> Response<FailoverBody<B>> {
-        self.slate.done = true;
+        self.scratch.done = true;
         self.tell(Outcome::Local(cause.code), report::Kind::Failed);
-        if let (true, Some(ledger)) = (self.slate.parent != 0, &self.slate.ledger) {
+        if let (true, Some(ledger)) = (self.scratch.parent != 0, &self.scratch.ledger) {
             // Only a rotation asks, and of the credential that it has put on.
             let unsent = cause.code.is_about_a_credential() && !self.live.config.stages.rotates();
             let soonest = cause.retry_after;
             let pools = Vec::new();
             ledger.leave_note(Note {
-                send: self.slate.parent,
+                send: self.scratch.parent,
                 soonest,
                 charged: false,
                 unsent,
@@ -109,8 +111,11 @@ impl<S, St: Stage, K> Run<S, St, K> {
         }
         let (mut head, bytes) = self.live.config.local.answer(cause, grpc).into_parts();
         if self.common().served_by {
-            let sent =
-                self.slate.ledger.as_ref().map_or(0, |ledger| ledger.attempts().saturating_sub(1));
+            let sent = self
+                .scratch
+                .ledger
+                .as_ref()
+                .map_or(0, |ledger| ledger.attempts().saturating_sub(1));
             head.extensions.insert(ServedBy::new(None, None, sent));
         }
         Response::from_parts(head, FailoverBody::local(bytes))
@@ -118,24 +123,24 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
     /// What a driver below has written about the attempt.
     pub(crate) fn hear(&self, ledger: &Ledger) -> Option<Note> {
-        if self.slate.send == 0 {
+        if self.scratch.send == 0 {
             return None;
         }
         self.adopt(ledger);
-        ledger.take_note(self.slate.send)
+        ledger.take_note(self.scratch.send)
     }
 
     pub(crate) fn leave(&self, ledger: &Ledger, note: Note) {
-        if self.slate.parent != 0 {
+        if self.scratch.parent != 0 {
             ledger.leave_note(note);
         }
     }
 
     /// Takes over what drivers below wrote, and keeps out of it the secrets that this one knows.
     pub(crate) fn adopt(&self, ledger: &Ledger) {
-        if self.slate.send != 0 {
+        if self.scratch.send != 0 {
             let secrets = self.secrets();
-            ledger.adopt(self.slate.send, self.slate.parent, |attempt| {
+            ledger.adopt(self.scratch.send, self.scratch.parent, |attempt| {
                 report::redact(attempt, secrets);
             });
         }
@@ -147,37 +152,37 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
     pub(crate) fn tell(&self, outcome: Outcome, kind: report::Kind) {
         let Some(reporter) = self.reporter() else { return };
-        let mut trail = match &self.slate.ledger {
-            Some(ledger) => ledger.take_trail(self.slate.parent),
+        let mut trail = match &self.scratch.ledger {
+            Some(ledger) => ledger.take_trail(self.scratch.parent),
             None => Vec::new(),
         };
         // Where no fallback chose one, it was the caller's own.
-        let named = self.slate.options.as_ref().and_then(RequestOptions::wanted_model);
-        if let Some(own) = self.slate.ledger.as_deref().and_then(Ledger::own_model).or(named) {
+        let named = self.scratch.options.as_ref().and_then(RequestOptions::wanted_model);
+        if let Some(own) = self.scratch.ledger.as_deref().and_then(Ledger::own_model).or(named) {
             for attempt in trail.iter_mut().filter(|attempt| attempt.model.is_none()) {
                 attempt.model = Some(own.clone());
             }
         }
         let asked = report::Asked {
-            snapshot: self.slate.snapshot(),
-            label: self.slate.options.as_ref().and_then(RequestOptions::get_label),
-            started: self.slate.started,
+            snapshot: self.scratch.snapshot(),
+            label: self.scratch.options.as_ref().and_then(RequestOptions::get_label),
+            started: self.scratch.started,
             secrets: self.secrets(),
         };
         report::tell(reporter, &asked, trail, outcome, kind);
     }
 }
 
-impl<S, St: Stage, K> Drop for Run<S, St, K> {
+impl<S, St: Stage, K> Drop for Exchange<S, St, K> {
     fn drop(&mut self) {
-        if self.slate.done {
+        if self.scratch.done {
             return;
         }
         // What was paid for and never sent costs nothing.
         self.live.config.stages.cancel(&mut self.st);
-        let Some(ledger) = &self.slate.ledger else { return };
+        let Some(ledger) = &self.scratch.ledger else { return };
         self.adopt(ledger);
-        if self.reporter().is_some() && ledger.has_lines(self.slate.parent) {
+        if self.reporter().is_some() && ledger.has_lines(self.scratch.parent) {
             self.tell(Outcome::Dropped, report::Kind::Abandoned);
         }
     }

@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::{
     attempt::{Act, Cold, act, await_credential},
     classify::{Judged, judge_body, judge_error, judge_head, judge_unready},
-    exchange::Run,
+    exchange::Exchange,
     outcome::{Awaiting, Held},
     service::{Live, Readied},
 };
@@ -52,7 +52,7 @@ where
     pub(crate) state: State<S::Future, K::Fill, RB, S::Error>,
     pub(crate) cold: Option<Box<Cold<S, K::Out>>>,
     pub(crate) kept: Option<K::Kept>,
-    pub(crate) run: Run<S, St, K>,
+    pub(crate) exchange: Exchange<S, St, K>,
 }
 
 #[pin_project(project = StateProj, project_replace = StateOwned)]
@@ -97,44 +97,46 @@ where
                 return refused;
             }
         }
-        let mut run = Run::begin(live, &head, false);
+        let mut exchange = Exchange::begin(live, &head, false);
         let keep = &live.config.keep;
-        let started = match run.slate.barred {
+        let started = match exchange.scratch.barred {
             None => keep.start(body),
             Some(why) => Started::Ready(keep.once(body), Err(why)),
         };
         let (body, kept) = match started {
             Started::Ready(body, kept) => (body, kept),
-            Started::Fill(fill) => return Self::fill(run, inner, (readied, ready), head, fill),
+            Started::Fill(fill) => {
+                return Self::fill(exchange, inner, (readied, ready), head, fill);
+            }
         };
-        let kept = kept.map_err(|why| run.slate.barred = Some(why)).ok();
+        let kept = kept.map_err(|why| exchange.scratch.barred = Some(why)).ok();
         let bytes = || keep.bytes(kept.as_ref()?);
-        run.tell_source(&bytes);
-        let mut admitted = run.reserve(&head, &bytes, false);
+        exchange.tell_source(&bytes);
+        let mut admitted = exchange.reserve(&head, &bytes, false);
         if admitted.is_ok() && readied != Readied::Nobody {
-            admitted = run.prepare(&mut head, true);
+            admitted = exchange.prepare(&mut head, true);
         }
         match (admitted, readied) {
             (Ok(()), Readied::Inner | Readied::Unasked) => Self {
                 state: State::Calling(inner.call(Request::from_parts(head, body))),
                 cold: None,
                 kept,
-                run,
+                exchange,
             },
             // It is prepared when there is a service to send it with.
             (Ok(()), Readied::Nobody) => {
                 let request = Request::from_parts(head, body);
                 let cold = live.spare().map(|service| Cold::new(service, request));
-                Self { state: State::Readying, cold, kept, run }
+                Self { state: State::Readying, cold, kept, exchange }
             }
             (Err(cause), _) if cause.is_under_way() => {
                 let request = Request::from_parts(head, body);
-                Self::renew(run, inner, (readied, ready), (request, kept), cause)
+                Self::renew(exchange, inner, (readied, ready), (request, kept), cause)
             }
             (Err(cause), _) => {
                 readied.keep(ready);
                 let state = State::Local(cause, local::wants_grpc(&head));
-                Self { state, cold: None, kept, run }
+                Self { state, cold: None, kept, exchange }
             }
         }
     }
@@ -159,16 +161,16 @@ where
                 StateProj::Calling(call) => match ready!(call.poll(cx)) {
                     Ok(answer) => {
                         let (head, body) = answer.into_parts();
-                        if this.run.live.config.common.classifier.succeeds(&head) {
+                        if this.exchange.live.config.common.classifier.succeeds(&head) {
                             let answer = this
-                                .run
+                                .exchange
                                 .succeed(head, |in_flight| FailoverBody::upstream(body, in_flight));
                             this.state.set(State::Done);
                             return Poll::Ready(Ok(answer));
                         }
                         // What an inner driver writes is complete only when it is gone.
                         this.state.set(State::Done);
-                        match judge_head(this.run, head, body) {
+                        match judge_head(this.exchange, head, body) {
                             Judged::Verdict(held, verdict) => (held, verdict),
                             Judged::Peek(peek) => {
                                 this.state.set(State::Peeking(peek));
@@ -178,13 +180,13 @@ where
                     }
                     Err(error) => {
                         this.state.set(State::Done);
-                        judge_error(this.run, error)
+                        judge_error(this.exchange, error)
                     }
                 },
                 StateProj::Peeking(peek) => {
                     ready!(peek.poll(cx));
                     match this.state.as_mut().project_replace(State::Done) {
-                        StateOwned::Peeking(peek) => judge_body(this.run, *peek),
+                        StateOwned::Peeking(peek) => judge_body(this.exchange, *peek),
                         _ => return Poll::Pending,
                     }
                 }
@@ -194,26 +196,26 @@ where
                     continue;
                 }
                 StateProj::Filling(fill) => {
-                    let live = this.run.live.clone();
+                    let live = this.exchange.live.clone();
                     let (body, kept) = ready!(live.config.keep.poll_fill(fill, cx));
-                    *this.kept = kept.map_err(|why| this.run.slate.barred = Some(why)).ok();
+                    *this.kept = kept.map_err(|why| this.exchange.scratch.barred = Some(why)).ok();
                     let Some(cold) = this.cold else { return Poll::Pending };
                     let kept = &*this.kept;
                     let bytes = || live.config.keep.bytes(kept.as_ref()?);
-                    let next = match cold.fill(this.run, body, &bytes) {
+                    let next = match cold.fill(this.exchange, body, &bytes) {
                         Ok(()) => State::Readying,
-                        Err(why) => State::unsent(this.run, this.cold, why),
+                        Err(why) => State::unsent(this.exchange, this.cold, why),
                     };
                     this.state.set(next);
                     continue;
                 }
                 StateProj::Renewing(news) => {
                     let next = ready!(Pin::new(news).poll(cx));
-                    let live = this.run.live.clone();
+                    let live = this.exchange.live.clone();
                     let Some(cold) = this.cold else { return Poll::Pending };
                     let kept = &*this.kept;
                     let bytes = || live.config.keep.bytes(kept.as_ref()?);
-                    let next = match cold.reserve(this.run, &bytes, next.is_none()) {
+                    let next = match cold.reserve(this.exchange, &bytes, next.is_none()) {
                         Ok(()) => State::Readying,
                         Err((cause, grpc)) => match next.filter(|_| cause.is_under_way()) {
                             Some(news) => State::Renewing(news),
@@ -241,10 +243,10 @@ where
                     cold.waited |= polled.is_pending();
                     match ready!(polled) {
                         Ok(()) => {
-                            let next = match cold.send(this.run) {
+                            let next = match cold.send(this.exchange) {
                                 Ok(call) => State::Calling(call),
                                 // It became impossible while it waited.
-                                Err(why) => State::unsent(this.run, this.cold, why),
+                                Err(why) => State::unsent(this.exchange, this.cold, why),
                             };
                             this.state.set(next);
                             continue;
@@ -253,7 +255,7 @@ where
                             // Such a service is not to be used again.
                             this.state.set(State::Done);
                             *this.cold = None;
-                            judge_unready(this.run, error)
+                            judge_unready(this.exchange, error)
                         }
                     }
                 }
@@ -264,7 +266,7 @@ where
                 }
                 StateProj::Done => return Poll::Pending,
             };
-            match act(this.run, this.kept, this.cold, outcome, again) {
+            match act(this.exchange, this.kept, this.cold, outcome, again) {
                 Act::Done(outcome) => return Poll::Ready(outcome),
                 Act::Wait(nap) => this.state.set(State::Waiting(nap)),
                 Act::Ready => this.state.set(State::Readying),
@@ -278,11 +280,11 @@ impl<F, Fi, RB: Body, E> State<F, Fi, RB, E> {
     /// After an attempt that could not be made: a credential that is on its way is awaited.
     #[cold]
     fn unsent<S, St: Stage, K: Spare<S>, B>(
-        run: &Run<S, St, K>,
+        exchange: &Exchange<S, St, K>,
         cold: &mut Option<Box<Cold<S, B>>>,
         (cause, grpc): (Cause, bool),
     ) -> Self {
-        match await_credential(run, cold.as_mut(), &cause) {
+        match await_credential(exchange, cold.as_mut(), &cause) {
             Some(news) => Self::Renewing(news),
             None => Self::Local(cause, grpc),
         }

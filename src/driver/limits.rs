@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::exchange::Run;
+use super::exchange::Exchange;
 use crate::{
     report::NotResent,
     stage::{
@@ -16,12 +16,12 @@ use crate::{
 /// How late a wait may end: tokio counts in milliseconds.
 const TIMER: Duration = Duration::from_millis(2);
 
-impl<S, St: Stage, K> Run<S, St, K> {
+impl<S, St: Stage, K> Exchange<S, St, K> {
     pub(crate) fn is_repeatable(&self) -> bool {
-        self.slate.harmless
-            || self.slate.snapshot().is_some_and(|kept| {
+        self.scratch.harmless
+            || self.scratch.snapshot().is_some_and(|kept| {
                 let keyed = kept.has(&IDEMPOTENCY_KEY);
-                repeatable(&kept.method(), keyed, self.slate.options.as_ref())
+                repeatable(&kept.method(), keyed, self.scratch.options.as_ref())
             })
     }
 
@@ -33,21 +33,21 @@ impl<S, St: Stage, K> Run<S, St, K> {
 
     /// After which nothing is started or waited for; nothing where the clock was not read.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let set = self.slate.ledger.as_deref().and_then(|ledger| ledger.limits().deadline);
-        let asked = self.slate.options.as_ref().and_then(RequestOptions::max_time);
+        let set = self.scratch.ledger.as_deref().and_then(|ledger| ledger.limits().deadline);
+        let asked = self.scratch.options.as_ref().and_then(RequestOptions::max_time);
         // No default takes anything from what was set.
         let limit = set.unwrap_or(self.common().deadline);
-        self.slate.started?.checked_add(asked.map_or(limit, |asked| asked.min(limit)))
+        self.scratch.started?.checked_add(asked.map_or(limit, |asked| asked.min(limit)))
     }
 
     pub(crate) fn attempts_limit(&self, ledger: &Ledger) -> u32 {
-        let asked = self.slate.options.as_ref().and_then(RequestOptions::max_attempts);
+        let asked = self.scratch.options.as_ref().and_then(RequestOptions::max_attempts);
         let limit = ledger.limits().attempts.unwrap_or(self.common().attempts);
         asked.map_or(limit, |asked| asked.min(limit))
     }
 
     pub(crate) fn bar(&self, ledger: &Ledger) -> Option<NotResent> {
         let used_up = ledger.attempts() >= self.attempts_limit(ledger);
-        self.slate.barred.or_else(|| used_up.then_some(NotResent::Attempts))
+        self.scratch.barred.or_else(|| used_up.then_some(NotResent::Attempts))
     }
 }

@@ -8,7 +8,7 @@ use tower_service::Service;
 
 use super::{
     attempt::{Cold, await_credential},
-    exchange::Run,
+    exchange::Exchange,
     future::{ResponseFuture, State},
     service::{Live, Readied},
 };
@@ -29,19 +29,19 @@ where
     /// The answer to a request of which nothing is kept, because it is not going to be sent.
     #[cold]
     pub(crate) fn refuse(live: &Arc<Live<S, St, K>>, head: &request::Parts) -> Option<Self> {
-        let mut run = Run::begin(live, head, true);
-        let cause = run.reserve(head, &|| None, false).err()?;
+        let mut exchange = Exchange::begin(live, head, true);
+        let cause = exchange.reserve(head, &|| None, false).err()?;
         if cause.is_under_way() {
             return None;
         }
         let state = State::Local(cause, local::wants_grpc(head));
-        Some(Self { state, cold: None, kept: None, run })
+        Some(Self { state, cold: None, kept: None, exchange })
     }
 
     /// The credential comes first, and then a service.
     #[cold]
     pub(crate) fn renew(
-        run: Run<S, St, K>,
+        exchange: Exchange<S, St, K>,
         inner: &mut S,
         (readied, ready): (Readied, &mut Readied),
         (request, kept): (Request<K::Out>, Option<K::Kept>),
@@ -49,7 +49,7 @@ where
     ) -> Self {
         let grpc = request.headers().get(CONTENT_TYPE);
         let grpc = local::is_grpc(grpc.map(HeaderValue::as_bytes));
-        let mut cold = run.live.spare().map(|spare| {
+        let mut cold = exchange.live.spare().map(|spare| {
             let service = match readied {
                 Readied::Inner | Readied::Unasked => std::mem::replace(inner, spare),
                 Readied::Nobody => spare,
@@ -59,11 +59,11 @@ where
         if cold.is_none() {
             readied.keep(ready);
         }
-        let state = match await_credential(&run, cold.as_mut(), &cause) {
+        let state = match await_credential(&exchange, cold.as_mut(), &cause) {
             Some(news) => State::Renewing(news),
             None => State::Local(cause, grpc),
         };
-        Self { state, cold, kept, run }
+        Self { state, cold, kept, exchange }
     }
 
     /// The body comes first; the service that is ready is kept for it. What the attempt will use is
@@ -71,14 +71,14 @@ where
     /// may stand in the body.
     #[cold]
     pub(crate) fn fill(
-        mut run: Run<S, St, K>,
+        mut exchange: Exchange<S, St, K>,
         inner: &mut S,
         (readied, ready): (Readied, &mut Readied),
         head: request::Parts,
         fill: K::Fill,
     ) -> Self {
-        let refused = run.refuse_at_once(&head);
-        let spare = run.live.spare();
+        let refused = exchange.refuse_at_once(&head);
+        let spare = exchange.live.spare();
         let (state, cold) = match (refused, spare) {
             (Some(cause), _) => {
                 readied.keep(ready);
@@ -94,6 +94,6 @@ where
             }
             (None, None) => (State::Done, None),
         };
-        Self { state, cold, kept: None, run }
+        Self { state, cold, kept: None, exchange }
     }
 }

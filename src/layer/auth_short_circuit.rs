@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::shell::{named, settings};
 use crate::{
-    body::{Buffered, BufferedAs, FailoverBody, Keep, Once, PeekLimits, Spare},
+    body::{Buffered, BufferedAs, FailoverBody, Keep, PeekLimits, SendOnce, Spare},
     classify::{Cause, Classifier},
     driver::{AuthFailureMode, Config, Driver, ResponseFuture, Settings},
     pool::Pool,
@@ -52,7 +52,7 @@ named! {
     layer AuthShortCircuitLayer,
     /// The service of an [`AuthShortCircuitLayer`].
     service AuthShortCircuit,
-    stages Gate, keep Once
+    stages Gate, keep SendOnce
 }
 
 impl AuthShortCircuitLayer {
@@ -70,7 +70,7 @@ impl AuthShortCircuitLayer {
 
     fn with_gate(stages: Gate, common: Settings) -> Self {
         // It never sends again, so nobody below needs to be told of it.
-        Self { stages, keep: Once, common: Settings { announce: false, ..common } }
+        Self { stages, keep: SendOnce, common: Settings { announce: false, ..common } }
     }
 }
 

@@ -7,7 +7,7 @@ use http::{Extensions, Response};
 
 use super::{build_error::BuildError, failover::FailoverLayer, shell::settings};
 use crate::{
-    body::{Buffered, BufferedAs, InMemory, Once, PeekLimits},
+    body::{Buffered, BufferedAs, InMemory, PeekLimits, SendOnce},
     classify::{Cause, Classifier},
     driver::{AuthFailureMode, Settings},
     pool::Pool,
@@ -162,7 +162,7 @@ impl<K> FailoverBuilder<K> {
     }
 
     /// Keeps request bodies for another attempt in this way.
-    pub fn keeping<L>(self, keep: L) -> FailoverBuilder<L> {
+    pub fn body_strategy<L>(self, keep: L) -> FailoverBuilder<L> {
         FailoverBuilder {
             models: self.models,
             pool: self.pool,

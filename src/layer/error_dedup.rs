@@ -18,7 +18,7 @@ use super::{
     shell::{named, settings},
 };
 use crate::{
-    body::{Buffered, BufferedAs, FailoverBody, Keep, Once, PeekLimits, Spare},
+    body::{Buffered, BufferedAs, FailoverBody, Keep, PeekLimits, SendOnce, Spare},
     classify::{Cause, Classifier},
     driver::{AuthFailureMode, Config, Driver, ResponseFuture, Settings},
     pool::Pool,
@@ -50,7 +50,7 @@ named! {
     layer ErrorDedupLayer,
     /// The service of an [`ErrorDedupLayer`].
     service ErrorDedup,
-    stages (), keep Once
+    stages (), keep SendOnce
 }
 
 impl ErrorDedupLayer {
@@ -62,7 +62,7 @@ impl ErrorDedupLayer {
     /// Tells the reporter behind this handle of failed requests.
     pub fn with_handle(reporter: ReporterHandle) -> Self {
         let common = Settings { reporter: Some(reporter), ..Settings::default() };
-        Self { stages: (), keep: Once, common }
+        Self { stages: (), keep: SendOnce, common }
     }
 }
 

@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::shell::{named, settings};
 use crate::{
-    body::{Buffered, BufferedAs, FailoverBody, InMemory, Keep, Once, PeekLimits, Spare},
+    body::{Buffered, BufferedAs, FailoverBody, InMemory, Keep, PeekLimits, SendOnce, Spare},
     classify::{Cause, Classifier},
     driver::{AuthFailureMode, Config, Driver, ResponseFuture, Settings},
     stage::{gate::Gate, models::Models, retry::RetryPolicy, rotation::Rotation},

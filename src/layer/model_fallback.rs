@@ -18,7 +18,7 @@ use super::{
     shell::{named, resends, settings},
 };
 use crate::{
-    body::{Buffered, BufferedAs, FailoverBody, InMemory, Keep, Once, PeekLimits, Spare},
+    body::{Buffered, BufferedAs, FailoverBody, InMemory, Keep, PeekLimits, SendOnce, Spare},
     classify::{Cause, Classifier},
     driver::{AuthFailureMode, Config, Driver, ResponseFuture, Settings},
     pool::Pool,

@@ -18,7 +18,7 @@ use super::{
     shell::{named, resends, settings},
 };
 use crate::{
-    body::{Buffered, BufferedAs, Cloned, FailoverBody, Keep, Once, PeekLimits, Spare},
+    body::{Buffered, BufferedAs, Cloned, FailoverBody, Keep, PeekLimits, SendOnce, Spare},
     classify::{Cause, Classifier},
     driver::{AuthFailureMode, Config, Driver, ResponseFuture, Settings},
     stage::retry::RetryPolicy,

@@ -1,6 +1,6 @@
 //! The shell that all layers have: a layer and a service around the driver, written once.
 
-/// Adds the setters that all layers and the builder have, over a field `common` and a method `keeping`.
+/// Adds the setters that all layers and the builder have, over a field `common` and a method `body_strategy`.
 macro_rules! settings {
     ($Settings:ident) => {
         impl<K> $Settings<K> {
@@ -9,21 +9,21 @@ macro_rules! settings {
             /// What cannot be cloned cannot be called later either: such a request does not wait for a
             /// token that is on its way, it is `not_ready` at once. Await
             /// [`Pool::wait_ready`](crate::Pool::wait_ready) first.
-            pub fn send_once(self) -> $Settings<Once> {
-                self.keeping(Once)
+            pub fn send_once(self) -> $Settings<SendOnce> {
+                self.body_strategy(SendOnce)
             }
 
             /// Reads request bodies before they are sent, up to this many bytes, and keeps them: for
             /// bodies that stream. The service below is called with a [`ReplayBody`](crate::body::ReplayBody):
             /// a client of hyper-util is built with `build_http::<ReplayBody<B>>()`.
             pub fn buffered(self, cap: usize) -> $Settings<Buffered> {
-                self.keeping(Buffered::up_to(cap))
+                self.body_strategy(Buffered::up_to(cap))
             }
 
             /// The same as [`buffered`](Self::buffered), for a service below that wants another type
             /// of body: what this function makes of it.
             pub fn buffered_as<F>(self, cap: usize, map: F) -> $Settings<BufferedAs<F>> {
-                self.keeping(BufferedAs::new(cap, map))
+                self.body_strategy(BufferedAs::new(cap, map))
             }
 
             /// What answers and errors mean.
@@ -99,7 +99,7 @@ macro_rules! named {
 
         impl<K> $Layer<K> {
             /// Keeps request bodies for another attempt in this way.
-            pub fn keeping<L>(self, keep: L) -> $Layer<L> {
+            pub fn body_strategy<L>(self, keep: L) -> $Layer<L> {
                 $Layer { stages: self.stages, keep, common: self.common }
             }
         }

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::{
     account::{Kind, Since},
     handle::Pool,
-    lease::{Admitted, Picked},
-    select::{Unavailable, Want},
+    lease::{Admitted, Lease},
+    select::{Query, Unavailable},
     settings::{Cascade, OwnCredential},
     wait::News,
 };
@@ -23,12 +23,12 @@ impl Pool {
     /// The changes of any account's state for as long as a request waits for one, at most until
     /// `limit`; `since` is when it first did.
     pub(crate) fn news(&self, since: &mut Option<Instant>, limit: Option<Instant>) -> News {
-        News::new(self.hub(), since, limit)
+        News::new(self.shared(), since, limit)
     }
 
     /// An account for an attempt that starts now.
-    pub(crate) fn pick(&self, want: &Want<'_>, now: &mut Now) -> Result<Picked, Unavailable> {
-        self.hub().pick(want, now)
+    pub(crate) fn pick(&self, query: &Query<'_>, now: &mut Now) -> Result<Lease, Unavailable> {
+        self.shared().pick(query, now)
     }
 
     /// What it would say of this account, were its credential of `generation` out for `reason`.
@@ -39,88 +39,88 @@ impl Pool {
         generation: u64,
         reason: Reason,
     ) -> Unavailable {
-        self.hub().refusal(id, uid, generation, reason)
+        self.shared().refusal(id, uid, generation, reason)
     }
 
     /// The account whose turn it is, for a request that any account will do for. `None`: ask
     /// [`pick`](Self::pick).
     #[inline(always)]
     #[allow(clippy::inline_always)]
-    pub(crate) fn turn(&self, now: &mut Now) -> Option<Picked> {
-        self.hub().turn(now)
+    pub(crate) fn turn(&self, now: &mut Now) -> Option<Lease> {
+        self.shared().turn(now)
     }
 
     /// An account for an attempt that starts at `at`: one whose rest is over by then counts, one
     /// that is quarantined does not.
-    pub(crate) fn pick_at(&self, want: &Want<'_>, at: Instant) -> Result<Picked, Unavailable> {
-        self.hub().pick_at(want, at)
+    pub(crate) fn pick_at(&self, query: &Query<'_>, at: Instant) -> Result<Lease, Unavailable> {
+        self.shared().pick_at(query, at)
     }
 
     /// Whether nobody can serve now, and somebody will when a source has answered that is being
     /// asked. Takes nobody.
-    pub(crate) fn is_under_way(&self, want: &Want<'_>, now: &mut Now) -> bool {
-        self.hub().is_under_way(want, now)
+    pub(crate) fn is_under_way(&self, query: &Query<'_>, now: &mut Now) -> bool {
+        self.shared().is_under_way(query, now)
     }
 
     /// Whether the source of some account is asked, or will be, for a credential that the request
     /// may use.
-    pub(crate) fn is_renewed(&self, want: &Want<'_>) -> bool {
-        self.hub().is_renewed(want)
+    pub(crate) fn is_renewed(&self, query: &Query<'_>) -> bool {
+        self.shared().is_renewed(query)
     }
 
     /// Whether a request that was refused may be sent again, with another account or with the next
     /// credential of the same one.
     pub(crate) fn may_resend(&self) -> bool {
-        self.len() > 1 || self.hub().mints.load(Ordering::Relaxed)
+        self.len() > 1 || self.shared().mints.load(Ordering::Relaxed)
     }
 
     /// Whether some account serves only some models: then choosing needs to know which is wanted.
     pub(crate) fn is_restricted(&self) -> bool {
-        self.hub().restricted.load(Ordering::Relaxed)
+        self.shared().restricted.load(Ordering::Relaxed)
     }
 
     /// Whether some account could serve this model now. As slow as there are accounts: for those
     /// who have failed already.
     pub(crate) fn can_serve(&self, model: &str, now: &mut Now) -> bool {
-        self.hub().can_serve(model, now)
+        self.shared().can_serve(model, now)
     }
 
     /// Whether every account is refused or retired, and none is due for a probe. `false` when that
     /// would take a closer look. Reads the clock only when no account is alive.
     pub(crate) fn surely_dead(&self) -> bool {
-        let hub = self.hub();
+        let shared = self.shared();
         // Where some serve only some models, what is answered depends on the request's.
-        if hub.alive() > 0 || self.is_restricted() || !hub.roster.load().usable.is_empty() {
+        if shared.alive() > 0 || self.is_restricted() || !shared.roster.load().usable.is_empty() {
             return false;
         }
-        let next = hub.due.next();
-        next == u64::MAX || hub.passed(Now::unread().get()) < next
+        let next = shared.due.next();
+        next == u64::MAX || shared.passed(Now::unread().get()) < next
     }
 
     /// What becomes of a credential that the caller put on the request.
     pub(crate) fn own(&self) -> OwnCredential {
-        self.hub().settings.own
+        self.shared().settings.own
     }
 
     /// Whether the caller put a credential on the request: `Authorization`, or any header or query
     /// key that this pool uses.
     pub(crate) fn carries_own(&self, parts: &Parts) -> bool {
-        self.hub().carries_own(parts)
+        self.shared().carries_own(parts)
     }
 
     /// Whether a request goes on after a revoked credential.
     pub(crate) fn cascade(&self) -> Cascade {
-        self.hub().settings.cascade
+        self.shared().settings.cascade
     }
 
     /// What the owner of a dead pool must do.
     pub(crate) fn help(&self) -> Option<&Arc<str>> {
-        self.hub().settings.help.as_ref()
+        self.shared().settings.help.as_ref()
     }
 
     /// The pool's number, unique in the process.
     pub(crate) fn id(&self) -> u32 {
-        self.hub().id
+        self.shared().id
     }
 
     /// Lets a credential pass that some request carries already, or says why it must not be sent
@@ -134,14 +134,14 @@ impl Pool {
         generation: u64,
         probe: bool,
     ) -> Result<Admitted, Code> {
-        let roster = self.hub().roster.load();
+        let roster = self.shared().roster.load();
         let slot = roster.by_number(account).ok_or(Code::CredentialInvalid)?;
         let current = slot.current.load();
         if current.number != generation {
             return Err(Code::CredentialInvalid);
         }
         let ages = &current.ages;
-        let passed = || self.hub().passed(Now::unread().get());
+        let passed = || self.shared().passed(Now::unread().get());
         if !ages.is_young(passed) && ages.is_dead(passed()) {
             return Err(Code::CredentialExpired);
         }

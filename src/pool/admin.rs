@@ -10,7 +10,7 @@ use super::{
     account::{Generation, Since, Slot, Word, millis, source},
     error::PoolError,
     index::Roster,
-    shared::{Hub, MANY_SECRETS},
+    shared::{MANY_SECRETS, Shared},
     validate::{check_collisions, collision},
 };
 use crate::{
@@ -34,7 +34,7 @@ pub(crate) struct Writer {
 /// each, and whatever is refreshed meanwhile, the last two of one account stay.
 const FORMER: usize = 8;
 
-impl Hub {
+impl Shared {
     pub(crate) fn insert(self: &Arc<Self>, accounts: Vec<Account>) -> Result<(), PoolError> {
         // Code of the user's, which may do whatever it likes: under no lock.
         for account in &accounts {
@@ -227,7 +227,7 @@ impl Hub {
 
     /// Some model rests: nobody's answer about who can serve holds for every model any more.
     pub(crate) fn note_model_rest(&self) {
-        self.model_rests.store(1, Ordering::SeqCst);
+        self.model_cooldowns.store(1, Ordering::SeqCst);
         self.changes.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -264,7 +264,7 @@ impl Hub {
 
     /// To be called by whoever holds the writer.
     fn publish(&self, slots: Vec<Arc<Slot>>) {
-        let roster = Arc::new(Roster::new(slots, self.settings.order, self.settings.choose));
+        let roster = Arc::new(Roster::new(slots, self.settings.order, self.settings.selection));
         self.restricted.store(roster.restricted, Ordering::Relaxed);
         let mints = roster.slots.iter().any(|slot| slot.member.asking().is_some());
         self.mints.store(mints, Ordering::Relaxed);

@@ -16,8 +16,8 @@ use super::{
     error::{OriginFault, PoolError},
     handle::Pool,
     origin::{Origin, Origins},
-    settings::{Cascade, Choose, Order, OwnCredential, Quarantine, Sources},
-    shared::{Hub, Settings},
+    settings::{Cascade, Order, OwnCredential, Quarantine, Selection, Sources},
+    shared::{Settings, Shared},
 };
 use crate::{
     credential::Account,
@@ -31,7 +31,7 @@ use crate::{
 /// ```
 /// use std::time::Duration;
 /// use tower_failover::{
-///     pool::{Cascade, Choose, Order, OwnCredential, Quarantine}, Account, Credential, Pool,
+///     pool::{Cascade, Selection, Order, OwnCredential, Quarantine}, Account, Credential, Pool,
 /// };
 ///
 /// let key = |key: &str| Credential::header(http::HeaderName::from_static("x-api-key"), key);
@@ -39,7 +39,7 @@ use crate::{
 ///     .account(Account::new("cheap", key("key-of-cheap")?).weight(3))
 ///     .account(Account::new("spare", key("key-of-spare")?).priority(-1))
 ///     .origins(["https://api.example.com"])
-///     .choose(Choose::Weighted)
+///     .selection(Selection::Weighted)
 ///     .order(Order::ById)
 ///     .cascade(Cascade::Never)
 ///     .own_credential(OwnCredential::Replace)
@@ -56,7 +56,7 @@ pub struct PoolBuilder {
     origins: Vec<Result<Uri, usize>>,
     any_origin: bool,
     may_be_empty: bool,
-    choose: Choose,
+    selection: Selection,
     order: Order,
     cascade: Cascade,
     own: OwnCredential,
@@ -73,7 +73,7 @@ impl PoolBuilder {
             origins: Vec::new(),
             any_origin: false,
             may_be_empty: false,
-            choose: Choose::default(),
+            selection: Selection::default(),
             order: Order::default(),
             cascade: Cascade::default(),
             own: OwnCredential::default(),
@@ -129,9 +129,9 @@ impl PoolBuilder {
         self
     }
 
-    /// How an account is chosen. [`Choose::RoundRobin`] by default.
-    pub fn choose(mut self, choose: Choose) -> Self {
-        self.choose = choose;
+    /// How an account is chosen. [`Selection::RoundRobin`] by default.
+    pub fn selection(mut self, selection: Selection) -> Self {
+        self.selection = selection;
         self
     }
 
@@ -249,8 +249,8 @@ impl PoolBuilder {
     }
 
     /// Called when a pool that had died has a usable account again. It must not block.
-    pub fn on_well(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
-        self.sources.on_well = Some(Arc::new(hook));
+    pub fn on_recovered(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.sources.on_recovered = Some(Arc::new(hook));
         self
     }
 
@@ -302,7 +302,7 @@ impl PoolBuilder {
         });
         let listed = listed.collect::<Result<_, _>>()?;
         let settings = Settings {
-            choose: self.choose,
+            selection: self.selection,
             order: self.order,
             cascade: self.cascade,
             own: self.own,
@@ -313,8 +313,8 @@ impl PoolBuilder {
             sources: self.sources,
         };
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let pool = Pool::new(Arc::new(Hub::new(id, settings, Instant::now())));
-        pool.hub().insert(self.accounts)?;
+        let pool = Pool::new(Arc::new(Shared::new(id, settings, Instant::now())));
+        pool.shared().insert(self.accounts)?;
         Ok(pool)
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use super::{account::Generation, shared::Hub, view::PoolView};
+use super::{account::Generation, shared::Shared, view::PoolView};
 use crate::{
     clock::Now,
     report::{PoolDead, TokenNews},
@@ -27,7 +27,7 @@ use crate::{
 /// Told of a pool that has died.
 pub(crate) type OnDead = Arc<dyn Fn(&PoolDead) + Send + Sync>;
 /// Told of a pool that is well again.
-pub(crate) type OnWell = Arc<dyn Fn() + Send + Sync>;
+pub(crate) type OnRecovered = Arc<dyn Fn() + Send + Sync>;
 
 /// Credentials that are put in together are looked at together.
 const GATHERED: Duration = Duration::from_millis(100);
@@ -35,7 +35,7 @@ const GATHERED: Duration = Duration::from_millis(100);
 /// So far away is as good as never: somebody tells when something changes.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-impl Hub {
+impl Shared {
     /// Sees to it that somebody looks at the clock for credentials that nothing replaces. One task
     /// for each pool; it ends with the pool.
     pub(crate) fn watch(self: &Arc<Self>) {
@@ -104,7 +104,7 @@ impl Hub {
             return;
         }
         if self.dead.swap(false, Ordering::SeqCst) {
-            if let Some(hook) = &self.settings.sources.on_well {
+            if let Some(hook) = &self.settings.sources.on_recovered {
                 guarded(|| hook());
             }
         }
@@ -117,22 +117,22 @@ fn guarded(hook: impl FnOnce()) {
 }
 
 /// The task that looks at the clock.
-struct Watch(Weak<Hub>);
+struct Watch(Weak<Shared>);
 
 impl Watch {
     async fn run(self) {
-        while let Some(hub) = self.0.upgrade() {
-            if hub.closed.load(Ordering::SeqCst) {
+        while let Some(shared) = self.0.upgrade() {
+            if shared.closed.load(Ordering::SeqCst) {
                 return;
             }
             let now = Instant::now();
-            let passed = hub.passed(now);
-            let next = hub.warn(passed);
+            let passed = shared.passed(now);
+            let next = shared.warn(passed);
             let wait = Duration::from_millis(next.saturating_sub(passed));
             let until = now + wait.min(FAR);
             // While nothing is due, only those who have a handle keep the pool alive.
-            let told = Arc::clone(&hub.watcher);
-            drop(hub);
+            let told = Arc::clone(&shared.watcher);
+            drop(shared);
             if timeout_at(until, told.notified()).await.is_ok() {
                 sleep(GATHERED).await;
             }
@@ -142,14 +142,14 @@ impl Watch {
 
 /// A pool as it is after each change; see [`Pool::changes`](crate::Pool::changes).
 pub struct PoolChanges {
-    hub: Weak<Hub>,
+    shared: Weak<Shared>,
     next: Pin<Box<dyn Future<Output = Option<watch::Receiver<()>>> + Send + Sync>>,
 }
 
 impl PoolChanges {
-    pub(crate) fn new(hub: &Arc<Hub>) -> Self {
-        let news = hub.news.subscribe();
-        Self { hub: Arc::downgrade(hub), next: Box::pin(std::future::ready(Some(news))) }
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        let news = shared.news.subscribe();
+        Self { shared: Arc::downgrade(shared), next: Box::pin(std::future::ready(Some(news))) }
     }
 
     /// The pool as it is after the next change, `None` when its last handle is gone.
@@ -167,13 +167,13 @@ impl Stream for PoolChanges {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PoolView>> {
         let Poll::Ready(news) = self.next.as_mut().poll(cx) else { return Poll::Pending };
-        let hub = self.hub.upgrade().filter(|hub| !hub.closed.load(Ordering::SeqCst));
-        let (Some(mut news), Some(hub)) = (news, hub) else {
+        let shared = self.shared.upgrade().filter(|shared| !shared.closed.load(Ordering::SeqCst));
+        let (Some(mut news), Some(shared)) = (news, shared) else {
             self.next = Box::pin(std::future::ready(None));
             return Poll::Ready(None);
         };
         self.next = Box::pin(async move { news.changed().await.ok().map(|()| news) });
-        Poll::Ready(Some(hub.view(&mut Now::unread())))
+        Poll::Ready(Some(shared.view(&mut Now::unread())))
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    builder::PoolBuilder, error::PoolError, expiry_watch::PoolChanges, shared::Hub, view::PoolView,
-    wait::NotReady,
+    builder::PoolBuilder, error::PoolError, expiry_watch::PoolChanges, shared::Shared,
+    view::PoolView, wait::NotReady,
 };
 use crate::{
     classify::Reason,
@@ -111,7 +111,7 @@ pub struct Pool {
 }
 
 /// The handles' side of the hub: the accounts have it too, and it has the accounts.
-pub(crate) struct Owner(pub(crate) Arc<Hub>);
+pub(crate) struct Owner(pub(crate) Arc<Shared>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
@@ -125,11 +125,11 @@ impl Pool {
         PoolBuilder::new()
     }
 
-    pub(crate) fn new(hub: Arc<Hub>) -> Self {
-        Self { owner: Arc::new(Owner(hub)) }
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { owner: Arc::new(Owner(shared)) }
     }
 
-    pub(crate) fn hub(&self) -> &Arc<Hub> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.owner.0
     }
 
@@ -139,7 +139,7 @@ impl Pool {
     ///
     /// Its id is taken, or the account is not usable in this pool; the pool is as it was.
     pub fn insert(&self, account: Account) -> Result<(), PoolError> {
-        self.hub().insert(vec![account])
+        self.shared().insert(vec![account])
     }
 
     /// Gives an account a new credential, and tells the generation of it.
@@ -166,12 +166,12 @@ impl Pool {
         credential: Credential,
         expires: Expires,
     ) -> Result<u64, PoolError> {
-        self.hub().replace(id, credential, expires)
+        self.shared().replace(id, credential, expires)
     }
 
     /// Takes an account out for good, and tells whether it was there. Nobody is told.
     pub fn remove(&self, id: &str) -> bool {
-        self.hub().remove(id)
+        self.shared().remove(id)
     }
 
     /// Takes an account in again with the credential it has, and tells whether it is there.
@@ -179,13 +179,13 @@ impl Pool {
     /// Nothing that was held against it counts any more: refusal, rests, doubling, resting models. It
     /// is sent as it is, and its source, which may be asked again, is asked when it is refused or ends.
     pub fn revive(&self, id: &str) -> bool {
-        self.hub().revive(id)
+        self.shared().revive(id)
     }
 
     /// Takes an account out until it is replaced or revived, and tells whether it is there. Nobody is
     /// told.
     pub fn retire(&self, id: &str) -> bool {
-        self.hub().retire(id)
+        self.shared().retire(id)
     }
 
     /// Quarantines an account as if the upstream had refused its credential, and reports that.
@@ -193,7 +193,7 @@ impl Pool {
     /// Tells whether it changed anything: `false` when no such account is there, or it is
     /// quarantined or retired already.
     pub fn invalidate(&self, id: &str, reason: Reason) -> bool {
-        self.hub().invalidate(id, reason)
+        self.shared().invalidate(id, reason)
     }
 
     /// Leaves an account, or one model of it, alone for `time`, at most for the longest rest of the
@@ -201,17 +201,17 @@ impl Pool {
     ///
     /// Tells whether it now rests longer than before: a rest only grows.
     pub fn rest(&self, id: &str, model: Option<&str>, time: Duration) -> bool {
-        self.hub().rest(id, model, time)
+        self.shared().rest(id, model, time)
     }
 
     /// Whether an account has this id.
     pub fn contains(&self, id: &str) -> bool {
-        self.hub().roster.load().find(id).is_some()
+        self.shared().roster.load().find(id).is_some()
     }
 
     /// How many accounts there are, usable or not.
     pub fn len(&self) -> usize {
-        self.hub().len.load(Ordering::Relaxed)
+        self.shared().len.load(Ordering::Relaxed)
     }
 
     /// Whether there is no account.
@@ -234,7 +234,7 @@ impl Pool {
     ///
     /// Dropping it changes nothing: what a source is asked goes on.
     pub async fn wait_ready(&self) -> Result<(), NotReady> {
-        super::wait::wait_ready(self.hub()).await
+        super::wait::wait_ready(self.shared()).await
     }
 
     /// The pool as it is now, and after each change from then on: for a status page that is pushed.
@@ -262,12 +262,12 @@ impl Pool {
     /// # }
     /// ```
     pub fn changes(&self) -> PoolChanges {
-        PoolChanges::new(self.hub())
+        PoolChanges::new(self.shared())
     }
 
     /// Every account as it is now, for a status page. Looking changes nothing, and takes no probe.
     pub fn view(&self) -> PoolView {
-        self.hub().view(&mut Now::unread())
+        self.shared().view(&mut Now::unread())
     }
 }
 
@@ -276,7 +276,7 @@ impl fmt::Debug for Pool {
         f.debug_struct("Pool")
             .field("id", &self.id())
             .field("accounts", &self.len())
-            .field("choose", &self.hub().settings.choose)
+            .field("selection", &self.shared().settings.selection)
             .finish_non_exhaustive()
     }
 }

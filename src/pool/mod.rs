@@ -36,7 +36,7 @@ pub use self::{
     error::{OriginFault, PoolError},
     expiry_watch::PoolChanges,
     handle::Pool,
-    settings::{Cascade, Choose, Order, OwnCredential, Quarantine},
-    view::{AccountView, Counts, ModelRest, PoolView, State},
+    settings::{Cascade, Order, OwnCredential, Quarantine, Selection},
+    view::{AccountView, Counts, ModelCooldown, PoolView, State},
     wait::NotReady,
 };

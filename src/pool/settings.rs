@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::expiry_watch::{OnDead, OnWell};
+use super::expiry_watch::{OnDead, OnRecovered};
 
 /// How an account is chosen among those of the highest tier that can serve.
 ///
@@ -11,7 +11,7 @@ use super::expiry_watch::{OnDead, OnWell};
 /// [`PoolBuilder`](crate::pool::PoolBuilder) has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Choose {
+pub enum Selection {
     /// Each in its turn. Exact on one thread; each thread has a turn of its own, so that it is fair
     /// across threads without a cell that all of them write.
     #[default]
@@ -95,7 +95,7 @@ pub(crate) struct Sources {
     /// milliseconds.
     pub(crate) leads: Vec<u64>,
     pub(crate) on_dead: Option<OnDead>,
-    pub(crate) on_well: Option<OnWell>,
+    pub(crate) on_recovered: Option<OnRecovered>,
 }
 
 impl Default for Sources {
@@ -106,7 +106,7 @@ impl Default for Sources {
             validate: None,
             leads: vec![60 * 60_000, 10 * 60_000],
             on_dead: None,
-            on_well: None,
+            on_recovered: None,
         }
     }
 }

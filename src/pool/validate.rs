@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use http::{HeaderName, header::AUTHORIZATION};
 
-use super::{error::PoolError, index::Roster, origin, shared::Hub};
+use super::{error::PoolError, index::Roster, origin, shared::Shared};
 use crate::credential::{Account, FRAMING, Place};
 
-impl Hub {
+impl Shared {
     /// What is wrong with an account on its own.
     pub(crate) fn check(&self, account: &Account) -> Result<(), PoolError> {
         let id = || Box::from(&*account.id);

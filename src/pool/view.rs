@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     account::{Kind, Slot, Word},
-    shared::Hub,
+    shared::Shared,
 };
 use crate::{
     classify::Reason,
@@ -79,7 +79,7 @@ pub struct AccountView {
     #[cfg_attr(feature = "serde", serde(serialize_with = "words::maybe_seconds"))]
     pub expires_in: Option<Duration>,
     /// The models that rest, while others are served.
-    pub model_rests: Vec<ModelRest>,
+    pub model_cooldowns: Vec<ModelCooldown>,
 }
 
 /// What may be done with an account.
@@ -125,7 +125,7 @@ pub struct Counts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
-pub struct ModelRest {
+pub struct ModelCooldown {
     /// The model.
     #[cfg_attr(feature = "serde", serde(serialize_with = "words::text"))]
     pub model: Arc<str>,
@@ -154,7 +154,7 @@ impl std::fmt::Display for State {
     }
 }
 
-impl Hub {
+impl Shared {
     pub(crate) fn view(&self, now: &mut Now) -> PoolView {
         let roster = self.roster.load();
         let mut accounts: Vec<_> =
@@ -177,12 +177,12 @@ impl Hub {
         if state == State::Refreshing && !word.is_under_way() && word.until() > 0 {
             until = Some(self.remaining(word.until(), now.get()));
         }
-        let mut model_rests = Vec::new();
+        let mut model_cooldowns = Vec::new();
         if word.has_model_rests() {
             let at = now.get();
             generation.models(|models| {
-                model_rests.extend(models.resting(self.passed(at)).map(|(model, until)| {
-                    ModelRest { model: Arc::clone(model), until: self.remaining(until, at) }
+                model_cooldowns.extend(models.resting(self.passed(at)).map(|(model, until)| {
+                    ModelCooldown { model: Arc::clone(model), until: self.remaining(until, at) }
                 }));
             });
         }
@@ -207,7 +207,7 @@ impl Hub {
             group: member.group_name().cloned(),
             priority: member.priority,
             expires_in: (ages.end != u64::MAX).then(|| self.remaining(ages.end, now.get())),
-            model_rests,
+            model_cooldowns,
         }
     }
 }

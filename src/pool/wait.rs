@@ -16,8 +16,8 @@ use tokio::{
 
 use super::{
     account::{Slot, Word},
-    select::{Pin as Tie, Search, Unavailable, Want},
-    shared::Hub,
+    select::{Pin as Tie, Query, Search, Unavailable},
+    shared::Shared,
 };
 use crate::{
     classify::Code,
@@ -48,19 +48,19 @@ enum Listening {
 
 /// Hears of changes, and of rests that are over.
 struct Listener {
-    hub: Arc<Hub>,
+    shared: Arc<Shared>,
     news: watch::Receiver<()>,
 }
 
 impl Listener {
-    fn new(hub: &Arc<Hub>) -> Self {
-        Self { hub: Arc::clone(hub), news: hub.news.subscribe() }
+    fn new(shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::clone(shared), news: shared.news.subscribe() }
     }
 
     /// Until an account may serve that could not: whether that was before `longest`. Nothing where
     /// no timer is there to wait with.
     async fn next(&mut self, longest: Option<Instant>) -> Option<bool> {
-        let due = self.hub.next_due(Instant::now());
+        let due = self.shared.next_due(Instant::now());
         let Some(until) = due.into_iter().chain(longest).min() else {
             return Some(self.news.changed().await.is_ok());
         };
@@ -77,11 +77,15 @@ impl Listener {
 
 impl News {
     /// `since` remembers when the first wait began.
-    pub(crate) fn new(hub: &Arc<Hub>, since: &mut Option<Instant>, limit: Option<Instant>) -> Self {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        since: &mut Option<Instant>,
+        limit: Option<Instant>,
+    ) -> Self {
         let since = *since.get_or_insert_with(Instant::now);
-        let longest = since.checked_add(hub.settings.sources.ready_within);
+        let longest = since.checked_add(shared.settings.sources.ready_within);
         let longest = longest.into_iter().chain(limit).min();
-        Self(Listening::Fresh(Some(Listener::new(hub)), longest))
+        Self(Listening::Fresh(Some(Listener::new(shared)), longest))
     }
 
     fn after(mut listener: Listener, longest: Option<Instant>) -> Self {
@@ -112,13 +116,13 @@ impl fmt::Debug for News {
     }
 }
 
-pub(crate) async fn wait_ready(hub: &Arc<Hub>) -> Result<(), NotReady> {
-    let longest = Instant::now().checked_add(hub.settings.sources.ready_within);
-    let mut listener = Listener::new(hub);
+pub(crate) async fn wait_ready(shared: &Arc<Shared>) -> Result<(), NotReady> {
+    let longest = Instant::now().checked_add(shared.settings.sources.ready_within);
+    let mut listener = Listener::new(shared);
     loop {
         listener.news.borrow_and_update();
         let over = longest.is_some_and(|longest| Instant::now() >= longest);
-        let none = match hub.is_ready(over, &mut Now::unread()) {
+        let none = match shared.is_ready(over, &mut Now::unread()) {
             Ok(()) => return Ok(()),
             Err(none) => none,
         };
@@ -134,7 +138,7 @@ pub(crate) async fn wait_ready(hub: &Arc<Hub>) -> Result<(), NotReady> {
     }
 }
 
-impl Hub {
+impl Shared {
     /// When somebody is due whom nobody need tell of, not before the next millisecond.
     fn next_due(&self, now: Instant) -> Option<Instant> {
         let passed = self.passed(now);
@@ -150,12 +154,12 @@ impl Hub {
 
     /// Whether some account can serve now. Takes none.
     fn is_ready(&self, last: bool, now: &mut Now) -> Result<(), Unavailable> {
-        let want = Want { last, ..Want::ANY };
+        let query = Query { last, ..Query::ANY };
         let roster = self.roster.load();
         if self.due.next() != u64::MAX {
             self.sweep(self.passed(now.get()), true);
         }
-        let mut search = Search::new(self, &roster, &want, now);
+        let mut search = Search::new(self, &roster, &query, now);
         let mut slots = roster.slots.iter().enumerate();
         if slots.any(|(at, slot)| search.judge(at, slot, &slot.current.load()).is_some()) {
             return Ok(());
@@ -164,7 +168,7 @@ impl Hub {
     }
 
     /// Whether nobody can serve now, and a source is asked.
-    pub(crate) fn is_under_way(&self, want: &Want<'_>, now: &mut Now) -> bool {
+    pub(crate) fn is_under_way(&self, query: &Query<'_>, now: &mut Now) -> bool {
         if !self.mints.load(Ordering::Relaxed) {
             return false;
         }
@@ -172,12 +176,12 @@ impl Hub {
         if self.due.next() != u64::MAX {
             self.sweep(self.passed(now.get()), true);
         }
-        let mut search = Search::new(self, &roster, want, now);
+        let mut search = Search::new(self, &roster, query, now);
         let mut may_serve = |at: usize| {
             let slot = roster.slots.get(at);
             slot.is_some_and(|slot| search.judge(at, slot, &slot.current.load()).is_some())
         };
-        let slots = if let Some(Tie::Strict(id)) = want.pin {
+        let slots = if let Some(Tie::Strict(id)) = query.pin {
             match roster.find(id) {
                 Some((at, slot)) if !may_serve(at) => std::slice::from_ref(slot),
                 _ => return false,
@@ -194,15 +198,15 @@ impl Hub {
         };
         let none = search.shortage(slots).err();
         none.is_some_and(|none| none.code == Code::NotReady && none.retry_after.is_none())
-            && slots.iter().any(|slot| want.may_have_next_of(slot, Word::is_under_way))
+            && slots.iter().any(|slot| query.may_have_next_of(slot, Word::is_under_way))
     }
 
     /// Whether the source of some account is asked, or will be, for a credential that the request
     /// may use.
-    pub(crate) fn is_renewed(&self, want: &Want<'_>) -> bool {
+    pub(crate) fn is_renewed(&self, query: &Query<'_>) -> bool {
         let roster = self.roster.load();
-        let renewed = |slot: &Arc<Slot>| want.may_have_next_of(slot, Word::is_renewed);
-        match want.pin {
+        let renewed = |slot: &Arc<Slot>| query.may_have_next_of(slot, Word::is_renewed);
+        match query.pin {
             Some(Tie::Strict(id)) => roster.find(id).is_some_and(|(_, slot)| renewed(slot)),
             _ => roster.slots.iter().any(renewed),
         }

@@ -85,17 +85,18 @@ where
     match layer {
         "rotation" => {
             let accounts = pool(&["a", "b", "c", "d"], &Recorder::new());
-            let layer = TokenRotationLayer::new(accounts).max_refusals(9).unwrap().keeping(keep);
+            let layer =
+                TokenRotationLayer::new(accounts).max_refusals(9).unwrap().body_strategy(keep);
             layer.layer(sink.clone()).oneshot(request).await.unwrap();
         }
         "retry" => {
-            let layer = RetryLayer::new(RetryPolicy::new().retries(9)).keeping(keep);
+            let layer = RetryLayer::new(RetryPolicy::new().retries(9)).body_strategy(keep);
             layer.layer(sink.clone()).oneshot(request).await.unwrap();
         }
         _ => {
             let chain = ModelChain::list(["m1", "m2", "m3", "m4", "m5"]).unwrap();
             let layer = FailoverLayer::builder().models(chain);
-            let layer = layer.model_at(ModelAt::path_after("models")).keeping(keep);
+            let layer = layer.model_at(ModelAt::path_after("models")).body_strategy(keep);
             layer.build().unwrap().layer(sink.clone()).oneshot(request).await.unwrap();
         }
     }
@@ -152,7 +153,7 @@ fn a_body_is_not_kept_for_a_model_that_is_known_without_it() {
             .models(ModelChain::list(["m1"]).unwrap())
             .retry(RetryPolicy::new())
             .attempts(2)
-            .keeping(Cloned)
+            .body_strategy(Cloned)
             .build()
             .unwrap();
         layer.layer(sink.clone()).oneshot(request).await.unwrap();

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_failover::{
     ErrorDedupLayer, FailoverLayer, ModelChain, RetryLayer, RetryPolicy, TokenRotationLayer,
-    body::{Buffered, BufferedAs, Cloned, InMemory, Keep, Once, ReplayBody, Spare, TryCloned},
+    body::{Buffered, BufferedAs, Cloned, InMemory, Keep, ReplayBody, SendOnce, Spare, TryCloned},
     report::{Followed, NotResent},
 };
 
@@ -59,11 +59,11 @@ impl Try {
         let accounts = pool(&["a", "b", "c"], &Recorder::new());
         match self.shape {
             Shape::Retry => {
-                let layer = RetryLayer::new(RetryPolicy::new()).keeping(keep);
+                let layer = RetryLayer::new(RetryPolicy::new()).body_strategy(keep);
                 call(dedup.layer(layer.layer(sink.clone())), body).await;
             }
             Shape::Rotation => {
-                let layer = TokenRotationLayer::new(accounts).keeping(keep);
+                let layer = TokenRotationLayer::new(accounts).body_strategy(keep);
                 call(dedup.layer(layer.layer(sink.clone())), body).await;
             }
             Shape::Fused => {
@@ -71,7 +71,7 @@ impl Try {
                     .rotation(accounts)
                     .retry(RetryPolicy::new())
                     .report(recorder.clone())
-                    .keeping(keep);
+                    .body_strategy(keep);
                 call(layer.build().unwrap().layer(sink.clone()), body).await;
             }
         }
@@ -103,7 +103,7 @@ proptest! {
     #[test]
     fn a_body_that_is_not_kept_is_sent_once(tried in tries()) {
         paused(async {
-            let (_, sent) = tried.send(Once, tried.plan.body()).await;
+            let (_, sent) = tried.send(SendOnce, tried.plan.body()).await;
             assert_eq!(sent, Err(NotResent::SentOnce));
         });
     }

@@ -17,7 +17,7 @@ use tower_failover::{
     AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, ModelChain, ModelFallbackLayer, Pool,
     Reason, RetryLayer, RetryPolicy, TokenRotationLayer,
     body::ReplayBody,
-    pool::{Choose, State},
+    pool::{Selection, State},
 };
 
 use crate::{
@@ -109,7 +109,7 @@ fn dropping_a_request_while_its_body_is_awaited_leaves_nothing_behind() {
         for fused in [true, false] {
             let recorder = Recorder::new();
             let accounts = stack::builder(&["a", "b"], &recorder)
-                .choose(Choose::LeastInFlight)
+                .selection(Selection::LeastInFlight)
                 .build()
                 .unwrap();
             // The one is due for a probe, the other is out for longer.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tower_failover::{Reason, Verdict, classify::ModelFault, credential::Why};
+use tower_failover::{Reason, Verdict, classify::ModelFault, credential::RefreshReason};
 
 use super::{
     sources::{Fed, Heard},
@@ -77,7 +77,7 @@ struct Account {
     /// The generation that it has.
     current: u64,
     /// Why its source was asked last.
-    why: Why,
+    why: RefreshReason,
     /// Its source gives nothing until a person acts.
     over: bool,
 }
@@ -163,7 +163,7 @@ pub(crate) fn walk(double: &Double, foreign: bool) -> Findings {
 impl Walk<'_> {
     fn account(&mut self, pool: usize, account: usize) -> &mut Account {
         let plan = self.double.plan(pool, account);
-        let fresh = Account { plan, current: 1, why: Why::First, over: false };
+        let fresh = Account { plan, current: 1, why: RefreshReason::First, over: false };
         self.accounts.entry((pool, account)).or_insert(fresh)
     }
 

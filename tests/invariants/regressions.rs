@@ -7,7 +7,7 @@ use tower::{Layer as _, ServiceBuilder, ServiceExt};
 use tower_failover::{
     AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, ModelChain, ModelFallbackLayer,
     RequestOptions, RetryLayer, RetryPolicy, ServedBy, TokenRotationLayer,
-    credential::{Expires, SourceError, Token, Why},
+    credential::{Expires, RefreshReason, SourceError, Token},
     failure,
     pool::State,
     report::{Followed, NotResent, Outcome},
@@ -308,7 +308,7 @@ async fn a_lone_account_below_a_fallback_rests_for_the_model_only() {
     assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 429);
     let view = pool.view();
     assert_eq!(view.accounts[0].state, State::Usable);
-    assert_eq!(view.accounts[0].model_rests.len(), 1);
+    assert_eq!(view.accounts[0].model_cooldowns.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -346,7 +346,7 @@ async fn the_last_attempt_too_rests_its_account_for_the_model_only() {
     assert_eq!(answer.status(), 429);
     let view = pool.view();
     assert_eq!(view.accounts[0].state, State::Usable);
-    assert_eq!(view.accounts[0].model_rests.len(), 1);
+    assert_eq!(view.accounts[0].model_cooldowns.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -528,7 +528,7 @@ async fn no_rotation_goes_back_to_what_one_below_has_tried() {
 
 /// A source that gives this token after a second.
 fn slow(token: &'static str) -> impl tower_failover::credential::TokenSource {
-    move |_: Why| async move {
+    move |_: RefreshReason| async move {
         tokio::time::sleep(Duration::from_secs(1)).await;
         Ok::<_, SourceError>(Token::new(token))
     }
@@ -567,7 +567,7 @@ async fn a_refusal_stays_one_while_its_source_is_asked_and_not_down() {
 async fn a_refusal_that_gives_way_to_a_503_keeps_its_model_in_the_trail() {
     for fused in [true, false] {
         let recorder = Recorder::new();
-        let down = |_: Why| async { Err::<Token, _>(SourceError::transient("down")) };
+        let down = |_: RefreshReason| async { Err::<Token, _>(SourceError::transient("down")) };
         let pool = pool_of(super::support::stack::account("a").source(down));
         let chain = ModelChain::list(["m1"]).unwrap();
         let upstream = Upstream::statuses(&[401]);
@@ -591,7 +591,8 @@ async fn a_refusal_that_gives_way_to_a_503_keeps_its_model_in_the_trail() {
 #[tokio::test(start_paused = true)]
 async fn a_token_that_was_refused_is_not_sent_again_because_it_is_said_to_be_good_for_longer() {
     // Asked in time, the source gives the same one for longer, while a request with it is refused.
-    let same = |_: Why| async { Ok(Token::new("tok-a").expires_in(Duration::from_secs(7200))) };
+    let same =
+        |_: RefreshReason| async { Ok(Token::new("tok-a").expires_in(Duration::from_secs(7200))) };
     let account = super::support::stack::account("a").source(same);
     let pool = pool_of(account.expires(Expires::In(Duration::from_secs(3600))));
     let upstream = Upstream::default()
@@ -606,7 +607,7 @@ async fn a_token_that_was_refused_is_not_sent_again_because_it_is_said_to_be_goo
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_token_is_not_woken_by_its_own_look_at_a_probe() {
     // One account is due for a probe, but not with this model; of the other nothing is heard.
-    let never = |_: Why| std::future::pending::<Result<Token, SourceError>>();
+    let never = |_: RefreshReason| std::future::pending::<Result<Token, SourceError>>();
     let pool = tower_failover::Pool::builder()
         .account(super::support::stack::account("a"))
         .account(tower_failover::Account::from_source("b", never))
@@ -641,7 +642,7 @@ async fn who_waits_for_a_token_is_not_woken_every_millisecond() {
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_is_refused_again_is_told_once_whatever_its_source_gives() {
     let recorder = Recorder::new();
-    let same = |_: Why| async { Ok::<_, SourceError>(Token::new("tok-a")) };
+    let same = |_: RefreshReason| async { Ok::<_, SourceError>(Token::new("tok-a")) };
     let pool = tower_failover::Pool::builder()
         .account(super::support::stack::account("a").source(same))
         .any_origin()

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use tokio::time::{Instant, sleep};
 use tower_failover::{
     Reason,
-    credential::{Expires, SourceError, Token, TokenFuture, TokenSource, Why},
+    credential::{Expires, RefreshReason, SourceError, Token, TokenFuture, TokenSource},
 };
 
 use super::{
@@ -87,7 +87,7 @@ pub(crate) struct Heard {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fed {
     /// It is asked.
-    Asked(Why),
+    Asked(RefreshReason),
     /// The question is over, whatever came of it.
     Silent,
     /// The pool has this token in its hand, in the place of another, and it is good for so long.
@@ -166,7 +166,7 @@ impl Scripted {
         self.double.heard(self.pool, self.account, what);
     }
 
-    async fn answer(&self, why: Why) -> Result<Token, SourceError> {
+    async fn answer(&self, why: RefreshReason) -> Result<Token, SourceError> {
         let key = self.turn();
         self.double.sources(|log| {
             let open = log.open.entry(key.clone()).or_default();
@@ -227,7 +227,7 @@ impl Scripted {
 }
 
 impl TokenSource for Scripted {
-    fn token(&self, why: Why) -> TokenFuture<'_> {
+    fn token(&self, why: RefreshReason) -> TokenFuture<'_> {
         Box::pin(self.answer(why))
     }
 

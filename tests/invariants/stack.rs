@@ -197,14 +197,14 @@ macro_rules! kept {
     ($layer:expr, $place:expr, $inner:expr) => {
         match $place.keep {
             Keeping::Buffered(cap) => {
-                erase($layer.keeping(BufferedAs::new(cap, Load::replayed)).layer($inner))
+                erase($layer.body_strategy(BufferedAs::new(cap, Load::replayed)).layer($inner))
             }
             _ if $place.replayed => {
                 let own = TryCloned::new(Load::try_clone).made_of(Load::from);
-                erase($layer.keeping(own).layer($inner))
+                erase($layer.body_strategy(own).layer($inner))
             }
             Keeping::Usual => erase($layer.layer($inner)),
-            Keeping::Cloned => erase($layer.keeping(Cloned).layer($inner)),
+            Keeping::Cloned => erase($layer.body_strategy(Cloned).layer($inner)),
         }
     };
 }

@@ -8,7 +8,7 @@ use tower_failover::{
     Account, Credential, ModelChain, Pool, Reason, RequestOptions, RetryPolicy, Verdict,
     credential::{CredentialError, Expires},
     fallback::ModelAt,
-    pool::{Cascade, Choose, OwnCredential},
+    pool::{Cascade, OwnCredential, Selection},
     retry::{Backoff, Jitter, TokenBucket},
     short_circuit::AuthFailureMode,
 };
@@ -144,7 +144,7 @@ pub(crate) struct Plan {
     pub(crate) served_by: bool,
     pub(crate) cascade: Cascade,
     pub(crate) own: OwnCredential,
-    pub(crate) choose: Choose,
+    pub(crate) choose: Selection,
     /// How long a source may take, and how long a request waits for one, in milliseconds.
     pub(crate) refresh_deadline: u64,
     pub(crate) ready_within: u64,
@@ -298,7 +298,7 @@ impl World {
                 .any_origin()
                 .cascade(self.plan.cascade)
                 .own_credential(self.plan.own)
-                .choose(self.plan.choose)
+                .selection(self.plan.choose)
                 .refresh_deadline(Duration::from_millis(self.plan.refresh_deadline))
                 .ready_within(Duration::from_millis(self.plan.ready_within))
                 .reporter(recorder.clone())
@@ -542,12 +542,12 @@ fn plan() -> impl Strategy<Value = Plan> {
         OwnCredential::Refuse,
     ]);
     let choose = proptest::sample::select(vec![
-        Choose::RoundRobin,
-        Choose::RoundRobin,
-        Choose::FillFirst,
-        Choose::LeastInFlight,
-        Choose::Weighted,
-        Choose::MostRemaining,
+        Selection::RoundRobin,
+        Selection::RoundRobin,
+        Selection::FillFirst,
+        Selection::LeastInFlight,
+        Selection::Weighted,
+        Selection::MostRemaining,
     ]);
     let numbers = (1..7_u32, 0..4_u32, 1..5_u32);
     let overloaded = proptest::sample::select(vec![None, None, Some(false), Some(true)]);

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::sleep;
 use tower_failover::{
     Credential,
-    credential::{SourceError, Token, TokenFuture, TokenSource, Why},
+    credential::{RefreshReason, SourceError, Token, TokenFuture, TokenSource},
 };
 
 pub(crate) type Answer = Result<Token, SourceError>;
@@ -33,7 +33,7 @@ pub(crate) fn bearer(token: &str) -> Credential {
 #[derive(Clone, Default)]
 pub(crate) struct Script {
     answers: Arc<Mutex<VecDeque<(u64, Answer)>>>,
-    asked: Arc<Mutex<Vec<Why>>>,
+    asked: Arc<Mutex<Vec<RefreshReason>>>,
 }
 
 impl Script {
@@ -51,7 +51,7 @@ impl Script {
         Self::each(tokens.iter().map(|token| Ok(Token::new(*token))))
     }
 
-    pub(crate) fn asked(&self) -> Vec<Why> {
+    pub(crate) fn asked(&self) -> Vec<RefreshReason> {
         self.asked.lock().unwrap().clone()
     }
 
@@ -61,7 +61,7 @@ impl Script {
 }
 
 impl TokenSource for Script {
-    fn token(&self, why: Why) -> TokenFuture<'_> {
+    fn token(&self, why: RefreshReason) -> TokenFuture<'_> {
         self.asked.lock().unwrap().push(why);
         let answer = self.answers.lock().unwrap().pop_front();
         Box::pin(async move {

@@ -10,8 +10,8 @@ use serde_json::Value;
 use tower_failover::{
     Account, Classifier, Credential, Policy, Pool, Reason, RetryPolicy, Verdict,
     classify::{NonAuth, NonAuthError},
-    credential::{SourceError, Token, Why},
-    pool::{Choose, PoolBuilder, Quarantine},
+    credential::{RefreshReason, SourceError, Token},
+    pool::{PoolBuilder, Quarantine, Selection},
     retry::{Backoff, Budget, Cost, Jitter, TokenBucket},
 };
 
@@ -187,7 +187,7 @@ pub(crate) fn pool_asked(case: &Value, recorder: &Recorder, asked: &Asked) -> Op
     let mut builder = Pool::builder()
         .accounts(accounts)
         .any_origin()
-        .choose(Choose::FillFirst)
+        .selection(Selection::FillFirst)
         .reporter(recorder.clone())
         .cooling(!config["disable_cooling"].as_bool().unwrap_or(false));
     if let Some(seconds) = config["quarantine_s"].as_f64().or(config["base_ejection_s"].as_f64()) {
@@ -201,7 +201,7 @@ pub(crate) fn pool_asked(case: &Value, recorder: &Recorder, asked: &Asked) -> Op
 fn refreshed(account: Account, config: &Value, asked: &Asked) -> Account {
     let Some(list) = config["refresh"][account.id()].as_array().cloned() else { return account };
     let (asked, id) = (asked.clone(), account.id().to_owned());
-    account.source(move |_: Why| {
+    account.source(move |_: RefreshReason| {
         let mut asked = asked.lock().unwrap();
         let count = asked.entry(id.clone()).or_default();
         let given = list.get(usize::try_from(*count).unwrap()).and_then(Value::as_str);

@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tower::{Layer, ServiceExt};
 use tower_failover::{
     Account, FailoverLayer, Pool, Reason, RequestOptions,
-    credential::{DailyTime, RefreshWindows, SourceError, Token, TokenFuture, TokenSource, Why},
+    credential::{
+        DailyTime, RefreshReason, RefreshWindows, SourceError, Token, TokenFuture, TokenSource,
+    },
     pool::State,
 };
 
@@ -52,7 +54,7 @@ struct Provider {
 }
 
 impl TokenSource for Provider {
-    fn token(&self, why: Why) -> TokenFuture<'_> {
+    fn token(&self, why: RefreshReason) -> TokenFuture<'_> {
         self.seen.lock().unwrap().push(why.is_refused());
         let play = self.plays.lock().unwrap().pop_front().expect("the case has one more answer");
         Box::pin(async move {

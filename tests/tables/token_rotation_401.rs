@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_failover::{
     Reason,
-    pool::{Choose, PoolBuilder, State},
+    pool::{PoolBuilder, Selection, State},
     report::OutReason,
 };
 
@@ -52,7 +52,7 @@ fn rig(case: &Value) -> Rig {
     let turns = [&case["request"]["sessions"], &case["config"]["max_credentials_per_request"]];
     let rig = Rig::with_pool(case, |pool| match turns {
         [Value::Null, Value::Null] => pool,
-        _ => pool.choose(Choose::RoundRobin),
+        _ => pool.selection(Selection::RoundRobin),
     });
     for token in case["config"]["tokens"].as_array().unwrap() {
         if let Some(ms) = token["cooling_ms"].as_u64() {
@@ -96,7 +96,7 @@ fn rotated(seen: &Seen, expect: &mut Expect<'_>) {
 /// Requests without a session take turns.
 fn no_affinity(case: &Value) -> Outcome {
     let tokens = paused(async {
-        let rig = Rig::with_pool(case, |pool| pool.choose(Choose::RoundRobin));
+        let rig = Rig::with_pool(case, |pool| pool.selection(Selection::RoundRobin));
         let upstream = crate::support::Upstream::default();
         let service = rig.stack(Shape::Fused, upstream.clone());
         for _ in 0..4 {

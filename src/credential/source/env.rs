@@ -8,7 +8,7 @@ use std::{
 use super::{
     error::SourceError,
     token::Token,
-    token_source::{TokenFuture, TokenSource, Why},
+    token_source::{RefreshReason, TokenFuture, TokenSource},
 };
 use crate::classify::Reason;
 
@@ -52,7 +52,7 @@ impl EnvToken {
 }
 
 impl TokenSource for EnvToken {
-    fn token(&self, _: Why) -> TokenFuture<'_> {
+    fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         Box::pin(std::future::ready(self.read()))
     }
 

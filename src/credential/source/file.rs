@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::{
     error::SourceError,
     token::Token,
-    token_source::{TokenFuture, TokenSource, Why},
+    token_source::{RefreshReason, TokenFuture, TokenSource},
 };
 use crate::classify::Reason;
 
@@ -52,7 +52,7 @@ impl FileToken {
 }
 
 impl TokenSource for FileToken {
-    fn token(&self, _: Why) -> TokenFuture<'_> {
+    fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         let path = Arc::clone(&self.path);
         Box::pin(async move {
             let read = tokio::task::spawn_blocking(move || read(&path)).await;
@@ -115,15 +115,15 @@ mod tests {
     async fn a_file_is_read_anew_and_a_torn_one_is_a_passing_failure() {
         let path = file("token-anew");
         let source = FileToken::new(&path);
-        let missing = source.token(Why::First).await.unwrap_err();
+        let missing = source.token(RefreshReason::First).await.unwrap_err();
         assert!(!missing.is_terminal(), "{missing}");
         fs::write(&path, "first\n").unwrap();
-        assert_eq!(source.token(Why::First).await.unwrap().expose(), "first");
+        assert_eq!(source.token(RefreshReason::First).await.unwrap().expose(), "first");
         // Somebody has just emptied it to write it anew.
         fs::write(&path, "\n").unwrap();
-        assert!(!source.token(Why::Expiring).await.unwrap_err().is_terminal());
+        assert!(!source.token(RefreshReason::Expiring).await.unwrap_err().is_terminal());
         fs::write(&path, "second").unwrap();
-        let token = source.token(Why::Expiring).await.unwrap();
+        let token = source.token(RefreshReason::Expiring).await.unwrap();
         assert_eq!((token.expose(), token.again), ("second", Some(Duration::from_secs(10))));
         fs::remove_file(path).unwrap();
     }
@@ -133,7 +133,7 @@ mod tests {
         let path = file("token-rubbish");
         for rubbish in [vec![b'x'; 70_000], vec![0xff; 20]] {
             fs::write(&path, rubbish).unwrap();
-            let error = FileToken::new(&path).token(Why::First).await.unwrap_err();
+            let error = FileToken::new(&path).token(RefreshReason::First).await.unwrap_err();
             assert!(!error.is_terminal());
             assert!(!format!("{error} {error:?}").contains("xxx"));
         }

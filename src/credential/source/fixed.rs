@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     token::Token,
-    token_source::{TokenFuture, TokenSource, Why},
+    token_source::{RefreshReason, TokenFuture, TokenSource},
 };
 
 /// A token that is always the same.
@@ -21,7 +21,7 @@ impl FixedToken {
 }
 
 impl TokenSource for FixedToken {
-    fn token(&self, _: Why) -> TokenFuture<'_> {
+    fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         Box::pin(std::future::ready(Ok(self.0.clone())))
     }
 

@@ -23,5 +23,5 @@ pub(crate) mod token_source;
 pub(crate) use self::token::Token;
 pub(crate) use self::{
     error::SourceError,
-    token_source::{TokenFuture, TokenSource, Why},
+    token_source::{RefreshReason, TokenFuture, TokenSource},
 };

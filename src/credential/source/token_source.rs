@@ -15,7 +15,7 @@ pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Result<Token, SourceError
 /// [`TokenSource`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Why {
+pub enum RefreshReason {
     /// There is no token yet.
     First,
     /// The token there is ends soon, or the source wanted to be asked again.
@@ -24,7 +24,7 @@ pub enum Why {
     Refused(Reason),
 }
 
-impl Why {
+impl RefreshReason {
     /// Whether the token there is was refused.
     pub const fn is_refused(&self) -> bool {
         matches!(self, Self::Refused(_))
@@ -45,9 +45,9 @@ impl Why {
 /// A function is a source:
 ///
 /// ```
-/// use tower_failover::{credential::{SourceError, Token, Why}, Account};
+/// use tower_failover::{credential::{SourceError, Token, RefreshReason}, Account};
 ///
-/// let account = Account::from_source("alice", |_why: Why| async {
+/// let account = Account::from_source("alice", |_why: RefreshReason| async {
 ///     // Ask a vault, run a program, read a database.
 ///     Ok::<_, SourceError>(Token::new("s3cr3t"))
 /// });
@@ -60,7 +60,7 @@ pub trait TokenSource: Send + Sync + 'static {
     ///
     /// [Terminal](SourceError::terminal) when only a person can help, else
     /// [transient](SourceError::transient).
-    fn token(&self, why: Why) -> TokenFuture<'_>;
+    fn token(&self, why: RefreshReason) -> TokenFuture<'_>;
 
     /// Whether another token may come of asking again after `reason`.
     ///
@@ -74,10 +74,10 @@ pub trait TokenSource: Send + Sync + 'static {
 
 impl<F, Fut> TokenSource for F
 where
-    F: Fn(Why) -> Fut + Send + Sync + 'static,
+    F: Fn(RefreshReason) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Token, SourceError>> + Send + 'static,
 {
-    fn token(&self, why: Why) -> TokenFuture<'_> {
+    fn token(&self, why: RefreshReason) -> TokenFuture<'_> {
         Box::pin(self(why))
     }
 }

@@ -28,7 +28,7 @@ thread_local! {
 }
 
 /// See the [module](self).
-pub(crate) struct Slate(Option<Box<Written>>);
+pub(crate) struct Scratch(Option<Box<Written>>);
 
 /// What stands on a slate.
 #[derive(Debug, Default)]
@@ -60,11 +60,12 @@ pub(crate) struct Written {
     pub(crate) done: bool,
 }
 
-impl Slate {
+impl Scratch {
     /// An empty one.
     #[inline]
     pub(crate) fn take() -> Self {
-        let used = SLATES.try_with(|slates| slates.try_borrow_mut().ok()?.pop()).ok().flatten();
+        let used =
+            SLATES.try_with(|scratches| scratches.try_borrow_mut().ok()?.pop()).ok().flatten();
         Self(Some(used.unwrap_or_default()))
     }
 }
@@ -100,44 +101,44 @@ impl Written {
     }
 }
 
-impl Drop for Slate {
+impl Drop for Scratch {
     #[inline]
     fn drop(&mut self) {
         let Some(mut written) = self.0.take() else { return };
         written.wipe();
-        let _ = SLATES.try_with(|slates| {
-            if let Ok(mut slates) = slates.try_borrow_mut() {
-                if slates.len() < KEPT {
-                    slates.push(written);
+        let _ = SLATES.try_with(|scratches| {
+            if let Ok(mut scratches) = scratches.try_borrow_mut() {
+                if scratches.len() < KEPT {
+                    scratches.push(written);
                 }
             }
         });
     }
 }
 
-impl Deref for Slate {
+impl Deref for Scratch {
     type Target = Written;
 
     #[inline]
     fn deref(&self) -> &Written {
         match &self.0 {
             Some(written) => written,
-            None => unreachable!("a slate is taken away only when it is dropped"),
+            None => unreachable!("a scratch is taken away only when it is dropped"),
         }
     }
 }
 
-impl DerefMut for Slate {
+impl DerefMut for Scratch {
     #[inline]
     fn deref_mut(&mut self) -> &mut Written {
         match &mut self.0 {
             Some(written) => written,
-            None => unreachable!("a slate is taken away only when it is dropped"),
+            None => unreachable!("a scratch is taken away only when it is dropped"),
         }
     }
 }
 
-impl fmt::Debug for Slate {
+impl fmt::Debug for Scratch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
     }
@@ -155,25 +156,25 @@ mod tests {
 
     #[test]
     fn a_used_slate_says_nothing_of_the_request_before() {
-        let mut slate = Slate::take();
+        let mut scratch = Scratch::take();
         let mut before = head();
         before.headers.insert("a", HeaderValue::from_static("b"));
         before.extensions.insert(1_u8);
-        slate.snapshot.keep_whole(&before, false);
-        assert!(slate.snapshot.head().is_some());
-        slate.barred = Some(NotResent::SentOnce);
-        slate.ledger = Some(Arc::new(Ledger::new(None)));
-        slate.options = Some(RequestOptions::new().label("one"));
-        slate.started = Some(Instant::now());
-        slate.model = Model::Named("m".into(), None);
-        slate.outer.model = Some("m".into());
-        (slate.just_started, slate.reported, slate.authorized) = (true, true, true);
-        (slate.harmless, slate.done, slate.parent, slate.send) = (true, true, 1, 2);
-        drop(slate);
+        scratch.snapshot.keep_whole(&before, false);
+        assert!(scratch.snapshot.head().is_some());
+        scratch.barred = Some(NotResent::SentOnce);
+        scratch.ledger = Some(Arc::new(Ledger::new(None)));
+        scratch.options = Some(RequestOptions::new().label("one"));
+        scratch.started = Some(Instant::now());
+        scratch.model = Model::Named("m".into(), None);
+        scratch.outer.model = Some("m".into());
+        (scratch.just_started, scratch.reported, scratch.authorized) = (true, true, true);
+        (scratch.harmless, scratch.done, scratch.parent, scratch.send) = (true, true, 1, 2);
+        drop(scratch);
         let fresh = format!("{:?}", Written::default());
-        assert_eq!(format!("{:?}", *Slate::take()), fresh);
+        assert_eq!(format!("{:?}", *Scratch::take()), fresh);
         // What `Debug` does not show of the head.
-        let mut again = Slate::take();
+        let mut again = Scratch::take();
         again.snapshot.keep_whole(&head(), false);
         let rebuilt = again.snapshot.head().unwrap();
         assert!(rebuilt.headers.is_empty() && rebuilt.extensions.is_empty());
@@ -181,8 +182,8 @@ mod tests {
 
     #[test]
     fn slates_are_bounded_in_number() {
-        drop((0..KEPT + 20).map(|_| Slate::take()).collect::<Vec<_>>());
-        assert_eq!(SLATES.with(|slates| slates.borrow().len()), KEPT);
+        drop((0..KEPT + 20).map(|_| Scratch::take()).collect::<Vec<_>>());
+        assert_eq!(SLATES.with(|scratches| scratches.borrow().len()), KEPT);
     }
 
     #[test]
@@ -193,17 +194,17 @@ mod tests {
         struct Again;
         impl Drop for Again {
             fn drop(&mut self) {
-                let mut slate = Slate::take();
-                slate.done = true;
+                let mut scratch = Scratch::take();
+                scratch.done = true;
             }
         }
         let mut head = head();
         head.headers.insert("a", HeaderValue::from_static("b"));
         head.extensions.insert(Nested(Arc::new(Again)));
-        let mut slate = Slate::take();
-        slate.snapshot.keep_whole(&head, false);
+        let mut scratch = Scratch::take();
+        scratch.snapshot.keep_whole(&head, false);
         drop(head);
-        drop(slate);
-        assert!(!Slate::take().done);
+        drop(scratch);
+        assert!(!Scratch::take().done);
     }
 }

@@ -16,14 +16,14 @@ use http::{
 use super::{
     kept::Kept,
     lifetime::Ages,
-    model_rests::Models,
+    model_cooldowns::Models,
     source::{self, Feed},
     state::Word,
 };
 use crate::{
     clock,
     credential::{Account, Credential},
-    pool::shared::Hub,
+    pool::shared::Shared,
     sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock},
 };
 
@@ -66,7 +66,7 @@ pub(crate) struct Member {
     pub(crate) queued: AtomicU64,
     /// Its rest while its source is asked.
     pub(crate) kept: Kept,
-    pub(crate) hub: Arc<Hub>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What few accounts have.
@@ -105,7 +105,7 @@ impl Slot {
         uid: u32,
         group: Option<u32>,
         turn: Arc<tokio::sync::Mutex<()>>,
-        (hub, now): (&Arc<Hub>, u64),
+        (shared, now): (&Arc<Shared>, u64),
     ) -> (Self, Option<Duration>) {
         let feed = Feed::new(&account, turn);
         let life =
@@ -141,7 +141,7 @@ impl Slot {
             remaining: AtomicU64::new(u64::MAX),
             queued: AtomicU64::new(u64::MAX),
             kept: Kept::new(),
-            hub: Arc::clone(hub),
+            shared: Arc::clone(shared),
         });
         let word = if credential.is_loaded() { Word::FRESH } else { Word::unloaded() };
         let first = Generation::new(1, credential, Arc::clone(&member), ages, word);

@@ -8,7 +8,7 @@ use super::{
     state::{KIND, Kind, LIMITED, UNTIL, Word},
 };
 use crate::{
-    pool::shared::{Change, Hub},
+    pool::shared::{Change, Shared},
     sync::{AtomicU64, Ordering},
 };
 
@@ -51,7 +51,7 @@ impl Word {
     }
 }
 
-impl Hub {
+impl Shared {
     /// Evidence of a rest: `f` says what it makes of a state. Whether anything changed, and how the
     /// state did, if it was the state.
     pub(crate) fn let_rest(

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! bit  0  3      4           5    6      9       13      17     25   26    64
-//!      kind closed model_rests ever reason refused limited ticket told until
+//!      kind closed model_cooldowns ever reason refused limited ticket told until
 //! ```
 //!
 //! `until` is in milliseconds since the pool was built, saturating after eight years.
@@ -188,7 +188,7 @@ impl std::fmt::Debug for Word {
         f.debug_struct("Word")
             .field("kind", &self.kind())
             .field("closed", &self.is_closed())
-            .field("model_rests", &self.has_model_rests())
+            .field("model_cooldowns", &self.has_model_rests())
             .field("ever", &self.ever_succeeded())
             .field("reason", &self.reason())
             .field("refused", &self.get(REFUSED))

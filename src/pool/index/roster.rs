@@ -12,7 +12,7 @@ use super::{bitset::Bits, weighted::Cycle};
 use crate::{
     credential::Place,
     pool::{
-        Choose, Order,
+        Order, Selection,
         account::{Kind, Member, Slot},
     },
     sync::Ordering,
@@ -57,7 +57,7 @@ pub(crate) const FEW: usize = 64;
 // === impl Roster ===
 
 impl Roster {
-    pub(crate) fn new(mut slots: Vec<Arc<Slot>>, order: Order, choose: Choose) -> Self {
+    pub(crate) fn new(mut slots: Vec<Arc<Slot>>, order: Order, choose: Selection) -> Self {
         slots.sort_by_key(|slot| slot.member.uid);
         for (i, slot) in slots.iter().enumerate() {
             slot.member.ordinal.store(narrow(i + 1), Ordering::Relaxed);
@@ -130,7 +130,7 @@ fn worth_a_look(slot: &Slot) -> bool {
     }
 }
 
-fn tiers(slots: &[Arc<Slot>], choose: Choose) -> Box<[Tier]> {
+fn tiers(slots: &[Arc<Slot>], choose: Selection) -> Box<[Tier]> {
     let mut start = 0;
     let same = |a: &Arc<Slot>, b: &Arc<Slot>| a.member.priority == b.member.priority;
     slots
@@ -138,7 +138,7 @@ fn tiers(slots: &[Arc<Slot>], choose: Choose) -> Box<[Tier]> {
         .map(|tier| {
             let (from, end) = (start, start + tier.len());
             start = end;
-            let large = choose == Choose::Weighted && tier.len() > FEW;
+            let large = choose == Selection::Weighted && tier.len() > FEW;
             let cycle = large.then(|| Cycle::new(tier.iter().map(|slot| slot.member.weight)));
             Tier { start: from, end, cycle }
         })

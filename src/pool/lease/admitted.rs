@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use super::lease::Picked;
+use super::lease::Lease;
 use crate::{
     classify::Reason,
     clock::Now,
@@ -21,7 +21,7 @@ pub(crate) struct Admitted {
 impl Admitted {
     /// The upstream refused it. Whoever chose it may say so as well: one of them wins.
     pub(crate) fn refused(self, reason: Reason, status: Option<StatusCode>, now: &mut Now) {
-        self.into_picked().refused(reason, status, now);
+        self.into_lease().refused(reason, status, now);
     }
 
     /// The number of its account, and of its generation.
@@ -33,19 +33,19 @@ impl Admitted {
     /// may never say so.
     pub(crate) fn succeeded_as_probe(self) {
         if self.since.probe {
-            self.into_picked().succeeded(None);
+            self.into_lease().succeeded(None);
         }
     }
 
     /// The upstream knew it, and failed for something that says nothing against it.
     pub(crate) fn failed_as_probe(self) {
         if self.since.probe {
-            self.into_picked().healthy_failure();
+            self.into_lease().healthy_failure();
         }
     }
 
     /// For an attempt of one's own with it.
-    pub(crate) fn into_picked(self) -> Picked {
-        Picked::new(self.generation, self.since, None, false)
+    pub(crate) fn into_lease(self) -> Lease {
+        Lease::new(self.generation, self.since, None, false)
     }
 }

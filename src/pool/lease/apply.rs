@@ -8,18 +8,18 @@ use http::{
 };
 use percent_encoding::percent_decode_str;
 
-use super::lease::Picked;
+use super::lease::Lease;
 use crate::{
     classify::Code,
     credential::{Credential, Place},
     pool::{
         account::{Base, Member},
         index::Places,
-        shared::Hub,
+        shared::Shared,
     },
 };
 
-impl Picked {
+impl Lease {
     /// Puts the account's credential, fixed headers and base URI on a request.
     ///
     /// 1. What accounts of this pool put on before is taken off, and so is a credential of the
@@ -35,7 +35,7 @@ impl Picked {
         let credential = &self.generation.credential;
         let base = member.extras.as_deref().and_then(|extras| extras.base.as_ref());
         // A base URI was checked when the account was taken in.
-        if base.is_none() && !member.hub.settings.origins.allow(&parts.uri) {
+        if base.is_none() && !member.shared.settings.origins.allow(&parts.uri) {
             return Err(Code::OriginNotAllowed);
         }
         if let (true, None, Place::Header(name, value)) =
@@ -47,7 +47,7 @@ impl Picked {
             parts.headers.insert(name, value.clone());
             return Ok(());
         }
-        let roster = member.hub.roster.load();
+        let roster = member.shared.roster.load();
         if let Some(uri) = new_uri(&parts.uri, base, &roster.places, credential)? {
             parts.uri = uri;
         }
@@ -57,7 +57,7 @@ impl Picked {
     }
 }
 
-impl Hub {
+impl Shared {
     /// Whether the caller put a credential on the request.
     pub(crate) fn carries_own(&self, parts: &Parts) -> bool {
         let roster = self.roster.load();

@@ -9,10 +9,10 @@ use crate::{
     classify::Reason,
     clock::Now,
     pool::{
-        Choose,
+        Selection,
         account::{Generation, Kind, Member, Models, Since, Tried, Word, millis},
         select::Refusal,
-        shared::{Change, Hub},
+        shared::{Change, Shared},
     },
     report::OutReason,
     sync::{AtomicU8, AtomicU64, Ordering},
@@ -21,7 +21,7 @@ use crate::{
 /// One generation of an account's credential, for one attempt.
 ///
 /// Dropping it without an outcome gives back a probe that was not used, and ends the attempt.
-pub(crate) struct Picked {
+pub(crate) struct Lease {
     pub(crate) generation: Arc<Generation>,
     since: Since,
     /// The model's rest, which a success ends.
@@ -36,7 +36,7 @@ const OPEN: u8 = 2;
 /// When it was chosen, all accounts of the pool put a credential into the same header, and no more.
 const ONE_HEADER: u8 = 4;
 
-impl Picked {
+impl Lease {
     pub(crate) fn new(
         generation: Arc<Generation>,
         since: Since,
@@ -44,7 +44,7 @@ impl Picked {
         one_header: bool,
     ) -> Self {
         let member = &generation.member;
-        let counted = member.hub.settings.choose == Choose::LeastInFlight;
+        let counted = member.shared.settings.selection == Selection::LeastInFlight;
         if counted {
             member.open.fetch_add(1, Ordering::Relaxed);
         }
@@ -101,8 +101,8 @@ impl Picked {
     /// Whether the credential has ended since it was chosen. Reads the clock only if it ever ends.
     pub(crate) fn has_ended(&self, now: &mut Now) -> bool {
         let ages = &self.generation.ages;
-        !ages.is_young(|| self.hub().passed(now.get()))
-            && ages.is_dead(self.hub().passed(now.get()))
+        !ages.is_young(|| self.shared().passed(now.get()))
+            && ages.is_dead(self.shared().passed(now.get()))
     }
 
     /// Whether its source has been asked for another credential, or has given it.
@@ -114,7 +114,7 @@ impl Picked {
     /// Whether its source is being asked for the account's next credential.
     pub(crate) fn is_under_way(&self) -> bool {
         let member = &self.generation.member;
-        let roster = member.hub.roster.load();
+        let roster = member.shared.roster.load();
         let slot = roster.position(member).and_then(|at| roster.slots.get(at));
         slot.is_some_and(|slot| slot.word().is_under_way())
     }
@@ -153,22 +153,22 @@ impl Picked {
     ) -> Refusal {
         self.ended(|member| &member.counts.refused);
         let mut since = self.spent();
-        if let Some(longer) = self.hub().longer(&self.generation) {
+        if let Some(longer) = self.shared().longer(&self.generation) {
             since = Since { seen: longer.word(), probe: false };
             self.generation = longer;
         }
-        let hub = self.hub();
-        let at = hub.passed(now.get());
-        let change = hub.refuse(&self.generation, |_| since, reason, at);
+        let shared = self.shared();
+        let at = shared.passed(now.get());
+        let change = shared.refuse(&self.generation, |_| since, reason, at);
         let Some(change) = change else {
             let word = self.generation.word();
             let out = !word.is_closed() && !word.is_alive();
-            let rest = if out { hub.remaining(word.until(), now.get()) } else { Duration::ZERO };
+            let rest = if out { shared.remaining(word.until(), now.get()) } else { Duration::ZERO };
             return Refusal { won: false, rest };
         };
-        hub.tell_refusal(&self.generation, &change, reason, status, now);
-        hub.renew(&self.generation, at);
-        let rest = hub.remaining(change.is.until(), now.get());
+        shared.tell_refusal(&self.generation, &change, reason, status, now);
+        shared.renew(&self.generation, at);
+        let rest = shared.remaining(change.is.until(), now.get());
         Refusal { won: change.is_loss(), rest }
     }
 
@@ -176,8 +176,8 @@ impl Picked {
     pub(crate) fn limited(&mut self, model: Option<&str>, delay: Option<Duration>, now: &mut Now) {
         self.ended(|member| &member.counts.limited);
         let since = self.spent();
-        let hub = self.hub();
-        let (at, rests) = (hub.passed(now.get()), &hub.settings.rests);
+        let shared = self.shared();
+        let (at, rests) = (shared.passed(now.get()), &shared.settings.rests);
         let delay = delay.map(millis);
         match model {
             Some(model) => {
@@ -199,23 +199,23 @@ impl Picked {
     ) {
         self.ended(|member| &member.counts.limited);
         let since = self.spent();
-        let hub = self.hub();
-        let (at, rests) = (hub.passed(now.get()), &hub.settings.rests);
+        let shared = self.shared();
+        let (at, rests) = (shared.passed(now.get()), &shared.settings.rests);
         let change =
             self.let_rest(at, |word| word.out_of_quota(since, delay.map(millis), rests, at));
         if let Some(change) = change {
             // One incident for each rest, however often it grows.
             let within = change.was.kind() == Kind::Quota && change.was.until() > at;
             if change.is.kind() == Kind::Quota && !within {
-                hub.tell(&self.generation, &change, OutReason::OutOfQuota, status, now);
+                shared.tell(&self.generation, &change, OutReason::OutOfQuota, status, now);
             }
         }
     }
 
     /// The account does not have the model.
     pub(crate) fn model_missing(&mut self, model: &str, delay: Option<Duration>, now: &mut Now) {
-        let hub = self.hub();
-        let (at, rests) = (hub.passed(now.get()), &hub.settings.rests);
+        let shared = self.shared();
+        let (at, rests) = (shared.passed(now.get()), &shared.settings.rests);
         let rest = delay.map_or(rests.model, millis).min(rests.max_rest);
         self.models(|models| models.rest(model, at, rest));
         self.healthy_failure();
@@ -250,28 +250,28 @@ impl Picked {
         since
     }
 
-    fn hub(&self) -> &Hub {
-        &self.generation.member.hub
+    fn shared(&self) -> &Shared {
+        &self.generation.member.shared
     }
 
     fn change(&self, f: impl Fn(Word) -> Option<Word>) -> Option<Change> {
-        let change = self.hub().change(&self.generation, f)?;
-        self.hub().note_health();
+        let change = self.shared().change(&self.generation, f)?;
+        self.shared().note_health();
         Some(change)
     }
 
     /// Evidence about the account's rest.
     fn let_rest(&self, now: u64, f: impl Fn(Word) -> Option<Word>) -> Option<Change> {
-        let (_, change) = self.hub().let_rest(&self.generation, now, f);
+        let (_, change) = self.shared().let_rest(&self.generation, now, f);
         let change = change?;
-        self.hub().note_health();
+        self.shared().note_health();
         Some(change)
     }
 
     /// Evidence about a model. Like the state, the table belongs to the generation.
     fn models(&self, f: impl FnOnce(&mut Models) -> bool) {
         if self.generation.models(f) {
-            self.hub().note_model_rest();
+            self.shared().note_model_rest();
         }
     }
 
@@ -300,7 +300,7 @@ impl Picked {
     }
 }
 
-impl Drop for Picked {
+impl Drop for Lease {
     fn drop(&mut self) {
         self.inconclusive();
         if self.take_flag(OPEN) {
@@ -309,9 +309,9 @@ impl Drop for Picked {
     }
 }
 
-impl fmt::Debug for Picked {
+impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Picked")
+        f.debug_struct("Lease")
             .field("generation", &self.generation)
             .field("probe", &self.since.probe)
             .finish_non_exhaustive()

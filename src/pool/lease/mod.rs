@@ -8,5 +8,5 @@ pub(crate) mod lease;
 pub(crate) use self::{
     admitted::Admitted,
     in_flight::{InFlight, Paused},
-    lease::Picked,
+    lease::Lease,
 };

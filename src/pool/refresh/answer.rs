@@ -6,17 +6,17 @@ use super::task::{Renewed, Unusable};
 use crate::{
     classify::Reason,
     clock,
-    credential::{Credential, Place, Token, Why},
+    credential::{Credential, Place, RefreshReason, Token},
     pool::{
         PoolError,
         account::{End, Generation, Since, Word, source},
-        shared::{Change, Hub},
+        shared::{Change, Shared},
     },
     report::TokenNews,
     sync::{Ordering, lock},
 };
 
-impl Hub {
+impl Shared {
     /// The credential was refused: its source is to be asked for another if that may help
     /// ([`renew`](Self::renew)), else it is quarantined.
     pub(crate) fn refuse(
@@ -58,7 +58,7 @@ impl Hub {
         &self,
         generation: &Arc<Generation>,
         token: &Token,
-        why: Why,
+        why: RefreshReason,
         now: u64,
     ) -> Result<Renewed, Unusable> {
         let member = &generation.member;

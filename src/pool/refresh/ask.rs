@@ -6,15 +6,15 @@ use super::task;
 use crate::{
     classify::Reason,
     clock::Now,
-    credential::{SourceError, Token, Why},
+    credential::{RefreshReason, SourceError, Token},
     pool::{
         account::{Begin, End, Feed, Generation, Member, Word},
-        shared::{Change, Hub},
+        shared::{Change, Shared},
     },
     report::{Event, OutReason, TokenEvent, TokenNews, text::foreign},
 };
 
-impl Hub {
+impl Shared {
     /// A credential whose time to be looked at has come: whether a request may be given it.
     #[cold]
     pub(crate) fn look_closer(&self, generation: &Arc<Generation>, now: u64) -> bool {
@@ -31,15 +31,15 @@ impl Hub {
         match begun {
             _ if dead => {
                 self.change(generation, |word| word.ended(now));
-                self.follow(generation, begun, Why::Expiring, now);
+                self.follow(generation, begun, RefreshReason::Expiring, now);
             }
             Begin::Started | Begin::UnderWay if waits => {
                 self.change(generation, Word::expiring);
-                self.follow(generation, begun, Why::Expiring, now);
+                self.follow(generation, begun, RefreshReason::Expiring, now);
             }
             Begin::Started | Begin::UnderWay => {
                 ages.look_at(ages.wait);
-                self.follow(generation, begun, Why::Expiring, now);
+                self.follow(generation, begun, RefreshReason::Expiring, now);
             }
             Begin::Later(at) => ages.look_at(at),
             Begin::Over(_) => ages.look_at(ages.dead),
@@ -79,7 +79,7 @@ impl Hub {
     }
 
     /// Brings the state into step with whether the source is asked.
-    fn follow(&self, generation: &Arc<Generation>, begun: Begin, why: Why, now: u64) {
+    fn follow(&self, generation: &Arc<Generation>, begun: Begin, why: RefreshReason, now: u64) {
         match begun {
             Begin::Started => {
                 self.change(generation, Word::asked);
@@ -215,7 +215,13 @@ impl Hub {
     }
 
     /// The source gave the credential that is there already.
-    pub(crate) fn same(&self, generation: &Arc<Generation>, token: &Token, why: Why, now: u64) {
+    pub(crate) fn same(
+        &self,
+        generation: &Arc<Generation>,
+        token: &Token,
+        why: RefreshReason,
+        now: u64,
+    ) {
         let Some(feed) = generation.member.asking() else { return };
         if why.is_refused() || generation.word().was_refused() {
             feed.flight().end(End::Overtaken, now, 0.0);
@@ -257,7 +263,7 @@ impl Generation {
         let Some(feed) = self.member.asking() else { return };
         let reason = self.word().reason();
         if feed.can_mint_after(reason) && feed.flight().begin(now) == Begin::Started {
-            task::start(self, Why::Refused(reason), now);
+            task::start(self, RefreshReason::Refused(reason), now);
         }
     }
 
@@ -268,14 +274,14 @@ impl Generation {
     }
 
     /// Why its source is asked for another.
-    fn why(&self) -> Why {
+    fn why(&self) -> RefreshReason {
         let word = self.word();
         if !self.credential.is_loaded() {
-            Why::First
+            RefreshReason::First
         } else if word.was_refused() {
-            Why::Refused(word.reason())
+            RefreshReason::Refused(word.reason())
         } else {
-            Why::Expiring
+            RefreshReason::Expiring
         }
     }
 }

@@ -24,10 +24,10 @@ use tokio::{
 
 use crate::{
     clock::{self, Now},
-    credential::{SourceError, Token, TokenSource, Why},
+    credential::{RefreshReason, SourceError, Token, TokenSource},
     pool::{
         account::{End, Generation, Kind},
-        shared::Hub,
+        shared::Shared,
     },
     sync::Ordering,
 };
@@ -40,7 +40,7 @@ const LATE: &str = "the source did not answer in time";
 const NO_TURN: &str = "the source of another account of its group did not answer in time";
 
 /// Asks the source of a generation's account, whose flight has begun: whoever does may be dropped.
-pub(crate) fn start(generation: &Arc<Generation>, why: Why, now: u64) {
+pub(crate) fn start(generation: &Arc<Generation>, why: RefreshReason, now: u64) {
     let question = Question { generation: Arc::clone(generation), why, ended: false };
     #[cfg(all(test, failover_loom))]
     return question.ask_here(now);
@@ -56,7 +56,7 @@ pub(crate) fn start(generation: &Arc<Generation>, why: Why, now: u64) {
 /// One question to a source. Dropped before its end, it has failed.
 struct Question {
     generation: Arc<Generation>,
-    why: Why,
+    why: RefreshReason,
     ended: bool,
 }
 
@@ -75,7 +75,7 @@ impl Question {
     async fn ask(self) {
         let member = Arc::clone(&self.generation.member);
         let Some(feed) = member.asking() else { return };
-        let deadline = member.hub.settings.sources.refresh_deadline;
+        let deadline = member.shared.settings.sources.refresh_deadline;
         let mut turn = std::pin::pin!(feed.turn.lock());
         let _turn = if let Ok(turn) = timeout(deadline, turn.as_mut()).await {
             turn
@@ -84,14 +84,14 @@ impl Question {
             turn.await
         };
         if self.is_over() || self.generation.word().kind() == Kind::Retired {
-            let now = member.hub.passed(Now::unread().get());
+            let now = member.shared.passed(Now::unread().get());
             return self.overtaken(now);
         }
         let outcome = match &feed.minting {
             Some(minting) => self.answer(&minting.source, deadline).await,
             None => Err(SourceError::transient("there is no source")),
         };
-        let now = member.hub.passed(Now::unread().get());
+        let now = member.shared.passed(Now::unread().get());
         self.end(outcome, now);
     }
 
@@ -101,7 +101,7 @@ impl Question {
         source: &Arc<dyn TokenSource>,
         deadline: Duration,
     ) -> Result<Token, SourceError> {
-        let hub = &self.generation.member.hub;
+        let shared = &self.generation.member.shared;
         let given_up = Instant::now().checked_add(deadline.saturating_mul(PATIENCE));
         let (source, why) = (Arc::clone(source), self.why);
         // In a task of its own, so that one that panics takes nothing with it.
@@ -109,7 +109,7 @@ impl Question {
         let mut answer = timeout(deadline, &mut asked).await.ok();
         if answer.is_none() {
             self.is_late(LATE);
-            answer = hub.still(&mut asked, given_up).await;
+            answer = shared.still(&mut asked, given_up).await;
         }
         let answer = match answer {
             Some(answer) => answer,
@@ -124,7 +124,7 @@ impl Question {
 
     /// Somebody has put in another, or has removed the account, or the pool has gone.
     fn is_over(&self) -> bool {
-        let gone = || self.generation.member.hub.closed.load(Ordering::SeqCst);
+        let gone = || self.generation.member.shared.closed.load(Ordering::SeqCst);
         self.generation.word().is_closed() || gone()
     }
 
@@ -137,12 +137,12 @@ impl Question {
 
     /// Nobody waits for it any longer.
     fn is_late(&self, why: &'static str) {
-        let (generation, hub) = (&self.generation, &self.generation.member.hub);
-        let now = hub.passed(Now::unread().get());
+        let (generation, shared) = (&self.generation, &self.generation.member.shared);
+        let now = shared.passed(Now::unread().get());
         if self.is_over() {
             self.end_flight(End::Late, now);
         } else {
-            hub.is_late(generation, &SourceError::transient(why), now);
+            shared.is_late(generation, &SourceError::transient(why), now);
         }
         self.tell(now);
     }
@@ -160,39 +160,39 @@ impl Question {
     }
 
     fn settle(&self, outcome: Result<Token, SourceError>, now: u64) {
-        let (generation, hub) = (&self.generation, &self.generation.member.hub);
+        let (generation, shared) = (&self.generation, &self.generation.member.shared);
         let outcome = outcome.and_then(|token| {
-            let new = hub.renewed(generation, &token, self.why, now);
+            let new = shared.renewed(generation, &token, self.why, now);
             new.map(|new| (new, token)).map_err(|what| SourceError::transient(what.0))
         });
         match outcome {
             Ok((Renewed::Put, _)) => {}
             // It is about what nobody has any more.
             _ if self.is_over() => self.end_flight(End::Overtaken, now),
-            Ok((Renewed::Same, token)) => hub.same(generation, &token, self.why, now),
-            Err(error) => hub.not_renewed(generation, &error, now),
+            Ok((Renewed::Same, token)) => shared.same(generation, &token, self.why, now),
+            Err(error) => shared.not_renewed(generation, &error, now),
         }
         self.tell(now);
     }
 
     fn tell(&self, now: u64) {
-        let hub = &self.generation.member.hub;
-        hub.unask(&self.generation.member, now);
-        hub.news.send_replace(());
-        hub.changes.fetch_add(1, Ordering::SeqCst);
+        let shared = &self.generation.member.shared;
+        shared.unask(&self.generation.member, now);
+        shared.news.send_replace(());
+        shared.changes.fetch_add(1, Ordering::SeqCst);
     }
 }
 
 impl Drop for Question {
     fn drop(&mut self) {
         if !self.ended {
-            let now = self.generation.member.hub.passed(Now::unread().get());
+            let now = self.generation.member.shared.passed(Now::unread().get());
             self.settle(Err(SourceError::transient("the task that asked was stopped")), now);
         }
     }
 }
 
-impl Hub {
+impl Shared {
     /// The answer to a question that is late; nothing when the pool has gone, or after `given_up`.
     async fn still<T>(
         &self,

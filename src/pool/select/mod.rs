@@ -6,6 +6,6 @@ pub(crate) mod strategy;
 pub(crate) mod unavailable;
 
 pub(crate) use self::{
-    query::{Avoid, Pin, Refusal, Unavailable, Want},
+    query::{Avoid, Pin, Query, Refusal, Unavailable},
     search::Search,
 };

@@ -9,7 +9,7 @@ use crate::{
 
 /// What a request wants of the pool.
 #[derive(Clone, Copy)]
-pub(crate) struct Want<'a> {
+pub(crate) struct Query<'a> {
     /// The one account that may serve, or that should.
     pub(crate) pin: Option<Pin<'a>>,
     /// Requests with the same key go to the same account while it can serve.
@@ -27,9 +27,9 @@ pub(crate) struct Want<'a> {
     pub(crate) last: bool,
 }
 
-impl Want<'_> {
+impl Query<'_> {
     /// Any account will do.
-    pub(crate) const ANY: Want<'static> = Want {
+    pub(crate) const ANY: Query<'static> = Query {
         pin: None,
         sticky: None,
         model: None,
@@ -76,7 +76,7 @@ pub(crate) trait Avoid {
 /// Nobody can serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unavailable {
-    /// Why.
+    /// The reason.
     pub(crate) code: Code,
     /// After how long somebody may, when that is known.
     pub(crate) retry_after: Option<Duration>,

@@ -5,32 +5,32 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    query::{Pin, Unavailable, Want},
+    query::{Pin, Query, Unavailable},
     strategy::position,
 };
 use crate::{
     classify::Code,
     clock::Now,
     pool::{
-        Choose,
+        Selection,
         account::{Generation, Kind, Since, Slot, Word},
         index::{Roster, Tier},
-        lease::Picked,
-        shared::Hub,
+        lease::Lease,
+        shared::Shared,
     },
 };
 
 /// One request's search.
 pub(crate) struct Search<'a> {
-    pub(crate) hub: &'a Hub,
+    pub(crate) shared: &'a Shared,
     pub(crate) roster: &'a Roster,
-    pub(crate) want: &'a Want<'a>,
+    pub(crate) query: &'a Query<'a>,
     pub(crate) moment: Moment<'a>,
 }
 
 /// When the attempt will start.
 pub(crate) struct Moment<'a> {
-    hub: &'a Hub,
+    shared: &'a Shared,
     now: &'a mut Now,
     /// It is not now: nothing may be changed yet.
     pub(crate) later: bool,
@@ -43,7 +43,7 @@ impl Moment<'_> {
 
     pub(crate) fn passed(&mut self) -> u64 {
         let at = self.now.get();
-        self.hub.passed(at)
+        self.shared.passed(at)
     }
 }
 
@@ -56,13 +56,13 @@ pub(crate) enum Use {
     Ignore,
 }
 
-impl Hub {
+impl Shared {
     /// An account for an attempt that starts now.
-    pub(crate) fn pick(&self, want: &Want<'_>, now: &mut Now) -> Result<Picked, Unavailable> {
-        let turn = if want.is_any() { self.turn(now) } else { None };
+    pub(crate) fn pick(&self, query: &Query<'_>, now: &mut Now) -> Result<Lease, Unavailable> {
+        let turn = if query.is_any() { self.turn(now) } else { None };
         match turn {
-            Some(picked) => Ok(picked),
-            None => self.search(want, Moment { hub: self, now, later: false }),
+            Some(lease) => Ok(lease),
+            None => self.search(query, Moment { shared: self, now, later: false }),
         }
     }
 
@@ -70,9 +70,9 @@ impl Hub {
     /// search would find first. Nobody needs the time for that, nor what the hints say of the others.
     #[inline(always)] // Written where it stays: what was just written is slow to move.
     #[allow(clippy::inline_always)]
-    pub(crate) fn turn(&self, now: &mut Now) -> Option<Picked> {
+    pub(crate) fn turn(&self, now: &mut Now) -> Option<Lease> {
         let roster = self.roster.load();
-        if self.settings.choose != Choose::RoundRobin || roster.restricted {
+        if self.settings.selection != Selection::RoundRobin || roster.restricted {
             return None;
         }
         let tier = roster.tiers.first()?;
@@ -94,7 +94,7 @@ impl Hub {
         cursor.set(at as u64 + 1);
         let one_header = roster.places.is_one_header();
         let generation = arc_swap::Guard::into_inner(generation);
-        Some(Picked::of_turn(generation, seen, one_header))
+        Some(Lease::of_turn(generation, seen, one_header))
     }
 
     /// Whose turn it is instead of that of an account that rests, when nobody has come back since.
@@ -108,31 +108,31 @@ impl Hub {
     }
 
     /// An account for an attempt that starts at `at`.
-    pub(crate) fn pick_at(&self, want: &Want<'_>, at: Instant) -> Result<Picked, Unavailable> {
-        self.search(want, Moment { hub: self, now: &mut Now::at(at), later: true })
+    pub(crate) fn pick_at(&self, query: &Query<'_>, at: Instant) -> Result<Lease, Unavailable> {
+        self.search(query, Moment { shared: self, now: &mut Now::at(at), later: true })
     }
 
     /// Whether some account could serve this model now. Looks at all of them, and takes none.
     pub(crate) fn can_serve(&self, model: &str, now: &mut Now) -> bool {
-        let want = Want { model: Some(model), ..Want::ANY };
+        let query = Query { model: Some(model), ..Query::ANY };
         let roster = self.roster.load();
-        let mut search = Search::new(self, &roster, &want, now);
+        let mut search = Search::new(self, &roster, &query, now);
         let mut slots = roster.slots.iter().enumerate();
         slots.any(|(at, slot)| search.judge(at, slot, &slot.current.load()).is_some())
     }
 
-    fn search(&self, want: &Want<'_>, mut moment: Moment<'_>) -> Result<Picked, Unavailable> {
+    fn search(&self, query: &Query<'_>, mut moment: Moment<'_>) -> Result<Lease, Unavailable> {
         // The clock is read only when somebody rests.
         if self.due.next() != u64::MAX {
             self.sweep(moment.passed(), false);
         }
         let roster = self.roster.load();
-        let mut search = Search { hub: self, roster: &roster, want, moment };
-        if let Some(picked) = search.preferred()? {
-            return Ok(picked);
+        let mut search = Search { shared: self, roster: &roster, query, moment };
+        if let Some(lease) = search.preferred()? {
+            return Ok(lease);
         }
-        if let Some(picked) = search.choose() {
-            return Ok(picked);
+        if let Some(lease) = search.choose() {
+            return Ok(lease);
         }
         search.last_look()
     }
@@ -141,19 +141,19 @@ impl Hub {
 impl<'a> Search<'a> {
     /// For an attempt that starts now.
     pub(crate) fn new(
-        hub: &'a Hub,
+        shared: &'a Shared,
         roster: &'a Roster,
-        want: &'a Want<'a>,
+        query: &'a Query<'a>,
         now: &'a mut Now,
     ) -> Self {
-        Self { hub, roster, want, moment: Moment { hub, now, later: false } }
+        Self { shared, roster, query, moment: Moment { shared, now, later: false } }
     }
 }
 
 impl Search<'_> {
     /// The account to which the request is tied, if it is.
-    fn preferred(&mut self) -> Result<Option<Picked>, Unavailable> {
-        match self.want.pin {
+    fn preferred(&mut self) -> Result<Option<Lease>, Unavailable> {
+        match self.query.pin {
             None => Ok(None),
             Some(Pin::Prefer(id)) => {
                 let found = self.roster.find(id);
@@ -164,7 +164,7 @@ impl Search<'_> {
                     return Err(Code::PinUnknown.into());
                 };
                 match self.take(i, slot) {
-                    Some(picked) => Ok(Some(picked)),
+                    Some(lease) => Ok(Some(lease)),
                     None => self.shortage(std::slice::from_ref(slot)).map(Some),
                 }
             }
@@ -173,13 +173,13 @@ impl Search<'_> {
 
     /// Nothing was found where the hints pointed: looks once at everything that is due, and says
     /// what is missing.
-    fn last_look(&mut self) -> Result<Picked, Unavailable> {
-        if self.hub.due.next() != u64::MAX {
+    fn last_look(&mut self) -> Result<Lease, Unavailable> {
+        if self.shared.due.next() != u64::MAX {
             let now = self.moment.passed();
-            if self.hub.due.next() <= now {
-                self.hub.sweep(now, true);
-                if let Some(picked) = self.choose() {
-                    return Ok(picked);
+            if self.shared.due.next() <= now {
+                self.shared.sweep(now, true);
+                if let Some(lease) = self.choose() {
+                    return Ok(lease);
                 }
             }
         }
@@ -195,18 +195,18 @@ impl Search<'_> {
         generation: &Arc<Generation>,
     ) -> Option<Use> {
         let word = generation.word();
-        let strict = matches!(self.want.pin, Some(Pin::Strict(_)));
+        let strict = matches!(self.query.pin, Some(Pin::Strict(_)));
         let allowed = match word.kind() {
             Kind::Usable => Use::Serve,
             Kind::Limited | Kind::Quota if self.moment.passed() >= word.until() => Use::Serve,
             Kind::Limited | Kind::Quota if strict => Use::Ignore,
             Kind::Quarantined if self.moment.passed() >= word.until() => {
-                if !self.want.probes {
+                if !self.query.probes {
                     return None;
                 }
                 let now = self.moment.passed();
                 if generation.ages.is_dead(now) && !self.moment.later {
-                    self.hub.bury(generation, now);
+                    self.shared.bury(generation, now);
                     return None;
                 }
                 Use::Probe
@@ -214,29 +214,29 @@ impl Search<'_> {
             // Whether or not another comes in time.
             Kind::Expiring if self.moment.later => Use::Serve,
             // It has not come in time.
-            Kind::Expiring if self.want.last && !generation.ages.is_dead(self.moment.passed()) => {
+            Kind::Expiring if self.query.last && !generation.ages.is_dead(self.moment.passed()) => {
                 Use::Serve
             }
             _ => {
                 if word.is_renewed() && !self.moment.later {
                     let now = self.moment.passed();
-                    self.hub.renew(generation, now);
+                    self.shared.renew(generation, now);
                 }
                 // The hint was wrong, or a rest was looked forward to by `pick_at`.
                 if self.roster.usable.has(at) {
-                    self.hub.look_at(&slot.member);
+                    self.shared.look_at(&slot.member);
                 }
                 return None;
             }
         };
-        let replaced = word.kind() == Kind::Expiring && self.want.last;
+        let replaced = word.kind() == Kind::Expiring && self.query.last;
         if allowed != Use::Probe && !replaced && !self.is_current(generation) {
             return None;
         }
         let member = &slot.member;
-        let fits = !self.want.avoids(member, generation.number)
-            && member.may_serve(self.want.model)
-            && (strict || !self.model_rests(generation, word));
+        let fits = !self.query.avoids(member, generation.number)
+            && member.may_serve(self.query.model)
+            && (strict || !self.model_cooldowns(generation, word));
         fits.then_some(allowed)
     }
 
@@ -249,21 +249,22 @@ impl Search<'_> {
         if self.moment.later {
             return !generation.ages.is_dead(now) || generation.member.asking().is_some();
         }
-        self.hub.look_closer(generation, now)
+        self.shared.look_closer(generation, now)
     }
 
     /// The account for this request, if it may have it.
-    pub(crate) fn take(&mut self, at: usize, slot: &Arc<Slot>) -> Option<Picked> {
+    pub(crate) fn take(&mut self, at: usize, slot: &Arc<Slot>) -> Option<Lease> {
         let generation = slot.current.load();
         let allowed = self.judge(at, slot, &generation)?;
         let mut probe = false;
         // To give a probe back is a change that others are told of.
-        let shown = self.moment.later || self.want.tentative && generation.word().has_model_rests();
+        let shown =
+            self.moment.later || self.query.tentative && generation.word().has_model_rests();
         let seen = match allowed {
             Use::Probe if !shown => {
                 let now = self.moment.passed();
                 // Exactly one wins; the others go on looking.
-                let change = self.hub.change(&generation, |word| word.probed(now))?;
+                let change = self.shared.change(&generation, |word| word.probed(now))?;
                 probe = true;
                 // There may be another by now.
                 generation.ask_besides(now);
@@ -274,14 +275,14 @@ impl Search<'_> {
             Use::Serve | Use::Ignore | Use::Probe => generation.word(),
         };
         let generation = arc_swap::Guard::into_inner(generation);
-        let tried = match self.want.model {
+        let tried = match self.query.model {
             Some(model) if seen.has_model_rests() => {
                 generation.models(|models| models.tried(model))
             }
             _ => None,
         };
         let one_header = self.roster.places.is_one_header();
-        Some(Picked::new(generation, Since { seen, probe }, tried, one_header))
+        Some(Lease::new(generation, Since { seen, probe }, tried, one_header))
     }
 
     /// The state once a rest that is over has been taken off.
@@ -291,14 +292,14 @@ impl Search<'_> {
             return word;
         }
         let now = self.moment.passed();
-        match self.hub.change(generation, |word| word.woken(now)) {
+        match self.shared.change(generation, |word| word.woken(now)) {
             Some(change) => change.is,
             None => generation.word(),
         }
     }
 
-    fn model_rests(&mut self, generation: &Generation, word: Word) -> bool {
-        let Some(model) = self.want.model.filter(|_| word.has_model_rests()) else {
+    fn model_cooldowns(&mut self, generation: &Generation, word: Word) -> bool {
+        let Some(model) = self.query.model.filter(|_| word.has_model_rests()) else {
             return false;
         };
         let now = self.moment.passed();

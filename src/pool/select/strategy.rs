@@ -6,10 +6,10 @@ use std::ops::Range;
 use super::search::Search;
 use crate::{
     pool::{
-        Choose,
+        Selection,
         account::Member,
         index::{Cursor, FEW, Tier, rendezvous, weighted},
-        lease::Picked,
+        lease::Lease,
     },
     sync::Ordering,
 };
@@ -19,57 +19,57 @@ const SAMPLES: usize = 8;
 
 impl Search<'_> {
     /// One of the highest tier that has any.
-    pub(crate) fn choose(&mut self) -> Option<Picked> {
+    pub(crate) fn choose(&mut self) -> Option<Lease> {
         let roster = self.roster;
         if self.moment.later {
             // Whose turn it then is shows when the attempt starts: looking ahead takes no turn.
             return self.first(0..roster.slots.len());
         }
-        let cursors = &self.hub.cursors;
+        let cursors = &self.shared.cursors;
         roster.tiers.iter().enumerate().find_map(|(i, tier)| self.choose_in(tier, cursors.of(i)))
     }
 
-    fn choose_in(&mut self, tier: &Tier, cursor: Cursor<'_>) -> Option<Picked> {
-        let picked = match (self.want.sticky, self.hub.settings.choose) {
+    fn choose_in(&mut self, tier: &Tier, cursor: Cursor<'_>) -> Option<Lease> {
+        let lease = match (self.query.sticky, self.shared.settings.selection) {
             (Some(key), _) => self.sticky(tier, key),
-            (None, Choose::RoundRobin) => return self.round_robin(tier, cursor),
-            (None, Choose::FillFirst) => None,
-            (None, Choose::Weighted) => self.weighted(tier, cursor),
-            (None, Choose::LeastInFlight) => {
+            (None, Selection::RoundRobin) => return self.round_robin(tier, cursor),
+            (None, Selection::FillFirst) => None,
+            (None, Selection::Weighted) => self.weighted(tier, cursor),
+            (None, Selection::LeastInFlight) => {
                 self.least(tier, cursor, |member| u64::from(member.open.load(Ordering::Relaxed)))
             }
-            (None, Choose::MostRemaining) => self
+            (None, Selection::MostRemaining) => self
                 .least(tier, cursor, |member| u64::MAX - member.remaining.load(Ordering::Relaxed)),
         };
         // What the way itself leaves out: a weight of 0, a probe that another was quicker to take.
-        picked.or_else(|| self.first(tier.start..tier.end))
+        lease.or_else(|| self.first(tier.start..tier.end))
     }
 
     /// The first within `range` that may serve.
-    fn first(&mut self, range: Range<usize>) -> Option<Picked> {
-        self.first_at(range).map(|(_, picked)| picked)
+    fn first(&mut self, range: Range<usize>) -> Option<Lease> {
+        self.first_at(range).map(|(_, lease)| lease)
     }
 
-    fn first_at(&mut self, range: Range<usize>) -> Option<(usize, Picked)> {
+    fn first_at(&mut self, range: Range<usize>) -> Option<(usize, Lease)> {
         let mut from = range.start;
         while let Some(i) = self.roster.usable.next(from, range.end) {
-            if let Some(picked) = self.take(i, self.roster.slots.get(i)?) {
-                return Some((i, picked));
+            if let Some(lease) = self.take(i, self.roster.slots.get(i)?) {
+                return Some((i, lease));
             }
             from = i + 1;
         }
         None
     }
 
-    fn round_robin(&mut self, tier: &Tier, cursor: Cursor<'_>) -> Option<Picked> {
+    fn round_robin(&mut self, tier: &Tier, cursor: Cursor<'_>) -> Option<Lease> {
         let start = position(cursor, tier);
         let found = self.first_at(start..tier.end).or_else(|| self.first_at(tier.start..start));
-        let (i, picked) = found?;
+        let (i, lease) = found?;
         cursor.set(i as u64 + 1);
-        Some(picked)
+        Some(lease)
     }
 
-    fn weighted(&mut self, tier: &Tier, cursor: Cursor<'_>) -> Option<Picked> {
+    fn weighted(&mut self, tier: &Tier, cursor: Cursor<'_>) -> Option<Lease> {
         let Some(cycle) = &tier.cycle else {
             return self.weighted_few(tier, cursor);
         };
@@ -79,9 +79,9 @@ impl Search<'_> {
             let i = tier.start + cycle.turn(turn)?;
             turn = turn.wrapping_add(1);
             if self.roster.usable.has(i) {
-                if let Some(picked) = self.take(i, self.roster.slots.get(i)?) {
+                if let Some(lease) = self.take(i, self.roster.slots.get(i)?) {
                     cursor.set(turn);
-                    return Some(picked);
+                    return Some(lease);
                 }
             }
             last = i;
@@ -93,13 +93,13 @@ impl Search<'_> {
     }
 
     /// The first within `range` whose weight is not 0.
-    fn first_heavy(&mut self, range: Range<usize>) -> Option<Picked> {
+    fn first_heavy(&mut self, range: Range<usize>) -> Option<Lease> {
         let mut from = range.start;
         while let Some(i) = self.roster.usable.next(from, range.end) {
             let slot = self.roster.slots.get(i)?;
             if slot.member.weight > 0 {
-                if let Some(picked) = self.take(i, slot) {
-                    return Some(picked);
+                if let Some(lease) = self.take(i, slot) {
+                    return Some(lease);
                 }
             }
             from = i + 1;
@@ -108,7 +108,7 @@ impl Search<'_> {
     }
 
     /// Exact among those that may serve now, whoever they are.
-    fn weighted_few(&mut self, tier: &Tier, cursor: Cursor<'_>) -> Option<Picked> {
+    fn weighted_few(&mut self, tier: &Tier, cursor: Cursor<'_>) -> Option<Lease> {
         let mut weights = [0; FEW];
         let mut from = tier.start;
         while let Some(i) = self.roster.usable.next(from, tier.end) {
@@ -132,7 +132,7 @@ impl Search<'_> {
         tier: &Tier,
         cursor: Cursor<'_>,
         load: impl Fn(&Member) -> u64,
-    ) -> Option<Picked> {
+    ) -> Option<Lease> {
         let start = position(cursor, tier);
         let mut best: Option<(u64, usize)> = None;
         let mut seen = 0;
@@ -190,7 +190,7 @@ impl Search<'_> {
     }
 
     /// The one to which `key` is drawn most: looks at each account of the tier.
-    fn sticky(&mut self, tier: &Tier, key: &[u8]) -> Option<Picked> {
+    fn sticky(&mut self, tier: &Tier, key: &[u8]) -> Option<Lease> {
         let key = rendezvous::hash(key);
         let mut best: Option<(u64, usize)> = None;
         let mut from = tier.start;

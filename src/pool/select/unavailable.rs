@@ -11,8 +11,8 @@ use crate::{
     clock::Now,
     pool::{
         account::{Generation, Kind, Slot},
-        lease::Picked,
-        shared::Hub,
+        lease::Lease,
+        shared::Shared,
     },
     sync::Ordering,
 };
@@ -34,7 +34,7 @@ struct Found {
     /// Those that were refused, for each reason.
     refused: [Refused; 6],
     /// One that can serve after all.
-    hidden: Option<Picked>,
+    hidden: Option<Lease>,
 }
 
 /// The accounts that were refused for one reason.
@@ -61,14 +61,15 @@ impl Search<'_> {
     /// accounts answers as fast as one of two.
     ///
     /// An account that was hidden for an instant, or has just come back, is found here, and given.
-    pub(crate) fn shortage(&mut self, slots: &[Arc<Slot>]) -> Result<Picked, Unavailable> {
+    pub(crate) fn shortage(&mut self, slots: &[Arc<Slot>]) -> Result<Lease, Unavailable> {
         // The answer is about all requests alike only when no model makes a difference.
         let same_for_all = slots.len() == self.roster.slots.len()
-            && (self.want.model.is_none()
-                || !self.roster.restricted && self.hub.model_rests.load(Ordering::SeqCst) == 0);
-        let changes = self.hub.changes.load(Ordering::SeqCst);
+            && (self.query.model.is_none()
+                || !self.roster.restricted
+                    && self.shared.model_cooldowns.load(Ordering::SeqCst) == 0);
+        let changes = self.shared.changes.load(Ordering::SeqCst);
         if same_for_all && !self.takes_replaced() {
-            if let Some(kept) = Kept::read(self.hub.shortage.load(Ordering::Acquire), changes) {
+            if let Some(kept) = Kept::read(self.shared.shortage.load(Ordering::Acquire), changes) {
                 let over = kept.until.is_some_and(|until| self.moment.passed() >= until);
                 if !over {
                     return Err(self.answer(kept));
@@ -77,11 +78,13 @@ impl Search<'_> {
         }
         let mut found = self.find(slots);
         // An account that came back, and went, while it was looked at is not what nobody ever was.
-        if found.code().0 == Code::PoolEmpty && self.hub.changes.load(Ordering::SeqCst) != changes {
+        if found.code().0 == Code::PoolEmpty
+            && self.shared.changes.load(Ordering::SeqCst) != changes
+        {
             found = self.find(slots);
         }
-        if let Some(picked) = found.hidden {
-            return Ok(picked);
+        if let Some(lease) = found.hidden {
+            return Ok(lease);
         }
         // Who waits for a source does not know for how long.
         let until = found.soonest.filter(|_| !found.under_way);
@@ -91,20 +94,20 @@ impl Search<'_> {
         let kept = Kept { code, until, ended, mints };
         // What will be over by then is not over for those who ask about now.
         if same_for_all && !self.moment.later {
-            self.hub.shortage.store(kept.bits(changes), Ordering::Release);
+            self.shared.shortage.store(kept.bits(changes), Ordering::Release);
         }
         Err(self.answer(kept))
     }
 
     /// Whether what is being replaced will do: no hint shows it.
     fn takes_replaced(&self) -> bool {
-        self.want.last || self.moment.later && self.hub.mints.load(Ordering::Relaxed)
+        self.query.last || self.moment.later && self.shared.mints.load(Ordering::Relaxed)
     }
 
     fn answer(&mut self, kept: Kept) -> Unavailable {
         let retry_after = kept.until.map(|until| {
             let now = self.moment.instant();
-            self.hub.remaining(until, now)
+            self.shared.remaining(until, now)
         });
         let expired_at = kept.ended.and_then(time);
         Unavailable { code: kept.code, retry_after, expired_at, can_mint: kept.mints }
@@ -113,7 +116,7 @@ impl Search<'_> {
     fn find(&mut self, slots: &[Arc<Slot>]) -> Found {
         let mut found = Found::default();
         for slot in slots {
-            if !slot.member.may_serve(self.want.model) {
+            if !slot.member.may_serve(self.query.model) {
                 continue;
             }
             let generation = slot.current.load();
@@ -137,7 +140,7 @@ impl Search<'_> {
                         rest = Some(word.until());
                         found.limited |= kind == Kind::Limited;
                     }
-                    if let Some(model) = self.want.model.filter(|_| word.has_model_rests()) {
+                    if let Some(model) = self.query.model.filter(|_| word.has_model_rests()) {
                         let now = self.moment.passed();
                         let until = generation.models(|models| models.until(model, now));
                         found.limited |= until.is_some();
@@ -204,7 +207,7 @@ impl Found {
     }
 }
 
-impl Hub {
+impl Shared {
     /// What the pool would say of this account, were its credential out for `reason`.
     pub(crate) fn refusal(&self, id: &str, uid: u32, number: u64, reason: Reason) -> Unavailable {
         let mut none = Unavailable::from(Code::from(reason));

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 
-use super::shared::{Change, Hub};
+use super::shared::{Change, Shared};
 use crate::{
     classify::Reason,
     clock::Now,
@@ -13,7 +13,7 @@ use crate::{
     sync::Ordering,
 };
 
-impl Hub {
+impl Shared {
     /// The account as people find it in their configuration.
     pub(crate) fn tag(&self, member: &Member) -> AccountTag {
         let of = self.len.load(Ordering::Relaxed);

@@ -6,5 +6,5 @@ pub(crate) mod shared;
 
 pub(crate) use self::{
     redaction::MANY_SECRETS,
-    shared::{Change, Hub, Settings},
+    shared::{Change, Settings, Shared},
 };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::shared::Hub;
+use super::shared::Shared;
 use crate::{
     pool::Pool,
     report::text::{Filter, Redact},
@@ -12,24 +12,24 @@ use crate::{
 impl Pool {
     /// Calls `f` with each secret, those of the last few replaced or removed credentials as well.
     pub(crate) fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
-        self.hub().visit_secrets(f);
+        self.shared().visit_secrets(f);
     }
 
     /// Whether there are so many that a failed request must not pay for looking for them.
     pub(crate) fn too_many_secrets(&self) -> bool {
-        self.hub().too_many()
+        self.shared().too_many()
     }
 
     /// A quick look at whether a text could hold one of them.
     pub(crate) fn filter(&self) -> Option<Arc<Filter>> {
-        self.hub().filter()
+        self.shared().filter()
     }
 }
 
 /// From so many accounts on, messages of others are withheld instead of searched.
 pub(crate) const MANY_SECRETS: usize = 1024;
 
-impl Redact for Hub {
+impl Redact for Shared {
     fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
         Self::visit_secrets(self, f);
     }
@@ -39,19 +39,19 @@ impl Redact for Hub {
     }
 
     fn filter(&self) -> Option<Arc<Filter>> {
-        let hub = self;
-        let changes = hub.secrets.load(Ordering::SeqCst);
-        if let Some(kept) = &*hub.filter.load() {
+        let shared = self;
+        let changes = shared.secrets.load(Ordering::SeqCst);
+        if let Some(kept) = &*shared.filter.load() {
             if kept.0 == changes {
                 return Some(Arc::clone(&kept.1));
             }
         }
         let filter = Arc::new(Filter::of(self));
         // A secret that came while this was made may not be in it.
-        if hub.secrets.load(Ordering::SeqCst) != changes {
+        if shared.secrets.load(Ordering::SeqCst) != changes {
             return None;
         }
-        hub.filter.store(Some(Arc::new((changes, Arc::clone(&filter)))));
+        shared.filter.store(Some(Arc::new((changes, Arc::clone(&filter)))));
         Some(filter)
     }
 }

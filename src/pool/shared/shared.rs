@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     pool::{
-        Cascade, Choose, Order, Origins, OwnCredential, Sources, Writer,
+        Cascade, Order, Origins, OwnCredential, Selection, Sources, Writer,
         account::{Generation, Kind, Member, Rests, Word},
         index::{Cursors, Due, Roster},
     },
@@ -22,7 +22,7 @@ use crate::{
 ///
 /// Accounts hold it, and it holds them through the roster; the last handle of the pool breaks that
 /// circle (see [`Owner`](super::handle::Owner)).
-pub(crate) struct Hub {
+pub(crate) struct Shared {
     pub(crate) id: u32,
     pub(crate) settings: Settings,
     pub(crate) roster: ArcSwap<Roster>,
@@ -41,7 +41,7 @@ pub(crate) struct Hub {
     /// Whether some account has a source.
     pub(crate) mints: AtomicBool,
     /// Whether any model ever rested.
-    pub(crate) model_rests: AtomicU64,
+    pub(crate) model_cooldowns: AtomicU64,
     /// Who waits for a source, or watches, is told of each change.
     pub(crate) news: watch::Sender<()>,
     /// Wakes the task that looks at the clock.
@@ -66,7 +66,7 @@ pub(crate) struct Hub {
 
 /// What the builder was told.
 pub(crate) struct Settings {
-    pub(crate) choose: Choose,
+    pub(crate) selection: Selection,
     pub(crate) order: Order,
     pub(crate) cascade: Cascade,
     pub(crate) own: OwnCredential,
@@ -93,9 +93,9 @@ impl Change {
     }
 }
 
-impl Hub {
+impl Shared {
     pub(crate) fn new(id: u32, settings: Settings, epoch: Instant) -> Self {
-        let roster = Roster::new(Vec::new(), settings.order, settings.choose);
+        let roster = Roster::new(Vec::new(), settings.order, settings.selection);
         Self {
             id,
             settings,
@@ -109,7 +109,7 @@ impl Hub {
             filter: ArcSwapOption::empty(),
             restricted: AtomicBool::new(false),
             mints: AtomicBool::new(false),
-            model_rests: AtomicU64::new(0),
+            model_cooldowns: AtomicU64::new(0),
             news: watch::Sender::new(()),
             watcher: Arc::default(),
             watched: AtomicBool::new(false),

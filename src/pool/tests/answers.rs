@@ -10,10 +10,10 @@ use tokio::time::sleep;
 use super::support::*;
 use crate::{
     classify::{Code, Reason},
-    credential::{Expires, TokenFuture, TokenSource, Why},
+    credential::{Expires, RefreshReason, TokenFuture, TokenSource},
     pool::{
         Pool,
-        select::{Unavailable, Want},
+        select::{Query, Unavailable},
     },
 };
 
@@ -25,7 +25,7 @@ struct Counted {
 }
 
 impl TokenSource for Counted {
-    fn token(&self, _: Why) -> TokenFuture<'_> {
+    fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         Box::pin(std::future::pending())
     }
 
@@ -35,12 +35,12 @@ impl TokenSource for Counted {
     }
 }
 
-fn model(model: &'static str) -> Want<'static> {
-    Want { model: Some(model), ..ANY }
+fn model(model: &'static str) -> Query<'static> {
+    Query { model: Some(model), ..ANY }
 }
 
-fn said(bench: &Bench, want: &Want<'_>) -> (Code, Option<u64>) {
-    let none = bench.want(want).unwrap_err();
+fn said(bench: &Bench, query: &Query<'_>) -> (Code, Option<u64>) {
+    let none = bench.query(query).unwrap_err();
     (none.code, none.retry_after.map(|time| time.as_secs()))
 }
 
@@ -64,8 +64,8 @@ fn of_a_dead_pool_nobody_looks_twice_at_each_account_while_nothing_changes() {
             assert_eq!((first.code, first.can_mint), (Code::from(reason), mints));
             assert_eq!(first.expired_at.is_some(), reason == Reason::Expired);
             assert!(asked() > 0, "{reason:?}");
-            for want in [ANY, model("m"), ANY] {
-                assert_eq!(bench.want(&want).unwrap_err(), first);
+            for query in [ANY, model("m"), ANY] {
+                assert_eq!(bench.query(&query).unwrap_err(), first);
             }
             assert_eq!(asked(), 0, "{reason:?}, {mints}");
             // A change, and all are looked at again.
@@ -111,11 +111,11 @@ fn whom_the_request_avoids_hides_no_rest_of_others() {
     let bench = Bench::new(accounts(&["a", "b"]));
     let avoid = Without(vec![bench.pinned("a").unwrap().uid()]);
     bench.pinned("b").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
-    let want = Want { avoid: Some(&avoid), ..ANY };
-    assert_eq!(said(&bench, &want), (Code::PoolLimited, Some(60)));
+    let query = Query { avoid: Some(&avoid), ..ANY };
+    assert_eq!(said(&bench, &query), (Code::PoolLimited, Some(60)));
     // Nor when `a` is shown to nobody for an instant.
-    bench.pool.hub().roster.load().usable.clear(0);
-    assert_eq!(said(&bench, &want), (Code::PoolLimited, Some(60)));
+    bench.pool.shared().roster.load().usable.clear(0);
+    assert_eq!(said(&bench, &query), (Code::PoolLimited, Some(60)));
 }
 
 /// Between two steps of another thread, a hint may be behind the state.
@@ -123,7 +123,7 @@ fn whom_the_request_avoids_hides_no_rest_of_others() {
 fn an_account_that_no_hint_shows_is_found_all_the_same() {
     let bench = Bench::new(accounts(&["a", "b"]));
     bench.pinned("a").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
-    bench.pool.hub().roster.load().usable.clear(1);
+    bench.pool.shared().roster.load().usable.clear(1);
     assert_eq!(&**bench.pick().unwrap().id(), "b");
 }
 

@@ -9,7 +9,7 @@ use super::support::*;
 use crate::{
     classify::Code,
     credential::{Account, Credential},
-    pool::{Pool, select::Want},
+    pool::{Pool, select::Query},
 };
 
 fn parts(uri: &str) -> Parts {
@@ -223,8 +223,8 @@ proptest! {
         let Ok(uri) = format!("/v1?{query}").parse::<Uri>() else { return Ok(()) };
         let bench = mixed();
         let (mut parts, ()) = Request::get(uri).body(()).unwrap().into_parts();
-        let want = Want { pin: Some(crate::pool::select::Pin::Strict("carol")), ..ANY };
-        bench.want(&want).unwrap().apply(&mut parts).unwrap();
+        let carol = Query { pin: Some(crate::pool::select::Pin::Strict("carol")), ..ANY };
+        bench.query(&carol).unwrap().apply(&mut parts).unwrap();
         let pairs = |query: &str| -> Vec<String> {
             let kept = query.split('&').filter(|pair| !pair.is_empty());
             kept.filter(|pair| pair.split('=').next() != Some("key")).map(str::to_owned).collect()

@@ -14,10 +14,10 @@ use super::{
 use crate::{
     classify::{Code, Reason},
     clock::Now,
-    credential::{Account, Credential, Expires, RefreshWindows, SourceError, Token, Why},
+    credential::{Account, Credential, Expires, RefreshReason, RefreshWindows, SourceError, Token},
     pool::{
-        lease::lease::Picked,
-        select::query::{Pin, Unavailable, Want},
+        lease::lease::Lease,
+        select::query::{Pin, Query, Unavailable},
         *,
     },
     report::{Event, TokenNews},
@@ -43,19 +43,19 @@ fn world<const N: usize>(plays: [(&str, &[Play]); N]) -> World {
 }
 
 impl World {
-    fn pick(&self, id: &str) -> Result<Picked, Unavailable> {
+    fn pick(&self, id: &str) -> Result<Lease, Unavailable> {
         pinned(&self.pool, id)
     }
 
-    fn asked(&self, at: usize) -> Vec<Why> {
+    fn asked(&self, at: usize) -> Vec<RefreshReason> {
         self.scripts[at].asked.lock().unwrap().clone()
     }
 
     /// Refuses what the account has now, as a request does that was sent with it.
     fn refuse(&self, id: &str, reason: Reason) {
-        let mut picked = self.pick(id).unwrap();
-        picked.sent();
-        picked.refused(reason, None, &mut Now::unread());
+        let mut lease = self.pick(id).unwrap();
+        lease.sent();
+        lease.refused(reason, None, &mut Now::unread());
     }
 
     fn state(&self, id: &str) -> State {
@@ -72,12 +72,12 @@ impl World {
     }
 }
 
-fn pinned(pool: &Pool, id: &str) -> Result<Picked, Unavailable> {
-    pool.pick(&Want { pin: Some(Pin::Strict(id)), ..ANY }, &mut Now::unread())
+fn pinned(pool: &Pool, id: &str) -> Result<Lease, Unavailable> {
+    pool.pick(&Query { pin: Some(Pin::Strict(id)), ..ANY }, &mut Now::unread())
 }
 
-fn token(picked: &Picked) -> &str {
-    std::str::from_utf8(picked.generation.credential.token()).unwrap()
+fn token(lease: &Lease) -> &str {
+    std::str::from_utf8(lease.generation.credential.token()).unwrap()
 }
 
 /// What a request gets that waits as long as a source is being asked.
@@ -87,8 +87,8 @@ async fn get(pool: &Pool, id: &str) -> Result<String, Code> {
         let Some(next) = news else { break };
         news = next.await;
     }
-    let picked = pinned(pool, id).map_err(|none| none.code)?;
-    Ok(token(&picked).to_owned())
+    let lease = pinned(pool, id).map_err(|none| none.code)?;
+    Ok(token(&lease).to_owned())
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "what it is compared with is wrapped")]
@@ -110,7 +110,7 @@ async fn what_was_put_in_by_hand_meanwhile_is_asked_for_no_more() {
     // When that is refused, its source is asked at once.
     world.refuse("bob", Reason::Expired);
     assert_eq!(get(&world.pool, "bob").await, ok("b1"));
-    assert_eq!(world.asked(1), [Why::Refused(Reason::Expired)]);
+    assert_eq!(world.asked(1), [RefreshReason::Refused(Reason::Expired)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +123,7 @@ async fn what_was_put_in_by_hand_and_refused_meanwhile_is_asked_for_when_its_tur
     let start = Instant::now();
     assert_eq!(get(&world.pool, "bob").await, ok("b1"));
     assert_eq!(start.elapsed(), secs(2), "after that of alice");
-    assert_eq!(world.asked(1), [Why::Refused(Reason::Expired)]);
+    assert_eq!(world.asked(1), [RefreshReason::Refused(Reason::Expired)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,7 +228,7 @@ async fn how_long_a_token_is_good_that_was_not_replaced_is_told_to_the_second() 
     assert_eq!(good_for, Some(secs(24)));
     // Of one whose end nobody knows, no end is told.
     let (told, first) = (Told::default(), Arc::new(Mutex::new(true)));
-    let source = move |_: Why| {
+    let source = move |_: RefreshReason| {
         let first = std::mem::take(&mut *first.lock().unwrap());
         let again = Token::new("t1").ask_again_in(secs(10));
         std::future::ready(if first { Ok(again) } else { Err(SourceError::transient("down")) })
@@ -269,7 +269,7 @@ async fn the_same_token_beside_a_probe_is_no_failure() {
 fn same_again(takes: u64) -> (Pool, Arc<Mutex<u32>>) {
     let asked = Arc::new(Mutex::new(0));
     let count = asked.clone();
-    let source = move |_: Why| {
+    let source = move |_: RefreshReason| {
         let mut asked = count.lock().unwrap();
         *asked += 1;
         let first = *asked == 1;

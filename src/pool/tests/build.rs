@@ -137,14 +137,14 @@ fn nothing_that_is_printed_holds_a_secret() {
     let builder = accounts(&["alice"]).reporter(told.reporter());
     assert!(!format!("{builder:?} {builder:#?}").contains(secret));
     let bench = Bench::new(builder);
-    let mut picked = bench.pick().unwrap();
-    let mut printed = format!("{picked:?} {:?} {:?}", bench.pool, account("alice"));
+    let mut lease = bench.pick().unwrap();
+    let mut printed = format!("{lease:?} {:?} {:?}", bench.pool, account("alice"));
     let guarded = account("x")
         .header(HeaderName::from_static("x-hidden"), HeaderValue::from_static("tok-of-alice-0"));
     write!(printed, "{guarded:?} {:?}", bench.pool.insert(account("alice"))).unwrap();
-    picked.refused(crate::classify::Reason::Invalid, None, &mut bench.clock());
+    lease.refused(crate::classify::Reason::Invalid, None, &mut bench.clock());
     write!(printed, "{:?} {:?} {:?}", told.events(), bench.pool.view(), bench.pick()).unwrap();
-    write!(printed, "{:?}", bench.pool.hub().roster.load().slots[0].current.load()).unwrap();
+    write!(printed, "{:?}", bench.pool.shared().roster.load().slots[0].current.load()).unwrap();
     #[cfg(feature = "serde")]
     {
         printed += &serde_json::to_string(&bench.pool.view()).unwrap();
@@ -158,7 +158,7 @@ fn the_view_is_words_and_seconds() {
     let bench = Bench::new(accounts(&[]).account(account("alice").group("g").priority(3)));
     bench.pick().unwrap().limited(Some("m"), Some(secs(60)), &mut bench.clock());
     bench.pick().unwrap().refused(crate::classify::Reason::Revoked, None, &mut bench.clock());
-    let view = bench.pool.hub().view(&mut bench.clock());
+    let view = bench.pool.shared().view(&mut bench.clock());
     assert_eq!(
         serde_json::to_value(&view).unwrap(),
         serde_json::json!({"accounts": [{
@@ -166,7 +166,7 @@ fn the_view_is_words_and_seconds() {
             "out_of_quota": false, "until": 3600.0,
             "counts": {"sent": 0, "succeeded": 0, "refused": 0, "limited": 0},
             "in_flight": 0, "generation": 1, "group": "g", "priority": 3, "expires_in": null,
-            "model_rests": [{"model": "m", "until": 60.0}],
+            "model_cooldowns": [{"model": "m", "until": 60.0}],
         }]})
     );
 }
@@ -188,29 +188,29 @@ fn secrets_are_visited_former_ones_too_up_to_eight() {
 fn the_last_handle_lets_go_of_every_secret() {
     let pool = accounts(&["alice", "bob"]).build().unwrap();
     let clone = pool.clone();
-    let slot = std::sync::Arc::downgrade(&pool.hub().roster.load().slots[0]);
-    let hub = std::sync::Arc::downgrade(pool.hub());
+    let slot = std::sync::Arc::downgrade(&pool.shared().roster.load().slots[0]);
+    let shared = std::sync::Arc::downgrade(pool.shared());
     pool.rest("alice", None, Duration::from_secs(1));
     pool.rest("bob", Some("m"), Duration::from_secs(1));
     drop(pool);
     assert!(slot.upgrade().is_some() && clone.len() == 2);
     drop(clone);
-    assert!(slot.upgrade().is_none() && hub.upgrade().is_none());
+    assert!(slot.upgrade().is_none() && shared.upgrade().is_none());
 }
 
 #[test]
 fn an_attempt_outlives_its_pool() {
     let told = Told::default();
     let bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
-    let mut picked = bench.pick().unwrap();
+    let mut lease = bench.pick().unwrap();
     let mut now = bench.clock();
     drop(bench);
-    assert!(picked.still_good());
-    assert!(picked.refused(crate::classify::Reason::Invalid, None, &mut now).won);
+    assert!(lease.still_good());
+    assert!(lease.refused(crate::classify::Reason::Invalid, None, &mut now).won);
     let events = told.events();
     let [crate::report::Event::PoolDead(dead)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((dead.accounts, dead.cause.account.of), (1, 1));
-    assert!(!picked.still_good());
+    assert!(!lease.still_good());
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn an_account_takes_at_most_600_bytes() {
 
 #[test]
 fn what_a_request_holds_is_small() {
-    assert!(std::mem::size_of::<crate::pool::lease::Picked>() <= 40);
+    assert!(std::mem::size_of::<crate::pool::lease::Lease>() <= 40);
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn handles_may_go_anywhere() {
     fn anywhere<T: Send + Sync + 'static>() {}
     anywhere::<Pool>();
     anywhere::<crate::pool::PoolBuilder>();
-    anywhere::<crate::pool::lease::Picked>();
+    anywhere::<crate::pool::lease::Lease>();
     anywhere::<crate::pool::lease::InFlight>();
     anywhere::<crate::pool::PoolView>();
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::support::*;
 use crate::{
     credential::{Expires, RefreshWindows},
-    pool::{Choose, Order, Pool, select::Want},
+    pool::{Order, Pool, Selection, select::Query},
     stage::RequestOptions,
 };
 
@@ -34,13 +34,14 @@ fn strings(value: &Value) -> Vec<String> {
 
 fn bench(config: &Value) -> Bench {
     let choose = match config["strategy"].as_str() {
-        Some("fill-first") => Choose::FillFirst,
-        Some("weighted") => Choose::Weighted,
-        Some("round-robin") | None => Choose::RoundRobin,
+        Some("fill-first") => Selection::FillFirst,
+        Some("weighted") => Selection::Weighted,
+        Some("round-robin") | None => Selection::RoundRobin,
         Some(other) => panic!("unknown strategy {other}"),
     };
     // The source orders by id; `Order::Listed` is the other side of its `disagreement`.
-    let mut builder = Pool::builder().any_origin().may_be_empty().choose(choose).order(Order::ById);
+    let mut builder =
+        Pool::builder().any_origin().may_be_empty().selection(choose).order(Order::ById);
     for id in strings(&config["tokens"]) {
         builder = builder.account(account(&id));
     }
@@ -57,8 +58,8 @@ fn bench(config: &Value) -> Bench {
     }
     let mut bench = Bench::new(builder);
     for (id, model) in config["cooling"].as_object().into_iter().flatten() {
-        let mut picked = bench.pinned(id).unwrap();
-        picked.limited(model.as_str(), Some(secs(60)), &mut bench.clock());
+        let mut lease = bench.pinned(id).unwrap();
+        lease.limited(model.as_str(), Some(secs(60)), &mut bench.clock());
     }
     if let Some(ago) = config["state"]["next_retry_s"].as_i64() {
         let ago = ago.unsigned_abs();
@@ -73,10 +74,10 @@ fn bench(config: &Value) -> Bench {
 }
 
 fn pick(bench: &Bench, session: Option<&str>, model: Option<&str>) -> String {
-    let want = Want { sticky: session.map(str::as_bytes), model, ..ANY };
-    let mut picked = bench.want(&want).unwrap();
-    picked.succeeded(None);
-    picked.id().to_string()
+    let query = Query { sticky: session.map(str::as_bytes), model, ..ANY };
+    let mut lease = bench.query(&query).unwrap();
+    lease.succeeded(None);
+    lease.id().to_string()
 }
 
 /// Whether the case was driven; panics when it came out otherwise.
@@ -84,10 +85,10 @@ fn drive(id: &str, case: &Value) {
     let (config, request, expect) = (&case["config"], &case["request"], &case["expect"]);
     let bench = bench(config);
     let mut checked = false;
-    if let Some(picked) = expect["picked"].as_array() {
+    if let Some(lease) = expect["picked"].as_array() {
         let model = request["model"].as_str();
-        let order: Vec<_> = picked.iter().map(|_| Value::from(pick(&bench, None, model))).collect();
-        assert_eq!(order, *picked, "{id}");
+        let order: Vec<_> = lease.iter().map(|_| Value::from(pick(&bench, None, model))).collect();
+        assert_eq!(order, *lease, "{id}");
         checked = true;
     }
     if let Some(counts) = expect["counts"].as_object() {

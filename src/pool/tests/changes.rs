@@ -2,7 +2,7 @@ use super::support::*;
 use crate::{
     classify::{Code, Reason},
     credential::Credential,
-    pool::{Cascade, OwnCredential, Pool, State, select::Want},
+    pool::{Cascade, OwnCredential, Pool, State, select::Query},
     report::Event,
 };
 
@@ -49,11 +49,11 @@ fn rests_and_probes_survive_the_coming_of_others() {
 #[test]
 fn who_is_due_and_was_passed_over_is_not_lost_when_others_come() {
     let mut bench = Bench::new(accounts(&["alice"]));
-    let mut picked = bench.pick().unwrap();
-    let avoid = Without(vec![picked.uid()]);
-    picked.limited(None, Some(secs(10)), &mut bench.clock());
+    let mut lease = bench.pick().unwrap();
+    let avoid = Without(vec![lease.uid()]);
+    lease.limited(None, Some(secs(10)), &mut bench.clock());
     bench.pass(secs(10));
-    assert!(bench.want(&Want { avoid: Some(&avoid), ..ANY }).is_err());
+    assert!(bench.query(&Query { avoid: Some(&avoid), ..ANY }).is_err());
     bench.pool.insert(account("bob").priority(-1)).unwrap();
     assert_eq!(bench.order(2), ["alice", "alice"]);
 }
@@ -63,9 +63,9 @@ fn replacing_and_reviving_clear_everything() {
     let told = Told::default();
     let bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
     for how in ["replace", "revive"] {
-        let mut picked = bench.pick().unwrap();
-        picked.limited(Some("m"), Some(secs(60)), &mut bench.clock());
-        picked.refused(Reason::Invalid, None, &mut bench.clock());
+        let mut lease = bench.pick().unwrap();
+        lease.limited(Some("m"), Some(secs(60)), &mut bench.clock());
+        lease.refused(Reason::Invalid, None, &mut bench.clock());
         assert_eq!(told.take(), ["dead alice"]);
         assert!(bench.pool.surely_dead());
         if how == "replace" {
@@ -76,7 +76,7 @@ fn replacing_and_reviving_clear_everything() {
         assert!(!bench.pool.surely_dead());
         let view = bench.pool.view();
         assert_eq!((view.accounts[0].state, view.accounts[0].generation), (State::Usable, 2));
-        assert!(view.accounts[0].model_rests.is_empty());
+        assert!(view.accounts[0].model_cooldowns.is_empty());
     }
     assert!(!bench.pool.revive("nobody"));
     assert!(told.take().is_empty());

@@ -11,9 +11,9 @@ use crate::{
     classify::Reason,
     credential::Account,
     pool::{
-        Choose, Order, Pool,
+        Order, Pool, Selection,
         index::{Bits, weighted},
-        select::Want,
+        select::Query,
     },
 };
 
@@ -26,12 +26,12 @@ fn tally(order: &[String]) -> HashMap<&str, usize> {
 
 fn weighted(weights: &[(&str, u32)]) -> Bench {
     let accounts = weights.iter().map(|(id, weight)| account(id).weight(*weight));
-    Bench::new(Pool::builder().any_origin().accounts(accounts).choose(Choose::Weighted))
+    Bench::new(Pool::builder().any_origin().accounts(accounts).selection(Selection::Weighted))
 }
 
-fn many(n: usize, choose: Choose) -> Bench {
+fn many(n: usize, choose: Selection) -> Bench {
     let accounts = (0..n).map(|i| account(&format!("a{i}")).weight(u32::from(i % 2 == 0) + 1));
-    Bench::new(Pool::builder().any_origin().accounts(accounts).choose(choose))
+    Bench::new(Pool::builder().any_origin().accounts(accounts).selection(choose))
 }
 
 #[test]
@@ -47,16 +47,16 @@ fn a_lower_tier_serves_only_when_no_higher_one_can() {
     let tiers = [("low", -1), ("high-1", 5), ("mid", 0), ("high-2", 5)];
     let accounts = tiers.iter().map(|(id, priority)| account(id).priority(*priority));
     for choose in [
-        Choose::RoundRobin,
-        Choose::FillFirst,
-        Choose::Weighted,
-        Choose::LeastInFlight,
-        Choose::MostRemaining,
+        Selection::RoundRobin,
+        Selection::FillFirst,
+        Selection::Weighted,
+        Selection::LeastInFlight,
+        Selection::MostRemaining,
     ] {
         let mut bench =
-            Bench::new(Pool::builder().any_origin().accounts(accounts.clone()).choose(choose));
+            Bench::new(Pool::builder().any_origin().accounts(accounts.clone()).selection(choose));
         let served = |bench: &Bench| -> BTreeSet<String> { bench.order(8).into_iter().collect() };
-        let first_only = choose == Choose::FillFirst;
+        let first_only = choose == Selection::FillFirst;
         let high: &[&str] = if first_only { &["high-1"] } else { &["high-1", "high-2"] };
         assert!(served(&bench).iter().eq(high), "{choose:?}");
         for id in ["high-1", "high-2"] {
@@ -72,7 +72,7 @@ fn a_lower_tier_serves_only_when_no_higher_one_can() {
 
 #[test]
 fn fill_first_stays_with_the_first_that_can() {
-    let bench = Bench::new(accounts(&["b", "a", "c"]).choose(Choose::FillFirst));
+    let bench = Bench::new(accounts(&["b", "a", "c"]).selection(Selection::FillFirst));
     assert_eq!(bench.order(3), ["b", "b", "b"]);
     bench.pinned("b").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     assert_eq!(bench.order(2), ["a", "a"]);
@@ -100,7 +100,7 @@ fn weights_are_exact_among_those_that_can_serve() {
 
 #[test]
 fn weights_are_exact_in_a_large_tier() {
-    let bench = many(200, Choose::Weighted);
+    let bench = many(200, Selection::Weighted);
     let order = bench.order(300);
     let counts = tally(&order);
     for i in 0..200 {
@@ -110,9 +110,9 @@ fn weights_are_exact_in_a_large_tier() {
 
 #[test]
 fn the_least_busy_is_chosen_until_its_body_ends() {
-    let bench = Bench::new(accounts(&["a", "b", "c"]).choose(Choose::LeastInFlight));
+    let bench = Bench::new(accounts(&["a", "b", "c"]).selection(Selection::LeastInFlight));
     let held: Vec<_> = (0..3).map(|_| bench.pick().unwrap()).collect();
-    let ids: Vec<_> = held.iter().map(|picked| picked.id().to_string()).collect();
+    let ids: Vec<_> = held.iter().map(|lease| lease.id().to_string()).collect();
     assert_eq!(ids, ["a", "b", "c"]);
     let guard = held[1].in_flight_guard().unwrap();
     assert!(held[1].in_flight_guard().is_none(), "one request is in flight once");
@@ -129,7 +129,7 @@ fn the_least_busy_is_chosen_until_its_body_ends() {
 
 #[test]
 fn the_one_with_most_left_is_chosen() {
-    let bench = Bench::new(accounts(&["a", "b", "c"]).choose(Choose::MostRemaining));
+    let bench = Bench::new(accounts(&["a", "b", "c"]).selection(Selection::MostRemaining));
     for (id, left) in [("a", 5), ("b", 70), ("c", 6)] {
         bench.pinned(id).unwrap().succeeded(Some(left));
     }
@@ -140,7 +140,7 @@ fn the_one_with_most_left_is_chosen() {
 
 #[test]
 fn one_that_has_nothing_left_comes_last() {
-    let bench = Bench::new(accounts(&["a", "b", "c"]).choose(Choose::MostRemaining));
+    let bench = Bench::new(accounts(&["a", "b", "c"]).selection(Selection::MostRemaining));
     for (id, left) in [("a", 0), ("b", 1), ("c", 0)] {
         bench.pinned(id).unwrap().succeeded(Some(left));
     }
@@ -151,8 +151,8 @@ fn one_that_has_nothing_left_comes_last() {
 fn weights_are_exact_among_those_that_a_request_may_have() {
     let bench = weighted(&[("a", 5), ("b", 3), ("c", 2), ("z", 0)]);
     let without = Without(vec![bench.pinned("a").unwrap().uid()]);
-    let want = Want { avoid: Some(&without), ..ANY };
-    let order: Vec<_> = (0..50).map(|_| bench.want(&want).unwrap().id().to_string()).collect();
+    let query = Query { avoid: Some(&without), ..ANY };
+    let order: Vec<_> = (0..50).map(|_| bench.query(&query).unwrap().id().to_string()).collect();
     assert_eq!(tally(&order), HashMap::from([("b", 30), ("c", 20)]));
 }
 
@@ -161,7 +161,8 @@ fn a_weight_of_nothing_is_passed_over_in_a_large_tier_as_well() {
     for heavy in [1, 150] {
         // Of those that can serve, only one has a weight.
         let accounts = (0..200).map(|i| account(&i.to_string()).weight(u32::from(i == heavy)));
-        let builder = Pool::builder().any_origin().accounts(accounts).choose(Choose::Weighted);
+        let builder =
+            Pool::builder().any_origin().accounts(accounts).selection(Selection::Weighted);
         let bench = Bench::new(builder.account(account("far").weight(9)));
         bench.pinned("far").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
         let order = bench.order(40);
@@ -175,10 +176,10 @@ fn a_weight_of_nothing_is_passed_over_in_a_large_tier_as_well() {
 
 #[test]
 fn the_least_busy_is_exact_among_64() {
-    let bench = many(64, Choose::LeastInFlight);
+    let bench = many(64, Selection::LeastInFlight);
     for round in 1..4 {
         let held: Vec<_> = (0..64 * round).map(|_| bench.pick().unwrap()).collect();
-        let order: Vec<_> = held.iter().map(|picked| picked.id().to_string()).collect();
+        let order: Vec<_> = held.iter().map(|lease| lease.id().to_string()).collect();
         let counts = tally(&order);
         assert!(counts.len() == 64 && counts.values().all(|count| *count == round), "{counts:?}");
     }
@@ -190,14 +191,15 @@ fn a_large_tier_is_sampled_wherever_it_stands() {
         (0..n).map(move |i| account(&format!("{name}-{i}")).priority(priority))
     };
     let accounts = tier("high", 700, 1).chain(tier("mid", 100, 0)).chain(tier("low", 100, -1));
-    let builder = Pool::builder().any_origin().accounts(accounts).choose(Choose::LeastInFlight);
+    let builder =
+        Pool::builder().any_origin().accounts(accounts).selection(Selection::LeastInFlight);
     let bench = Bench::new(builder);
     for i in 0..700 {
         let id = format!("high-{i}");
         bench.pinned(&id).unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     }
     let held: Vec<_> = (0..400).map(|_| bench.pick().unwrap()).collect();
-    let order: Vec<_> = held.iter().map(|picked| picked.id().to_string()).collect();
+    let order: Vec<_> = held.iter().map(|lease| lease.id().to_string()).collect();
     let counts = tally(&order);
     assert!(counts.keys().all(|id| id.starts_with("mid-")), "{counts:?}");
     assert!(counts.values().all(|count| *count <= 8), "{:?}", counts.values().max());
@@ -206,17 +208,17 @@ fn a_large_tier_is_sampled_wherever_it_stands() {
 #[test]
 fn all_accounts_of_each_of_many_tiers_serve_when_those_above_cannot() {
     for (choose, size) in [
-        (Choose::RoundRobin, 2),
-        (Choose::LeastInFlight, 2),
-        (Choose::Weighted, 2),
-        (Choose::Weighted, 70),
+        (Selection::RoundRobin, 2),
+        (Selection::LeastInFlight, 2),
+        (Selection::Weighted, 2),
+        (Selection::Weighted, 70),
     ] {
         let id = |tier: usize, i: usize| format!("{tier:02}-{i:02}");
         let tier = |(n, priority): (usize, i32)| {
             (0..size).map(move |i| account(&id(n, i)).priority(-priority))
         };
         let accounts = (0..20).zip(0..).flat_map(tier);
-        let bench = Bench::new(Pool::builder().any_origin().accounts(accounts).choose(choose));
+        let bench = Bench::new(Pool::builder().any_origin().accounts(accounts).selection(choose));
         for n in 0..20 {
             let served: BTreeSet<_> = bench.order(size).into_iter().collect();
             let all: Vec<_> = (0..size).map(|i| id(n, i)).collect();
@@ -230,13 +232,13 @@ fn all_accounts_of_each_of_many_tiers_serve_when_those_above_cannot() {
 
 #[test]
 fn a_large_tier_is_sampled_and_everybody_gets_a_turn() {
-    for choose in [Choose::LeastInFlight, Choose::MostRemaining] {
+    for choose in [Selection::LeastInFlight, Selection::MostRemaining] {
         let bench = many(300, choose);
         let held: Vec<_> = (0..1200).map(|_| bench.pick().unwrap()).collect();
-        let order: Vec<_> = held.iter().map(|picked| picked.id().to_string()).collect();
+        let order: Vec<_> = held.iter().map(|lease| lease.id().to_string()).collect();
         let counts = tally(&order);
         assert!(counts.len() > 250, "{choose:?}: {}", counts.len());
-        if choose == Choose::LeastInFlight {
+        if choose == Selection::LeastInFlight {
             assert!(counts.values().all(|count| *count <= 8), "{:?}", counts.values().max());
         }
     }
@@ -248,8 +250,8 @@ fn a_sticky_key_stays_and_moves_only_when_it_must() {
     let bench = Bench::new(accounts(&ids));
     let keys: Vec<String> = (0..600).map(|i| format!("session-{i}")).collect();
     let owner = |bench: &Bench, key: &str| {
-        let want = Want { sticky: Some(key.as_bytes()), ..ANY };
-        bench.want(&want).unwrap().id().to_string()
+        let query = Query { sticky: Some(key.as_bytes()), ..ANY };
+        bench.query(&query).unwrap().id().to_string()
     };
     let before: Vec<_> = keys.iter().map(|key| owner(&bench, key)).collect();
     let counts = tally(&before);
@@ -271,16 +273,16 @@ fn a_sticky_key_stays_and_moves_only_when_it_must() {
 
 #[test]
 fn a_request_never_gets_whom_it_avoids() {
-    for choose in [Choose::RoundRobin, Choose::Weighted, Choose::LeastInFlight] {
-        let bench = Bench::new(accounts(&["a", "b", "c"]).choose(choose));
+    for choose in [Selection::RoundRobin, Selection::Weighted, Selection::LeastInFlight] {
+        let bench = Bench::new(accounts(&["a", "b", "c"]).selection(choose));
         let uid = |id| bench.pinned(id).unwrap().uid();
         let without = Without(vec![uid("a"), uid("c")]);
-        let want = Want { avoid: Some(&without), ..ANY };
+        let query = Query { avoid: Some(&without), ..ANY };
         for _ in 0..4 {
-            assert_eq!(&**bench.want(&want).unwrap().id(), "b");
+            assert_eq!(&**bench.query(&query).unwrap().id(), "b");
         }
         let nobody = Without(vec![uid("a"), uid("b"), uid("c")]);
-        assert!(bench.want(&Want { avoid: Some(&nobody), ..ANY }).is_err());
+        assert!(bench.query(&Query { avoid: Some(&nobody), ..ANY }).is_err());
     }
 }
 
@@ -290,8 +292,8 @@ fn accounts_with_a_list_serve_those_models() {
         accounts(&["any"]).account(account("small").models(["s1", "s2"])).order(Order::ById),
     );
     let serve = |model: &'static str| -> BTreeSet<String> {
-        let want = Want { model: Some(model), ..ANY };
-        (0..4).map(|_| bench.want(&want).unwrap().id().to_string()).collect()
+        let query = Query { model: Some(model), ..ANY };
+        (0..4).map(|_| bench.query(&query).unwrap().id().to_string()).collect()
     };
     assert!(serve("s2").iter().eq(&["any", "small"]));
     assert!(serve("big").iter().eq(&["any"]));
@@ -300,14 +302,14 @@ fn accounts_with_a_list_serve_those_models() {
 #[test]
 fn a_hundred_thousand_accounts_are_chosen_from_one_by_one() {
     const N: usize = 100_000;
-    let bench = many(N, Choose::RoundRobin);
+    let bench = many(N, Selection::RoundRobin);
     assert_eq!(bench.order(3), ["a0", "a1", "a2"]);
     let out = |i: usize| i % 100 != 7;
     {
-        let roster = bench.pool.hub().roster.load();
+        let roster = bench.pool.shared().roster.load();
         for slot in roster.slots.iter().enumerate().filter(|(i, _)| out(*i)).map(|(_, slot)| slot) {
             let change =
-                bench.pool.hub().change(&slot.current.load(), |word| word.rested(1_000, 60_000));
+                bench.pool.shared().change(&slot.current.load(), |word| word.rested(1_000, 60_000));
             assert!(change.is_some());
         }
     }
@@ -327,7 +329,7 @@ fn choosing_does_not_take_longer_with_more_accounts() {
         };
         (0..20).map(|_| lap()).min().unwrap_or(Duration::MAX)
     };
-    let (one, many) = (many(1, Choose::RoundRobin), many(20_000, Choose::RoundRobin));
+    let (one, many) = (many(1, Selection::RoundRobin), many(20_000, Selection::RoundRobin));
     let (one, large) = (time(&one), time(&many));
     assert!(large < one * 30, "{large:?} and not {one:?}");
 }
@@ -393,13 +395,13 @@ proptest! {
         tiers in prop::collection::vec((0..3_i32, 0..3_u32, any::<bool>()), 1..140),
         way in 0..5_u8,
     ) {
-        let choose = [Choose::RoundRobin, Choose::FillFirst, Choose::Weighted,
-            Choose::LeastInFlight, Choose::MostRemaining][usize::from(way)];
+        let choose = [Selection::RoundRobin, Selection::FillFirst, Selection::Weighted,
+            Selection::LeastInFlight, Selection::MostRemaining][usize::from(way)];
         let list = tiers.iter().enumerate().map(|(i, (priority, weight, _))| {
             account(&i.to_string()).priority(*priority).weight(*weight)
         });
         let list: Vec<Account> = list.collect();
-        let bench = Bench::new(Pool::builder().any_origin().accounts(list).choose(choose));
+        let bench = Bench::new(Pool::builder().any_origin().accounts(list).selection(choose));
         for (i, (_, _, out)) in tiers.iter().enumerate() {
             if *out {
                 let id = i.to_string();
@@ -409,11 +411,11 @@ proptest! {
         let best = tiers.iter().filter(|(.., out)| !out).map(|(priority, ..)| *priority).max();
         for _ in 0..10 {
             match (bench.pick(), best) {
-                (Ok(picked), Some(best)) => {
-                    let (priority, weight, out) = tiers[picked.id().parse::<usize>().unwrap()];
+                (Ok(lease), Some(best)) => {
+                    let (priority, weight, out) = tiers[lease.id().parse::<usize>().unwrap()];
                     prop_assert!(!out && priority == best);
                     let heavy = tiers.iter().any(|(p, w, out)| !out && *p == best && *w > 0);
-                    prop_assert!(choose != Choose::Weighted || weight > 0 || !heavy);
+                    prop_assert!(choose != Selection::Weighted || weight > 0 || !heavy);
                 }
                 (Err(_), None) => {}
                 other => prop_assert!(false, "{:?}", other),

@@ -7,33 +7,33 @@ use tokio::time::Instant;
 use super::support::*;
 use crate::{
     clock::Now,
-    credential::{Account, SourceError, Token, Why},
+    credential::{Account, RefreshReason, SourceError, Token},
     pool::*,
 };
 
 #[tokio::test(start_paused = true)]
 async fn a_fresh_token_is_served_under_no_lock() {
-    let account = Account::from_source("alice", |_: Why| async {
+    let account = Account::from_source("alice", |_: RefreshReason| async {
         Ok::<_, SourceError>(Token::new("tok-1").expires_in(secs(3600)))
     });
     let pool = Pool::builder().any_origin().account(account).build().unwrap();
     pool.wait_ready().await.unwrap();
-    let hub = pool.hub();
-    let slot = hub.roster.load().slots[0].clone();
+    let shared = pool.shared();
+    let slot = shared.roster.load().slots[0].clone();
     let now = Instant::now() + secs(60);
     let (done, heard) = mpsc::channel();
 
     // All that a pool ever locks, held until the request is over, or is not.
-    let writer = crate::sync::lock(&hub.writer);
-    let due = hub.due.hold();
+    let writer = crate::sync::lock(&shared.writer);
+    let due = shared.due.hold();
     let flight = slot.member.feed.as_ref().unwrap().flight();
     let served = slot.current.load_full().models(|_| {
         let pool = pool.clone();
         thread::spawn(move || {
             for _ in 0..3 {
-                let mut picked = pool.pick(&ANY, &mut Now::at(now)).unwrap();
-                picked.sent();
-                picked.succeeded(Some(9));
+                let mut lease = pool.pick(&ANY, &mut Now::at(now)).unwrap();
+                lease.sent();
+                lease.succeeded(Some(9));
             }
             done.send(()).unwrap();
         });
@@ -47,14 +47,15 @@ async fn a_fresh_token_is_served_under_no_lock() {
 /// On another thread, as a rule: the first look asks the source, and finds nobody.
 #[tokio::test(start_paused = true)]
 async fn a_token_that_comes_between_two_looks_of_one_search_is_found() {
-    let account =
-        Account::from_source("alice", |_: Why| async { Ok::<_, SourceError>(Token::new("tok-1")) });
+    let account = Account::from_source("alice", |_: RefreshReason| async {
+        Ok::<_, SourceError>(Token::new("tok-1"))
+    });
     let pool = Pool::builder().any_origin().account(account).build().unwrap();
-    let (hub, mut now) = (pool.hub(), Now::unread());
-    let roster = hub.roster.load_full();
-    let mut search = crate::pool::select::search::Search::new(hub, &roster, &ANY, &mut now);
+    let (shared, mut now) = (pool.shared(), Now::unread());
+    let roster = shared.roster.load_full();
+    let mut search = crate::pool::select::search::Search::new(shared, &roster, &ANY, &mut now);
     assert!(search.take(0, &roster.slots[0]).is_none());
     pool.wait_ready().await.unwrap();
-    let picked = search.shortage(&roster.slots).unwrap();
-    assert_eq!((&**picked.id(), picked.generation()), ("alice", 2));
+    let lease = search.shortage(&roster.slots).unwrap();
+    assert_eq!((&**lease.id(), lease.generation()), ("alice", 2));
 }

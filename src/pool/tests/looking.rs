@@ -14,10 +14,10 @@ use crate::{
     clock::Now,
     credential::{Account, Credential, Expires, RefreshWindows},
     pool::{
-        Choose, Order, Pool, Quarantine, State,
+        Order, Pool, Quarantine, Selection, State,
         index::Roster,
-        lease::Picked,
-        select::{Pin, Unavailable, Want},
+        lease::Lease,
+        select::{Pin, Query, Unavailable},
     },
 };
 
@@ -25,21 +25,21 @@ fn ends(id: &str, left: u64) -> Account {
     account(id).expires(Expires::In(secs(left)))
 }
 
-fn strict(id: &str) -> Want<'_> {
-    Want { pin: Some(Pin::Strict(id)), ..ANY }
+fn strict(id: &str) -> Query<'_> {
+    Query { pin: Some(Pin::Strict(id)), ..ANY }
 }
 
-fn pick(pool: &Pool, want: &Want<'_>) -> Result<Picked, Unavailable> {
-    pool.pick(want, &mut Now::unread())
+fn pick(pool: &Pool, query: &Query<'_>) -> Result<Lease, Unavailable> {
+    pool.pick(query, &mut Now::unread())
 }
 
-fn is_under_way(pool: &Pool, want: &Want<'_>) -> bool {
-    pool.is_under_way(want, &mut Now::unread())
+fn is_under_way(pool: &Pool, query: &Query<'_>) -> bool {
+    pool.is_under_way(query, &mut Now::unread())
 }
 
 /// What is sent with it.
-fn token(picked: &Picked) -> &str {
-    std::str::from_utf8(picked.generation.credential.token()).unwrap()
+fn token(lease: &Lease) -> &str {
+    std::str::from_utf8(lease.generation.credential.token()).unwrap()
 }
 
 /// An account whose tokens are replaced in the last 30 s, and waited for in the last 10.
@@ -93,9 +93,9 @@ async fn looking_ahead_counts_on_a_token_that_is_being_replaced() {
     sleep(secs(92)).await;
     assert_eq!(pick(&pool, &ANY).unwrap_err().code, Code::NotReady);
     let soon = tokio::time::Instant::now() + secs(1);
-    for want in [strict("a"), ANY] {
-        assert_eq!(token(&pool.pick_at(&want, soon).unwrap()), "t1");
-        assert!(pick(&pool, &want).unwrap_err().is_under_way(), "now, it is waited for");
+    for query in [strict("a"), ANY] {
+        assert_eq!(token(&pool.pick_at(&query, soon).unwrap()), "t1");
+        assert!(pick(&pool, &query).unwrap_err().is_under_way(), "now, it is waited for");
     }
 }
 
@@ -103,7 +103,7 @@ async fn looking_ahead_counts_on_a_token_that_is_being_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_no_longer_gets_what_is_being_replaced_while_it_is_good_and_not_after() {
-    const LAST: Want<'_> = Want { last: true, ..ANY };
+    const LAST: Query<'_> = Query { last: true, ..ANY };
     let (account, _) = minted("a", [Play::Give("t1", Some(100)), Play::Hang]);
     let pool = Pool::builder().any_origin().account(account).build().unwrap();
     pool.wait_ready().await.unwrap();
@@ -117,7 +117,7 @@ async fn who_waits_no_longer_gets_what_is_being_replaced_while_it_is_good_and_no
     // Nor is one sent that nothing replaces.
     let bench = Bench::new(Pool::builder().any_origin().account(ends("b", 50)));
     let later = Bench { now: bench.now + secs(49), ..bench };
-    assert_eq!(later.want(&LAST).unwrap_err().code, Code::CredentialExpired);
+    assert_eq!(later.query(&LAST).unwrap_err().code, Code::CredentialExpired);
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,7 +180,7 @@ async fn whoever_asks_whether_a_source_is_asked_sees_to_it_that_it_is() {
     // Past those whom the request avoids.
     let (pool, script) = world();
     let avoid = Without(vec![pick(&pool, &strict("a")).unwrap().uid()]);
-    assert!(is_under_way(&pool, &Want { avoid: Some(&avoid), ..ANY }));
+    assert!(is_under_way(&pool, &Query { avoid: Some(&avoid), ..ANY }));
     tokio::task::yield_now().await;
     assert_eq!(script.asked.lock().unwrap().len(), 1);
 }
@@ -221,13 +221,13 @@ fn more_come_due_at_once_than_one_request_takes_off_the_list() {
     let list = (0..256).map(small).chain([account("big")]);
     let mut bench = Bench::new(Pool::builder().any_origin().accounts(list));
     for i in 0..256 {
-        let mut picked = bench.pinned(&format!("a{i}")).unwrap();
-        picked.refused(Reason::Invalid, None, &mut bench.clock());
+        let mut lease = bench.pinned(&format!("a{i}")).unwrap();
+        lease.refused(Reason::Invalid, None, &mut bench.clock());
     }
     bench.pass(secs(1));
     bench.pinned("big").unwrap().refused(Reason::Invalid, None, &mut bench.clock());
     bench.pass(secs(400));
-    let probe = bench.want(&Want { model: Some("big"), ..ANY }).unwrap();
+    let probe = bench.query(&Query { model: Some("big"), ..ANY }).unwrap();
     assert_eq!((&**probe.id(), probe.is_probe()), ("big", true));
 }
 
@@ -237,7 +237,7 @@ fn weights_are_exact_in_a_small_tier_though_the_heaviest_rests() {
     for n in [2_usize, 63] {
         let light = (0..n).map(|i| account(&format!("a{i}")).weight(1 + u32::from(i == 1) * 2));
         let list = [account("heavy").weight(10_000)].into_iter().chain(light);
-        let builder = Pool::builder().any_origin().choose(Choose::Weighted).accounts(list);
+        let builder = Pool::builder().any_origin().selection(Selection::Weighted).accounts(list);
         let bench = Bench::new(builder);
         bench.pinned("heavy").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
         let order = bench.order(10 * (n + 2));
@@ -254,8 +254,8 @@ fn who_changes_while_the_list_is_made_anew_is_shown_in_the_new_one() {
     for id in ["a", "b"] {
         bench.pinned(id).unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     }
-    let slots = bench.pool.hub().roster.load().slots.to_vec();
-    let new = Roster::new(slots, Order::Listed, Choose::RoundRobin);
+    let slots = bench.pool.shared().roster.load().slots.to_vec();
+    let new = Roster::new(slots, Order::Listed, Selection::RoundRobin);
     let shown = || [0, 1, 2].map(|i| new.usable.has(i));
     assert_eq!(shown(), [false, false, true]);
     // Whoever does that knows the old list.
@@ -338,7 +338,7 @@ fn a_place_that_many_accounts_use_is_kept_once() {
     let key = |id: &str| Account::new(id, Credential::query("key", format!("key-{id}")).unwrap());
     let list = [account("a"), account("b"), key("c"), key("d")];
     let pool = Pool::builder().any_origin().accounts(list).build().unwrap();
-    let roster = pool.hub().roster.load();
+    let roster = pool.shared().roster.load();
     assert_eq!((roster.places.headers.len(), roster.places.keys.len()), (1, 1));
 }
 

@@ -13,7 +13,7 @@ use super::support::*;
 use crate::{
     classify::Reason,
     clock::Now,
-    credential::{SourceError, Token, Why},
+    credential::{RefreshReason, SourceError, Token},
     pool::{Pool, State},
 };
 
@@ -28,7 +28,7 @@ struct Seen {
 fn sourced(gives: bool) -> (Arc<Bench>, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let asked = Arc::clone(&seen);
-    let source = move |_: Why| {
+    let source = move |_: RefreshReason| {
         assert_eq!(asked.asking.fetch_add(1, Ordering::SeqCst), 0, "one is asking already");
         let call = asked.calls.fetch_add(1, Ordering::SeqCst);
         thread::yield_now();

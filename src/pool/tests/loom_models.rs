@@ -13,7 +13,7 @@ use crate::{
     classify::Reason,
     clock::Now,
     credential::Credential,
-    pool::{State, account::Kind, lease::Picked, select::Want},
+    pool::{State, account::Kind, lease::Lease, select::Query},
 };
 
 /// Runs `f` in every interleaving with at most four preemptions: two threads need fewer for most of
@@ -50,21 +50,21 @@ fn due() -> (Arc<Bench>, Told) {
 }
 
 /// Whether this refusal was the one that counted.
-fn refuse(bench: &Bench, mut picked: Picked) -> bool {
-    picked.sent();
-    picked.refused(Reason::Invalid, None, &mut bench.clock()).won
+fn refuse(bench: &Bench, mut lease: Lease) -> bool {
+    lease.sent();
+    lease.refused(Reason::Invalid, None, &mut bench.clock()).won
 }
 
-fn succeed(mut picked: Picked) {
-    picked.sent();
-    picked.succeeded(None);
+fn succeed(mut lease: Lease) {
+    lease.sent();
+    lease.succeeded(None);
 }
 
 /// The count of the living, the hint and the word say the same; and when all times are up, the
 /// account serves, or is probed.
 fn agrees(bench: &Bench, alive: bool) {
-    assert_eq!(bench.pool.hub().alive(), i64::from(alive));
-    let roster = bench.pool.hub().roster.load();
+    assert_eq!(bench.pool.shared().alive(), i64::from(alive));
+    let roster = bench.pool.shared().roster.load();
     let kind = roster.slots[0].word().kind();
     assert!(kind != Kind::Usable || roster.usable.has(0));
     assert_eq!(bench.pool.view().accounts[0].in_flight, 0);
@@ -132,7 +132,7 @@ fn who_is_removed_while_refused_is_not_counted() {
         let (won, removed) = both(move || refuse(&here, one), move || there.pool.remove("alice"));
         assert!(removed);
         assert_eq!(told.take().len(), usize::from(won));
-        assert_eq!((bench.pool.hub().alive(), bench.pool.len()), (0, 0));
+        assert_eq!((bench.pool.shared().alive(), bench.pool.len()), (0, 0));
         bench.pick().unwrap_err();
     });
 }
@@ -145,7 +145,7 @@ fn no_probe_brings_back_who_was_retired() {
         let there = Arc::clone(&bench);
         both(move || succeed(probe), move || there.pool.retire("alice"));
         assert_eq!(bench.state("alice"), State::Retired);
-        assert_eq!(bench.pool.hub().alive(), 0);
+        assert_eq!(bench.pool.shared().alive(), 0);
         bench.pick().unwrap_err();
     });
 }
@@ -160,7 +160,7 @@ fn a_late_success_never_clears_a_refusal() {
         assert!(won);
         assert_eq!(told.take(), ["dead alice"]);
         assert_eq!(bench.state("alice"), State::Quarantined);
-        assert!(bench.pool.hub().roster.load().slots[0].word().ever_succeeded());
+        assert!(bench.pool.shared().roster.load().slots[0].word().ever_succeeded());
         agrees(&bench, false);
     });
 }
@@ -188,7 +188,7 @@ fn of_two_rests_the_longer_one_stands() {
             move || one.limited(None, Some(secs(60)), &mut here.clock()),
             move || two.limited(None, Some(secs(20)), &mut there.clock()),
         );
-        let view = bench.pool.hub().view(&mut bench.clock());
+        let view = bench.pool.shared().view(&mut bench.clock());
         assert_eq!(view.accounts[0].until, Some(secs(60)));
         agrees(&bench, true);
     });
@@ -320,7 +320,7 @@ fn the_flag_of_resting_models_is_never_lost() {
             move || one.limited(Some("m1"), Some(secs(60)), &mut here.clock()),
             move || refuse(&there, two),
         );
-        let word = bench.pool.hub().roster.load().slots[0].word();
+        let word = bench.pool.shared().roster.load().slots[0].word();
         assert!(word.has_model_rests());
         assert_eq!(word.kind(), Kind::Quarantined);
         agrees(&bench, false);
@@ -331,10 +331,10 @@ fn the_flag_of_resting_models_is_never_lost() {
 fn the_flag_and_the_table_of_resting_models_agree() {
     model(|| {
         let mut bench = Bench::new(accounts(&["alice"]));
-        let m1 = Want { model: Some("m1"), ..ANY };
+        let m1 = Query { model: Some("m1"), ..ANY };
         bench.pool.rest("alice", Some("m1"), secs(5));
         bench.pass(secs(6));
-        let (mut one, two) = (bench.pick().unwrap(), bench.want(&m1).unwrap());
+        let (mut one, two) = (bench.pick().unwrap(), bench.query(&m1).unwrap());
         let bench = Arc::new(bench);
         let here = Arc::clone(&bench);
         both(
@@ -342,9 +342,9 @@ fn the_flag_and_the_table_of_resting_models_agree() {
             // Its success ends the rest of the one model that is kept.
             move || succeed(two),
         );
-        assert!(bench.pool.hub().roster.load().slots[0].word().has_model_rests());
-        assert!(bench.want(&Want { model: Some("m2"), ..ANY }).is_err());
-        bench.want(&m1).unwrap();
+        assert!(bench.pool.shared().roster.load().slots[0].word().has_model_rests());
+        assert!(bench.query(&Query { model: Some("m2"), ..ANY }).is_err());
+        bench.query(&m1).unwrap();
         agrees(&bench, true);
     });
 }

@@ -11,15 +11,15 @@ use tokio::time::{Instant, sleep};
 
 use super::support::*;
 use crate::pool::{
-    lease::lease::Picked,
-    select::query::{Pin, Want},
+    lease::lease::Lease,
+    select::query::{Pin, Query},
 };
 use crate::{
     classify::Reason,
     clock::Now,
     credential::{
-        Account, Credential, Expires, RefreshWindows, SourceError, Token, TokenFuture, TokenSource,
-        Why,
+        Account, Credential, Expires, RefreshReason, RefreshWindows, SourceError, Token,
+        TokenFuture, TokenSource,
     },
     pool::*,
 };
@@ -102,9 +102,9 @@ impl Server {
     }
 
     /// Which account is used, which may be.
-    fn sends(&mut self, picked: &Picked, pinned: bool) -> usize {
-        let token = String::from_utf8(picked.generation.credential.token().to_vec()).unwrap();
-        let at = IDS.iter().position(|id| **id == **picked.id()).unwrap();
+    fn sends(&mut self, lease: &Lease, pinned: bool) -> usize {
+        let token = String::from_utf8(lease.generation.credential.token().to_vec()).unwrap();
+        let at = IDS.iter().position(|id| **id == **lease.id()).unwrap();
         if self.out.contains(&at) {
             self.wrong.push(format!("{token} of an account that is out is sent"));
         }
@@ -115,7 +115,7 @@ impl Server {
         let left = self.rests.get(&at).map(|rest| rest.saturating_duration_since(Instant::now()));
         // Times are counted in milliseconds.
         if !pinned && left.is_some_and(|left| left > Duration::from_millis(1)) {
-            self.wrong.push(format!("{at} rests for {left:?}, and serves: {picked:?}"));
+            self.wrong.push(format!("{at} rests for {left:?}, and serves: {lease:?}"));
         }
         at
     }
@@ -139,7 +139,7 @@ impl Drop for Asking {
 }
 
 impl TokenSource for Login {
-    fn token(&self, _: Why) -> TokenFuture<'_> {
+    fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         let shared = self.server.clone();
         let mut server = shared.lock().unwrap();
         let asking = server.asking.entry(self.group).or_default();
@@ -229,15 +229,15 @@ impl World {
     }
 
     /// What a request gets that waits for as long as one may.
-    async fn get(&self, pin: Option<usize>) -> Option<Picked> {
+    async fn get(&self, pin: Option<usize>) -> Option<Lease> {
         let pick = |last| {
-            let want = Want { pin: pin.map(|at| Pin::Strict(IDS[at])), last, ..ANY };
-            self.pool.pick(&want, &mut Now::unread())
+            let query = Query { pin: pin.map(|at| Pin::Strict(IDS[at])), last, ..ANY };
+            self.pool.pick(&query, &mut Now::unread())
         };
         let mut news = Some(self.pool.news(&mut None, None));
         loop {
             match (pick(false), news.take()) {
-                (Ok(picked), _) => return Some(picked),
+                (Ok(lease), _) => return Some(lease),
                 (Err(none), Some(next)) if none.is_under_way() => news = next.await,
                 (Err(_), _) => return pick(true).ok(),
             }
@@ -246,28 +246,28 @@ impl World {
 
     async fn call(self, pin: Option<usize>, flight: u64, end: End) {
         self.server().waiting += 1;
-        let picked = self.get(pin).await;
+        let lease = self.get(pin).await;
         self.server().waiting -= 1;
-        let Some(mut picked) = picked else { return };
-        let at = self.server().sends(&picked, pin.is_some());
-        picked.sent();
+        let Some(mut lease) = lease else { return };
+        let at = self.server().sends(&lease, pin.is_some());
+        lease.sent();
         sleep(Duration::from_millis(flight)).await;
         let mut now = Now::unread();
         match end {
-            End::Success => picked.succeeded(None),
+            End::Success => lease.succeeded(None),
             End::Refused(reason) => {
-                picked.refused(reason, None, &mut now);
+                lease.refused(reason, None, &mut now);
             }
             End::Limited(delay) => {
                 let delay = delay.map(Duration::from_millis);
                 // What is learned of an old credential counts no more.
-                if let Some(delay) = delay.filter(|_| !picked.generation.word().is_closed()) {
+                if let Some(delay) = delay.filter(|_| !lease.generation.word().is_closed()) {
                     self.server().rests(at, delay);
                 }
-                picked.limited(None, delay, &mut now);
+                lease.limited(None, delay, &mut now);
             }
-            End::Quota => picked.out_of_quota(None, None, &mut now),
-            End::Transient => picked.inconclusive(),
+            End::Quota => lease.out_of_quota(None, None, &mut now),
+            End::Transient => lease.inconclusive(),
             End::Dropped => {}
         }
     }
@@ -314,9 +314,9 @@ impl World {
 
     /// What holds at any time.
     fn look(&self, after: impl std::fmt::Debug) {
-        let roster = self.pool.hub().roster.load();
+        let roster = self.pool.shared().roster.load();
         let alive = roster.slots.iter().filter(|slot| slot.word().is_alive()).count();
-        if self.pool.hub().alive() != i64::try_from(alive).unwrap() {
+        if self.pool.shared().alive() != i64::try_from(alive).unwrap() {
             self.server().wrong.push(format!("not all that are alive are counted after {after:?}"));
         }
         for account in self.pool.view().accounts {
@@ -332,10 +332,10 @@ impl World {
         for _ in 0..60 {
             sleep(secs(1800)).await;
             for at in 0..IDS.len() {
-                if let Some(mut picked) = self.get(Some(at)).await {
-                    self.server().sends(&picked, true);
-                    picked.sent();
-                    picked.succeeded(None);
+                if let Some(mut lease) = self.get(Some(at)).await {
+                    self.server().sends(&lease, true);
+                    lease.sent();
+                    lease.succeeded(None);
                 }
             }
             self.look("all is well");

@@ -14,8 +14,10 @@ use super::support::*;
 use crate::{
     classify::{Code, Reason},
     clock::Now,
-    credential::{Account, RefreshWindows, SourceError, Token, TokenFuture, TokenSource, Why},
-    pool::{Choose, *},
+    credential::{
+        Account, RefreshReason, RefreshWindows, SourceError, Token, TokenFuture, TokenSource,
+    },
+    pool::{Selection, *},
 };
 
 /// What a source does when it is asked, and for how many milliseconds.
@@ -70,7 +72,7 @@ impl Drop for Asking {
 }
 
 impl TokenSource for Login {
-    fn token(&self, _: Why) -> TokenFuture<'_> {
+    fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         let server = self.server.clone();
         let (takes, play) = {
             let mut server = server.lock().unwrap();
@@ -123,9 +125,9 @@ async fn call(pool: Pool, server: Shared, caller: Caller) {
     sleep(Duration::from_millis(caller.at)).await;
     let start = Instant::now();
     let mut news = Some(pool.news(&mut None, None));
-    let mut picked = loop {
+    let mut lease = loop {
         match (pool.pick(&ANY, &mut Now::unread()), news.take()) {
-            (Ok(picked), _) => break picked,
+            (Ok(lease), _) => break lease,
             (Err(none), Some(next)) if none.is_under_way() => news = next.await,
             (Err(none), _) => {
                 let fits = matches!(
@@ -143,17 +145,17 @@ async fn call(pool: Pool, server: Shared, caller: Caller) {
             }
         }
     };
-    let token = String::from_utf8(picked.generation.credential.token().to_vec()).unwrap();
+    let token = String::from_utf8(lease.generation.credential.token().to_vec()).unwrap();
     if !server.lock().unwrap().takes(&token) {
         server.lock().unwrap().wrong.push(format!("{token} is sent, and known to be dead"));
     }
-    picked.sent();
+    lease.sent();
     sleep(Duration::from_millis(caller.flight)).await;
     let taken = server.lock().unwrap().takes(&token);
     if taken {
-        picked.succeeded(None);
+        lease.succeeded(None);
     } else {
-        picked.refused(Reason::Expired, None, &mut Now::unread());
+        lease.refused(Reason::Expired, None, &mut Now::unread());
     }
 }
 
@@ -161,7 +163,7 @@ async fn run(groups: Vec<usize>, plays: Vec<(u64, Play)>, callers: Vec<Caller>) 
     let server = Arc::new(Mutex::new(Server { plays, ..Server::default() }));
     let mut builder = Pool::builder()
         .any_origin()
-        .choose(Choose::RoundRobin)
+        .selection(Selection::RoundRobin)
         .ready_within(secs(20))
         .reporter(|_: &crate::report::Event| ());
     for (account, group) in groups.iter().enumerate() {
@@ -196,7 +198,7 @@ fn watch_good(pool: &Pool, server: &Shared) -> tokio::task::JoinHandle<()> {
             let mut server = server.lock().unwrap();
             for (account, (token, since)) in server.newest.clone() {
                 let left = server.ends[&token].saturating_duration_since(Instant::now());
-                let roster = pool.hub().roster.load();
+                let roster = pool.shared().roster.load();
                 let (_, slot) = roster.find(&format!("account-{account}")).unwrap();
                 let current = slot.current.load();
                 let there = current.credential.token() == token.as_bytes();

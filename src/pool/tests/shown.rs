@@ -18,12 +18,12 @@ use crate::{
     classify::Reason,
     clock::{Now, wall},
     credential::{Account, Credential, Expires},
-    pool::{lease::lease::Picked, *},
+    pool::{lease::lease::Lease, *},
 };
 
 /// The first account, as it is shown.
 fn shown(bench: &Bench) -> AccountView {
-    bench.pool.hub().view(&mut bench.clock()).accounts.swap_remove(0)
+    bench.pool.shared().view(&mut bench.clock()).accounts.swap_remove(0)
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_pool_that_stays_dead_is_not_said_to_be_well() {
     let count = move || {
         told.fetch_add(1, Ordering::SeqCst);
     };
-    let mut bench = Bench::new(accounts(&["a"]).on_well(count));
+    let mut bench = Bench::new(accounts(&["a"]).on_recovered(count));
     assert!(bench.pool.invalidate("a", Reason::Invalid));
     bench.pass(secs(301));
     bench.pick().unwrap().inconclusive();
@@ -125,8 +125,8 @@ fn out_of_quota_is_told_anew_after_a_limit_and_when_its_rest_is_over() {
 #[test]
 fn what_is_learned_too_late_keeps_nobody_waiting() {
     let mut bench = Bench::new(accounts(&["a"]));
-    let refuse = |bench: &Bench, picked: &mut Picked| {
-        picked.refused(Reason::Invalid, None, &mut bench.clock()).rest
+    let refuse = |bench: &Bench, lease: &mut Lease| {
+        lease.refused(Reason::Invalid, None, &mut bench.clock()).rest
     };
     let mut flying: Vec<_> = (0..2).map(|_| bench.pick().unwrap()).collect();
     bench.pick().unwrap().refused(Reason::Invalid, None, &mut bench.clock());

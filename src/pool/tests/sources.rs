@@ -10,15 +10,15 @@ use tokio::time::{Instant, sleep};
 
 use super::support::*;
 use crate::pool::{
-    lease::lease::Picked,
-    select::query::{Pin, Unavailable, Want},
+    lease::lease::Lease,
+    select::query::{Pin, Query, Unavailable},
 };
 use crate::{
     classify::{Code, Reason},
     clock::Now,
     credential::{
-        Account, Credential, Expires, RefreshWindows, SourceError, Token, TokenFuture, TokenSource,
-        Why,
+        Account, Credential, Expires, RefreshReason, RefreshWindows, SourceError, Token,
+        TokenFuture, TokenSource,
     },
     pool::*,
     report::{Event, OutReason, TokenNews},
@@ -40,7 +40,7 @@ use Play::{Fail, Give, Hang, Over, Panic};
 #[derive(Clone, Default)]
 pub(crate) struct Script {
     plays: Arc<Mutex<VecDeque<Play>>>,
-    pub(crate) asked: Arc<Mutex<Vec<Why>>>,
+    pub(crate) asked: Arc<Mutex<Vec<RefreshReason>>>,
 }
 
 impl Script {
@@ -55,7 +55,7 @@ impl Script {
 }
 
 impl TokenSource for Script {
-    fn token(&self, why: Why) -> TokenFuture<'_> {
+    fn token(&self, why: RefreshReason) -> TokenFuture<'_> {
         self.asked.lock().unwrap().push(why);
         let play = self.plays.lock().unwrap().pop_front().expect("one more step");
         Box::pin(async move {
@@ -95,14 +95,14 @@ fn world_of(
 }
 
 impl World {
-    fn pick(&self) -> Result<Picked, Unavailable> {
+    fn pick(&self) -> Result<Lease, Unavailable> {
         self.pool.pick(&ANY, &mut Now::unread())
     }
 
     /// The token of the account that serves now, or why none does.
     fn token(&self) -> Result<String, Code> {
-        let picked = self.pick().map_err(|none| none.code)?;
-        Ok(String::from_utf8(picked.generation.credential.token().to_vec()).unwrap())
+        let lease = self.pick().map_err(|none| none.code)?;
+        Ok(String::from_utf8(lease.generation.credential.token().to_vec()).unwrap())
     }
 
     /// What a request gets that waits as long as a source is being asked.
@@ -116,10 +116,10 @@ impl World {
     }
 
     async fn refuse(&self, reason: Reason) {
-        let mut picked = self.pick().unwrap();
-        picked.sent();
-        picked.refused(reason, None, &mut Now::unread());
-        drop(picked);
+        let mut lease = self.pick().unwrap();
+        lease.sent();
+        lease.refused(reason, None, &mut Now::unread());
+        drop(lease);
         tokio::task::yield_now().await;
     }
 }
@@ -138,7 +138,7 @@ async fn nothing_is_asked_for_before_somebody_needs_it_and_then_once() {
     assert!(all.iter().all(|token| *token == ok("t1")));
     sleep(secs(100_000)).await;
     assert_eq!(world.token(), ok("t1"), "nothing is known of its end");
-    assert_eq!(*world.script.asked.lock().unwrap(), [Why::First]);
+    assert_eq!(*world.script.asked.lock().unwrap(), [RefreshReason::First]);
     assert!(world.told.events().is_empty());
 }
 
@@ -156,7 +156,7 @@ async fn the_advisory_window_starts_one_refresh_and_nobody_waits() {
     assert_eq!(world.script.calls(), 2);
     sleep(secs(2)).await;
     assert_eq!((world.token(), world.script.calls()), (ok("t2"), 2));
-    assert_eq!(world.script.asked.lock().unwrap()[1], Why::Expiring);
+    assert_eq!(world.script.asked.lock().unwrap()[1], RefreshReason::Expiring);
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,7 +241,7 @@ async fn a_late_token_is_taken_and_nobody_asks_again_before_it() {
     let (asked, told) = (Arc::new(Mutex::new(0)), Told::default());
     let source = {
         let asked = asked.clone();
-        move |_: Why| {
+        move |_: RefreshReason| {
             *asked.lock().unwrap() += 1;
             async {
                 sleep(secs(40)).await;
@@ -256,8 +256,8 @@ async fn a_late_token_is_taken_and_nobody_asks_again_before_it() {
     let pool = Pool::builder().any_origin().accounts([alice, bob, carol]).reporter(told.reporter());
     let pool = pool.build().unwrap();
     let pick = |id| {
-        let want = Want { pin: Some(Pin::Strict(id)), ..ANY };
-        pool.pick(&want, &mut Now::unread()).map(drop)
+        let query = Query { pin: Some(Pin::Strict(id)), ..ANY };
+        pool.pick(&query, &mut Now::unread()).map(drop)
     };
     let all = || ["alice", "bob", "carol"].map(|id| pick(id).map_err(|none| none.is_under_way()));
     assert_eq!(all(), [Err(true); 3]);
@@ -282,7 +282,7 @@ async fn a_late_token_is_taken_and_nobody_asks_again_before_it() {
 async fn a_late_question_ends_with_the_pool() {
     let held = Arc::new(());
     let weak = Arc::downgrade(&held);
-    let source = move |_: Why| {
+    let source = move |_: RefreshReason| {
         let held = held.clone();
         async move {
             std::future::pending::<()>().await;
@@ -317,14 +317,17 @@ async fn a_refused_token_is_replaced_once_however_many_hear_of_it() {
     let world = world([Give("t1", None), Give("t2", None)]);
     world.pool.wait_ready().await.unwrap();
     let mut flying: Vec<_> = (0..12).map(|_| world.pick().unwrap()).collect();
-    for picked in &mut flying {
-        picked.sent();
-        picked.refused(Reason::Expired, None, &mut Now::unread());
-        assert!(!picked.still_good());
+    for lease in &mut flying {
+        lease.sent();
+        lease.refused(Reason::Expired, None, &mut Now::unread());
+        assert!(!lease.still_good());
     }
     drop(flying);
     assert_eq!(world.get().await, ok("t2"));
-    assert_eq!(*world.script.asked.lock().unwrap(), [Why::First, Why::Refused(Reason::Expired)]);
+    assert_eq!(
+        *world.script.asked.lock().unwrap(),
+        [RefreshReason::First, RefreshReason::Refused(Reason::Expired)]
+    );
     assert!(world.told.events().is_empty(), "nobody needs to know");
 }
 
@@ -423,7 +426,7 @@ async fn a_rest_of_the_account_goes_on_with_its_next_token() {
     sleep(secs(5)).await;
     let view = world.pool.view().accounts.remove(0);
     assert_eq!((view.generation, view.state), (3, State::Resting));
-    assert_eq!(view.model_rests.len(), 1);
+    assert_eq!(view.model_cooldowns.len(), 1);
     assert!(view.expires_in.is_some());
 }
 
@@ -438,7 +441,7 @@ async fn an_end_that_is_known_is_an_end() {
         .reporter(told.reporter())
         .build()
         .unwrap();
-    let pick = || pool.pick(&ANY, &mut Now::unread()).map(|picked| picked.id().to_string());
+    let pick = || pool.pick(&ANY, &mut Now::unread()).map(|lease| lease.id().to_string());
     assert_eq!(pool.view().accounts[0].expires_in, Some(secs(50)));
     sleep(secs(50)).await;
     for _ in 0..4 {
@@ -479,7 +482,7 @@ async fn a_file_that_changes_is_noticed_without_a_refusal() {
     let now = Arc::new(Mutex::new("one"));
     let source = {
         let now = now.clone();
-        move |_: Why| {
+        move |_: RefreshReason| {
             let token = Token::new(*now.lock().unwrap()).ask_again_in(secs(10));
             std::future::ready(Ok::<_, SourceError>(token))
         }
@@ -632,7 +635,7 @@ async fn however_often_a_token_is_replaced_its_account_is_queued_once() {
             world.refuse(Reason::Expired).await;
         }
     }
-    let queued = world.pool.hub().due.len();
+    let queued = world.pool.shared().due.len();
     assert!(queued <= 1, "{queued}");
 }
 

@@ -10,14 +10,14 @@ use crate::{
     clock::Now,
     pool::{
         Pool, PoolView, State,
-        select::{Refusal, Unavailable, Want},
+        select::{Query, Refusal, Unavailable},
     },
     report::{Event, OutReason},
 };
 
 const UNAUTHORIZED: Option<StatusCode> = Some(StatusCode::UNAUTHORIZED);
 
-fn unavailable(result: Result<crate::pool::lease::Picked, Unavailable>) -> (Code, Option<u64>) {
+fn unavailable(result: Result<crate::pool::lease::Lease, Unavailable>) -> (Code, Option<u64>) {
     let error = result.unwrap_err();
     (error.code, error.retry_after.map(|time| time.as_secs()))
 }
@@ -79,7 +79,7 @@ fn a_probe_goes_out_once_and_heals() {
     bench.pass(secs(299));
     assert_eq!(unavailable(bench.pick()), (Code::CredentialExpired, None));
     bench.pass(secs(2));
-    assert!(bench.want(&Want { probes: false, ..ANY }).is_err());
+    assert!(bench.query(&Query { probes: false, ..ANY }).is_err());
     let mut probe = bench.pick().unwrap();
     assert!(probe.is_probe() && probe.still_good());
     assert_eq!(bench.state("alice"), State::Probing);
@@ -193,7 +193,7 @@ fn without_cooling_nobody_rests_for_a_429() {
     let bench = Bench::new(accounts(&["alice"]).cooling(false));
     bench.pick().unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     bench.pick().unwrap().limited(Some("m"), None, &mut bench.clock());
-    assert!(bench.want(&Want { model: Some("m"), ..ANY }).is_ok());
+    assert!(bench.query(&Query { model: Some("m"), ..ANY }).is_ok());
 }
 
 #[test]
@@ -222,23 +222,23 @@ fn one_limited_among_those_without_quota_makes_it_limited() {
 #[test]
 fn a_model_rests_and_the_account_serves_others() {
     let mut bench = Bench::new(accounts(&["alice", "bob"]));
-    let model = |model| Want { model: Some(model), ..ANY };
+    let model = |model| Query { model: Some(model), ..ANY };
     bench.pinned("alice").unwrap().limited(Some("big"), Some(secs(60)), &mut bench.clock());
     for _ in 0..3 {
-        assert_eq!(&**bench.want(&model("big")).unwrap().id(), "bob");
+        assert_eq!(&**bench.query(&model("big")).unwrap().id(), "bob");
     }
     bench.pinned("bob").unwrap().model_missing("big", None, &mut bench.clock());
-    assert_eq!(unavailable(bench.want(&model("big"))), (Code::PoolLimited, Some(60)));
-    assert!(bench.want(&model("small")).is_ok());
+    assert_eq!(unavailable(bench.query(&model("big"))), (Code::PoolLimited, Some(60)));
+    assert!(bench.query(&model("small")).is_ok());
     assert!(bench.pick().is_ok(), "a request without a model goes to anyone");
-    let view = bench.pool.hub().view(&mut bench.clock());
-    assert_eq!(&*view.accounts[0].model_rests[0].model, "big");
+    let view = bench.pool.shared().view(&mut bench.clock());
+    assert_eq!(&*view.accounts[0].model_cooldowns[0].model, "big");
     assert_eq!(view.accounts[0].state, State::Usable);
     bench.pass(secs(60));
-    assert_eq!(&**bench.want(&model("big")).unwrap().id(), "alice");
+    assert_eq!(&**bench.query(&model("big")).unwrap().id(), "alice");
     bench.pass(secs(540));
     let mut served: Vec<_> =
-        (0..2).map(|_| bench.want(&model("big")).unwrap().id().to_string()).collect();
+        (0..2).map(|_| bench.query(&model("big")).unwrap().id().to_string()).collect();
     served.sort();
     assert_eq!(served, ["alice", "bob"]);
 }
@@ -246,16 +246,16 @@ fn a_model_rests_and_the_account_serves_others() {
 #[test]
 fn a_models_doubling_starts_anew_after_a_success_with_it() {
     let mut bench = Bench::new(accounts(&["alice"]));
-    let want = Want { model: Some("m"), ..ANY };
+    let query = Query { model: Some("m"), ..ANY };
     let rest = |bench: &Bench| {
-        bench.want(&want).unwrap().limited(Some("m"), None, &mut bench.clock());
-        bench.want(&want).unwrap_err().retry_after.unwrap().as_secs()
+        bench.query(&query).unwrap().limited(Some("m"), None, &mut bench.clock());
+        bench.query(&query).unwrap_err().retry_after.unwrap().as_secs()
     };
     assert_eq!(rest(&bench), 1);
     bench.pass(secs(5));
     assert_eq!(rest(&bench), 2);
     bench.pass(secs(5));
-    bench.want(&want).unwrap().succeeded(None);
+    bench.query(&query).unwrap().succeeded(None);
     assert_eq!(rest(&bench), 1);
 }
 
@@ -263,12 +263,12 @@ fn a_models_doubling_starts_anew_after_a_success_with_it() {
 fn at_most_64_models_are_kept_and_the_soonest_goes() {
     let bench = Bench::new(accounts(&["alice"]));
     for i in 0..65_u64 {
-        let mut picked = bench.pick().unwrap();
-        picked.limited(Some(&format!("m{i}")), Some(secs(100 + i)), &mut bench.clock());
+        let mut lease = bench.pick().unwrap();
+        lease.limited(Some(&format!("m{i}")), Some(secs(100 + i)), &mut bench.clock());
     }
-    assert!(bench.want(&Want { model: Some("m0"), ..ANY }).is_ok());
-    assert!(bench.want(&Want { model: Some("m1"), ..ANY }).is_err());
-    assert!(bench.want(&Want { model: Some("m64"), ..ANY }).is_err());
+    assert!(bench.query(&Query { model: Some("m0"), ..ANY }).is_ok());
+    assert!(bench.query(&Query { model: Some("m1"), ..ANY }).is_err());
+    assert!(bench.query(&Query { model: Some("m64"), ..ANY }).is_err());
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn evidence_about_an_old_credential_never_touches_the_new_one() {
     let mut old: Vec<_> = (0..7).map(|_| bench.pick().unwrap()).collect();
     let new = crate::credential::Credential::bearer("tok-new-alice").unwrap();
     assert_eq!(bench.pool.replace("alice", new).unwrap(), 2);
-    assert!(old.iter().all(|picked| !picked.still_good()));
+    assert!(old.iter().all(|lease| !lease.still_good()));
     let before = bench.pool.view();
     let now = &mut bench.clock();
     assert_eq!(
@@ -293,7 +293,7 @@ fn evidence_about_an_old_credential_never_touches_the_new_one() {
     old[6].healthy_failure();
     assert!(told.take().is_empty());
     assert_eq!(bench.pool.view(), before);
-    let mut new = bench.want(&Want { model: Some("m"), ..ANY }).unwrap();
+    let mut new = bench.query(&Query { model: Some("m"), ..ANY }).unwrap();
     assert_eq!(new.generation(), 2);
     let refusal = new.refused(Reason::Invalid, None, now);
     assert_eq!(refusal.rest.as_secs(), 300, "the new one is not trusted yet");
@@ -321,7 +321,7 @@ fn pick_at_counts_rests_that_are_over_by_then_and_no_probes() {
     assert_eq!(&**at(secs(1000)).unwrap().id(), "alice", "never the one in quarantine");
     // Looking forward has changed nothing, and who is not due is not looked at twice.
     assert_eq!(unavailable(bench.pick()), (Code::PoolLimited, Some(3)));
-    assert!(bench.pool.hub().roster.load().usable.is_empty());
+    assert!(bench.pool.shared().roster.load().usable.is_empty());
     assert_eq!(bench.state("alice"), State::Resting);
     assert_eq!(bench.state("bob"), State::Quarantined);
     let mut later = Bench { pool: bench.pool.clone(), now: bench.now };
@@ -335,9 +335,9 @@ fn pick_at_counts_rests_that_are_over_by_then_and_no_probes() {
 fn the_clock_is_not_read_while_nobody_rests() {
     let bench = Bench::new(accounts(&["alice", "bob"]));
     let mut now = Now::unread();
-    let mut picked = bench.pool.pick(&ANY, &mut now).unwrap();
-    picked.sent();
-    picked.succeeded(Some(3));
+    let mut lease = bench.pool.pick(&ANY, &mut now).unwrap();
+    lease.sent();
+    lease.succeeded(Some(3));
     assert_eq!(format!("{now:?}"), format!("{:?}", Now::unread()));
 }
 
@@ -347,16 +347,16 @@ fn a_strict_pin_ignores_rests_and_not_refusals() {
     bench.pinned("alice").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     bench.pinned("alice").unwrap().limited(Some("m"), Some(secs(60)), &mut bench.clock());
     assert_eq!(&**bench.pinned("alice").unwrap().id(), "alice");
-    let prefer = Want { pin: Some(crate::pool::select::Pin::Prefer("alice")), ..ANY };
-    assert_eq!(&**bench.want(&prefer).unwrap().id(), "bob");
+    let prefer = Query { pin: Some(crate::pool::select::Pin::Prefer("alice")), ..ANY };
+    assert_eq!(&**bench.query(&prefer).unwrap().id(), "bob");
     bench.pinned("alice").unwrap().refused(Reason::Inactive, None, &mut bench.clock());
     assert_eq!(unavailable(bench.pinned("alice")), (Code::CredentialInactive, None));
     bench.pass(secs(301));
     let probe = bench.pinned("alice").unwrap();
     assert!(probe.is_probe());
     assert_eq!(unavailable(bench.pinned("nobody")), (Code::PinUnknown, None));
-    let prefer = Want { pin: Some(crate::pool::select::Pin::Prefer("nobody")), ..ANY };
-    assert_eq!(&**bench.want(&prefer).unwrap().id(), "bob");
+    let prefer = Query { pin: Some(crate::pool::select::Pin::Prefer("nobody")), ..ANY };
+    assert_eq!(&**bench.query(&prefer).unwrap().id(), "bob");
 }
 
 #[test]
@@ -389,13 +389,13 @@ fn a_kept_answer_tells_how_long_it_is_from_now() {
 #[test]
 fn a_kept_answer_ends_with_the_rest() {
     let mut bench = Bench::new(accounts(&["a"]));
-    let mut picked = bench.pick().unwrap();
-    let avoid = Without(vec![picked.uid()]);
-    picked.limited(None, Some(secs(10)), &mut bench.clock());
+    let mut lease = bench.pick().unwrap();
+    let avoid = Without(vec![lease.uid()]);
+    lease.limited(None, Some(secs(10)), &mut bench.clock());
     assert_eq!(unavailable(bench.pick()), (Code::PoolLimited, Some(10)));
     bench.pass(secs(10));
-    let avoiding = Want { avoid: Some(&avoid), ..ANY };
-    assert_eq!(unavailable(bench.want(&avoiding)), (Code::PoolEmpty, None));
+    let avoiding = Query { avoid: Some(&avoid), ..ANY };
+    assert_eq!(unavailable(bench.query(&avoiding)), (Code::PoolEmpty, None));
 }
 
 #[test]
@@ -404,7 +404,7 @@ fn a_rest_that_grows_a_thousand_times_is_queued_once() {
     for time in 1..1000 {
         assert!(bench.pool.rest("a", None, secs(time)));
     }
-    assert_eq!(bench.pool.hub().due.len(), 1);
+    assert_eq!(bench.pool.shared().due.len(), 1);
 }
 
 #[test]
@@ -414,9 +414,9 @@ fn a_pool_that_cannot_ever_serve_says_so() {
     assert!(bench.pool.surely_dead());
     let only = account("alice").models(["small"]);
     let bench = Bench::new(accounts(&[]).account(only));
-    let big = Want { model: Some("big"), ..ANY };
-    assert_eq!(unavailable(bench.want(&big)), (Code::PoolEmpty, None));
-    assert!(bench.want(&Want { model: Some("small"), ..ANY }).is_ok());
+    let big = Query { model: Some("big"), ..ANY };
+    assert_eq!(unavailable(bench.query(&big)), (Code::PoolEmpty, None));
+    assert!(bench.query(&Query { model: Some("small"), ..ANY }).is_ok());
     assert!(bench.pick().is_ok());
 }
 
@@ -424,7 +424,7 @@ fn a_pool_that_cannot_ever_serve_says_so() {
 fn counts_say_how_attempts_ended() {
     let bench = Bench::new(accounts(&["alice"]));
     let mut all: Vec<_> = (0..6).map(|_| bench.pick().unwrap()).collect();
-    all.iter().for_each(crate::pool::lease::Picked::sent);
+    all.iter().for_each(crate::pool::lease::Lease::sent);
     all[0].succeeded(None);
     all[0].succeeded(None);
     all[1].limited(None, None, &mut bench.clock());
@@ -465,20 +465,20 @@ proptest! {
             match what {
                 0..=1 => bench.pass(secs(time)),
                 2 => {
-                    if let Ok(mut picked) = bench.pinned(ids[who]) {
+                    if let Ok(mut lease) = bench.pinned(ids[who]) {
                         let passed = bench.now - start;
-                        if picked.is_probe() {
+                        if lease.is_probe() {
                             prop_assert!(naive[who].out && naive[who].until <= passed);
                         } else {
                             prop_assert!(!naive[who].out);
                         }
-                        let refusal = picked.refused(Reason::Invalid, None, &mut bench.clock());
+                        let refusal = lease.refused(Reason::Invalid, None, &mut bench.clock());
                         naive[who] = Naive { out: true, until: passed + refusal.rest };
                     }
                 }
                 3..=4 => {
-                    if let Ok(mut picked) = bench.pinned(ids[who]) {
-                        picked.limited(None, Some(secs(time)), &mut bench.clock());
+                    if let Ok(mut lease) = bench.pinned(ids[who]) {
+                        lease.limited(None, Some(secs(time)), &mut bench.clock());
                         let until = bench.now - start + secs(time);
                         let one = &mut naive[who];
                         one.out = false;
@@ -490,10 +490,10 @@ proptest! {
                     let free = |one: &Naive| one.until <= passed;
                     let expected = (0..n).map(|i| (cursor + i) % n).find(|i| free(&naive[*i]));
                     match (bench.pick(), expected) {
-                        (Ok(mut picked), Some(i)) => {
-                            prop_assert_eq!(&**picked.id(), ids[i]);
-                            prop_assert_eq!(picked.is_probe(), naive[i].out);
-                            picked.succeeded(None);
+                        (Ok(mut lease), Some(i)) => {
+                            prop_assert_eq!(&**lease.id(), ids[i]);
+                            prop_assert_eq!(lease.is_probe(), naive[i].out);
+                            lease.succeeded(None);
                             naive[i].out = false;
                             cursor = (i + 1) % n;
                         }
@@ -504,8 +504,8 @@ proptest! {
                             let dead = error.code == Code::CredentialInvalid;
                             prop_assert_eq!(dead, soonest.is_none());
                         }
-                        (picked, expected) => {
-                            prop_assert!(false, "{:?} instead of {:?}", picked, expected);
+                        (lease, expected) => {
+                            prop_assert!(false, "{:?} instead of {:?}", lease, expected);
                         }
                     }
                 }
@@ -526,12 +526,12 @@ fn time_before_the_pool_was_built_is_no_trouble() {
 #[test]
 fn who_looks_ahead_does_not_hide_a_rest_from_those_who_ask_now() {
     let bench = Bench::new(accounts(&["alice"]));
-    let mut picked = bench.pick().unwrap();
-    let alice = picked.uid();
-    picked.limited(None, Some(secs(10)), &mut bench.clock());
-    drop(picked);
-    let want = Want { avoid: Some(&Without(vec![alice])), ..ANY };
-    assert!(bench.pool.pick_at(&want, bench.now + secs(20)).is_err());
+    let mut lease = bench.pick().unwrap();
+    let alice = lease.uid();
+    lease.limited(None, Some(secs(10)), &mut bench.clock());
+    drop(lease);
+    let query = Query { avoid: Some(&Without(vec![alice])), ..ANY };
+    assert!(bench.pool.pick_at(&query, bench.now + secs(20)).is_err());
     assert_eq!(unavailable(bench.pick()), (Code::PoolLimited, Some(10)));
 }
 
@@ -544,11 +544,11 @@ fn one_request_takes_no_more_than_a_batch_of_those_that_are_due_upon_itself() {
         bench.pinned(id).unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     }
     assert!(bench.pick().is_err());
-    assert_eq!(bench.pool.hub().due.len(), 600);
+    assert_eq!(bench.pool.shared().due.len(), 600);
     bench.pass(secs(60));
     for left in [344, 88, 0, 0] {
         assert!(bench.pick().is_ok());
-        assert_eq!(bench.pool.hub().due.len(), left);
+        assert_eq!(bench.pool.shared().due.len(), left);
     }
     let mut served = bench.order(600);
     served.sort();
@@ -559,46 +559,46 @@ fn one_request_takes_no_more_than_a_batch_of_those_that_are_due_upon_itself() {
 #[test]
 fn requests_that_were_limited_together_for_a_model_are_one_step_of_its_doubling() {
     let mut bench = Bench::new(accounts(&["alice"]));
-    let want = Want { model: Some("m"), ..ANY };
+    let query = Query { model: Some("m"), ..ANY };
     for rest in [1, 2] {
-        let mut flying: Vec<_> = (0..5).map(|_| bench.want(&want).unwrap()).collect();
-        for picked in &mut flying {
-            picked.limited(Some("m"), None, &mut bench.clock());
+        let mut flying: Vec<_> = (0..5).map(|_| bench.query(&query).unwrap()).collect();
+        for lease in &mut flying {
+            lease.limited(Some("m"), None, &mut bench.clock());
         }
-        let view = bench.pool.hub().view(&mut bench.clock());
-        assert_eq!(view.accounts[0].model_rests.len(), 1);
-        assert_eq!(unavailable(bench.want(&want)), (Code::PoolLimited, Some(rest)));
+        let view = bench.pool.shared().view(&mut bench.clock());
+        assert_eq!(view.accounts[0].model_cooldowns.len(), 1);
+        assert_eq!(unavailable(bench.query(&query)), (Code::PoolLimited, Some(rest)));
         bench.pass(secs(rest));
         // To the millisecond.
-        let view = bench.pool.hub().view(&mut bench.clock());
-        assert!(view.accounts[0].model_rests.is_empty(), "{view:?}");
-        assert!(bench.want(&want).is_ok());
+        let view = bench.pool.shared().view(&mut bench.clock());
+        assert!(view.accounts[0].model_cooldowns.is_empty(), "{view:?}");
+        assert!(bench.query(&query).is_ok());
     }
 }
 
 #[test]
 fn a_success_with_a_model_says_nothing_of_another_whose_rest_ended_with_its_own() {
     let mut bench = Bench::new(accounts(&["alice"]));
-    let want = |model| Want { model: Some(model), ..ANY };
+    let query = |model| Query { model: Some(model), ..ANY };
     let (mut one, mut two) = (bench.pick().unwrap(), bench.pick().unwrap());
     one.limited(Some("m1"), None, &mut bench.clock());
     two.limited(Some("m2"), None, &mut bench.clock());
     bench.pass(secs(1));
-    bench.want(&want("m1")).unwrap().succeeded(None);
+    bench.query(&query("m1")).unwrap().succeeded(None);
     for (model, rest) in [("m1", 1), ("m2", 2)] {
-        bench.want(&want(model)).unwrap().limited(Some(model), None, &mut bench.clock());
-        assert_eq!(unavailable(bench.want(&want(model))), (Code::PoolLimited, Some(rest)));
+        bench.query(&query(model)).unwrap().limited(Some(model), None, &mut bench.clock());
+        assert_eq!(unavailable(bench.query(&query(model))), (Code::PoolLimited, Some(rest)));
     }
 }
 
 #[test]
 fn a_success_with_a_model_does_not_end_a_rest_that_came_after_it_was_sent() {
     let mut bench = Bench::new(accounts(&["alice"]));
-    let want = Want { model: Some("m"), ..ANY };
-    bench.want(&want).unwrap().limited(Some("m"), None, &mut bench.clock());
+    let query = Query { model: Some("m"), ..ANY };
+    bench.query(&query).unwrap().limited(Some("m"), None, &mut bench.clock());
     bench.pass(secs(1));
-    let (mut early, mut late) = (bench.want(&want).unwrap(), bench.want(&want).unwrap());
+    let (mut early, mut late) = (bench.query(&query).unwrap(), bench.query(&query).unwrap());
     late.limited(Some("m"), Some(secs(60)), &mut bench.clock());
     early.succeeded(None);
-    assert_eq!(unavailable(bench.want(&want)), (Code::PoolLimited, Some(60)));
+    assert_eq!(unavailable(bench.query(&query)), (Code::PoolLimited, Some(60)));
 }

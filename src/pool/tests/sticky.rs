@@ -3,22 +3,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::support::*;
-use crate::pool::{Choose, Order, Pool, select::Want};
+use crate::pool::{Order, Pool, Selection, select::Query};
 
 /// Who serves each key.
 fn owners(bench: &Bench, keys: &BTreeSet<String>) -> BTreeMap<String, String> {
     let owner = |key: &String| {
-        let want = Want { sticky: Some(key.as_bytes()), ..ANY };
-        let mut picked = bench.want(&want).unwrap();
-        picked.succeeded(None);
-        (key.clone(), picked.id().to_string())
+        let query = Query { sticky: Some(key.as_bytes()), ..ANY };
+        let mut lease = bench.query(&query).unwrap();
+        lease.succeeded(None);
+        (key.clone(), lease.id().to_string())
     };
     keys.iter().map(owner).collect()
 }
 
-fn bench<'a>(ids: impl IntoIterator<Item = &'a String>, choose: Choose, order: Order) -> Bench {
+fn bench<'a>(ids: impl IntoIterator<Item = &'a String>, choose: Selection, order: Order) -> Bench {
     let accounts = ids.into_iter().map(|id| account(id));
-    Bench::new(Pool::builder().any_origin().accounts(accounts).choose(choose).order(order))
+    Bench::new(Pool::builder().any_origin().accounts(accounts).selection(choose).order(order))
 }
 
 /// Every key of `before` that `moved` says nothing of is where it was.
@@ -34,7 +34,7 @@ fn only(
     Ok(())
 }
 
-const WAYS: [Choose; 3] = [Choose::RoundRobin, Choose::LeastInFlight, Choose::Weighted];
+const WAYS: [Selection; 3] = [Selection::RoundRobin, Selection::LeastInFlight, Selection::Weighted];
 
 proptest! {
     #[test]
@@ -76,8 +76,8 @@ proptest! {
         let mut listed: Vec<_> = ids.iter().collect();
         listed.rotate_left(start.index(ids.len()));
         let (one, other) = (
-            bench(&ids, Choose::RoundRobin, Order::ById),
-            bench(listed, Choose::FillFirst, Order::Listed),
+            bench(&ids, Selection::RoundRobin, Order::ById),
+            bench(listed, Selection::FillFirst, Order::Listed),
         );
         prop_assert_eq!(owners(&one, &keys), owners(&other, &keys));
     }
@@ -87,7 +87,7 @@ proptest! {
 fn a_leaving_account_shares_its_keys_out_among_the_others() {
     let ids: Vec<String> = (0..10).map(|i| format!("acct-{i}")).collect();
     let keys = (0..3000).map(|i| format!("{i}")).collect();
-    let bench = bench(&ids, Choose::RoundRobin, Order::Listed);
+    let bench = bench(&ids, Selection::RoundRobin, Order::Listed);
     let before = owners(&bench, &keys);
     bench.pool.remove("acct-3");
     let after = owners(&bench, &keys);

@@ -11,8 +11,8 @@ use crate::{
     credential::{Account, Credential},
     pool::{
         Pool, PoolBuilder, State,
-        lease::Picked,
-        select::{Avoid, Pin, Unavailable, Want},
+        lease::Lease,
+        select::{Avoid, Pin, Query, Unavailable},
     },
     report::Event,
 };
@@ -66,7 +66,7 @@ pub(crate) const REASONS: [Reason; 6] = [
     Reason::InsufficientScope,
 ];
 
-pub(crate) const ANY: Want<'static> = Want::ANY;
+pub(crate) const ANY: Query<'static> = Query::ANY;
 
 /// A pool and a clock that stands until it is moved.
 pub(crate) struct Bench {
@@ -89,16 +89,16 @@ impl Bench {
         Now::at(self.now)
     }
 
-    pub(crate) fn want(&self, want: &Want<'_>) -> Result<Picked, Unavailable> {
-        self.pool.pick(want, &mut self.clock())
+    pub(crate) fn query(&self, query: &Query<'_>) -> Result<Lease, Unavailable> {
+        self.pool.pick(query, &mut self.clock())
     }
 
-    pub(crate) fn pick(&self) -> Result<Picked, Unavailable> {
-        self.want(&ANY)
+    pub(crate) fn pick(&self) -> Result<Lease, Unavailable> {
+        self.query(&ANY)
     }
 
-    pub(crate) fn pinned(&self, id: &str) -> Result<Picked, Unavailable> {
-        self.want(&Want { pin: Some(Pin::Strict(id)), ..ANY })
+    pub(crate) fn pinned(&self, id: &str) -> Result<Lease, Unavailable> {
+        self.query(&Query { pin: Some(Pin::Strict(id)), ..ANY })
     }
 
     /// Who serves the next requests; `-` is nobody.
@@ -106,9 +106,9 @@ impl Bench {
         let mut order = Vec::new();
         for _ in 0..n {
             order.push(match self.pick() {
-                Ok(mut picked) => {
-                    picked.succeeded(None);
-                    picked.id().to_string()
+                Ok(mut lease) => {
+                    lease.succeeded(None);
+                    lease.id().to_string()
                 }
                 Err(_) => "-".to_owned(),
             });
@@ -117,7 +117,7 @@ impl Bench {
     }
 
     pub(crate) fn state(&self, id: &str) -> State {
-        let view = self.pool.hub().view(&mut self.clock());
+        let view = self.pool.shared().view(&mut self.clock());
         view.accounts.iter().find(|account| *account.id == *id).unwrap().state
     }
 }

@@ -13,7 +13,7 @@ use super::support::*;
 use crate::{
     classify::Reason,
     credential::Credential,
-    pool::{Choose, State},
+    pool::{Selection, State},
 };
 
 const THREADS: usize = 4;
@@ -53,8 +53,8 @@ fn a_dying_pool_is_told_once() {
         let bench = Bench::new(accounts(&["a", "b", "c"]).reporter(told.reporter()));
         let won = AtomicUsize::new(0);
         together(|_| {
-            let picked: Vec<_> = ["a", "b", "c"].map(|id| bench.pinned(id)).into();
-            for mut one in picked.into_iter().flatten() {
+            let lease: Vec<_> = ["a", "b", "c"].map(|id| bench.pinned(id)).into();
+            for mut one in lease.into_iter().flatten() {
                 let refusal = one.refused(Reason::Invalid, None, &mut bench.clock());
                 won.fetch_add(usize::from(refusal.won), Ordering::Relaxed);
             }
@@ -83,10 +83,10 @@ fn turns_are_fair_across_threads() {
 
 #[test]
 fn nobody_is_lost_while_everything_changes() {
-    for choose in [Choose::RoundRobin, Choose::LeastInFlight] {
+    for choose in [Selection::RoundRobin, Selection::LeastInFlight] {
         let ids: Vec<String> = (0..100).map(|i| format!("a{i}")).collect();
         let refs: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let mut bench = Bench::new(accounts(&refs).choose(choose));
+        let mut bench = Bench::new(accounts(&refs).selection(choose));
         together(|thread| {
             for round in 0..300_usize {
                 let id = &ids[(round * 7 + thread * 13) % ids.len()];
@@ -106,15 +106,15 @@ fn nobody_is_lost_while_everything_changes() {
                     }
                     _ => {}
                 }
-                let picked = bench.pick().or_else(|_| bench.pinned(id));
-                let Ok(mut picked) = picked else { continue };
+                let lease = bench.pick().or_else(|_| bench.pinned(id));
+                let Ok(mut lease) = lease else { continue };
                 match (round + thread) % 7 {
-                    0 => drop(picked.refused(Reason::Invalid, None, &mut bench.clock()).won),
+                    0 => drop(lease.refused(Reason::Invalid, None, &mut bench.clock()).won),
                     1 => {
-                        picked.limited(None, Some(secs(1 + round as u64 % 50)), &mut bench.clock());
+                        lease.limited(None, Some(secs(1 + round as u64 % 50)), &mut bench.clock());
                     }
-                    2 => picked.out_of_quota(None, None, &mut bench.clock()),
-                    _ => picked.succeeded(None),
+                    2 => lease.out_of_quota(None, None, &mut bench.clock()),
+                    _ => lease.succeeded(None),
                 }
             }
         });
@@ -123,8 +123,8 @@ fn nobody_is_lost_while_everything_changes() {
         assert_eq!(bench.pool.len(), 100);
         let served: std::collections::BTreeSet<_> = bench.order(1500).into_iter().collect();
         assert_eq!(served.len(), 100, "{choose:?}");
-        let hub = bench.pool.hub();
-        assert_eq!(hub.alive(), 100);
+        let shared = bench.pool.shared();
+        assert_eq!(shared.alive(), 100);
         assert!(ids.iter().all(|id| bench.state(id) == State::Usable));
         assert!(bench.pool.view().accounts.iter().all(|account| account.in_flight == 0));
     }
@@ -142,8 +142,8 @@ fn a_replaced_credential_is_refused_at_most_once_a_generation() {
                     let new = Credential::bearer(format!("tok-{round}")).unwrap();
                     bench.pool.replace("alice", new).unwrap();
                     replaced.fetch_add(1, Ordering::Relaxed);
-                } else if let Ok(mut picked) = bench.pick() {
-                    picked.refused(Reason::Invalid, None, &mut bench.clock());
+                } else if let Ok(mut lease) = bench.pick() {
+                    lease.refused(Reason::Invalid, None, &mut bench.clock());
                 }
             }
         });
@@ -152,7 +152,7 @@ fn a_replaced_credential_is_refused_at_most_once_a_generation() {
         // A refusal and a replacement at once may end in either order; the last word is `dead`.
         let deaths = events.iter().filter(|event| *event == "dead alice").count();
         let dead = bench.state("alice") == State::Quarantined;
-        assert_eq!(bench.pool.hub().alive(), i64::from(!dead));
+        assert_eq!(bench.pool.shared().alive(), i64::from(!dead));
         assert!(deaths * 2 >= events.len() && (deaths > 0 || !dead), "{events:?}");
     }
 }

@@ -14,7 +14,7 @@ use super::support::*;
 use crate::{
     classify::Reason,
     clock::Now,
-    credential::{Account, Credential, Expires, SourceError, Token, Why},
+    credential::{Account, Credential, Expires, RefreshReason, SourceError, Token},
     pool::*,
     report::{Event, OutReason, TokenNews},
 };
@@ -70,7 +70,7 @@ async fn a_credential_that_nothing_replaces_is_told_of_at_each_lead_and_at_its_e
 #[tokio::test(start_paused = true)]
 async fn leads_are_those_that_were_set_and_a_source_needs_none() {
     let told = Told::default();
-    let source = |_: Why| async { Err::<Token, _>(SourceError::transient("down")) };
+    let source = |_: RefreshReason| async { Err::<Token, _>(SourceError::transient("down")) };
     let builder = Pool::builder()
         .any_origin()
         .accounts([ends("a", 100), ends("b", 100).source(source), account("c")])
@@ -116,7 +116,7 @@ fn hooks_are_told_once_of_death_and_once_of_health() {
             assert_eq!(dead.accounts, 2);
             died();
         })
-        .on_well(move || {
+        .on_recovered(move || {
             lives();
             panic!("a hook that panics");
         });
@@ -153,7 +153,7 @@ async fn waiting_for_a_pool_that_cannot_come_back_ends_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn every_change_reaches_a_status_page() {
-    let source = |_: Why| async {
+    let source = |_: RefreshReason| async {
         sleep(secs(1)).await;
         Ok::<_, SourceError>(Token::new("t1"))
     };

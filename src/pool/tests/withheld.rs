@@ -24,7 +24,7 @@ fn secrets(pool: &Pool) -> Vec<String> {
 #[test]
 fn a_token_that_came_a_moment_ago_is_kept_out_of_messages() {
     let pool = accounts(&["alice"]).build().unwrap();
-    let shown = |text: &str| foreign(text, &**pool.hub());
+    let shown = |text: &str| foreign(text, &**pool.shared());
     assert_eq!(&*shown("no: tok-of-alice-0"), "no: [redacted]");
     for token in ["sk-11111111", "sk-22222222"] {
         let text = format!("no: {token}");
@@ -40,7 +40,7 @@ fn messages_are_withheld_from_1025_accounts_on() {
     for (n, withheld) in [(1023, false), (1024, false), (1025, true), (1026, true)] {
         let pool = many(n);
         assert_eq!(pool.too_many_secrets(), withheld, "{n}");
-        let shown = foreign("the vault is sealed", &**pool.hub());
+        let shown = foreign("the vault is sealed", &**pool.shared());
         assert_eq!(shown.contains("withheld"), withheld, "{shown}");
         assert_eq!(shown.contains("sealed"), !withheld, "{shown}");
     }

@@ -49,7 +49,7 @@ pub struct AccountOut {
     pub account: AccountTag,
     /// The generation of the credential.
     pub generation: u64,
-    /// Why.
+    /// The reason.
     pub reason: OutReason,
     /// The status that said so, when it was a response.
     pub status: Option<StatusCode>,

@@ -8,7 +8,7 @@ use super::memory::{Key, Memory, Pass};
 use crate::{
     classify::{Cause, Code, Verdict},
     clock::Now,
-    pool::{Pool, lease::Admitted, select::Want},
+    pool::{Pool, lease::Admitted, select::Query},
     stage::{Draft, Facts, Ledger, RequestOptions, Stage, Stamp, Success, sealed::Sealed},
 };
 
@@ -77,8 +77,8 @@ impl Gate {
     }
 
     fn why(pool: &Pool, now: &mut Now) -> Cause {
-        let want = Want { probes: false, ..Want::ANY };
-        match pool.pick(&want, now) {
+        let query = Query { probes: false, ..Query::ANY };
+        match pool.pick(&query, now) {
             Err(none) => none.into(),
             // It came back this very moment; the answer was promised when readiness was.
             Ok(_) => Cause::local(Code::CredentialInvalid),

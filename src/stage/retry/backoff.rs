@@ -183,8 +183,8 @@ mod tests {
                 .unwrap()
                 .jitter(Jitter::NONE);
             let got = backoff.delay(retry, 0.3).as_secs_f64() * 1e3;
-            let want = naive(initial, max, factor, retry);
-            prop_assert!((got - f64::from(want)).abs() < 1e-3, "{got} {want}");
+            let query = naive(initial, max, factor, retry);
+            prop_assert!((got - f64::from(query)).abs() < 1e-3, "{got} {query}");
         }
 
         #[test]

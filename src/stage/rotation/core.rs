@@ -7,7 +7,7 @@ use crate::{
     classify::{Cause, Code},
     pool::{
         OwnCredential, Pool,
-        lease::{Admitted, InFlight, Picked},
+        lease::{Admitted, InFlight, Lease},
         select::Unavailable,
     },
     report::NotResent,
@@ -32,7 +32,7 @@ pub struct Rotation {
 /// What is kept of one request.
 #[derive(Debug)]
 pub struct RotationState {
-    picked: Option<Picked>,
+    lease: Option<Lease>,
     /// The accounts that have answered since the last stage outside acted. Empty until one failed.
     pub(super) tried: Vec<(u32, u64)>,
     /// The request carries a credential of the caller's own, which is kept.
@@ -55,14 +55,14 @@ impl Rotation {
     /// The account whose turn it is, where nothing is asked that could make a difference.
     #[inline(always)] // Written where it stays: what was just written is slow to move.
     #[allow(clippy::inline_always)]
-    fn turn(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Option<Picked> {
+    fn turn(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Option<Lease> {
         let any = st.tried.is_empty() && ask.options.is_none() && ask.at.is_none();
         // What was refused for this request may be whose turn it is.
         let clean = ask.ledger.is_none_or(|ledger| ledger.refusals() == 0);
         if any && clean { self.pool.turn(ask.now) } else { None }
     }
 
-    fn pick(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Result<Picked, Unavailable> {
+    fn pick(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Result<Lease, Unavailable> {
         pick(&self.pool, st.tried.as_slice(), ask)
     }
 
@@ -81,13 +81,13 @@ impl Rotation {
     }
 }
 
-fn stamp(pool: u32, picked: &Picked) -> Stamp {
+fn stamp(pool: u32, lease: &Lease) -> Stamp {
     Stamp {
         pool,
-        account: picked.uid(),
-        id: picked.id().clone(),
-        generation: picked.generation(),
-        probe: picked.is_probe(),
+        account: lease.uid(),
+        id: lease.id().clone(),
+        generation: lease.generation(),
+        probe: lease.is_probe(),
     }
 }
 
@@ -122,7 +122,7 @@ impl Stage for Rotation {
         let carried =
             own != OwnCredential::Replace && stamp.is_none() && self.pool.carries_own(head);
         RotationState {
-            picked: None,
+            lease: None,
             tried: Vec::new(),
             own: carried && own == OwnCredential::Keep,
             refused_own: carried && own == OwnCredential::Refuse,
@@ -152,20 +152,20 @@ impl Stage for Rotation {
             return Err(Cause::local(Code::CredentialInvalid));
         }
         // What was held for an attempt that is over must not stand in the way of this one.
-        st.picked = None;
+        st.lease = None;
         // One choice is enough; and when it is the account's one probe, there is no other.
         if let Some(admitted) = st.chosen.take().and_then(|stamp| self.admit(&stamp, ask.ledger)) {
-            st.picked = Some(admitted.into_picked());
+            st.lease = Some(admitted.into_lease());
             return Ok(());
         }
-        if let Some(picked) = self.turn(st, ask) {
-            st.picked = Some(picked);
+        if let Some(lease) = self.turn(st, ask) {
+            st.lease = Some(lease);
             return Ok(());
         }
-        let picked = self.pick(st, ask)?;
+        let lease = self.pick(st, ask)?;
         // For a later attempt it is enough that somebody will be there: who serves is chosen when
         // it starts, by what is known then.
-        st.picked = ask.at.is_none().then_some(picked);
+        st.lease = ask.at.is_none().then_some(lease);
         Ok(())
     }
 
@@ -174,11 +174,11 @@ impl Stage for Rotation {
         if st.own {
             return Ok(());
         }
-        let good = |picked: &Picked| picked.still_good() && !picked.has_ended(draft.now);
-        let good = st.picked.as_ref().is_some_and(good);
+        let good = |lease: &Lease| lease.still_good() && !lease.has_ended(draft.now);
+        let good = st.lease.as_ref().is_some_and(good);
         if !good {
             // It died while this request waited: the pool chooses again.
-            st.picked = None;
+            st.lease = None;
             let mut ask = Ask {
                 options: draft.options,
                 ledger: draft.ledger,
@@ -187,13 +187,13 @@ impl Stage for Rotation {
                 at: None,
                 last: false,
             };
-            st.picked = Some(self.pick(st, &mut ask)?);
+            st.lease = Some(self.pick(st, &mut ask)?);
         }
-        let Some(picked) = &mut st.picked else { return Ok(()) };
-        picked.apply(draft.head).map_err(Cause::local)?;
-        picked.sent();
+        let Some(lease) = &mut st.lease else { return Ok(()) };
+        lease.apply(draft.head).map_err(Cause::local)?;
+        lease.sent();
         if draft.wants_stamp {
-            draft.put = Some(stamp(self.pool.id(), picked));
+            draft.put = Some(stamp(self.pool.id(), lease));
         }
         draft.verified = true;
         Ok(())
@@ -201,40 +201,40 @@ impl Stage for Rotation {
 
     #[inline]
     fn succeed(&self, st: &mut RotationState, success: &Success<'_>) {
-        match &mut st.picked {
-            Some(picked) if success.charged => picked.inconclusive(),
-            Some(picked) => picked.succeeded(remaining(success.headers)),
+        match &mut st.lease {
+            Some(lease) if success.charged => lease.inconclusive(),
+            Some(lease) => lease.succeeded(remaining(success.headers)),
             None => {}
         }
     }
 
     fn learn(&self, st: &mut RotationState, facts: &mut Facts<'_>) {
-        let Some(picked) = &mut st.picked else { return };
+        let Some(lease) = &mut st.lease else { return };
         if facts.charged || facts.local {
-            picked.inconclusive();
+            lease.inconclusive();
         } else {
-            self.charge(picked, facts);
+            self.charge(lease, facts);
         }
-        st.tried.push((picked.uid(), picked.generation()));
+        st.tried.push((lease.uid(), lease.generation()));
     }
 
     fn awaits(&self, st: &RotationState, facts: &mut Facts<'_>) -> bool {
-        let Some(picked) = &st.picked else { return false };
+        let Some(lease) = &st.lease else { return false };
         self.helps(facts)
             && !st.alone
             && facts.ledger.is_some_and(|ledger| ledger.refusals() < self.max_refusals)
             && facts.barred.is_none()
             && !facts.beyond_deadline(std::time::Duration::ZERO)
-            && (self.may_replay(picked, facts) && picked.is_under_way()
+            && (self.may_replay(lease, facts) && lease.is_under_way()
                 || self.others_are_under_way(st, facts))
     }
 
     fn next(&self, st: &mut RotationState, facts: &mut Facts<'_>) -> Next {
-        let Some(picked) = st.picked.as_ref().filter(|_| self.helps(facts)) else {
+        let Some(lease) = st.lease.as_ref().filter(|_| self.helps(facts)) else {
             return Next::Pass;
         };
         if !facts.local {
-            self.cascade(picked, facts);
+            self.cascade(lease, facts);
         }
         if facts.ledger.is_some_and(|l| l.refusals() >= self.max_refusals) {
             return facts.decline(NotResent::Refusals);
@@ -242,10 +242,10 @@ impl Stage for Rotation {
         if facts.ledger.is_some_and(Ledger::is_rotation_stopped) {
             return facts.decline(NotResent::NoAccount);
         }
-        let replay = st.picked.as_ref().filter(|picked| self.may_replay(picked, facts));
-        let same = replay.map(|picked| picked.id().clone());
+        let replay = st.lease.as_ref().filter(|lease| self.may_replay(lease, facts));
+        let same = replay.map(|lease| lease.id().clone());
         // The probe that this attempt may have been is over.
-        st.picked = None;
+        st.lease = None;
         let mut ask = Ask {
             options: facts.options,
             ledger: facts.ledger,
@@ -255,16 +255,16 @@ impl Stage for Rotation {
             last: facts.last,
         };
         let same = same.and_then(|id| pick_same(&self.pool, &st.tried, &mut ask, &id));
-        let picked = same.map_or_else(|| self.pick(st, &mut ask), Ok);
-        match picked {
+        let lease = same.map_or_else(|| self.pick(st, &mut ask), Ok);
+        match lease {
             // Its own account with a new credential: nobody promised to have kept the request.
             Ok(_) if st.alone => facts.decline(NotResent::NoAccount),
-            Ok(picked) => {
+            Ok(lease) => {
                 if !facts.may_act() || facts.beyond_deadline(std::time::Duration::ZERO) {
                     return Next::Pass;
                 }
-                let same = st.tried.last().is_some_and(|(uid, _)| *uid == picked.uid());
-                st.picked = Some(picked);
+                let same = st.tried.last().is_some_and(|(uid, _)| *uid == lease.uid());
+                st.lease = Some(lease);
                 if same { Next::Replay } else { Next::Again }
             }
             Err(none) => {
@@ -288,15 +288,15 @@ impl Stage for Rotation {
     }
 
     fn stamp(&self, st: &RotationState) -> Option<Stamp> {
-        st.picked.as_ref().map(|picked| stamp(self.pool.id(), picked))
+        st.lease.as_ref().map(|lease| stamp(self.pool.id(), lease))
     }
 
     fn in_flight(&self, st: &RotationState) -> Option<InFlight> {
-        st.picked.as_ref().and_then(Picked::in_flight_guard)
+        st.lease.as_ref().and_then(Lease::in_flight_guard)
     }
 
     fn reset(&self, st: &mut RotationState) {
-        st.picked = None;
+        st.lease = None;
         st.tried.clear();
     }
 }

@@ -6,8 +6,8 @@ use crate::{
     clock::Now,
     pool::{
         Pool,
-        lease::Picked,
-        select::{Avoid, Pin, Unavailable, Want},
+        lease::Lease,
+        select::{Avoid, Pin, Query, Unavailable},
     },
     stage::{AccountPin, Ask, Ledger, RequestOptions, Wanted},
 };
@@ -44,10 +44,10 @@ pub(super) fn pick_same(
     tried: &[(u32, u64)],
     ask: &mut Ask<'_, '_>,
     id: &str,
-) -> Option<Picked> {
+) -> Option<Lease> {
     let model = if pool.is_restricted() { ask.wanted.get().ok() } else { None };
     let shun = Shun { pool: pool.id(), tried, ledger: ask.ledger };
-    let want = Want {
+    let query = Query {
         pin: Some(Pin::Strict(id)),
         sticky: None,
         model: model.as_deref(),
@@ -56,7 +56,7 @@ pub(super) fn pick_same(
         tentative: false,
         last: ask.last,
     };
-    pool.pick(&want, ask.now).ok()
+    pool.pick(&query, ask.now).ok()
 }
 
 /// Whether an account will be there for an attempt that starts at `at`; `at_once` says that this is
@@ -79,7 +79,7 @@ pub(super) fn pick(
     pool: &Pool,
     tried: &[(u32, u64)],
     ask: &mut Ask<'_, '_>,
-) -> Result<Picked, Unavailable> {
+) -> Result<Lease, Unavailable> {
     // Nobody knows who is probed until then.
     let probes = ask.at.is_none();
     pick_or_probe(pool, tried, ask, probes)
@@ -90,12 +90,12 @@ fn pick_or_probe(
     tried: &[(u32, u64)],
     ask: &mut Ask<'_, '_>,
     probes: bool,
-) -> Result<Picked, Unavailable> {
+) -> Result<Lease, Unavailable> {
     // Reading the model costs something: only where accounts differ by it.
     if !pool.is_restricted() {
-        let picked = pick_for(pool, tried, ask, None, (probes, true))?;
-        if !picked.has_model_rests() {
-            return Ok(picked);
+        let lease = pick_for(pool, tried, ask, None, (probes, true))?;
+        if !lease.has_model_rests() {
+            return Ok(lease);
         }
     }
     let model = ask.wanted.get().ok();
@@ -108,12 +108,12 @@ fn pick_for(
     ask: &mut Ask<'_, '_>,
     model: Option<&str>,
     (probes, tentative): (bool, bool),
-) -> Result<Picked, Unavailable> {
+) -> Result<Lease, Unavailable> {
     let shun = Shun { pool: pool.id(), tried, ledger: ask.ledger };
-    let want = Want { tentative, ..want(ask, &shun, model, probes) };
+    let query = Query { tentative, ..query(ask, &shun, model, probes) };
     match ask.at {
-        Some(at) => pool.pick_at(&want, at),
-        None => pool.pick(&want, ask.now),
+        Some(at) => pool.pick_at(&query, at),
+        None => pool.pick(&query, ask.now),
     }
 }
 
@@ -121,24 +121,24 @@ fn pick_for(
 pub(super) fn is_under_way(pool: &Pool, tried: &[(u32, u64)], ask: &mut Ask<'_, '_>) -> bool {
     let model = if pool.is_restricted() { ask.wanted.get().ok() } else { None };
     let shun = Shun { pool: pool.id(), tried, ledger: ask.ledger };
-    pool.is_under_way(&want(ask, &shun, model.as_deref(), true), ask.now)
+    pool.is_under_way(&query(ask, &shun, model.as_deref(), true), ask.now)
 }
 
 /// Whether an account's source is down, or late, whose next credential the request could use.
 pub(super) fn is_renewed(pool: &Pool, tried: &[(u32, u64)], ask: &mut Ask<'_, '_>) -> bool {
     let model = if pool.is_restricted() { ask.wanted.get().ok() } else { None };
     let shun = Shun { pool: pool.id(), tried, ledger: ask.ledger };
-    pool.is_renewed(&want(ask, &shun, model.as_deref(), true))
+    pool.is_renewed(&query(ask, &shun, model.as_deref(), true))
 }
 
-fn want<'a>(
+fn query<'a>(
     ask: &Ask<'a, '_>,
     shun: &'a Shun<'a>,
     model: Option<&'a str>,
     probes: bool,
-) -> Want<'a> {
+) -> Query<'a> {
     let options = ask.options;
-    Want {
+    Query {
         pin: options.and_then(RequestOptions::pinned).map(|pin| match pin {
             AccountPin::Strict(id) => Pin::Strict(id),
             AccountPin::Prefer(id) => Pin::Prefer(id),

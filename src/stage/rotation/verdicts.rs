@@ -6,47 +6,47 @@ use super::{
 };
 use crate::{
     classify::{ModelFault, Reason, Verdict},
-    pool::{Cascade, lease::Picked},
+    pool::{Cascade, lease::Lease},
     stage::{Ask, Facts, Ledger},
 };
 
 impl Rotation {
-    pub(super) fn charge(&self, picked: &mut Picked, facts: &mut Facts<'_>) {
+    pub(super) fn charge(&self, lease: &mut Lease, facts: &mut Facts<'_>) {
         match facts.verdict {
-            Verdict::Unauthorized(reason) => self.refuse(picked, reason, facts),
+            Verdict::Unauthorized(reason) => self.refuse(lease, reason, facts),
             Verdict::Limited { delay } => {
                 let model = facts.wanted.get().ok();
-                picked.limited(model.as_deref(), delay, facts.now);
+                lease.limited(model.as_deref(), delay, facts.now);
             }
-            Verdict::OutOfQuota { delay } => picked.out_of_quota(delay, facts.status, facts.now),
+            Verdict::OutOfQuota { delay } => lease.out_of_quota(delay, facts.status, facts.now),
             Verdict::ModelFault { fault: ModelFault::NotFound, .. } => {
                 match facts.wanted.get().ok() {
-                    Some(model) => picked.model_missing(&model, facts.verdict.delay(), facts.now),
-                    None => picked.healthy_failure(),
+                    Some(model) => lease.model_missing(&model, facts.verdict.delay(), facts.now),
+                    None => lease.healthy_failure(),
                 }
             }
-            Verdict::Forbidden | Verdict::ModelFault { .. } => picked.healthy_failure(),
+            Verdict::Forbidden | Verdict::ModelFault { .. } => lease.healthy_failure(),
             // A success is told otherwise.
             Verdict::Transient { .. } | Verdict::Rejected | Verdict::Success => {
-                picked.inconclusive();
+                lease.inconclusive();
             }
         }
     }
 
-    fn refuse(&self, picked: &mut Picked, reason: Reason, facts: &mut Facts<'_>) {
-        picked.refused(reason, facts.status, facts.now);
+    fn refuse(&self, lease: &mut Lease, reason: Reason, facts: &mut Facts<'_>) {
+        lease.refused(reason, facts.status, facts.now);
         let Some(ledger) = facts.ledger else { return };
-        ledger.refuse(self.pool.id(), picked.uid(), picked.generation());
-        self.cascade(picked, facts);
+        ledger.refuse(self.pool.id(), lease.uid(), lease.generation());
+        self.cascade(lease, facts);
     }
 
     /// A revoked credential keeps the request from others of its group, unless its source makes
     /// another all the same. Whether it does is known when it has been asked.
-    pub(super) fn cascade(&self, picked: &Picked, facts: &Facts<'_>) {
+    pub(super) fn cascade(&self, lease: &Lease, facts: &Facts<'_>) {
         let Some(ledger) = facts.ledger else { return };
         let revoked = facts.verdict == Verdict::Unauthorized(Reason::Revoked);
-        if revoked && !picked.is_renewed() {
-            match (self.pool.cascade(), picked.group()) {
+        if revoked && !lease.is_renewed() {
+            match (self.pool.cascade(), lease.group()) {
                 (Cascade::Never, _) => ledger.stop_rotation(),
                 (Cascade::SameGroup, Some(group)) => ledger.close_group(self.pool.id(), group),
                 _ => {}
@@ -56,8 +56,8 @@ impl Rotation {
 
     /// Whether the account that was refused may be sent with its next credential: once for each
     /// request.
-    pub(super) fn may_replay(&self, picked: &Picked, facts: &Facts<'_>) -> bool {
-        let known = |ledger: &Ledger| ledger.refusals_of(self.pool.id(), picked.uid()) <= 1;
+    pub(super) fn may_replay(&self, lease: &Lease, facts: &Facts<'_>) -> bool {
+        let known = |ledger: &Ledger| ledger.refusals_of(self.pool.id(), lease.uid()) <= 1;
         facts.verdict.is_unauthorized()
             && facts.ledger.is_some_and(|ledger| known(ledger) && !ledger.is_rotation_stopped())
     }

@@ -12,7 +12,7 @@ use hyper_util::{
 };
 use tokio::time::timeout;
 use tower::{Service, ServiceExt};
-use tower_failover::{failover::FailoverBuilder, pool::{Choose, Quarantine}, report::{ChannelReporter, EventReceiver, RequestRecord, channel}, retry::Backoff, Account, AuthShortCircuitLayer, Credential, ErrorDedupLayer, Event, FailoverLayer, ModelChain, ModelFallbackLayer, Pool, RetryLayer, RetryPolicy, TokenRotationLayer};
+use tower_failover::{failover::FailoverBuilder, pool::{Selection, Quarantine}, report::{ChannelReporter, EventReceiver, RequestRecord, channel}, retry::Backoff, Account, AuthShortCircuitLayer, Credential, ErrorDedupLayer, Event, FailoverLayer, ModelChain, ModelFallbackLayer, Pool, RetryLayer, RetryPolicy, TokenRotationLayer};
 
 use crate::Upstream;
 
@@ -42,7 +42,7 @@ impl Rig {
             .account(Account::new("alice", credential("token-of-alice")))
             .account(Account::new("bob", credential("token-of-bob")))
             .origins([upstream.origin()])
-            .choose(Choose::FillFirst)
+            .selection(Selection::FillFirst)
             // Longer than any test.
             .quarantine(Quarantine::new().trusted(hour).untrusted(hour))
             .help("get new tokens in Settings")

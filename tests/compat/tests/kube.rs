@@ -40,7 +40,7 @@ async fn create(client: &Client) -> u16 {
 #[tokio::test]
 async fn fused() {
     let mut rig = Rig::echo().await;
-    let failover = rig.fused().keeping(keep()).build().unwrap();
+    let failover = rig.fused().body_strategy(keep()).build().unwrap();
     // The service of a config is not `Clone`; a buffer's is.
     let client = ClientBuilder::try_from(config(&rig))
         .unwrap()
@@ -57,9 +57,9 @@ async fn separate() {
         .unwrap()
         .with_layer(&rig.gate())
         .with_layer(&BufferLayer::<Request<Body>>::new(64))
-        .with_layer(&rig.rotation().keeping(keep()))
-        .with_layer(&rig.retry().keeping(keep()))
-        .with_layer(&rig.models().keeping(keep()))
+        .with_layer(&rig.rotation().body_strategy(keep()))
+        .with_layer(&rig.retry().body_strategy(keep()))
+        .with_layer(&rig.models().body_strategy(keep()))
         .with_layer(&rig.dedup())
         .build();
     rig.sees_all_three(async || create(&client).await).await;
@@ -85,7 +85,7 @@ async fn what_is_sent_once_needs_no_buffer() {
 #[tokio::test]
 async fn a_dead_pool_is_told_in_kubes_words() {
     let rig = Rig::echo().await;
-    let failover = rig.fused().keeping(keep()).build().unwrap();
+    let failover = rig.fused().body_strategy(keep()).build().unwrap();
     let client = ClientBuilder::try_from(config(&rig))
         .unwrap()
         .with_layer(&BufferLayer::<Request<Body>>::new(64))

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     classify::Reason,
-    credential::source::{TokenFuture, TokenSource, Why},
+    credential::source::{RefreshReason, TokenFuture, TokenSource},
 };
 
 /// Tokens for a client's own account: the client credentials grant (RFC 6749 §4.4).
@@ -55,7 +55,7 @@ impl OAuthClient {
 }
 
 impl TokenSource for OAuthClient {
-    fn token(&self, _: Why) -> TokenFuture<'_> {
+    fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         Box::pin(async {
             let given = self.endpoint.ask(&[("grant_type", "client_credentials")]).await?;
             Ok(given.token)

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::credential::{
     expiry::Expires,
-    source::{SourceError, Token, TokenFuture, TokenSource, Why},
+    source::{RefreshReason, SourceError, Token, TokenFuture, TokenSource},
 };
 
 /// Tokens for a person who has logged in once: the refresh token grant (RFC 6749 §6).
@@ -135,7 +135,7 @@ fn aged(token: Token, by: Duration) -> Token {
 }
 
 impl TokenSource for OAuthRefresh {
-    fn token(&self, _: Why) -> TokenFuture<'_> {
+    fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         Box::pin(self.next())
     }
 }

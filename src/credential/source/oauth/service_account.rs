@@ -18,7 +18,7 @@ use super::{
 use crate::{
     classify::Reason,
     clock,
-    credential::source::{SourceError, TokenFuture, TokenSource, Why},
+    credential::source::{RefreshReason, SourceError, TokenFuture, TokenSource},
 };
 
 /// How long an assertion is good, in seconds: the longest that Google takes.
@@ -135,7 +135,7 @@ impl ServiceAccount {
 }
 
 impl TokenSource for ServiceAccount {
-    fn token(&self, _: Why) -> TokenFuture<'_> {
+    fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         Box::pin(async {
             let now = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             let assertion = self

@@ -14,7 +14,7 @@ use crate::{
     classify::Reason,
     credential::{
         expiry::Expires,
-        source::{TokenSource, Why},
+        source::{RefreshReason, TokenSource},
     },
 };
 
@@ -51,7 +51,7 @@ async fn a_refresh_token_is_used_as_rfc_6749_6_has_it() {
     let (http, asked) = endpoint(&[(200, r#"{"access_token":"tok","expires_in":"90"}"#)]);
     let source = OAuthRefresh::new("https://auth.example.com/token", "r+1 &x", http).unwrap();
     let source = source.client("me:1", Some("p:w/d")).scope("a b").param("resource", "r");
-    let token = source.token(Why::First).await.unwrap();
+    let token = source.token(RefreshReason::First).await.unwrap();
     assert_eq!(token.expose(), "tok");
     assert_eq!(token.expires, Expires::In(Duration::from_secs(90)));
     let (head, form) = asked.lock().unwrap().remove(0);
@@ -70,9 +70,9 @@ async fn a_client_asks_for_itself_as_rfc_6749_4_4_has_it() {
     let (http, asked) = endpoint(&[(200, r#"{"access_token":"tok"}"#); 2]);
     let source = OAuthClient::new("https://auth.example.com/token", "me", "pw", http).unwrap();
     let source = source.scope("videos");
-    let token = source.token(Why::First).await.unwrap();
+    let token = source.token(RefreshReason::First).await.unwrap();
     assert_eq!(token.expires, Expires::Unknown);
-    source.clone().secret_in_body().token(Why::First).await.unwrap();
+    source.clone().secret_in_body().token(RefreshReason::First).await.unwrap();
     assert_eq!(
         forms(&asked),
         [
@@ -107,15 +107,15 @@ async fn a_rotated_refresh_token_is_kept_before_the_new_token_is_used() {
     });
     // While it is not kept, nothing new is asked for, and nothing new is used.
     for _ in 0..2 {
-        assert!(!source.token(Why::First).await.unwrap_err().is_terminal());
+        assert!(!source.token(RefreshReason::First).await.unwrap_err().is_terminal());
         tokio::time::advance(Duration::from_secs(10)).await;
     }
-    let first = source.token(Why::First).await.unwrap();
+    let first = source.token(RefreshReason::First).await.unwrap();
     assert_eq!((first.expose(), &*kept.lock().unwrap()), ("t1", &vec!["r2".to_owned()]));
     assert_eq!(first.expires, Expires::In(Duration::from_secs(40)), "it has aged");
     // The same refresh token again is no news; another one is.
-    assert_eq!(source.token(Why::Expiring).await.unwrap().expose(), "t2");
-    assert_eq!(source.token(Why::Expiring).await.unwrap().expose(), "t3");
+    assert_eq!(source.token(RefreshReason::Expiring).await.unwrap().expose(), "t2");
+    assert_eq!(source.token(RefreshReason::Expiring).await.unwrap().expose(), "t3");
     assert_eq!(*kept.lock().unwrap(), ["r2", "r3"]);
     let used = ["r1", "r2", "r2"].map(|r| format!("grant_type=refresh_token&refresh_token={r}"));
     assert_eq!(forms(&asked), used);
@@ -128,9 +128,9 @@ async fn a_login_that_is_over_is_terminal_and_an_endpoint_that_is_down_is_not() 
         (400, r#"{"error":"invalid_grant","error_description":"r1 was revoked"}"#),
     ]);
     let source = OAuthRefresh::new("https://auth.example.com/token", "r1", http).unwrap();
-    let down = source.token(Why::First).await.unwrap_err();
+    let down = source.token(RefreshReason::First).await.unwrap_err();
     assert_eq!((down.reason(), down.retry_after()), (None, Some(Duration::from_secs(7))));
-    let over = source.token(Why::First).await.unwrap_err();
+    let over = source.token(RefreshReason::First).await.unwrap_err();
     assert_eq!(over.reason(), Some(Reason::Revoked));
     assert_eq!(over.to_string(), "the token endpoint says invalid_grant (400)");
 }
@@ -145,7 +145,7 @@ async fn an_endpoint_that_is_not_reached_or_says_too_much_is_transient() {
     });
     for http in [OAuthHttp::new(broken), OAuthHttp::new(long)] {
         let source = OAuthClient::new("https://auth.example.com/token", "me", "pw", http).unwrap();
-        let error = source.token(Why::First).await.unwrap_err();
+        let error = source.token(RefreshReason::First).await.unwrap_err();
         assert_eq!(error.to_string(), "the token endpoint was not reached");
         assert!(std::error::Error::source(&error).is_some() && !error.is_terminal());
     }

@@ -76,7 +76,7 @@ fn the_assertion_is_what_rfc_7523_asks_for_and_is_signed_by_the_key() {
 async fn the_assertion_is_exchanged_for_a_token() {
     let seen = Arc::default();
     let source = ServiceAccount::from_json(file(|_| {}), http(&seen)).unwrap();
-    let token = source.token(Why::First).await.unwrap();
+    let token = source.token(RefreshReason::First).await.unwrap();
     assert_eq!(token.expose(), "ya29.tok");
     let form = percent_decode_str(&seen.lock().unwrap()).decode_utf8().unwrap().into_owned();
     let grant = "grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer&assertion=";
