@@ -13,21 +13,31 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project::pin_project;
+use reqwest::ResponseBuilderExt;
 use tower_service::Service;
 
-/// A [`reqwest::Client`] that takes and gives the messages of the crate `http`, so that this
-/// crate's layers, and others, can be put on it.
+#[cfg(feature = "oauth")]
+use crate::credential::OAuthHttp;
+
+/// A [`reqwest::Client`] adapted to requests and responses of the crate `http`, which the layers of
+/// this crate, and other tower layers, work on.
 ///
-/// 1. Any body of bytes is sent as it is; it streams where it does. A `reqwest::Body` is not
-///    wrapped a second time, any other body is for reqwest one that streams.
-/// 2. The answer's body is a `reqwest::Body`, its extensions are kept.
-/// 3. The errors are reqwest's own. A status is never an error here. A URI without scheme and host
-///    is one: nothing was sent.
-/// 4. It is always ready, and clones share reqwest's connections.
+/// A `reqwest::Client` by itself is a service for `reqwest::Request`, so a layer over it compiles,
+/// but the result is no service for `http::Request`. Wrap the client before a layer is applied:
+/// `layer.layer(ReqwestService::new(client))`.
 ///
-/// What reqwest does by itself is out of sight of the layers outside. Turn its redirects off
-/// (`redirect(Policy::none())`), or it carries a credential in a header of its own to wherever it
-/// is sent; and its retries (`retry(retry::never())`), or an attempt may be two.
+/// 1. Any body of bytes is accepted and is streamed if it streams. A `reqwest::Body` is not wrapped
+///    a second time; reqwest treats any other body as one that streams.
+/// 2. The body of the response is a `reqwest::Body`. The extensions of the response are kept.
+/// 3. The URL of the response is kept in its extensions, where `reqwest::Response::from` finds it.
+///    If a credential is sent in the query, that URL contains it.
+/// 4. Errors are those of reqwest. A status is never an error here. A URI without scheme and host
+///    is an error, and nothing is sent.
+/// 5. The service is always ready, and clones share the connections of the client.
+///
+/// The layers cannot observe what reqwest does by itself. Turn off its redirects
+/// (`redirect(Policy::none())`): reqwest sends a credential in a header of its own to the target of
+/// a redirect. Turn off its retries (`retry(retry::never())`): otherwise one attempt may be two.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -35,24 +45,37 @@ use tower_service::Service;
 /// use tower::{Layer, Service};
 /// use tower_failover::{adapter::ReqwestService, Failover, FailoverLayer, RetryPolicy};
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+/// # async fn send() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = reqwest::Client::builder()
+///     .redirect(reqwest::redirect::Policy::none())
+///     .retry(reqwest::retry::never())
+///     .build()?;
 /// let failover = FailoverLayer::builder().retry(RetryPolicy::new()).build()?;
-/// let mut client: Failover<ReqwestService> = failover.layer(client.into());
+/// let mut client: Failover<ReqwestService> = failover.layer(ReqwestService::new(client));
 ///
 /// let request = http::Request::post("https://api.example.com/videos")
 ///     .body(Full::<Bytes>::from(r#"{"model": "large"}"#))?;
-/// let answer = client.call(request); // `Result<http::Response<_>, reqwest::Error>`
-/// # drop(answer);
+/// let answer: http::Response<_> = client.call(request).await?;
+///
+/// // Back to reqwest, with the URL of the answer:
+/// let answer = reqwest::Response::from(answer);
+/// println!("{} says {}", answer.url().path(), answer.text().await?);
 /// # Ok(())
 /// # }
+/// # drop(send());
 /// ```
+///
+/// A request that was built with reqwest is converted by `http::Request::<reqwest::Body>::try_from`.
+/// A `reqwest::Body` is not `Clone`; the layers that send again keep it with
+/// [`buffered`](crate::failover::FailoverBuilder::buffered).
+///
+/// With the feature `oauth`, `OAuthHttp::from(client)` sends the requests to a token endpoint.
 #[derive(Clone, Debug, Default)]
 pub struct ReqwestService {
     client: reqwest::Client,
 }
 
-/// The response future of a [`ReqwestService`]. It is `Send`.
+/// The response future of [`ReqwestService`]. It is `Send`.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ReqwestFuture {
@@ -63,17 +86,17 @@ pub struct ReqwestFuture {
 #[pin_project(project = SentProj)]
 enum Sent {
     Pending(#[pin] <reqwest::Client as Service<reqwest::Request>>::Future),
-    /// It is no request for reqwest.
+    /// reqwest cannot represent the request.
     Refused(Option<reqwest::Error>),
 }
 
 impl ReqwestService {
-    /// Sends with this client.
+    /// Builds a service that sends with this client.
     pub const fn new(client: reqwest::Client) -> Self {
         Self { client }
     }
 
-    /// The client.
+    /// Returns the client.
     pub fn into_inner(self) -> reqwest::Client {
         self.client
     }
@@ -82,6 +105,21 @@ impl ReqwestService {
 impl From<reqwest::Client> for ReqwestService {
     fn from(client: reqwest::Client) -> Self {
         Self::new(client)
+    }
+}
+
+#[cfg(feature = "oauth")]
+impl From<ReqwestService> for OAuthHttp {
+    fn from(service: ReqwestService) -> Self {
+        // The service accepts bodies of any type: one must be named.
+        Self::new::<_, reqwest::Body, _>(service)
+    }
+}
+
+#[cfg(feature = "oauth")]
+impl From<reqwest::Client> for OAuthHttp {
+    fn from(client: reqwest::Client) -> Self {
+        ReqwestService::new(client).into()
     }
 }
 
@@ -112,7 +150,7 @@ impl Future for ReqwestFuture {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().sent.project() {
-            SentProj::Pending(answer) => Poll::Ready(Ok(ready!(answer.poll(cx))?.into())),
+            SentProj::Pending(answer) => Poll::Ready(Ok(with_url(ready!(answer.poll(cx))?))),
             SentProj::Refused(error) => match error.take() {
                 Some(error) => Poll::Ready(Err(error)),
                 None => Poll::Pending,
@@ -121,7 +159,18 @@ impl Future for ReqwestFuture {
     }
 }
 
-/// reqwest's own body as it is: it may be one that reqwest knows to be in memory.
+/// Converts the response, and puts its URL into the extensions, which reqwest's conversion drops.
+fn with_url(answer: reqwest::Response) -> Response<reqwest::Body> {
+    let url = answer.url().clone();
+    let mut answer = Response::from(answer);
+    // reqwest reads the URL from an extension of a private type; only this builder makes one.
+    if let Ok(marked) = Response::builder().url(url).body(()) {
+        answer.extensions_mut().extend(marked.into_parts().0.extensions);
+    }
+    answer
+}
+
+/// Converts a body. A `reqwest::Body` is returned as it is: reqwest may know that it is in memory.
 fn body<B>(body: B) -> reqwest::Body
 where
     B: Body<Data = Bytes> + Send + Sync + 'static,

@@ -116,6 +116,26 @@ impl<B: Body<Data = Bytes>> Body for FailoverBody<B> {
     }
 }
 
+/// Converts the body of an answer, so that `reqwest::Response::from` accepts the answer.
+///
+/// A body that this crate has nothing to add to is unwrapped.
+#[cfg(feature = "reqwest")]
+impl<B> From<FailoverBody<B>> for reqwest::Body
+where
+    B: Body<Data = Bytes> + Into<Self> + Send + Sync + 'static,
+    B::Error: std::error::Error + Send + Sync,
+{
+    fn from(body: FailoverBody<B>) -> Self {
+        match body {
+            FailoverBody { inner: Inner::Upstream(body), in_flight: None } => body.into(),
+            FailoverBody { inner: Inner::Local(bytes), in_flight: None } => {
+                bytes.unwrap_or_default().into()
+            }
+            body => Self::wrap(body),
+        }
+    }
+}
+
 impl<B: Body<Data = Bytes>> Peeked<B> {
     /// A body of which nothing was read yet.
     pub(crate) fn new(body: B) -> Self {
@@ -187,5 +207,25 @@ impl<B: Body> fmt::Debug for FailoverBody<B> {
 impl<B: Body> fmt::Debug for Peeked<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peeked").field("frames", &self.ahead.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "reqwest"))]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{FailoverBody, Peeked};
+
+    #[test]
+    fn body_in_memory_stays_in_memory_when_it_becomes_reqwests() {
+        let upstream = || FailoverBody::upstream(reqwest::Body::from("a film"), None);
+        let local = FailoverBody::<reqwest::Body>::local(Bytes::from("a film"));
+        for body in [upstream(), local] {
+            assert_eq!(reqwest::Body::from(body).as_bytes(), Some(&b"a film"[..]));
+        }
+        let of_two_layers = FailoverBody::upstream(upstream(), None);
+        assert_eq!(reqwest::Body::from(of_two_layers).as_bytes(), Some(&b"a film"[..]));
+        let peeked = FailoverBody::peeked(Peeked::new(reqwest::Body::from("a film")));
+        assert_eq!(reqwest::Body::from(peeked).as_bytes(), None, "the rest is still to be read");
     }
 }

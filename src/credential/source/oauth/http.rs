@@ -23,23 +23,39 @@ type Received = (response::Parts, Zeroizing<Vec<u8>>);
 /// The longest answer that is read, in bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// Any HTTP service, as the way to a token endpoint: a hyper-util client, reqwest behind an adapter,
-/// a stack of tower layers with a timeout and retries of its own.
+/// The HTTP service that sends requests to a token endpoint: a hyper-util client, a
+/// `reqwest::Client`, a stack of tower layers with a timeout and retries of its own.
 ///
-/// Take one without a pool in it: whoever fetches tokens has none to put on.
+/// It must not be a stack with the pool whose tokens are fetched: a request for a token carries no
+/// credential of that pool.
+///
+/// With the feature `reqwest`, `OAuthHttp::from` takes a `reqwest::Client` or a `ReqwestService`:
+///
+/// ```
+/// # #[cfg(feature = "reqwest")]
+/// # {
+/// use tower_failover::credential::OAuthHttp;
+///
+/// let http = OAuthHttp::from(reqwest::Client::new());
+/// # drop(http);
+/// # }
+/// ```
+///
+/// [`OAuthClient`](crate::credential::OAuthClient) has an example with another service.
 ///
 /// # Clone
 ///
 /// Cheap; clones use clones of the same service.
-///
-/// [`OAuthClient`](crate::credential::OAuthClient) has an example.
 #[derive(Clone)]
 pub struct OAuthHttp {
     send: Arc<dyn Fn(Request<Bytes>) -> Answer + Send + Sync>,
 }
 
 impl OAuthHttp {
-    /// Through `service`, whose request bodies are made of bytes.
+    /// Sends through `service`, whose request bodies can be made of bytes.
+    ///
+    /// A service that accepts bodies of any type leaves `B` open. Name one, as in
+    /// `OAuthHttp::new::<_, Full<Bytes>, _>(service)`; for reqwest, use `OAuthHttp::from`.
     pub fn new<S, B, RB>(service: S) -> Self
     where
         S: Service<Request<B>, Response = Response<RB>> + Clone + Send + 'static,
