@@ -12,7 +12,14 @@ use hyper_util::{
 };
 use tokio::time::timeout;
 use tower::{Service, ServiceExt};
-use tower_failover::{failover::FailoverBuilder, pool::{Selection, Quarantine}, report::{ChannelReporter, EventReceiver, RequestRecord, channel}, retry::Backoff, Account, AuthShortCircuitLayer, Credential, ErrorDedupLayer, Event, FailoverLayer, ModelChain, ModelFallbackLayer, Pool, RetryLayer, RetryPolicy, TokenRotationLayer};
+use tower_failover::{
+    Account, AuthShortCircuitLayer, Credential, ErrorDedupLayer, Event, FailoverLayer, ModelChain,
+    ModelFallbackLayer, Pool, RetryLayer, RetryPolicy, TokenRotationLayer,
+    failover::FailoverBuilder,
+    pool::{PoolBuilder, Quarantine, Selection},
+    report::{ChannelReporter, EventReceiver, RequestRecord, channel},
+    retry::Backoff,
+};
 
 use crate::Upstream;
 
@@ -35,6 +42,11 @@ impl Rig {
 
     /// In front of this upstream. Alice serves as long as she can, then bob.
     pub fn new(upstream: Upstream) -> Self {
+        Self::with(upstream, |pool| pool)
+    }
+
+    /// The same, with more settings of the pool.
+    pub fn with(upstream: Upstream, settings: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Self {
         let (reporter, events) = channel(64);
         let hour = Duration::from_secs(3600);
         let credential = |token| Credential::bearer(token).expect("a token");
@@ -46,9 +58,8 @@ impl Rig {
             // Longer than any test.
             .quarantine(Quarantine::new().trusted(hour).untrusted(hour))
             .help("get new tokens in Settings")
-            .reporter(reporter.clone())
-            .build()
-            .expect("a pool");
+            .reporter(reporter.clone());
+        let pool = settings(pool).build().expect("a pool");
         Self { upstream, pool, reporter, events }
     }
 

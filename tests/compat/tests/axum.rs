@@ -12,7 +12,10 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
-use tower_failover::{body::{Buffered, ReplayBody}, Failover};
+use tower_failover::{
+    Failover,
+    body::{Buffered, ReplayBody},
+};
 use tower_failover_compat::{CAP, FILM, Rig, client, go, post, separate, streams_both_ways};
 
 /// Sends each request on, with whatever is put on it by then.

@@ -5,7 +5,9 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
-use tower_failover::{body::ReplayBody, classify::Origin, AuthShortCircuitLayer, Code, Failover, ServedBy, failure};
+use tower_failover::{
+    AuthShortCircuitLayer, Code, Failover, ServedBy, body::ReplayBody, classify::Origin, failure,
+};
 use tower_failover_compat::{
     CAP, FILM, Rig, Streaming, client, go, post, separate, streams_both_ways,
 };

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use tower::{Layer, Service, ServiceExt};
-use tower_failover::{adapter::ReqwestService, body::ReplayBody, Failover};
+use tower_failover::{Failover, adapter::ReqwestService, body::ReplayBody};
 use tower_failover_compat::{
     CAP, FILM, Rig, Upstream, answer, empty, go, post, separate, streams_both_ways,
 };
