@@ -59,7 +59,9 @@ use crate::credential::OAuthHttp;
 ///
 /// // Back to reqwest, with the URL of the answer:
 /// let answer = reqwest::Response::from(answer);
-/// println!("{} says {}", answer.url().path(), answer.text().await?);
+/// println!("from {}", answer.url().path());
+/// let video = answer.text().await?;
+/// # drop(video);
 /// # Ok(())
 /// # }
 /// # drop(send());
