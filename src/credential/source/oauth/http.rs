@@ -58,10 +58,11 @@ impl OAuthHttp {
     /// `OAuthHttp::new::<_, Full<Bytes>, _>(service)`; for reqwest, use `OAuthHttp::from`.
     pub fn new<S, B, RB>(service: S) -> Self
     where
-        S: Service<Request<B>, Response = Response<RB>> + Clone + Send + 'static,
+        S: Service<Request<B>, Response = Response<RB>>, // reqwest? `OAuthHttp::from(client)`
+        S: Clone + Send + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send,
-        B: From<Bytes>,
+        B: From<Bytes>, // reqwest? `OAuthHttp::from(client)`
         RB: Body<Data = Bytes> + Send + 'static,
         RB::Error: Into<BoxError>,
     {
