@@ -87,6 +87,12 @@ macro_rules! named {
         ///
         /// Services of a layer and of its clones share what it knows: its pool, its budget, the
         /// credentials it has seen refused, its reporter.
+        ///
+        /// # Service below
+        ///
+        /// The layer wraps any service. The result serves `http::Request` if the service below
+        /// does. A `reqwest::Client` serves `reqwest::Request`: wrap it first, as
+        /// `adapter::ReqwestService::new(client)`.
         #[derive(Clone, Debug)]
         #[must_use = "a layer does nothing until it is applied to a service"]
         pub struct $Layer<K = $Keep> {
@@ -125,7 +131,7 @@ macro_rules! named {
         ///
         /// That of its future, [`ResponseFuture`](crate::failover::ResponseFuture). A service that was made
         /// ready and is dropped holds nothing but what the service below gave it.
-        pub struct $Service<S, K = $Keep> {
+        pub struct $Service<S, K = $Keep> { // over reqwest? use `ReqwestService::new(client)`
             driver: Driver<S, $Stages, K>,
         }
 
