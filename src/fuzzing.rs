@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::{
     classify::challenge,
-    stage::models::{Span, json},
+    stage::model::json::{self, Span},
 };
 
 /// One challenge of a `WWW-Authenticate` line.

@@ -16,7 +16,7 @@ use crate::{
     classify::{Cause, Code, Verdict},
     clock::Sleep,
     pool::News,
-    stage::{Stage, models::Rewritten},
+    stage::{Stage, model::Rewritten},
 };
 
 /// What only a request needs that is not simply sent: a service of its own, and what it will send.

@@ -10,7 +10,7 @@ use crate::{
     classify::Classifier,
     pool::Pool,
     report::ReporterHandle,
-    stage::{Limits, models::ModelAt},
+    stage::{Limits, model::ModelAt},
 };
 
 /// What becomes of an upstream's refusal of one of our credentials.

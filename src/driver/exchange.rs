@@ -24,7 +24,7 @@ use crate::{
     report::{NotResent, ReporterHandle},
     stage::{
         Ask, Draft, Handle, Ledger, Model, RequestOptions, Stage, Wanted, ledger,
-        models::Rewritten,
+        model::Rewritten,
         retry::{IDEMPOTENCY_KEY, repeatable},
     },
 };
@@ -182,7 +182,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
     pub(crate) fn may_read_body(&self) -> bool {
         let at = self.common().model_at.as_ref();
         matches!(self.scratch.model, Model::Unread)
-            && at.is_some_and(crate::stage::models::ModelAt::needs_body)
+            && at.is_some_and(crate::stage::model::ModelAt::needs_body)
     }
 
     pub(crate) fn is_grpc(&self) -> bool {

@@ -5,7 +5,7 @@ use http::request::Parts;
 use super::{exchange::GetBytes, scratch::Snapshot};
 use crate::{
     report::NotResent,
-    stage::{Ledger, Model, models::ModelAt},
+    stage::{Ledger, Model, model::ModelAt},
 };
 
 /// The head of the caller's request, as far as it is at hand.

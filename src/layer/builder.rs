@@ -14,7 +14,8 @@ use crate::{
     report::{Coalesce, Reporter, ReporterHandle},
     stage::{
         gate::{self, Gate},
-        models::{ModelAt, ModelChain, Models},
+        model::ModelAt,
+        models::{ModelChain, Models},
         retry::RetryPolicy,
         rotation::Rotation,
     },

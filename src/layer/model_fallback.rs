@@ -22,7 +22,10 @@ use crate::{
     classify::{Cause, Classifier},
     driver::{AuthFailureMode, Config, Driver, ResponseFuture, Settings},
     pool::Pool,
-    stage::models::{ModelAt, ModelChain, Models},
+    stage::{
+        model::ModelAt,
+        models::{ModelChain, Models},
+    },
 };
 
 named! {

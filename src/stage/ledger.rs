@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::models::ModelAt;
+use super::model::ModelAt;
 use crate::{
     pool::Pool,
     report::{Attempt, Followed, NotResent},

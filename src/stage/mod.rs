@@ -4,7 +4,7 @@ pub(crate) mod compose;
 pub(crate) mod gate;
 pub(crate) mod handle;
 pub(crate) mod ledger;
-pub(crate) mod model_lookup;
+pub(crate) mod model;
 pub(crate) mod models;
 pub(crate) mod options;
 pub(crate) mod retry;
@@ -12,27 +12,29 @@ pub(crate) mod rotation;
 pub(crate) mod stage;
 
 pub use self::{
-    gate::core::{Gate, GateState},
+    gate::stage::{Gate, GateState},
+    model::{
+        access::{ModelIn, Rewritten},
+        location::ModelAt,
+    },
     models::{
         chain::{ModelChain, ModelChainError},
-        core::{Models, ModelsState},
-        custom::{ModelIn, Rewritten},
-        location::ModelAt,
+        stage::{Models, ModelsState},
     },
     options::{AccountPin, RequestOptions},
     retry::{
         backoff::{Backoff, BackoffError, Jitter},
         budget::{Budget, Cost, TokenBucket},
-        core::Session,
         policy::RetryPolicy,
+        stage::Session,
         window::{BudgetError, WindowBudget},
     },
-    rotation::core::{Rotation, RotationState},
+    rotation::stage::{Rotation, RotationState},
     stage::{Ask, Draft, Facts, Next, Stage, Stamp, Success},
 };
 pub(crate) use self::{
     handle::Handle,
     ledger::{Ledger, Limits, Note},
-    model_lookup::{Model, Wanted},
+    model::{Model, Wanted},
     stage::sealed,
 };

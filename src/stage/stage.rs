@@ -5,7 +5,7 @@ use std::{fmt::Debug, sync::Arc, time::Duration};
 use http::{HeaderMap, StatusCode, request::Parts};
 use tokio::time::Instant;
 
-use super::{ledger::Ledger, model_lookup::Wanted, options::RequestOptions};
+use super::{ledger::Ledger, model::Wanted, options::RequestOptions};
 use crate::{
     classify::{Cause, Delivery, Verdict},
     clock::Now,

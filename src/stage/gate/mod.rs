@@ -1,7 +1,7 @@
 //! Refusing to send what is known to be dead.
 
-pub(crate) mod core;
 pub(crate) mod memory;
+pub(crate) mod stage;
 
-pub(crate) use self::core::Gate;
-pub(crate) use self::core::usual_names;
+pub(crate) use self::stage::Gate;
+pub(crate) use self::stage::usual_names;

@@ -1,11 +1,6 @@
-//! Falling back to another model: which one comes next, and where a request names it.
+//! Falling back to another model: which one comes next.
 
 pub(crate) mod chain;
-pub(crate) mod core;
-pub(crate) mod custom;
-pub(crate) mod json;
-pub(crate) mod location;
+pub(crate) mod stage;
 
-pub(crate) use self::{
-    chain::ModelChain, core::Models, custom::Rewritten, json::Span, location::ModelAt,
-};
+pub(crate) use self::{chain::ModelChain, stage::Models};

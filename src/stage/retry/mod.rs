@@ -2,13 +2,13 @@
 
 pub(crate) mod backoff;
 pub(crate) mod budget;
-pub(crate) mod core;
 pub(crate) mod policy;
+pub(crate) mod stage;
 pub(crate) mod window;
 
-#[cfg(feature = "tower")]
-pub(crate) use self::core::Asked;
 pub(crate) use self::policy::{IDEMPOTENCY_KEY, RetryPolicy, repeatable};
+#[cfg(feature = "tower")]
+pub(crate) use self::stage::Asked;
 #[cfg(test)]
 pub(crate) use self::{
     backoff::Backoff,

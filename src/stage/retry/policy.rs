@@ -7,7 +7,7 @@ use http::{HeaderName, Method};
 use super::{
     backoff::Backoff,
     budget::{Budget, TokenBucket},
-    core::Session,
+    stage::Session,
 };
 use crate::{classify::Classifier, stage::RequestOptions};
 

@@ -1,7 +1,7 @@
 //! Which account serves: choosing one, charging it, and choosing another.
 
-pub(crate) mod core;
-pub(crate) mod pick;
-pub(crate) mod verdicts;
+pub(crate) mod evidence;
+pub(crate) mod select;
+pub(crate) mod stage;
 
-pub(crate) use self::{core::Rotation, pick::will_serve};
+pub(crate) use self::{select::will_serve, stage::Rotation};

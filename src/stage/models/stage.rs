@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use http::request::Parts;
 
-use super::{chain::ModelChain, location::ModelAt};
+use super::chain::ModelChain;
 use crate::{
     classify::{Cause, ModelFault, Verdict},
     pool::Pool,
     report::NotResent,
-    stage::{Draft, Facts, Next, RequestOptions, Stage, Stamp, sealed::Sealed},
+    stage::{Draft, Facts, Next, RequestOptions, Stage, Stamp, model::ModelAt, sealed::Sealed},
 };
 
 /// Falls back to the next model.

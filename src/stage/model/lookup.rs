@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::models::Span;
+use super::json::Span;
 use crate::report::NotResent;
 
 /// What is known of the model that the caller's request names.

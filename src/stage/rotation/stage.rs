@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, request::Parts};
 
-use super::pick::{is_renewed, pick, pick_same};
+use super::select::{is_renewed, pick, pick_same};
 use crate::{
     classify::{Cause, Code},
     pool::{

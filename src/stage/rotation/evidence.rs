@@ -1,8 +1,8 @@
 //! What each verdict means for the account that was used, and for the others.
 
 use super::{
-    core::{Rotation, RotationState},
-    pick::is_under_way,
+    select::is_under_way,
+    stage::{Rotation, RotationState},
 };
 use crate::{
     classify::{ModelFault, Reason, Verdict},

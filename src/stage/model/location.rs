@@ -12,10 +12,11 @@ use http::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{
-    custom::{ModelIn, Rewritten},
+    access::{ModelIn, Rewritten},
     json::{self, Found, Span},
+    lookup::Model,
 };
-use crate::{classify::answer::is_json, report::NotResent, stage::Model};
+use crate::{classify::answer::is_json, report::NotResent};
 
 /// RFC 3986 §2.3: what never needs to be encoded.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
