@@ -58,7 +58,7 @@ pub mod fallback {
     #[doc(inline)]
     pub use crate::{
         layer::{ModelFallback, ModelFallbackLayer},
-        stage::{ModelAt, ModelChain, ModelChainError, ModelIn, Rewritten},
+        stage::{ModelAccess, ModelAt, ModelChain, ModelChainError, Rewritten},
     };
 }
 

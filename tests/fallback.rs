@@ -15,7 +15,7 @@ use tower_failover::{
     AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, ModelChain, ModelFallbackLayer,
     RequestOptions, RetryLayer, RetryPolicy, ServedBy, TokenRotationLayer,
     body::{Cloned, TryCloned},
-    fallback::{ModelAt, ModelIn, Rewritten},
+    fallback::{ModelAccess, ModelAt, Rewritten},
     pool::Selection,
     report::{Followed, NotResent},
 };
@@ -149,7 +149,7 @@ async fn what_cannot_be_changed_is_left_alone_and_the_trail_says_why() {
 #[tokio::test(start_paused = true)]
 async fn a_model_stands_in_a_path_a_query_a_header_or_wherever_the_user_says() {
     struct InPrompt;
-    impl ModelIn for InPrompt {
+    impl ModelAccess for InPrompt {
         fn read(&self, _: &http::request::Parts, body: Option<&Bytes>) -> Option<String> {
             let text = std::str::from_utf8(body?).ok()?;
             text.strip_prefix("to ")?.split_once(':').map(|(model, _)| model.to_owned())

@@ -244,7 +244,7 @@ fn what_users_implement_can_be_an_object() {
             Some(0)
         }
         fn succeeded(&self, _: Option<u32>) {}
-        fn give_back(&self, _: u32) {}
+        fn refund(&self, _: u32) {}
     }
     let budget: Arc<dyn Budget> = Arc::new(Free);
     let _: RetryPolicy = RetryPolicy::new().budget(budget);

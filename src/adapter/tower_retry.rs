@@ -13,7 +13,7 @@ use crate::{
     clock::{self, Sleep},
     stage::{
         RequestOptions,
-        retry::{Asked, IDEMPOTENCY_KEY, RetryPolicy, repeatable},
+        retry::{IDEMPOTENCY_KEY, RetryPolicy, RetryQuery, repeatable},
     },
 };
 
@@ -49,7 +49,7 @@ impl<B: Clone, RB, E: 'static> tower::retry::Policy<Request<B>, Response<RB>, E>
     ) -> Option<RetryWait> {
         let verdict = self.judge(result)?;
         if verdict.is_success() {
-            self.settings.succeeded(&self.session);
+            self.settings.note_success(&self.session);
             return None;
         }
         let options = request.extensions().get::<RequestOptions>();
@@ -57,15 +57,15 @@ impl<B: Clone, RB, E: 'static> tower::retry::Policy<Request<B>, Response<RB>, E>
             return None;
         }
         let keyed = request.headers().contains_key(&IDEMPOTENCY_KEY);
-        let asked = Asked {
+        let query = RetryQuery {
             verdict,
             repeatable: repeatable(request.method(), keyed, options),
-            soonest: None,
+            available_in: None,
             random: fastrand::f64,
         };
-        let wait = self.settings.decide(&self.session, &asked).ok()?;
+        let wait = self.settings.decide(&self.session, &query).ok()?;
         let nap = if wait.is_zero() { None } else { Some(clock::sleep(wait)?) };
-        self.settings.pay(&mut self.session, &verdict).ok()?;
+        self.settings.withdraw(&mut self.session, &verdict).ok()?;
         Some(RetryWait(nap))
     }
 

@@ -22,7 +22,7 @@ use crate::{
         lease::{InFlight, Paused},
     },
     report::{Attempt, Followed, NotResent, Outcome},
-    stage::{Facts, Ledger, Next, Note, Stage, Stamp, Wanted, rotation::will_serve},
+    stage::{Facts, InnerOutcome, Ledger, ModelLookup, Next, Stage, Stamp, rotation::will_serve},
 };
 
 impl<S, St: Stage, K> Exchange<S, St, K> {
@@ -43,7 +43,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         let mut heard = heard.unwrap_or_else(|| Heard::of(self.hear(&ledger)));
         let note = &heard.note;
         if let Some(Spent(attempts)) = held.take_spent() {
-            ledger.spend(attempts.saturating_sub(1));
+            ledger.add_attempts_taken(attempts.saturating_sub(1));
         }
         let local = held.cause().is_some_and(|cause| cause.origin == Origin::Local);
         let mut now = Now::unread();
@@ -57,7 +57,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             bytes,
         };
         let mut read = || source.read();
-        let wanted = Wanted::new(stages.model(&self.st).cloned(), &mut model, &mut read);
+        let wanted = ModelLookup::new(stages.model(&self.st).cloned(), &mut model, &mut read);
         let mut facts = Facts {
             status: held.status(),
             local,
@@ -70,13 +70,15 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             barred: self.bar(&ledger),
             last: heard.over,
             random: fastrand::f64,
-            soonest: note.as_ref().and_then(|note| note.soonest),
-            why: note.as_ref().map_or(NotResent::Final, |_| ledger.why(self.scratch.parent)),
+            available_in: note.as_ref().and_then(|note| note.available_in),
+            not_resent: note
+                .as_ref()
+                .map_or(NotResent::Final, |_| ledger.not_resent(self.scratch.parent)),
             ..Facts::of(verdict, &mut now, wanted)
         };
         let written = !local && self.is_told();
         if !resumed {
-            stages.learn(&mut self.st, &mut facts);
+            stages.note_failure(&mut self.st, &mut facts);
             // What is asked of the stages next may let go of the account that has answered.
             heard.stamp = stages.stamp(&self.st);
             heard.in_flight = stages.in_flight(&self.st).map(InFlight::pause);
@@ -84,10 +86,10 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         if written && !resumed && heard.note.is_none() {
             let mut attempt = self.attempt(&held, verdict, heard.stamp.as_ref());
             attempt.model =
-                facts.wanted.instead.clone().or_else(|| self.scratch.outer.model.clone());
-            ledger.write(self.scratch.parent, attempt);
+                facts.model.replacement.clone().or_else(|| self.scratch.outer.model.clone());
+            ledger.add_attempt(self.scratch.parent, attempt);
         }
-        let awaits = !heard.over && stages.awaits(&self.st, &mut facts);
+        let awaits = !heard.over && stages.awaits_refresh(&self.st, &mut facts);
         if let Some(pool) = stages.pool(&self.st).filter(|_| awaits) {
             let next = heard.next.take();
             let news = next.unwrap_or_else(|| pool.news(&mut heard.since, facts.deadline));
@@ -105,8 +107,9 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             stages.cancel(&mut self.st);
             next = facts.decline(NotResent::NoAccount);
         }
-        let (soonest, charged, mut why) = (facts.soonest, facts.charged, facts.why);
-        let unready = facts.unready;
+        let (available_in, charged, mut why) =
+            (facts.available_in, facts.charged, facts.not_resent);
+        let unready = facts.not_ready;
         if live.config.common.model_at.is_some() && self.scratch.outer.model.is_none() {
             let asked = match next {
                 // For the trail: of a request that fails for good, it is worth the reading.
@@ -116,7 +119,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
                 Next::After(wait) => !wait.is_zero() && stages.rotates(),
                 Next::Again | Next::Replay => false,
             };
-            let own = facts.wanted.own_if(asked);
+            let own = facts.model.own_if(asked);
             if let (Next::Pass | Next::FallBack, Some(own)) = (next, own) {
                 ledger.set_own_model(own);
             }
@@ -125,7 +128,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         match self.take(&ledger, next, build) {
             Ok((nap, built)) => {
                 if written {
-                    ledger.follow(self.scratch.parent, followed(next));
+                    ledger.set_followed(self.scratch.parent, followed(next));
                 }
                 return Settled::Again(nap, built);
             }
@@ -135,7 +138,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             }
         }
         if written && why != NotResent::Final {
-            ledger.follow(self.scratch.parent, Followed::NotResent(why));
+            ledger.set_followed(self.scratch.parent, Followed::NotResent(why));
         }
         let ours = stamp.is_some() && !charged && !local;
         let charged = charged || ours;
@@ -143,7 +146,10 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             pools.extend(stages.pool(&self.st).cloned());
             let pools = pools.clone();
             let send = self.scratch.parent;
-            self.leave(&ledger, Note { send, soonest, charged, unsent, instead, pools });
+            self.leave(
+                &ledger,
+                InnerOutcome { send, available_in, charged, unsent, instead, pools },
+            );
         }
         let held = match unready {
             // A source that is down is no refusal; any other answer stays what it is.
@@ -257,7 +263,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
 }
 
 impl Heard {
-    fn of(note: Option<Note>) -> Self {
+    fn of(note: Option<InnerOutcome>) -> Self {
         Self { note, stamp: None, in_flight: None, since: None, next: None, over: false }
     }
 }
@@ -296,7 +302,7 @@ fn can_be_served(next: Next, pools: &[Pool], facts: &mut Facts<'_>) -> bool {
     let Some(at) = facts.now.get().checked_add(wait) else { return true };
     let at_once = next != Next::After(wait);
     let (options, ledger) = (facts.options, facts.ledger);
-    pools.iter().all(|pool| will_serve(pool, options, ledger, at, at_once, &mut facts.wanted))
+    pools.iter().all(|pool| will_serve(pool, options, ledger, at, at_once, &mut facts.model))
 }
 
 fn followed(next: Next) -> Followed {

@@ -23,7 +23,7 @@ use crate::{
     clock::Now,
     report::{NotResent, ReporterHandle},
     stage::{
-        Ask, Draft, Handle, Ledger, Model, RequestOptions, Stage, Wanted, ledger,
+        Ask, Draft, Handle, Ledger, Model, ModelLookup, RequestOptions, Stage, ledger,
         model::Rewritten,
         retry::{IDEMPOTENCY_KEY, repeatable},
     },
@@ -62,7 +62,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             (common.announce, &common.model_at, &self.scratch.ledger)
         {
             let body = if at.needs_body() { bytes() } else { None };
-            ledger.set_source(ledger::Source { at: at.clone(), body });
+            ledger.set_model_source(ledger::ModelSource { at: at.clone(), body });
         }
     }
 
@@ -87,12 +87,12 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         let mut read = || source.read();
         // It may be a fallback's attempt, whose credential is awaited.
         let instead = self.live.config.stages.model(&self.st).cloned();
-        let mut wanted = Wanted::new(instead, &mut scratch.model, &mut read);
+        let mut wanted = ModelLookup::new(instead, &mut scratch.model, &mut read);
         let mut ask = Ask {
             options: scratch.options.as_ref(),
             ledger,
             now: &mut now,
-            wanted: &mut wanted,
+            model: &mut wanted,
             at: None,
             last,
         };
@@ -102,7 +102,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
     /// Why a request whose body is to be awaited is surely answered here: nobody waits for that.
     #[cold]
     pub(crate) fn refuse_at_once(&mut self, head: &request::Parts) -> Option<Cause> {
-        if !self.live.config.stages.surely_dead() {
+        if !self.live.config.stages.is_unavailable() {
             return None;
         }
         let model = self.scratch.model.clone();
@@ -128,13 +128,13 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         let chosen = if shared { instead.clone() } else { None };
         // Whoever needed the model has read it when the account was reserved.
         let mut read = || Model::Absent(NotResent::NoModel);
-        let mut wanted = Wanted::new(instead, &mut scratch.model, &mut read);
+        let mut wanted = ModelLookup::new(instead, &mut scratch.model, &mut read);
         let mut draft = Draft {
             head,
             options: scratch.options.as_ref(),
             ledger: scratch.ledger.as_deref(),
             now: &mut now,
-            wanted: &mut wanted,
+            model: &mut wanted,
             outer: scratch.outer.stamp.as_ref(),
             put: None,
             verified: false,
@@ -214,7 +214,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
 
 /// Whether a fallback further out has said where requests name their model.
 fn is_named_outside(ledger: Option<&Ledger>) -> bool {
-    ledger.is_some_and(|ledger| ledger.source().is_some())
+    ledger.is_some_and(|ledger| ledger.model_source().is_some())
 }
 
 /// What a request says when it comes in.
@@ -243,7 +243,7 @@ fn write<S, St: Stage, K>(
     // The handle is put on each attempt anew: alone, it need not be kept.
     let handle_only = handle.is_some() && head.extensions.len() == 1;
     let instead = handle.and_then(|handle| handle.model.as_ref());
-    let named = scratch.options.as_ref().and_then(RequestOptions::wanted_model);
+    let named = scratch.options.as_ref().and_then(RequestOptions::requested_model);
     if let Some(model) = instead.or(named) {
         scratch.model = Model::Named(model.clone(), None);
     }
@@ -255,7 +255,7 @@ fn write<S, St: Stage, K>(
         scratch.ledger = Some(Arc::new(Ledger::new(scratch.started)));
     }
     if let Some(ledger) = &scratch.ledger {
-        ledger.limit(common.set);
+        ledger.tighten_limits(common.set);
     }
     if resendable {
         scratch.snapshot.keep_whole(head, handle_only);

@@ -10,7 +10,7 @@ use crate::{
     classify::{Cause, Origin},
     pool::lease::InFlight,
     report::Outcome,
-    stage::{Ledger, Note, RequestOptions, Stage, Stamp, Success},
+    stage::{InnerOutcome, Ledger, RequestOptions, Stage, Stamp, Success},
 };
 
 impl<S, St: Stage, K> Exchange<S, St, K> {
@@ -23,7 +23,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
     ) -> Response<FailoverBody<B>> {
         let charged = self.is_credited();
         let success = Success { headers: &head.headers, charged };
-        self.live.config.stages.succeed(&mut self.st, &success);
+        self.live.config.stages.note_success(&mut self.st, &success);
         if self.scratch.ledger.is_some() {
             self.recovered(head.status);
         }
@@ -42,7 +42,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
     fn is_credited(&self) -> bool {
         let ledger = self.scratch.ledger.as_ref().filter(|_| self.scratch.send != 0);
         ledger
-            .and_then(|ledger| ledger.take_note(self.scratch.send))
+            .and_then(|ledger| ledger.take_inner_outcome(self.scratch.send))
             .is_some_and(|note| note.charged)
     }
 
@@ -50,7 +50,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
     fn credit(&self, replaced: bool) {
         let stamped = self.scratch.outer.stamp.is_some();
         if let (true, true, Some(ledger)) = (replaced, stamped, &self.scratch.ledger) {
-            ledger.leave_note(Note::credit(self.scratch.parent));
+            ledger.put_inner_outcome(InnerOutcome::credit(self.scratch.parent));
         }
     }
 
@@ -60,7 +60,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         self.adopt(ledger);
         if self.common().recovered
             && self.reporter().is_some()
-            && ledger.has_lines(self.scratch.parent)
+            && ledger.has_attempts(self.scratch.parent)
         {
             self.tell(Outcome::Answer(status), report::Kind::Recovered);
         }
@@ -98,11 +98,11 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         if let (true, Some(ledger)) = (self.scratch.parent != 0, &self.scratch.ledger) {
             // Only a rotation asks, and of the credential that it has put on.
             let unsent = cause.code.is_about_a_credential() && !self.live.config.stages.rotates();
-            let soonest = cause.retry_after;
+            let available_in = cause.retry_after;
             let pools = Vec::new();
-            ledger.leave_note(Note {
+            ledger.put_inner_outcome(InnerOutcome {
                 send: self.scratch.parent,
-                soonest,
+                available_in,
                 charged: false,
                 unsent,
                 instead,
@@ -122,17 +122,17 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
     }
 
     /// What a driver below has written about the attempt.
-    pub(crate) fn hear(&self, ledger: &Ledger) -> Option<Note> {
+    pub(crate) fn hear(&self, ledger: &Ledger) -> Option<InnerOutcome> {
         if self.scratch.send == 0 {
             return None;
         }
         self.adopt(ledger);
-        ledger.take_note(self.scratch.send)
+        ledger.take_inner_outcome(self.scratch.send)
     }
 
-    pub(crate) fn leave(&self, ledger: &Ledger, note: Note) {
+    pub(crate) fn leave(&self, ledger: &Ledger, note: InnerOutcome) {
         if self.scratch.parent != 0 {
-            ledger.leave_note(note);
+            ledger.put_inner_outcome(note);
         }
     }
 
@@ -140,7 +140,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
     pub(crate) fn adopt(&self, ledger: &Ledger) {
         if self.scratch.send != 0 {
             let secrets = self.secrets();
-            ledger.adopt(self.scratch.send, self.scratch.parent, |attempt| {
+            ledger.adopt_attempts(self.scratch.send, self.scratch.parent, |attempt| {
                 report::redact(attempt, secrets);
             });
         }
@@ -157,7 +157,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             None => Vec::new(),
         };
         // Where no fallback chose one, it was the caller's own.
-        let named = self.scratch.options.as_ref().and_then(RequestOptions::wanted_model);
+        let named = self.scratch.options.as_ref().and_then(RequestOptions::requested_model);
         if let Some(own) = self.scratch.ledger.as_deref().and_then(Ledger::own_model).or(named) {
             for attempt in trail.iter_mut().filter(|attempt| attempt.model.is_none()) {
                 attempt.model = Some(own.clone());
@@ -165,7 +165,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         }
         let asked = report::Asked {
             snapshot: self.scratch.snapshot(),
-            label: self.scratch.options.as_ref().and_then(RequestOptions::get_label),
+            label: self.scratch.options.as_ref().and_then(RequestOptions::label_text),
             started: self.scratch.started,
             secrets: self.secrets(),
         };
@@ -182,7 +182,7 @@ impl<S, St: Stage, K> Drop for Exchange<S, St, K> {
         self.live.config.stages.cancel(&mut self.st);
         let Some(ledger) = &self.scratch.ledger else { return };
         self.adopt(ledger);
-        if self.reporter().is_some() && ledger.has_lines(self.scratch.parent) {
+        if self.reporter().is_some() && ledger.has_attempts(self.scratch.parent) {
             self.tell(Outcome::Dropped, report::Kind::Abandoned);
         }
     }

@@ -34,7 +34,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
     /// After which nothing is started or waited for; nothing where the clock was not read.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let set = self.scratch.ledger.as_deref().and_then(|ledger| ledger.limits().deadline);
-        let asked = self.scratch.options.as_ref().and_then(RequestOptions::max_time);
+        let asked = self.scratch.options.as_ref().and_then(RequestOptions::max_duration);
         // No default takes anything from what was set.
         let limit = set.unwrap_or(self.common().deadline);
         self.scratch.started?.checked_add(asked.map_or(limit, |asked| asked.min(limit)))

@@ -29,7 +29,7 @@ pub(crate) struct Source<'a> {
 impl Source<'_> {
     pub(crate) fn read(&self) -> Model {
         let none = Model::Absent(NotResent::NoModel);
-        let (at, body) = match (self.at, self.ledger.and_then(Ledger::source)) {
+        let (at, body) = match (self.at, self.ledger.and_then(Ledger::model_source)) {
             (Some(at), _) => (at, if at.needs_body() { (self.bytes)() } else { None }),
             (None, Some(source)) => (&source.at, source.body.clone()),
             (None, None) => return none,

@@ -9,7 +9,7 @@ use crate::{
     classify::{Cause, Verdict},
     clock::Sleep,
     pool::{News, lease::Paused},
-    stage::{Note, Stamp},
+    stage::{InnerOutcome, Stamp},
 };
 
 /// The newest outcome, held until the next attempt is reserved.
@@ -45,7 +45,7 @@ pub(crate) struct Awaiting<B: Body, E> {
 
 /// What was learned from an outcome.
 pub(crate) struct Heard {
-    pub(crate) note: Option<Note>,
+    pub(crate) note: Option<InnerOutcome>,
     pub(crate) stamp: Option<Stamp>,
     pub(crate) in_flight: Option<Paused>,
     /// When a token source was first waited for.

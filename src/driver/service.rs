@@ -122,7 +122,7 @@ where
         // unlikely other case can be made ready later.
         // What the inner service has set aside for a call is used, not asked for a second time.
         let held = self.readied == Readied::Inner;
-        if !held && self.live.has_spare() && self.live.config.stages.surely_dead() {
+        if !held && self.live.has_spare() && self.live.config.stages.is_unavailable() {
             self.readied = Readied::Nobody;
             return Poll::Ready(Ok(()));
         }

@@ -58,14 +58,17 @@ named! {
 impl AuthShortCircuitLayer {
     /// A layer that remembers what it has seen.
     pub fn new() -> Self {
-        Self::with_gate(Gate::seen(false, gate::usual_names(), 10_000), Settings::default())
+        Self::with_gate(
+            Gate::without_pool(false, gate::default_credential_headers(), 10_000),
+            Settings::default(),
+        )
     }
 
     /// A layer that asks this pool.
     pub fn with_pool(pool: Pool) -> Self {
         let mut common = Settings::default();
         common.know(&pool);
-        Self::with_gate(Gate::pool(pool), common)
+        Self::with_gate(Gate::with_pool(pool), common)
     }
 
     fn with_gate(stages: Gate, common: Settings) -> Self {
@@ -77,7 +80,7 @@ impl AuthShortCircuitLayer {
 impl<K> AuthShortCircuitLayer<K> {
     /// Covers the caller's own credentials too. What a pool knew is not asked any more.
     pub fn any_credential(mut self) -> Self {
-        self.stages = Gate::seen(true, gate::usual_names(), 10_000);
+        self.stages = Gate::without_pool(true, gate::default_credential_headers(), 10_000);
         self
     }
 
@@ -88,7 +91,7 @@ impl<K> AuthShortCircuitLayer<K> {
         headers: impl IntoIterator<Item = HeaderName>,
         capacity: usize,
     ) -> Self {
-        self.stages = Gate::seen(true, headers.into_iter().collect(), capacity);
+        self.stages = Gate::without_pool(true, headers.into_iter().collect(), capacity);
         self
     }
 }

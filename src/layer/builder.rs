@@ -207,9 +207,9 @@ impl<K> FailoverBuilder<K> {
             None => None,
         };
         let gate = if self.any_credential {
-            Some(Gate::seen(true, gate::usual_names(), 10_000))
+            Some(Gate::without_pool(true, gate::default_credential_headers(), 10_000))
         } else {
-            rotation.as_ref().map(|rotation| Gate::pool(rotation.pool.clone()))
+            rotation.as_ref().map(|rotation| Gate::with_pool(rotation.pool.clone()))
         };
         let models = match self.models {
             Some(chain) => {
@@ -221,7 +221,7 @@ impl<K> FailoverBuilder<K> {
             None => None,
         };
         let retry = match self.retry {
-            Some(policy) if models.is_some() => Some(policy.beside_a_chain()),
+            Some(policy) if models.is_some() => Some(policy.with_fallback()),
             policy => policy,
         };
         if retry.is_none() && gate.is_none() && models.is_none() && common.reporter.is_none() {

@@ -43,8 +43,8 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         self.0.may_resend() || self.1.may_resend()
     }
 
-    fn surely_dead(&self) -> bool {
-        self.0.surely_dead() || self.1.surely_dead()
+    fn is_unavailable(&self) -> bool {
+        self.0.is_unavailable() || self.1.is_unavailable()
     }
 
     #[inline]
@@ -60,18 +60,18 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
     }
 
     #[inline]
-    fn succeed(&self, st: &mut Self::State, success: &Success<'_>) {
-        self.1.succeed(&mut st.1, success);
-        self.0.succeed(&mut st.0, success);
+    fn note_success(&self, st: &mut Self::State, success: &Success<'_>) {
+        self.1.note_success(&mut st.1, success);
+        self.0.note_success(&mut st.0, success);
     }
 
-    fn learn(&self, st: &mut Self::State, facts: &mut Facts<'_>) {
-        self.1.learn(&mut st.1, facts);
-        self.0.learn(&mut st.0, facts);
+    fn note_failure(&self, st: &mut Self::State, facts: &mut Facts<'_>) {
+        self.1.note_failure(&mut st.1, facts);
+        self.0.note_failure(&mut st.0, facts);
     }
 
-    fn awaits(&self, st: &Self::State, facts: &mut Facts<'_>) -> bool {
-        self.1.awaits(&st.1, facts) || self.0.awaits(&st.0, facts)
+    fn awaits_refresh(&self, st: &Self::State, facts: &mut Facts<'_>) -> bool {
+        self.1.awaits_refresh(&st.1, facts) || self.0.awaits_refresh(&st.0, facts)
     }
 
     fn model<'a>(&self, st: &'a Self::State) -> Option<&'a Arc<str>> {
@@ -112,7 +112,7 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
             options: facts.options,
             ledger: facts.ledger,
             now: facts.now,
-            wanted: &mut facts.wanted,
+            model: &mut facts.model,
             at,
             last: facts.last,
         };
@@ -156,8 +156,8 @@ impl<A: Stage> Stage for Option<A> {
         self.as_ref().is_some_and(Stage::may_resend)
     }
 
-    fn surely_dead(&self) -> bool {
-        self.as_ref().is_some_and(Stage::surely_dead)
+    fn is_unavailable(&self) -> bool {
+        self.as_ref().is_some_and(Stage::is_unavailable)
     }
 
     #[inline]
@@ -177,15 +177,15 @@ impl<A: Stage> Stage for Option<A> {
     }
 
     #[inline]
-    fn succeed(&self, st: &mut Self::State, success: &Success<'_>) {
+    fn note_success(&self, st: &mut Self::State, success: &Success<'_>) {
         if let (Some(stage), Some(st)) = (self, st) {
-            stage.succeed(st, success);
+            stage.note_success(st, success);
         }
     }
 
-    fn learn(&self, st: &mut Self::State, facts: &mut Facts<'_>) {
+    fn note_failure(&self, st: &mut Self::State, facts: &mut Facts<'_>) {
         if let (Some(stage), Some(st)) = (self, st) {
-            stage.learn(st, facts);
+            stage.note_failure(st, facts);
         }
     }
 
@@ -196,9 +196,9 @@ impl<A: Stage> Stage for Option<A> {
         }
     }
 
-    fn awaits(&self, st: &Self::State, facts: &mut Facts<'_>) -> bool {
+    fn awaits_refresh(&self, st: &Self::State, facts: &mut Facts<'_>) -> bool {
         match (self, st) {
-            (Some(stage), Some(st)) => stage.awaits(st, facts),
+            (Some(stage), Some(st)) => stage.awaits_refresh(st, facts),
             _ => false,
         }
     }

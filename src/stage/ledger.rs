@@ -1,4 +1,4 @@
-//! What all drivers of one request share: attempts, refusals, and the trail.
+//! What all drivers of one request share: attempts, rejections, and the trail.
 //!
 //! A fused driver makes a ledger after its first failure and keeps it to itself. Separate layers
 //! find it in the request's extensions, where the outermost of them put it (see [`Handle`](super::handle::Handle)).
@@ -26,11 +26,11 @@ use crate::{
 
 /// How an inner driver ended, for the driver whose send it was part of.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Note {
+pub(crate) struct InnerOutcome {
     /// The outer driver's send.
     pub(crate) send: u32,
     /// After how long an account may serve again, when none could.
-    pub(crate) soonest: Option<Duration>,
+    pub(crate) available_in: Option<Duration>,
     /// A pool has taken the blame for the refusal.
     pub(crate) charged: bool,
     /// The credential that stood on the request was not sent: it is known to be dead.
@@ -41,7 +41,7 @@ pub(crate) struct Note {
     pub(crate) pools: Vec<Pool>,
 }
 
-impl Note {
+impl InnerOutcome {
     /// A pool takes the credit for a success.
     pub(crate) fn credit(send: u32) -> Self {
         Self { send, charged: true, ..Self::default() }
@@ -71,13 +71,13 @@ struct Line {
 
 #[derive(Debug, Default)]
 struct Cold {
-    refused: Vec<(u32, u32, u64)>,
+    rejected: Vec<(u32, u32, u64)>,
     /// The models that some fallback has gone to, or from.
     models: Vec<Arc<str>>,
     groups: Vec<(u32, u32)>,
     stopped: bool,
     lines: Vec<Line>,
-    notes: Vec<Note>,
+    outcomes: Vec<InnerOutcome>,
 }
 
 /// See the [module](self).
@@ -87,13 +87,13 @@ pub(crate) struct Ledger {
     sends: AtomicU32,
     attempts: AtomicU32,
     /// The smallest limits that the layers so far were given.
-    set: OnceLock<Mutex<Limits>>,
+    limits: OnceLock<Mutex<Limits>>,
     /// Whether `cold` holds anything: a success need not lock to know that there is nothing.
     touched: AtomicBool,
-    /// How many credentials were refused, as it stands in `cold`.
-    refusals: AtomicUsize,
+    /// How many credentials were rejected, as it stands in `cold`.
+    rejections: AtomicUsize,
     /// Where the caller's request names its model, for layers that do not know.
-    source: OnceLock<Source>,
+    source: OnceLock<ModelSource>,
     /// The model that the caller's request names, when somebody has read it.
     own_model: OnceLock<Arc<str>>,
     cold: Mutex<Cold>,
@@ -101,7 +101,7 @@ pub(crate) struct Ledger {
 
 /// Where a model can be read, and what of.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct ModelSource {
     pub(crate) at: ModelAt,
     pub(crate) body: Option<Bytes>,
 }
@@ -113,9 +113,9 @@ impl Ledger {
             started,
             sends: AtomicU32::new(0),
             attempts: AtomicU32::new(1),
-            set: OnceLock::new(),
+            limits: OnceLock::new(),
             touched: AtomicBool::new(false),
-            refusals: AtomicUsize::new(0),
+            rejections: AtomicUsize::new(0),
             source: OnceLock::new(),
             own_model: OnceLock::new(),
             cold: Mutex::new(Cold::default()),
@@ -126,12 +126,12 @@ impl Ledger {
         self.started
     }
 
-    pub(crate) fn source(&self) -> Option<&Source> {
+    pub(crate) fn model_source(&self) -> Option<&ModelSource> {
         self.source.get()
     }
 
     /// The outermost who knows is believed.
-    pub(crate) fn set_source(&self, source: Source) {
+    pub(crate) fn set_model_source(&self, source: ModelSource) {
         let _ = self.source.set(source);
     }
 
@@ -163,9 +163,9 @@ impl Ledger {
     }
 
     /// What a layer was given holds for all of them: the smallest limit wins.
-    pub(crate) fn limit(&self, limits: Limits) {
+    pub(crate) fn tighten_limits(&self, limits: Limits) {
         if limits != Limits::default() {
-            let mut all = self.set.get_or_init(Mutex::default).lock();
+            let mut all = self.limits.get_or_init(Mutex::default).lock();
             let all = all.as_deref_mut().unwrap_or_else(|poisoned| poisoned.get_mut());
             *all = all.least(limits);
         }
@@ -173,14 +173,14 @@ impl Ledger {
 
     /// The smallest limits that any layer was given.
     pub(crate) fn limits(&self) -> Limits {
-        self.set
+        self.limits
             .get()
             .map(|set| *set.lock().unwrap_or_else(PoisonError::into_inner))
             .unwrap_or_default()
     }
 
     /// Counts attempts that a ledger of its own has counted further in.
-    pub(crate) fn spend(&self, attempts: u32) {
+    pub(crate) fn add_attempts_taken(&self, attempts: u32) {
         let add = |taken: u32| Some(taken.saturating_add(attempts));
         let _ = self.attempts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
@@ -194,33 +194,33 @@ impl Ledger {
             .is_ok()
     }
 
-    /// This credential was refused for this request: no layer sends it again for it.
-    pub(crate) fn refuse(&self, pool: u32, account: u32, generation: u64) {
+    /// This credential was rejected for this request: no layer sends it again for it.
+    pub(crate) fn note_rejected(&self, pool: u32, account: u32, generation: u64) {
         let key = (pool, account, generation);
         let mut cold = self.cold();
-        if !cold.refused.contains(&key) {
-            cold.refused.push(key);
-            self.refusals.store(cold.refused.len(), Ordering::Relaxed);
+        if !cold.rejected.contains(&key) {
+            cold.rejected.push(key);
+            self.rejections.store(cold.rejected.len(), Ordering::Relaxed);
         }
     }
 
-    pub(crate) fn is_refused(&self, pool: u32, account: u32, generation: u64) -> bool {
-        self.refusals() > 0 && self.cold().refused.contains(&(pool, account, generation))
+    pub(crate) fn is_rejected(&self, pool: u32, account: u32, generation: u64) -> bool {
+        self.rejections() > 0 && self.cold().rejected.contains(&(pool, account, generation))
     }
 
-    /// How many credentials of this account were refused for this request.
-    pub(crate) fn refusals_of(&self, pool: u32, account: u32) -> usize {
+    /// How many credentials of this account were rejected for this request.
+    pub(crate) fn rejections_of(&self, pool: u32, account: u32) -> usize {
         let of = |key: &&(u32, u32, u64)| (key.0, key.1) == (pool, account);
-        if self.refusals() == 0 { 0 } else { self.cold().refused.iter().filter(of).count() }
+        if self.rejections() == 0 { 0 } else { self.cold().rejected.iter().filter(of).count() }
     }
 
-    /// How many credentials were refused for this request.
-    pub(crate) fn refusals(&self) -> usize {
-        self.refusals.load(Ordering::Relaxed)
+    /// How many credentials were rejected for this request.
+    pub(crate) fn rejections(&self) -> usize {
+        self.rejections.load(Ordering::Relaxed)
     }
 
     /// Some fallback goes from this model, or to it: no fallback goes to it again.
-    pub(crate) fn visit(&self, model: &Arc<str>) {
+    pub(crate) fn note_visited(&self, model: &Arc<str>) {
         let mut cold = self.cold();
         if !cold.models.contains(model) {
             cold.models.push(model.clone());
@@ -250,12 +250,12 @@ impl Ledger {
     }
 
     /// Writes a failed attempt down.
-    pub(crate) fn write(&self, tag: u32, attempt: Attempt) {
+    pub(crate) fn add_attempt(&self, tag: u32, attempt: Attempt) {
         self.cold().lines.push(Line { tag, attempt });
     }
 
     /// Takes over what inner drivers wrote below send `from`.
-    pub(crate) fn adopt(&self, from: u32, to: u32, edit: impl Fn(&mut Attempt)) {
+    pub(crate) fn adopt_attempts(&self, from: u32, to: u32, edit: impl Fn(&mut Attempt)) {
         if self.untouched() {
             return;
         }
@@ -266,7 +266,7 @@ impl Ledger {
     }
 
     /// Why the newest attempt under `tag` was not sent again, as far as inner drivers know.
-    pub(crate) fn why(&self, tag: u32) -> NotResent {
+    pub(crate) fn not_resent(&self, tag: u32) -> NotResent {
         if self.untouched() {
             return NotResent::Final;
         }
@@ -279,7 +279,7 @@ impl Ledger {
     }
 
     /// Says what followed the newest attempt under `tag`.
-    pub(crate) fn follow(&self, tag: u32, followed: Followed) {
+    pub(crate) fn set_followed(&self, tag: u32, followed: Followed) {
         let mut cold = self.cold();
         if let Some(line) = cold.lines.iter_mut().rev().find(|line| line.tag == tag) {
             line.attempt.followed = followed;
@@ -287,7 +287,7 @@ impl Ledger {
     }
 
     /// Whether anything stands under `tag`.
-    pub(crate) fn has_lines(&self, tag: u32) -> bool {
+    pub(crate) fn has_attempts(&self, tag: u32) -> bool {
         !self.untouched() && self.cold().lines.iter().any(|line| line.tag == tag)
     }
 
@@ -304,17 +304,17 @@ impl Ledger {
         mine.into_iter().map(|line| line.attempt).collect()
     }
 
-    pub(crate) fn leave_note(&self, note: Note) {
-        self.cold().notes.push(note);
+    pub(crate) fn put_inner_outcome(&self, outcome: InnerOutcome) {
+        self.cold().outcomes.push(outcome);
     }
 
-    pub(crate) fn take_note(&self, send: u32) -> Option<Note> {
+    pub(crate) fn take_inner_outcome(&self, send: u32) -> Option<InnerOutcome> {
         if self.untouched() {
             return None;
         }
         let mut cold = self.cold();
-        let at = cold.notes.iter().rposition(|note| note.send == send)?;
-        Some(cold.notes.swap_remove(at))
+        let at = cold.outcomes.iter().rposition(|outcome| outcome.send == send)?;
+        Some(cold.outcomes.swap_remove(at))
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) mod stage;
 pub use self::{
     gate::stage::{Gate, GateState},
     model::{
-        access::{ModelIn, Rewritten},
+        access::{ModelAccess, Rewritten},
         location::ModelAt,
     },
     models::{
@@ -34,7 +34,7 @@ pub use self::{
 };
 pub(crate) use self::{
     handle::Handle,
-    ledger::{Ledger, Limits, Note},
-    model::{Model, Wanted},
+    ledger::{InnerOutcome, Ledger, Limits},
+    model::{Model, ModelLookup},
     stage::sealed,
 };

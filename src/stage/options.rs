@@ -158,7 +158,7 @@ impl RequestOptions {
         self.sticky.as_deref()
     }
 
-    pub(crate) fn wanted_model(&self) -> Option<&Arc<str>> {
+    pub(crate) fn requested_model(&self) -> Option<&Arc<str>> {
         self.model.as_ref()
     }
 
@@ -178,11 +178,11 @@ impl RequestOptions {
         self.attempts
     }
 
-    pub(crate) fn max_time(&self) -> Option<Duration> {
+    pub(crate) fn max_duration(&self) -> Option<Duration> {
         self.deadline
     }
 
-    pub(crate) fn get_label(&self) -> Option<&Arc<str>> {
+    pub(crate) fn label_text(&self) -> Option<&Arc<str>> {
         self.label.as_ref()
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt::Debug, sync::Arc, time::Duration};
 use http::{HeaderMap, StatusCode, request::Parts};
 use tokio::time::Instant;
 
-use super::{ledger::Ledger, model::Wanted, options::RequestOptions};
+use super::{ledger::Ledger, model::ModelLookup, options::RequestOptions};
 use crate::{
     classify::{Cause, Delivery, Verdict},
     clock::Now,
@@ -51,7 +51,7 @@ pub struct Draft<'a, 'w> {
     pub(crate) options: Option<&'a RequestOptions>,
     pub(crate) ledger: Option<&'a Ledger>,
     pub(crate) now: &'a mut Now,
-    pub(crate) wanted: &'a mut Wanted<'w>,
+    pub(crate) model: &'a mut ModelLookup<'w>,
     /// The credential that an outer rotation put on the request.
     pub(crate) outer: Option<&'a Stamp>,
     /// The one that this driver's own rotation put there.
@@ -75,7 +75,7 @@ pub struct Ask<'a, 'w> {
     pub(crate) options: Option<&'a RequestOptions>,
     pub(crate) ledger: Option<&'a Ledger>,
     pub(crate) now: &'a mut Now,
-    pub(crate) wanted: &'a mut Wanted<'w>,
+    pub(crate) model: &'a mut ModelLookup<'w>,
     /// When the attempt will start, when that is not at once.
     pub(crate) at: Option<Instant>,
     /// No token source is waited for any longer.
@@ -105,7 +105,7 @@ pub struct Facts<'a> {
     pub(crate) options: Option<&'a RequestOptions>,
     pub(crate) ledger: Option<&'a Ledger>,
     pub(crate) now: &'a mut Now,
-    pub(crate) wanted: Wanted<'a>,
+    pub(crate) model: ModelLookup<'a>,
     pub(crate) deadline: Option<Instant>,
     /// Whether doing the work twice is harmless.
     pub(crate) repeatable: bool,
@@ -116,16 +116,16 @@ pub struct Facts<'a> {
     /// Numbers from 0 to 1, for whoever leaves something to chance.
     pub(crate) random: fn() -> f64,
     /// After how long some account may serve again, when a rotation found none now.
-    pub(crate) soonest: Option<Duration>,
+    pub(crate) available_in: Option<Duration>,
     /// Nobody can serve because a token source is down: that is newer than the refusal.
-    pub(crate) unready: Option<Cause>,
+    pub(crate) not_ready: Option<Cause>,
     /// Why it was not sent again, as the last stage that had an opinion sees it.
-    pub(crate) why: NotResent,
+    pub(crate) not_resent: NotResent,
 }
 
 impl<'a> Facts<'a> {
     /// Nothing but a verdict.
-    pub(crate) const fn of(verdict: Verdict, now: &'a mut Now, wanted: Wanted<'a>) -> Self {
+    pub(crate) const fn of(verdict: Verdict, now: &'a mut Now, model: ModelLookup<'a>) -> Self {
         Self {
             verdict,
             status: None,
@@ -135,15 +135,15 @@ impl<'a> Facts<'a> {
             options: None,
             ledger: None,
             now,
-            wanted,
+            model,
             deadline: None,
             repeatable: false,
             barred: None,
             last: false,
             random: || 0.0,
-            soonest: None,
-            unready: None,
-            why: NotResent::Final,
+            available_in: None,
+            not_ready: None,
+            not_resent: NotResent::Final,
         }
     }
 }
@@ -152,8 +152,8 @@ impl Facts<'_> {
     /// Whether sending again is allowed at all; when not, the reason is kept for the trail.
     pub(crate) fn may_act(&mut self) -> bool {
         match self.barred {
-            Some(why) => {
-                self.why = why;
+            Some(reason) => {
+                self.not_resent = reason;
                 false
             }
             None => true,
@@ -161,12 +161,12 @@ impl Facts<'_> {
     }
 
     /// Whether sending again could do the work twice, and nobody has said that this is harmless.
-    pub(crate) fn could_double(&self) -> bool {
+    pub(crate) fn could_duplicate_work(&self) -> bool {
         self.verdict.delivery() == Delivery::PerhapsDone && !self.repeatable
     }
 
     /// Whether an attempt that starts after `wait` would start after the deadline.
-    pub(crate) fn beyond_deadline(&mut self, wait: Duration) -> bool {
+    pub(crate) fn is_past_deadline(&mut self, wait: Duration) -> bool {
         match self.deadline {
             Some(deadline) => self.now.get().checked_add(wait).is_none_or(|start| start > deadline),
             None => false,
@@ -174,8 +174,8 @@ impl Facts<'_> {
     }
 
     /// Declines, with the reason for the trail.
-    pub(crate) fn decline(&mut self, why: NotResent) -> Next {
-        self.why = why;
+    pub(crate) fn decline(&mut self, not_resent: NotResent) -> Next {
+        self.not_resent = not_resent;
         Next::Pass
     }
 }
@@ -183,7 +183,7 @@ impl Facts<'_> {
 /// One layer's pure core: it decides, and never waits, calls or reads a clock of its own.
 ///
 /// Before an attempt the stages are walked from the outside in ([`reserve`](Stage::reserve),
-/// [`prepare`](Stage::prepare)); after a verdict from the inside out ([`learn`](Stage::learn),
+/// [`prepare`](Stage::prepare)); after a verdict from the inside out ([`note_failure`](Stage::note_failure),
 /// [`next`](Stage::next)). A stage that acts starts those inside it anew.
 pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
     /// What is kept of one request.
@@ -205,7 +205,7 @@ pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
     }
 
     /// Whether every request is surely answered without the upstream now.
-    fn surely_dead(&self) -> bool {
+    fn is_unavailable(&self) -> bool {
         false
     }
 
@@ -220,13 +220,13 @@ pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
     }
 
     /// Takes note of an attempt that did what it was sent for.
-    fn succeed(&self, _: &mut Self::State, _: &Success<'_>) {}
+    fn note_success(&self, _: &mut Self::State, _: &Success<'_>) {}
 
     /// Takes note of a failure; asked once for each failed attempt.
-    fn learn(&self, _: &mut Self::State, _: &mut Facts<'_>) {}
+    fn note_failure(&self, _: &mut Self::State, _: &mut Facts<'_>) {}
 
     /// Whether the account that was refused gets another credential soon: nothing is decided before.
-    fn awaits(&self, _: &Self::State, _: &mut Facts<'_>) -> bool {
+    fn awaits_refresh(&self, _: &Self::State, _: &mut Facts<'_>) -> bool {
         false
     }
 

@@ -150,7 +150,7 @@ pub(crate) fn walk(double: &Double, foreign: bool) -> Findings {
         match event {
             Event::Start(sent) => walk.start(sent, seq),
             Event::Answer(sent, at) => walk.answer(sent, at),
-            Event::Drop(sent) => give_back(walk.token(sent.who.unwrap()), sent),
+            Event::Drop(sent) => refund(walk.token(sent.who.unwrap()), sent),
             Event::Change(change) => walk.change(change, seq),
             Event::Heard(heard) => walk.heard(heard),
         }
@@ -227,7 +227,7 @@ impl Walk<'_> {
                     known.state = State::Alive;
                 }
             }
-            Verdict::Transient { .. } | Verdict::Rejected => give_back(known, sent),
+            Verdict::Transient { .. } | Verdict::Rejected => refund(known, sent),
             Verdict::ModelFault { fault: ModelFault::NotFound, .. } | _ => {
                 if probe {
                     known.state = State::Alive;
@@ -342,7 +342,7 @@ impl Walk<'_> {
 }
 
 /// A probe that showed nothing: the time was up before it, and still is.
-fn give_back(known: &mut Known, sent: &Sent) {
+fn refund(known: &mut Known, sent: &Sent) {
     if known.state == State::Probing(sent.n) {
         known.state = State::Quarantined(sent.at);
     }

@@ -42,8 +42,8 @@ impl Budget for Watched {
         self.bucket.succeeded(taken);
     }
 
-    fn give_back(&self, taken: u32) {
-        self.bucket.give_back(taken);
+    fn refund(&self, taken: u32) {
+        self.bucket.refund(taken);
     }
 }
 

@@ -71,8 +71,8 @@ impl Key {
         for name in &memory.names {
             for value in head.headers.get_all(name) {
                 found = true;
-                part(&mut hasher, name.as_str().as_bytes());
-                part(&mut hasher, value.as_bytes());
+                hash_part(&mut hasher, name.as_str().as_bytes());
+                hash_part(&mut hasher, value.as_bytes());
             }
         }
         if !found {
@@ -88,12 +88,12 @@ impl Key {
         for byte in host {
             hasher.write_u8(byte.to_ascii_lowercase());
         }
-        part(&mut hasher, head.uri.scheme_str().unwrap_or_default().as_bytes());
+        hash_part(&mut hasher, head.uri.scheme_str().unwrap_or_default().as_bytes());
         Some(Self(hasher.finish()))
     }
 }
 
-fn part(hasher: &mut impl Hasher, bytes: &[u8]) {
+fn hash_part(hasher: &mut impl Hasher, bytes: &[u8]) {
     hasher.write_usize(bytes.len());
     hasher.write(bytes);
 }
@@ -141,7 +141,7 @@ impl Memory {
     }
 
     /// The upstream refused it.
-    pub(crate) fn refused(&self, mut pass: Pass, reason: Reason, now: &mut Now) {
+    pub(crate) fn note_rejected(&self, mut pass: Pass, reason: Reason, now: &mut Now) {
         let probe = pass.probe.take().is_some();
         let now = now.get();
         self.with(|table| {
@@ -150,12 +150,12 @@ impl Memory {
                     entry.strikes = entry.strikes.saturating_add(1);
                     entry.probing = false;
                     entry.reason = reason;
-                    entry.until = later(now, reason, entry.strikes).max(entry.until);
+                    entry.until = quarantine_end(now, reason, entry.strikes).max(entry.until);
                 }
                 // Others were in flight together with the one that was written down: one refusal.
                 return;
             }
-            let until = later(now, reason, 0);
+            let until = quarantine_end(now, reason, 0);
             table.entries.insert(pass.key.0, Entry { reason, until, strikes: 0, probing: false });
             table.oldest.push_back(pass.key.0);
             while table.entries.len() > self.capacity {
@@ -167,7 +167,7 @@ impl Memory {
 
     /// The upstream took it. Only a probe clears what is written: other successes may be older
     /// than the refusal.
-    pub(crate) fn healed(&self, mut pass: Pass) {
+    pub(crate) fn forget(&self, mut pass: Pass) {
         if pass.probe.take().is_some() {
             self.with(|table| {
                 table.entries.remove(&pass.key.0);
@@ -177,7 +177,7 @@ impl Memory {
     }
 }
 
-fn later(now: Instant, reason: Reason, strikes: u32) -> Instant {
+fn quarantine_end(now: Instant, reason: Reason, strikes: u32) -> Instant {
     let (first, longest) = match reason {
         Reason::Revoked => (FIRST_REVOKED, LONGEST_REVOKED),
         _ => (FIRST, LONGEST),

@@ -4,4 +4,4 @@ pub(crate) mod memory;
 pub(crate) mod stage;
 
 pub(crate) use self::stage::Gate;
-pub(crate) use self::stage::usual_names;
+pub(crate) use self::stage::default_credential_headers;

@@ -14,24 +14,24 @@ use crate::{
 
 /// The stage behind [`AuthShortCircuitLayer`](crate::AuthShortCircuitLayer).
 #[derive(Clone, Debug)]
-pub struct Gate(Knows);
+pub struct Gate(Knowledge);
 
 /// Where the knowledge of dead credentials comes from.
 #[derive(Clone, Debug)]
-enum Knows {
+enum Knowledge {
     /// The pool knows.
     Pool(Pool),
     /// What this gate has seen itself.
-    Seen(Arc<Memory>),
+    Memory(Arc<Memory>),
 }
 
 /// What is kept of one request.
 #[derive(Debug, Default)]
-pub struct GateState(Held);
+pub struct GateState(Admission);
 
 /// What is held while an attempt is in flight.
 #[derive(Debug, Default)]
-enum Held {
+enum Admission {
     /// Nothing.
     #[default]
     Empty,
@@ -43,16 +43,16 @@ enum Held {
 
 impl Gate {
     /// A gate that asks this pool.
-    pub(crate) const fn pool(pool: Pool) -> Self {
-        Self(Knows::Pool(pool))
+    pub(crate) const fn with_pool(pool: Pool) -> Self {
+        Self(Knowledge::Pool(pool))
     }
 
     /// A gate without a pool; `any` covers credentials that no rotation put on the request.
-    pub(crate) fn seen(any: bool, names: Vec<HeaderName>, capacity: usize) -> Self {
-        Self(Knows::Seen(Arc::new(Memory::new(any, names, capacity))))
+    pub(crate) fn without_pool(any: bool, names: Vec<HeaderName>, capacity: usize) -> Self {
+        Self(Knowledge::Memory(Arc::new(Memory::new(any, names, capacity))))
     }
 
-    fn ask_pool(pool: &Pool, st: &mut GateState, draft: &mut Draft<'_, '_>) -> Result<(), Cause> {
+    fn check_pool(pool: &Pool, st: &mut GateState, draft: &mut Draft<'_, '_>) -> Result<(), Cause> {
         if draft.verified {
             return Ok(());
         }
@@ -60,23 +60,23 @@ impl Gate {
             Some(stamp) if stamp.pool == pool.id() => {
                 // What was refused for this request stays so for it, whatever became of it since.
                 let (account, generation) = (stamp.account, stamp.generation);
-                let refused = |ledger: &Ledger| ledger.is_refused(stamp.pool, account, generation);
+                let refused = |ledger: &Ledger| ledger.is_rejected(stamp.pool, account, generation);
                 if draft.ledger.is_some_and(refused) {
                     return Err(Cause::local(Code::CredentialInvalid));
                 }
                 let admitted = pool.admit(account, generation, stamp.probe);
-                st.0 = Held::Admitted(admitted.map_err(Cause::local)?);
+                st.0 = Admission::Admitted(admitted.map_err(Cause::local)?);
                 Ok(())
             }
             // What the caller put on is the caller's business.
             None if pool.surely_dead() && !pool.carries_own(draft.head) => {
-                Err(Self::why(pool, draft.now))
+                Err(Self::unavailable_cause(pool, draft.now))
             }
             _ => Ok(()),
         }
     }
 
-    fn why(pool: &Pool, now: &mut Now) -> Cause {
+    fn unavailable_cause(pool: &Pool, now: &mut Now) -> Cause {
         let query = Query { probes: false, ..Query::ANY };
         match pool.pick(&query, now) {
             Err(none) => none.into(),
@@ -99,14 +99,14 @@ impl Stage for Gate {
     #[inline]
     fn prepare(&self, st: &mut GateState, draft: &mut Draft<'_, '_>) -> Result<(), Cause> {
         match &self.0 {
-            Knows::Pool(pool) => Self::ask_pool(pool, st, draft),
-            Knows::Seen(memory) => {
+            Knowledge::Pool(pool) => Self::check_pool(pool, st, draft),
+            Knowledge::Memory(memory) => {
                 // Two attempts of one request never hold a probe at once.
-                st.0 = Held::Empty;
+                st.0 = Admission::Empty;
                 // This driver's own pool knows better, and hears of it when a person revives one.
                 if !draft.verified {
                     let pass = memory.admit(draft.head, draft.stamp().is_some(), draft.now)?;
-                    st.0 = pass.map_or(Held::Empty, Held::Passed);
+                    st.0 = pass.map_or(Admission::Empty, Admission::Passed);
                 }
                 Ok(())
             }
@@ -114,36 +114,38 @@ impl Stage for Gate {
     }
 
     #[inline]
-    fn succeed(&self, st: &mut GateState, _: &Success<'_>) {
+    fn note_success(&self, st: &mut GateState, _: &Success<'_>) {
         match (&self.0, std::mem::take(&mut st.0)) {
-            (Knows::Seen(memory), Held::Passed(pass)) => memory.healed(pass),
-            (_, Held::Admitted(admitted)) => admitted.succeeded_as_probe(),
+            (Knowledge::Memory(memory), Admission::Passed(pass)) => memory.forget(pass),
+            (_, Admission::Admitted(admitted)) => admitted.succeeded_as_probe(),
             _ => {}
         }
     }
 
-    fn learn(&self, st: &mut GateState, facts: &mut Facts<'_>) {
+    fn note_failure(&self, st: &mut GateState, facts: &mut Facts<'_>) {
         let held = std::mem::take(&mut st.0);
         if facts.local {
             return;
         }
         match (&self.0, held, facts.verdict) {
-            (Knows::Seen(memory), Held::Passed(pass), verdict) => match verdict {
-                Verdict::Unauthorized(reason) => memory.refused(pass, reason, facts.now),
+            (Knowledge::Memory(memory), Admission::Passed(pass), verdict) => match verdict {
+                Verdict::Unauthorized(reason) => memory.note_rejected(pass, reason, facts.now),
                 Verdict::Transient { .. } | Verdict::Rejected => {}
-                _ => memory.healed(pass),
+                _ => memory.forget(pass),
             },
             // What sends again between the rotation and this gate must not have to be told.
-            (Knows::Pool(pool), Held::Admitted(admitted), Verdict::Unauthorized(reason))
-                if !facts.charged =>
-            {
+            (
+                Knowledge::Pool(pool),
+                Admission::Admitted(admitted),
+                Verdict::Unauthorized(reason),
+            ) if !facts.charged => {
                 let (account, generation) = admitted.key();
                 admitted.refused(reason, facts.status, facts.now);
                 if let Some(ledger) = facts.ledger {
-                    ledger.refuse(pool.id(), account, generation);
+                    ledger.note_rejected(pool.id(), account, generation);
                 }
             }
-            (Knows::Pool(_), Held::Admitted(admitted), verdict) => match verdict {
+            (Knowledge::Pool(_), Admission::Admitted(admitted), verdict) => match verdict {
                 Verdict::Unauthorized(_) | Verdict::Transient { .. } | Verdict::Rejected => {}
                 // It was let in, and refused for something else.
                 _ => admitted.failed_as_probe(),
@@ -154,7 +156,7 @@ impl Stage for Gate {
 }
 
 /// The credential headers that a gate looks for when it is not told others.
-pub(crate) fn usual_names() -> Vec<HeaderName> {
+pub(crate) fn default_credential_headers() -> Vec<HeaderName> {
     vec![
         AUTHORIZATION,
         HeaderName::from_static("x-api-key"),

@@ -9,12 +9,12 @@ use http::request::Parts;
 /// ```
 /// use bytes::Bytes;
 /// use http::request::Parts;
-/// use tower_failover::fallback::{ModelAt, ModelIn, Rewritten};
+/// use tower_failover::fallback::{ModelAt, ModelAccess, Rewritten};
 ///
 /// /// The model is the host's first label: `large.api.example.com`.
 /// struct InHost;
 ///
-/// impl ModelIn for InHost {
+/// impl ModelAccess for InHost {
 ///     fn read(&self, head: &Parts, _: Option<&Bytes>) -> Option<String> {
 ///         Some(head.uri.host()?.split('.').next()?.to_owned())
 ///     }
@@ -36,7 +36,7 @@ use http::request::Parts;
 /// let at = ModelAt::custom(InHost);
 /// # Ok::<(), http::Error>(())
 /// ```
-pub trait ModelIn: Send + Sync + 'static {
+pub trait ModelAccess: Send + Sync + 'static {
     /// The model that the request names; `None` when it names none.
     ///
     /// `body` is the whole body; `None` when it is not in memory.
@@ -50,7 +50,7 @@ pub trait ModelIn: Send + Sync + 'static {
 
 /// What became of a request's body.
 ///
-/// [`ModelIn`] has an example.
+/// [`ModelAccess`] has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rewritten {
     /// The body is as it was.

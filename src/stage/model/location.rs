@@ -12,7 +12,7 @@ use http::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{
-    access::{ModelIn, Rewritten},
+    access::{ModelAccess, Rewritten},
     json::{self, Found, Span},
     lookup::Model,
 };
@@ -52,7 +52,7 @@ enum At {
     Path(Arc<str>),
     Query(Arc<str>),
     Header(HeaderName),
-    Custom(Arc<dyn ModelIn>),
+    Custom(Arc<dyn ModelAccess>),
 }
 
 impl ModelAt {
@@ -84,7 +84,7 @@ impl ModelAt {
     }
 
     /// Wherever this code finds it.
-    pub fn custom(code: impl ModelIn) -> Self {
+    pub fn custom(code: impl ModelAccess) -> Self {
         Self(At::Custom(Arc::new(code)))
     }
 
@@ -194,7 +194,7 @@ fn read_json(head: &Parts, body: Option<&Bytes>, member: &str) -> Model {
 }
 
 /// Where a model stands in a part of a URI.
-struct Place<'a> {
+struct UriSlot<'a> {
     before: &'a str,
     /// What must stand between `before` and a model.
     glue: &'static str,
@@ -203,14 +203,14 @@ struct Place<'a> {
     after: &'a str,
 }
 
-impl Place<'_> {
+impl UriSlot<'_> {
     fn with(&self, model: &str) -> String {
         format!("{}{}{}{}", self.before, self.glue, encoded(model), self.after)
     }
 }
 
 /// The model in a path; an error when several segments could be it.
-fn in_path<'a>(path: &'a str, segment: &str) -> Result<Option<Place<'a>>, NotResent> {
+fn in_path<'a>(path: &'a str, segment: &str) -> Result<Option<UriSlot<'a>>, NotResent> {
     let mut found = None;
     let mut from = 0;
     let mut parts = path.split('/');
@@ -228,13 +228,13 @@ fn in_path<'a>(path: &'a str, segment: &str) -> Result<Option<Place<'a>>, NotRes
         let (before, rest) = path.split_at_checked(from).unwrap_or((path, ""));
         let after = rest.get(spelled.len()..).unwrap_or_default();
         // Where another stands is all the same: there must be none.
-        found = Some(Place { before, glue: "", spelled, after });
+        found = Some(UriSlot { before, glue: "", spelled, after });
     }
     Ok(found)
 }
 
 /// The model in a query; an error when several parameters could be it.
-fn in_query<'a>(query: &'a str, key: &str) -> Result<Option<Place<'a>>, NotResent> {
+fn in_query<'a>(query: &'a str, key: &str) -> Result<Option<UriSlot<'a>>, NotResent> {
     let mut found = None;
     let mut from = 0;
     for pair in query.split('&') {
@@ -249,7 +249,7 @@ fn in_query<'a>(query: &'a str, key: &str) -> Result<Option<Place<'a>>, NotResen
             let at = from + pair.len() - spelled.len();
             let (before, rest) = query.split_at_checked(at).unwrap_or((query, ""));
             let after = rest.get(spelled.len()..).unwrap_or_default();
-            found = Some(Place { before, glue, spelled, after });
+            found = Some(UriSlot { before, glue, spelled, after });
         }
         from += pair.len() + 1;
     }

@@ -18,25 +18,25 @@ pub(crate) enum Model {
 }
 
 /// See the [module](self).
-pub(crate) struct Wanted<'a> {
+pub(crate) struct ModelLookup<'a> {
     /// The model that the attempt names in place of the caller's.
-    pub(crate) instead: Option<Arc<str>>,
+    pub(crate) replacement: Option<Arc<str>>,
     own: &'a mut Model,
     read: &'a mut dyn FnMut() -> Model,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> ModelLookup<'a> {
     pub(crate) fn new(
-        instead: Option<Arc<str>>,
+        replacement: Option<Arc<str>>,
         own: &'a mut Model,
         read: &'a mut dyn FnMut() -> Model,
     ) -> Self {
-        Self { instead, own, read }
+        Self { replacement, own, read }
     }
 
     /// The attempt's model.
     pub(crate) fn get(&mut self) -> Result<Arc<str>, NotResent> {
-        match &self.instead {
+        match &self.replacement {
             Some(model) => Ok(model.clone()),
             None => self.own(),
         }
@@ -60,10 +60,10 @@ impl<'a> Wanted<'a> {
     }
 }
 
-impl fmt::Debug for Wanted<'_> {
+impl fmt::Debug for ModelLookup<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wanted")
-            .field("instead", &self.instead)
+        f.debug_struct("ModelLookup")
+            .field("replacement", &self.replacement)
             .field("own", &self.own)
             .finish_non_exhaustive()
     }

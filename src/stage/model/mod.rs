@@ -8,5 +8,5 @@ pub(crate) mod lookup;
 pub(crate) use self::{
     access::Rewritten,
     location::ModelAt,
-    lookup::{Model, Wanted},
+    lookup::{Model, ModelLookup},
 };

@@ -13,14 +13,14 @@ use crate::classify::ModelFault;
 /// use tower_failover::{fallback::ModelChainError, ModelChain};
 ///
 /// let twice = ModelChain::list(["large", "small", "large"]);
-/// assert_eq!(twice.unwrap_err(), ModelChainError::Twice("large".into()));
+/// assert_eq!(twice.unwrap_err(), ModelChainError::Duplicate("large".into()));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelChainError {
     /// A list names a model twice.
     #[error("the list names the model {0:?} twice: a request visits a model once, so name it once")]
-    Twice(Box<str>),
+    Duplicate(Box<str>),
     /// A model has no name.
     #[error("a model without a name: remove the empty name from the list")]
     Empty,
@@ -182,7 +182,7 @@ fn checked<M: Into<Arc<str>>>(
             return Err(ModelChainError::Empty);
         }
         if !seen.insert(model.clone()) {
-            return Err(ModelChainError::Twice((&*model).into()));
+            return Err(ModelChainError::Duplicate((&*model).into()));
         }
         list.push(model);
     }
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         let twice = ModelChain::list(["a", "b", "a"]).unwrap_err();
-        assert_eq!(twice, ModelChainError::Twice("a".into()));
+        assert_eq!(twice, ModelChainError::Duplicate("a".into()));
         assert!(twice.to_string().contains("name it once"));
         assert_eq!(ModelChain::list([""]).unwrap_err(), ModelChainError::Empty);
         assert_eq!(ModelChain::map([("", ["a"])]).unwrap_err(), ModelChainError::Empty);

@@ -42,7 +42,7 @@ impl Models {
     }
 
     /// Whether another model may serve where this one did not.
-    fn helps(facts: &Facts<'_>) -> bool {
+    fn applies_to(facts: &Facts<'_>) -> bool {
         match facts.verdict {
             Verdict::ModelFault { .. } | Verdict::Limited { .. } => true,
             Verdict::Transient { .. } => !facts.local,
@@ -87,24 +87,24 @@ impl Stage for Models {
     }
 
     fn next(&self, st: &mut ModelsState, facts: &mut Facts<'_>) -> Next {
-        if !Self::helps(facts) {
+        if !Self::applies_to(facts) {
             return Next::Pass;
         }
         if facts.options.is_some_and(RequestOptions::forbids_fallback) {
             return facts.decline(NotResent::OptedOut);
         }
-        if facts.could_double() {
+        if facts.could_duplicate_work() {
             return facts.decline(NotResent::PerhapsDone);
         }
         let visited = match &mut st.0 {
             Some(visited) => visited,
-            None => match facts.wanted.own() {
+            None => match facts.model.own() {
                 Ok(own) => st.0.insert(Box::new(Visited::new(own))),
                 Err(why) => return facts.decline(why),
             },
         };
-        if let (Some(ledger), Ok(failed)) = (facts.ledger, facts.wanted.get()) {
-            ledger.visit(&failed);
+        if let (Some(ledger), Ok(failed)) = (facts.ledger, facts.model.get()) {
+            ledger.note_visited(&failed);
         }
         let Some(model) = self.next_model(&visited.models, facts) else {
             return Self::exhausted(facts);
@@ -112,14 +112,14 @@ impl Stage for Models {
         if !facts.may_act() {
             return Next::Pass;
         }
-        if facts.beyond_deadline(std::time::Duration::ZERO) {
+        if facts.is_past_deadline(std::time::Duration::ZERO) {
             return facts.decline(NotResent::Deadline);
         }
-        visited.go_to(model.clone());
+        visited.advance_to(model.clone());
         if let Some(ledger) = facts.ledger {
-            ledger.visit(&model);
+            ledger.note_visited(&model);
         }
-        facts.wanted.instead = Some(model);
+        facts.model.replacement = Some(model);
         Next::FallBack
     }
 
@@ -142,7 +142,7 @@ impl Models {
     fn exhausted(facts: &mut Facts<'_>) -> Next {
         match facts.verdict {
             Verdict::ModelFault { fault: ModelFault::Overloaded, .. }
-                if facts.why != NotResent::Final =>
+                if facts.not_resent != NotResent::Final =>
             {
                 Next::Pass
             }
@@ -157,7 +157,7 @@ impl Visited {
         Self { models: vec![own], current: 0, before: None }
     }
 
-    fn go_to(&mut self, model: Arc<str>) {
+    fn advance_to(&mut self, model: Arc<str>) {
         self.before = Some(self.current);
         self.current = self.models.len();
         self.models.push(model);

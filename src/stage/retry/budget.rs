@@ -43,7 +43,7 @@ pub enum Cost {
 ///         (!self.0.load(Relaxed)).then_some(0)
 ///     }
 ///     fn succeeded(&self, _: Option<u32>) {}
-///     fn give_back(&self, _: u32) {}
+///     fn refund(&self, _: u32) {}
 /// }
 ///
 /// let switch = Arc::new(Switch::default());
@@ -59,7 +59,7 @@ pub trait Budget: Debug + Send + Sync + 'static {
     fn succeeded(&self, taken: Option<u32>);
 
     /// A retry that was paid for did not happen.
-    fn give_back(&self, taken: u32);
+    fn refund(&self, taken: u32);
 }
 
 /// A number of tokens, without a lock.
@@ -219,7 +219,7 @@ impl Budget for TokenBucket {
         self.add(u64::from(taken.unwrap_or(self.success)));
     }
 
-    fn give_back(&self, taken: u32) {
+    fn refund(&self, taken: u32) {
         self.add(taken.into());
     }
 }

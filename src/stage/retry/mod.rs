@@ -8,7 +8,7 @@ pub(crate) mod window;
 
 pub(crate) use self::policy::{IDEMPOTENCY_KEY, RetryPolicy, repeatable};
 #[cfg(feature = "tower")]
-pub(crate) use self::stage::Asked;
+pub(crate) use self::stage::RetryQuery;
 #[cfg(test)]
 pub(crate) use self::{
     backoff::Backoff,

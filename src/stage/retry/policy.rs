@@ -108,7 +108,7 @@ impl RetryPolicy {
     }
 
     /// An overloaded model is left to the chain, unless this policy was told otherwise.
-    pub(crate) fn beside_a_chain(self) -> Self {
+    pub(crate) fn with_fallback(self) -> Self {
         self.with(|settings| settings.overloaded = settings.overloaded.or(Some(false)))
     }
 

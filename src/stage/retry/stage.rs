@@ -18,34 +18,34 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Session {
     retries: u32,
-    last: Last,
+    last: LastRetry,
 }
 
 /// The last retry, and what it cost.
 #[derive(Clone, Copy, Debug, Default)]
-enum Last {
+enum LastRetry {
     /// There was none, or it cost nothing.
     #[default]
     Free,
     /// It was paid for, and has not been sent yet.
-    Due(u32),
+    Paid(u32),
     Sent(u32),
 }
 
 /// What the decision is about.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct RetryQuery {
     pub(crate) verdict: Verdict,
     /// Whether doing the work twice is harmless.
     pub(crate) repeatable: bool,
     /// After how long an account may serve again, when none could now.
-    pub(crate) soonest: Option<Duration>,
+    pub(crate) available_in: Option<Duration>,
     /// Gives numbers from 0 to 1.
     pub(crate) random: fn() -> f64,
 }
 
 impl Settings {
-    fn wants(&self, verdict: &Verdict) -> bool {
+    fn applies_to(&self, verdict: &Verdict) -> bool {
         match verdict {
             Verdict::Transient { .. } | Verdict::Limited { .. } => true,
             Verdict::ModelFault { fault: ModelFault::Overloaded, .. } => {
@@ -56,52 +56,60 @@ impl Settings {
     }
 
     /// Whether to send again, and after how long. Nothing is taken yet.
-    pub(crate) fn decide(&self, session: &Session, asked: &Asked) -> Result<Duration, NotResent> {
-        if !self.wants(&asked.verdict) {
+    pub(crate) fn decide(
+        &self,
+        session: &Session,
+        query: &RetryQuery,
+    ) -> Result<Duration, NotResent> {
+        if !self.applies_to(&query.verdict) {
             return Err(NotResent::Final);
         }
-        let perhaps_done = asked.verdict.delivery() == Delivery::PerhapsDone;
-        if !asked.repeatable && (perhaps_done || self.idempotent_only) {
+        let perhaps_done = query.verdict.delivery() == Delivery::PerhapsDone;
+        if !query.repeatable && (perhaps_done || self.idempotent_only) {
             return Err(NotResent::PerhapsDone);
         }
         if session.retries >= self.retries {
             return Err(NotResent::Retries);
         }
-        let wanted = asked.verdict.delay().max(asked.soonest);
+        let wanted = query.verdict.delay().max(query.available_in);
         if wanted.is_some_and(|wanted| wanted > self.max_wait) {
             return Err(NotResent::WaitTooLong);
         }
-        let backoff = self.backoff.delay(session.retries.saturating_add(1), (asked.random)());
+        let backoff = self.backoff.delay(session.retries.saturating_add(1), (query.random)());
         Ok(backoff.max(wanted.unwrap_or_default()))
     }
 
     /// Pays for the retry that was decided on.
-    pub(crate) fn pay(&self, session: &mut Session, verdict: &Verdict) -> Result<(), NotResent> {
+    pub(crate) fn withdraw(
+        &self,
+        session: &mut Session,
+        verdict: &Verdict,
+    ) -> Result<(), NotResent> {
         let cost = match verdict {
             Verdict::Transient { timeout: true, .. } => Cost::Timeout,
             Verdict::Limited { .. } => Cost::Limited,
             _ => Cost::Retry,
         };
         if let Some(budget) = &self.budget {
-            session.last = Last::Due(budget.withdraw(cost).ok_or(NotResent::Budget)?);
+            session.last = LastRetry::Paid(budget.withdraw(cost).ok_or(NotResent::Budget)?);
         }
         session.retries = session.retries.saturating_add(1);
         Ok(())
     }
 
     /// The retry that was paid for does not happen, if it has not been sent.
-    fn unpay(&self, session: &mut Session) {
-        if let (Some(budget), Last::Due(taken)) = (&self.budget, session.last) {
-            session.last = Last::Free;
-            budget.give_back(taken);
+    fn refund(&self, session: &mut Session) {
+        if let (Some(budget), LastRetry::Paid(taken)) = (&self.budget, session.last) {
+            session.last = LastRetry::Free;
+            budget.refund(taken);
         }
     }
 
-    pub(crate) fn succeeded(&self, session: &Session) {
+    pub(crate) fn note_success(&self, session: &Session) {
         if let Some(budget) = &self.budget {
             budget.succeeded(match session.last {
-                Last::Free => None,
-                Last::Due(taken) | Last::Sent(taken) => Some(taken),
+                LastRetry::Free => None,
+                LastRetry::Paid(taken) | LastRetry::Sent(taken) => Some(taken),
             });
         }
     }
@@ -123,49 +131,49 @@ impl Stage for RetryPolicy {
 
     #[inline]
     fn prepare(&self, session: &mut Session, _: &mut Draft<'_, '_>) -> Result<(), Cause> {
-        if let Last::Due(taken) = session.last {
-            session.last = Last::Sent(taken);
+        if let LastRetry::Paid(taken) = session.last {
+            session.last = LastRetry::Sent(taken);
         }
         Ok(())
     }
 
     #[inline]
-    fn succeed(&self, session: &mut Session, _: &Success<'_>) {
-        self.settings.succeeded(session);
+    fn note_success(&self, session: &mut Session, _: &Success<'_>) {
+        self.settings.note_success(session);
     }
 
     fn next(&self, session: &mut Session, facts: &mut Facts<'_>) -> Next {
         // A local answer is final: nothing was sent, and it says itself when to come back.
-        if facts.local || !self.settings.wants(&facts.verdict) {
+        if facts.local || !self.settings.applies_to(&facts.verdict) {
             return Next::Pass;
         }
         if facts.options.is_some_and(RequestOptions::forbids_retry) {
             return facts.decline(NotResent::OptedOut);
         }
-        let asked = Asked {
+        let query = RetryQuery {
             verdict: facts.verdict,
             repeatable: facts.repeatable,
-            soonest: facts.soonest,
+            available_in: facts.available_in,
             random: facts.random,
         };
-        let wait = match self.settings.decide(session, &asked) {
+        let wait = match self.settings.decide(session, &query) {
             Ok(wait) => wait,
             Err(why) => return facts.decline(why),
         };
         if !facts.may_act() {
             return Next::Pass;
         }
-        if facts.beyond_deadline(wait) {
+        if facts.is_past_deadline(wait) {
             return facts.decline(NotResent::Deadline);
         }
-        match self.settings.pay(session, &facts.verdict) {
+        match self.settings.withdraw(session, &facts.verdict) {
             Ok(()) => Next::After(wait),
             Err(why) => facts.decline(why),
         }
     }
 
     fn cancel(&self, session: &mut Session) {
-        self.settings.unpay(session);
+        self.settings.refund(session);
     }
 
     fn reset(&self, session: &mut Session) {

@@ -148,7 +148,7 @@ impl Budget for WindowBudget {
         self.deposit();
     }
 
-    fn give_back(&self, taken: u32) {
+    fn refund(&self, taken: u32) {
         self.with(|window, slot| window.slots[slot].0 += u64::from(taken) * u64::from(RETRY));
     }
 }

@@ -1,7 +1,7 @@
 //! What each verdict means for the account that was used, and for the others.
 
 use super::{
-    select::is_under_way,
+    select::is_refreshing,
     stage::{Rotation, RotationState},
 };
 use crate::{
@@ -11,16 +11,16 @@ use crate::{
 };
 
 impl Rotation {
-    pub(super) fn charge(&self, lease: &mut Lease, facts: &mut Facts<'_>) {
+    pub(super) fn apply_verdict(&self, lease: &mut Lease, facts: &mut Facts<'_>) {
         match facts.verdict {
-            Verdict::Unauthorized(reason) => self.refuse(lease, reason, facts),
+            Verdict::Unauthorized(reason) => self.note_rejection(lease, reason, facts),
             Verdict::Limited { delay } => {
-                let model = facts.wanted.get().ok();
+                let model = facts.model.get().ok();
                 lease.limited(model.as_deref(), delay, facts.now);
             }
             Verdict::OutOfQuota { delay } => lease.out_of_quota(delay, facts.status, facts.now),
             Verdict::ModelFault { fault: ModelFault::NotFound, .. } => {
-                match facts.wanted.get().ok() {
+                match facts.model.get().ok() {
                     Some(model) => lease.model_missing(&model, facts.verdict.delay(), facts.now),
                     None => lease.healthy_failure(),
                 }
@@ -33,10 +33,10 @@ impl Rotation {
         }
     }
 
-    fn refuse(&self, lease: &mut Lease, reason: Reason, facts: &mut Facts<'_>) {
+    fn note_rejection(&self, lease: &mut Lease, reason: Reason, facts: &mut Facts<'_>) {
         lease.refused(reason, facts.status, facts.now);
         let Some(ledger) = facts.ledger else { return };
-        ledger.refuse(self.pool.id(), lease.uid(), lease.generation());
+        ledger.note_rejected(self.pool.id(), lease.uid(), lease.generation());
         self.cascade(lease, facts);
     }
 
@@ -57,13 +57,13 @@ impl Rotation {
     /// Whether the account that was refused may be sent with its next credential: once for each
     /// request.
     pub(super) fn may_replay(&self, lease: &Lease, facts: &Facts<'_>) -> bool {
-        let known = |ledger: &Ledger| ledger.refusals_of(self.pool.id(), lease.uid()) <= 1;
+        let known = |ledger: &Ledger| ledger.rejections_of(self.pool.id(), lease.uid()) <= 1;
         facts.verdict.is_unauthorized()
             && facts.ledger.is_some_and(|ledger| known(ledger) && !ledger.is_rotation_stopped())
     }
 
     /// Whether nobody can serve now, but another account will once its source has answered.
-    pub(super) fn others_are_under_way(&self, st: &RotationState, facts: &mut Facts<'_>) -> bool {
+    pub(super) fn others_are_refreshing(&self, st: &RotationState, facts: &mut Facts<'_>) -> bool {
         let stopped = facts.ledger.is_some_and(Ledger::is_rotation_stopped);
         // A limit is an answer of its own.
         if stopped || !facts.verdict.is_unauthorized() {
@@ -73,15 +73,15 @@ impl Rotation {
             options: facts.options,
             ledger: facts.ledger,
             now: facts.now,
-            wanted: &mut facts.wanted,
+            model: &mut facts.model,
             at: None,
             last: false,
         };
-        is_under_way(&self.pool, &st.tried, &mut ask)
+        is_refreshing(&self.pool, &st.tried, &mut ask)
     }
 
     /// Whether another account may help after this verdict.
-    pub(super) fn helps(&self, facts: &Facts<'_>) -> bool {
+    pub(super) fn applies_to(&self, facts: &Facts<'_>) -> bool {
         match facts.verdict {
             // A gate below may have found out, before sending, that this credential died meanwhile.
             Verdict::Unauthorized(_) => !facts.charged && (!facts.local || facts.unsent),

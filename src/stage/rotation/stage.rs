@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, request::Parts};
 
-use super::select::{is_renewed, pick, pick_same};
+use super::select::{is_renewed, select, select_same};
 use crate::{
     classify::{Cause, Code},
     pool::{
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-static REMAINING: [HeaderName; 2] = [
+static REMAINING_QUOTA: [HeaderName; 2] = [
     HeaderName::from_static("x-ratelimit-remaining-requests"),
     HeaderName::from_static("x-ratelimit-remaining"),
 ];
@@ -38,12 +38,12 @@ pub struct RotationState {
     /// The request carries a credential of the caller's own, which is kept.
     own: bool,
     /// The caller's own credential is not welcome.
-    refused_own: bool,
+    own_forbidden: bool,
     /// There was no other account when the request came in: nothing was kept to send again, and
     /// whether another stage kept it must make no difference.
-    alone: bool,
+    single_account: bool,
     /// What a rotation further out, over the same pool, has chosen for the first attempt.
-    chosen: Option<Box<Stamp>>,
+    outer_choice: Option<Box<Stamp>>,
 }
 
 impl Rotation {
@@ -55,26 +55,26 @@ impl Rotation {
     /// The account whose turn it is, where nothing is asked that could make a difference.
     #[inline(always)] // Written where it stays: what was just written is slow to move.
     #[allow(clippy::inline_always)]
-    fn turn(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Option<Lease> {
+    fn select_fast(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Option<Lease> {
         let any = st.tried.is_empty() && ask.options.is_none() && ask.at.is_none();
         // What was refused for this request may be whose turn it is.
-        let clean = ask.ledger.is_none_or(|ledger| ledger.refusals() == 0);
+        let clean = ask.ledger.is_none_or(|ledger| ledger.rejections() == 0);
         if any && clean { self.pool.turn(ask.now) } else { None }
     }
 
-    fn pick(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Result<Lease, Unavailable> {
-        pick(&self.pool, st.tried.as_slice(), ask)
+    fn select(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Result<Lease, Unavailable> {
+        select(&self.pool, st.tried.as_slice(), ask)
     }
 
     /// What a rotation further out has chosen, when it is over the same pool.
     #[cold]
-    fn chosen(&self, stamp: &Stamp) -> Option<Box<Stamp>> {
+    fn outer_choice(&self, stamp: &Stamp) -> Option<Box<Stamp>> {
         (stamp.pool == self.pool.id()).then(|| Box::new(stamp.clone()))
     }
 
-    fn admit(&self, stamp: &Stamp, ledger: Option<&Ledger>) -> Option<Admitted> {
+    fn admit_outer(&self, stamp: &Stamp, ledger: Option<&Ledger>) -> Option<Admitted> {
         let (account, generation) = (stamp.account, stamp.generation);
-        if ledger.is_some_and(|ledger| ledger.is_refused(stamp.pool, account, generation)) {
+        if ledger.is_some_and(|ledger| ledger.is_rejected(stamp.pool, account, generation)) {
             return None;
         }
         self.pool.admit(account, generation, stamp.probe).ok()
@@ -91,11 +91,11 @@ fn stamp(pool: u32, lease: &Lease) -> Stamp {
     }
 }
 
-fn remaining(headers: &HeaderMap) -> Option<u64> {
+fn remaining_quota(headers: &HeaderMap) -> Option<u64> {
     if headers.is_empty() {
         return None;
     }
-    REMAINING.iter().find_map(|name| headers.get(name)?.to_str().ok()?.trim().parse().ok())
+    REMAINING_QUOTA.iter().find_map(|name| headers.get(name)?.to_str().ok()?.trim().parse().ok())
 }
 
 impl From<Unavailable> for Cause {
@@ -125,9 +125,9 @@ impl Stage for Rotation {
             lease: None,
             tried: Vec::new(),
             own: carried && own == OwnCredential::Keep,
-            refused_own: carried && own == OwnCredential::Refuse,
-            alone: !self.may_resend(),
-            chosen: stamp.and_then(|stamp| self.chosen(stamp)),
+            own_forbidden: carried && own == OwnCredential::Refuse,
+            single_account: !self.may_resend(),
+            outer_choice: stamp.and_then(|stamp| self.outer_choice(stamp)),
         }
     }
 
@@ -135,7 +135,7 @@ impl Stage for Rotation {
         self.pool.may_resend()
     }
 
-    fn surely_dead(&self) -> bool {
+    fn is_unavailable(&self) -> bool {
         self.pool.surely_dead()
     }
 
@@ -144,25 +144,27 @@ impl Stage for Rotation {
         if st.own {
             return Ok(());
         }
-        if st.refused_own {
+        if st.own_forbidden {
             return Err(Cause::local(Code::CredentialInvalid));
         }
         // Somebody else's layer sends this request again and again: it may be what is wrong.
-        if ask.ledger.is_some_and(|ledger| ledger.refusals() >= self.max_refusals) {
+        if ask.ledger.is_some_and(|ledger| ledger.rejections() >= self.max_refusals) {
             return Err(Cause::local(Code::CredentialInvalid));
         }
         // What was held for an attempt that is over must not stand in the way of this one.
         st.lease = None;
         // One choice is enough; and when it is the account's one probe, there is no other.
-        if let Some(admitted) = st.chosen.take().and_then(|stamp| self.admit(&stamp, ask.ledger)) {
+        if let Some(admitted) =
+            st.outer_choice.take().and_then(|stamp| self.admit_outer(&stamp, ask.ledger))
+        {
             st.lease = Some(admitted.into_lease());
             return Ok(());
         }
-        if let Some(lease) = self.turn(st, ask) {
+        if let Some(lease) = self.select_fast(st, ask) {
             st.lease = Some(lease);
             return Ok(());
         }
-        let lease = self.pick(st, ask)?;
+        let lease = self.select(st, ask)?;
         // For a later attempt it is enough that somebody will be there: who serves is chosen when
         // it starts, by what is known then.
         st.lease = ask.at.is_none().then_some(lease);
@@ -183,11 +185,11 @@ impl Stage for Rotation {
                 options: draft.options,
                 ledger: draft.ledger,
                 now: draft.now,
-                wanted: draft.wanted,
+                model: draft.model,
                 at: None,
                 last: false,
             };
-            st.lease = Some(self.pick(st, &mut ask)?);
+            st.lease = Some(self.select(st, &mut ask)?);
         }
         let Some(lease) = &mut st.lease else { return Ok(()) };
         lease.apply(draft.head).map_err(Cause::local)?;
@@ -200,43 +202,43 @@ impl Stage for Rotation {
     }
 
     #[inline]
-    fn succeed(&self, st: &mut RotationState, success: &Success<'_>) {
+    fn note_success(&self, st: &mut RotationState, success: &Success<'_>) {
         match &mut st.lease {
             Some(lease) if success.charged => lease.inconclusive(),
-            Some(lease) => lease.succeeded(remaining(success.headers)),
+            Some(lease) => lease.succeeded(remaining_quota(success.headers)),
             None => {}
         }
     }
 
-    fn learn(&self, st: &mut RotationState, facts: &mut Facts<'_>) {
+    fn note_failure(&self, st: &mut RotationState, facts: &mut Facts<'_>) {
         let Some(lease) = &mut st.lease else { return };
         if facts.charged || facts.local {
             lease.inconclusive();
         } else {
-            self.charge(lease, facts);
+            self.apply_verdict(lease, facts);
         }
         st.tried.push((lease.uid(), lease.generation()));
     }
 
-    fn awaits(&self, st: &RotationState, facts: &mut Facts<'_>) -> bool {
+    fn awaits_refresh(&self, st: &RotationState, facts: &mut Facts<'_>) -> bool {
         let Some(lease) = &st.lease else { return false };
-        self.helps(facts)
-            && !st.alone
-            && facts.ledger.is_some_and(|ledger| ledger.refusals() < self.max_refusals)
+        self.applies_to(facts)
+            && !st.single_account
+            && facts.ledger.is_some_and(|ledger| ledger.rejections() < self.max_refusals)
             && facts.barred.is_none()
-            && !facts.beyond_deadline(std::time::Duration::ZERO)
+            && !facts.is_past_deadline(std::time::Duration::ZERO)
             && (self.may_replay(lease, facts) && lease.is_under_way()
-                || self.others_are_under_way(st, facts))
+                || self.others_are_refreshing(st, facts))
     }
 
     fn next(&self, st: &mut RotationState, facts: &mut Facts<'_>) -> Next {
-        let Some(lease) = st.lease.as_ref().filter(|_| self.helps(facts)) else {
+        let Some(lease) = st.lease.as_ref().filter(|_| self.applies_to(facts)) else {
             return Next::Pass;
         };
         if !facts.local {
             self.cascade(lease, facts);
         }
-        if facts.ledger.is_some_and(|l| l.refusals() >= self.max_refusals) {
+        if facts.ledger.is_some_and(|l| l.rejections() >= self.max_refusals) {
             return facts.decline(NotResent::Refusals);
         }
         if facts.ledger.is_some_and(Ledger::is_rotation_stopped) {
@@ -250,17 +252,17 @@ impl Stage for Rotation {
             options: facts.options,
             ledger: facts.ledger,
             now: facts.now,
-            wanted: &mut facts.wanted,
+            model: &mut facts.model,
             at: None,
             last: facts.last,
         };
-        let same = same.and_then(|id| pick_same(&self.pool, &st.tried, &mut ask, &id));
-        let lease = same.map_or_else(|| self.pick(st, &mut ask), Ok);
+        let same = same.and_then(|id| select_same(&self.pool, &st.tried, &mut ask, &id));
+        let lease = same.map_or_else(|| self.select(st, &mut ask), Ok);
         match lease {
             // Its own account with a new credential: nobody promised to have kept the request.
-            Ok(_) if st.alone => facts.decline(NotResent::NoAccount),
+            Ok(_) if st.single_account => facts.decline(NotResent::NoAccount),
             Ok(lease) => {
-                if !facts.may_act() || facts.beyond_deadline(std::time::Duration::ZERO) {
+                if !facts.may_act() || facts.is_past_deadline(std::time::Duration::ZERO) {
                     return Next::Pass;
                 }
                 let same = st.tried.last().is_some_and(|(uid, _)| *uid == lease.uid());
@@ -268,12 +270,12 @@ impl Stage for Rotation {
                 if same { Next::Replay } else { Next::Again }
             }
             Err(none) => {
-                let unready =
+                let not_ready =
                     none.code == Code::NotReady && is_renewed(&self.pool, &st.tried, &mut ask);
-                facts.soonest = none.retry_after;
+                facts.available_in = none.retry_after;
                 // One that is being asked is not down, while it may be waited for.
-                let down = unready && (facts.last || !none.is_under_way());
-                facts.unready = down.then(|| none.into());
+                let down = not_ready && (facts.last || !none.is_under_way());
+                facts.not_ready = down.then(|| none.into());
                 facts.decline(NotResent::NoAccount)
             }
         }

@@ -6,10 +6,10 @@ use http::{Request, header::AUTHORIZATION};
 use proptest::prelude::*;
 
 use super::*;
-use crate::stage::gate::usual_names;
+use crate::stage::gate::default_credential_headers;
 
 fn memory(capacity: usize) -> Arc<Memory> {
-    Arc::new(Memory::new(true, usual_names(), capacity))
+    Arc::new(Memory::new(true, default_credential_headers(), capacity))
 }
 
 fn key(memory: &Memory, uri: &str, token: &str) -> Option<Key> {
@@ -77,7 +77,7 @@ proptest! {
                     let probe = pass.probe.is_some();
                     match op {
                         Op::Refused(_) => {
-                            memory.refused(pass, Reason::Invalid, &mut now);
+                            memory.note_rejected(pass, Reason::Invalid, &mut now);
                             match naive.get_mut(&id) {
                                 Some(dead) if probe => {
                                     dead.strikes += 1;
@@ -93,7 +93,7 @@ proptest! {
                             }
                         }
                         Op::Healed(_) => {
-                            memory.healed(pass);
+                            memory.forget(pass);
                             if probe { naive.remove(&id); }
                         }
                         _ => {
@@ -116,7 +116,7 @@ proptest! {
         for token in 0..count {
             let key = key(&memory, "http://a", &token.to_string()).unwrap();
             if let Ok(Some(pass)) = memory.enter(key, &mut now) {
-                memory.refused(pass, Reason::Invalid, &mut now);
+                memory.note_rejected(pass, Reason::Invalid, &mut now);
             }
         }
         prop_assert_eq!(memory.dead.load(Ordering::Relaxed), count.min(capacity));
@@ -151,7 +151,7 @@ fn a_revoked_credential_rests_for_hours() {
     let start = Instant::now();
     let known = key(&memory, "http://a", "t").unwrap();
     let pass = memory.enter(known, &mut Now::at(start)).unwrap().unwrap();
-    memory.refused(pass, Reason::Revoked, &mut Now::at(start));
+    memory.note_rejected(pass, Reason::Revoked, &mut Now::at(start));
     let cause = memory.enter(known, &mut Now::at(start + Duration::from_secs(3599))).unwrap_err();
     assert_eq!(cause.code, Code::CredentialRevoked);
     assert!(memory.enter(known, &mut Now::at(start + Duration::from_secs(3600))).is_ok());
@@ -165,13 +165,13 @@ fn what_has_healed_takes_no_ones_place() {
     let [a, b, c, d] = ["a", "b", "c", "d"].map(|token| key(&memory, "http://a", token).unwrap());
     let refuse = |key, now: &mut Now| {
         let pass = memory.enter(key, now).unwrap().unwrap();
-        memory.refused(pass, Reason::Invalid, now);
+        memory.note_rejected(pass, Reason::Invalid, now);
     };
     refuse(a, &mut now);
     refuse(b, &mut now);
     let mut now = Now::at(start + Duration::from_secs(5));
     let probe = memory.enter(a, &mut now).unwrap().unwrap();
-    memory.healed(probe);
+    memory.forget(probe);
     refuse(c, &mut now);
     // Of `b` and `c`, `b` is the oldest now.
     refuse(d, &mut now);

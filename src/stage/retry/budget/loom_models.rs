@@ -47,7 +47,7 @@ fn what_two_give_back_is_all_there() {
     model(|| {
         let bucket = bucket(10, 0);
         let other = Arc::clone(&bucket);
-        both(|| bucket.give_back(3), move || other.succeeded(Some(4)));
+        both(|| bucket.refund(3), move || other.succeeded(Some(4)));
         assert_eq!(bucket.tokens(), 7);
     });
 }

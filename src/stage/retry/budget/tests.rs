@@ -55,7 +55,7 @@ proptest! {
                     naive = (naive + u64::from(taken)).min(capacity);
                 }
                 Op::GiveBack(taken) => {
-                    bucket.give_back(taken);
+                    bucket.refund(taken);
                     naive = (naive + u64::from(taken)).min(capacity);
                 }
             }
