@@ -120,7 +120,7 @@ impl TokenSource for Slow {
         })
     }
 
-    fn can_mint_after(&self, _: Reason) -> bool {
+    fn can_renew_after(&self, _: Reason) -> bool {
         true
     }
 }

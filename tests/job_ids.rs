@@ -122,7 +122,7 @@ proptest! {
         let (ids, other) = (JobIds::new(keys.0), JobIds::new(keys.1));
         let id = ids.seal("alice", &upstream_id).unwrap();
         is_invalid(&other, &pool, &id)?;
-        let both = other.clone().also_read(keys.2).also_read(keys.0);
+        let both = other.clone().previous_key(keys.2).previous_key(keys.0);
         let job = Ok(("alice".to_owned(), upstream_id.clone()));
         prop_assert_eq!(&opened(&both, &pool, &id), &job);
         // Older keys make none.
@@ -145,7 +145,7 @@ proptest! {
         ops in prop::collection::vec((0..4_u8, any::<bool>(), 0..6_usize), 1..60),
     ) {
         let names = ["a", "b", "c", "aa", "A", "a "];
-        let ids = JobIds::new(KEY).also_read([9; 32]);
+        let ids = JobIds::new(KEY).previous_key([9; 32]);
         let old = JobIds::new([9; 32]);
         let pools = [pool(["a", "b"]), pool(["c"])];
         let mut there = [BTreeSet::from(["a", "b"]), BTreeSet::from(["c"])];
@@ -239,7 +239,7 @@ fn an_id_shows_neither_account_nor_job_nor_which_jobs_belong_together() {
 
 #[test]
 fn neither_errors_nor_debug_show_anything() {
-    let ids = JobIds::new(KEY).also_read([b'z'; 32]);
+    let ids = JobIds::new(KEY).previous_key([b'z'; 32]);
     let id = ids.seal("alice", "7").unwrap();
     assert_eq!(format!("{ids:?}"), r#"JobIds { keys: 2, scope: "", .. }"#);
     let gone = ids.open(&pool(["bob"]), &id).unwrap_err();

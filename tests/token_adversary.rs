@@ -207,7 +207,7 @@ async fn a_source_that_wants_to_be_asked_every_ten_seconds_is() {
         let calls = calls.clone();
         move |_: RefreshReason| {
             calls.fetch_add(1, Ordering::SeqCst);
-            std::future::ready(Ok(Token::new("t0").ask_again_in(seconds(10))))
+            std::future::ready(Ok(Token::new("t0").refresh_in(seconds(10))))
         }
     };
     let world = world(true, [Account::from_source("a", source)], Upstream::default());
@@ -226,7 +226,7 @@ async fn a_file_with_a_new_token_is_read_after_a_refusal() {
         let mode = mode.clone();
         move |_: RefreshReason| {
             let token = *mode.lock().unwrap();
-            std::future::ready(Ok(Token::new(token).ask_again_in(seconds(10))))
+            std::future::ready(Ok(Token::new(token).refresh_in(seconds(10))))
         }
     };
     let world = world(true, [Account::from_source("a", source)], Upstream::default());
@@ -247,7 +247,7 @@ async fn a_source_that_goes_down_after_having_had_nothing_new_is_told_of() {
         move |_: RefreshReason| {
             let answer = *mode.lock().unwrap();
             std::future::ready(match answer {
-                Ok(token) => Ok(Token::new(token).ask_again_in(seconds(10))),
+                Ok(token) => Ok(Token::new(token).refresh_in(seconds(10))),
                 Err(what) => Err(SourceError::transient(what)),
             })
         }
@@ -594,7 +594,7 @@ impl TokenSource for Panics {
         panic!("no token")
     }
 
-    fn can_mint_after(&self, _: Reason) -> bool {
+    fn can_renew_after(&self, _: Reason) -> bool {
         panic!("nothing known")
     }
 }
@@ -648,7 +648,7 @@ impl TokenSource for Meddles {
         Box::pin(std::future::pending())
     }
 
-    fn can_mint_after(&self, _: Reason) -> bool {
+    fn can_renew_after(&self, _: Reason) -> bool {
         let other = Account::new("other", bearer("tok-other"));
         self.0.get().is_none_or(|pool| pool.insert(other).is_ok())
     }

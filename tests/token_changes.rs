@@ -236,7 +236,7 @@ async fn an_answer_to_a_question_from_before_the_refusal_does_not_confirm_it() {
             asked.lock().unwrap().push(why);
             async move {
                 sleep(seconds(2)).await;
-                Ok(Token::new(if why.is_refused() { "t1" } else { "t0" }).ask_again_in(seconds(60)))
+                Ok(Token::new(if why.is_rejected() { "t1" } else { "t0" }).refresh_in(seconds(60)))
             }
         }
     };
@@ -254,8 +254,8 @@ async fn an_answer_to_a_question_from_before_the_refusal_does_not_confirm_it() {
 #[tokio::test(start_paused = true)]
 async fn a_source_that_had_nothing_new_is_asked_at_once_after_a_refusal() {
     let source = |why: RefreshReason| {
-        let token = Token::new(if why.is_refused() { "t1" } else { "t0" });
-        std::future::ready(Ok(token.ask_again_in(seconds(10))))
+        let token = Token::new(if why.is_rejected() { "t1" } else { "t0" });
+        std::future::ready(Ok(token.refresh_in(seconds(10))))
     };
     let world = world([Account::from_source("a", source)], Upstream::default());
     assert_eq!(world.send().await.status(), 200);
@@ -306,7 +306,7 @@ async fn a_file_or_a_variable_with_another_token_is_read_after_any_refusal() {
     let answer = world.send().await;
     std::fs::remove_file(path).unwrap();
     assert_eq!(answer.status(), 200, "{:?}", failure(&answer));
-    assert!(EnvToken::new("TOKEN").can_mint_after(Reason::Revoked));
+    assert!(EnvToken::new("TOKEN").can_renew_after(Reason::Revoked));
 }
 
 /// A source that has the same token whatever happens, and says that it may have another.
@@ -317,7 +317,7 @@ impl TokenSource for Hopes {
         Box::pin(std::future::ready(give(self.0)))
     }
 
-    fn can_mint_after(&self, _: Reason) -> bool {
+    fn can_renew_after(&self, _: Reason) -> bool {
         true
     }
 }

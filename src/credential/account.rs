@@ -41,19 +41,20 @@ pub struct Account {
     pub(crate) group: Option<Arc<str>>,
     pub(crate) models: Option<Vec<Box<str>>>,
     pub(crate) expires: Expires,
-    pub(crate) minting: Option<Minting>,
+    pub(crate) source_settings: Option<SourceSettings>,
 }
 
 /// Where an account's tokens come from, and what is made of them.
 #[derive(Clone)]
-pub(crate) struct Minting {
+pub(crate) struct SourceSettings {
     pub(crate) source: Arc<dyn TokenSource>,
     pub(crate) windows: RefreshWindows,
-    pub(crate) sent_as: Option<SentAs>,
+    pub(crate) make_credential: Option<MakeCredential>,
 }
 
 /// Makes a credential of a token.
-pub(crate) type SentAs = Arc<dyn Fn(&str) -> Result<Credential, CredentialError> + Send + Sync>;
+pub(crate) type MakeCredential =
+    Arc<dyn Fn(&str) -> Result<Credential, CredentialError> + Send + Sync>;
 
 impl Account {
     /// An account called `id`, whose tokens come from `source`, the first one as well: it is asked
@@ -74,7 +75,7 @@ impl Account {
             group: None,
             models: None,
             expires: Expires::Unknown,
-            minting: None,
+            source_settings: None,
         }
     }
 
@@ -83,9 +84,11 @@ impl Account {
     #[must_use]
     pub fn source(mut self, source: impl TokenSource) -> Self {
         let source: Arc<dyn TokenSource> = Arc::new(source);
-        self.minting = Some(match self.minting {
-            Some(minting) => Minting { source, ..minting },
-            None => Minting { source, windows: RefreshWindows::default(), sent_as: None },
+        self.source_settings = Some(match self.source_settings {
+            Some(source_settings) => SourceSettings { source, ..source_settings },
+            None => {
+                SourceSettings { source, windows: RefreshWindows::default(), make_credential: None }
+            }
         });
         self
     }
@@ -98,16 +101,16 @@ impl Account {
     /// use tower_failover::{credential::EnvToken, Account, Credential};
     ///
     /// let account = Account::from_source("alice", EnvToken::new("API_KEY"))
-    ///     .sent_as(|key| Credential::header(HeaderName::from_static("x-api-key"), key));
+    ///     .credential_from(|key| Credential::header(HeaderName::from_static("x-api-key"), key));
     /// # drop(account);
     /// ```
     #[must_use]
-    pub fn sent_as<F>(mut self, make: F) -> Self
+    pub fn credential_from<F>(mut self, make: F) -> Self
     where
         F: Fn(&str) -> Result<Credential, CredentialError> + Send + Sync + 'static,
     {
-        if let Some(minting) = &mut self.minting {
-            minting.sent_as = Some(Arc::new(make));
+        if let Some(source_settings) = &mut self.source_settings {
+            source_settings.make_credential = Some(Arc::new(make));
         }
         self
     }
@@ -115,8 +118,8 @@ impl Account {
     /// How long before its end a token of the [source](Self::source) is replaced.
     #[must_use]
     pub fn refresh_windows(mut self, windows: RefreshWindows) -> Self {
-        if let Some(minting) = &mut self.minting {
-            minting.windows = windows;
+        if let Some(source_settings) = &mut self.source_settings {
+            source_settings.windows = windows;
         }
         self
     }
@@ -212,7 +215,7 @@ impl fmt::Debug for Account {
             .field("group", &self.group)
             .field("models", &self.models)
             .field("expires", &self.expires)
-            .field("source", &self.minting.is_some())
+            .field("source", &self.source_settings.is_some())
             .finish()
     }
 }

@@ -36,13 +36,13 @@ mod tests;
 /// ```
 #[derive(Clone)]
 pub struct Credential {
-    pub(crate) place: Place,
+    pub(crate) place: Placement,
     secrets: Secrets,
 }
 
 /// Where a credential goes.
 #[derive(Clone)]
-pub(crate) enum Place {
+pub(crate) enum Placement {
     /// A header and its ready-made value.
     Header(HeaderName, HeaderValue),
     /// A query key, percent-encoded, and the value, percent-encoded.
@@ -91,7 +91,7 @@ impl Credential {
             return Err(CredentialError::Header);
         }
         let value = sensitive(Zeroizing::new(value.to_vec()))?;
-        Ok(Self { place: Place::Header(name, value), secrets: Secrets::From(0) })
+        Ok(Self { place: Placement::Header(name, value), secrets: Secrets::From(0) })
     }
 
     /// A key in the query, such as `?key=...`; an equal key of the request's own is replaced.
@@ -113,7 +113,7 @@ impl Credential {
         }
         let raw = Bytes::from_owner(Zeroizing::new(value.to_vec()));
         Ok(Self {
-            place: Place::Query(key.into(), Bytes::from_owner(encoded)),
+            place: Placement::Query(key.into(), Bytes::from_owner(encoded)),
             secrets: Secrets::Apart(Box::new([raw]), 0),
         })
     }
@@ -154,7 +154,7 @@ impl Credential {
         let secret = if password.is_empty() { user } else { password };
         let raw = Bytes::from_owner(Zeroizing::new(secret.as_bytes().to_vec()));
         Ok(Self {
-            place: Place::Header(AUTHORIZATION, value),
+            place: Placement::Header(AUTHORIZATION, value),
             secrets: Secrets::Apart(Box::new([raw]), 6),
         })
     }
@@ -165,14 +165,14 @@ impl Credential {
         value.extend_from_slice(prefix.as_bytes());
         value.extend_from_slice(token);
         let from = u16::try_from(prefix.len()).map_err(|_| CredentialError::Name)?;
-        let place = Place::Header(AUTHORIZATION, sensitive(value)?);
+        let place = Placement::Header(AUTHORIZATION, sensitive(value)?);
         Ok(Self { place, secrets: Secrets::From(from) })
     }
 
     /// What stands for a credential that has not been loaded: it is never sent.
     pub(crate) fn unloaded() -> Self {
         let value = HeaderValue::from_static("");
-        Self { place: Place::Header(AUTHORIZATION, value), secrets: Secrets::From(0) }
+        Self { place: Placement::Header(AUTHORIZATION, value), secrets: Secrets::From(0) }
     }
 
     /// Whether there is anything to send.
@@ -191,8 +191,8 @@ impl Credential {
     /// Whether both would be sent alike.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let same_place = match (&self.place, &other.place) {
-            (Place::Header(one, _), Place::Header(two, _)) => one == two,
-            (Place::Query(one, _), Place::Query(two, _)) => one == two,
+            (Placement::Header(one, _), Placement::Header(two, _)) => one == two,
+            (Placement::Query(one, _), Placement::Query(two, _)) => one == two,
             _ => false,
         };
         same_place && self.value() == other.value()
@@ -200,8 +200,8 @@ impl Credential {
 
     fn value(&self) -> &[u8] {
         match &self.place {
-            Place::Header(_, value) => value.as_bytes(),
-            Place::Query(_, value) => value,
+            Placement::Header(_, value) => value.as_bytes(),
+            Placement::Query(_, value) => value,
         }
     }
 
@@ -223,8 +223,8 @@ impl Credential {
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Header(name, _) => write!(f, "Credential(header `{name}`)"),
-            Place::Query(key, _) => write!(f, "Credential(query key `{key}`)"),
+            Placement::Header(name, _) => write!(f, "Credential(header `{name}`)"),
+            Placement::Query(key, _) => write!(f, "Credential(query key `{key}`)"),
         }
     }
 }

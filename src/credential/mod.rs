@@ -45,4 +45,4 @@ pub use self::{
         token_source::{RefreshReason, TokenFuture, TokenSource},
     },
 };
-pub(crate) use self::{account::Minting, check::FRAMING, credential::Place};
+pub(crate) use self::{account::SourceSettings, check::FRAMING, credential::Placement};

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     classify::Reason,
     clock::{self, Now},
-    credential::{Account, Credential, Expires, Place},
+    credential::{Account, Credential, Expires, Placement},
     sync::{Ordering, fence, lock},
 };
 
@@ -92,7 +92,7 @@ impl Shared {
         let Some((_, slot)) = roster.find(id) else {
             return Err(PoolError::UnknownAccount { id: id.into() });
         };
-        if let Place::Header(name, _) = &credential.place {
+        if let Placement::Header(name, _) = &credential.place {
             if roster.places.fixed.contains_key(name) {
                 return Err(collision(id, name));
             }
@@ -111,12 +111,12 @@ impl Shared {
             feed.flight().forget();
         }
         drop(writer);
-        if life.left.is_some() {
+        if life.remaining.is_some() {
             self.ending.store(true, Ordering::SeqCst);
         }
         self.watch();
         self.note_health();
-        self.note_skew(&slot.current.load(), life.late);
+        self.note_skew(&slot.current.load(), life.expired_by);
         Ok(number)
     }
 

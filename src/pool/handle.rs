@@ -82,7 +82,7 @@ use crate::{
 ///    send, or too little time left, and the source is asked. Other accounts serve meanwhile; a request
 ///    that has no other waits, at most for [`ready_within`](PoolBuilder::ready_within).
 /// 2. A refused credential is replaced instead of quarantined, where its source
-///    [may have another](crate::credential::TokenSource::can_mint_after). The same one again, or one that
+///    [may have another](crate::credential::TokenSource::can_renew_after). The same one again, or one that
 ///    is refused as well, is quarantined like any.
 /// 3. A source that fails is left alone for half a second, doubled each time up to a minute. That is
 ///    told once for each row of failures; a token that is good stays in use.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use http::{HeaderName, header::AUTHORIZATION};
 
 use super::{error::PoolError, index::Roster, origin, shared::Shared};
-use crate::credential::{Account, FRAMING, Place};
+use crate::credential::{Account, FRAMING, Placement};
 
 impl Shared {
     /// What is wrong with an account on its own.
@@ -37,14 +37,14 @@ pub(crate) fn check_collisions(roster: &Roster, accounts: &[Account]) -> Result<
     let mut carrying: HashSet<&HeaderName> = roster.places.headers.iter().collect();
     carrying.insert(&AUTHORIZATION);
     carrying.extend(accounts.iter().filter_map(|account| match &account.credential.place {
-        Place::Header(name, _) => Some(name),
-        Place::Query(..) => None,
+        Placement::Header(name, _) => Some(name),
+        Placement::Query(..) => None,
     }));
     for account in accounts {
         if let Some(name) = account.headers.keys().find(|name| carrying.contains(name)) {
             return Err(collision(&account.id, name));
         }
-        if let Place::Header(name, _) = &account.credential.place {
+        if let Placement::Header(name, _) = &account.credential.place {
             if roster.places.fixed.contains_key(name) {
                 return Err(collision(&account.id, name));
             }

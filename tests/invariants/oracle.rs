@@ -83,8 +83,8 @@ struct Account {
 }
 
 impl Account {
-    fn can_mint_after(&self, reason: Reason) -> bool {
-        self.plan.source.is_some_and(|source| source.can_mint_after(reason)) && !self.over
+    fn can_renew_after(&self, reason: Reason) -> bool {
+        self.plan.source.is_some_and(|source| source.can_renew_after(reason)) && !self.over
     }
 }
 
@@ -238,7 +238,7 @@ impl Walk<'_> {
 
     /// A living credential, or a probe, is refused.
     fn refuse(&mut self, who: Who, reason: Reason, at: Instant, probe: bool) {
-        let asks = self.account(who.pool, who.account).can_mint_after(reason);
+        let asks = self.account(who.pool, who.account).can_renew_after(reason);
         let foreign = self.foreign;
         let known = self.token(who);
         known.reason = reason;
@@ -312,7 +312,7 @@ impl Walk<'_> {
     /// The source gave the token that is there. If it was asked before that was refused, it is asked
     /// again.
     fn same(&mut self, who: Who, at: Instant) {
-        let refused = self.account(who.pool, who.account).why.is_refused();
+        let refused = self.account(who.pool, who.account).why.is_rejected();
         let known = self.token(who);
         if let (State::Spent { told }, true) = (known.state, refused) {
             known.state = State::Quarantined(at + quarantine(known, known.strikes - 1));
@@ -326,7 +326,7 @@ impl Walk<'_> {
     fn renewed(&mut self, who: Who, next: Who, end: Option<Instant>) {
         let account = self.account(who.pool, who.account);
         account.current = next.generation;
-        let refused = account.why.is_refused();
+        let refused = account.why.is_rejected();
         let known = self.token(who);
         known.closed = true;
         let new = Known {

@@ -68,7 +68,7 @@ pub(crate) struct SourcePlan {
 }
 
 impl SourcePlan {
-    pub(crate) fn can_mint_after(&self, reason: Reason) -> bool {
+    pub(crate) fn can_renew_after(&self, reason: Reason) -> bool {
         let usual = matches!(reason, Reason::Expired | Reason::Invalid | Reason::Missing);
         self.any_reason || usual
     }
@@ -207,7 +207,7 @@ impl Scripted {
     fn token(&self, reply: Reply, now: u64, generation: u64) -> Token {
         let token = Token::new(token_of(self.pool, self.account, generation));
         let token = match reply.wait.filter(|wait| *wait > 0) {
-            Some(wait) => token.ask_again_in(Duration::from_secs(wait)),
+            Some(wait) => token.refresh_in(Duration::from_secs(wait)),
             None => token,
         };
         let who = Who { pool: self.pool, account: self.account, generation };
@@ -231,8 +231,8 @@ impl TokenSource for Scripted {
         Box::pin(self.answer(why))
     }
 
-    fn can_mint_after(&self, reason: Reason) -> bool {
-        self.plan.can_mint_after(reason)
+    fn can_renew_after(&self, reason: Reason) -> bool {
+        self.plan.can_renew_after(reason)
     }
 }
 

@@ -231,7 +231,7 @@ impl AccountPlan {
                 } else {
                     Account::from_source(id.clone(), source)
                 };
-                account.sent_as(move |token| place.credential(token))
+                account.credential_from(move |token| place.credential(token))
             }
             None => Account::new(id.clone(), self.credential(pool, at, 1)),
         };

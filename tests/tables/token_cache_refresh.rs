@@ -55,7 +55,7 @@ struct Provider {
 
 impl TokenSource for Provider {
     fn token(&self, why: RefreshReason) -> TokenFuture<'_> {
-        self.seen.lock().unwrap().push(why.is_refused());
+        self.seen.lock().unwrap().push(why.is_rejected());
         let play = self.plays.lock().unwrap().pop_front().expect("the case has one more answer");
         Box::pin(async move {
             sleep(Duration::from_millis(play["takes_ms"].as_u64().unwrap_or(0))).await;

@@ -8,8 +8,8 @@ const SECRET: &str = "s3cr3t-0123456789";
 
 fn header_of(credential: &Credential) -> (&str, &str) {
     match &credential.place {
-        Place::Header(name, value) => (name.as_str(), value.to_str().unwrap()),
-        Place::Query(..) => panic!("not a header"),
+        Placement::Header(name, value) => (name.as_str(), value.to_str().unwrap()),
+        Placement::Query(..) => panic!("not a header"),
     }
 }
 
@@ -41,7 +41,7 @@ fn each_kind_of_credential_goes_where_the_rfcs_say() {
     assert_eq!(secrets_of(&stripe)[0], "sk_live_1");
 
     let query = Credential::query("key", "a+b/c=&").unwrap();
-    let Place::Query(key, value) = &query.place else { panic!("not a query key") };
+    let Placement::Query(key, value) = &query.place else { panic!("not a query key") };
     assert_eq!((&**key, &value[..]), ("key", &b"a%2Bb%2Fc%3D%26"[..]));
     assert_eq!(secrets_of(&query), ["a+b/c=&", "a%2Bb%2Fc%3D%26"]);
 }
@@ -55,8 +55,8 @@ fn header_values_are_marked_sensitive() {
     ];
     for credential in all {
         match credential.unwrap().place {
-            Place::Header(_, value) => assert!(value.is_sensitive()),
-            Place::Query(..) => panic!("not a header"),
+            Placement::Header(_, value) => assert!(value.is_sensitive()),
+            Placement::Query(..) => panic!("not a header"),
         }
     }
 }
@@ -180,7 +180,7 @@ proptest! {
                 Err(error) => format!("{error:?} {error}"),
             };
             prop_assert!(!text.contains(&secret), "{}", text);
-            if let Ok(Credential { place: Place::Header(_, value), .. }) = &one {
+            if let Ok(Credential { place: Placement::Header(_, value), .. }) = &one {
                 let text = format!("{value:?}");
                 prop_assert!(!text.contains(&secret), "{}", text);
             }
@@ -194,11 +194,11 @@ proptest! {
         for credential in all.into_iter().flatten() {
             credential.visit_secrets(&mut |secret| assert!(!secret.is_empty()));
         }
-        if let Ok(Credential { place: Place::Query(_, encoded), .. }) = Credential::query("k", &value) {
+        if let Ok(Credential { place: Placement::Query(_, encoded), .. }) = Credential::query("k", &value) {
             let encoded = std::str::from_utf8(&encoded).unwrap();
             prop_assert!(percent_decode_str(encoded).eq(value));
         }
-        if let Ok(Credential { place: Place::Header(name, _), .. }) = Credential::bearer(&text) {
+        if let Ok(Credential { place: Placement::Header(name, _), .. }) = Credential::bearer(&text) {
             prop_assert_eq!(name, AUTHORIZATION);
         }
     }

@@ -1,4 +1,4 @@
-//! What is known of the end of a token, and what that makes of its life.
+//! What is known of the end of a token, and what that makes of its validity.
 
 use std::time::{Duration, SystemTime};
 
@@ -32,21 +32,22 @@ pub(crate) const SKEW: Duration = Duration::from_secs(60);
 
 /// What is left of a token as it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Life {
+pub(crate) struct Validity {
     /// How long it is good by what is known; `None` if nothing is.
-    pub(crate) left: Option<Duration>,
+    pub(crate) remaining: Option<Duration>,
     /// How much longer it may still be sent: the clock that set its end may be behind.
     pub(crate) grace: Duration,
     /// Its end, as a clock on the wall shows it.
-    pub(crate) ends: Option<SystemTime>,
+    pub(crate) expires_at: Option<SystemTime>,
     /// It had ended before it came in, by so much: one of the clocks is wrong. It is sent all the
     /// same, until it is refused.
-    pub(crate) late: Option<Duration>,
+    pub(crate) expired_by: Option<Duration>,
 }
 
-impl Life {
+impl Validity {
     /// Nothing is known.
-    const UNKNOWN: Self = Self { left: None, grace: Duration::ZERO, ends: None, late: None };
+    const UNKNOWN: Self =
+        Self { remaining: None, grace: Duration::ZERO, expires_at: None, expired_by: None };
 }
 
 impl Expires {
@@ -56,27 +57,30 @@ impl Expires {
     }
 
     /// The life of `token`, which comes in at `now`.
-    pub(crate) fn life(self, token: &[u8], now: SystemTime) -> Life {
+    pub(crate) fn validity(self, token: &[u8], now: SystemTime) -> Validity {
         let ends = match self {
             Self::Never => None,
             Self::In(left) if left.is_zero() => None,
             Self::In(left) => {
-                let ends = now.checked_add(left);
-                return Life { left: Some(left), ends, ..Life::UNKNOWN };
+                let expires_at = now.checked_add(left);
+                return Validity { remaining: Some(left), expires_at, ..Validity::UNKNOWN };
             }
             Self::At(ends) => Some(ends),
             Self::Daily(time) => Some(time.next_after(now)),
             Self::Unknown => jwt_expiry(token),
         };
-        let Some(ends) = ends else { return Life::UNKNOWN };
+        let Some(ends) = ends else { return Validity::UNKNOWN };
         match ends.duration_since(now) {
             // RFC 7519 §4.1.4: on or after its end it must not be accepted.
-            Ok(left) if !left.is_zero() => {
-                Life { left: Some(left), grace: SKEW, ends: Some(ends), late: None }
-            }
+            Ok(left) if !left.is_zero() => Validity {
+                remaining: Some(left),
+                grace: SKEW,
+                expires_at: Some(ends),
+                expired_by: None,
+            },
             other => {
                 let late = other.err().map_or(Duration::ZERO, |early| early.duration());
-                Life { late: Some(late), ..Life::UNKNOWN }
+                Validity { expired_by: Some(late), ..Validity::UNKNOWN }
             }
         }
     }
@@ -98,19 +102,19 @@ mod tests {
 
     #[test]
     fn a_lifetime_is_exact_and_a_date_is_not() {
-        let life = Expires::In(seconds(5)).life(b"", NOW);
-        assert_eq!((life.left, life.grace), (Some(seconds(5)), Duration::ZERO));
-        let life = Expires::At(NOW + seconds(5)).life(b"", NOW);
-        assert_eq!((life.left, life.grace), (Some(seconds(5)), SKEW));
-        assert_eq!(life.ends, Some(NOW + seconds(5)));
+        let validity = Expires::In(seconds(5)).validity(b"", NOW);
+        assert_eq!((validity.remaining, validity.grace), (Some(seconds(5)), Duration::ZERO));
+        let validity = Expires::At(NOW + seconds(5)).validity(b"", NOW);
+        assert_eq!((validity.remaining, validity.grace), (Some(seconds(5)), SKEW));
+        assert_eq!(validity.expires_at, Some(NOW + seconds(5)));
     }
 
     #[test]
     fn what_had_ended_before_it_came_is_late_and_not_dead() {
         let now = NOW + seconds(100);
         for (ends, late) in [(100, 0), (40, 60)] {
-            let life = Expires::At(NOW + seconds(ends)).life(b"", now);
-            assert_eq!(life, Life { late: Some(seconds(late)), ..Life::UNKNOWN });
+            let validity = Expires::At(NOW + seconds(ends)).validity(b"", now);
+            assert_eq!(validity, Validity { expired_by: Some(seconds(late)), ..Validity::UNKNOWN });
         }
     }
 
@@ -118,7 +122,7 @@ mod tests {
     fn what_was_said_comes_before_what_the_token_says() {
         // {"alg":"none"} . {"iss":"joe","exp":1300819380}
         let jwt = b"eyJhbGciOiJub25lIn0.eyJpc3MiOiJqb2UiLCJleHAiOjEzMDA4MTkzODB9.";
-        let said = |expires: Expires| expires.life(jwt, NOW).left;
+        let said = |expires: Expires| expires.validity(jwt, NOW).remaining;
         assert_eq!(said(Expires::Unknown), Some(seconds(1_300_819_380)));
         assert_eq!(said(Expires::In(seconds(9))), Some(seconds(9)));
         assert_eq!(said(Expires::Never), None);
@@ -133,9 +137,9 @@ mod tests {
         #[test]
         fn nothing_is_both_alive_and_late(ends in any::<u32>(), now in any::<u32>()) {
             let now = UNIX_EPOCH + seconds(now.into());
-            let life = Expires::At(UNIX_EPOCH + seconds(ends.into())).life(b"", now);
-            prop_assert_ne!(life.left.is_some(), life.late.is_some());
-            prop_assert!(life.left.is_none_or(|left| Some(now + left) == life.ends));
+            let validity = Expires::At(UNIX_EPOCH + seconds(ends.into())).validity(b"", now);
+            prop_assert_ne!(validity.remaining.is_some(), validity.expired_by.is_some());
+            prop_assert!(validity.remaining.is_none_or(|left| Some(now + left) == validity.expires_at));
         }
     }
 }

@@ -14,7 +14,7 @@ mod tests;
 
 /// The longest part of a token that is looked into, in bytes as sent. Proxies refuse headers that
 /// are longer than this together.
-const LONGEST: usize = 16 * 1024;
+const MAX_LENGTH: usize = 16 * 1024;
 
 /// Some write the padding that RFC 7515 §2 leaves out.
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
@@ -50,7 +50,7 @@ pub fn jwt_expiry(token: impl AsRef<[u8]>) -> Option<SystemTime> {
 }
 
 fn object(part: &[u8]) -> Option<Map<String, Value>> {
-    if part.len() > LONGEST {
+    if part.len() > MAX_LENGTH {
         return None;
     }
     serde_json::from_slice(&BASE64URL.decode(part).ok()?).ok()

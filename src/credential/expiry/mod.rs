@@ -6,6 +6,6 @@ pub(crate) mod jwt;
 pub(crate) mod windows;
 
 pub(crate) use self::{
-    expires::{Expires, Life},
-    windows::{RefreshWindows, Times},
+    expires::{Expires, Validity},
+    windows::{RefreshSchedule, RefreshWindows},
 };

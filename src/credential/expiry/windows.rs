@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::expires::Life;
+use super::expires::Validity;
 
 /// How long before the end of a token the next one is asked for.
 ///
@@ -27,17 +27,17 @@ use super::expires::Life;
 pub struct RefreshWindows(Option<(Duration, Duration)>);
 
 /// The shortest time between two tokens of one account that no refusal asked for.
-const LEAST: Duration = Duration::from_millis(500);
+const MIN_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What to do with a token when, in time from when it came in; `None` is never.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Times {
+pub(crate) struct RefreshSchedule {
     /// The advisory window opens.
-    pub(crate) ask: Option<Duration>,
+    pub(crate) advisory: Option<Duration>,
     /// The mandatory window opens.
-    pub(crate) wait: Option<Duration>,
+    pub(crate) mandatory: Option<Duration>,
     /// It is not sent any more.
-    pub(crate) dead: Option<Duration>,
+    pub(crate) expired: Option<Duration>,
 }
 
 impl RefreshWindows {
@@ -55,7 +55,7 @@ impl RefreshWindows {
     }
 
     /// The windows of a token with this lifetime: advisory, mandatory.
-    fn of(self, lifetime: Duration) -> (Duration, Duration) {
+    fn for_lifetime(self, lifetime: Duration) -> (Duration, Duration) {
         const MINUTE: Duration = Duration::from_secs(60);
         if let Some((advisory, mandatory)) = self.0 {
             return (advisory.max(mandatory), mandatory);
@@ -71,13 +71,18 @@ impl RefreshWindows {
         }
     }
 
-    /// What to do when with a token of such a life. `random` is from 0 to 1; `again` is when its
+    /// What to do when with a token of such a validity. `random` is from 0 to 1; `again` is when its
     /// source wants to be asked in any case.
-    pub(crate) fn times(self, life: &Life, again: Option<Duration>, random: f64) -> Times {
-        let Some(left) = life.left else {
-            return Times { ask: again, wait: None, dead: None };
+    pub(crate) fn schedule(
+        self,
+        validity: &Validity,
+        again: Option<Duration>,
+        random: f64,
+    ) -> RefreshSchedule {
+        let Some(left) = validity.remaining else {
+            return RefreshSchedule { advisory: again, mandatory: None, expired: None };
         };
-        let (advisory, mandatory) = self.of(left);
+        let (advisory, mandatory) = self.for_lifetime(left);
         // One that comes within its window is late already.
         let window = if advisory < left { advisory } else { Duration::ZERO };
         let jitter = window.saturating_sub(mandatory).min(window / 10);
@@ -85,13 +90,13 @@ impl RefreshWindows {
         // Nobody waits for another because of one that comes within that window: so may the next.
         let wait = match left.saturating_sub(mandatory) {
             Duration::ZERO => left,
-            wait => wait.max(LEAST).min(left),
+            wait => wait.max(MIN_INTERVAL).min(left),
         };
-        let ask = left.saturating_sub(advisory).saturating_add(jitter).max(LEAST).min(wait);
-        Times {
-            ask: Some(again.map_or(ask, |again| ask.min(again))),
-            wait: Some(wait),
-            dead: Some(left.saturating_add(life.grace)),
+        let ask = left.saturating_sub(advisory).saturating_add(jitter).max(MIN_INTERVAL).min(wait);
+        RefreshSchedule {
+            advisory: Some(again.map_or(ask, |again| ask.min(again))),
+            mandatory: Some(wait),
+            expired: Some(left.saturating_add(validity.grace)),
         }
     }
 }
@@ -103,15 +108,15 @@ mod tests {
     use super::*;
     use crate::credential::expiry::expires::Expires;
 
-    fn life(left: Duration, grace: Duration) -> Life {
-        Life { grace, ..Expires::In(left).life(b"", std::time::UNIX_EPOCH) }
+    fn validity(left: Duration, grace: Duration) -> Validity {
+        Validity { grace, ..Expires::In(left).validity(b"", std::time::UNIX_EPOCH) }
     }
 
     #[test]
     fn windows_go_by_the_lifetime() {
         let minutes = |left: u64| {
             let (advisory, mandatory) =
-                RefreshWindows::by_lifetime().of(Duration::from_secs(left * 60));
+                RefreshWindows::by_lifetime().for_lifetime(Duration::from_secs(left * 60));
             (advisory.as_secs(), mandatory.as_secs())
         };
         assert_eq!(minutes(10), (150, 30));
@@ -128,19 +133,26 @@ mod tests {
         {
             let [mandatory, left, wait] = [mandatory, left, wait].map(Duration::from_millis);
             let windows = RefreshWindows::fixed(seconds(120), mandatory);
-            let times = windows.times(&life(left, Duration::ZERO), None, 1.0);
-            let expected = (Some(LEAST), Some(wait), Some(left));
-            assert_eq!((times.ask, times.wait, times.dead), expected, "{mandatory:?}");
+            let schedule = windows.schedule(&validity(left, Duration::ZERO), None, 1.0);
+            let expected = (Some(MIN_INTERVAL), Some(wait), Some(left));
+            assert_eq!(
+                (schedule.advisory, schedule.mandatory, schedule.expired),
+                expected,
+                "{mandatory:?}"
+            );
         }
     }
 
     #[test]
     fn a_token_without_an_end_is_never_asked_for_again_unless_its_source_wants_that() {
-        let unknown = Expires::Never.life(b"", std::time::UNIX_EPOCH);
+        let unknown = Expires::Never.validity(b"", std::time::UNIX_EPOCH);
         let windows = RefreshWindows::default();
-        assert_eq!(windows.times(&unknown, None, 0.5), Times::default());
+        assert_eq!(windows.schedule(&unknown, None, 0.5), RefreshSchedule::default());
         let again = Some(Duration::from_secs(10));
-        assert_eq!(windows.times(&unknown, again, 0.5), Times { ask: again, ..Times::default() });
+        assert_eq!(
+            windows.schedule(&unknown, again, 0.5),
+            RefreshSchedule { advisory: again, ..RefreshSchedule::default() }
+        );
     }
 
     proptest! {
@@ -158,13 +170,14 @@ mod tests {
             });
             let again = again.map(millis);
             let left = millis(left);
-            let times = windows.times(&life(left, millis(grace)), again, random);
-            let (ask, wait, dead) = (times.ask.unwrap(), times.wait.unwrap(), times.dead.unwrap());
-            prop_assert!(ask <= wait && wait <= left && left <= dead, "{times:?}");
+            let schedule = windows.schedule(&validity(left, millis(grace)), again, random);
+            let (ask, wait) = (schedule.advisory.unwrap(), schedule.mandatory.unwrap());
+            let dead = schedule.expired.unwrap();
+            prop_assert!(ask <= wait && wait <= left && left <= dead, "{schedule:?}");
             prop_assert_eq!(dead, left + millis(grace));
-            if fixed.is_none() && again.is_none() && left >= 40 * LEAST {
-                // Never later than halfway through the window, and never in the first half of life.
-                let (advisory, mandatory) = windows.of(left);
+            if fixed.is_none() && again.is_none() && left >= 40 * MIN_INTERVAL {
+                // Never later than halfway through the window, and never in the first half of validity.
+                let (advisory, mandatory) = windows.for_lifetime(left);
                 let window = left.saturating_sub(ask);
                 prop_assert!(window >= mandatory && window <= advisory);
                 prop_assert!(ask >= left / 2);

@@ -17,7 +17,7 @@ use crate::classify::Reason;
 /// It is read whenever one is asked for. A variable that is not set is a transient failure: whoever
 /// sets the variables of a program may yet do so.
 ///
-/// [`Account::sent_as`](crate::Account::sent_as) has an example.
+/// [`Account::credential_from`](crate::Account::credential_from) has an example.
 #[derive(Clone, Debug)]
 pub struct EnvToken {
     variable: OsString,
@@ -57,7 +57,7 @@ impl TokenSource for EnvToken {
     }
 
     /// Whatever was refused, and why: others set the variable.
-    fn can_mint_after(&self, _: Reason) -> bool {
+    fn can_renew_after(&self, _: Reason) -> bool {
         true
     }
 }

@@ -33,9 +33,9 @@ pub struct FileToken {
 }
 
 /// The longest token that is read, in bytes.
-const LONGEST: u64 = 64 * 1024;
+const MAX_LENGTH: u64 = 64 * 1024;
 /// How often a file is read that changes meanwhile.
-const TRIES: usize = 3;
+const MAX_READS: usize = 3;
 
 impl FileToken {
     /// The token in the file at `path`.
@@ -62,12 +62,12 @@ impl TokenSource for FileToken {
                 let what = format!("the token file {} is not read: {kind}", self.path.display());
                 SourceError::transient(what).with_source(error)
             })?;
-            Ok(Token::new(text.trim()).ask_again_in(self.every))
+            Ok(Token::new(text.trim()).refresh_in(self.every))
         })
     }
 
     /// Whatever was refused, and why: others write the file.
-    fn can_mint_after(&self, _: Reason) -> bool {
+    fn can_renew_after(&self, _: Reason) -> bool {
         true
     }
 }
@@ -75,7 +75,7 @@ impl TokenSource for FileToken {
 /// What the file holds, once it has held still for as long as it was read.
 fn read(path: &Path) -> io::Result<Zeroizing<String>> {
     let mut before = state(path)?;
-    for _ in 0..TRIES {
+    for _ in 0..MAX_READS {
         let text = read_once(path)?;
         let after = state(path)?;
         if before == after && !text.trim().is_empty() {
@@ -88,9 +88,10 @@ fn read(path: &Path) -> io::Result<Zeroizing<String>> {
 
 fn read_once(path: &Path) -> io::Result<Zeroizing<String>> {
     // Room for all of it at once: what a string leaves behind when it grows is not wiped.
-    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(LONGEST).unwrap_or(0) + 1));
-    fs::File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LONGEST {
+    let mut text =
+        Zeroizing::new(String::with_capacity(usize::try_from(MAX_LENGTH).unwrap_or(0) + 1));
+    fs::File::open(path)?.take(MAX_LENGTH + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_LENGTH {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too large for a token"));
     }
     Ok(text)
@@ -124,7 +125,7 @@ mod tests {
         assert!(!source.token(RefreshReason::Expiring).await.unwrap_err().is_terminal());
         fs::write(&path, "second").unwrap();
         let token = source.token(RefreshReason::Expiring).await.unwrap();
-        assert_eq!((token.expose(), token.again), ("second", Some(Duration::from_secs(10))));
+        assert_eq!((token.expose(), token.refresh_in), ("second", Some(Duration::from_secs(10))));
         fs::remove_file(path).unwrap();
     }
 

@@ -25,7 +25,7 @@ impl TokenSource for FixedToken {
         Box::pin(std::future::ready(Ok(self.0.clone())))
     }
 
-    fn can_mint_after(&self, _: crate::classify::Reason) -> bool {
+    fn can_renew_after(&self, _: crate::classify::Reason) -> bool {
         false
     }
 }

@@ -21,13 +21,13 @@ use crate::credential::expiry::Expires;
 pub struct Token {
     pub(crate) text: Zeroizing<String>,
     pub(crate) expires: Expires,
-    pub(crate) again: Option<Duration>,
+    pub(crate) refresh_in: Option<Duration>,
 }
 
 impl Token {
     /// A token of which nothing is known; if it is a JWT, it tells its end itself.
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: Zeroizing::new(text.into()), expires: Expires::Unknown, again: None }
+        Self { text: Zeroizing::new(text.into()), expires: Expires::Unknown, refresh_in: None }
     }
 
     /// It is good for so long from now on.
@@ -46,8 +46,8 @@ impl Token {
     /// The source wants to be asked again after so long, whatever becomes of this token: it may
     /// have another by then.
     #[must_use]
-    pub const fn ask_again_in(mut self, time: Duration) -> Self {
-        self.again = Some(time);
+    pub const fn refresh_in(mut self, time: Duration) -> Self {
+        self.refresh_in = Some(time);
         self
     }
 
@@ -61,7 +61,7 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token")
             .field("expires", &self.expires)
-            .field("ask_again_in", &self.again)
+            .field("refresh_in", &self.refresh_in)
             .finish_non_exhaustive()
     }
 }

@@ -21,13 +21,13 @@ pub enum RefreshReason {
     /// The token there is ends soon, or the source wanted to be asked again.
     Expiring,
     /// The upstream refused the token there is: what is kept somewhere must not be given again.
-    Refused(Reason),
+    Rejected(Reason),
 }
 
 impl RefreshReason {
     /// Whether the token there is was refused.
-    pub const fn is_refused(&self) -> bool {
-        matches!(self, Self::Refused(_))
+    pub const fn is_rejected(&self) -> bool {
+        matches!(self, Self::Rejected(_))
     }
 }
 
@@ -47,7 +47,7 @@ impl RefreshReason {
 /// ```
 /// use tower_failover::{credential::{SourceError, Token, RefreshReason}, Account};
 ///
-/// let account = Account::from_source("alice", |_why: RefreshReason| async {
+/// let account = Account::from_source("alice", |_reason: RefreshReason| async {
 ///     // Ask a vault, run a program, read a database.
 ///     Ok::<_, SourceError>(Token::new("s3cr3t"))
 /// });
@@ -60,14 +60,14 @@ pub trait TokenSource: Send + Sync + 'static {
     ///
     /// [Terminal](SourceError::terminal) when only a person can help, else
     /// [transient](SourceError::transient).
-    fn token(&self, why: RefreshReason) -> TokenFuture<'_>;
+    fn token(&self, reason: RefreshReason) -> TokenFuture<'_>;
 
     /// Whether another token may come of asking again after `reason`.
     ///
     /// By default after one that has expired or is not accepted; a revoked one has been taken back
     /// on purpose, and neither a lack of scope nor a disabled account goes away with a new token.
     /// Where others write the tokens that the source reads, after any.
-    fn can_mint_after(&self, reason: Reason) -> bool {
+    fn can_renew_after(&self, reason: Reason) -> bool {
         matches!(reason, Reason::Expired | Reason::Invalid | Reason::Missing)
     }
 }
@@ -77,7 +77,7 @@ where
     F: Fn(RefreshReason) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Token, SourceError>> + Send + 'static,
 {
-    fn token(&self, why: RefreshReason) -> TokenFuture<'_> {
-        Box::pin(self(why))
+    fn token(&self, reason: RefreshReason) -> TokenFuture<'_> {
+        Box::pin(self(reason))
     }
 }

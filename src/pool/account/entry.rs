@@ -145,7 +145,7 @@ impl Slot {
         });
         let word = if credential.is_loaded() { Word::FRESH } else { Word::unloaded() };
         let first = Generation::new(1, credential, Arc::clone(&member), ages, word);
-        (Self { member, current: ArcSwap::from_pointee(first) }, life.late)
+        (Self { member, current: ArcSwap::from_pointee(first) }, life.expired_by)
     }
 
     pub(crate) fn word(&self) -> Word {

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    credential::expiry::{Life, Times},
+    credential::expiry::{RefreshSchedule, Validity},
     sync::{AtomicU64, AtomicUsize, Ordering},
 };
 
@@ -29,17 +29,17 @@ pub(crate) struct Ages {
 
 impl Ages {
     /// Of a credential that comes in at `now`; `asks` says whether somebody may be asked for another.
-    pub(crate) fn new(now: u64, life: &Life, times: Times, asks: bool) -> Self {
+    pub(crate) fn new(now: u64, life: &Validity, times: RefreshSchedule, asks: bool) -> Self {
         let at = |time: Option<Duration>| {
             // Rounded down: it is not sent for a part of a millisecond too long.
             let whole = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             time.map_or(u64::MAX, |time| now.saturating_add(whole(time)))
         };
-        let (ask, wait, dead) = (at(times.ask), at(times.wait), at(times.dead));
+        let (ask, wait, dead) = (at(times.advisory), at(times.mandatory), at(times.expired));
         let look = AtomicU64::new(if asks { ask.min(dead) } else { dead });
-        let (end, warned) = (at(life.left), AtomicUsize::new(0));
+        let (end, warned) = (at(life.remaining), AtomicUsize::new(0));
         let (forced, longer) = (false, false);
-        Self { look, wait, dead, end, ends: life.ends, forced, longer, warned }
+        Self { look, wait, dead, end, ends: life.expires_at, forced, longer, warned }
     }
 
     /// Whether nothing is due at `now`, which is read only if anything ever is.

@@ -9,13 +9,15 @@ use std::{
 use super::{lifetime::Ages, single_flight::Flight};
 use crate::{
     classify::Reason,
-    credential::{Account, Credential, CredentialError, Expires, Minting, Token, expiry::Life},
+    credential::{
+        Account, Credential, CredentialError, Expires, SourceSettings, Token, expiry::Validity,
+    },
     sync::{Mutex, MutexGuard, lock},
 };
 
 /// See the [module](self).
 pub(crate) struct Feed {
-    pub(crate) minting: Option<Minting>,
+    pub(crate) minting: Option<SourceSettings>,
     flight: Mutex<Flight>,
     /// The accounts of one group ask one after the other.
     #[cfg_attr(all(test, failover_loom), allow(dead_code))]
@@ -33,10 +35,10 @@ impl Feed {
             Expires::In(_) if !account.credential.is_loaded() => account.expires,
             _ => Expires::Unknown,
         };
-        if account.minting.is_none() && lasting == Expires::Unknown {
+        if account.source_settings.is_none() && lasting == Expires::Unknown {
             return None;
         }
-        let (minting, flight) = (account.minting.clone(), Mutex::new(Flight::default()));
+        let (minting, flight) = (account.source_settings.clone(), Mutex::new(Flight::default()));
         Some(Box::new(Self { minting, flight, turn, lasting }))
     }
 
@@ -45,10 +47,10 @@ impl Feed {
     }
 
     /// Whether another credential may come of asking after `reason`.
-    pub(crate) fn can_mint_after(&self, reason: Reason) -> bool {
+    pub(crate) fn can_renew_after(&self, reason: Reason) -> bool {
         // One that panics harms nobody: it is not asked.
-        let asks = |minting: &Minting| {
-            let ask = || minting.source.can_mint_after(reason);
+        let asks = |minting: &SourceSettings| {
+            let ask = || minting.source.can_renew_after(reason);
             catch_unwind(AssertUnwindSafe(ask)).unwrap_or(false)
         };
         self.minting.as_ref().is_some_and(asks) && self.flight().over().is_none()
@@ -61,28 +63,28 @@ pub(crate) fn life(
     credential: &Credential,
     expires: Expires,
     now: SystemTime,
-) -> Life {
+) -> Validity {
     let lasting = feed.map_or(Expires::Unknown, |feed| feed.lasting);
-    expires.or(lasting).life(credential.token(), now)
+    expires.or(lasting).validity(credential.token(), now)
 }
 
 /// What an account's credential is looked at for, and when.
 pub(crate) fn ages(
     feed: Option<&Feed>,
-    life: &Life,
+    life: &Validity,
     again: Option<std::time::Duration>,
     now: u64,
 ) -> Ages {
     let minting = feed.and_then(|feed| feed.minting.as_ref());
     let windows = minting.map(|minting| minting.windows).unwrap_or_default();
-    let times = windows.times(life, again, fastrand::f64());
+    let times = windows.schedule(life, again, fastrand::f64());
     Ages::new(now, life, times, minting.is_some())
 }
 
-impl Minting {
+impl SourceSettings {
     /// The credential that carries `token`.
     pub(crate) fn credential(&self, token: &Token) -> Result<Credential, CredentialError> {
-        match &self.sent_as {
+        match &self.make_credential {
             Some(make) => make(token.expose()),
             None => Credential::bearer(token.expose()),
         }

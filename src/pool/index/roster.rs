@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{bitset::Bits, weighted::Cycle};
 use crate::{
-    credential::Place,
+    credential::Placement,
     pool::{
         Order, Selection,
         account::{Kind, Member, Slot},
@@ -159,13 +159,13 @@ impl Places {
         }
     }
 
-    fn add_place(&mut self, place: &Place) {
+    fn add_place(&mut self, place: &Placement) {
         if self.knows(place) {
             return;
         }
         match place {
-            Place::Header(name, _) => self.headers.push(name.clone()),
-            Place::Query(key, _) => self.keys.push(key.clone()),
+            Placement::Header(name, _) => self.headers.push(name.clone()),
+            Placement::Query(key, _) => self.keys.push(key.clone()),
         }
     }
 
@@ -175,10 +175,10 @@ impl Places {
     }
 
     /// Whether another credential of the pool goes into the same place.
-    pub(crate) fn knows(&self, place: &Place) -> bool {
+    pub(crate) fn knows(&self, place: &Placement) -> bool {
         match place {
-            Place::Header(name, _) => self.headers.contains(name),
-            Place::Query(key, _) => self.keys.contains(key),
+            Placement::Header(name, _) => self.headers.contains(name),
+            Placement::Query(key, _) => self.keys.contains(key),
         }
     }
 }

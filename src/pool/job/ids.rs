@@ -43,7 +43,7 @@ use crate::pool::Pool;
 ///     .origins(["https://api.example.com"])
 ///     .build()?;
 /// // 32 bytes of good randomness, such as `openssl rand 32` gives, kept like a password.
-/// let job_ids = JobIds::new(random_bytes()).also_read(old_bytes());
+/// let job_ids = JobIds::new(random_bytes()).previous_key(old_bytes());
 ///
 /// // The upstream made `video/7` for bob, as `ServedBy` says: this is what the user gets.
 /// let id = job_ids.seal("bob", "video/7")?;
@@ -126,12 +126,12 @@ impl JobIds {
     /// let pool = Pool::builder().account(bob).any_origin().build()?;
     /// let id = JobIds::new(old_key()).seal("bob", "video/7")?;
     ///
-    /// let job_ids = JobIds::new(new_key()).also_read(old_key());
+    /// let job_ids = JobIds::new(new_key()).previous_key(old_key());
     /// assert_eq!(job_ids.open(&pool, &id)?.account(), "bob");
     /// assert!(JobIds::new(new_key()).open(&pool, &id).is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn also_read(mut self, key: [u8; 32]) -> Self {
+    pub fn previous_key(mut self, key: [u8; 32]) -> Self {
         self.older.push(Key::new(&Zeroizing::new(key)));
         self
     }

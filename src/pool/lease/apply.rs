@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use super::lease::Lease;
 use crate::{
     classify::Code,
-    credential::{Credential, Place},
+    credential::{Credential, Placement},
     pool::{
         account::{Base, Member},
         index::Places,
@@ -38,7 +38,7 @@ impl Lease {
         if base.is_none() && !member.shared.settings.origins.allow(&parts.uri) {
             return Err(Code::OriginNotAllowed);
         }
-        if let (true, None, Place::Header(name, value)) =
+        if let (true, None, Placement::Header(name, value)) =
             (self.is_one_header(), &member.extras, &credential.place)
         {
             if *name != AUTHORIZATION {
@@ -72,8 +72,8 @@ impl Shared {
 
 fn take_off(headers: &mut HeaderMap, places: &Places, credential: &Credential) {
     let own = match &credential.place {
-        Place::Header(name, _) => Some(name),
-        Place::Query(..) => None,
+        Placement::Header(name, _) => Some(name),
+        Placement::Query(..) => None,
     };
     // Its own is replaced anyway.
     for name in places.headers.iter().filter(|name| Some(*name) != own) {
@@ -91,7 +91,7 @@ fn take_off(headers: &mut HeaderMap, places: &Places, credential: &Credential) {
 }
 
 fn put_on(headers: &mut HeaderMap, base: Option<&Base>, member: &Member, credential: &Credential) {
-    if let Place::Header(name, value) = &credential.place {
+    if let Placement::Header(name, value) = &credential.place {
         headers.insert(name, value.clone());
     }
     if let Some(fixed) = member.headers() {
@@ -119,8 +119,8 @@ fn new_uri(
 ) -> Result<Option<Uri>, Code> {
     let foreign = |pair: &str| places.keys.iter().any(|key| names(pair, key));
     let key = match &credential.place {
-        Place::Query(key, value) => Some((key, value)),
-        Place::Header(..) => None,
+        Placement::Query(key, value) => Some((key, value)),
+        Placement::Header(..) => None,
     };
     let strip =
         !places.keys.is_empty() && uri.query().is_some_and(|query| query.split('&').any(foreign));

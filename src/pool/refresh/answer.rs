@@ -6,7 +6,7 @@ use super::task::{Renewed, Unusable};
 use crate::{
     classify::Reason,
     clock,
-    credential::{Credential, Place, RefreshReason, Token},
+    credential::{Credential, Placement, RefreshReason, Token},
     pool::{
         PoolError,
         account::{End, Generation, Since, Word, source},
@@ -27,7 +27,7 @@ impl Shared {
         now: u64,
     ) -> Option<Change> {
         let rests = &self.settings.rests;
-        let asks = generation.member.asking().is_some_and(|feed| feed.can_mint_after(reason));
+        let asks = generation.member.asking().is_some_and(|feed| feed.can_renew_after(reason));
         // One that was made because the one before was refused, and never worked: no third.
         let hopeless = generation.ages.forced && !generation.word().ever_succeeded();
         if !asks || hopeless {
@@ -70,7 +70,7 @@ impl Shared {
         let credential = minting.credential(token).map_err(|error| not_usable(&error))?;
         self.validate(&member.id, &credential).map_err(|error| not_usable(&error))?;
         let life = source::life(Some(feed), &credential, token.expires, clock::wall());
-        let mut ages = source::ages(Some(feed), &life, token.again, now);
+        let mut ages = source::ages(Some(feed), &life, token.refresh_in, now);
         if ages.is_dead(now) {
             // Else the source would be asked again at once, and so on.
             return Err(not_usable(&"it has ended already"));
@@ -84,7 +84,7 @@ impl Shared {
             return Ok(Renewed::Put);
         };
         let word = generation.word();
-        ages.forced = why.is_refused() || word.was_refused();
+        ages.forced = why.is_rejected() || word.was_refused();
         if credential.is_same(&generation.credential) {
             // The same one may be said to be good for longer than was known.
             let longer =
@@ -94,7 +94,7 @@ impl Shared {
             }
             ages.longer = true;
         }
-        if let Place::Header(name, _) = &credential.place {
+        if let Placement::Header(name, _) = &credential.place {
             if roster.places.fixed.contains_key(name) {
                 return Err(not_usable(&"its header is a fixed one of an account"));
             }
@@ -116,7 +116,7 @@ impl Shared {
         drop(writer);
         feed.flight().end(End::Renewed, now, 0.0);
         self.note_health();
-        self.note_skew(&slot.current.load(), life.late);
+        self.note_skew(&slot.current.load(), life.expired_by);
         Ok(Renewed::Put)
     }
 

@@ -57,7 +57,7 @@ impl Shared {
         let Some(feed) = generation.member.asking() else { return };
         let why = generation.why();
         let mut flight = feed.flight();
-        let begun = if why.is_refused() { flight.begin_anew(now) } else { flight.begin(now) };
+        let begun = if why.is_rejected() { flight.begin_anew(now) } else { flight.begin(now) };
         drop(flight);
         self.follow(generation, begun, why, now);
     }
@@ -223,9 +223,9 @@ impl Shared {
         now: u64,
     ) {
         let Some(feed) = generation.member.asking() else { return };
-        if why.is_refused() || generation.word().was_refused() {
+        if why.is_rejected() || generation.word().was_refused() {
             feed.flight().end(End::Overtaken, now, 0.0);
-            if !why.is_refused() {
+            if !why.is_rejected() {
                 // It was refused after its source was asked, which may yet have another.
                 return;
             }
@@ -247,7 +247,7 @@ impl Shared {
         } else {
             // No failure: the next one is not there yet.
             let random = fastrand::f64();
-            let (again, _) = feed.flight().end(End::Same(token.again), now, random);
+            let (again, _) = feed.flight().end(End::Same(token.refresh_in), now, random);
             self.go_on(generation, true, again, now);
             let wait = generation.ages.wait;
             generation.ages.look_at(if now < wait { again.min(wait) } else { again });
@@ -262,8 +262,8 @@ impl Generation {
     pub(crate) fn ask_besides(self: &Arc<Self>, now: u64) {
         let Some(feed) = self.member.asking() else { return };
         let reason = self.word().reason();
-        if feed.can_mint_after(reason) && feed.flight().begin(now) == Begin::Started {
-            task::start(self, RefreshReason::Refused(reason), now);
+        if feed.can_renew_after(reason) && feed.flight().begin(now) == Begin::Started {
+            task::start(self, RefreshReason::Rejected(reason), now);
         }
     }
 
@@ -279,7 +279,7 @@ impl Generation {
         if !self.credential.is_loaded() {
             RefreshReason::First
         } else if word.was_refused() {
-            RefreshReason::Refused(word.reason())
+            RefreshReason::Rejected(word.reason())
         } else {
             RefreshReason::Expiring
         }

@@ -180,7 +180,7 @@ impl Found {
         if let Some(one) = self.refused.iter_mut().find(same) {
             one.count += 1;
             one.reason = Some(reason);
-            one.mints = one.mints || generation.can_mint_after(reason);
+            one.mints = one.mints || generation.can_renew_after(reason);
             if reason == Reason::Expired {
                 one.ended = one.ended.max(generation.ended(now));
             }
@@ -215,7 +215,7 @@ impl Shared {
         let slot = roster.find(id).map(|(_, slot)| slot).filter(|slot| slot.member.uid == uid);
         let Some(slot) = slot else { return none };
         let generation = slot.current.load();
-        none.can_mint = generation.can_mint_after(reason);
+        none.can_mint = generation.can_renew_after(reason);
         if reason == Reason::Expired && generation.number == number {
             let ended = generation.ended(|| self.passed(Now::unread().get()));
             none.expired_at = ended.and_then(time);
@@ -226,8 +226,8 @@ impl Shared {
 
 impl Generation {
     /// Whether its account's source may make another credential after `reason`.
-    fn can_mint_after(&self, reason: Reason) -> bool {
-        self.member.feed.as_deref().is_some_and(|feed| feed.can_mint_after(reason))
+    fn can_renew_after(&self, reason: Reason) -> bool {
+        self.member.feed.as_deref().is_some_and(|feed| feed.can_renew_after(reason))
     }
 
     /// When it ended, in whole seconds since 1970, if it has, and that is known.

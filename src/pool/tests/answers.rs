@@ -29,7 +29,7 @@ impl TokenSource for Counted {
         Box::pin(std::future::pending())
     }
 
-    fn can_mint_after(&self, _: Reason) -> bool {
+    fn can_renew_after(&self, _: Reason) -> bool {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.mints.load(Ordering::SeqCst)
     }

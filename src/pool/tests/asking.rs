@@ -110,7 +110,7 @@ async fn what_was_put_in_by_hand_meanwhile_is_asked_for_no_more() {
     // When that is refused, its source is asked at once.
     world.refuse("bob", Reason::Expired);
     assert_eq!(get(&world.pool, "bob").await, ok("b1"));
-    assert_eq!(world.asked(1), [RefreshReason::Refused(Reason::Expired)]);
+    assert_eq!(world.asked(1), [RefreshReason::Rejected(Reason::Expired)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +123,7 @@ async fn what_was_put_in_by_hand_and_refused_meanwhile_is_asked_for_when_its_tur
     let start = Instant::now();
     assert_eq!(get(&world.pool, "bob").await, ok("b1"));
     assert_eq!(start.elapsed(), secs(2), "after that of alice");
-    assert_eq!(world.asked(1), [RefreshReason::Refused(Reason::Expired)]);
+    assert_eq!(world.asked(1), [RefreshReason::Rejected(Reason::Expired)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -230,7 +230,7 @@ async fn how_long_a_token_is_good_that_was_not_replaced_is_told_to_the_second() 
     let (told, first) = (Told::default(), Arc::new(Mutex::new(true)));
     let source = move |_: RefreshReason| {
         let first = std::mem::take(&mut *first.lock().unwrap());
-        let again = Token::new("t1").ask_again_in(secs(10));
+        let again = Token::new("t1").refresh_in(secs(10));
         std::future::ready(if first { Ok(again) } else { Err(SourceError::transient("down")) })
     };
     let pool = Pool::builder().any_origin().account(Account::from_source("bob", source));
@@ -277,7 +277,7 @@ fn same_again(takes: u64) -> (Pool, Arc<Mutex<u32>>) {
             sleep(secs(if first { 0 } else { takes })).await;
             let token = Token::new("t1");
             let (first_one, again) =
-                (token.clone().expires_in(secs(100)), token.ask_again_in(secs(60)));
+                (token.clone().expires_in(secs(100)), token.refresh_in(secs(60)));
             Ok::<_, SourceError>(if first { first_one } else { again })
         }
     };

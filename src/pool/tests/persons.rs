@@ -190,7 +190,7 @@ impl TokenSource for Login {
         })
     }
 
-    fn can_mint_after(&self, reason: Reason) -> bool {
+    fn can_renew_after(&self, reason: Reason) -> bool {
         self.mints || reason == Reason::Expired
     }
 }

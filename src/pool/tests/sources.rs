@@ -326,7 +326,7 @@ async fn a_refused_token_is_replaced_once_however_many_hear_of_it() {
     assert_eq!(world.get().await, ok("t2"));
     assert_eq!(
         *world.script.asked.lock().unwrap(),
-        [RefreshReason::First, RefreshReason::Refused(Reason::Expired)]
+        [RefreshReason::First, RefreshReason::Rejected(Reason::Expired)]
     );
     assert!(world.told.events().is_empty(), "nobody needs to know");
 }
@@ -483,7 +483,7 @@ async fn a_file_that_changes_is_noticed_without_a_refusal() {
     let source = {
         let now = now.clone();
         move |_: RefreshReason| {
-            let token = Token::new(*now.lock().unwrap()).ask_again_in(secs(10));
+            let token = Token::new(*now.lock().unwrap()).refresh_in(secs(10));
             std::future::ready(Ok::<_, SourceError>(token))
         }
     };

@@ -60,7 +60,7 @@ fn padding_is_put_up_with() {
 
 #[test]
 fn what_is_huge_or_deep_is_unknown() {
-    let huge = format!("{{\"exp\":1,\"pad\":\"{}\"}}", "x".repeat(LONGEST));
+    let huge = format!("{{\"exp\":1,\"pad\":\"{}\"}}", "x".repeat(MAX_LENGTH));
     assert_eq!(jwt_expiry(token("{}", &huge)), None);
     let deep = format!("{{\"exp\":1,\"pad\":{}{}}}", "[".repeat(4000), "]".repeat(4000));
     assert_eq!(jwt_expiry(token("{}", &deep)), None);

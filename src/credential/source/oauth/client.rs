@@ -4,7 +4,7 @@ use ::http::Uri;
 use zeroize::Zeroizing;
 
 use super::{
-    endpoint::{Client, Endpoint, OAuthError, mints_again_after, question_settings},
+    endpoint::{Client, Endpoint, OAuthError, can_renew_after_rejection, request_settings},
     http::OAuthHttp,
 };
 use crate::{
@@ -51,18 +51,19 @@ impl OAuthClient {
         Ok(Self { endpoint })
     }
 
-    question_settings!();
+    request_settings!();
 }
 
 impl TokenSource for OAuthClient {
     fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         Box::pin(async {
-            let given = self.endpoint.ask(&[("grant_type", "client_credentials")]).await?;
+            let given =
+                self.endpoint.request_token(&[("grant_type", "client_credentials")]).await?;
             Ok(given.token)
         })
     }
 
-    fn can_mint_after(&self, reason: Reason) -> bool {
-        mints_again_after(reason)
+    fn can_renew_after(&self, reason: Reason) -> bool {
+        can_renew_after_rejection(reason)
     }
 }

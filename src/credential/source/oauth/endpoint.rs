@@ -50,12 +50,12 @@ pub(super) struct Client {
 
 /// Whether whoever asks in its own name gets another token after `reason`: that one was revoked says
 /// nothing of the client, or of the key.
-pub(super) const fn mints_again_after(reason: Reason) -> bool {
+pub(super) const fn can_renew_after_rejection(reason: Reason) -> bool {
     !matches!(reason, Reason::Inactive | Reason::InsufficientScope)
 }
 
 /// The setters of what is asked, over a field `endpoint`.
-macro_rules! question_settings {
+macro_rules! request_settings {
     () => {
         /// What the tokens shall be good for (RFC 6749 §3.3); where one is refreshed, no more than
         /// before (§6).
@@ -82,10 +82,10 @@ macro_rules! question_settings {
         }
     };
 }
-pub(super) use question_settings;
+pub(super) use request_settings;
 
 /// What the endpoint gave.
-pub(super) struct Given {
+pub(super) struct TokenResponse {
     pub(super) token: Token,
     /// The refresh token that takes the place of the one that was used.
     pub(super) refresh: Option<Zeroizing<String>>,
@@ -101,13 +101,16 @@ impl Endpoint {
     }
 
     /// Asks for a token by this grant.
-    pub(super) async fn ask(&self, grant: &[(&str, &str)]) -> Result<Given, SourceError> {
+    pub(super) async fn request_token(
+        &self,
+        grant: &[(&str, &str)],
+    ) -> Result<TokenResponse, SourceError> {
         let request = self.request(grant)?;
         let (head, body) = self.http.send(request).await.map_err(|error| {
             SourceError::transient("the token endpoint was not reached").with_source(error)
         })?;
         match token_answer::token_answer(&head, &body, clock::wall()) {
-            TokenAnswer::Made(members) => Ok(given(members)),
+            TokenAnswer::Made(members) => Ok(read_response(members)),
             TokenAnswer::Terminal(error, reason) => Err(SourceError::terminal(
                 reason,
                 format!("the token endpoint says {error} ({})", head.status.as_u16()),
@@ -155,7 +158,7 @@ impl Endpoint {
     }
 }
 
-fn given(mut members: Map<String, Value>) -> Given {
+fn read_response(mut members: Map<String, Value>) -> TokenResponse {
     let mut text = |name: &str| match members.remove(name) {
         Some(Value::String(text)) => Some(Zeroizing::new(text)),
         _ => None,
@@ -171,7 +174,7 @@ fn given(mut members: Map<String, Value>) -> Given {
     if let Some(left) = expires_in.and_then(|left| Duration::try_from_secs_f64(left).ok()) {
         token = token.expires_in(left);
     }
-    Given { token, refresh: refresh.filter(|refresh| !refresh.is_empty()) }
+    TokenResponse { token, refresh: refresh.filter(|refresh| !refresh.is_empty()) }
 }
 
 /// `application/x-www-form-urlencoded`.

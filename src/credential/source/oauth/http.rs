@@ -15,13 +15,13 @@ use tower_service::Service;
 use zeroize::Zeroizing;
 
 type BoxError = Box<dyn Error + Send + Sync>;
-type Answer = Pin<Box<dyn Future<Output = Result<Received, BoxError>> + Send>>;
+type SendFuture = Pin<Box<dyn Future<Output = Result<CollectedResponse, BoxError>> + Send>>;
 
 /// A head, and as much of its body as a token needs.
-type Received = (response::Parts, Zeroizing<Vec<u8>>);
+type CollectedResponse = (response::Parts, Zeroizing<Vec<u8>>);
 
 /// The longest answer that is read, in bytes.
-const LONGEST: usize = 64 * 1024;
+const MAX_LENGTH: usize = 64 * 1024;
 
 /// The HTTP service that sends requests to a token endpoint: a hyper-util client, a
 /// `reqwest::Client`, a stack of tower layers with a timeout and retries of its own.
@@ -48,7 +48,7 @@ const LONGEST: usize = 64 * 1024;
 /// Cheap; clones use clones of the same service.
 #[derive(Clone)]
 pub struct OAuthHttp {
-    send: Arc<dyn Fn(Request<Bytes>) -> Answer + Send + Sync>,
+    send: Arc<dyn Fn(Request<Bytes>) -> SendFuture + Send + Sync>,
 }
 
 impl OAuthHttp {
@@ -68,7 +68,7 @@ impl OAuthHttp {
     {
         // A service need not be `Sync`, and is only cloned here.
         let service = Mutex::new(service);
-        let send = move |request: Request<Bytes>| -> Answer {
+        let send = move |request: Request<Bytes>| -> SendFuture {
             let mut service = service.lock().unwrap_or_else(PoisonError::into_inner).clone();
             Box::pin(async move {
                 poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
@@ -80,7 +80,10 @@ impl OAuthHttp {
         Self { send: Arc::new(send) }
     }
 
-    pub(super) async fn send(&self, request: Request<Bytes>) -> Result<Received, BoxError> {
+    pub(super) async fn send(
+        &self,
+        request: Request<Bytes>,
+    ) -> Result<CollectedResponse, BoxError> {
         (self.send)(request).await
     }
 }
@@ -96,7 +99,7 @@ where
     let mut all = Zeroizing::new(Vec::with_capacity(8 * 1024));
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         let Ok(data) = frame.map_err(Into::into)?.into_data() else { continue };
-        if all.len() + data.len() > LONGEST {
+        if all.len() + data.len() > MAX_LENGTH {
             return Err("the token endpoint's answer is too long".into());
         }
         all.extend_from_slice(&data);

@@ -7,7 +7,7 @@ use tokio::{sync::Mutex, time::Instant};
 use zeroize::Zeroizing;
 
 use super::{
-    endpoint::{Client, Endpoint, OAuthError, question_settings},
+    endpoint::{Client, Endpoint, OAuthError, request_settings},
     http::OAuthHttp,
     store::RefreshTokenStore,
 };
@@ -54,7 +54,7 @@ pub struct OAuthRefresh {
 struct State {
     refresh_token: Zeroizing<String>,
     /// What came with a refresh token that the store has not taken yet, and when.
-    unkept: Option<(Token, Instant)>,
+    unstored: Option<(Token, Instant)>,
 }
 
 impl OAuthRefresh {
@@ -72,7 +72,7 @@ impl OAuthRefresh {
         Ok(Self {
             endpoint: Endpoint::new(uri, http)?,
             store: None,
-            state: Mutex::new(State { refresh_token, unkept: None }),
+            state: Mutex::new(State { refresh_token, unstored: None }),
         })
     }
 
@@ -84,7 +84,7 @@ impl OAuthRefresh {
         self
     }
 
-    question_settings!();
+    request_settings!();
 
     /// Who keeps a refresh token that takes the place of another. Without one, it is lost when the
     /// program ends.
@@ -94,12 +94,12 @@ impl OAuthRefresh {
         self
     }
 
-    async fn next(&self) -> Result<Token, SourceError> {
+    async fn refresh(&self) -> Result<Token, SourceError> {
         let mut state = self.state.lock().await;
-        if state.unkept.is_none() {
+        if state.unstored.is_none() {
             let used =
                 [("grant_type", "refresh_token"), ("refresh_token", state.refresh_token.as_str())];
-            let given = self.endpoint.ask(&used).await?;
+            let given = self.endpoint.request_token(&used).await?;
             let rotated = given.refresh.filter(|refresh| *refresh != state.refresh_token);
             let Some(rotated) = rotated else { return Ok(given.token) };
             // From here on nothing is awaited before both are in the state.
@@ -107,23 +107,23 @@ impl OAuthRefresh {
             if self.store.is_none() {
                 return Ok(given.token);
             }
-            state.unkept = Some((given.token, Instant::now()));
+            state.unstored = Some((given.token, Instant::now()));
         }
         if let Some(store) = &self.store {
-            store.keep(&state.refresh_token).await.map_err(|error| {
+            store.store(&state.refresh_token).await.map_err(|error| {
                 SourceError::transient("the rotated refresh token was not stored")
                     .with_source(error)
             })?;
         }
-        let Some((token, since)) = state.unkept.take() else {
+        let Some((token, since)) = state.unstored.take() else {
             return Err(SourceError::transient("the token was lost"));
         };
-        Ok(aged(token, since.elapsed()))
+        Ok(shorten(token, since.elapsed()))
     }
 }
 
 /// The token as it is when it came a while ago.
-fn aged(token: Token, by: Duration) -> Token {
+fn shorten(token: Token, by: Duration) -> Token {
     match token.expires {
         // Never zero, which would mean that nothing is known: it is replaced soon.
         Expires::In(left) => {
@@ -136,7 +136,7 @@ fn aged(token: Token, by: Duration) -> Token {
 
 impl TokenSource for OAuthRefresh {
     fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
-        Box::pin(self.next())
+        Box::pin(self.refresh())
     }
 }
 

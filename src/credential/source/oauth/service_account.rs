@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::{
-    endpoint::{Endpoint, mints_again_after},
+    endpoint::{Endpoint, can_renew_after_rejection},
     http::OAuthHttp,
 };
 use crate::{
@@ -22,9 +22,9 @@ use crate::{
 };
 
 /// How long an assertion is good, in seconds: the longest that Google takes.
-const GOOD_FOR: u64 = 60 * 60;
+const LIFETIME_SECONDS: u64 = 60 * 60;
 /// The clocks may differ: the assertion was made a little while ago.
-const BACK: u64 = 10;
+const CLOCK_SKEW_SECONDS: u64 = 10;
 
 /// Tokens for a service account, by an assertion that its key signs: the JWT bearer grant
 /// (RFC 7523 §2.1; [Google](https://developers.google.com/identity/protocols/oauth2/service-account#httprest)).
@@ -111,12 +111,12 @@ impl ServiceAccount {
         if let Some(id) = &self.key_id {
             header["kid"] = json!(id);
         }
-        let issued = now.saturating_sub(BACK);
+        let issued = now.saturating_sub(CLOCK_SKEW_SECONDS);
         let mut claims = json!({
             "iss": self.issuer,
             "aud": self.audience,
             "iat": issued,
-            "exp": issued + GOOD_FOR,
+            "exp": issued + LIFETIME_SECONDS,
         });
         if !self.scope.is_empty() {
             claims["scope"] = json!(self.scope);
@@ -145,12 +145,12 @@ impl TokenSource for ServiceAccount {
                 ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
                 ("assertion", assertion.as_str()),
             ];
-            Ok(self.endpoint.ask(&grant).await?.token)
+            Ok(self.endpoint.request_token(&grant).await?.token)
         })
     }
 
-    fn can_mint_after(&self, reason: Reason) -> bool {
-        mints_again_after(reason)
+    fn can_renew_after(&self, reason: Reason) -> bool {
+        can_renew_after_rejection(reason)
     }
 }
 

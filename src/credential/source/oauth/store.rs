@@ -14,11 +14,11 @@ use std::{error::Error, future::Future, pin::Pin};
 /// [`OAuthRefresh`](crate::credential::OAuthRefresh) has an example.
 pub trait RefreshTokenStore: Send + Sync + 'static {
     /// Keeps the refresh token.
-    fn keep(&self, refresh_token: &str) -> KeepFuture<'_>;
+    fn store(&self, refresh_token: &str) -> StoreFuture<'_>;
 }
 
 /// What a store gives.
-type KeepFuture<'a> =
+type StoreFuture<'a> =
     Pin<Box<dyn Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send + 'a>>;
 
 impl<F, Fut> RefreshTokenStore for F
@@ -26,7 +26,7 @@ where
     F: Fn(String) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    fn keep(&self, refresh_token: &str) -> KeepFuture<'_> {
+    fn store(&self, refresh_token: &str) -> StoreFuture<'_> {
         Box::pin(self(refresh_token.to_owned()))
     }
 }
