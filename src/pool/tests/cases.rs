@@ -22,8 +22,8 @@ fn asked_after(config: &Value) -> Option<u64> {
     let seconds = |value: &Value| value.as_u64().map(secs);
     let expires = seconds(&config["expires_in_s"]).map_or(Expires::Unknown, Expires::In);
     let lead = seconds(&config["lead_s"]).unwrap_or_default();
-    let life = expires.life(b"sk-opaque", UNIX_EPOCH);
-    let ask = RefreshWindows::fixed(lead, Duration::ZERO).times(&life, None, 0.0).ask?;
+    let validity = expires.validity(b"sk-opaque", UNIX_EPOCH);
+    let ask = RefreshWindows::fixed(lead, Duration::ZERO).schedule(&validity, None, 0.0).advisory?;
     Some(ask.as_secs())
 }
 
