@@ -104,7 +104,7 @@ mod together {
     /// One account, gate and reports: nothing can be sent again.
     #[divan::bench]
     fn fused_once(bencher: Bencher<'_, '_>) {
-        let builder = FailoverLayer::builder().rotation(stacks::pool(1)).report(stacks::report);
+        let builder = FailoverLayer::builder().rotation(stacks::pool(1)).reporter(stacks::report);
         time(bencher, builder.build().unwrap().layer(Free));
     }
 

@@ -98,7 +98,7 @@ mod redact {
 
     fn with(bencher: Bencher<'_, '_>, bytes: usize, accounts: usize) {
         let builder = FailoverLayer::builder().rotation(stacks::pool(accounts));
-        let layer = builder.report(stacks::report).build().unwrap();
+        let layer = builder.reporter(stacks::report).build().unwrap();
         time(bencher, bytes, |fails| layer.layer(fails));
     }
 

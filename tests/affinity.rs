@@ -27,7 +27,7 @@ fn stacks(pool: &Pool, recorder: &Recorder, upstream: &Upstream) -> [(&'static s
         .rotation(pool.clone())
         .models(chain())
         .retry(RetryPolicy::new())
-        .report(recorder.clone())
+        .reporter(recorder.clone())
         .served_by(true)
         .build()
         .unwrap();

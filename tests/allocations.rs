@@ -149,7 +149,7 @@ fn the_fused_stack_allocates_nothing_for_a_success() {
         for retry in [true, false] {
             let recorder = Recorder::new();
             let mut builder =
-                FailoverLayer::builder().rotation(pool(ids, &recorder)).report(recorder.clone());
+                FailoverLayer::builder().rotation(pool(ids, &recorder)).reporter(recorder.clone());
             if retry {
                 builder = builder.retry(RetryPolicy::new());
             }
@@ -171,7 +171,7 @@ fn everything(recorder: &Recorder) -> FailoverBuilder {
         .models(models())
         .rotation(pool(&EIGHT, recorder))
         .retry(RetryPolicy::new())
-        .report(recorder.clone())
+        .reporter(recorder.clone())
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn a_stack_that_sends_once_allocates_nothing() {
     let layer = FailoverLayer::builder()
         .rotation(pool(&EIGHT, &recorder))
         .retry(RetryPolicy::new())
-        .report(recorder.clone())
+        .reporter(recorder.clone())
         .send_once();
     assert_eq!(most(layer.build().unwrap().layer(Free)), 0);
 }
@@ -303,7 +303,8 @@ async fn a_fresh_token_of_a_source_costs_nothing() {
         tokio::task::yield_now().await;
     }
     for choose in [true, false] {
-        let mut builder = FailoverLayer::builder().rotation(pool.clone()).report(recorder.clone());
+        let mut builder =
+            FailoverLayer::builder().rotation(pool.clone()).reporter(recorder.clone());
         if choose {
             builder = builder.retry(RetryPolicy::new());
         }

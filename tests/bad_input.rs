@@ -193,7 +193,7 @@ fn a_limit_of_nothing_is_refused() {
 fn a_stack_that_would_do_nothing_is_refused() {
     let nothing = FailoverLayer::builder().build().unwrap_err();
     assert_eq!(nothing, BuildError::Nothing);
-    says(&nothing, &[".rotation(pool)", ".retry(policy)", ".report(reporter)"]);
+    says(&nothing, &[".rotation(pool)", ".retry(policy)", ".reporter(reporter)"]);
     let retry = || FailoverLayer::builder().retry(RetryPolicy::new());
     for (built, setting) in [
         (retry().max_refusals(2).build(), "max_refusals"),

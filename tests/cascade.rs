@@ -42,7 +42,7 @@ fn over(fused: bool, pool: &Pool, recorder: &Recorder, upstream: &Upstream) -> B
     let (pool, retry) = (pool.clone(), RetryPolicy::new());
     if fused {
         let builder = FailoverLayer::builder().rotation(pool).retry(retry);
-        return boxed(builder.report(recorder.clone()).build().unwrap().layer(upstream.clone()));
+        return boxed(builder.reporter(recorder.clone()).build().unwrap().layer(upstream.clone()));
     }
     let stack = ServiceBuilder::new()
         .layer(ErrorDedupLayer::new(recorder.clone()))

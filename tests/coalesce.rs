@@ -43,7 +43,7 @@ async fn a_dead_upstream_is_one_failure_and_one_count_a_window() {
     let upstream = Upstream::default().otherwise(Step::status(503));
     let layer = FailoverLayer::builder()
         .retry(RetryPolicy::new().retries(1))
-        .report(recorder.clone())
+        .reporter(recorder.clone())
         .coalesce(WINDOW)
         .build()
         .unwrap();
@@ -129,7 +129,7 @@ async fn incidents_are_never_held_back() {
     let pool =
         support::stack::builder(&["a"], &recorder).reporter(coalesce.clone()).build().unwrap();
     let upstream = Upstream::default().otherwise(Step::status(401));
-    let layer = FailoverLayer::builder().rotation(pool.clone()).report(coalesce).build().unwrap();
+    let layer = FailoverLayer::builder().rotation(pool.clone()).reporter(coalesce).build().unwrap();
     let service = layer.layer(upstream.clone());
     for round in 1..=3 {
         service.clone().oneshot(get()).await.unwrap();
@@ -190,7 +190,7 @@ async fn a_flush_ends_every_window() {
 #[test]
 fn a_window_that_cannot_be_is_refused_when_built() {
     let fused = |window| {
-        let builder = FailoverLayer::builder().report(Recorder::new()).coalesce(window);
+        let builder = FailoverLayer::builder().reporter(Recorder::new()).coalesce(window);
         builder.build().map(drop)
     };
     let alone = |window| ErrorDedupLayer::new(Recorder::new()).coalesce(window).map(drop);

@@ -361,7 +361,7 @@ impl Bench {
                 .rotation(pool.clone())
                 .retry(retry)
                 .models(chain())
-                .report(recorder.clone())
+                .reporter(recorder.clone())
                 .buffered(CAP)
                 .build()
                 .unwrap();

@@ -71,7 +71,8 @@ async fn the_callers_own_body_goes_to_the_next_model_byte_for_byte() {
 async fn each_model_is_visited_once_and_the_newest_answer_goes_out() {
     let recorder = Recorder::new();
     let upstream = Upstream::default().otherwise(overloaded());
-    let layer = FailoverLayer::builder().models(chain()).report(recorder.clone()).build().unwrap();
+    let layer =
+        FailoverLayer::builder().models(chain()).reporter(recorder.clone()).build().unwrap();
     let answer = layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.calls()), (529, 3));
     let trail = &recorder.failures()[0].trail;
@@ -90,7 +91,7 @@ async fn nothing_is_sent_to_another_model_after_a_401_or_a_perhaps_done_post() {
         let recorder = Recorder::new();
         let upstream = Upstream::statuses(&[status]);
         let layer =
-            FailoverLayer::builder().models(chain()).report(recorder.clone()).build().unwrap();
+            FailoverLayer::builder().models(chain()).reporter(recorder.clone()).build().unwrap();
         let answer = layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap();
         assert_eq!((answer.status().as_u16(), upstream.calls()), (status, 1));
         assert_eq!(recorder.failures()[0].trail[0].followed, Followed::NotResent(why));
@@ -139,7 +140,7 @@ async fn what_cannot_be_changed_is_left_alone_and_the_trail_says_why() {
         let recorder = Recorder::new();
         let upstream = Upstream::script([overloaded()]);
         let layer =
-            FailoverLayer::builder().models(chain()).report(recorder.clone()).build().unwrap();
+            FailoverLayer::builder().models(chain()).reporter(recorder.clone()).build().unwrap();
         let answer = layer.layer(upstream.clone()).oneshot(request).await.unwrap();
         assert_eq!((answer.status().as_u16(), upstream.calls()), (529, 1), "{why}");
         assert_eq!(recorder.failures()[0].trail[0].followed, Followed::NotResent(why));
@@ -350,7 +351,7 @@ async fn the_trail_names_the_callers_model_after_the_last_attempt_too() {
     let recorder = Recorder::new();
     let upstream = Upstream::default().otherwise(Step::status(503));
     let builder = FailoverLayer::builder().models(chain()).retry(RetryPolicy::new().retries(1));
-    let layer = builder.attempts(2).report(recorder.clone()).build().unwrap();
+    let layer = builder.attempts(2).reporter(recorder.clone()).build().unwrap();
     let answer = layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.calls()), (503, 2));
     let trail = recorder.failures().remove(0).trail;
@@ -392,7 +393,7 @@ async fn a_body_with_a_clone_of_its_own_is_changed_where_one_can_be_made_of_byte
     for (keep, calls) in [(keep, 1), (keep.made_of(Full::new), 2)] {
         let recorder = Recorder::new();
         let upstream = Upstream::script([overloaded()]);
-        let builder = FailoverLayer::builder().models(chain()).report(recorder.clone());
+        let builder = FailoverLayer::builder().models(chain()).reporter(recorder.clone());
         let service = builder.body_strategy(keep).build().unwrap().layer(upstream.clone());
         let status = service.oneshot(ask(BODY)).await.unwrap().status();
         assert_eq!((status == 200, upstream.calls()), (calls == 2, calls));
@@ -409,7 +410,7 @@ async fn a_body_with_a_clone_of_its_own_is_changed_where_one_can_be_made_of_byte
 async fn a_model_in_a_body_that_is_only_cloned_is_not_looked_for() {
     let recorder = Recorder::new();
     let upstream = Upstream::script([overloaded()]);
-    let builder = FailoverLayer::builder().models(chain()).report(recorder.clone());
+    let builder = FailoverLayer::builder().models(chain()).reporter(recorder.clone());
     let service = builder.body_strategy(Cloned).build().unwrap().layer(upstream.clone());
     assert_eq!(service.oneshot(ask(BODY)).await.unwrap().status(), 529);
     let followed = recorder.failures()[0].trail[0].followed;

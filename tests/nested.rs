@@ -162,7 +162,7 @@ async fn an_answer_made_here_does_not_change_what_followed_the_attempt_before() 
             let builder = FailoverLayer::builder()
                 .models(chain)
                 .rotation(accounts.clone())
-                .report(recorder.clone())
+                .reporter(recorder.clone())
                 .attempts(2);
             boxed(builder.build().unwrap().layer(upstream.clone()))
         } else {
@@ -200,7 +200,7 @@ async fn with_more_accounts_than_can_be_searched_for_no_foreign_text_is_told() {
         let recorder = Recorder::new();
         let layer = FailoverLayer::builder()
             .rotation(pool(&ids, &Recorder::new()))
-            .report(recorder.clone())
+            .reporter(recorder.clone())
             .build()
             .unwrap();
         let service = service_fn(|_: Request<Full<Bytes>>| async {

@@ -43,7 +43,7 @@ fn stack(fused: bool, pool: &Pool, recorder: &Recorder, upstream: &Upstream) -> 
     let retry = RetryPolicy::new().retries(3);
     if fused {
         let builder = FailoverLayer::builder().rotation(pool.clone()).retry(retry);
-        return boxed(builder.report(recorder.clone()).build().unwrap().layer(upstream.clone()));
+        return boxed(builder.reporter(recorder.clone()).build().unwrap().layer(upstream.clone()));
     }
     let gate = AuthShortCircuitLayer::with_pool(pool.clone()).layer(upstream.clone());
     let rotation = boxed(TokenRotationLayer::new(pool.clone()).layer(boxed(gate)));

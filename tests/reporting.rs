@@ -71,7 +71,7 @@ fn a_recorder_tells_failures_incidents_and_abandoned_requests_apart() {
     let recorder = Recorder::new();
     let handle = ReporterHandle::new(recorder.clone());
     for event in &events() {
-        handle.tell(event);
+        handle.report(event);
     }
     assert_eq!(recorder.codes(), CODES);
     assert_eq!(recorder.failures().len(), 2);
@@ -90,19 +90,28 @@ fn closures_arcs_and_handles_made_from_them_are_told() {
         count.fetch_add(1, Ordering::Relaxed);
     };
     let shared: Arc<dyn Reporter> = Arc::new(closure.clone());
-    let handles = [ReporterHandle::new(closure), shared.into()];
+    let handles = [ReporterHandle::new(closure), ReporterHandle::new(shared)];
     for handle in &handles {
         assert!(!handle.is_none());
-        handle.clone().tell(&Event::AccountOut(account_out()));
+        handle.clone().report(&Event::AccountOut(account_out()));
     }
     assert_eq!(told.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn handles_pass_through_where_a_reporter_is_asked_for() {
+    let handle = ReporterHandle::new(|_: &Event| std::panic::resume_unwind(Box::new("no")));
+    let again = ReporterHandle::new(handle.clone());
+    again.report(&Event::AccountOut(account_out()));
+    assert_eq!(handle.panics(), 1, "one reporter and one count, not one wrapped in another");
+    assert!(ReporterHandle::new(ReporterHandle::none()).is_none());
 }
 
 #[test]
 fn nobody_is_told_by_none() {
     let none = ReporterHandle::none();
     assert!(none.is_none());
-    none.tell(&Event::AccountOut(account_out()));
+    none.report(&Event::AccountOut(account_out()));
     assert_eq!(none.panics(), 0);
 }
 
@@ -130,7 +139,7 @@ fn a_panicking_reporter_is_counted_and_harms_nobody() {
     });
     let other = handle.clone();
     for event in &events() {
-        handle.tell(event);
+        handle.report(event);
     }
     assert_eq!(told.codes(), CODES);
     assert_eq!(handle.panics(), 4);
@@ -180,7 +189,7 @@ fn a_receiver_that_is_gone_harms_nobody() {
     let (reporter, receiver) = channel(8);
     let handle = ReporterHandle::new(reporter.clone());
     drop(receiver);
-    handle.tell(&events()[0]);
+    handle.report(&events()[0]);
     assert_eq!(reporter.dropped(), 1);
     assert_eq!(handle.panics(), 0);
 }
@@ -295,7 +304,7 @@ mod tracing_reporter {
         tracing::subscriber::with_default(log.clone(), || {
             let handle = ReporterHandle::default();
             for event in events {
-                handle.tell(event);
+                handle.report(event);
             }
             assert_eq!(handle.panics(), 0);
         });

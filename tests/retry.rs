@@ -92,7 +92,7 @@ async fn one_failed_request_is_one_report_with_all_its_attempts() {
         request.extensions_mut().insert(RequestOptions::new().label("poll"));
         let status = if fused {
             let layer =
-                FailoverLayer::builder().retry(quick()).report(recorder.clone()).build().unwrap();
+                FailoverLayer::builder().retry(quick()).reporter(recorder.clone()).build().unwrap();
             layer.layer(upstream.clone()).oneshot(request).await.unwrap().status()
         } else {
             let service = ServiceBuilder::new()
@@ -205,7 +205,7 @@ async fn a_request_that_asks_for_no_retry_is_sent_once() {
         let recorder = Recorder::new();
         let upstream = Upstream::default().otherwise(Step::status(503));
         let status = if fused {
-            let layer = FailoverLayer::builder().retry(quick()).report(recorder.clone());
+            let layer = FailoverLayer::builder().retry(quick()).reporter(recorder.clone());
             layer.build().unwrap().layer(upstream.clone()).oneshot(asked()).await.unwrap().status()
         } else {
             let service = ServiceBuilder::new()

@@ -272,7 +272,7 @@ async fn an_error_that_cannot_be_shown_is_told_of_all_the_same() {
     let inner = service_fn(|_: Request<Full<Bytes>>| async {
         Err::<Response<Full<Bytes>>, tower::BoxError>(Box::new(Mute))
     });
-    let layer = FailoverLayer::builder().retry(quick().retries(0)).report(recorder.clone());
+    let layer = FailoverLayer::builder().retry(quick().retries(0)).reporter(recorder.clone());
     let service = layer.build().unwrap().layer(inner);
     assert!(service.oneshot(get()).await.is_err());
     assert_eq!(recorder.failures().len(), 1);
@@ -334,7 +334,7 @@ async fn the_largest_settings_neither_panic_nor_wait_for_ever() {
             .attempts(u32::MAX)
             .max_refusals(u32::MAX)
             .deadline(Duration::from_secs(3600))
-            .report(recorder.clone())
+            .reporter(recorder.clone())
             .build()
             .unwrap();
         let mut request = get();
@@ -370,7 +370,7 @@ async fn a_retry_inside_a_rotation_puts_no_secret_into_any_report() {
         let recorder = Recorder::new();
         let pool = pool(&["alice-and-her-long-token"], &recorder);
         let service = ServiceBuilder::new()
-            .layer(ErrorDedupLayer::new(recorder.clone()).recovered(true))
+            .layer(ErrorDedupLayer::new(recorder.clone()).report_recovered(true))
             .layer(TokenRotationLayer::new(pool))
             .layer(RetryLayer::new(quick()))
             .service(Upstream::script(steps));

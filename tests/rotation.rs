@@ -27,7 +27,7 @@ async fn the_next_account_serves_at_once_when_one_is_refused() {
     let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
     let layer = FailoverLayer::builder()
         .rotation(pool(&["a", "b"], &recorder))
-        .report(recorder.clone())
+        .reporter(recorder.clone())
         .served_by(true)
         .build()
         .unwrap();
@@ -70,7 +70,7 @@ async fn a_dead_pool_costs_one_call_one_incident_and_one_report_a_request() {
         let fused_layer = FailoverLayer::builder()
             .rotation(pool.clone())
             .retry(RetryPolicy::new())
-            .report(recorder.clone())
+            .reporter(recorder.clone())
             .build()
             .unwrap();
         let service = if fused {
@@ -173,7 +173,7 @@ async fn a_resting_pool_answers_429_with_the_soonest_time() {
     let pool = pool(&["a", "b"], &recorder);
     pool.rest("a", None, Duration::from_millis(1500));
     pool.rest("b", None, Duration::from_secs(60));
-    let layer = FailoverLayer::builder().rotation(pool).report(recorder.clone()).build().unwrap();
+    let layer = FailoverLayer::builder().rotation(pool).reporter(recorder.clone()).build().unwrap();
     let answer = layer.layer(upstream.clone()).oneshot(get()).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.calls()), (429, 0));
     assert_eq!(answer.headers()["retry-after"], "2");

@@ -87,7 +87,7 @@ fn everything() -> FailoverBuilder {
         .models(ModelChain::list(["m1", "m2", "m3"]).unwrap())
         .rotation(pool(&["a"], &recorder))
         .retry(RetryPolicy::new())
-        .report(recorder)
+        .reporter(recorder)
 }
 
 /// The most bytes that a layer may add to the future inside.
@@ -100,7 +100,7 @@ fn no_layer_adds_more_than_400_bytes_to_the_future_inside() {
     let fused = FailoverLayer::builder()
         .rotation(pool.clone())
         .retry(RetryPolicy::new())
-        .report(recorder.clone())
+        .reporter(recorder.clone())
         .build()
         .unwrap();
     let rotation = TokenRotationLayer::new(pool.clone());

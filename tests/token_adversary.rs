@@ -47,7 +47,7 @@ fn world(fused: bool, accounts: impl IntoIterator<Item = Account>, upstream: Ups
     let retry = RetryPolicy::new();
     let service = if fused {
         let builder = FailoverLayer::builder().rotation(pool.clone()).retry(retry);
-        boxed(builder.report(recorder.clone()).build().unwrap().layer(upstream.clone()))
+        boxed(builder.reporter(recorder.clone()).build().unwrap().layer(upstream.clone()))
     } else {
         let gate = AuthShortCircuitLayer::with_pool(pool.clone()).layer(upstream.clone());
         let rotation = boxed(TokenRotationLayer::new(pool.clone()).layer(boxed(gate)));
@@ -359,7 +359,7 @@ async fn a_fallback_that_waits_for_a_token_goes_to_an_account_of_its_model() {
         .rotation(pool.clone())
         .retry(RetryPolicy::new())
         .models(ModelChain::list(["m1", "m2"]).unwrap());
-    let service = boxed(builder.report(recorder).build().unwrap().layer(upstream.clone()));
+    let service = boxed(builder.reporter(recorder).build().unwrap().layer(upstream.clone()));
     let (answer, ()) = tokio::join!(service.oneshot(post()), async {
         sleep(Duration::from_millis(1500)).await;
         assert!(pool.invalidate("b", Reason::Expired));

@@ -72,7 +72,8 @@ fn world_of(builder: PoolBuilder, upstream: Upstream) -> World {
     let recorder = Recorder::new();
     let pool = builder.any_origin().reporter(recorder.clone()).build().unwrap();
     let builder = FailoverLayer::builder().rotation(pool.clone()).retry(RetryPolicy::new());
-    let service = boxed(builder.report(recorder.clone()).build().unwrap().layer(upstream.clone()));
+    let service =
+        boxed(builder.reporter(recorder.clone()).build().unwrap().layer(upstream.clone()));
     World { pool, recorder, upstream, service }
 }
 

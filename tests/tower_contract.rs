@@ -45,7 +45,7 @@ fn fused(recorder: &Recorder) -> FailoverLayer {
     FailoverLayer::builder()
         .rotation(pool(&["a", "b"], recorder))
         .retry(policy())
-        .report(recorder.clone())
+        .reporter(recorder.clone())
         .build()
         .unwrap()
 }
@@ -279,7 +279,7 @@ async fn what_is_not_clone_is_sent_once() {
     let all = FailoverLayer::builder()
         .rotation(accounts)
         .retry(policy())
-        .report(recorder.clone())
+        .reporter(recorder.clone())
         .send_once()
         .build()
         .unwrap();
@@ -443,7 +443,7 @@ async fn the_head_of_a_slow_error_body_waits_no_longer_than_it_is_read() {
     for limit in [Duration::from_secs(2), Duration::from_millis(300)] {
         let layer = FailoverLayer::builder()
             .retry(policy())
-            .report(recorder.clone())
+            .reporter(recorder.clone())
             .error_body(64 * 1024, limit)
             .build()
             .unwrap();
@@ -499,7 +499,7 @@ async fn what_can_be_used_once_goes_with_the_first_attempt_only() {
     let hyper = !cfg!(feature = "hyper");
     for listed in [true, false] {
         let seen = Extensions::default();
-        let mut builder = FailoverLayer::builder().retry(policy()).report(recorder.clone());
+        let mut builder = FailoverLayer::builder().retry(policy()).reporter(recorder.clone());
         let mut retry = RetryLayer::new(policy());
         if listed {
             builder = builder.first_attempt_only::<Handle>();

@@ -55,7 +55,7 @@ pub(crate) fn retry() -> RetryPolicy {
 /// The builder with everything on.
 pub(crate) fn all_on(pool: &Pool) -> FailoverBuilder {
     let builder = FailoverLayer::builder().rotation(pool.clone());
-    builder.models(chain()).retry(retry()).report(report)
+    builder.models(chain()).retry(retry()).reporter(report)
 }
 
 /// Everything on: rotation, gate, three models, retry, reports.

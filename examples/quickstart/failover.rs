@@ -27,7 +27,7 @@ pub(crate) fn pool(url: &str, tokens: &[String], reporter: ReporterHandle) -> Re
     let pool = pool
         .origins([url]) // The tokens go nowhere else.
         .help("update your tokens in Settings (https://example.com/settings)")
-        .reporter_handle(reporter)
+        .reporter(reporter)
         .build()?;
     Ok(pool)
 }
@@ -52,7 +52,7 @@ pub(crate) fn client(
         .retry(RetryPolicy::new().paid_from(Arc::new(budget)))
         .rotation(pool)
         .served_by(true)
-        .report_to(reporter)
+        .reporter(reporter)
         .build()?;
     Ok(layer.layer(HttpClient::builder(TokioExecutor::new()).build_http()))
 }

@@ -82,7 +82,7 @@ impl Stand {
                     .paid_from(Arc::new(TokenBucket::new(5_000))),
             )
             .rotation(pool.clone())
-            .report_to(reporter)
+            .reporter(reporter)
             .report_recovered(true)
             .build()?;
         let mut client = Client::builder(TokioExecutor::new());
@@ -261,7 +261,7 @@ fn pool(
         .selection(Selection::LeastInFlight)
         .quarantine(Quarantine::new().trusted(short).untrusted(short))
         .limited_rest(Duration::from_millis(50), Duration::from_millis(500))
-        .reporter_handle(reporter)
+        .reporter(reporter)
         .build()?;
     Ok(pool)
 }

@@ -57,7 +57,7 @@ pub(crate) fn pool(url: &str, logins: &[Login], reporter: ReporterHandle) -> Res
     let pool = pool
         .origins([url]) // The tokens go nowhere else.
         .help("log in again in Settings (https://example.com/settings)")
-        .reporter_handle(reporter)
+        .reporter(reporter)
         .build()?;
     Ok(pool)
 }
@@ -68,7 +68,7 @@ pub(crate) fn client(pool: Pool, reporter: ReporterHandle) -> Result<Client, Err
         .rotation(pool)
         .retry(RetryPolicy::new())
         .served_by(true) // Each answer says which account served.
-        .report_to(reporter)
+        .reporter(reporter)
         .build()?;
     Ok(layer.layer(http()))
 }

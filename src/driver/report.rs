@@ -109,7 +109,7 @@ pub(crate) fn tell(
     record.sent = !trail.is_empty();
     record.trail = trail;
     record.elapsed = asked.started.map_or(Duration::ZERO, |started| started.elapsed());
-    reporter.tell(&match kind {
+    reporter.report(&match kind {
         Kind::Failed => Event::RequestFailed(record),
         Kind::Recovered => Event::RequestRecovered(record),
         Kind::Abandoned => Event::RequestAbandoned(record),

@@ -16,7 +16,7 @@ pub enum BuildError {
     ZeroRefusals,
     /// The stack would do nothing.
     #[error(
-        "nothing is switched on: add `.rotation(pool)`, `.retry(policy)`, `.models(chain)` or `.report(reporter)`"
+        "nothing is switched on: add `.rotation(pool)`, `.retry(policy)`, `.models(chain)` or `.reporter(reporter)`"
     )]
     Nothing,
     /// There is no chain for a setting that speaks of models.
@@ -26,7 +26,7 @@ pub enum BuildError {
     #[error("`{0}` speaks of a pool, and there is none: add `.rotation(pool)`")]
     NoPool(&'static str),
     /// There is no reporter to hold events back from.
-    #[error("`coalesce` speaks of a reporter, and there is none: add `.report(reporter)`")]
+    #[error("`coalesce` speaks of a reporter, and there is none: add `.reporter(reporter)`")]
     NoReporter,
     /// The window of `coalesce` cannot be.
     #[error(transparent)]

@@ -11,7 +11,7 @@ use crate::{
     classify::{Cause, Classifier},
     driver::{AuthFailureMode, Settings},
     pool::Pool,
-    report::{Coalesce, Reporter, ReporterHandle},
+    report::{Coalesce, Reporter},
     stage::{
         gate::{self, Gate},
         model::ModelAt,
@@ -102,28 +102,24 @@ impl<K> FailoverBuilder<K> {
         self
     }
 
-    /// Tells this reporter of each failed request, once.
+    /// Reports each failed request once to `reporter`: a closure, a [`Reporter`] or a
+    /// [`ReporterHandle`](crate::report::ReporterHandle) that is shared with others.
     ///
-    /// Incidents (a dead account, a dead pool) are told to the reporter of the
+    /// Incidents (a dead account, a dead pool) go to the reporter of the
     /// [pool](crate::pool::PoolBuilder::reporter).
-    pub fn report(self, reporter: impl Reporter) -> Self {
-        self.report_to(ReporterHandle::new(reporter))
-    }
-
-    /// Tells the reporter behind this handle of each failed request, once.
-    pub fn report_to(mut self, reporter: ReporterHandle) -> Self {
-        self.common.reporter = Some(reporter);
+    pub fn reporter(mut self, reporter: impl Reporter) -> Self {
+        self.common.reporter = Some(reporter.into_handle());
         self
     }
 
-    /// Whether requests that succeeded after failed attempts are told too. False by default.
-    pub fn report_recovered(mut self, tell: bool) -> Self {
-        self.common.recovered = tell;
+    /// Whether requests that succeeded after failed attempts are reported too. False by default.
+    pub fn report_recovered(mut self, report: bool) -> Self {
+        self.common.recovered = report;
         self
     }
 
     /// Of like failures within this window tells the first, and then how many more there were; see
-    /// [`Coalesce`]. For more fingerprints than its default, give one to [`report`](Self::report).
+    /// [`Coalesce`]. For more fingerprints than its default, give one to [`reporter`](Self::reporter).
     pub fn coalesce(mut self, window: Duration) -> Self {
         self.coalesce = Some(window);
         self

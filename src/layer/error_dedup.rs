@@ -22,7 +22,7 @@ use crate::{
     classify::{Cause, Classifier},
     driver::{AuthFailureMode, Config, Driver, ResponseFuture, Settings},
     pool::Pool,
-    report::{Coalesce, Reporter, ReporterHandle},
+    report::{Coalesce, Reporter},
 };
 
 named! {
@@ -54,22 +54,19 @@ named! {
 }
 
 impl ErrorDedupLayer {
-    /// Tells this reporter of failed requests.
+    /// Reports failed requests to `reporter`: a closure, a [`Reporter`] or a
+    /// [`ReporterHandle`](crate::report::ReporterHandle) that is shared with others.
     pub fn new(reporter: impl Reporter) -> Self {
-        Self::with_handle(ReporterHandle::new(reporter))
-    }
-
-    /// Tells the reporter behind this handle of failed requests.
-    pub fn with_handle(reporter: ReporterHandle) -> Self {
-        let common = Settings { reporter: Some(reporter), ..Settings::default() };
+        let reporter = Some(reporter.into_handle());
+        let common = Settings { reporter, ..Settings::default() };
         Self { stages: (), keep: SendOnce, common }
     }
 }
 
 impl<K> ErrorDedupLayer<K> {
-    /// Whether requests that succeeded after failed attempts are told too. False by default.
-    pub fn recovered(mut self, tell: bool) -> Self {
-        self.common.recovered = tell;
+    /// Whether requests that succeeded after failed attempts are reported too. False by default.
+    pub fn report_recovered(mut self, report: bool) -> Self {
+        self.common.recovered = report;
         self
     }
 

@@ -160,14 +160,10 @@ impl PoolBuilder {
         self
     }
 
-    /// Who is told of incidents. The default is that of [`ReporterHandle`].
-    pub fn reporter(self, reporter: impl Reporter) -> Self {
-        self.reporter_handle(ReporterHandle::new(reporter))
-    }
-
-    /// Who is told of incidents, as a handle that is used elsewhere too.
-    pub fn reporter_handle(mut self, reporter: ReporterHandle) -> Self {
-        self.reporter = reporter;
+    /// Reports incidents to `reporter`: a closure, a [`Reporter`] or a [`ReporterHandle`] that is
+    /// shared with others. The default is that of [`ReporterHandle`].
+    pub fn reporter(mut self, reporter: impl Reporter) -> Self {
+        self.reporter = reporter.into_handle();
         self
     }
 

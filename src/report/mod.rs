@@ -52,7 +52,7 @@
 //! let status = Some(StatusCode::UNAUTHORIZED);
 //! let cause = AccountOut::new(alice, 1, refused, status, Duration::from_secs(300));
 //! let help = Arc::from("update your tokens in Settings (https://example.com/settings)");
-//! reporter.tell(&Event::PoolDead(PoolDead::new(2, cause, Some(help))));
+//! reporter.report(&Event::PoolDead(PoolDead::new(2, cause, Some(help))));
 //!
 //! let event = events.try_recv().expect("it was told");
 //! assert_eq!(event.code(), "pool_dead");

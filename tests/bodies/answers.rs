@@ -59,7 +59,7 @@ async fn answer(stack: Stack, player: Player) -> Response<Any> {
                 .models(chain())
                 .rotation(accounts)
                 .retry(RetryPolicy::new().retries(0))
-                .report(Recorder::new())
+                .reporter(Recorder::new())
                 .error_body(limit, time);
             any(layer.build().unwrap().layer(player).oneshot(post()).await.unwrap())
         }
@@ -201,7 +201,7 @@ fn an_answer_without_a_body_has_ended_before_it_is_read() {
     paused(async {
         for status in [204, 500] {
             let plan = Plan { beats: vec![], known: true, missing: 0 };
-            let layer = FailoverLayer::builder().report(Recorder::new()).build().unwrap();
+            let layer = FailoverLayer::builder().reporter(Recorder::new()).build().unwrap();
             let player = Player::new([error(&plan, status)]);
             let body = layer.layer(player).oneshot(post()).await.unwrap().into_body();
             assert!(body.is_upstream() && body.is_end_stream(), "{status}");

@@ -70,7 +70,7 @@ impl Try {
                 let layer = FailoverLayer::builder()
                     .rotation(accounts)
                     .retry(RetryPolicy::new())
-                    .report(recorder.clone())
+                    .reporter(recorder.clone())
                     .body_strategy(keep);
                 call(layer.build().unwrap().layer(sink.clone()), body).await;
             }

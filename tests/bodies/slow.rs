@@ -126,7 +126,7 @@ fn dropping_a_request_while_its_body_is_awaited_leaves_nothing_behind() {
                     (limited.clone(), accounts.clone(), recorder.clone());
                 async move {
                     let answer = if fused {
-                        let layer = FailoverLayer::builder().rotation(accounts).report(recorder);
+                        let layer = FailoverLayer::builder().rotation(accounts).reporter(recorder);
                         let layer = layer.retry(RetryPolicy::new()).buffered(100).build().unwrap();
                         layer.layer(limited).oneshot(request).await.unwrap().map(|_| ())
                     } else {

@@ -123,14 +123,14 @@ fn builder(world: &World, secrets: &[String], reporter: &ReporterHandle) -> Pool
         Account::new(format!("a{i}"), credential(place, secret))
     });
     let builder = Pool::builder().accounts(accounts).any_origin().cascade(world.plan.cascade);
-    builder.own_credential(world.plan.own).reporter_handle(reporter.clone())
+    builder.own_credential(world.plan.own).reporter(reporter.clone())
 }
 
 /// All that can be printed of layers, services and futures around this pool.
 fn printed(world: &World, pool: &Pool, reporter: &ReporterHandle, inner: &Svc) -> Vec<String> {
     let policy = world.retry();
     let builder = FailoverLayer::builder().rotation(pool.clone()).retry(policy.clone());
-    let builder = builder.report_to(reporter.clone());
+    let builder = builder.reporter(reporter.clone());
     let fused = builder.clone().build().unwrap();
     let rotation = TokenRotationLayer::new(pool.clone());
     let mut service = rotation.layer(inner.clone());
@@ -145,7 +145,7 @@ fn printed(world: &World, pool: &Pool, reporter: &ReporterHandle, inner: &Svc) -
         format!("{builder:?} {fused:?} {rotation:?} {gate:?}"),
         format!("{:?} {:?}", fused.layer(inner.clone()), gate.layer(inner.clone())),
         format!("{service:?} {:?}", RetryLayer::new(policy).layer(inner.clone())),
-        format!("{:?}", ErrorDedupLayer::with_handle(reporter.clone()).layer(inner.clone())),
+        format!("{:?}", ErrorDedupLayer::new(reporter.clone()).layer(inner.clone())),
         format!("{pool:?} {:?}", pool.view()),
     ]
 }

@@ -91,7 +91,7 @@ async fn a_replaced_answer_is_told_as_the_caller_gets_it() {
     let layer = FailoverLayer::builder()
         .rotation(pool(&["a"], &recorder))
         .auth_failure(AuthFailureMode::Replace)
-        .report(recorder.clone());
+        .reporter(recorder.clone());
     let upstream = Upstream::script([Step::answer(200, &[("grpc-status", "16")], "")]);
     let answer = layer.build().unwrap().layer(upstream).oneshot(get()).await.unwrap();
     assert_eq!(answer.status(), 401);
@@ -321,7 +321,7 @@ async fn whoever_reads_the_model_names_it_in_the_trail() {
         .build()
         .unwrap();
     let service = ServiceBuilder::new()
-        .layer(ErrorDedupLayer::new(recorder.clone()).recovered(true))
+        .layer(ErrorDedupLayer::new(recorder.clone()).report_recovered(true))
         .layer(ModelFallbackLayer::new(ModelChain::default()))
         .layer(RetryLayer::new(quick()))
         .layer(TokenRotationLayer::new(pool.clone()))
@@ -573,7 +573,7 @@ async fn a_refusal_that_gives_way_to_a_503_keeps_its_model_in_the_trail() {
         let upstream = Upstream::statuses(&[401]);
         let status = if fused {
             let builder = FailoverLayer::builder().rotation(pool).models(chain);
-            let layer = builder.report(recorder.clone()).build().unwrap();
+            let layer = builder.reporter(recorder.clone()).build().unwrap();
             layer.layer(upstream).oneshot(super::support::post()).await.unwrap().status()
         } else {
             let layers = ServiceBuilder::new()

@@ -219,8 +219,8 @@ impl Kit<'_> {
         let classifier = || self.classifier.clone();
         match layer {
             Layer::Dedup => erase(
-                ErrorDedupLayer::with_handle(self.reporter.clone())
-                    .recovered(true)
+                ErrorDedupLayer::new(self.reporter.clone())
+                    .report_recovered(true)
                     .classifier(classifier())
                     .redact(&self.pools[0])
                     .layer(inner),
@@ -277,7 +277,7 @@ impl Kit<'_> {
                     .auth_failure(mode)
                     .served_by(plan.served_by);
                 if report {
-                    builder = builder.report_to(self.reporter.clone()).report_recovered(true);
+                    builder = builder.reporter(self.reporter.clone()).report_recovered(true);
                 }
                 if self.world.models.is_some() {
                     builder = builder.models(self.world.chain()).model_at(self.world.at().place());

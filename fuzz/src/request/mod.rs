@@ -118,7 +118,7 @@ fn layer(world: &World<'_>, pool: &Pool, recorder: &Recorder) -> FailoverLayer {
         .max_refusals(world.refusals())
         .rotate_forbidden(world.forbidden)
         .auth_failure(mode)
-        .report(recorder.clone());
+        .reporter(recorder.clone());
     if world.models {
         builder = builder.models(ModelChain::list(["m0", "m1", "m2"]).expect("a chain"));
     }

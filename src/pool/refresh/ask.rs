@@ -211,7 +211,7 @@ impl Shared {
     pub(crate) fn tell_token(&self, generation: &Generation, news: TokenNews) {
         let account = self.tag(&generation.member);
         let event = TokenEvent::new(account, generation.number, news);
-        self.settings.reporter.tell(&Event::Token(event));
+        self.settings.reporter.report(&Event::Token(event));
     }
 
     /// The source gave the credential that is there already.

@@ -58,12 +58,12 @@ impl Shared {
     /// Tells that.
     pub(crate) fn tell_out(&self, out: AccountOut, change: &Change) {
         if !change.last {
-            return self.settings.reporter.tell(&Event::AccountOut(out));
+            return self.settings.reporter.report(&Event::AccountOut(out));
         }
         let dead =
             PoolDead { accounts: out.account.of, cause: out, help: self.settings.help.clone() };
         self.note_death(&dead);
-        self.settings.reporter.tell(&Event::PoolDead(dead));
+        self.settings.reporter.report(&Event::PoolDead(dead));
     }
 
     /// Whether a change took a living account out. One that was told to be out, and whose source has

@@ -139,10 +139,7 @@ impl Coalesce {
     /// # Errors
     ///
     /// When the window is zero or longer than 24 h.
-    pub fn new(
-        reporter: impl Into<ReporterHandle>,
-        window: Duration,
-    ) -> Result<Self, CoalesceError> {
+    pub fn new(reporter: impl Reporter, window: Duration) -> Result<Self, CoalesceError> {
         Self::with_capacity(reporter, window, CAPACITY)
     }
 
@@ -152,7 +149,7 @@ impl Coalesce {
     ///
     /// When the window is zero or longer than 24 h, or the capacity is zero or above 65,536.
     pub fn with_capacity(
-        reporter: impl Into<ReporterHandle>,
+        reporter: impl Reporter,
         window: Duration,
         capacity: usize,
     ) -> Result<Self, CoalesceError> {
@@ -164,7 +161,10 @@ impl Coalesce {
             _ => {
                 let windows = Windows::new(window, capacity);
                 let state = Mutex::new(State { windows, timer: Timer::default() });
-                Ok(Self(Arc::new(Flush(Arc::new(Core { reporter: reporter.into(), state })))))
+                Ok(Self(Arc::new(Flush(Arc::new(Core {
+                    reporter: reporter.into_handle(),
+                    state,
+                })))))
             }
         }
     }
@@ -176,7 +176,7 @@ impl Coalesce {
     ) -> Result<ReporterHandle, CoalesceError> {
         let nobody = reporter.is_none();
         let coalesce = Self::new(reporter, window)?;
-        Ok(if nobody { ReporterHandle::none() } else { coalesce.into() })
+        Ok(if nobody { ReporterHandle::none() } else { coalesce.into_handle() })
     }
 
     /// Ends all windows now, and tells what they held back: for a shutdown that drops nothing.
@@ -231,7 +231,7 @@ impl Core {
         }
         self.tell(&ended);
         if fate == Fate::Tell {
-            self.reporter.tell(event);
+            self.reporter.report(event);
         }
     }
 
@@ -270,7 +270,7 @@ impl Core {
 
     fn tell(&self, events: &[Event]) {
         for event in events {
-            self.reporter.tell(event);
+            self.reporter.report(event);
         }
     }
 }

@@ -26,8 +26,16 @@ use crate::report::event::Event;
 /// assert!(!reporter.is_none());
 /// ```
 pub trait Reporter: Send + Sync + 'static {
-    /// Takes note of `event`.
+    /// Receives `event`.
     fn report(&self, event: &Event);
+
+    /// Wraps the reporter for pools and layers. A [`ReporterHandle`] is passed through as it is.
+    fn into_handle(self) -> ReporterHandle
+    where
+        Self: Sized,
+    {
+        ReporterHandle::wrap(self)
+    }
 }
 
 impl<F: Fn(&Event) + Send + Sync + 'static> Reporter for F {
@@ -60,8 +68,12 @@ struct Shared<R: ?Sized> {
 }
 
 impl ReporterHandle {
-    /// Tells `reporter`.
+    /// Wraps `reporter`; a handle is passed through as it is.
     pub fn new(reporter: impl Reporter) -> Self {
+        reporter.into_handle()
+    }
+
+    fn wrap(reporter: impl Reporter) -> Self {
         let panics = AtomicU64::new(0);
         Self(Some(Arc::new(Shared { panics, reporter })))
     }
@@ -76,11 +88,11 @@ impl ReporterHandle {
         self.0.is_none()
     }
 
-    /// Tells the reporter of `event`; a panic of the reporter ends here.
-    pub fn tell(&self, event: &Event) {
+    /// Passes `event` to the reporter; a panic of the reporter is caught and counted.
+    pub fn report(&self, event: &Event) {
         let Some(shared) = &self.0 else { return };
-        let told = catch_unwind(AssertUnwindSafe(|| shared.reporter.report(event)));
-        let Err(payload) = told else { return };
+        let done = catch_unwind(AssertUnwindSafe(|| shared.reporter.report(event)));
+        let Err(payload) = done else { return };
         shared.panics.fetch_add(1, Ordering::Relaxed);
         // What was thrown may panic once more when it is dropped.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
@@ -104,9 +116,13 @@ impl Default for ReporterHandle {
     }
 }
 
-impl<R: Reporter> From<R> for ReporterHandle {
-    fn from(reporter: R) -> Self {
-        Self::new(reporter)
+impl Reporter for ReporterHandle {
+    fn report(&self, event: &Event) {
+        self.report(event);
+    }
+
+    fn into_handle(self) -> ReporterHandle {
+        self
     }
 }
 

@@ -69,7 +69,7 @@ impl Rig {
             .models(Self::chain())
             .rotation(self.pool.clone())
             .retry(Self::policy())
-            .report(self.reporter.clone())
+            .reporter(self.reporter.clone())
     }
 
     /// The outermost of the separate layers.

@@ -43,7 +43,7 @@ fn retry() -> RetryPolicy {
 /// Everything on: rotation, short circuit, three models, retry, reports.
 pub fn fused<S: Clone>(upstream: S, pool: &Pool) -> Failover<S> {
     let builder = FailoverLayer::builder().rotation(pool.clone()).models(chain()).retry(retry());
-    builder.report(reporter).build().unwrap().layer(upstream)
+    builder.reporter(reporter).build().unwrap().layer(upstream)
 }
 
 /// The same as separate layers.
@@ -64,7 +64,7 @@ pub fn stacked<S: Clone>(
 
 /// One account, gate and reports: nothing is ever sent again.
 pub fn fused_once<S: Clone>(upstream: S, pool: &Pool) -> Failover<S> {
-    let builder = FailoverLayer::builder().rotation(pool.clone()).report(reporter);
+    let builder = FailoverLayer::builder().rotation(pool.clone()).reporter(reporter);
     builder.build().unwrap().layer(upstream)
 }
 
