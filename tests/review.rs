@@ -370,7 +370,7 @@ async fn a_retry_inside_a_rotation_puts_no_secret_into_any_report() {
         let recorder = Recorder::new();
         let pool = pool(&["alice-and-her-long-token"], &recorder);
         let service = ServiceBuilder::new()
-            .layer(ErrorDedupLayer::new(recorder.clone()).recovered(true))
+            .layer(ErrorDedupLayer::new(recorder.clone()).report_recovered(true))
             .layer(TokenRotationLayer::new(pool))
             .layer(RetryLayer::new(quick()))
             .service(Upstream::script(steps));

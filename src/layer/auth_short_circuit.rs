@@ -13,7 +13,7 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::shell::{named, settings};
+use super::shell::{common_setters, layer_and_service};
 use crate::{
     body::{Buffered, BufferedAs, FailoverBody, Keep, PeekLimits, SendOnce, Spare},
     classify::{Cause, Classifier},
@@ -22,7 +22,7 @@ use crate::{
     stage::gate::{self, Gate},
 };
 
-named! {
+layer_and_service! {
     /// Refuses to send a credential that is known to be dead, and answers in the upstream's place.
     ///
     /// 1. With a pool, the pool knows what is dead. When it has nothing usable left, the request is

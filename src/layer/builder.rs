@@ -64,7 +64,7 @@ impl FailoverLayer {
     }
 }
 
-settings!(FailoverBuilder);
+common_setters!(FailoverBuilder);
 
 impl<K> FailoverBuilder<K> {
     /// Rotates over the accounts of this pool, and short-circuits what it knows to be dead.
@@ -116,8 +116,8 @@ impl<K> FailoverBuilder<K> {
     }
 
     /// Whether requests that succeeded after failed attempts are told too. False by default.
-    pub fn report_recovered(mut self, tell: bool) -> Self {
-        self.common.recovered = tell;
+    pub fn report_recovered(mut self, report: bool) -> Self {
+        self.common.recovered = report;
         self
     }
 

@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::{
     build_error::BuildError,
-    shell::{named, settings},
+    shell::{common_setters, layer_and_service},
 };
 use crate::{
     body::{Buffered, BufferedAs, FailoverBody, Keep, PeekLimits, SendOnce, Spare},
@@ -25,7 +25,7 @@ use crate::{
     report::{Coalesce, Reporter, ReporterHandle},
 };
 
-named! {
+layer_and_service! {
     /// Reports every failed request exactly once, with all its attempts inside.
     ///
     /// Or, with [`coalesce`](ErrorDedupLayer::coalesce), every failed request once or, when it is
@@ -68,8 +68,8 @@ impl ErrorDedupLayer {
 
 impl<K> ErrorDedupLayer<K> {
     /// Whether requests that succeeded after failed attempts are told too. False by default.
-    pub fn recovered(mut self, tell: bool) -> Self {
-        self.common.recovered = tell;
+    pub fn report_recovered(mut self, report: bool) -> Self {
+        self.common.recovered = report;
         self
     }
 

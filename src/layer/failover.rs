@@ -13,7 +13,7 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::shell::{named, settings};
+use super::shell::{common_setters, layer_and_service};
 use crate::{
     body::{Buffered, BufferedAs, FailoverBody, InMemory, Keep, PeekLimits, SendOnce, Spare},
     classify::{Cause, Classifier},
@@ -24,7 +24,7 @@ use crate::{
 /// The stages of the fused stack, outermost first.
 pub type Stages = (Option<Models>, (Option<RetryPolicy>, (Option<Rotation>, Option<Gate>)));
 
-named! {
+layer_and_service! {
     /// All stages fused into one loop: one snapshot, one budget, one report.
     ///
     /// Built with [`FailoverLayer::builder`]; it shows the same attempts, reports and answers as the

@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::{
     build_error::BuildError,
-    shell::{named, resends, settings},
+    shell::{common_setters, layer_and_service, limit_setters},
 };
 use crate::{
     body::{Buffered, BufferedAs, FailoverBody, InMemory, Keep, PeekLimits, SendOnce, Spare},
@@ -25,7 +25,7 @@ use crate::{
     stage::models::{ModelAt, ModelChain, Models},
 };
 
-named! {
+layer_and_service! {
     /// When a model cannot serve, sends the caller's own request again with the next one.
     ///
     /// 1. The next model of the [`ModelChain`] is tried after a fault of the model (not found,
@@ -63,7 +63,7 @@ named! {
     service ModelFallback,
     stages Models, keep InMemory
 }
-resends!(ModelFallbackLayer);
+limit_setters!(ModelFallbackLayer);
 
 impl ModelFallbackLayer {
     /// Falls back along this chain; the model is the member `model` of a JSON body.

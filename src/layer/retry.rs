@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::{
     build_error::BuildError,
-    shell::{named, resends, settings},
+    shell::{common_setters, layer_and_service, limit_setters},
 };
 use crate::{
     body::{Buffered, BufferedAs, Cloned, FailoverBody, Keep, PeekLimits, SendOnce, Spare},
@@ -24,7 +24,7 @@ use crate::{
     stage::retry::RetryPolicy,
 };
 
-named! {
+layer_and_service! {
     /// Sends again what is transient, as a [`RetryPolicy`] says. Never after a 401.
     ///
     /// # Position
@@ -49,7 +49,7 @@ named! {
     service Retry,
     stages RetryPolicy, keep Cloned
 }
-resends!(RetryLayer);
+limit_setters!(RetryLayer);
 
 impl RetryLayer {
     /// Retries as this policy says; its classifier is used too.

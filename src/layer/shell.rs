@@ -1,7 +1,7 @@
 //! The shell that all layers have: a layer and a service around the driver, written once.
 
 /// Adds the setters that all layers and the builder have, over a field `common` and a method `body_strategy`.
-macro_rules! settings {
+macro_rules! common_setters {
     ($Settings:ident) => {
         impl<K> $Settings<K> {
             /// Sends every request once: for bodies and services that are not `Clone`.
@@ -57,8 +57,8 @@ macro_rules! settings {
             }
 
             /// Whether the response's extensions tell who [served](crate::ServedBy) the request.
-            pub fn served_by(mut self, tell: bool) -> Self {
-                self.common.served_by = tell;
+            pub fn served_by(mut self, add: bool) -> Self {
+                self.common.served_by = add;
                 self
             }
 
@@ -75,7 +75,7 @@ macro_rules! settings {
 }
 
 /// Writes a layer and its service around the driver: the same shell for each.
-macro_rules! named {
+macro_rules! layer_and_service {
     (
         $(#[$layer_doc:meta])* layer $Layer:ident,
         $(#[$service_doc:meta])* service $Service:ident,
@@ -101,7 +101,7 @@ macro_rules! named {
             pub(crate) common: Settings,
         }
 
-        settings!($Layer);
+        common_setters!($Layer);
 
         impl<K> $Layer<K> {
             /// Keeps request bodies for another attempt in this way.
@@ -192,7 +192,7 @@ macro_rules! named {
 }
 
 /// Adds the setters of layers that may send a request again.
-macro_rules! resends {
+macro_rules! limit_setters {
     ($Layer:ident) => {
         impl<K> $Layer<K> {
             /// How many attempts one request may make in all (4), whatever the reason. Of several
@@ -219,6 +219,6 @@ macro_rules! resends {
     };
 }
 
-pub(crate) use named;
-pub(crate) use resends;
-pub(crate) use settings;
+pub(crate) use layer_and_service;
+pub(crate) use limit_setters;
+pub(crate) use common_setters;

@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::{
     build_error::BuildError,
-    shell::{named, resends, settings},
+    shell::{common_setters, layer_and_service, limit_setters},
 };
 use crate::{
     body::{Buffered, BufferedAs, Cloned, FailoverBody, Keep, PeekLimits, SendOnce, Spare},
@@ -25,7 +25,7 @@ use crate::{
     stage::rotation::Rotation,
 };
 
-named! {
+layer_and_service! {
     /// Puts a credential of the pool on each request; when it is refused, the next account serves.
     ///
     /// 1. A refused account is quarantined, a limited one rests; either way another one is tried at
@@ -67,7 +67,7 @@ named! {
     service TokenRotation,
     stages Rotation, keep Cloned
 }
-resends!(TokenRotationLayer);
+limit_setters!(TokenRotationLayer);
 
 impl TokenRotationLayer {
     /// Rotates over the accounts of this pool.

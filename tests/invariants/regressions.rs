@@ -321,7 +321,7 @@ async fn whoever_reads_the_model_names_it_in_the_trail() {
         .build()
         .unwrap();
     let service = ServiceBuilder::new()
-        .layer(ErrorDedupLayer::new(recorder.clone()).recovered(true))
+        .layer(ErrorDedupLayer::new(recorder.clone()).report_recovered(true))
         .layer(ModelFallbackLayer::new(ModelChain::default()))
         .layer(RetryLayer::new(quick()))
         .layer(TokenRotationLayer::new(pool.clone()))

@@ -220,7 +220,7 @@ impl Kit<'_> {
         match layer {
             Layer::Dedup => erase(
                 ErrorDedupLayer::with_handle(self.reporter.clone())
-                    .recovered(true)
+                    .report_recovered(true)
                     .classifier(classifier())
                     .redact(&self.pools[0])
                     .layer(inner),

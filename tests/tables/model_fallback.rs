@@ -172,7 +172,7 @@ async fn run(case: &Value, shape: Shape, chain: ModelChain) -> Seen {
             BoxCloneService::new(service.map_response(|answer| answer.map(|_| ())))
         }
         Shape::Stacked => {
-            let dedup = ErrorDedupLayer::new(recorder.clone()).recovered(true);
+            let dedup = ErrorDedupLayer::new(recorder.clone()).report_recovered(true);
             let dedup = dedup.classifier(classifier(case));
             let models =
                 ModelFallbackLayer::new(chain).classifier(classifier(case)).served_by(true);

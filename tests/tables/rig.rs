@@ -202,7 +202,7 @@ impl Rig {
                 boxed(retry.layer(service))
             };
         }
-        let dedup = ErrorDedupLayer::new(self.recorder.clone()).recovered(true);
+        let dedup = ErrorDedupLayer::new(self.recorder.clone()).report_recovered(true);
         boxed(dedup.classifier(self.classifier.clone()).layer(service))
     }
 
