@@ -239,7 +239,8 @@ fn twice(world: &World, both: bool, below: &[Layer]) -> Result<(), String> {
         let mut stage = Stage::told(world, below, recorder, reporter.clone());
         let inner = stage.service.clone();
         let classifier = stage.hostile.classifier();
-        let dedup = ErrorDedupLayer::with_handle(reporter).report_recovered(true).classifier(classifier);
+        let dedup =
+            ErrorDedupLayer::with_handle(reporter).report_recovered(true).classifier(classifier);
         let service = dedup.layer(Twice { inner, both, named: false });
         let service = service.map_response(|answer| answer.map(http_body_util::BodyExt::boxed));
         stage.service = tower::util::BoxCloneService::new(service);
