@@ -8,10 +8,9 @@ mod support;
 use std::{error::Error, time::Duration};
 
 use http::{HeaderName, HeaderValue, Uri};
-use support::{Recorder, pool};
+use support::limit;
 use tower_failover::{
-    Account, BuildError, Credential, FailoverLayer, Pool, RetryLayer, RetryPolicy,
-    TokenRotationLayer,
+    Account, BuildError, Credential, FailoverLayer, Pool, RetryPolicy,
     credential::CredentialError,
     fallback::ModelAt,
     pool::{OriginFault, PoolBuilder, PoolError},
@@ -174,29 +173,13 @@ fn a_fixed_header_that_carries_a_credential_is_refused() {
 }
 
 #[test]
-fn a_limit_of_nothing_is_refused() {
-    let accounts = || pool(&["a"], &Recorder::new());
-    let attempts = FailoverLayer::builder().rotation(accounts()).attempts(0).build().unwrap_err();
-    assert_eq!(attempts, BuildError::ZeroAttempts);
-    says(&attempts, &["at least 1 attempt", "`attempts`"]);
-    assert_eq!(RetryLayer::default().attempts(0).unwrap_err(), BuildError::ZeroAttempts);
-    let rotation = TokenRotationLayer::new(accounts());
-    assert_eq!(rotation.clone().attempts(0).unwrap_err(), BuildError::ZeroAttempts);
-    let refusals =
-        FailoverLayer::builder().rotation(accounts()).max_refusals(0).build().unwrap_err();
-    assert_eq!(refusals, BuildError::ZeroRefusals);
-    says(&refusals, &["at least 1 refused account", "`max_refusals`"]);
-    assert_eq!(rotation.max_refusals(0).unwrap_err(), BuildError::ZeroRefusals);
-}
-
-#[test]
 fn a_stack_that_would_do_nothing_is_refused() {
     let nothing = FailoverLayer::builder().build().unwrap_err();
     assert_eq!(nothing, BuildError::Nothing);
     says(&nothing, &[".rotation(pool)", ".retry(policy)", ".reporter(reporter)"]);
     let retry = || FailoverLayer::builder().retry(RetryPolicy::new());
     for (built, setting) in [
-        (retry().max_refusals(2).build(), "max_refusals"),
+        (retry().max_refusals(limit(2)).build(), "max_refusals"),
         (retry().rotate_forbidden(true).build(), "rotate_forbidden"),
     ] {
         let error = built.unwrap_err();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
-use support::{Recorder, Sent, Step, Upstream, pool, stack};
+use support::{Recorder, Sent, Step, Upstream, limit, pool, stack};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_failover::{
     AuthShortCircuitLayer, ErrorDedupLayer, FailoverLayer, ModelChain, ModelFallbackLayer,
@@ -311,7 +311,7 @@ async fn a_request_may_opt_out_and_a_fallback_may_be_the_last_attempt() {
     assert_eq!(upstream.calls(), 1);
     let upstream = Upstream::default().otherwise(overloaded());
     let mut request = ask(BODY);
-    request.extensions_mut().insert(RequestOptions::new().attempts(2));
+    request.extensions_mut().insert(RequestOptions::new().attempts(limit(2)));
     assert_eq!(layer.layer(upstream.clone()).oneshot(request).await.unwrap().status(), 529);
     assert_eq!(upstream.calls(), 2);
 }
@@ -351,7 +351,7 @@ async fn the_trail_names_the_callers_model_after_the_last_attempt_too() {
     let recorder = Recorder::new();
     let upstream = Upstream::default().otherwise(Step::status(503));
     let builder = FailoverLayer::builder().models(chain()).retry(RetryPolicy::new().retries(1));
-    let layer = builder.attempts(2).reporter(recorder.clone()).build().unwrap();
+    let layer = builder.attempts(limit(2)).reporter(recorder.clone()).build().unwrap();
     let answer = layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.calls()), (503, 2));
     let trail = recorder.failures().remove(0).trail;
@@ -427,7 +427,7 @@ async fn an_account_that_came_to_rest_for_the_model_during_a_wait_is_not_chosen_
         .models(chain())
         .rotation(accounts.clone())
         .retry(RetryPolicy::new().max_wait(wait))
-        .attempts(2)
+        .attempts(limit(2))
         .build()
         .unwrap();
     let (answer, ()) = tokio::join!(layer.layer(upstream.clone()).oneshot(ask(BODY)), async {

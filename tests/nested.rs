@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, StatusCode};
 use http_body_util::Full;
-use support::{Recorder, Step, Upstream, boxed::boxed, get, pool, stack::Body};
+use support::{Recorder, Step, Upstream, boxed::boxed, get, limit, pool, stack::Body};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_failover::{
     AuthShortCircuitLayer, Code, ErrorDedupLayer, FailoverLayer, ModelChain, ModelFallbackLayer,
@@ -36,14 +36,14 @@ fn quick() -> RetryPolicy {
 async fn attempts_below_a_service_that_makes_requests_anew_are_counted_all_the_same() {
     for (outer, inner, calls) in [(4, 4, 4), (6, 4, 8), (3, 1, 3)] {
         let upstream = Upstream::default().otherwise(Step::status(503));
-        let below = RetryLayer::new(quick()).attempts(inner).unwrap().layer(upstream.clone());
+        let below = RetryLayer::new(quick()).attempts(limit(inner)).layer(upstream.clone());
         // It takes the method and the URI along, and no extensions.
         let between = service_fn(move |request: Request<Body>| {
             let (head, body) = request.into_parts();
             let anew = Request::builder().method(head.method).uri(head.uri).body(body).unwrap();
             below.clone().oneshot(anew)
         });
-        let service = RetryLayer::new(quick()).attempts(outer).unwrap().layer(between);
+        let service = RetryLayer::new(quick()).attempts(limit(outer)).layer(between);
         assert_eq!(service.oneshot(get()).await.unwrap().status(), 503);
         assert_eq!(upstream.calls(), calls, "{outer} outside, {inner} inside");
     }
@@ -163,10 +163,10 @@ async fn an_answer_made_here_does_not_change_what_followed_the_attempt_before() 
                 .models(chain)
                 .rotation(accounts.clone())
                 .reporter(recorder.clone())
-                .attempts(2);
+                .attempts(limit(2));
             boxed(builder.build().unwrap().layer(upstream.clone()))
         } else {
-            let models = ModelFallbackLayer::new(chain).attempts(2).unwrap();
+            let models = ModelFallbackLayer::new(chain).attempts(limit(2));
             let rotation = TokenRotationLayer::new(accounts.clone());
             let dedup = ErrorDedupLayer::new(recorder.clone());
             boxed(dedup.layer(models.layer(rotation.layer(upstream.clone()))))

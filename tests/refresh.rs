@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use support::{
     Recorder, Step, Upstream,
     boxed::{Boxed, boxed},
-    get, post,
+    get, limit, post,
     script::{Answer, Script},
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -371,7 +371,7 @@ async fn nobody_waits_for_a_credential_that_may_not_be_sent() {
         // All its attempts are taken.
         let world = refused(fused, [give("t1")], &[]);
         let mut request = post();
-        request.extensions_mut().insert(RequestOptions::new().attempts(1));
+        request.extensions_mut().insert(RequestOptions::new().attempts(limit(1)));
         let start = Instant::now();
         let answer = world.service.clone().oneshot(request).await.unwrap();
         assert!(failure(&answer).is_some());
@@ -379,10 +379,11 @@ async fn nobody_waits_for_a_credential_that_may_not_be_sent() {
         // Or all its refusals.
         let world = refused(fused, [give("t1")], &[]);
         let service = if fused {
-            let layer = FailoverLayer::builder().rotation(world.pool.clone()).max_refusals(1);
+            let layer =
+                FailoverLayer::builder().rotation(world.pool.clone()).max_refusals(limit(1));
             boxed(layer.build().unwrap().layer(world.upstream.clone()))
         } else {
-            let layer = TokenRotationLayer::new(world.pool.clone()).max_refusals(1).unwrap();
+            let layer = TokenRotationLayer::new(world.pool.clone()).max_refusals(limit(1));
             boxed(layer.layer(world.upstream.clone()))
         };
         let start = Instant::now();

@@ -20,7 +20,7 @@ use futures_util::FutureExt;
 use http::{Request, Response, header::HeaderValue};
 use http_body::{Body, Frame};
 use http_body_util::Full;
-use support::{Recorder, Step, Upstream, get, pool, stack};
+use support::{Recorder, Step, Upstream, get, limit, pool, stack};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 use tower_failover::{
     Classifier, Code, ErrorDedupLayer, FailoverLayer, Pool, RequestOptions, RetryLayer,
@@ -331,8 +331,8 @@ async fn the_largest_settings_neither_panic_nor_wait_for_ever() {
         let layer = FailoverLayer::builder()
             .rotation(pool.clone())
             .retry(policy)
-            .attempts(u32::MAX)
-            .max_refusals(u32::MAX)
+            .attempts(limit(u32::MAX))
+            .max_refusals(limit(u32::MAX))
             .deadline(Duration::from_secs(3600))
             .reporter(recorder.clone())
             .build()
@@ -340,7 +340,7 @@ async fn the_largest_settings_neither_panic_nor_wait_for_ever() {
         let mut request = get();
         request
             .extensions_mut()
-            .insert(RequestOptions::new().attempts(u32::MAX).deadline(Duration::MAX));
+            .insert(RequestOptions::new().attempts(limit(u32::MAX)).deadline(Duration::MAX));
         let call = layer.layer(upstream.clone()).oneshot(request);
         let answer = tokio::time::timeout(Duration::from_secs(7200), call).await.unwrap().unwrap();
         assert!(matches!(answer.status().as_u16(), 200 | 429));

@@ -10,7 +10,7 @@ use http::StatusCode;
 use support::{
     Recorder, Step, Upstream,
     boxed::{Boxed, boxed},
-    get, pool, post, stack,
+    get, limit, pool, post, stack,
 };
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_failover::{
@@ -305,7 +305,7 @@ async fn a_request_that_names_its_model_goes_to_an_account_that_serves_it() {
         let service = rotating(fused, &pool, &upstream);
         for model in ["m2", "m1", "m2", "m2"] {
             let mut request = get();
-            request.extensions_mut().insert(RequestOptions::new().attempts(2).model(model));
+            request.extensions_mut().insert(RequestOptions::new().attempts(limit(2)).model(model));
             assert_eq!(service.clone().oneshot(request).await.unwrap().status(), 200);
         }
         assert_eq!(upstream.tokens(), ["tok-b", "tok-a", "tok-b", "tok-b"], "fused: {fused}");

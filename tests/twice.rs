@@ -5,7 +5,7 @@
 mod support;
 
 use http::Request;
-use support::{Recorder, Step, Upstream, boxed::boxed, get, pool, post, stack};
+use support::{Recorder, Step, Upstream, boxed::boxed, get, limit, pool, post, stack};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_failover::{
     FailoverLayer, ModelChain, ModelFallbackLayer, RetryLayer, RetryPolicy, TokenRotationLayer,
@@ -27,8 +27,8 @@ async fn two_fallbacks_of_a_stack_visit_each_model_once() {
     let outer = ModelChain::list(["m1", "m2", "m4"]).unwrap();
     let inner = ModelChain::list(["m1", "m2", "m3"]).unwrap();
     let service = ServiceBuilder::new()
-        .layer(ModelFallbackLayer::new(outer).attempts(20).unwrap())
-        .layer(ModelFallbackLayer::new(inner).attempts(20).unwrap())
+        .layer(ModelFallbackLayer::new(outer).attempts(limit(20)))
+        .layer(ModelFallbackLayer::new(inner).attempts(limit(20)))
         .service(upstream.clone());
     assert_eq!(service.oneshot(post()).await.unwrap().status(), 529);
     assert_eq!(models(&upstream), ["m1", "m2", "m3", "m4"]);
@@ -64,11 +64,11 @@ async fn a_rotation_is_neither_blamed_nor_asked_for_what_one_further_in_has_sent
             let outer = pool(&["a", "b"], &Recorder::new());
             let inner = pool(ids, &Recorder::new());
             let below = if fused {
-                let layer = FailoverLayer::builder().rotation(inner.clone()).max_refusals(1);
+                let layer = FailoverLayer::builder().rotation(inner.clone()).max_refusals(limit(1));
                 let layer = layer.outermost_of_several().build().unwrap();
                 boxed(layer.layer(upstream.clone()))
             } else {
-                let layer = TokenRotationLayer::new(inner.clone()).max_refusals(1).unwrap();
+                let layer = TokenRotationLayer::new(inner.clone()).max_refusals(limit(1));
                 boxed(layer.layer(upstream.clone()))
             };
             let service = TokenRotationLayer::new(outer.clone()).layer(below);

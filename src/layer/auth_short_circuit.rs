@@ -1,49 +1,39 @@
-//! The layer that refuses to send a dead credential.
+//! The layer that keeps rejected credentials from being sent.
 
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use http::HeaderName;
 
-use bytes::Bytes;
-use http::{Extensions, HeaderName, Request, Response};
-use http_body::Body;
-use tower_layer::Layer;
-use tower_service::Service;
-
-use super::shell::{named, settings};
+use super::shell::layer_and_service;
 use crate::{
-    body::{Buffered, BufferedAs, FailoverBody, Keep, PeekLimits, SendOnce, Spare},
-    classify::{Cause, Classifier},
-    driver::{AuthFailureMode, Config, Driver, ResponseFuture, Settings},
+    body::SendOnce,
+    driver::Settings,
     pool::Pool,
     stage::gate::{self, Gate},
 };
 
-named! {
-    /// Refuses to send a credential that is known to be dead, and answers in the upstream's place.
+/// How many rejected credentials a layer without a pool remembers by default.
+pub(super) const REMEMBERED: usize = 10_000;
+
+layer_and_service! {
+    /// Keeps rejected credentials from being sent: such a request is answered locally at once.
     ///
-    /// 1. With a pool, the pool knows what is dead. When it has nothing usable left, the request is
-    ///    answered at once.
-    /// 2. Without a pool, the layer remembers what it has seen refused, by a keyed hash of origin,
-    ///    header and value: 5 s at first (revoked: 1 h), doubling with each refused probe up to 1 h
-    ///    (24 h). At most 10,000 credentials are remembered. It covers credentials that a
-    ///    [`TokenRotationLayer`](crate::TokenRotationLayer) put on the request, and the caller's own only with
-    ///    [`any_credential`](AuthShortCircuitLayer::any_credential).
+    /// 1. With a pool, the pool's state decides: when none of its accounts is usable, the request is
+    ///    answered without an upstream call.
+    /// 2. Without a pool, the layer remembers the credentials it has seen rejected, by a keyed hash of
+    ///    origin, header and value: for 5 s at first (revoked: 1 h), doubled by each rejected probe up
+    ///    to 1 h (24 h). At most 10,000 credentials are remembered. It covers credentials that a
+    ///    [`TokenRotationLayer`](crate::TokenRotationLayer) put on the request, and the caller's own
+    ///    only with [`any_credential`](AuthShortCircuitLayer::any_credential).
     ///
     /// # Position
     ///
-    /// Innermost, right above the client: nothing that waits may come between it and the sending.
-    /// It holds across requests, also under a foreign retry outside.
+    /// Innermost, directly above the client: no layer that waits may stand between it and the
+    /// client. It holds across requests, and below a retry of another crate.
     ///
     /// ```
     /// use tower::ServiceBuilder;
     /// use tower_failover::AuthShortCircuitLayer;
     ///
     /// # fn stack<S>(client: S) {
-    /// // Whatever retries outside of it, a credential that was refused is not sent again for a while.
     /// let stack = ServiceBuilder::new()
     ///     .layer(AuthShortCircuitLayer::new().any_credential())
     ///     .service(client);
@@ -56,15 +46,13 @@ named! {
 }
 
 impl AuthShortCircuitLayer {
-    /// A layer that remembers what it has seen.
+    /// Creates a layer that remembers the rejected credentials it has seen.
     pub fn new() -> Self {
-        Self::with_gate(
-            Gate::without_pool(false, gate::default_credential_headers(), 10_000),
-            Settings::default(),
-        )
+        let gate = Gate::without_pool(false, gate::default_credential_headers(), REMEMBERED);
+        Self::with_gate(gate, Settings::default())
     }
 
-    /// A layer that asks this pool.
+    /// Creates a layer that reads the state of this pool's accounts.
     pub fn with_pool(pool: Pool) -> Self {
         let mut common = Settings::default();
         common.know(&pool);
@@ -72,20 +60,22 @@ impl AuthShortCircuitLayer {
     }
 
     fn with_gate(stages: Gate, common: Settings) -> Self {
-        // It never sends again, so nobody below needs to be told of it.
+        // It never resends, so no layer below needs the handle.
         Self { stages, keep: SendOnce, common: Settings { announce: false, ..common } }
     }
 }
 
 impl<K> AuthShortCircuitLayer<K> {
-    /// Covers the caller's own credentials too. What a pool knew is not asked any more.
+    /// Covers the caller's own credentials too, remembering those that were rejected. A pool's state
+    /// is no longer read.
     pub fn any_credential(mut self) -> Self {
-        self.stages = Gate::without_pool(true, gate::default_credential_headers(), 10_000);
+        self.stages = Gate::without_pool(true, gate::default_credential_headers(), REMEMBERED);
         self
     }
 
-    /// Covers credentials in these headers, whoever put them there, and remembers at most
-    /// `capacity` dead ones. By default `authorization`, `x-api-key`, `api-key` and `x-goog-api-key`.
+    /// Like [`any_credential`](Self::any_credential), for credentials in these headers, remembering
+    /// at most `capacity` rejected ones. Default: `authorization`, `x-api-key`, `api-key` and
+    /// `x-goog-api-key`.
     pub fn credentials_in(
         mut self,
         headers: impl IntoIterator<Item = HeaderName>,

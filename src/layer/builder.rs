@@ -1,15 +1,16 @@
 //! Building the fused stack.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, time::Duration};
 
-use bytes::Bytes;
-use http::{Extensions, Response};
-
-use super::{build_error::BuildError, failover::FailoverLayer, shell::settings};
+use super::{
+    auth_short_circuit::REMEMBERED,
+    build_error::BuildError,
+    failover::FailoverLayer,
+    shell::{common_setters, limit_setters},
+};
 use crate::{
-    body::{Buffered, BufferedAs, InMemory, PeekLimits, SendOnce},
-    classify::{Cause, Classifier},
-    driver::{AuthFailureMode, Settings},
+    body::InMemory,
+    driver::Settings,
     pool::Pool,
     report::{Coalesce, Reporter},
     stage::{
@@ -21,14 +22,17 @@ use crate::{
     },
 };
 
-/// Builds a [`FailoverLayer`]: what is not asked for is not there, and costs nothing.
+/// Builds a [`FailoverLayer`]; a stage that is not switched on costs nothing.
 ///
-/// The [first page](crate) shows it with a client, and has the [defaults](crate#defaults).
+/// The [first page](crate) shows it with a client, and lists the [defaults](crate#defaults).
 ///
 /// ```
+/// use std::num::NonZeroU32;
 /// use tower_failover::{BuildError, FailoverLayer, RetryPolicy};
 ///
-/// let layer = FailoverLayer::builder().retry(RetryPolicy::new()).attempts(3).build()?;
+/// const THREE: NonZeroU32 = NonZeroU32::new(3).unwrap();
+///
+/// let layer = FailoverLayer::builder().retry(RetryPolicy::new()).attempts(THREE).build()?;
 /// assert_eq!(FailoverLayer::builder().build().unwrap_err(), BuildError::Nothing);
 /// # Ok::<(), BuildError>(())
 /// ```
@@ -38,8 +42,7 @@ pub struct FailoverBuilder<K = InMemory> {
     models: Option<ModelChain>,
     pool: Option<Pool>,
     retry: Option<RetryPolicy>,
-    attempts: Option<u32>,
-    max_refusals: Option<u32>,
+    max_refusals: Option<NonZeroU32>,
     forbidden: bool,
     any_credential: bool,
     coalesce: Option<Duration>,
@@ -48,13 +51,12 @@ pub struct FailoverBuilder<K = InMemory> {
 }
 
 impl FailoverLayer {
-    /// A builder with nothing switched on.
+    /// Returns a builder with nothing switched on.
     pub fn builder() -> FailoverBuilder {
         FailoverBuilder {
             models: None,
             pool: None,
             retry: None,
-            attempts: None,
             max_refusals: None,
             forbidden: false,
             any_credential: false,
@@ -65,17 +67,18 @@ impl FailoverLayer {
     }
 }
 
-settings!(FailoverBuilder);
+common_setters!(FailoverBuilder);
+limit_setters!(FailoverBuilder);
 
 impl<K> FailoverBuilder<K> {
-    /// Rotates over the accounts of this pool, and short-circuits what it knows to be dead.
+    /// Rotates over the accounts of this pool, and keeps its rejected credentials from being sent.
     pub fn rotation(mut self, pool: Pool) -> Self {
         self.common.know(&pool);
         self.pool = Some(pool);
         self
     }
 
-    /// Sends again what is transient.
+    /// Resends after transient failures, as this policy says.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = Some(policy);
         self
@@ -83,20 +86,22 @@ impl<K> FailoverBuilder<K> {
 
     /// Falls back along this chain when a model cannot serve.
     ///
-    /// An overloaded model is then no reason to retry, unless the retry policy says so itself.
+    /// The retry policy then leaves an overloaded model to the chain, unless it was told otherwise
+    /// with [`overloaded`](RetryPolicy::overloaded).
     pub fn models(mut self, chain: ModelChain) -> Self {
         self.models = Some(chain);
         self.common.model_at.get_or_insert_default();
         self
     }
 
-    /// Where requests name their model. By default in the member `model` of a JSON body.
+    /// Sets where requests name their model. Default: the member `model` of a JSON body.
     pub fn model_at(mut self, at: ModelAt) -> Self {
         self.common.model_at = Some(at);
         self
     }
 
-    /// Short-circuits dead credentials of the callers' own too, by what this stack has seen.
+    /// Keeps rejected credentials of the callers' own from being sent too, remembering those that
+    /// this stack has seen rejected.
     pub fn any_credential(mut self) -> Self {
         self.any_credential = true;
         self
@@ -112,7 +117,7 @@ impl<K> FailoverBuilder<K> {
         self
     }
 
-    /// Whether requests that succeeded after failed attempts are reported too. False by default.
+    /// Sets whether requests that succeeded after failed attempts are reported too. Default: `false`.
     pub fn report_recovered(mut self, report: bool) -> Self {
         self.common.recovered = report;
         self
@@ -125,46 +130,34 @@ impl<K> FailoverBuilder<K> {
         self
     }
 
-    /// How many attempts one request may make in all (4), whatever the reason.
-    pub fn attempts(mut self, attempts: u32) -> Self {
-        self.attempts = Some(attempts);
-        self
-    }
-
-    /// No attempt starts later than this after the request came in (60 s).
-    pub fn deadline(mut self, after: Duration) -> Self {
-        self.common.deadline = after;
-        self.common.set.deadline = Some(after);
-        self
-    }
-
-    /// How many accounts may be refused for one request (3).
-    pub fn max_refusals(mut self, refusals: u32) -> Self {
+    /// Sets how many accounts may have their credential rejected for one request (3).
+    pub fn max_refusals(mut self, refusals: NonZeroU32) -> Self {
         self.max_refusals = Some(refusals);
         self
     }
 
-    /// Whether a 403 that says nothing of the token is tried with another account. False by default.
+    /// Sets whether a 403 that is not about the credential is tried with another account. Default:
+    /// `false`.
     pub fn rotate_forbidden(mut self, rotate: bool) -> Self {
         self.forbidden = rotate;
         self
     }
 
-    /// Tells layers of this crate below of each request, so that one budget and one report hold for
-    /// all of them. Costs four allocations a request; not needed inside an
-    /// [`ErrorDedupLayer`](crate::ErrorDedupLayer), which does it already.
+    /// Shares budget and report of each request with layers of this crate below.
+    ///
+    /// Costs four allocations a request. Not needed inside an
+    /// [`ErrorDedupLayer`](crate::ErrorDedupLayer), which shares them already.
     pub fn outermost_of_several(mut self) -> Self {
         self.common.announce = true;
         self
     }
 
-    /// Keeps request bodies for another attempt in this way.
+    /// Sets how request bodies are kept for another attempt.
     pub fn body_strategy<L>(self, keep: L) -> FailoverBuilder<L> {
         FailoverBuilder {
             models: self.models,
             pool: self.pool,
             retry: self.retry,
-            attempts: self.attempts,
             max_refusals: self.max_refusals,
             forbidden: self.forbidden,
             any_credential: self.any_credential,
@@ -174,56 +167,66 @@ impl<K> FailoverBuilder<K> {
         }
     }
 
-    /// The layer.
+    /// Builds the layer.
     ///
     /// # Errors
     ///
-    /// When a number is 0, a setting speaks of a pool or a reporter and there is none, the window of
+    /// When a setting needs a pool, a chain or a reporter and there is none, the window of
     /// [`coalesce`](Self::coalesce) is zero or longer than 24 h, or nothing is switched on.
-    pub fn build(self) -> Result<FailoverLayer<K>, BuildError> {
-        let mut common = self.common;
-        if let Some(attempts) = self.attempts {
-            common.attempts = BuildError::attempts(attempts)?;
-            common.set.attempts = Some(attempts);
-        }
-        if let Some(window) = self.coalesce {
-            let reporter = common.reporter.take().ok_or(BuildError::NoReporter)?;
-            common.reporter = Some(Coalesce::handle(reporter, window)?);
-        }
-        let max_refusals = self.max_refusals.map(BuildError::refusals).transpose()?;
-        let rotation = match self.pool {
-            Some(pool) => {
-                let mut rotation = Rotation::new(pool);
-                rotation.forbidden = self.forbidden;
-                rotation.max_refusals = max_refusals.unwrap_or(rotation.max_refusals);
-                Some(rotation)
-            }
-            None if max_refusals.is_some() => return Err(BuildError::NoPool("max_refusals")),
-            None if self.forbidden => return Err(BuildError::NoPool("rotate_forbidden")),
-            None => None,
-        };
+    pub fn build(mut self) -> Result<FailoverLayer<K>, BuildError> {
+        self.settle_reporter()?;
+        let rotation = self.rotation_stage()?;
         let gate = if self.any_credential {
-            Some(Gate::without_pool(true, gate::default_credential_headers(), 10_000))
+            Some(Gate::without_pool(true, gate::default_credential_headers(), REMEMBERED))
         } else {
             rotation.as_ref().map(|rotation| Gate::with_pool(rotation.pool.clone()))
         };
-        let models = match self.models {
-            Some(chain) => {
-                let pool = rotation.as_ref().map(|rotation| rotation.pool.clone());
-                let at = common.model_at.get_or_insert_default().clone();
-                Some(Models { chain, at, pool })
-            }
-            None if common.model_at.is_some() => return Err(BuildError::NoModels("model_at")),
-            None => None,
-        };
+        let models = self.models_stage(rotation.as_ref())?;
         let retry = match self.retry {
             Some(policy) if models.is_some() => Some(policy.with_fallback()),
             policy => policy,
         };
-        if retry.is_none() && gate.is_none() && models.is_none() && common.reporter.is_none() {
+        if retry.is_none() && gate.is_none() && models.is_none() && self.common.reporter.is_none() {
             return Err(BuildError::Nothing);
         }
         let stages = (models, (retry, (rotation, gate)));
-        Ok(FailoverLayer { stages, keep: self.keep, common })
+        Ok(FailoverLayer { stages, keep: self.keep, common: self.common })
+    }
+
+    /// Puts the coalescing reporter in front of the reporter.
+    fn settle_reporter(&mut self) -> Result<(), BuildError> {
+        if let Some(window) = self.coalesce {
+            let reporter = self.common.reporter.take().ok_or(BuildError::NoReporter)?;
+            self.common.reporter = Some(Coalesce::handle(reporter, window)?);
+        }
+        Ok(())
+    }
+
+    fn rotation_stage(&mut self) -> Result<Option<Rotation>, BuildError> {
+        match self.pool.take() {
+            Some(pool) => {
+                let mut rotation = Rotation::new(pool);
+                rotation.forbidden = self.forbidden;
+                if let Some(refusals) = self.max_refusals {
+                    rotation.max_refusals = refusals.get() as usize;
+                }
+                Ok(Some(rotation))
+            }
+            None if self.max_refusals.is_some() => Err(BuildError::NoPool("max_refusals")),
+            None if self.forbidden => Err(BuildError::NoPool("rotate_forbidden")),
+            None => Ok(None),
+        }
+    }
+
+    fn models_stage(&mut self, rotation: Option<&Rotation>) -> Result<Option<Models>, BuildError> {
+        match self.models.take() {
+            Some(chain) => {
+                let pool = rotation.map(|rotation| rotation.pool.clone());
+                let at = self.common.model_at.get_or_insert_default().clone();
+                Ok(Some(Models { chain, at, pool }))
+            }
+            None if self.common.model_at.is_some() => Err(BuildError::NoModels("model_at")),
+            None => Ok(None),
+        }
     }
 }

@@ -1,40 +1,25 @@
-//! The layer that reports, on its own.
+//! The layer that reports failed requests.
 
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Extensions, Request, Response};
-use http_body::Body;
-use tower_layer::Layer;
-use tower_service::Service;
-
-use super::{
-    build_error::BuildError,
-    shell::{named, settings},
-};
+use super::{build_error::BuildError, shell::layer_and_service};
 use crate::{
-    body::{Buffered, BufferedAs, FailoverBody, Keep, PeekLimits, SendOnce, Spare},
-    classify::{Cause, Classifier},
-    driver::{AuthFailureMode, Config, Driver, ResponseFuture, Settings},
+    body::SendOnce,
+    driver::Settings,
     pool::Pool,
     report::{Coalesce, Reporter},
 };
 
-named! {
-    /// Reports every failed request exactly once, with all its attempts inside.
+layer_and_service! {
+    /// Reports every failed request exactly once, with all of its attempts.
     ///
-    /// Or, with [`coalesce`](ErrorDedupLayer::coalesce), every failed request once or, when it is
-    /// like one that was told shortly before, as one of a number.
+    /// With [`coalesce`](ErrorDedupLayer::coalesce), a failure like one that was reported shortly
+    /// before is counted instead.
     ///
     /// # Position
     ///
-    /// Outside of all that sends again. Two in one stack report once. One *inside* a layer that
-    /// sends again reports once for each request that it sees.
+    /// Outside of all layers that resend. Two in one stack report once. One *inside* a layer that
+    /// resends reports once for each request that it sees.
     ///
     /// ```
     /// use tower::ServiceBuilder;
@@ -64,7 +49,7 @@ impl ErrorDedupLayer {
 }
 
 impl<K> ErrorDedupLayer<K> {
-    /// Whether requests that succeeded after failed attempts are reported too. False by default.
+    /// Sets whether requests that succeeded after failed attempts are reported too. Default: `false`.
     pub fn report_recovered(mut self, report: bool) -> Self {
         self.common.recovered = report;
         self
@@ -82,7 +67,7 @@ impl<K> ErrorDedupLayer<K> {
         Ok(self)
     }
 
-    /// Keeps the secrets of this pool out of what is told, whoever wrote it.
+    /// Removes the secrets of this pool from all reported text.
     pub fn redact(mut self, pool: &Pool) -> Self {
         self.common.secrets = Some(pool.clone());
         self

@@ -1,45 +1,28 @@
-//! The fused stack, under the names that users know.
+//! The fused stack.
 
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
-
-use bytes::Bytes;
-use http::{Extensions, Request, Response};
-use http_body::Body;
-use tower_layer::Layer;
-use tower_service::Service;
-
-use super::shell::{named, settings};
+use super::shell::layer_and_service;
 use crate::{
-    body::{Buffered, BufferedAs, FailoverBody, InMemory, Keep, PeekLimits, SendOnce, Spare},
-    classify::{Cause, Classifier},
-    driver::{AuthFailureMode, Config, Driver, ResponseFuture, Settings},
+    body::InMemory,
     stage::{gate::Gate, models::Models, retry::RetryPolicy, rotation::Rotation},
 };
 
 /// The stages of the fused stack, outermost first.
 pub type Stages = (Option<Models>, (Option<RetryPolicy>, (Option<Rotation>, Option<Gate>)));
 
-named! {
-    /// All stages fused into one loop: one snapshot, one budget, one report.
+layer_and_service! {
+    /// All layers fused into one loop: one copy of the request, one budget, one report.
     ///
-    /// Built with [`FailoverLayer::builder`]; it shows the same attempts, reports and answers as the
-    /// separate layers in the documented order, and costs a fraction.
+    /// Built with [`FailoverLayer::builder`]. Attempts, reports and answers are those of the separate
+    /// layers in the documented order, at a fraction of the cost.
     ///
     /// # Position
     ///
-    /// Right above the client, with a timeout between the two. It promises for itself: a layer *outside*
-    /// that sends again starts its budget and its report anew, and only what the pool knows holds across
-    /// those. Layers of this crate *below* it share its budget and its report with
+    /// Directly above the client, with a timeout between the two. A layer *outside* that resends
+    /// starts a new budget and a new report with each of its requests; only the pool's state holds
+    /// across them. Layers of this crate *below* share its budget and its report with
     /// [`outermost_of_several`](crate::failover::FailoverBuilder::outermost_of_several).
-    ///
-    /// The [first page](crate) and [`FailoverBuilder`](crate::failover::FailoverBuilder) have examples.
     layer FailoverLayer,
-    /// The service of a [`FailoverLayer`]: one type, whatever is switched on.
+    /// The service of a [`FailoverLayer`]: one type, whichever stages are switched on.
     ///
     /// ```
     /// use bytes::Bytes;

@@ -1,26 +1,9 @@
 //! The layer that falls back to another model.
 
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
-
-use bytes::Bytes;
-use http::{Extensions, Request, Response};
-use http_body::Body;
-use tower_layer::Layer;
-use tower_service::Service;
-
-use super::{
-    build_error::BuildError,
-    shell::{named, resends, settings},
-};
+use super::shell::{layer_and_service, limit_setters};
 use crate::{
-    body::{Buffered, BufferedAs, FailoverBody, InMemory, Keep, PeekLimits, SendOnce, Spare},
-    classify::{Cause, Classifier},
-    driver::{AuthFailureMode, Config, Driver, ResponseFuture, Settings},
+    body::InMemory,
+    driver::Settings,
     pool::Pool,
     stage::{
         model::ModelAt,
@@ -28,25 +11,23 @@ use crate::{
     },
 };
 
-named! {
-    /// When a model cannot serve, sends the caller's own request again with the next one.
+layer_and_service! {
+    /// Sends the caller's original request again with the next model when a model cannot serve.
     ///
-    /// 1. The next model of the [`ModelChain`] is tried after a fault of the model (not found,
-    ///    overloaded, too long, forbidden), and after a limit or a transient fault that nothing
-    ///    inside could do anything about. Never after a 401.
-    /// 2. What the upstream [may have done](crate::classify::Delivery::PerhapsDone) is not sent to another
-    ///    model either, unless doing it twice is harmless.
-    /// 3. Models that only dead or resting accounts could serve are passed over, where the layer
+    /// 1. The next model of the [`ModelChain`] is tried after a model fault (not found, overloaded,
+    ///    context too long, rejected), and after a limit or a transient failure that no inner layer
+    ///    resolved. Never after a 401.
+    /// 2. A request that the upstream [perhaps did](crate::classify::Delivery::PerhapsDone) is not
+    ///    sent to another model either, unless repeating it is harmless.
+    /// 3. Models that only rejected or cooling accounts could serve are skipped, where the layer
     ///    knows the [pool](ModelFallbackLayer::pool).
     /// 4. The request is the caller's own, byte for byte, but for the model's name
     ///    (see [`ModelAt`]).
     ///
     /// # Position
     ///
-    /// Outside of retry and rotation: another model is the last resort.
-    ///
-    /// Inside of one of them, a model is given up before the wait, or the other
-    /// account, that would have served it.
+    /// Outside of retry and rotation: another model is the last resort. Inside of one of them, a
+    /// model is given up before the wait, or the other account, that would have served it.
     ///
     /// ```
     /// use tower::ServiceBuilder;
@@ -66,10 +47,10 @@ named! {
     service ModelFallback,
     stages Models, keep InMemory
 }
-resends!(ModelFallbackLayer);
+limit_setters!(ModelFallbackLayer);
 
 impl ModelFallbackLayer {
-    /// Falls back along this chain; the model is the member `model` of a JSON body.
+    /// Creates a layer with this chain; the model is the member `model` of a JSON body.
     pub fn new(chain: ModelChain) -> Self {
         let stages = Models::new(chain);
         let common = Settings { model_at: Some(stages.at.clone()), ..Settings::default() };
@@ -78,14 +59,14 @@ impl ModelFallbackLayer {
 }
 
 impl<K> ModelFallbackLayer<K> {
-    /// Where requests name their model.
+    /// Sets where requests name their model. Default: the member `model` of a JSON body.
     pub fn model_at(mut self, at: ModelAt) -> Self {
         self.common.model_at = Some(at.clone());
         self.stages.at = at;
         self
     }
 
-    /// Passes over models that none of this pool's accounts can serve now.
+    /// Skips models that none of this pool's accounts can serve now.
     pub fn pool(mut self, pool: Pool) -> Self {
         self.stages.pool = Some(pool);
         self

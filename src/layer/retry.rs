@@ -1,47 +1,29 @@
-//! The layer that resends transient failures.
+//! The layer that resends after transient failures.
 
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use super::shell::{layer_and_service, limit_setters};
+use crate::{body::Cloned, driver::Settings, stage::retry::RetryPolicy};
 
-use bytes::Bytes;
-use http::{Extensions, Request, Response};
-use http_body::Body;
-use tower_layer::Layer;
-use tower_service::Service;
-
-use super::{
-    build_error::BuildError,
-    shell::{named, resends, settings},
-};
-use crate::{
-    body::{Buffered, BufferedAs, Cloned, FailoverBody, Keep, PeekLimits, SendOnce, Spare},
-    classify::{Cause, Classifier},
-    driver::{AuthFailureMode, Config, Driver, ResponseFuture, Settings},
-    stage::retry::RetryPolicy,
-};
-
-named! {
-    /// Sends again what is transient, as a [`RetryPolicy`] says. Never after a 401.
+layer_and_service! {
+    /// Resends after transient failures, as a [`RetryPolicy`] says. Never after a 401.
     ///
     /// # Position
     ///
-    /// Outside of a [`TokenRotationLayer`](crate::TokenRotationLayer), so that each retry may use another account.
+    /// Outside of a [`TokenRotationLayer`](crate::TokenRotationLayer), so that each retry may use
+    /// another account.
     ///
-    /// Below another layer that sends again, each of that layer's sends has all retries of this one,
+    /// Below another layer that resends, each request of that layer has all retries of this one,
     /// within the attempts that hold for both.
     ///
     /// ```
+    /// use std::num::NonZeroU32;
     /// use tower::ServiceBuilder;
     /// use tower_failover::{RetryLayer, RetryPolicy};
     ///
-    /// # fn stack<S: Clone>(client: S) -> Result<(), tower_failover::BuildError> {
-    /// let layer = RetryLayer::new(RetryPolicy::new().retries(3)).attempts(4)?;
+    /// const FOUR: NonZeroU32 = NonZeroU32::new(4).unwrap();
+    ///
+    /// # fn stack<S: Clone>(client: S) {
+    /// let layer = RetryLayer::new(RetryPolicy::new().retries(3)).attempts(FOUR);
     /// let stack = ServiceBuilder::new().layer(layer).service(client);
-    /// # Ok(())
     /// # }
     /// ```
     layer RetryLayer,
@@ -49,10 +31,10 @@ named! {
     service Retry,
     stages RetryPolicy, keep Cloned
 }
-resends!(RetryLayer);
+limit_setters!(RetryLayer);
 
 impl RetryLayer {
-    /// Retries as this policy says; its classifier is used too.
+    /// Creates a layer with this policy and its classifier.
     pub fn new(policy: RetryPolicy) -> Self {
         let classifier = policy.settings.classifier.clone();
         let common = Settings { classifier, ..Settings::default() };

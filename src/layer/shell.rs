@@ -1,71 +1,81 @@
-//! The shell that all layers have: a layer and a service around the driver, written once.
+//! The code that all layers share, written once: a layer and a service around the driver, and the
+//! setters.
 
-/// Adds the setters that all layers and the builder have, over a field `common` and a method `body_strategy`.
-macro_rules! settings {
-    ($Settings:ident) => {
-        impl<K> $Settings<K> {
+/// Adds the setters that all layers and the builder share.
+///
+/// The type has a field `common: Settings` and a method `body_strategy`.
+macro_rules! common_setters {
+    ($Layer:ident) => {
+        impl<K> $Layer<K> {
             /// Sends every request once: for bodies and services that are not `Clone`.
             ///
-            /// What cannot be cloned cannot be called later either: such a request does not wait for a
-            /// token that is on its way, it is `not_ready` at once. Await
-            /// [`Pool::wait_ready`](crate::Pool::wait_ready) first.
-            pub fn send_once(self) -> $Settings<SendOnce> {
-                self.body_strategy(SendOnce)
+            /// A service that cannot be cloned cannot be called later either: a request that needs
+            /// a token that is still being fetched does not wait for it, and is answered with
+            /// `not_ready`. Await [`Pool::wait_ready`](crate::Pool::wait_ready) first.
+            pub fn send_once(self) -> $Layer<$crate::body::SendOnce> {
+                self.body_strategy($crate::body::SendOnce)
             }
 
-            /// Reads request bodies before they are sent, up to this many bytes, and keeps them: for
-            /// bodies that stream. The service below is called with a [`ReplayBody`](crate::body::ReplayBody):
-            /// a client of hyper-util is built with `build_http::<ReplayBody<B>>()`.
-            pub fn buffered(self, cap: usize) -> $Settings<Buffered> {
-                self.body_strategy(Buffered::up_to(cap))
+            /// Reads request bodies before they are sent, up to `cap` bytes, and keeps them: for
+            /// streaming bodies.
+            ///
+            /// The inner service is called with a [`ReplayBody`](crate::body::ReplayBody): build a
+            /// client of hyper-util with `build_http::<ReplayBody<B>>()`.
+            pub fn buffered(self, cap: usize) -> $Layer<$crate::body::Buffered> {
+                self.body_strategy($crate::body::Buffered::up_to(cap))
             }
 
-            /// The same as [`buffered`](Self::buffered), for a service below that wants another type
-            /// of body: what this function makes of it.
-            pub fn buffered_as<F>(self, cap: usize, map: F) -> $Settings<BufferedAs<F>> {
-                self.body_strategy(BufferedAs::new(cap, map))
+            /// Like [`buffered`](Self::buffered), for an inner service with a body type of its
+            /// own: `map` converts the [`ReplayBody`](crate::body::ReplayBody).
+            pub fn buffered_as<F>(self, cap: usize, map: F) -> $Layer<$crate::body::BufferedAs<F>> {
+                self.body_strategy($crate::body::BufferedAs::new(cap, map))
             }
 
-            /// What answers and errors mean.
-            pub fn classifier(mut self, classifier: Classifier) -> Self {
+            /// Sets the classifier, which decides what answers and errors mean.
+            pub fn classifier(mut self, classifier: $crate::classify::Classifier) -> Self {
                 self.common.classifier = classifier;
                 self
             }
 
-            /// How much of an error body is read to find out what the answer means (64 KiB), and for
-            /// how long (2 s). What is read is given on whole.
-            pub fn error_body(mut self, bytes: usize, time: Duration) -> Self {
-                self.common.peek = PeekLimits { bytes, time };
+            /// Sets how much of an error body is read to classify the answer (64 KiB), and for how
+            /// long (2 s). The body that is passed on is complete.
+            pub fn error_body(mut self, bytes: usize, time: ::std::time::Duration) -> Self {
+                self.common.peek = $crate::body::PeekLimits { bytes, time };
                 self
             }
 
-            /// What becomes of an upstream's refusal of one of the pool's credentials.
-            pub fn auth_failure(mut self, mode: AuthFailureMode) -> Self {
+            /// Sets what the caller receives when the upstream rejects a credential of the pool.
+            pub fn auth_failure(mut self, mode: $crate::driver::AuthFailureMode) -> Self {
                 self.common.mode = mode;
                 self
             }
 
-            /// Replaces local answers by the user's own; `None` keeps the usual one.
+            /// Sets a function that builds local answers; where it returns `None`, the default
+            /// answer is used.
             ///
-            /// `Retry-After`, `x-failover-auth` and the [`Cause`] are added to it.
+            /// `Retry-After`, `x-failover-auth` and the [`Cause`](crate::Cause) are added to its answer.
             pub fn local_answer<F>(mut self, hook: F) -> Self
             where
-                F: Fn(&Cause) -> Option<Response<Bytes>> + Send + Sync + 'static,
+                F: Fn(&$crate::classify::Cause) -> Option<::http::Response<::bytes::Bytes>>
+                    + Send
+                    + Sync
+                    + 'static,
             {
-                self.common.hook = Some(Arc::new(hook));
+                self.common.hook = Some(::std::sync::Arc::new(hook));
                 self
             }
 
-            /// Whether the response's extensions tell who [served](crate::ServedBy) the request.
-            pub fn served_by(mut self, tell: bool) -> Self {
-                self.common.served_by = tell;
+            /// Sets whether [`ServedBy`](crate::ServedBy) is added to the response's extensions.
+            /// Default: `false`.
+            pub fn served_by(mut self, add: bool) -> Self {
+                self.common.served_by = add;
                 self
             }
 
-            /// Keeps this type out of the extensions of all attempts but the first: for what can be
-            /// used once. With the feature `hyper`, its upgrade handle is kept out already.
+            /// Removes this type from the extensions of all attempts but the first: for values that
+            /// can be used once. With the feature `hyper`, its upgrade handle is removed by default.
             pub fn first_attempt_only<T: Send + Sync + 'static>(mut self) -> Self {
-                self.common.deny.push(|extensions: &mut Extensions| {
+                self.common.deny.push(|extensions: &mut ::http::Extensions| {
                     extensions.remove::<T>();
                 });
                 self
@@ -74,8 +84,35 @@ macro_rules! settings {
     };
 }
 
-/// Writes a layer and its service around the driver: the same shell for each.
-macro_rules! named {
+/// Adds the setters of layers that may resend a request, and of the builder.
+macro_rules! limit_setters {
+    ($Layer:ident) => {
+        impl<K> $Layer<K> {
+            /// Sets how many attempts one request may make in all (4), for any reason; the first
+            /// one counts.
+            ///
+            /// Of several layers in one stack the smallest number that was set holds for all.
+            pub fn attempts(mut self, attempts: ::std::num::NonZeroU32) -> Self {
+                self.common.attempts = attempts.get();
+                self.common.set.attempts = Some(attempts.get());
+                self
+            }
+
+            /// Sets how long after the request's arrival an attempt may still start (60 s).
+            ///
+            /// An attempt in flight is never cut: put a timeout below for that. Of several layers in
+            /// one stack the earliest deadline that was set holds for all.
+            pub fn deadline(mut self, after: ::std::time::Duration) -> Self {
+                self.common.deadline = after;
+                self.common.set.deadline = Some(after);
+                self
+            }
+        }
+    };
+}
+
+/// Writes a layer and its service around the driver.
+macro_rules! layer_and_service {
     (
         $(#[$layer_doc:meta])* layer $Layer:ident,
         $(#[$service_doc:meta])* service $Service:ident,
@@ -85,12 +122,12 @@ macro_rules! named {
         ///
         /// # Clone
         ///
-        /// Services of a layer and of its clones share what it knows: its pool, its budget, the
-        /// credentials it has seen refused, its reporter.
+        /// The services of a layer and of its clones share its pool, its budget, the rejected
+        /// credentials that it remembers, and its reporter.
         ///
-        /// # Service below
+        /// # Inner service
         ///
-        /// The layer wraps any service. The result serves `http::Request` if the service below
+        /// The layer wraps any service. The result serves `http::Request` if the inner service
         /// does. A `reqwest::Client` serves `reqwest::Request`: wrap it first, as
         /// `adapter::ReqwestService::new(client)`.
         #[derive(Clone, Debug)]
@@ -98,25 +135,28 @@ macro_rules! named {
         pub struct $Layer<K = $Keep> {
             pub(crate) stages: $Stages,
             pub(crate) keep: K,
-            pub(crate) common: Settings,
+            pub(crate) common: $crate::driver::Settings,
         }
 
-        settings!($Layer);
+        $crate::layer::shell::common_setters!($Layer);
 
         impl<K> $Layer<K> {
-            /// Keeps request bodies for another attempt in this way.
+            /// Sets how request bodies are kept for another attempt.
             pub fn body_strategy<L>(self, keep: L) -> $Layer<L> {
                 $Layer { stages: self.stages, keep, common: self.common }
             }
         }
 
-        impl<S, K: Spare<S> + Clone> Layer<S> for $Layer<K> {
+        impl<S, K: $crate::body::Spare<S> + Clone> ::tower_layer::Layer<S> for $Layer<K> {
             type Service = $Service<S, K>;
 
             fn layer(&self, inner: S) -> $Service<S, K> {
-                let config =
-                    Config::new(self.stages.clone(), self.keep.clone(), self.common.clone());
-                $Service { driver: Driver::new(inner, config) }
+                let config = $crate::driver::Config::new(
+                    self.stages.clone(),
+                    self.keep.clone(),
+                    self.common.clone(),
+                );
+                $Service { driver: $crate::driver::Driver::new(inner, config) }
             }
         }
 
@@ -124,32 +164,32 @@ macro_rules! named {
         ///
         /// # Clone
         ///
-        /// As costly as a clone of the service below, and an `Arc`. Clones share what the layer
-        /// knows; each must be made ready for itself, as tower has it.
+        /// Costs a clone of the inner service and an `Arc`. Clones share what the layer shares; each
+        /// must be polled ready for itself, as tower requires.
         ///
         /// # Cancel safety
         ///
-        /// That of its future, [`ResponseFuture`](crate::failover::ResponseFuture). A service that was made
-        /// ready and is dropped holds nothing but what the service below gave it.
+        /// That of its future, [`ResponseFuture`](crate::failover::ResponseFuture). A service that
+        /// was polled ready and is dropped holds only what the inner service reserved.
         pub struct $Service<S, K = $Keep> { // over reqwest? use `ReqwestService::new(client)`
-            driver: Driver<S, $Stages, K>,
+            driver: $crate::driver::Driver<S, $Stages, K>,
         }
 
         impl<S, K> $Service<S, K> {
-            /// The service below.
+            /// Returns a reference to the inner service.
             pub fn get_ref(&self) -> &S {
                 self.driver.get_ref()
             }
 
-            /// The service below.
+            /// Returns a mutable reference to the inner service.
             ///
-            /// Further attempts are made on clones of the service as it was when the layer was
-            /// applied: what is changed here does not reach them.
+            /// Further attempts are made on clones of the service to which the layer was applied:
+            /// a change made here does not reach them.
             pub fn get_mut(&mut self) -> &mut S {
                 self.driver.get_mut()
             }
 
-            /// The service below.
+            /// Returns the inner service.
             pub fn into_inner(self) -> S {
                 self.driver.into_inner()
             }
@@ -161,64 +201,42 @@ macro_rules! named {
             }
         }
 
-        impl<S: fmt::Debug, K: fmt::Debug> fmt::Debug for $Service<S, K> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl<S: ::std::fmt::Debug, K: ::std::fmt::Debug> ::std::fmt::Debug for $Service<S, K> {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 f.debug_tuple(stringify!($Service)).field(&self.driver).finish()
             }
         }
 
-        impl<S, K, B, RB> Service<Request<B>> for $Service<S, K>
+        impl<S, K, B, RB> ::tower_service::Service<::http::Request<B>> for $Service<S, K>
         where
-            S: Service<Request<K::Out>, Response = Response<RB>>,
+            S: ::tower_service::Service<
+                ::http::Request<K::Out>,
+                Response = ::http::Response<RB>,
+            >,
             S::Error: 'static,
-            RB: Body<Data = Bytes>,
-            K: Keep<B> + Spare<S>,
+            RB: ::http_body::Body<Data = ::bytes::Bytes>,
+            K: $crate::body::Keep<B> + $crate::body::Spare<S>,
         {
-            type Response = Response<FailoverBody<RB>>;
+            type Response = ::http::Response<$crate::body::FailoverBody<RB>>;
             type Error = S::Error;
-            type Future = ResponseFuture<S, $Stages, K, B, RB>;
+            type Future = $crate::driver::ResponseFuture<S, $Stages, K, B, RB>;
 
             #[inline]
-            fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-                Service::<Request<B>>::poll_ready(&mut self.driver, cx)
+            fn poll_ready(
+                &mut self,
+                cx: &mut ::std::task::Context<'_>,
+            ) -> ::std::task::Poll<Result<(), S::Error>> {
+                ::tower_service::Service::<::http::Request<B>>::poll_ready(&mut self.driver, cx)
             }
 
             #[inline]
-            fn call(&mut self, request: Request<B>) -> Self::Future {
-                self.driver.call(request)
+            fn call(&mut self, request: ::http::Request<B>) -> Self::Future {
+                ::tower_service::Service::call(&mut self.driver, request)
             }
         }
     };
 }
 
-/// Adds the setters of layers that may send a request again.
-macro_rules! resends {
-    ($Layer:ident) => {
-        impl<K> $Layer<K> {
-            /// How many attempts one request may make in all (4), whatever the reason. Of several
-            /// layers in one stack the smallest number that was set holds for all.
-            ///
-            /// # Errors
-            ///
-            /// When it is 0: the first attempt counts.
-            pub fn attempts(mut self, attempts: u32) -> Result<Self, BuildError> {
-                self.common.attempts = BuildError::attempts(attempts)?;
-                self.common.set.attempts = Some(attempts);
-                Ok(self)
-            }
-
-            /// No attempt starts later than this after the request came in (60 s). An attempt in
-            /// flight is never cut: put a timeout below for that. Of several layers in one stack
-            /// the earliest deadline that was set holds for all.
-            pub fn deadline(mut self, after: Duration) -> Self {
-                self.common.deadline = after;
-                self.common.set.deadline = Some(after);
-                self
-            }
-        }
-    };
-}
-
-pub(crate) use named;
-pub(crate) use resends;
-pub(crate) use settings;
+pub(crate) use common_setters;
+pub(crate) use layer_and_service;
+pub(crate) use limit_setters;

@@ -1,49 +1,31 @@
 //! The layer that puts a credential of the pool on each request.
 
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::num::NonZeroU32;
 
-use bytes::Bytes;
-use http::{Extensions, Request, Response};
-use http_body::Body;
-use tower_layer::Layer;
-use tower_service::Service;
+use super::shell::{layer_and_service, limit_setters};
+use crate::{body::Cloned, driver::Settings, pool::Pool, stage::rotation::Rotation};
 
-use super::{
-    build_error::BuildError,
-    shell::{named, resends, settings},
-};
-use crate::{
-    body::{Buffered, BufferedAs, Cloned, FailoverBody, Keep, PeekLimits, SendOnce, Spare},
-    classify::{Cause, Classifier},
-    driver::{AuthFailureMode, Config, Driver, ResponseFuture, Settings},
-    pool::Pool,
-    stage::rotation::Rotation,
-};
-
-named! {
-    /// Puts a credential of the pool on each request; when it is refused, the next account serves.
+layer_and_service! {
+    /// Puts a credential of the pool on each request; when it is rejected, uses the next account.
     ///
-    /// 1. A refused account is quarantined, a limited one rests; either way another one is tried at
-    ///    once, and what was refused is not sent again for this request.
-    /// 2. A credential of the caller's own is kept, replaced or refused, as the pool says.
+    /// 1. An account whose credential is rejected is quarantined, a limited one cools down. Either
+    ///    way another account is tried at once, and the rejected credential is not sent again for
+    ///    this request.
+    /// 2. A credential of the caller's own is kept, replaced or refused, as the pool is set.
     /// 3. When no account can serve, the newest answer goes out, or a
     ///    [local one](crate::failure) when nothing was sent.
     ///
     /// # Position
     ///
-    /// Below everything that sends again for other reasons, above an
-    /// [`AuthShortCircuitLayer`](crate::AuthShortCircuitLayer) with the same pool when anything queues between the two. Outside
-    /// of a retry a re-sent request keeps its account, and a 401 is still never sent again.
+    /// Below all layers that resend for other reasons; above an
+    /// [`AuthShortCircuitLayer`](crate::AuthShortCircuitLayer) with the same pool where requests
+    /// queue between the two. Outside of a retry, a resent request keeps its account, and a request
+    /// is still never resent after a 401.
     ///
-    /// Two rotations in one stack are for pools of plain credentials: a base URI or a fixed header
-    /// that the outer one has put on, the inner one cannot take off again. A gate goes below the
-    /// innermost rotation of its pool: between two of them, it refuses what the inner one would
-    /// have replaced.
+    /// Two rotations in one stack need pools of plain credentials: the inner one cannot remove a base
+    /// URI or a fixed header that the outer one has set. A gate goes below the innermost rotation of
+    /// its pool: between two of them, it stops the credential that the inner one would have
+    /// replaced.
     ///
     /// ```
     /// use tower::ServiceBuilder;
@@ -67,10 +49,10 @@ named! {
     service TokenRotation,
     stages Rotation, keep Cloned
 }
-resends!(TokenRotationLayer);
+limit_setters!(TokenRotationLayer);
 
 impl TokenRotationLayer {
-    /// Rotates over the accounts of this pool.
+    /// Creates a layer that rotates over the accounts of this pool.
     pub fn new(pool: Pool) -> Self {
         let mut common = Settings::default();
         common.know(&pool);
@@ -79,18 +61,15 @@ impl TokenRotationLayer {
 }
 
 impl<K> TokenRotationLayer<K> {
-    /// How many accounts may be refused for one request (3): a request that is itself the reason
-    /// for the refusals must not take the whole pool with it.
-    ///
-    /// # Errors
-    ///
-    /// When it is 0.
-    pub fn max_refusals(mut self, refusals: u32) -> Result<Self, BuildError> {
-        self.stages.max_refusals = BuildError::refusals(refusals)?;
-        Ok(self)
+    /// Sets how many accounts may have their credential rejected for one request (3): a request that
+    /// itself causes the rejections must not quarantine the whole pool.
+    pub fn max_refusals(mut self, refusals: NonZeroU32) -> Self {
+        self.stages.max_refusals = refusals.get() as usize;
+        self
     }
 
-    /// Whether a 403 that says nothing of the token is tried with another account. False by default.
+    /// Sets whether a 403 that is not about the credential is tried with another account. Default:
+    /// `false`.
     pub fn rotate_forbidden(mut self, rotate: bool) -> Self {
         self.stages.forbidden = rotate;
         self

@@ -1,6 +1,6 @@
 //! What one request may ask for.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 /// Which account a request wants.
 ///
@@ -20,10 +20,13 @@ pub enum AccountPin {
 /// [`repeatable`](RequestOptions::repeatable), a promise that only the caller can make.
 ///
 /// ```
+/// use std::num::NonZeroU32;
 /// use tower_failover::RequestOptions;
 ///
+/// const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
+///
 /// let mut request = http::Request::get("https://api.example.com/videos/42").body(())?;
-/// request.extensions_mut().insert(RequestOptions::new().pin("alice").attempts(2).label("poll"));
+/// request.extensions_mut().insert(RequestOptions::new().pin("alice").attempts(TWO).label("poll"));
 /// # Ok::<(), http::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,9 +134,9 @@ impl RequestOptions {
         self
     }
 
-    /// At most this many attempts in all; 0 is taken as 1. A layer's own smaller limit stays.
-    pub fn attempts(mut self, attempts: u32) -> Self {
-        self.attempts = Some(attempts.max(1));
+    /// At most this many attempts in all. A layer's own smaller limit stays.
+    pub fn attempts(mut self, attempts: NonZeroU32) -> Self {
+        self.attempts = Some(attempts.get());
         self
     }
 

@@ -23,7 +23,7 @@ use tower_failover::{
 use crate::{
     plan::paused,
     support::{
-        Recorder, pool,
+        Recorder, limit, pool,
         sink::{Read, Sink},
     },
 };
@@ -86,7 +86,7 @@ where
         "rotation" => {
             let accounts = pool(&["a", "b", "c", "d"], &Recorder::new());
             let layer =
-                TokenRotationLayer::new(accounts).max_refusals(9).unwrap().body_strategy(keep);
+                TokenRotationLayer::new(accounts).max_refusals(limit(9)).body_strategy(keep);
             layer.layer(sink.clone()).oneshot(request).await.unwrap();
         }
         "retry" => {
@@ -152,7 +152,7 @@ fn a_body_is_not_kept_for_a_model_that_is_known_without_it() {
         let layer = FailoverLayer::builder()
             .models(ModelChain::list(["m1"]).unwrap())
             .retry(RetryPolicy::new())
-            .attempts(2)
+            .attempts(limit(2))
             .body_strategy(Cloned)
             .build()
             .unwrap();

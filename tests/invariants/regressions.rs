@@ -17,7 +17,7 @@ use tower_failover::{
 
 use super::{
     stack::Everything,
-    support::{Recorder, Step, Upstream, get, pool},
+    support::{Recorder, Step, Upstream, get, limit, pool},
 };
 
 /// Makes one type of whatever a layer makes.
@@ -243,7 +243,7 @@ async fn a_foreign_retry_does_not_raise_max_refusals() {
     let service = ServiceBuilder::new()
         .layer(ErrorDedupLayer::new(Recorder::new()))
         .layer(tower::retry::RetryLayer::new(Everything::times(9)))
-        .layer(TokenRotationLayer::new(pool).max_refusals(2).unwrap())
+        .layer(TokenRotationLayer::new(pool).max_refusals(limit(2)))
         .service(upstream.clone());
     let answer = service.oneshot(get()).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.calls()), (401, 2));
@@ -340,7 +340,7 @@ async fn the_last_attempt_too_rests_its_account_for_the_model_only() {
     let pool = pool(&["a"], &Recorder::new());
     let chain = tower_failover::ModelChain::list(["m1", "m2"]).unwrap();
     let builder = FailoverLayer::builder().models(chain).retry(quick()).rotation(pool.clone());
-    let layer = builder.attempts(2).build().unwrap();
+    let layer = builder.attempts(limit(2)).build().unwrap();
     let upstream = Upstream::statuses(&[503, 429]);
     let answer = layer.layer(upstream).oneshot(super::support::post()).await.unwrap();
     assert_eq!(answer.status(), 429);
@@ -402,8 +402,8 @@ async fn the_smallest_limit_that_was_set_holds_for_all_layers() {
         (None, None, 4),
     ] {
         let policy = || quick().retries(9).no_budget();
-        let limited = |limit: Option<u32>| match limit {
-            Some(limit) => RetryLayer::new(policy()).attempts(limit).unwrap(),
+        let limited = |most: Option<u32>| match most {
+            Some(most) => RetryLayer::new(policy()).attempts(limit(most)),
             None => RetryLayer::new(policy()),
         };
         let upstream = Upstream::default().otherwise(Step::status(503));
@@ -556,7 +556,8 @@ async fn a_gate_stops_a_token_that_has_ended() {
 async fn a_refusal_stays_one_while_its_source_is_asked_and_not_down() {
     for attempts in [1, 2] {
         let pool = pool_of(super::support::stack::account("a").source(slow("tok-next")));
-        let layer = FailoverLayer::builder().rotation(pool).attempts(attempts).build().unwrap();
+        let layer =
+            FailoverLayer::builder().rotation(pool).attempts(limit(attempts)).build().unwrap();
         let upstream = Upstream::statuses(&[401]);
         let answer = layer.layer(upstream).oneshot(get()).await.unwrap();
         assert_eq!(answer.status(), if attempts == 1 { 401 } else { 200 });

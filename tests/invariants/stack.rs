@@ -230,8 +230,7 @@ impl Kit<'_> {
                     .model_at(self.world.at().place())
                     .pool(self.pools[0].clone())
                     .classifier(classifier())
-                    .attempts(limit)
-                    .unwrap()
+                    .attempts(crate::support::limit(limit))
                     .deadline(deadline)
                     .auth_failure(mode)
                     .served_by(plan.served_by);
@@ -241,16 +240,16 @@ impl Kit<'_> {
                 // As the builder does it.
                 let beside = self.world.models.is_some() && plan.overloaded.is_none();
                 let policy = if beside { retry().overloaded(false) } else { retry() };
-                let layer = RetryLayer::new(policy).attempts(limit).unwrap().deadline(deadline);
+                let layer = RetryLayer::new(policy)
+                    .attempts(crate::support::limit(limit))
+                    .deadline(deadline);
                 kept!(layer, place, inner)
             }
             Layer::Rotation(pool) => {
                 let layer = TokenRotationLayer::new(self.pools[pool].clone())
-                    .attempts(limit)
-                    .unwrap()
+                    .attempts(crate::support::limit(limit))
                     .deadline(deadline)
-                    .max_refusals(plan.max_refusals)
-                    .unwrap()
+                    .max_refusals(crate::support::limit(plan.max_refusals))
                     .rotate_forbidden(plan.forbidden)
                     .classifier(classifier())
                     .auth_failure(mode)
@@ -270,9 +269,9 @@ impl Kit<'_> {
                     .rotation(self.pools[pool].clone())
                     .retry(retry())
                     .classifier(classifier())
-                    .attempts(limit)
+                    .attempts(crate::support::limit(limit))
                     .deadline(deadline)
-                    .max_refusals(plan.max_refusals)
+                    .max_refusals(crate::support::limit(plan.max_refusals))
                     .rotate_forbidden(plan.forbidden)
                     .auth_failure(mode)
                     .served_by(plan.served_by);

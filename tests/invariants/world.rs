@@ -390,7 +390,7 @@ impl RequestPlan {
             options = options.repeatable();
         }
         if let Some(attempts) = self.attempts {
-            options = options.attempts(attempts);
+            options = options.attempts(crate::support::limit(attempts));
         }
         if let Some(deadline) = self.deadline {
             options = options.deadline(Duration::from_millis(deadline));

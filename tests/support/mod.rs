@@ -12,8 +12,15 @@ pub(crate) mod sink;
 pub(crate) mod stack;
 pub(crate) mod upstream;
 
+use std::num::NonZeroU32;
+
 pub(crate) use self::{
     recorder::Recorder,
     stack::{get, pool, post},
     upstream::{Sent, Step, Upstream},
 };
+
+/// A limit that is not zero.
+pub(crate) const fn limit(of: u32) -> NonZeroU32 {
+    NonZeroU32::new(of).unwrap()
+}

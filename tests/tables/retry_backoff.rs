@@ -1,5 +1,7 @@
 //! `retry_backoff.json`: how long to wait and when to stop.
 
+use std::num::NonZeroU32;
+
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_failover::report::{Followed, NotResent};
@@ -95,11 +97,15 @@ fn verdicts(case: &Value) -> Outcome {
 fn limits(case: &Value) -> Outcome {
     let values = case["request"]["max_attempts_values"].as_array().unwrap();
     let effective = |value: &Value| {
-        let attempts = profile::number(value).unwrap();
+        // Zero cannot be given.
+        let Some(attempts) = NonZeroU32::new(profile::number(value).unwrap()) else {
+            return json!("config_error");
+        };
         let layer = tower_failover::FailoverLayer::builder()
             .retry(tower_failover::RetryPolicy::new().retries(u32::MAX).no_budget())
-            .attempts(attempts);
-        let Ok(layer) = layer.build() else { return json!("config_error") };
+            .attempts(attempts)
+            .build()
+            .unwrap();
         let upstream = Upstream::default().otherwise(Step::status(500));
         let calls = upstream.clone();
         paused(tower::Layer::layer(&layer, upstream).oneshot(get())).unwrap();

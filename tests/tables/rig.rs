@@ -148,7 +148,7 @@ impl Rig {
         let mut builder = FailoverLayer::builder()
             .reporter(self.recorder.clone())
             .report_recovered(true)
-            .attempts(self.attempts)
+            .attempts(crate::support::limit(self.attempts))
             .deadline(DAY)
             .classifier(self.classifier.clone());
         if let Some(pool) = &self.pool {
@@ -180,8 +180,7 @@ impl Rig {
             let gate = AuthShortCircuitLayer::with_pool(pool.clone());
             service = boxed(gate.classifier(self.classifier.clone()).layer(service));
             let rotation = TokenRotationLayer::new(pool.clone())
-                .attempts(self.attempts)
-                .unwrap()
+                .attempts(crate::support::limit(self.attempts))
                 .deadline(DAY)
                 .classifier(self.classifier.clone());
             service = if self.once {
@@ -192,8 +191,7 @@ impl Rig {
         }
         if let Some(policy) = &self.policy {
             let retry = RetryLayer::new(policy.clone())
-                .attempts(self.attempts)
-                .unwrap()
+                .attempts(crate::support::limit(self.attempts))
                 .deadline(DAY)
                 .classifier(self.classifier.clone());
             service = if self.once {

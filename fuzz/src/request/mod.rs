@@ -14,6 +14,7 @@ mod script;
 use std::{
     collections::BTreeMap,
     future::Future,
+    num::NonZeroU32,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -114,8 +115,8 @@ fn layer(world: &World<'_>, pool: &Pool, recorder: &Recorder) -> FailoverLayer {
     let mut builder = FailoverLayer::builder()
         .rotation(pool.clone())
         .retry(retry)
-        .attempts(world.attempts())
-        .max_refusals(world.refusals())
+        .attempts(at_least_one(world.attempts()))
+        .max_refusals(at_least_one(world.refusals()))
         .rotate_forbidden(world.forbidden)
         .auth_failure(mode)
         .reporter(recorder.clone());
@@ -135,10 +136,14 @@ fn replace(world: &World<'_>, double: &Double, account: u8) {
     });
 }
 
+fn at_least_one(limit: u32) -> NonZeroU32 {
+    NonZeroU32::new(limit).unwrap_or(NonZeroU32::MIN)
+}
+
 fn request(id: u32, ask: &Ask<'_>) -> Request<Full<Bytes>> {
     let mut options = RequestOptions::new();
     if let Some(attempts) = ask.attempts {
-        options = options.attempts(u32::from(attempts % 5) + 1);
+        options = options.attempts(at_least_one(u32::from(attempts % 5) + 1));
     }
     if ask.repeatable {
         options = options.repeatable();

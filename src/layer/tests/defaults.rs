@@ -67,7 +67,7 @@ fn rows() -> Vec<String> {
 
 #[test]
 fn the_readme_names_the_defaults_that_the_code_has() {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../../README.md");
     let (_, table) = readme.split_once("## Defaults\n").unwrap();
     let (table, _) = table.split_once("\n## ").unwrap();
     let told: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(2).collect();

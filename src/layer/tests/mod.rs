@@ -1,0 +1,3 @@
+//! Tests of the layers together.
+
+mod defaults;
