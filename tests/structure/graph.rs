@@ -18,6 +18,7 @@ pub(crate) struct Named {
     pub(crate) from: String,
     /// The path from the crate's root, before re-exports are followed.
     pub(crate) path: Vec<String>,
+    pub(crate) written: String,
 }
 
 /// What a module binds: the file it is in, its names, and the modules of its globs.
@@ -34,6 +35,8 @@ struct Module {
 pub(crate) struct Graph {
     pub(crate) sources: Vec<Source>,
     modules: BTreeMap<Vec<String>, Module>,
+    /// The paths of all modules, those of folders without a facade among them.
+    known: BTreeSet<Vec<String>>,
 }
 
 /// How many re-exports are followed for one path.
@@ -72,7 +75,11 @@ impl Graph {
                 }
             }
         }
-        Self { sources, modules }
+        let depths = |module: &Vec<String>| -> Vec<_> {
+            (1..=module.len()).map(|depth| module[..depth].to_vec()).collect()
+        };
+        let known = modules.keys().flat_map(depths).collect();
+        Self { sources, modules, known }
     }
 
     /// All imports between files. A re-export by a facade is no import of what lies in its folder:
@@ -108,32 +115,44 @@ impl Graph {
         for source in &self.sources {
             for (module, path, _) in paths(source) {
                 if let Some((module, rest)) = self.begin(&module, &path, MOST_STEPS) {
+                    let written = path.join("::");
                     let path = module.iter().chain(rest).cloned().collect();
-                    found.push(Named { from: source.path.clone(), path });
+                    found.push(Named { from: source.path.clone(), path, written });
                 }
             }
         }
         found
     }
 
-    /// The file that defines the type that goes by `name` in a module.
-    pub(crate) fn definer(&self, module: &[String], name: &str) -> Option<String> {
-        let mut files = BTreeSet::new();
-        self.follow(module, &[name.to_owned()], &mut files, MOST_STEPS);
+    /// The file that defines the type that `path` names in a module.
+    pub(crate) fn definer(&self, module: &[String], path: &[String]) -> Option<String> {
         let own = self.modules.get(module)?;
-        let here = own.items.contains(name).then(|| own.file.clone());
-        here.or_else(|| files.into_iter().find(|file| *file != own.file))
+        if let [name] = path {
+            if own.items.contains(name) {
+                return Some(own.file.clone());
+            }
+        }
+        let mut files = BTreeSet::new();
+        self.follow(module, path, &mut files, MOST_STEPS);
+        files.into_iter().find(|file| *file != own.file)
+    }
+
+    /// The name of the item that `path` names in a module, before a `use` declaration renames it.
+    pub(crate) fn original_name(&self, module: &[String], path: &[String]) -> String {
+        let bound = self.modules.get(module).into_iter().flat_map(|own| &own.bound);
+        let target = bound.filter(|(name, _)| path == [name.clone()]).map(|(_, target)| target);
+        target.last().and_then(|target| target.last()).or(path.last()).cloned().unwrap_or_default()
     }
 
     /// Returns whether the name that a `use` declaration in `module` binds is a module's.
     pub(crate) fn is_module(&self, module: &[String], path: &[String]) -> bool {
-        self.begin(module, path, MOST_STEPS).is_some_and(|(start, rest)| {
-            self.modules.contains_key(&[start.as_slice(), rest].concat())
-        })
+        self.begin(module, path, MOST_STEPS)
+            .is_some_and(|(start, rest)| self.has_module(&[start.as_slice(), rest].concat()))
     }
 
+    /// Returns whether there is a module at this path from the root.
     pub(crate) fn has_module(&self, path: &[String]) -> bool {
-        self.modules.keys().any(|module| module.starts_with(path))
+        self.known.contains(path)
     }
 
     /// The module where a path of `module` begins, and the rest of the path. None for a path into
@@ -241,9 +260,10 @@ impl Graph {
         self.modules.get(&target).is_some_and(|module| {
             module.items.contains(name)
                 || module.bound.iter().any(|(bound, _)| bound == name)
-                || module.globs.iter().any(|glob| {
-                    steps > 0 && self.holds(&target, glob, name, steps - 1)
-                })
+                || module
+                    .globs
+                    .iter()
+                    .any(|glob| steps > 0 && self.holds(&target, glob, name, steps - 1))
         })
     }
 

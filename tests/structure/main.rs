@@ -17,6 +17,7 @@ mod tokens;
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use crate::graph::Graph;
@@ -32,7 +33,8 @@ fn files() -> Vec<(String, String)> {
                 let names = path.strip_prefix(root).unwrap().iter();
                 let names: Vec<_> = names.map(|name| name.to_str().unwrap()).collect();
                 let is_source = path.extension().is_some_and(|extension| extension == "rs");
-                let text = if is_source { fs::read_to_string(&path).unwrap() } else { String::new() };
+                let text =
+                    if is_source { fs::read_to_string(&path).unwrap() } else { String::new() };
                 found.push((names.join("/"), text));
             }
         }
@@ -45,10 +47,13 @@ fn files() -> Vec<(String, String)> {
     found
 }
 
-fn sources() -> Graph {
-    let files = files();
-    let sources = files.iter().filter(|(path, _)| path.ends_with(".rs"));
-    Graph::new(sources.map(|(path, text)| (path.as_str(), text.as_str())))
+fn sources() -> &'static Graph {
+    static GRAPH: OnceLock<Graph> = OnceLock::new();
+    GRAPH.get_or_init(|| {
+        let files = files();
+        let sources = files.iter().filter(|(path, _)| path.ends_with(".rs"));
+        Graph::new(sources.map(|(path, text)| (path.as_str(), text.as_str())))
+    })
 }
 
 fn assert_none(wrong: &[String]) {
@@ -57,21 +62,21 @@ fn assert_none(wrong: &[String]) {
 
 #[test]
 fn imports_form_no_circle() {
-    assert_none(&circles::circles(&sources()));
+    assert_none(&circles::circles(sources()));
 }
 
 #[test]
 fn imports_point_down() {
     let graph = sources();
-    assert_none(&rules::unranked(&graph));
-    assert_none(&rules::upward_imports(&graph));
+    assert_none(&rules::unranked(graph));
+    assert_none(&rules::upward_imports(graph));
     let seen = graph.imports().len();
     assert!(seen > 500, "only {seen} imports seen");
 }
 
 #[test]
 fn stages_do_not_import_each_other() {
-    assert_none(&rules::sibling_imports(&sources()));
+    assert_none(&rules::sibling_imports(sources()));
 }
 
 #[test]
@@ -81,13 +86,13 @@ fn folders_have_few_entries() {
 
 #[test]
 fn files_are_short() {
-    assert_none(&rules::long_files(&sources()));
+    assert_none(&rules::long_files(sources()));
 }
 
 #[test]
 fn functions_are_short() {
     let graph = sources();
-    assert_none(&rules::long_functions(&graph));
+    assert_none(&rules::long_functions(graph));
     let seen: usize = graph.sources.iter().map(|source| source.functions.len()).sum();
     assert!(seen > 500, "only {seen} functions seen");
 }
@@ -101,7 +106,7 @@ fn clippy_allows_functions_of_the_same_length() {
 #[test]
 fn methods_of_a_type_stand_together() {
     let graph = sources();
-    assert_none(&rules::scattered_types(&graph));
+    assert_none(&rules::scattered_types(graph));
     let seen: usize = graph.sources.iter().map(|source| source.inherent.len()).sum();
     assert!(seen > 100, "only {seen} blocks of methods seen");
 }
@@ -109,7 +114,7 @@ fn methods_of_a_type_stand_together() {
 #[test]
 fn facades_hold_names_only() {
     let graph = sources();
-    assert_none(&rules::items_in_facades(&graph));
+    assert_none(&rules::items_in_facades(graph));
     let seen = graph.sources.iter().filter(|source| source.is_facade()).count();
     assert!(seen >= 6, "only {seen} facades seen");
 }
@@ -117,12 +122,12 @@ fn facades_hold_names_only() {
 #[test]
 fn status_codes_are_matched_in_classify_only() {
     let graph = sources();
-    assert_none(&rules::status_matches_outside(&graph));
+    assert_none(&rules::status_matches_outside(graph));
     let seen = graph.sources.iter().flat_map(rules::status_matches).count();
     assert!(seen > 3, "only {seen} matches seen in classify");
 }
 
 #[test]
 fn root_has_few_names() {
-    assert_none(&rules::root_names(&sources()));
+    assert_none(&rules::root_names(sources()));
 }

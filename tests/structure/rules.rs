@@ -50,10 +50,12 @@ pub(crate) fn upward_imports(graph: &Graph) -> Vec<String> {
     let mut wrong = BTreeSet::new();
     let written = graph.named().into_iter().filter_map(|named| {
         let top = named.path.first()?;
-        let top = if graph.has_module(&named.path[..1]) && rank(top).is_some() { top } else { "lib" };
-        Some((named.from, top.to_owned(), named.path.join("::")))
+        let top =
+            if graph.has_module(&named.path[..1]) && rank(top).is_some() { top } else { "lib" };
+        Some((named.from, top.to_owned(), named.written))
     });
-    let defined = graph.imports().into_iter().map(|import| (import.from, top(&import.to), import.path));
+    let defined =
+        graph.imports().into_iter().map(|import| (import.from, top(&import.to), import.path));
     for (from, to, path) in written.chain(defined) {
         if let (Some(own), Some(other)) = (rank(&top(&from)), rank(&to)) {
             if other < own {
@@ -75,9 +77,8 @@ pub(crate) fn sibling_imports(graph: &Graph) -> Vec<String> {
         [top, name, ..] if top == "stage" => STAGES.iter().find(|stage| *stage == name),
         _ => None,
     };
-    let module = |file: &str| {
-        file.trim_end_matches(".rs").split('/').map(str::to_owned).collect::<Vec<_>>()
-    };
+    let module =
+        |file: &str| file.trim_end_matches(".rs").split('/').map(str::to_owned).collect::<Vec<_>>();
     let written = graph.named().into_iter().map(|named| (named.from, named.path));
     let defined = graph.imports().into_iter().map(|import| (import.from, module(&import.to)));
     let mut wrong = BTreeSet::new();
@@ -128,11 +129,13 @@ pub(crate) fn long_functions(graph: &Graph) -> Vec<String> {
 
 /// Types whose inherent methods stand in too many files, or in files of more than one folder.
 pub(crate) fn scattered_types(graph: &Graph) -> Vec<String> {
-    let mut types: BTreeMap<(String, &str), BTreeSet<(&str, &str)>> = BTreeMap::new();
+    let mut types: BTreeMap<(String, String), BTreeSet<(&str, &str)>> = BTreeMap::new();
     for source in &graph.sources {
-        for (inline, name) in &source.inherent {
-            let module = [source.module(), inline.clone()].concat();
-            let definer = graph.definer(&module, name).unwrap_or_else(|| source.path.clone());
+        for block in &source.inherent {
+            let module = [source.module(), block.module.clone()].concat();
+            let definer = graph.definer(&module, &block.path);
+            let definer = definer.unwrap_or_else(|| source.path.clone());
+            let name = graph.original_name(&module, &block.path);
             let files = types.entry((definer, name)).or_default();
             files.insert((source.folder(), &source.path));
         }
@@ -178,7 +181,8 @@ fn own_items(source: &Source, tokens: &[Token], may_have_inline: bool) -> Vec<St
                 at = end;
             }
             keyword => {
-                let end = tokens[at..].iter().position(|token| [";", "{"].contains(&token.text.as_str()));
+                let end =
+                    tokens[at..].iter().position(|token| [";", "{"].contains(&token.text.as_str()));
                 let end = end.map_or(tokens.len() - 1, |end| at + end);
                 if keyword == "use" {
                     let end = tokens[at..].iter().position(|token| token.text == ";");
@@ -209,7 +213,9 @@ pub(crate) fn status_matches(source: &Source) -> Vec<String> {
         let compared =
             ["== StatusCode::", "!= StatusCode::", "is_client_error()", "is_server_error()"];
         let arm = line.contains("StatusCode::")
-            && (line.contains("=>") || line.trim_start().starts_with('|') || line.contains("matches!("));
+            && (line.contains("=>")
+                || line.trim_start().starts_with('|')
+                || line.contains("matches!("));
         let number = line.find("as_u16()").is_some_and(|at| {
             let rest = line[at + "as_u16()".len()..].trim_start();
             ["==", "!=", "<", ">", "{", ", "].iter().any(|sign| rest.starts_with(sign))
@@ -231,7 +237,7 @@ pub(crate) fn root_names(graph: &Graph) -> Vec<String> {
     let uses = lib.flat_map(|source| &source.uses).filter(|import| {
         import.is_public
             && import.module.is_empty()
-            && !graph.is_module(&[], &import.path)
+            && (import.name == "*" || !graph.is_module(&[], &import.path))
     });
     let names: BTreeSet<_> = uses.map(|import| import.name.clone()).collect();
     if names.contains("*") {

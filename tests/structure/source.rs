@@ -20,7 +20,7 @@ pub(crate) struct Source {
     /// Its inline modules.
     pub(crate) inline: Vec<Vec<String>>,
     /// The types with an `impl` block that is not a trait's.
-    pub(crate) inherent: Vec<(Vec<String>, String)>,
+    pub(crate) inherent: Vec<PathAt>,
     /// The functions, each with the lines of code in its body.
     pub(crate) functions: Vec<(String, usize)>,
     /// The modules that it declares for tests only.
@@ -49,7 +49,8 @@ const ITEMS: [&str; 8] =
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
         let (tokens, dropped, test_modules) = without_tests(tokens(text));
-        let test_lines = |line: usize| dropped.iter().any(|(from, to)| (*from..=*to).contains(&line));
+        let test_lines =
+            |line: usize| dropped.iter().any(|(from, to)| (*from..=*to).contains(&line));
         let mut source = Self {
             path: path.to_owned(),
             lines: (1..=text.lines().count()).filter(|line| !test_lines(*line)).count(),
@@ -114,8 +115,8 @@ impl Source {
                     continue;
                 }
                 "impl" if ["", "{", "}", ";", "]", "unsafe"].contains(&before(1)) => {
-                    if let Some(name) = inherent_type(&tokens[at + 1..]) {
-                        self.inherent.push((module.to_vec(), name));
+                    if let Some(path) = inherent_type(&tokens[at + 1..]) {
+                        self.inherent.push(PathAt { module: module.to_vec(), path });
                     }
                 }
                 "fn" if tokens.get(at + 1).is_some_and(Token::is_name) => {
@@ -129,7 +130,8 @@ impl Source {
             }
             // In `pub(in path)`, the path is no import.
             let is_scope = before(1) == "in" && before(2) == "(" && before(3) == "pub";
-            let is_start = tokens[at].is_name() && ![".", "::", "'"].contains(&before(1)) && !is_scope;
+            let is_start =
+                tokens[at].is_name() && ![".", "::", "'"].contains(&before(1)) && !is_scope;
             if is_start && next == "::" && (before(1) != "$" || text(at) == "crate") {
                 self.paths.push(PathAt { module: module.to_vec(), path: path(&tokens[at..]) });
             }
@@ -198,10 +200,10 @@ fn split(group: &[Token]) -> Vec<&[Token]> {
     parts
 }
 
-/// The name of the type whose inherent `impl` block begins behind this `impl`; none for a trait's.
-fn inherent_type(tokens: &[Token]) -> Option<String> {
+/// The path of the type whose inherent `impl` block begins behind this `impl`; none for a trait's.
+fn inherent_type(tokens: &[Token]) -> Option<Vec<String>> {
     let mut angle = 0;
-    let mut name = None;
+    let mut found = None;
     for (at, token) in tokens.iter().enumerate() {
         let last = at.checked_sub(1).map_or("", |last| tokens[last].text.as_str());
         match token.text.as_str() {
@@ -209,11 +211,11 @@ fn inherent_type(tokens: &[Token]) -> Option<String> {
             ">" => angle -= 1,
             _ if angle > 0 => {}
             "for" => return None,
-            "{" | "where" => return name,
+            "{" | "where" => return found,
             // In a macro, the type may be a parameter.
             _ if last == "$" => return None,
             "dyn" | "mut" | "const" => {}
-            text if token.is_name() => name = Some(text.to_owned()),
+            _ if token.is_name() && last != "::" => found = Some(path(&tokens[at..])),
             _ => {}
         }
     }
@@ -230,12 +232,10 @@ fn body_lines(tokens: &[Token]) -> usize {
             ";" if depth == 0 => return 0,
             "{" if depth == 0 => {
                 let end = behind_closing(tokens, at) - 1;
-                let (open, close) = (token.line, tokens[end].line);
                 let inside = &tokens[at + 1..end];
                 let mut lines: Vec<_> = inside.iter().flat_map(|t| t.line..=t.last_line).collect();
                 lines.dedup();
-                let on_braces = lines.iter().filter(|line| [open, close].contains(*line)).count();
-                return if open == close { 0 } else { lines.len() - on_braces };
+                return lines.len();
             }
             _ => {}
         }

@@ -95,9 +95,9 @@ fn token(rest: &str, first: char) -> (usize, String) {
         return (1 + end, "'".to_owned());
     }
     let length = if first.is_ascii_digit() {
-        let fraction = rest[name..].strip_prefix('.').filter(|fraction| {
-            fraction.starts_with(|c: char| c.is_ascii_digit())
-        });
+        let fraction = rest[name..]
+            .strip_prefix('.')
+            .filter(|fraction| fraction.starts_with(|c: char| c.is_ascii_digit()));
         let end = |text: &str| text.find(|c: char| !c.is_alphanumeric() && c != '_');
         fraction.map_or(name, |text| name + 1 + end(text).unwrap_or(text.len()))
     } else if name > 0 {
@@ -144,10 +144,14 @@ pub(crate) fn behind_closing(tokens: &[Token], open: usize) -> usize {
 fn tokens_leave_comments_and_the_insides_of_literals_out() {
     let texts = |text: &str| tokens(text).into_iter().map(|token| token.text).collect::<Vec<_>>();
     assert_eq!(texts("a::b // c\n/* d /* e */ f */ g"), ["a", "::", "b", "g"]);
-    assert_eq!(texts(r##"x("// a", r#"b " c"#, b"\"", '"', '\'', 'a')"##).concat(), r#"x("","","",'','','')"#);
-    assert_eq!(texts("fn f<'a>(x: &'a str) -> 1.5"), [
-        "fn", "f", "<", "'", ">", "(", "x", ":", "&", "'", "str", ")", "->", "1.5"
-    ]);
+    assert_eq!(
+        texts(r##"x("// a", r#"b " c"#, b"\"", '"', '\'', 'a')"##).concat(),
+        r#"x("","","",'','','')"#
+    );
+    assert_eq!(
+        texts("fn f<'a>(x: &'a str) -> 1.5"),
+        ["fn", "f", "<", "'", ">", "(", "x", ":", "&", "'", "str", ")", "->", "1.5"]
+    );
     let lines: Vec<_> = tokens("a\n\"b\nc\" d").iter().map(|t| (t.line, t.last_line)).collect();
     assert_eq!(lines, [(1, 1), (2, 3), (3, 3)]);
 }
