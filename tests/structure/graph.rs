@@ -140,8 +140,9 @@ impl Graph {
     /// The name of the item that `path` names in a module, before a `use` declaration renames it.
     pub(crate) fn original_name(&self, module: &[String], path: &[String]) -> String {
         let bound = self.modules.get(module).into_iter().flat_map(|own| &own.bound);
-        let target = bound.filter(|(name, _)| path == [name.clone()]).map(|(_, target)| target);
-        target.last().and_then(|target| target.last()).or(path.last()).cloned().unwrap_or_default()
+        let mut targets = bound.filter(|(name, _)| path == [name.clone()]);
+        let target = targets.next().map_or(path, |(_, target)| target);
+        target.last().cloned().unwrap_or_default()
     }
 
     /// Returns whether the name that a `use` declaration in `module` binds is a module's.
@@ -243,7 +244,10 @@ impl Graph {
             }
         }
         if is_bound || own.items.contains(name) {
-            return if is_child { () } else { add(files) };
+            if !is_child {
+                add(files);
+            }
+            return;
         }
         let globs: Vec<_> =
             own.globs.iter().filter(|glob| self.holds(at, glob, name, steps)).collect();
@@ -285,7 +289,7 @@ impl Graph {
 /// The modules that a file declares for tests only.
 fn test_modules(source: &Source) -> Vec<Vec<String>> {
     let own = source.module();
-    let child = |name: &String| [own.as_slice(), &[name.clone()]].concat();
+    let child = |name: &String| [own.as_slice(), std::slice::from_ref(name)].concat();
     source.test_modules.iter().map(child).collect()
 }
 

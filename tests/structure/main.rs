@@ -23,6 +23,8 @@ use std::{
 use crate::graph::Graph;
 
 /// The paths below `src` and the texts of all files there.
+///
+/// A file that is no source has no text.
 fn files() -> Vec<(String, String)> {
     fn walk(root: &Path, folder: &Path, found: &mut Vec<(String, String)>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -32,9 +34,11 @@ fn files() -> Vec<(String, String)> {
             } else {
                 let names = path.strip_prefix(root).unwrap().iter();
                 let names: Vec<_> = names.map(|name| name.to_str().unwrap()).collect();
-                let is_source = path.extension().is_some_and(|extension| extension == "rs");
-                let text =
-                    if is_source { fs::read_to_string(&path).unwrap() } else { String::new() };
+                let text = if is_source(&path) {
+                    fs::read_to_string(&path).unwrap()
+                } else {
+                    String::new()
+                };
                 found.push((names.join("/"), text));
             }
         }
@@ -47,11 +51,15 @@ fn files() -> Vec<(String, String)> {
     found
 }
 
+fn is_source(path: impl AsRef<Path>) -> bool {
+    path.as_ref().extension().is_some_and(|extension| extension == "rs")
+}
+
 fn sources() -> &'static Graph {
     static GRAPH: OnceLock<Graph> = OnceLock::new();
     GRAPH.get_or_init(|| {
         let files = files();
-        let sources = files.iter().filter(|(path, _)| path.ends_with(".rs"));
+        let sources = files.iter().filter(|(path, _)| is_source(path));
         Graph::new(sources.map(|(path, text)| (path.as_str(), text.as_str())))
     })
 }

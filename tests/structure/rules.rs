@@ -1,6 +1,9 @@
 //! The rules but that of circles. Each function returns one line for each violation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use crate::{
     graph::Graph,
@@ -98,7 +101,9 @@ pub(crate) fn crowded_folders<'a>(paths: impl IntoIterator<Item = &'a str>) -> V
     let mut folders: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for path in paths {
         let names: Vec<_> = path.split('/').collect();
-        let is_counted = path.ends_with(".rs") || path.ends_with(".md");
+        let is_counted = Path::new(path)
+            .extension()
+            .is_some_and(|extension| extension == "rs" || extension == "md");
         if !is_counted || names.iter().any(|name| ["tests", "tests.rs"].contains(name)) {
             continue;
         }

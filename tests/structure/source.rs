@@ -48,7 +48,7 @@ const ITEMS: [&str; 8] =
 
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
-        let (tokens, dropped, test_modules) = without_tests(tokens(text));
+        let (tokens, dropped, test_modules) = without_tests(&tokens(text));
         let test_lines =
             |line: usize| dropped.iter().any(|(from, to)| (*from..=*to).contains(&line));
         let mut source = Self {
@@ -245,7 +245,7 @@ fn body_lines(tokens: &[Token]) -> usize {
 
 /// Leaves out every item, field or statement under `#[cfg(test)]`. Returns what is left, the first
 /// and last lines of what is not, and the names of the modules among it.
-fn without_tests(tokens: Vec<Token>) -> (Vec<Token>, Vec<(usize, usize)>, Vec<String>) {
+fn without_tests(tokens: &[Token]) -> (Vec<Token>, Vec<(usize, usize)>, Vec<String>) {
     let (mut kept, mut dropped, mut modules) = (Vec::new(), Vec::new(), Vec::new());
     let mut at = 0;
     while at < tokens.len() {
@@ -256,9 +256,9 @@ fn without_tests(tokens: Vec<Token>) -> (Vec<Token>, Vec<(usize, usize)>, Vec<St
         }
         let mut item = at;
         while tokens.get(item).is_some_and(|token| token.text == "#") {
-            item = behind_closing(&tokens, item + 1);
+            item = behind_closing(tokens, item + 1);
         }
-        let end = item_end(&tokens, item);
+        let end = item_end(tokens, item);
         dropped.push((tokens[at].line, tokens[end - 1].last_line));
         if let Some(name) = tokens[item..end].windows(2).find(|pair| pair[0].text == "mod") {
             modules.push(name[1].text.clone());
