@@ -127,8 +127,12 @@ fn new_uri(
     if base.is_none() && key.is_none() && !strip {
         return Ok(None);
     }
-    // What has no room for the key cannot carry a credential: `*`, or a URI that is too long.
+    // A URI without room for the key cannot carry a credential: `*`, or one that is too long.
     let refuse = Code::CredentialMissing;
+    // Versions of `http` before 1.5 take `*` with a query.
+    if key.is_some() && uri.path() == "*" {
+        return Err(refuse);
+    }
     let mut parts = uri.clone().into_parts();
     if key.is_some() || strip {
         let mut text = String::from(uri.path());
