@@ -35,6 +35,7 @@ fn import_is_seen_however_it_is_written() {
         "fn f(b: &crate::low::b::B) {}",
         "fn f() {\n    use crate::low::b::B;\n}",
         "macro_rules! m { () => { $crate::low::b::B } }",
+        "macro_rules! m { () => { use $crate::low::b::{B, C}; } }",
         "fn f() { g(|| super::super::low::b::B::new(\"}\")) }",
         "use crate::low::B;",
         "use crate::low::Renamed;",

@@ -162,7 +162,8 @@ fn use_tree(tokens: &[Token], prefix: &[String]) -> Vec<(Vec<String>, String)> {
     while let Some(token) = tokens.get(at) {
         match token.text.as_str() {
             "::" if at == 0 => return Vec::new(),
-            "::" => {}
+            // Within a macro, `$crate` is the crate.
+            "::" | "$" => {}
             "*" => return vec![(path, "*".to_owned())],
             "{" => {
                 let group = &tokens[at + 1..behind_closing(tokens, at) - 1];
