@@ -38,7 +38,7 @@ fn stated(error: &(dyn Error + 'static)) -> Option<Verdict> {
     }
     #[cfg(feature = "reqwest")]
     if let Some(status) = as_type::<reqwest::Error>(error).and_then(reqwest::Error::status) {
-        return Some(super::answer::by_status(status));
+        return Some(super::answer::table::by_status(status));
     }
     #[cfg(feature = "tonic")]
     if let Some(status) = as_type::<tonic::Status>(error) {
@@ -49,7 +49,7 @@ fn stated(error: &(dyn Error + 'static)) -> Option<Verdict> {
 
 #[cfg(feature = "tonic")]
 fn grpc_status(status: &tonic::Status) -> Option<Verdict> {
-    let verdict = super::answer::verdict(
+    let verdict = super::answer::grpc::verdict(
         u8::try_from(i32::from(status.code())).ok()?,
         Some(status.message()),
     );

@@ -11,6 +11,4 @@ pub(crate) mod token_answer;
 
 #[cfg(feature = "oauth")]
 pub(crate) use self::token_answer::TokenAnswer;
-pub(crate) use self::{
-    answer::Answer, content::is_json, error_body::ErrorBody, grpc::verdict, table::by_status,
-};
+pub(crate) use self::{answer::Answer, content::is_json, error_body::ErrorBody};

@@ -19,9 +19,10 @@ pub(crate) mod oauth;
 pub(crate) mod token;
 pub(crate) mod token_source;
 
+pub(crate) use self::token_source::TokenSource;
 #[cfg(feature = "oauth")]
-pub(crate) use self::token::Token;
 pub(crate) use self::{
     error::SourceError,
-    token_source::{RefreshReason, TokenFuture, TokenSource},
+    token::Token,
+    token_source::{RefreshReason, TokenFuture},
 };
