@@ -48,7 +48,7 @@ pub mod retry {
         layer::{Retry, RetryLayer},
         stage::{
             Backoff, BackoffError, Budget, BudgetError, Cost, Jitter, RetryPolicy, TokenBucket,
-            WindowBudget,
+            Unlimited, WindowBudget,
         },
     };
 }

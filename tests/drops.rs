@@ -354,7 +354,7 @@ impl Bench {
         let inner = ConcurrencyLimit::with_semaphore(upstream.clone(), Arc::clone(&permits));
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1)).unwrap();
         let retry =
-            RetryPolicy::new().backoff(backoff.jitter(Jitter::NONE)).paid_from(Arc::clone(&bucket));
+            RetryPolicy::new().backoff(backoff.jitter(Jitter::NONE)).budget(Arc::clone(&bucket));
         let chain = || ModelChain::list(["m0", "m1"]).unwrap();
         let service = if fused {
             let layer = FailoverLayer::builder()

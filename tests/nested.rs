@@ -27,7 +27,7 @@ use tower_failover::{
 };
 
 fn quick() -> RetryPolicy {
-    RetryPolicy::new().backoff(Backoff::none()).no_budget().retries(9)
+    RetryPolicy::new().backoff(Backoff::none()).budget(tower_failover::retry::Unlimited).retries(9)
 }
 
 // --- attempts

@@ -152,7 +152,7 @@ async fn the_deadline_forbids_attempts_and_cuts_none() {
 #[tokio::test(start_paused = true)]
 async fn the_budget_is_shared_and_paid_back_by_success() {
     let bucket = Arc::new(TokenBucket::new(10));
-    let policy = quick().paid_from(bucket.clone());
+    let policy = quick().budget(bucket.clone());
     let upstream = Upstream::default().otherwise(Step::status(503));
     let service = RetryLayer::new(policy.clone()).layer(upstream.clone());
     let (a, b) = (service.clone().oneshot(get()), service.clone().oneshot(get()));
@@ -242,7 +242,7 @@ async fn a_retry_costs_what_its_reason_costs() {
         let bucket = TokenBucket::new(500).retry_cost(5).timeout_cost(20).limited_cost(50);
         let bucket: Arc<TokenBucket> = Arc::new(bucket);
         let upstream = Upstream::default().otherwise(step);
-        let policy = quick().retries(1).paid_from(bucket.clone());
+        let policy = quick().retries(1).budget(bucket.clone());
         let _ = RetryLayer::new(policy).layer(upstream.clone()).oneshot(get()).await;
         assert_eq!((upstream.calls(), bucket.tokens()), (2, 500 - price));
     }
@@ -275,7 +275,7 @@ async fn a_budget_of_any_kind_pays_for_a_policy_that_stays_what_it_was() {
 async fn a_window_is_paid_by_successes_and_a_retry_that_is_dropped_is_given_back() {
     // A success is worth 1.999 retries.
     let window = Arc::new(WindowBudget::new(Duration::from_secs(10), 1.999, 0).unwrap());
-    let policy = quick().retries(1).paid_from(window.clone());
+    let policy = quick().retries(1).budget(window.clone());
     let upstream = Upstream::statuses(&[503]);
     let service = RetryLayer::new(policy).layer(upstream.clone());
     assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 503);

@@ -43,7 +43,7 @@ fn quick() -> RetryPolicy {
 async fn a_retry_that_is_dropped_while_it_waits_has_cost_nothing() {
     let bucket = Arc::new(TokenBucket::new(500));
     let upstream = Upstream::statuses(&[503]);
-    let service = RetryLayer::new(quick().paid_from(bucket.clone())).layer(upstream);
+    let service = RetryLayer::new(quick().budget(bucket.clone())).layer(upstream);
     let mut call = Box::pin(service.oneshot(get()));
     let pending = poll_fn(|cx| Poll::Ready(call.poll_unpin(cx).is_pending())).await;
     assert!(pending);
@@ -56,7 +56,7 @@ async fn a_retry_that_is_dropped_while_it_waits_has_cost_nothing() {
 fn a_retry_that_has_no_timer_has_cost_nothing() {
     let bucket = Arc::new(TokenBucket::new(500));
     let upstream = Upstream::statuses(&[503, 503, 503]);
-    let service = RetryLayer::new(quick().paid_from(bucket.clone())).layer(upstream);
+    let service = RetryLayer::new(quick().budget(bucket.clone())).layer(upstream);
     let answer = service.oneshot(get()).now_or_never().unwrap().unwrap();
     assert_eq!((answer.status().as_u16(), bucket.tokens()), (503, 500));
 }
@@ -65,7 +65,7 @@ fn a_retry_that_has_no_timer_has_cost_nothing() {
 async fn a_retry_that_was_sent_is_paid_although_it_is_dropped() {
     let bucket = Arc::new(TokenBucket::new(500));
     let upstream = Upstream::script([Step::status(503), Step::hang()]);
-    let service = RetryLayer::new(quick().paid_from(bucket.clone())).layer(upstream);
+    let service = RetryLayer::new(quick().budget(bucket.clone())).layer(upstream);
     let call = tokio::time::timeout(Duration::from_secs(1), service.oneshot(get()));
     assert!(call.await.is_err());
     assert_eq!(bucket.tokens(), 495);
@@ -327,7 +327,10 @@ async fn the_largest_settings_neither_panic_nor_wait_for_ever() {
         let recorder = Recorder::new();
         let pool = stack::builder(&["a", "b"], &recorder).max_rest(Duration::MAX).build().unwrap();
         let upstream = Upstream::script([answer(), answer(), answer()]);
-        let policy = RetryPolicy::new().retries(u32::MAX).max_wait(Duration::MAX).no_budget();
+        let policy = RetryPolicy::new()
+            .retries(u32::MAX)
+            .max_wait(Duration::MAX)
+            .budget(tower_failover::retry::Unlimited);
         let layer = FailoverLayer::builder()
             .rotation(pool.clone())
             .retry(policy)

@@ -49,7 +49,7 @@ pub(crate) fn chain() -> ModelChain {
 /// No waits, and paid from a bucket that is never empty.
 pub(crate) fn retry() -> RetryPolicy {
     let bucket = Arc::new(TokenBucket::new(u32::MAX));
-    RetryPolicy::new().backoff(Backoff::none()).paid_from(bucket)
+    RetryPolicy::new().backoff(Backoff::none()).budget(bucket)
 }
 
 /// The builder with everything on.

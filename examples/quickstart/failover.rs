@@ -1,7 +1,5 @@
 //! The client that a program would have: accounts, models, a layer, an HTTP client.
 
-use std::sync::Arc;
-
 use http::Response;
 use hyper_util::{
     client::legacy::{Client as HttpClient, connect::HttpConnector},
@@ -49,7 +47,7 @@ pub(crate) fn client(
     let budget = TokenBucket::new(5 * RETRIES); // A retry costs 5. By default there are 500.
     let layer = FailoverLayer::builder()
         .models(ModelChain::list(models.to_vec())?) // Best first.
-        .retry(RetryPolicy::new().paid_from(Arc::new(budget)))
+        .retry(RetryPolicy::new().budget(budget))
         .rotation(pool)
         .served_by(true)
         .reporter(reporter)

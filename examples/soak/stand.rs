@@ -79,7 +79,7 @@ impl Stand {
             .retry(
                 RetryPolicy::new()
                     .backoff(Backoff::new(Duration::from_millis(20), Duration::from_millis(500))?)
-                    .paid_from(Arc::new(TokenBucket::new(5_000))),
+                    .budget(TokenBucket::new(5_000)),
             )
             .rotation(pool.clone())
             .reporter(reporter)

@@ -41,7 +41,9 @@ pub struct Account {
     pub(crate) group: Option<Arc<str>>,
     pub(crate) models: Option<Vec<Box<str>>>,
     pub(crate) expires: Expires,
-    pub(crate) source_settings: Option<SourceSettings>,
+    source: Option<Arc<dyn TokenSource>>,
+    windows: RefreshWindows,
+    make_credential: Option<MakeCredential>,
 }
 
 /// Where an account's tokens come from, and what is made of them.
@@ -75,7 +77,9 @@ impl Account {
             group: None,
             models: None,
             expires: Expires::Unknown,
-            source_settings: None,
+            source: None,
+            windows: RefreshWindows::default(),
+            make_credential: None,
         }
     }
 
@@ -83,13 +87,7 @@ impl Account {
     /// refused or about to end.
     #[must_use]
     pub fn source(mut self, source: impl TokenSource) -> Self {
-        let source: Arc<dyn TokenSource> = Arc::new(source);
-        self.source_settings = Some(match self.source_settings {
-            Some(source_settings) => SourceSettings { source, ..source_settings },
-            None => {
-                SourceSettings { source, windows: RefreshWindows::default(), make_credential: None }
-            }
-        });
+        self.source = Some(Arc::new(source));
         self
     }
 
@@ -109,19 +107,24 @@ impl Account {
     where
         F: Fn(&str) -> Result<Credential, CredentialError> + Send + Sync + 'static,
     {
-        if let Some(source_settings) = &mut self.source_settings {
-            source_settings.make_credential = Some(Arc::new(make));
-        }
+        self.make_credential = Some(Arc::new(make));
         self
     }
 
     /// How long before its end a token of the [source](Self::source) is replaced.
     #[must_use]
-    pub fn refresh_windows(mut self, windows: RefreshWindows) -> Self {
-        if let Some(source_settings) = &mut self.source_settings {
-            source_settings.windows = windows;
-        }
+    pub const fn refresh_windows(mut self, windows: RefreshWindows) -> Self {
+        self.windows = windows;
         self
+    }
+
+    /// Returns the source with its settings, if the account has one.
+    pub(crate) fn source_settings(&self) -> Option<SourceSettings> {
+        Some(SourceSettings {
+            source: Arc::clone(self.source.as_ref()?),
+            windows: self.windows,
+            make_credential: self.make_credential.clone(),
+        })
     }
 
     /// When the account's tokens end, where neither they nor their source say so.
@@ -215,7 +218,56 @@ impl fmt::Debug for Account {
             .field("group", &self.group)
             .field("models", &self.models)
             .field("expires", &self.expires)
-            .field("source", &self.source_settings.is_some())
+            .field("source", &self.source.is_some())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::credential::source::fixed::FixedToken;
+
+    type Setter = fn(Account) -> Account;
+
+    const WINDOWS: RefreshWindows =
+        RefreshWindows::fixed(Duration::from_secs(30), Duration::from_secs(5));
+
+    const SETTERS: [Setter; 4] = [
+        |account| account.source(FixedToken::new("t1")),
+        |account| account.credential_from(|token| Credential::scheme("Key", token)),
+        |account| account.refresh_windows(WINDOWS),
+        |account| account.expires(Expires::Never),
+    ];
+
+    #[test]
+    fn setters_hold_in_any_order() {
+        let mut orders = 0;
+        for order in 0..4usize.pow(4) {
+            let order = [order % 4, order / 4 % 4, order / 16 % 4, order / 64];
+            if (0..4).any(|setter| !order.contains(&setter)) {
+                continue;
+            }
+            orders += 1;
+            let account = Account::new("alice", Credential::bearer("t0").unwrap());
+            let account = order.iter().fold(account, |account, at| SETTERS[*at](account));
+            let settings = account.source_settings().unwrap();
+            assert_eq!(settings.windows, WINDOWS, "{order:?}");
+            assert_eq!(account.expires, Expires::Never, "{order:?}");
+            let credential = settings.make_credential.unwrap()("t1").unwrap();
+            assert!(credential.is_same(&Credential::scheme("Key", "t1").unwrap()), "{order:?}");
+        }
+        assert_eq!(orders, 24);
+    }
+
+    #[test]
+    fn source_replaced_by_a_later_one_keeps_the_settings() {
+        let account = Account::from_source("alice", FixedToken::new("t1"));
+        let account = account.refresh_windows(WINDOWS).source(FixedToken::new("t2"));
+        assert_eq!(account.source_settings().unwrap().windows, WINDOWS);
+        let sourceless = Account::new("bob", Credential::bearer("t0").unwrap());
+        assert!(sourceless.refresh_windows(WINDOWS).source_settings().is_none());
     }
 }

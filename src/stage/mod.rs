@@ -24,7 +24,7 @@ pub use self::{
     options::{AccountPin, RequestOptions},
     retry::{
         backoff::{Backoff, BackoffError, Jitter},
-        budget::{Budget, Cost, TokenBucket},
+        budget::{Budget, Cost, TokenBucket, Unlimited},
         policy::RetryPolicy,
         stage::Session,
         window::{BudgetError, WindowBudget},

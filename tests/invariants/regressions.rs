@@ -401,7 +401,7 @@ async fn the_smallest_limit_that_was_set_holds_for_all_layers() {
         (None, Some(6), 6),
         (None, None, 4),
     ] {
-        let policy = || quick().retries(9).no_budget();
+        let policy = || quick().retries(9).budget(tower_failover::retry::Unlimited);
         let limited = |most: Option<u32>| match most {
             Some(most) => RetryLayer::new(policy()).attempts(limit(most)),
             None => RetryLayer::new(policy()),

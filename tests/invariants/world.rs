@@ -328,8 +328,8 @@ impl World {
             policy = policy.overloaded(retry);
         }
         match self.plan.bucket {
-            Some(tokens) => policy.paid_from(std::sync::Arc::new(TokenBucket::new(tokens))),
-            None => policy.no_budget(),
+            Some(tokens) => policy.budget(TokenBucket::new(tokens)),
+            None => policy.budget(tower_failover::retry::Unlimited),
         }
     }
 

@@ -130,8 +130,8 @@ pub(crate) fn retry(config: &Value, budget: Option<Arc<Watched>>) -> Option<Retr
         (None, _) => policy.retries(u32::MAX),
     };
     Some(match budget {
-        Some(budget) => policy.paid_from(budget),
-        None => policy.no_budget(),
+        Some(budget) => policy.budget(budget),
+        None => policy.budget(tower_failover::retry::Unlimited),
     })
 }
 

@@ -102,7 +102,11 @@ fn limits(case: &Value) -> Outcome {
             return json!("config_error");
         };
         let layer = tower_failover::FailoverLayer::builder()
-            .retry(tower_failover::RetryPolicy::new().retries(u32::MAX).no_budget())
+            .retry(
+                tower_failover::RetryPolicy::new()
+                    .retries(u32::MAX)
+                    .budget(tower_failover::retry::Unlimited),
+            )
             .attempts(attempts)
             .build()
             .unwrap();

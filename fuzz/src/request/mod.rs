@@ -25,7 +25,10 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt};
-use tower_failover::{pool::Cascade, retry::TokenBucket, short_circuit::AuthFailureMode, Account, Credential, FailoverLayer, ModelChain, Pool, RequestOptions, RetryPolicy};
+use tower_failover::{
+    Account, Credential, FailoverLayer, ModelChain, Pool, RequestOptions, RetryPolicy,
+    pool::Cascade, retry::TokenBucket, short_circuit::AuthFailureMode,
+};
 
 use self::{
     check::Ended,
@@ -106,9 +109,7 @@ fn credential(account: usize, generation: u64) -> Credential {
 fn layer(world: &World<'_>, pool: &Pool, recorder: &Recorder) -> FailoverLayer {
     let retry = RetryPolicy::new().retries(world.retries());
     let retry = match world.bucket {
-        Some(tokens) => {
-            retry.paid_from(std::sync::Arc::new(TokenBucket::new(u32::from(tokens) % 16)))
-        }
+        Some(tokens) => retry.budget(TokenBucket::new(u32::from(tokens) % 16)),
         None => retry,
     };
     let mode = if world.replace { AuthFailureMode::Replace } else { AuthFailureMode::Passthrough };

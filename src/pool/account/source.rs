@@ -35,10 +35,11 @@ impl Feed {
             Expires::In(_) if !account.credential.is_loaded() => account.expires,
             _ => Expires::Unknown,
         };
-        if account.source_settings.is_none() && lasting == Expires::Unknown {
+        let minting = account.source_settings();
+        if minting.is_none() && lasting == Expires::Unknown {
             return None;
         }
-        let (minting, flight) = (account.source_settings.clone(), Mutex::new(Flight::default()));
+        let flight = Mutex::new(Flight::default());
         Some(Box::new(Self { minting, flight, turn, lasting }))
     }
 

@@ -6,9 +6,9 @@
 //! least. A budget that all requests share lets retries through while they are few, and stops them
 //! when most requests fail; each success pays for a few more.
 
-use std::fmt::Debug;
 #[cfg(not(all(test, failover_loom)))]
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::{fmt::Debug, sync::Arc};
 
 #[cfg(all(test, failover_loom))]
 use loom::sync::atomic::{AtomicU64, Ordering};
@@ -47,7 +47,7 @@ pub enum Cost {
 /// }
 ///
 /// let switch = Arc::new(Switch::default());
-/// let policy = RetryPolicy::new().paid_from(switch.clone());
+/// let policy = RetryPolicy::new().budget(switch.clone());
 /// switch.0.store(true, Relaxed);
 /// assert_eq!(switch.withdraw(Cost::Retry), None);
 /// ```
@@ -60,6 +60,42 @@ pub trait Budget: Debug + Send + Sync + 'static {
 
     /// A retry that was paid for did not happen.
     fn refund(&self, taken: u32);
+}
+
+/// No budget: every retry is free.
+///
+/// ```
+/// use tower_failover::{retry::Unlimited, RetryPolicy};
+///
+/// let policy = RetryPolicy::new().budget(Unlimited);
+/// # drop(policy);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unlimited;
+
+impl Budget for Unlimited {
+    fn withdraw(&self, _: Cost) -> Option<u32> {
+        Some(0)
+    }
+
+    fn succeeded(&self, _: Option<u32>) {}
+
+    fn refund(&self, _: u32) {}
+}
+
+/// A budget that is shared, with another policy or with the code that watches it.
+impl<T: Budget + ?Sized> Budget for Arc<T> {
+    fn withdraw(&self, cost: Cost) -> Option<u32> {
+        (**self).withdraw(cost)
+    }
+
+    fn succeeded(&self, taken: Option<u32>) {
+        (**self).succeeded(taken);
+    }
+
+    fn refund(&self, taken: u32) {
+        (**self).refund(taken);
+    }
 }
 
 /// A number of tokens, without a lock.
@@ -78,7 +114,7 @@ pub trait Budget: Debug + Send + Sync + 'static {
 ///
 /// // 20 retries at most when all requests fail, and two more each second.
 /// let bucket = Arc::new(TokenBucket::new(100).refill(10));
-/// let policy = RetryPolicy::new().paid_from(bucket.clone());
+/// let policy = RetryPolicy::new().budget(bucket.clone());
 /// assert_eq!(bucket.tokens(), 100);
 /// ```
 #[derive(Debug)]

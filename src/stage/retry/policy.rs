@@ -60,7 +60,7 @@ pub(crate) struct Settings {
     pub(crate) max_wait: Duration,
     pub(crate) overloaded: Option<bool>,
     pub(crate) idempotent_only: bool,
-    pub(crate) budget: Option<Arc<dyn Budget>>,
+    pub(crate) budget: Arc<dyn Budget>,
     pub(crate) classifier: Classifier,
 }
 
@@ -74,7 +74,7 @@ impl RetryPolicy {
                 max_wait: Duration::from_secs(5),
                 overloaded: None,
                 idempotent_only: false,
-                budget: Some(Arc::new(TokenBucket::default())),
+                budget: Arc::new(TokenBucket::default()),
                 classifier: Classifier::default(),
             }),
             session: Session::default(),
@@ -118,19 +118,11 @@ impl RetryPolicy {
         self.with(|settings| settings.idempotent_only = only)
     }
 
-    /// What retries are paid from.
-    pub fn budget(self, budget: impl Into<Arc<dyn Budget>>) -> Self {
-        self.with(|settings| settings.budget = Some(budget.into()))
-    }
-
-    /// The same as [`budget`](Self::budget) for a budget of one's own making.
-    pub fn paid_from<T: Budget>(self, budget: Arc<T>) -> Self {
-        self.with(|settings| settings.budget = Some(budget))
-    }
-
-    /// Retries cost nothing.
-    pub fn no_budget(self) -> Self {
-        self.with(|settings| settings.budget = None)
+    /// Sets the budget that retries are paid from: a [`TokenBucket`], a
+    /// [`WindowBudget`](crate::retry::WindowBudget), [`Unlimited`](crate::retry::Unlimited), a type
+    /// of your own, or an `Arc` of one to share it or to read it later.
+    pub fn budget(self, budget: impl Budget) -> Self {
+        self.with(|settings| settings.budget = Arc::new(budget))
     }
 
     /// What answers mean, where this policy is used with tower's own `Retry`, and by default in a

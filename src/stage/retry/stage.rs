@@ -90,28 +90,24 @@ impl Settings {
             Verdict::Limited { .. } => Cost::Limited,
             _ => Cost::Retry,
         };
-        if let Some(budget) = &self.budget {
-            session.last = LastRetry::Paid(budget.withdraw(cost).ok_or(NotResent::Budget)?);
-        }
+        session.last = LastRetry::Paid(self.budget.withdraw(cost).ok_or(NotResent::Budget)?);
         session.retries = session.retries.saturating_add(1);
         Ok(())
     }
 
     /// The retry that was paid for does not happen, if it has not been sent.
     fn refund(&self, session: &mut Session) {
-        if let (Some(budget), LastRetry::Paid(taken)) = (&self.budget, session.last) {
+        if let LastRetry::Paid(taken) = session.last {
             session.last = LastRetry::Free;
-            budget.refund(taken);
+            self.budget.refund(taken);
         }
     }
 
     pub(crate) fn note_success(&self, session: &Session) {
-        if let Some(budget) = &self.budget {
-            budget.succeeded(match session.last {
-                LastRetry::Free => None,
-                LastRetry::Paid(taken) | LastRetry::Sent(taken) => Some(taken),
-            });
-        }
+        self.budget.succeeded(match session.last {
+            LastRetry::Free => None,
+            LastRetry::Paid(taken) | LastRetry::Sent(taken) => Some(taken),
+        });
     }
 }
 

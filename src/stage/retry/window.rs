@@ -16,12 +16,12 @@ use super::budget::{Budget, Cost};
 /// success: prefer [`TokenBucket`](crate::retry::TokenBucket), which writes nothing while all goes well.
 ///
 /// ```
-/// use std::{sync::Arc, time::Duration};
+/// use std::time::Duration;
 /// use tower_failover::{retry::WindowBudget, RetryPolicy};
 ///
 /// // One retry for five requests of the last ten seconds, and ten retries a second besides.
 /// let budget = WindowBudget::new(Duration::from_secs(10), 0.2, 10)?;
-/// let policy = RetryPolicy::new().paid_from(Arc::new(budget));
+/// let policy = RetryPolicy::new().budget(budget);
 /// # Ok::<(), tower_failover::retry::BudgetError>(())
 /// ```
 #[derive(Debug)]

@@ -37,7 +37,7 @@ pub fn reporter(event: &Event) {
 /// Every other request may be sent again for as long as this runs; no waits.
 fn retry() -> RetryPolicy {
     let bucket = std::sync::Arc::new(TokenBucket::new(u32::MAX));
-    RetryPolicy::new().backoff(Backoff::none()).paid_from(bucket)
+    RetryPolicy::new().backoff(Backoff::none()).budget(bucket)
 }
 
 /// Everything on: rotation, short circuit, three models, retry, reports.
