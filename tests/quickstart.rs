@@ -270,7 +270,7 @@ async fn a_person_reads_each_line_once() {
         "\n   reported       15 error lines    1 incident, 3 failed requests\n",
         "\n     12 x HTTP 401: All 1 authentication token(s) are invalid or expired.\n",
         "\n      3 x HTTP 401: Token #1 is invalid (401 Unauthorized)\n",
-        "\n      1 x account \"account-1\" (#1 of 2): token refused (401 invalid_token); \
+        "\n      1 x account \"account-1\" (#1 of 2): token rejected (401 credential_invalid); \
          quarantined for 300 s\n",
         "\n   a scene gets   200               200 by video-2\n",
         "\n   tower-failover says nothing\n",

@@ -234,7 +234,7 @@ async fn the_trail_tells_a_new_token_from_another_account() {
         let trail = world.recorder.failures().remove(0).trail;
         let told: Vec<_> = trail.iter().map(|one| (one.account.as_deref(), one.followed)).collect();
         let [first, second, last] = told[..] else { panic!("{told:?}") };
-        assert_eq!(first, (Some("a"), Followed::Refreshed), "{fused}");
+        assert_eq!(first, (Some("a"), Followed::Replayed), "{fused}");
         assert_eq!(second, (Some("a"), Followed::Rotated), "{fused}");
         assert_eq!(last.0, Some("b"), "{fused}");
     }
@@ -285,7 +285,7 @@ async fn a_login_that_is_over_gives_the_upstreams_own_answer() {
         let incidents = world.recorder.incidents();
         let [Event::PoolDead(dead)] = &incidents[..] else { panic!("{incidents:?}") };
         assert_eq!(dead.cause.reason, OutReason::RefreshFailed(Reason::Revoked));
-        assert!(dead.cause.why.as_deref().unwrap().contains("invalid_grant"), "{dead:?}");
+        assert!(dead.cause.error.as_deref().unwrap().contains("invalid_grant"), "{dead:?}");
         // And nothing is sent from then on.
         let answer = world.send().await;
         assert_eq!(failure(&answer).unwrap().code, Code::CredentialRevoked);

@@ -23,7 +23,7 @@ use tower_failover::{
 
 fn account_out() -> AccountOut {
     let rest = Duration::from_secs(300);
-    let reason = OutReason::Refused(Reason::Invalid);
+    let reason = OutReason::Rejected(Reason::Invalid);
     let alice = AccountTag::new("alice", 1, 2);
     AccountOut::new(alice, 7, reason, Some(StatusCode::UNAUTHORIZED), rest)
 }
@@ -343,7 +343,7 @@ mod tracing_reporter {
         let rows = [
             "account=alice attempts=2 code=request_failed elapsed_ms=1234 method=POST \
              not_resent=final outcome=answer path=/v1/videos request_id=r-1 sent=true status=401 \
-             upstream_request_id=u-1 verdict=unauthorized_invalid",
+             upstream_request_id=u-1 verdict=credential_invalid",
             "answer=pool_limited attempts=0 code=request_failed elapsed_ms=0 label=nightly \
              method=GET outcome=local path=/ sent=false status=429",
         ];
@@ -351,13 +351,13 @@ mod tracing_reporter {
         assert_eq!(
             fields(4),
             "account=alice accounts=2 code=account_out generation=7 ordinal=1 \
-             reason=invalid_token rest_ms=300000 status=401"
+             out_for_ms=300000 reason=credential_invalid status=401"
         );
         assert_eq!(
             fields(5),
             "account=alice accounts=2 code=pool_dead generation=7 \
-             help=update your tokens in Settings (https://...) ordinal=1 reason=invalid_token \
-             rest_ms=300000 status=401"
+             help=update your tokens in Settings (https://...) ordinal=1 out_for_ms=300000 \
+             reason=credential_invalid status=401"
         );
     }
     #[test]
@@ -368,7 +368,7 @@ mod tracing_reporter {
         assert_eq!(
             fields_of(held),
             "account=alice code=coalesced held_back=3 method=POST of=request_failed \
-             outcome=answer path=/v1/videos status=401 verdict=unauthorized_invalid \
+             outcome=answer path=/v1/videos status=401 verdict=credential_invalid \
              window_ms=60000"
         );
     }

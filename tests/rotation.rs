@@ -43,7 +43,7 @@ async fn the_next_account_serves_at_once_when_one_is_refused() {
     assert_eq!(recorder.codes(), ["account_out"]);
     assert_eq!(
         recorder.events()[0].to_string(),
-        "account \"a\" (#1 of 2): token refused (401 invalid_token); quarantined for 300 s"
+        "account \"a\" (#1 of 2): token rejected (401 credential_invalid); quarantined for 300 s"
     );
 }
 
@@ -57,7 +57,7 @@ async fn the_quarantine_that_is_told_is_the_one_that_was_set_at_any_fraction_of_
     assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
     assert_eq!(
         recorder.events()[0].to_string(),
-        "account \"a\" (#1 of 2): token refused (401 invalid_token); quarantined for 300 s"
+        "account \"a\" (#1 of 2): token rejected (401 credential_invalid); quarantined for 300 s"
     );
 }
 

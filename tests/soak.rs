@@ -48,7 +48,7 @@ fn send(book: &Book, request: u64, status: u16) {
 fn out(generation: u64) -> AccountOut {
     let account = AccountTag::new(id(KEY.account), KEY.account + 1, 5);
     let status = Some(StatusCode::UNAUTHORIZED);
-    AccountOut::new(account, generation, OutReason::Refused(Reason::Invalid), status, REST)
+    AccountOut::new(account, generation, OutReason::Rejected(Reason::Invalid), status, REST)
 }
 
 fn record(request: u64, attempts: usize) -> RequestRecord {

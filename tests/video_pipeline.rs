@@ -116,7 +116,7 @@ async fn a_person_reads_who_served_what() {
          (alice 3, bob 3).\n",
         "\n  alice   21: 1 3* 4 7 10 13 15* 16 19 22 25 27* 28 31 34 37 39 41 43 45 47\n",
         "\n  carol    6: 6 12 18 24 30 36\n",
-        "\n  account \"carol\" (#3 of 3): token refused (401 revoked); quarantined for 3600 s\n",
+        "\n  account \"carol\" (#3 of 3): token rejected (401 credential_revoked); quarantined for 3600 s\n",
         "\n  downloaded with owner   48\n",
     ] {
         assert!(text.contains(line), "{line:?} is not in\n{text}");

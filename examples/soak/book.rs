@@ -231,7 +231,7 @@ impl Pages {
         let again = token.told.is_some();
         let for_nothing = token.refused.is_none() || out.reason == OutReason::OutOfQuota;
         // The lock is held: a send that has seen a later moment finds this here.
-        token.told = Some(Told { at: tick(), rest: out.rest });
+        token.told = Some(Told { at: tick(), rest: out.out_for });
         if again {
             self.fault(format!("{key:?} was told to be out twice"));
         }

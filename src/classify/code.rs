@@ -81,12 +81,12 @@ impl Code {
     /// The code as it stands in answers, events and metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::CredentialMissing => "credential_missing",
-            Self::CredentialExpired => "credential_expired",
-            Self::CredentialInvalid => "credential_invalid",
-            Self::CredentialRevoked => "credential_revoked",
-            Self::CredentialInactive => "credential_inactive",
-            Self::InsufficientScope => "insufficient_scope",
+            Self::CredentialMissing => Reason::Missing.as_str(),
+            Self::CredentialExpired => Reason::Expired.as_str(),
+            Self::CredentialInvalid => Reason::Invalid.as_str(),
+            Self::CredentialRevoked => Reason::Revoked.as_str(),
+            Self::CredentialInactive => Reason::Inactive.as_str(),
+            Self::InsufficientScope => Reason::InsufficientScope.as_str(),
             Self::PoolEmpty => "pool_empty",
             Self::PoolLimited => "pool_limited",
             Self::OutOfQuota => "out_of_quota",

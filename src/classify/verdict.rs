@@ -192,7 +192,7 @@ impl Verdict {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Success => "success",
-            Self::Unauthorized(reason) => reason.verdict_str(),
+            Self::Unauthorized(reason) => reason.as_str(),
             Self::Forbidden => "forbidden",
             Self::Limited { .. } => "limited",
             Self::OutOfQuota { .. } => "out_of_quota",
@@ -215,26 +215,16 @@ impl fmt::Display for Verdict {
 }
 
 impl Reason {
-    /// A stable word for logs and metrics.
+    /// The stable code for logs and metrics: the same in a verdict, an event, the pool's view and an
+    /// answer ([`Code`](crate::Code)).
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::Missing => "missing",
-            Self::Expired => "expired",
-            Self::Invalid => "invalid",
-            Self::Revoked => "revoked",
-            Self::Inactive => "inactive",
+            Self::Missing => "credential_missing",
+            Self::Expired => "credential_expired",
+            Self::Invalid => "credential_invalid",
+            Self::Revoked => "credential_revoked",
+            Self::Inactive => "credential_inactive",
             Self::InsufficientScope => "insufficient_scope",
-        }
-    }
-
-    const fn verdict_str(self) -> &'static str {
-        match self {
-            Self::Missing => "unauthorized_missing",
-            Self::Expired => "unauthorized_expired",
-            Self::Invalid => "unauthorized_invalid",
-            Self::Revoked => "unauthorized_revoked",
-            Self::Inactive => "unauthorized_inactive",
-            Self::InsufficientScope => "unauthorized_insufficient_scope",
         }
     }
 }

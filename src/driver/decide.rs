@@ -309,7 +309,7 @@ fn followed(next: Next) -> Followed {
     match next {
         Next::After(wait) => Followed::Retried(wait),
         Next::FallBack => Followed::FellBack,
-        Next::Replay => Followed::Refreshed,
+        Next::Replay => Followed::Replayed,
         Next::Again | Next::Pass => Followed::Rotated,
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     classify::{Code, Reason},
     pool::State,
-    report::TokenNews,
+    report::TokenEventKind,
 };
 
 const START: &str = include_str!("start.md");
@@ -137,7 +137,8 @@ fn what_the_sections_lack_is_seen() {
 fn no_code_is_named_that_does_not_exist() {
     assert_eq!(unknown(&guide()), [""; 0]);
     // What is let through exists.
-    let expiring = TokenNews::Expiring { expires_in: std::time::Duration::ZERO, expires_at: None };
+    let expiring =
+        TokenEventKind::Expiring { expires_in: std::time::Duration::ZERO, expires_at: None };
     assert_eq!(expiring.as_str(), NO_CODES[0]);
 }
 
@@ -172,7 +173,7 @@ fn every_state_and_every_reason_is_told() {
     let reasons =
         [Reason::Missing, Reason::Expired, Reason::Revoked, Reason::Inactive, Reason::Invalid];
     for reason in reasons {
-        let word = crate::report::OutReason::Refused(reason).as_str();
+        let word = crate::report::OutReason::Rejected(reason).as_str();
         assert!(CHECKLIST.contains(&format!("`{word}`")), "{word}");
     }
 }

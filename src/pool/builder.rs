@@ -224,7 +224,7 @@ impl PoolBuilder {
     }
 
     /// How long before its end a credential that no source replaces is told of
-    /// ([`TokenNews::Expiring`](crate::report::TokenNews::Expiring)), once at each of these. 1 h and
+    /// ([`TokenEventKind::Expiring`](crate::report::TokenEventKind::Expiring)), once at each of these. 1 h and
     /// 10 min by default; its end itself is told in any case.
     ///
     /// Nobody has to send a request for that, but there must be a tokio runtime: the pool's one task

@@ -20,7 +20,7 @@ use tokio::{
 use super::{account::Generation, shared::Shared, view::PoolView};
 use crate::{
     clock::Now,
-    report::{PoolDead, TokenNews},
+    report::{PoolDead, TokenEventKind},
     sync::Ordering,
 };
 
@@ -87,7 +87,7 @@ impl Shared {
         let ages = &generation.ages;
         let expires_in = Duration::from_millis(ages.end.saturating_sub(now));
         let expires_at = ages.ends;
-        self.tell_token(generation, TokenNews::Expiring { expires_in, expires_at });
+        self.tell_token(generation, TokenEventKind::Expiring { expires_in, expires_at });
     }
 
     /// The pool has died.

@@ -48,9 +48,9 @@
 //!
 //! // What a pool does when its last token is refused:
 //! let alice = AccountTag::new("alice", 1, 2);
-//! let refused = OutReason::Refused(Reason::Invalid);
+//! let rejected = OutReason::Rejected(Reason::Invalid);
 //! let status = Some(StatusCode::UNAUTHORIZED);
-//! let cause = AccountOut::new(alice, 1, refused, status, Duration::from_secs(300));
+//! let cause = AccountOut::new(alice, 1, rejected, status, Duration::from_secs(300));
 //! let help = Arc::from("update your tokens in Settings (https://example.com/settings)");
 //! reporter.report(&Event::PoolDead(PoolDead::new(2, cause, Some(help))));
 //!
@@ -58,9 +58,9 @@
 //! assert_eq!(event.code(), "pool_dead");
 //! assert_eq!(
 //!     event.to_string(),
-//!     "all 2 credentials are refused: \
+//!     "all 2 credentials are rejected: \
 //!      update your tokens in Settings (https://example.com/settings); \
-//!      the last: account \"alice\" (#1 of 2): token refused (401 invalid_token); quarantined for 300 s",
+//!      the last: account \"alice\" (#1 of 2): token rejected (401 credential_invalid); quarantined for 300 s",
 //! );
 //! ```
 
@@ -77,7 +77,7 @@ pub use self::{
         attempt::{Attempt, Followed, NotResent},
         event::{Coalesced, Event, Outcome, RequestRecord, Severity},
         incident::{AccountOut, AccountTag, OutReason, PoolDead},
-        token::{TokenEvent, TokenNews},
+        token::{TokenEvent, TokenEventKind},
     },
     reporter::{
         channel::{ChannelReporter, EventReceiver, channel},

@@ -137,7 +137,7 @@ pub(crate) fn incidents(events: &[Event]) -> BTreeMap<Who, usize> {
             Event::PoolDead(dead) => &dead.cause,
             _ => continue,
         };
-        if let OutReason::Refused(_) = out.reason {
+        if let OutReason::Rejected(_) = out.reason {
             let (pool, account) = out.account.id[1..].split_once('a').unwrap();
             let who = Who {
                 pool: pool.parse().unwrap(),

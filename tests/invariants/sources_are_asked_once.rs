@@ -8,7 +8,7 @@ use std::{
 
 use proptest::prelude::*;
 use tokio::time::Instant;
-use tower_failover::{Event, pool::State, report::TokenNews};
+use tower_failover::{Event, pool::State, report::TokenEventKind};
 
 use super::{
     run::{Ended, Stage, paused},
@@ -113,7 +113,7 @@ fn told_too_often(stage: &Stage<'_>) -> Vec<String> {
     }
     for event in stage.recorder.events() {
         let Event::Token(event) = event else { continue };
-        if let TokenNews::RefreshFailed { .. } = event.news {
+        if let TokenEventKind::RefreshFailed { .. } = event.kind {
             let left = most.entry(event.account.id.to_string()).or_insert(0);
             match left.checked_sub(1) {
                 Some(less) => *left = less,

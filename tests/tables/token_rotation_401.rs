@@ -146,7 +146,7 @@ fn unknown(case: &Value) -> Outcome {
         pool.remove(id),
     ];
     let refused = |event: &tower_failover::Event| match event {
-        tower_failover::Event::AccountOut(out) => matches!(out.reason, OutReason::Refused(_)),
+        tower_failover::Event::AccountOut(out) => matches!(out.reason, OutReason::Rejected(_)),
         _ => true,
     };
     let told = recorder.events().iter().any(refused);

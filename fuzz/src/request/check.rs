@@ -124,7 +124,7 @@ fn told(events: &[Event]) -> BTreeMap<(usize, u64), usize> {
             Event::PoolDead(dead) => &dead.cause,
             _ => continue,
         };
-        if let OutReason::Refused(_) = out.reason {
+        if let OutReason::Rejected(_) = out.reason {
             let account = out.account.id[1..].parse().expect("a number");
             *told.entry((account, out.generation)).or_default() += 1;
         }

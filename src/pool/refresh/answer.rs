@@ -12,7 +12,7 @@ use crate::{
         account::{End, Generation, Since, Word, source},
         shared::{Change, Shared},
     },
-    report::TokenNews,
+    report::TokenEventKind,
     sync::{Ordering, lock},
 };
 
@@ -124,7 +124,7 @@ impl Shared {
     pub(crate) fn note_skew(&self, generation: &Generation, late: Option<Duration>) {
         let Some(late) = late else { return };
         if !self.skewed.swap(true, Ordering::SeqCst) {
-            self.tell_token(generation, TokenNews::ClockSkew { late });
+            self.tell_token(generation, TokenEventKind::ClockSkew { late });
         }
     }
 

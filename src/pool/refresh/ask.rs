@@ -11,7 +11,7 @@ use crate::{
         account::{Begin, End, Feed, Generation, Member, Word},
         shared::{Change, Shared},
     },
-    report::{Event, OutReason, TokenEvent, TokenNews, text::foreign},
+    report::{Event, OutReason, TokenEvent, TokenEventKind, text::foreign},
 };
 
 impl Shared {
@@ -127,7 +127,7 @@ impl Shared {
         let Some(change) = change.filter(|change| self.is_news(change)) else { return false };
         let reason = OutReason::RefreshFailed(reason);
         let mut out = self.out(generation, &change, reason, &mut Now::unread());
-        out.why = error.map(|error| foreign(&error.to_string(), self));
+        out.error = error.map(|error| foreign(&error.to_string(), self));
         self.tell_out(out, &change);
         true
     }
@@ -198,17 +198,17 @@ impl Shared {
     ) {
         let left = |at: u64| Duration::from_millis(at.saturating_sub(now));
         let dead = generation.ages.dead;
-        let good_for = if dead == u64::MAX { Duration::MAX } else { left(dead) };
-        let news = TokenNews::RefreshFailed {
-            why: foreign(&error.to_string(), self),
+        let valid_for = if dead == u64::MAX { Duration::MAX } else { left(dead) };
+        let news = TokenEventKind::RefreshFailed {
+            error: foreign(&error.to_string(), self),
             reason: error.reason(),
-            good_for: good.then_some(good_for),
-            again_in: (!error.is_terminal()).then(|| left(until)),
+            valid_for: good.then_some(valid_for),
+            next_call_in: (!error.is_terminal()).then(|| left(until)),
         };
         self.tell_token(generation, news);
     }
 
-    pub(crate) fn tell_token(&self, generation: &Generation, news: TokenNews) {
+    pub(crate) fn tell_token(&self, generation: &Generation, news: TokenEventKind) {
         let account = self.tag(&generation.member);
         let event = TokenEvent::new(account, generation.number, news);
         self.settings.reporter.report(&Event::Token(event));

@@ -46,7 +46,7 @@ impl Shared {
         let account = self.tag(&generation.member);
         let mut out = AccountOut::new(account, generation.number, reason, None, Duration::MAX);
         if change.is.kind() != Kind::Retired {
-            out.rest = self.remaining(change.is.until(), now.get());
+            out.out_for = self.remaining(change.is.until(), now.get());
         }
         if reason.is_expiry() {
             let ended = generation.ages.ended(|| self.passed(now.get()));
@@ -83,7 +83,7 @@ impl Shared {
         now: &mut Now,
     ) {
         if self.is_news(change) {
-            self.tell(generation, change, OutReason::Refused(reason), status, now);
+            self.tell(generation, change, OutReason::Rejected(reason), status, now);
         }
     }
 }

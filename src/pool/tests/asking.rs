@@ -20,7 +20,7 @@ use crate::{
         select::query::{Pin, Query, Unavailable},
         *,
     },
-    report::{Event, TokenNews},
+    report::{Event, TokenEventKind},
 };
 
 /// Accounts of one owner, whose tokens are replaced in the last 30 s, and waited for in the last 10.
@@ -64,9 +64,9 @@ impl World {
     }
 
     /// The news of a token, where nothing else was told.
-    fn news(&self) -> TokenNews {
+    fn news(&self) -> TokenEventKind {
         match &self.told.events()[..] {
-            [Event::Token(event)] => event.news.clone(),
+            [Event::Token(event)] => event.kind.clone(),
             other => panic!("{other:?}"),
         }
     }
@@ -154,7 +154,7 @@ fn a_runtime_that_stops_while_a_source_is_asked_leaves_it_to_be_asked_again() {
     });
     assert_eq!(world.asked(0).len(), 1);
     drop(first);
-    assert!(matches!(world.news(), TokenNews::RefreshFailed { good_for: None, .. }));
+    assert!(matches!(world.news(), TokenEventKind::RefreshFailed { valid_for: None, .. }));
     runtime().block_on(async {
         sleep(secs(2)).await;
         assert_eq!(get(&world.pool, "alice").await, ok("t2"));
@@ -210,7 +210,7 @@ async fn what_ends_while_its_source_fails_is_not_put_back() {
     sleep(std::time::Duration::from_millis(99_500)).await;
     assert!(world.pick("alice").unwrap_err().is_under_way());
     sleep(secs(2)).await;
-    assert!(matches!(world.news(), TokenNews::RefreshFailed { good_for: None, .. }));
+    assert!(matches!(world.news(), TokenEventKind::RefreshFailed { valid_for: None, .. }));
     assert_eq!(world.state("alice"), State::Refreshing);
     assert_eq!(get(&world.pool, "alice").await, Err(Code::NotReady));
 }
@@ -224,8 +224,8 @@ async fn how_long_a_token_is_good_that_was_not_replaced_is_told_to_the_second() 
     sleep(secs(75)).await;
     assert_eq!(get(&world.pool, "alice").await, ok("t1"));
     sleep(secs(2)).await;
-    let TokenNews::RefreshFailed { good_for, .. } = world.news() else { panic!() };
-    assert_eq!(good_for, Some(secs(24)));
+    let TokenEventKind::RefreshFailed { valid_for, .. } = world.news() else { panic!() };
+    assert_eq!(valid_for, Some(secs(24)));
     // Of one whose end nobody knows, no end is told.
     let (told, first) = (Told::default(), Arc::new(Mutex::new(true)));
     let source = move |_: RefreshReason| {
@@ -241,8 +241,8 @@ async fn how_long_a_token_is_good_that_was_not_replaced_is_told_to_the_second() 
     sleep(secs(1)).await;
     let events = told.events();
     let [Event::Token(event)] = &events[..] else { panic!("{events:?}") };
-    let TokenNews::RefreshFailed { good_for, .. } = event.news else { panic!("{event:?}") };
-    assert_eq!(good_for, Some(std::time::Duration::MAX));
+    let TokenEventKind::RefreshFailed { valid_for, .. } = event.kind else { panic!("{event:?}") };
+    assert_eq!(valid_for, Some(std::time::Duration::MAX));
 }
 
 #[tokio::test(start_paused = true)]

@@ -162,7 +162,7 @@ fn the_view_is_words_and_seconds() {
     assert_eq!(
         serde_json::to_value(&view).unwrap(),
         serde_json::json!({"accounts": [{
-            "id": "alice", "ordinal": 1, "state": "quarantined", "reason": "revoked",
+            "id": "alice", "ordinal": 1, "state": "quarantined", "reason": "credential_revoked",
             "out_of_quota": false, "until": 3600.0,
             "counts": {"sent": 0, "succeeded": 0, "refused": 0, "limited": 0},
             "in_flight": 0, "generation": 1, "group": "g", "priority": 3, "expires_in": null,

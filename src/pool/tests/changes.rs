@@ -120,7 +120,7 @@ fn invalidating_is_a_refusal_without_a_status() {
     assert!(!bench.pool.invalidate("nobody", Reason::Revoked));
     let events = told.events();
     let [Event::AccountOut(out)] = &events[..] else { panic!("{events:?}") };
-    assert_eq!((out.status, out.rest), (None, secs(3600)));
+    assert_eq!((out.status, out.out_for), (None, secs(3600)));
     assert_eq!(bench.order(2), ["bob", "bob"]);
 }
 

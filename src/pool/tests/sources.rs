@@ -21,7 +21,7 @@ use crate::{
         TokenFuture, TokenSource,
     },
     pool::*,
-    report::{Event, OutReason, TokenNews},
+    report::{Event, OutReason, TokenEventKind},
 };
 
 /// What a source does when it is asked.
@@ -183,12 +183,16 @@ async fn a_failed_refresh_never_displaces_a_token_that_is_good() {
     // One of a row of failures is told.
     let told = world.told.events();
     let [Event::Token(event)] = &told[..] else { panic!("{told:?}") };
-    let TokenNews::RefreshFailed { reason: None, good_for: Some(_), again_in: Some(_), why } =
-        &event.news
+    let TokenEventKind::RefreshFailed {
+        reason: None,
+        valid_for: Some(_),
+        next_call_in: Some(_),
+        error,
+    } = &event.kind
     else {
         panic!("{event:?}")
     };
-    assert_eq!(&**why, "the vault is sealed");
+    assert_eq!(&**error, "the vault is sealed");
     // It has ended: an error, and never the stale token.
     sleep(secs(40)).await;
     assert_eq!(world.get().await, Err(Code::NotReady));
@@ -377,7 +381,8 @@ async fn a_login_that_is_over_retires_the_account_once_its_token_is_of_no_use() 
     assert_eq!(world.get().await, ok("t1"), "it is good yet");
     let told = world.told.events();
     let [Event::Token(event)] = &told[..] else { panic!("{told:?}") };
-    let TokenNews::RefreshFailed { reason: Some(Reason::Revoked), again_in: None, .. } = event.news
+    let TokenEventKind::RefreshFailed { reason: Some(Reason::Revoked), next_call_in: None, .. } =
+        event.kind
     else {
         panic!("{event:?}")
     };
@@ -386,7 +391,7 @@ async fn a_login_that_is_over_retires_the_account_once_its_token_is_of_no_use() 
     let told = world.told.events();
     let [Event::PoolDead(dead)] = &told[..] else { panic!("{told:?}") };
     assert_eq!(dead.cause.reason, OutReason::RefreshFailed(Reason::Revoked));
-    assert_eq!(dead.cause.rest, Duration::MAX);
+    assert_eq!(dead.cause.out_for, Duration::MAX);
     assert_eq!(world.script.calls(), 2);
     // A person has logged in again.
     world.pool.replace("alice", Credential::bearer("t9").unwrap()).unwrap();
@@ -474,7 +479,7 @@ async fn what_comes_in_after_its_end_is_sent_and_told_once() {
     assert!(world.told.events().is_empty(), "the clock is still the same");
     let [Event::Token(event)] = &told[..] else { panic!("{told:?}") };
     assert_eq!(event.account.ordinal, 1);
-    assert!(matches!(event.news, TokenNews::ClockSkew { late } if late > secs(1_000_000)));
+    assert!(matches!(event.kind, TokenEventKind::ClockSkew { late } if late > secs(1_000_000)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -37,7 +37,7 @@ fn a_refusal_quarantines_once_and_reports_once() {
     let events = told.events();
     let [Event::AccountOut(out)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((&*out.account.id, out.account.ordinal, out.account.of), ("alice", 1, 2));
-    assert_eq!(out.reason, OutReason::Refused(Reason::Invalid));
+    assert_eq!(out.reason, OutReason::Rejected(Reason::Invalid));
     assert_eq!((out.generation, out.status), (1, UNAUTHORIZED));
     assert_eq!(bench.order(3), ["bob"; 3]);
 }

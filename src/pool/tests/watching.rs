@@ -16,7 +16,7 @@ use crate::{
     clock::Now,
     credential::{Account, Credential, Expires, RefreshReason, SourceError, Token},
     pool::*,
-    report::{Event, OutReason, TokenNews},
+    report::{Event, OutReason, TokenEventKind},
 };
 
 fn ends(id: &str, left: u64) -> Account {
@@ -27,12 +27,12 @@ fn ends(id: &str, left: u64) -> Account {
 fn leads(told: &Told) -> Vec<u64> {
     let events = told.events();
     let of = |event: &Event| match event {
-        Event::Token(event) => match event.news {
-            TokenNews::Expiring { expires_in, .. } => expires_in.as_secs(),
+        Event::Token(event) => match event.kind {
+            TokenEventKind::Expiring { expires_in, .. } => expires_in.as_secs(),
             _ => panic!("{event:?}"),
         },
         Event::AccountOut(out) => {
-            assert_eq!((out.reason, out.rest), (OutReason::Expired, Duration::MAX));
+            assert_eq!((out.reason, out.out_for), (OutReason::Expired, Duration::MAX));
             0
         }
         Event::PoolDead(dead) => {

@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn incidents_and_counts_have_none() {
-        let reason = OutReason::Refused(Reason::Invalid);
+        let reason = OutReason::Rejected(Reason::Invalid);
         let out = AccountOut::new(AccountTag::new("a", 1, 1), 1, reason, None, Duration::MAX);
         let dead = PoolDead::new(1, out.clone(), None);
         let counted = Coalesced::new(Event::RequestFailed(record()), 3, Duration::from_secs(60));

@@ -96,22 +96,33 @@ pub enum Followed {
     /// Sent again with another account.
     Rotated,
     /// Sent again with a newer credential of the same account.
-    Refreshed,
+    Replayed,
     /// Sent again with another model.
     FellBack,
     /// Not sent again.
     NotResent(NotResent),
 }
 
+impl Followed {
+    /// The stable code for logs and metrics, without the wait and without the reason.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Retried(_) => "retried",
+            Self::Rotated => "rotated",
+            Self::Replayed => "replayed",
+            Self::FellBack => "fell_back",
+            Self::NotResent(_) => "not_resent",
+        }
+    }
+}
+
 impl fmt::Display for Followed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())?;
         match self {
-            Self::Retried(wait) if wait.is_zero() => f.write_str("retried"),
-            Self::Retried(wait) => write!(f, "retried after {wait:?}"),
-            Self::Rotated => f.write_str("rotated"),
-            Self::Refreshed => f.write_str("refreshed"),
-            Self::FellBack => f.write_str("fell back"),
-            Self::NotResent(why) => write!(f, "not_resent: {why}"),
+            Self::Retried(wait) if !wait.is_zero() => write!(f, " after {wait:?}"),
+            Self::NotResent(why) => write!(f, ": {why}"),
+            _ => Ok(()),
         }
     }
 }
@@ -163,6 +174,26 @@ impl Attempt {
             credential: false,
             upstream_request_id: None,
             followed: Followed::NotResent(NotResent::Final),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn followed_has_a_code_and_shows_the_wait_or_the_reason() {
+        let wait = Duration::from_millis(100);
+        for (followed, code, shown) in [
+            (Followed::Retried(Duration::ZERO), "retried", "retried"),
+            (Followed::Retried(wait), "retried", "retried after 100ms"),
+            (Followed::Rotated, "rotated", "rotated"),
+            (Followed::Replayed, "replayed", "replayed"),
+            (Followed::FellBack, "fell_back", "fell_back"),
+            (Followed::NotResent(NotResent::Budget), "not_resent", "not_resent: budget"),
+        ] {
+            assert_eq!((followed.as_str(), &*followed.to_string()), (code, shown));
         }
     }
 }

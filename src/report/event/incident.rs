@@ -29,8 +29,8 @@ pub struct AccountTag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OutReason {
-    /// Its credential was refused.
-    Refused(Reason),
+    /// Its credential was rejected.
+    Rejected(Reason),
     /// Its quota is used up.
     OutOfQuota,
     /// Its credential has ended by the clock here, and no source replaces it.
@@ -53,14 +53,14 @@ pub struct AccountOut {
     pub reason: OutReason,
     /// The status that said so, when it was a response.
     pub status: Option<StatusCode>,
-    /// Until when nothing uses it, from now; [`Duration::MAX`] is until a person acts.
-    pub rest: Duration,
+    /// How long nothing uses it, from now; [`Duration::MAX`] is until a person acts.
+    pub out_for: Duration,
     /// When the credential ended, if that is why, and known.
     pub expired_at: Option<SystemTime>,
     /// How long ago that was.
     pub expired_ago: Option<Duration>,
-    /// What the source said, if it is out because of that: shortened, escaped, without secrets.
-    pub why: Option<Box<str>>,
+    /// The source's error, if the account is out because of it: shortened, escaped, without secrets.
+    pub error: Option<Box<str>>,
 }
 
 /// The pool's incident.
@@ -87,25 +87,24 @@ impl AccountTag {
 impl OutReason {
     /// Whether the credential has ended, by whoever says so.
     pub(crate) const fn is_expiry(self) -> bool {
-        matches!(self, Self::Expired | Self::Refused(Reason::Expired))
+        matches!(self, Self::Expired | Self::Rejected(Reason::Expired))
     }
 
-    /// A stable word for logs and metrics: of the credential's fault, or `out_of_quota`.
+    /// The stable code for logs and metrics.
     ///
-    /// A credential that is not accepted is `invalid_token`, the word of RFC 6750 §3.1.
+    /// That of a credential's fault is the code of its [`Reason`].
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::Refused(Reason::Invalid) => "invalid_token",
-            Self::Refused(reason) => reason.as_str(),
+            Self::Rejected(reason) => reason.as_str(),
             Self::OutOfQuota => "out_of_quota",
-            Self::Expired => "expired",
+            Self::Expired => Reason::Expired.as_str(),
             Self::RefreshFailed(_) => "refresh_failed",
         }
     }
 }
 
 impl AccountOut {
-    /// The credential of `generation` is out for `reason`, and nothing uses it for `rest`.
+    /// The credential of `generation` is out for `reason`, and nothing uses it for `out_for`.
     ///
     /// `status` is the response's, and `None` when the refusal came in an error.
     pub const fn new(
@@ -113,10 +112,10 @@ impl AccountOut {
         generation: u64,
         reason: OutReason,
         status: Option<StatusCode>,
-        rest: Duration,
+        out_for: Duration,
     ) -> Self {
-        let (expired_at, expired_ago, why) = (None, None, None);
-        Self { account, generation, reason, status, rest, expired_at, expired_ago, why }
+        let (expired_at, expired_ago, error) = (None, None, None);
+        Self { account, generation, reason, status, out_for, expired_at, expired_ago, error }
     }
 }
 
@@ -124,5 +123,30 @@ impl PoolDead {
     /// All `accounts` of the pool are out, the last one by `cause`; `help` says what its owner must do.
     pub const fn new(accounts: usize, cause: AccountOut, help: Option<Arc<str>>) -> Self {
         Self { accounts, cause, help }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::{Code, Verdict};
+
+    #[test]
+    fn one_code_names_a_reason_in_verdict_event_and_answer() {
+        for reason in [
+            Reason::Missing,
+            Reason::Expired,
+            Reason::Invalid,
+            Reason::Revoked,
+            Reason::Inactive,
+            Reason::InsufficientScope,
+        ] {
+            assert_eq!(Verdict::Unauthorized(reason).as_str(), reason.as_str());
+            assert_eq!(OutReason::Rejected(reason).as_str(), reason.as_str());
+            assert_eq!(Code::from(reason).as_str(), reason.as_str());
+        }
+        assert_eq!(OutReason::Expired.as_str(), Code::CredentialExpired.as_str());
+        assert_eq!(OutReason::OutOfQuota.as_str(), Code::OutOfQuota.as_str());
+        assert_eq!(Verdict::out_of_quota().as_str(), Code::OutOfQuota.as_str());
     }
 }

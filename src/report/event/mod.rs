@@ -16,5 +16,5 @@ pub(crate) use self::{
 pub(crate) use self::{
     attempt::Followed,
     event::Severity,
-    token::{TokenEvent, TokenNews},
+    token::{TokenEvent, TokenEventKind},
 };

@@ -21,16 +21,16 @@ pub struct TokenEvent {
     pub account: AccountTag,
     /// The generation of the credential.
     pub generation: u64,
-    /// What there is to tell.
-    pub news: TokenNews,
+    /// What happened.
+    pub kind: TokenEventKind,
 }
 
-/// What there is to tell of a token.
+/// The kinds of a [`TokenEvent`].
 ///
 /// [`Event`](crate::Event) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum TokenNews {
+pub enum TokenEventKind {
     /// It ends soon, and no source will replace it: told once at each lead that was set.
     Expiring {
         /// How long it is good yet.
@@ -39,18 +39,18 @@ pub enum TokenNews {
         expires_at: Option<SystemTime>,
     },
     /// Its source gave no other: told once for each row of failures, and once more when only a person
-    /// can help while the old one is good. When that is out, the account is, and tells why:
+    /// can help while the old one is valid. When that has expired, the account is out: see
     /// [`AccountOut`](crate::report::AccountOut).
     RefreshFailed {
-        /// What the source said: shortened, escaped, without secrets.
-        why: Box<str>,
+        /// The source's error: shortened, escaped, without secrets.
+        error: Box<str>,
         /// What is wrong with the account, if only a person can help.
         reason: Option<Reason>,
-        /// How long the old token is good yet; `None` if it may not be sent. [`Duration::MAX`] when
-        /// nothing is known of its end.
-        good_for: Option<Duration>,
-        /// After how long the source may be asked again; `None` if it is not.
-        again_in: Option<Duration>,
+        /// How long the old token is still valid; `None` if it may not be sent. [`Duration::MAX`] when
+        /// its expiry is unknown.
+        valid_for: Option<Duration>,
+        /// After how long the source may be called again; `None` if it is not.
+        next_call_in: Option<Duration>,
     },
     /// It had ended before it came in: one of the two clocks is wrong. It is sent all the same. Told
     /// once for each pool.
@@ -61,17 +61,17 @@ pub enum TokenNews {
 }
 
 impl TokenEvent {
-    /// `news` about the credential of `generation`.
-    pub const fn new(account: AccountTag, generation: u64, news: TokenNews) -> Self {
-        Self { account, generation, news }
+    /// An event of this kind about the credential of `generation`.
+    pub const fn new(account: AccountTag, generation: u64, kind: TokenEventKind) -> Self {
+        Self { account, generation, kind }
     }
 
     pub(crate) const fn code(&self) -> &'static str {
-        self.news.as_str()
+        self.kind.as_str()
     }
 }
 
-impl TokenNews {
+impl TokenEventKind {
     /// A stable word for logs and metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -85,27 +85,27 @@ impl TokenNews {
 impl fmt::Display for TokenEvent {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.account)?;
-        match &self.news {
-            TokenNews::Expiring { expires_in, .. } => {
+        match &self.kind {
+            TokenEventKind::Expiring { expires_in, .. } => {
                 write!(f, "token expires in {} s", whole_seconds(*expires_in))
             }
-            TokenNews::ClockSkew { late } => {
+            TokenEventKind::ClockSkew { late } => {
                 let late = whole_seconds(*late);
                 write!(f, "token came in {late} s after its end, by this clock; it is sent anyway")
             }
-            TokenNews::RefreshFailed { why, reason, good_for, again_in } => {
-                write!(f, "no new token: {}", Quoted(why))?;
+            TokenEventKind::RefreshFailed { error, reason, valid_for, next_call_in } => {
+                write!(f, "no new token: {}", Quoted(error))?;
                 if let Some(reason) = reason {
                     write!(f, " ({})", reason.as_str())?;
                 }
-                match good_for {
+                match valid_for {
                     Some(Duration::MAX) => f.write_str("; the old one stays in use")?,
                     Some(left) => {
                         write!(f, "; the old one is good for {} s", whole_seconds(*left))?;
                     }
                     None => f.write_str("; there is no other")?,
                 }
-                match again_in {
+                match next_call_in {
                     Some(again) => write!(f, "; asked again in {} s", whole_seconds(*again)),
                     None => f.write_str("; a person must act"),
                 }

@@ -6,7 +6,7 @@ use http::StatusCode;
 use super::reporter::Reporter;
 use crate::report::event::{
     AccountOut, Attempt, Coalesced, Event, Followed, Outcome, PoolDead, RequestRecord, Severity,
-    TokenEvent, TokenNews,
+    TokenEvent, TokenEventKind,
 };
 
 /// Passes every event to the current subscriber of `tracing`, at the target `tower_failover`.
@@ -17,8 +17,8 @@ use crate::report::event::{
 /// | --- | --- |
 /// | all | `code` |
 /// | of a request | `method`, `path`, `outcome`, `status`, `answer`, `error`, `sent`, `attempts`, `account`, `model`, `verdict`, `not_resent`, `request_id`, `upstream_request_id`, `label`, `elapsed_ms` |
-/// | `account_out` | `account`, `ordinal`, `accounts`, `generation`, `reason`, `status`, `rest_ms`, `expired_at` (seconds since 1970), `expired_seconds_ago`, `why` |
-/// | of a token | `account`, `ordinal`, `accounts`, `generation`, `expires_in_ms`, `expires_at`, `late_ms`, `reason`, `good_for_ms`, `again_in_ms` |
+/// | `account_out` | `account`, `ordinal`, `accounts`, `generation`, `reason`, `status`, `out_for_ms`, `expired_at` (seconds since 1970), `expired_seconds_ago`, `error` |
+/// | of a token | `account`, `ordinal`, `accounts`, `generation`, `expires_in_ms`, `expires_at`, `late_ms`, `reason`, `valid_for_ms`, `next_call_in_ms` |
 /// | `pool_dead` | those of its cause, and `help` |
 /// | `coalesced` | `of`, `held_back`, `window_ms`; of the last request `method`, `path`, `outcome`, `status`, `account`, `model`, `verdict`, `label` |
 ///
@@ -103,10 +103,10 @@ fn account_out(event: &Event, out: &AccountOut) {
         generation = out.generation,
         reason = out.reason.as_str(),
         status = number(out.status),
-        rest_ms = millis(out.rest),
+        out_for_ms = millis(out.out_for),
         expired_at = out.expired_at.and_then(unix),
         expired_seconds_ago = out.expired_ago.map(|ago| ago.as_secs()),
-        why = out.why.as_deref(),
+        error = out.error.as_deref(),
         "{event}"
     );
 }
@@ -122,10 +122,10 @@ fn pool_dead(event: &Event, dead: &PoolDead) {
         generation = cause.generation,
         reason = cause.reason.as_str(),
         status = number(cause.status),
-        rest_ms = millis(cause.rest),
+        out_for_ms = millis(cause.out_for),
         expired_at = cause.expired_at.and_then(unix),
         expired_seconds_ago = cause.expired_ago.map(|ago| ago.as_secs()),
-        why = cause.why.as_deref(),
+        error = cause.error.as_deref(),
         help = dead.help.as_deref(),
         "{event}"
     );
@@ -133,15 +133,17 @@ fn pool_dead(event: &Event, dead: &PoolDead) {
 
 fn token_event(event: &Event, token: &TokenEvent) {
     let (mut expires_in, mut expires_at, mut late) = (None, None, None);
-    let (mut reason, mut good_for, mut again_in) = (None, None, None);
-    match &token.news {
-        TokenNews::Expiring { expires_in: left, expires_at: at } => {
+    let (mut reason, mut valid_for, mut next_call_in) = (None, None, None);
+    match &token.kind {
+        TokenEventKind::Expiring { expires_in: left, expires_at: at } => {
             (expires_in, expires_at) = (Some(millis(*left)), at.and_then(unix));
         }
-        TokenNews::ClockSkew { late: by } => late = Some(millis(*by)),
-        TokenNews::RefreshFailed { reason: why, good_for: good, again_in: again, .. } => {
+        TokenEventKind::ClockSkew { late: by } => late = Some(millis(*by)),
+        TokenEventKind::RefreshFailed {
+            reason: why, valid_for: valid, next_call_in: next, ..
+        } => {
             reason = why.map(|why| why.as_str());
-            (good_for, again_in) = (good.map(millis), again.map(millis));
+            (valid_for, next_call_in) = (valid.map(millis), next.map(millis));
         }
     }
     at_severity!(
@@ -155,8 +157,8 @@ fn token_event(event: &Event, token: &TokenEvent) {
         expires_at,
         late_ms = late,
         reason,
-        good_for_ms = good_for,
-        again_in_ms = again_in,
+        valid_for_ms = valid_for,
+        next_call_in_ms = next_call_in,
         "{event}"
     );
 }

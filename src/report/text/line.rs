@@ -20,13 +20,13 @@ use crate::report::event::{
 /// let out = AccountOut::new(
 ///     AccountTag::new("alice", 1, 2),
 ///     1,
-///     OutReason::Refused(Reason::Invalid),
+///     OutReason::Rejected(Reason::Invalid),
 ///     Some(http::StatusCode::UNAUTHORIZED),
 ///     Duration::from_secs(300),
 /// );
 /// assert_eq!(
 ///     Event::AccountOut(out).to_string(),
-///     r#"account "alice" (#1 of 2): token refused (401 invalid_token); quarantined for 300 s"#,
+///     r#"account "alice" (#1 of 2): token rejected (401 credential_invalid); quarantined for 300 s"#,
 /// );
 /// ```
 impl fmt::Display for Event {
@@ -118,9 +118,9 @@ impl fmt::Display for AccountTag {
 impl fmt::Display for AccountOut {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.account)?;
-        let rests = match self.reason {
-            OutReason::Refused(_) => {
-                f.write_str("token refused (")?;
+        let state = match self.reason {
+            OutReason::Rejected(_) => {
+                f.write_str("token rejected (")?;
                 if let Some(status) = self.status {
                     write!(f, "{} ", status.as_u16())?;
                 }
@@ -133,7 +133,7 @@ impl fmt::Display for AccountOut {
                     write!(f, " ({})", status.as_u16())?;
                 }
                 f.write_str("; ")?;
-                "resting"
+                "cooling"
             }
             OutReason::Expired => {
                 f.write_str("token expired")?;
@@ -145,25 +145,25 @@ impl fmt::Display for AccountOut {
             }
             OutReason::RefreshFailed(reason) => {
                 f.write_str("no new token")?;
-                if let Some(why) = &self.why {
-                    write!(f, ": {}", Quoted(why))?;
+                if let Some(error) = &self.error {
+                    write!(f, ": {}", Quoted(error))?;
                 }
                 write!(f, " ({}); ", reason.as_str())?;
                 "out"
             }
         };
-        if self.rest == Duration::MAX {
+        if self.out_for == Duration::MAX {
             return f.write_str("retired until a person acts");
         }
-        write!(f, "{rests} for {} s", whole_seconds(self.rest))
+        write!(f, "{state} for {} s", whole_seconds(self.out_for))
     }
 }
 
 impl fmt::Display for PoolDead {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match (self.cause.reason, self.accounts) {
-            (OutReason::Refused(_), 1) => f.write_str("the only credential is refused")?,
-            (OutReason::Refused(_), all) => write!(f, "all {all} credentials are refused")?,
+            (OutReason::Rejected(_), 1) => f.write_str("the only credential is rejected")?,
+            (OutReason::Rejected(_), all) => write!(f, "all {all} credentials are rejected")?,
             (_, 1) => f.write_str("the only account is out")?,
             (_, all) => write!(f, "all {all} accounts are out")?,
         }

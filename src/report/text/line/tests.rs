@@ -21,10 +21,9 @@ fn out(reason: OutReason, status: Option<u16>, rest: Duration) -> AccountOut {
 #[test]
 fn a_source_that_needs_a_person_is_quoted() {
     let mut out = out(OutReason::RefreshFailed(Reason::Revoked), None, Duration::MAX);
-    let without =
-        r#"account "alice" (#1 of 2): no new token (revoked); retired until a person acts"#;
+    let without = r#"account "alice" (#1 of 2): no new token (credential_revoked); retired until a person acts"#;
     assert_eq!(Event::AccountOut(out.clone()).to_string(), without);
-    out.why = Some("invalid_grant".into());
+    out.error = Some("invalid_grant".into());
     let said = without.replace("token (", r#"token: "invalid_grant" ("#);
     assert_eq!(Event::AccountOut(out).to_string(), said);
 }
@@ -47,35 +46,35 @@ fn record(outcome: Outcome) -> RequestRecord {
 #[test]
 fn an_account_says_who_why_and_for_how_long() {
     let s = Duration::from_secs(300);
-    let refused = OutReason::Refused;
+    let refused = OutReason::Rejected;
     let rows = [
         (
             line(refused(Reason::Invalid), Some(401), s),
-            r#"account "alice" (#1 of 2): token refused (401 invalid_token); quarantined for 300 s"#,
+            r#"account "alice" (#1 of 2): token rejected (401 credential_invalid); quarantined for 300 s"#,
         ),
         (
             line(refused(Reason::Expired), Some(403), s),
-            r#"account "alice" (#1 of 2): token refused (403 expired); quarantined for 300 s"#,
+            r#"account "alice" (#1 of 2): token rejected (403 credential_expired); quarantined for 300 s"#,
         ),
         (
             line(refused(Reason::Revoked), None, Duration::from_secs(3600)),
-            r#"account "alice" (#1 of 2): token refused (revoked); quarantined for 3600 s"#,
+            r#"account "alice" (#1 of 2): token rejected (credential_revoked); quarantined for 3600 s"#,
         ),
         (
             line(refused(Reason::Invalid), None, Duration::from_millis(1)),
-            r#"account "alice" (#1 of 2): token refused (invalid_token); quarantined for 1 s"#,
+            r#"account "alice" (#1 of 2): token rejected (credential_invalid); quarantined for 1 s"#,
         ),
         (
             line(refused(Reason::Inactive), Some(401), Duration::MAX),
-            r#"account "alice" (#1 of 2): token refused (401 inactive); retired until a person acts"#,
+            r#"account "alice" (#1 of 2): token rejected (401 credential_inactive); retired until a person acts"#,
         ),
         (
             line(OutReason::OutOfQuota, Some(402), Duration::from_secs(1800)),
-            r#"account "alice" (#1 of 2): out of quota (402); resting for 1800 s"#,
+            r#"account "alice" (#1 of 2): out of quota (402); cooling for 1800 s"#,
         ),
         (
             line(OutReason::OutOfQuota, None, Duration::ZERO),
-            r#"account "alice" (#1 of 2): out of quota; resting for 0 s"#,
+            r#"account "alice" (#1 of 2): out of quota; cooling for 0 s"#,
         ),
     ];
     for (is, should) in rows {
@@ -85,12 +84,12 @@ fn an_account_says_who_why_and_for_how_long() {
 
 #[test]
 fn a_dead_pool_says_what_its_owner_must_do() {
-    let refused = OutReason::Refused(Reason::Invalid);
-    let invalid = "the last: account \"alice\" (#1 of 2): token refused (401 invalid_token); \
+    let refused = OutReason::Rejected(Reason::Invalid);
+    let invalid = "the last: account \"alice\" (#1 of 2): token rejected (401 credential_invalid); \
                    quarantined for 300 s";
     for (accounts, help, wanted) in [
-        (2, POOL_HELP, format!("all 2 credentials are refused: {POOL_HELP}; {invalid}")),
-        (1, "log in again", format!("the only credential is refused: log in again; {invalid}")),
+        (2, POOL_HELP, format!("all 2 credentials are rejected: {POOL_HELP}; {invalid}")),
+        (1, "log in again", format!("the only credential is rejected: log in again; {invalid}")),
     ] {
         assert_eq!(dead(accounts, refused, Some(help)), wanted);
     }
@@ -101,9 +100,9 @@ fn a_dead_pool_says_what_its_owner_must_do() {
 #[test]
 fn a_dead_pool_without_help_names_the_last_straw() {
     assert_eq!(
-        dead(2, OutReason::Refused(Reason::Expired), None),
-        "all 2 credentials are refused; the last: account \"alice\" (#1 of 2): \
-         token refused (401 expired); quarantined for 300 s"
+        dead(2, OutReason::Rejected(Reason::Expired), None),
+        "all 2 credentials are rejected; the last: account \"alice\" (#1 of 2): \
+         token rejected (401 credential_expired); quarantined for 300 s"
     );
 }
 
@@ -130,7 +129,7 @@ fn a_failed_request_tells_every_attempt() {
     assert_eq!(
         Event::RequestFailed(record).to_string(),
         "POST /v1/videos failed with 503 after 3 failed attempts in 1.2 s: \
-         [1] account \"alice\", model \"m-large\": 401 unauthorized_invalid, rotated; \
+         [1] account \"alice\", model \"m-large\": 401 credential_invalid, rotated; \
          [2] the caller's credential: error \"connection reset\" transient, retried after 100ms; \
          [3] no credential: 503 transient, not_resent: attempts, upstream id \"u-3\"; \
          request id \"r-1\"; label \"nightly\""
@@ -244,7 +243,7 @@ fn foreign_words_cannot_break_the_line() {
     let cause = AccountOut::new(tag, 0, OutReason::OutOfQuota, None, Duration::ZERO);
     assert_eq!(
         Event::AccountOut(cause).to_string(),
-        r#"account "al\nice\u{202e}\u{1b}[31m" (#1 of 1): out of quota; resting for 0 s"#
+        r#"account "al\nice\u{202e}\u{1b}[31m" (#1 of 1): out of quota; cooling for 0 s"#
     );
 }
 
