@@ -74,6 +74,24 @@ pub mod dedup {
 }
 
 /// All layers fused into one, from one builder.
+///
+/// ```
+/// use tower_failover::{Account, BuildError, Credential, FailoverLayer, Pool, RetryPolicy};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = Pool::builder()
+///     .account(Account::new("alice", Credential::bearer("tok-alice")?))
+///     .origins(["https://api.example.com"])
+///     .build()?;
+/// let layer = FailoverLayer::builder().rotation(pool).retry(RetryPolicy::new()).build()?;
+/// # drop(layer);
+///
+/// // A layer that does nothing is an error.
+/// let nothing: Result<_, BuildError> = FailoverLayer::builder().build();
+/// assert!(nothing.is_err());
+/// # Ok(())
+/// # }
+/// ```
 pub mod failover {
     #[doc(inline)]
     pub use crate::{

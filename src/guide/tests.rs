@@ -23,7 +23,8 @@ const PARTS: [&str; 4] = [
 ];
 
 /// Words that begin like a code and are events or names of the API.
-const NO_CODES: [&str; 4] = ["credential_expiring", "pool_dead", "pin_job", "not_resent"];
+const NO_CODES: [&str; 5] =
+    ["credential_expiring", "credential_from", "pool_dead", "pin_job", "not_resent"];
 
 /// The parts, in the order of the page.
 fn guide() -> String {
