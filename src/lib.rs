@@ -1,4 +1,9 @@
-#![doc = include_str!("../README.md")]
+// The README's program needs the feature `reqwest`; as a test of the documentation it is built with it.
+#![cfg_attr(feature = "reqwest", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "reqwest"),
+    doc = "Client-side failover for token-authenticated HTTP APIs: see the [guide]."
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod adapter;
@@ -69,6 +74,24 @@ pub mod dedup {
 }
 
 /// All layers fused into one, from one builder.
+///
+/// ```
+/// use tower_failover::{Account, BuildError, Credential, FailoverLayer, Pool, RetryPolicy};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = Pool::builder()
+///     .account(Account::new("alice", Credential::bearer("tok-alice")?))
+///     .origins(["https://api.example.com"])
+///     .build()?;
+/// let layer = FailoverLayer::builder().rotation(pool).retry(RetryPolicy::new()).build()?;
+/// # drop(layer);
+///
+/// // A layer that does nothing is an error.
+/// let nothing: Result<_, BuildError> = FailoverLayer::builder().build();
+/// assert!(nothing.is_err());
+/// # Ok(())
+/// # }
+/// ```
 pub mod failover {
     #[doc(inline)]
     pub use crate::{

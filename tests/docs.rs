@@ -1,4 +1,4 @@
-//! What a reader of the documentation finds: an example for everything, or a link to one.
+//! The documentation: an example for each public item or a link to one, and plain first sentences.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -25,7 +25,7 @@ impl Item {
         found
     }
 
-    /// The names of all that is linked to, without paths and methods.
+    /// The names of all link targets, without paths and methods.
     fn links(&self) -> impl Iterator<Item = String> {
         let text = self.docs.join("\n");
         let starts = ["[`", "](", "`]("].map(|start| {
@@ -61,7 +61,7 @@ fn items(text: &str) -> Vec<(String, Item)> {
         let known = match (words.next(), words.next(), words.next()) {
             (Some("pub"), Some(kind), Some(name)) if line.starts_with("pub ") => Some((kind, name)),
             (Some(kind @ ("layer" | "service")), Some(name), _) if line.starts_with("    ") => {
-                Some((kind, name)).filter(|_| line.ends_with(','))
+                Some((kind, name)).filter(|_| inner == format!("{kind} {name},"))
             }
             _ => None,
         };
@@ -77,50 +77,68 @@ fn items(text: &str) -> Vec<(String, Item)> {
     found
 }
 
-/// Every item of the crate that a facade names.
-fn public() -> BTreeMap<String, Item> {
-    fn walk(folder: &Path, names: &BTreeSet<String>, found: &mut BTreeMap<String, Item>) {
+/// The source files of a folder, with their paths below `src`.
+fn sources() -> Vec<(String, String)> {
+    fn walk(folder: &Path, root: &Path, found: &mut Vec<(String, String)>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                walk(&path, names, found);
+                walk(&path, root, found);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let items = items(&fs::read_to_string(&path).unwrap()).into_iter();
-                found.extend(items.filter(|(name, _)| names.contains(name)));
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                found.push((name, fs::read_to_string(&path).unwrap()));
             }
         }
     }
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut names = BTreeSet::new();
-    for facade in [
-        "lib",
-        "adapter/mod",
-        "answer/mod",
-        "body/mod",
-        "classify/mod",
-        "credential/mod",
-        "pool/mod",
-        "report/mod",
-    ] {
-        let text = fs::read_to_string(source.join(facade).with_extension("rs")).unwrap();
-        names.extend(exported(&text));
-    }
-    let mut found = BTreeMap::new();
-    walk(&source, &names, &mut found);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    walk(&root, &root, &mut found);
+    found.sort();
     found
 }
 
-/// The names behind each `pub use`, what is hidden left out.
+/// The public modules: name, whether the page has an example, and the names on it.
+fn pages() -> Vec<(String, bool, Vec<String>)> {
+    let sources: BTreeMap<_, _> = sources().into_iter().collect();
+    let lib = &sources["lib.rs"];
+    let mut pages = Vec::new();
+    for name in ["adapter", "answer", "body", "classify", "credential", "pool", "report"] {
+        let text = &sources[&format!("{name}/mod.rs")];
+        let example = text.lines().any(|line| line.starts_with("//! ```"));
+        pages.push((name.to_owned(), example, exported(text)));
+    }
+    for (at, _) in lib.match_indices("\npub mod ").filter(|(at, _)| !hidden(&lib[..*at])) {
+        let (name, rest) =
+            lib[at + 9..].split_once(|c: char| !c.is_alphanumeric() && c != '_').unwrap();
+        if let Some(inner) = rest.strip_prefix('{').and_then(|rest| rest.split("\n}\n").next()) {
+            let docs = lib[..at].lines().rev().take_while(|line| line.starts_with("///"));
+            let example = docs.filter(|line| *line == "/// ```").count() > 1;
+            pages.push((name.to_owned(), example, exported(inner)));
+        }
+    }
+    pages
+}
+
+/// Whether the item that follows this text is hidden.
+fn hidden(before: &str) -> bool {
+    before.trim_end().ends_with("#[doc(hidden)]")
+}
+
+/// Every public item, by its name.
+fn public() -> BTreeMap<String, Item> {
+    let mut names: BTreeSet<_> = pages().into_iter().flat_map(|(_, _, names)| names).collect();
+    let sources = sources();
+    let lib = sources.iter().find(|(path, _)| path == "lib.rs").unwrap();
+    let root = lib.1.rfind("\n#[doc(inline)]\npub use self::").unwrap();
+    names.extend(exported(&lib.1[root..]));
+    let found = sources.iter().flat_map(|(_, text)| items(text));
+    found.filter(|(name, _)| names.contains(name)).collect()
+}
+
+/// The names of each `pub use`, without those that are hidden.
 fn exported(facade: &str) -> Vec<String> {
     let mut names = Vec::new();
-    // What is hidden stands at the end, but for the root's own names, which are inlined.
-    for (at, _) in facade.match_indices("pub use ") {
-        let hidden = facade[..at].rfind("#[doc(hidden)]\npub mod ").map(|from| &facade[from..at]);
-        if hidden.is_some_and(|module| {
-            module.lines().nth(1).is_some_and(|line| line.ends_with('{')) && !module.contains("\n}")
-        }) {
-            continue;
-        }
+    for (at, _) in facade.match_indices("pub use ").filter(|(at, _)| !hidden(&facade[..*at])) {
         let used = &facade[at..at + facade[at..].find(';').unwrap()];
         let words = used.split(|c: char| !c.is_alphanumeric() && c != '_');
         names.extend(words.filter(|word| !word.is_empty()).map(str::to_owned));
@@ -129,21 +147,28 @@ fn exported(facade: &str) -> Vec<String> {
 }
 
 #[test]
-fn everything_public_has_an_example_or_a_link_to_one() {
-    let public = public();
+fn item_has_an_example_or_a_link_to_one() {
+    let (public, pages) = (public(), pages());
     assert!(public.len() > 100, "only {} items found", public.len());
-    let shown =
-        |name: &String| name == "first page" || public.get(name).is_some_and(Item::has_example);
+    assert!(pages.len() > 12, "only {} pages found", pages.len());
+    let page_shows = |module: &str| pages.iter().any(|(name, shows, _)| name == module && *shows);
+    let on_page = |item: &str| {
+        pages.iter().any(|(_, shows, names)| *shows && names.iter().any(|name| name == item))
+    };
+    let shown = |name: &String| {
+        name == "first page" || page_shows(name) || public.get(name).is_some_and(Item::has_example)
+    };
     let lacks: Vec<_> = public
         .iter()
-        .filter(|(_, item)| !item.has_example() && !item.links().any(|name| shown(&name)))
+        .filter(|(name, item)| !item.has_example() && !on_page(name))
+        .filter(|(_, item)| !item.links().any(|name| shown(&name)))
         .map(|(name, item)| format!("{} {name}", item.kind))
         .collect();
-    assert!(lacks.is_empty(), "neither an example nor a link to one:\n{}", lacks.join("\n"));
+    assert!(lacks.is_empty(), "no example, and no link to one:\n{}", lacks.join("\n"));
 }
 
 #[test]
-fn what_has_a_place_in_a_stack_or_can_be_dropped_halfway_says_so() {
+fn position_cancel_safety_and_clone_are_documented() {
     let public = public();
     let of = |kind: &'static str| public.iter().filter(move |(_, item)| item.kind == kind);
     assert_eq!((of("layer").count(), of("service").count()), (6, 6));
@@ -159,14 +184,14 @@ fn what_has_a_place_in_a_stack_or_can_be_dropped_halfway_says_so() {
         let lacks: Vec<_> = names.iter().filter(|name| !public[**name].has(heading)).collect();
         assert!(lacks.is_empty(), "no `{heading}`: {lacks:?}");
     }
-    // Written once, for all layers and services.
+    // The macro writes these once for all layers and services.
     let shell = include_str!("../src/layer/shell.rs");
     assert_eq!(shell.matches("/// # Clone").count(), 2);
     assert_eq!(shell.matches("/// # Cancel safety").count(), 1);
 }
 
 #[test]
-fn an_item_without_an_example_is_seen() {
+fn item_without_an_example_is_detected() {
     let text = "/// ```text\n/// a drawing\n/// ```\n#[derive(Debug)]\npub struct A;\n\n\
                 /// See [`A`], [b](crate::x::B::c) and [`D::e`].\npub const fn f() {}\n\n\
                 named! {\n    /// ```\n    /// ```\n    layer L,\n    /// Its service.\n    service S,\n}\n";
@@ -178,4 +203,46 @@ fn an_item_without_an_example_is_seen() {
     assert_eq!(items[0].1.links().count(), 0);
     let links: BTreeSet<_> = items[1].1.links().collect();
     assert!(["A", "x", "D"].iter().all(|name| links.contains(*name)), "{links:?}");
+}
+
+/// Folders and files of `src` that follow the rules of prose; the others are listed to be rewritten.
+const PLAIN: [&str; 2] = ["guide", "lib.rs"];
+
+/// The faults of the comments of one file: lines with riddles, and headless first sentences.
+fn prose(text: &str) -> Vec<&str> {
+    let mut faults = Vec::new();
+    let mut in_docs = false;
+    for line in text.lines() {
+        let inner = line.trim_start();
+        let doc = inner.starts_with("///") || inner.starts_with("//!");
+        let comment = doc || inner.starts_with("//");
+        let first = doc && !in_docs;
+        in_docs = doc;
+        let words = inner.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase);
+        let riddle =
+            |word: String| ["nobody", "somebody", "whoever", "whichever"].contains(&&*word);
+        let says = inner.trim_start_matches(['/', '!', ' ']);
+        if comment && words.into_iter().any(riddle) || first && says.starts_with("What ") {
+            faults.push(inner);
+        }
+    }
+    faults
+}
+
+#[test]
+fn comments_are_plain() {
+    let sources = sources();
+    let plain = |path: &str| PLAIN.iter().any(|plain| path.split('/').next() == Some(plain));
+    let mut lacks = Vec::new();
+    for (path, text) in sources.iter().filter(|(path, _)| plain(path)) {
+        lacks.extend(prose(text).into_iter().map(|line| format!("{path}: {line}")));
+    }
+    assert!(lacks.is_empty(), "write it plainly:\n{}", lacks.join("\n"));
+}
+
+#[test]
+fn comment_that_is_not_plain_is_detected() {
+    let text = "//! What it is.\n//! What else.\n\n/// Tells nobody.\nfn a() {} // no word for whom\n\
+                \n/// Returns.\n/// What it was.\nlet nobody = 1;\n    /// What a field is.\n";
+    assert_eq!(prose(text), ["//! What it is.", "/// Tells nobody.", "/// What a field is."]);
 }

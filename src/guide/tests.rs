@@ -1,4 +1,4 @@
-//! The guide knows every code, and no other.
+//! The guide describes every code, and no other.
 
 use crate::{
     classify::{Code, Reason},
@@ -10,9 +10,11 @@ const START: &str = include_str!("start.md");
 const CODES: &str = include_str!("codes.md");
 const CHECKLIST: &str = include_str!("checklist.md");
 const ACCOUNTS: &str = include_str!("accounts.md");
+const MODELS: &str = include_str!("models.md");
+const STACK: &str = include_str!("stack.md");
 const JOBS: &str = include_str!("jobs.md");
 
-/// What each section says, in this order.
+/// The parts of each section, in this order.
 const PARTS: [&str; 4] = [
     "**What it means.**",
     "**How to check it.**",
@@ -20,15 +22,16 @@ const PARTS: [&str; 4] = [
     "**What to tell your users.**",
 ];
 
-/// Words that begin like a code and are something else: events, and names of the API.
-const NO_CODES: [&str; 4] = ["credential_expiring", "pool_dead", "pin_job", "not_resent"];
+/// Words that begin like a code and are events or names of the API.
+const NO_CODES: [&str; 5] =
+    ["credential_expiring", "credential_from", "pool_dead", "pin_job", "not_resent"];
 
-/// The five parts, as they stand on one page.
+/// The parts, in the order of the page.
 fn guide() -> String {
-    [START, CODES, CHECKLIST, ACCOUNTS, JOBS].join("\n")
+    [START, CODES, CHECKLIST, ACCOUNTS, MODELS, STACK, JOBS].join("\n")
 }
 
-/// The sections of the codes: heading, and text.
+/// Returns the sections of the codes: heading, and text.
 fn sections(codes: &str) -> Vec<(&str, &str)> {
     codes
         .split("\n## ")
@@ -38,7 +41,7 @@ fn sections(codes: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// What is wrong with the sections.
+/// Returns the faults of the sections.
 fn faults(codes: &str) -> Vec<String> {
     let sections = sections(codes);
     let mut faults = Vec::new();
@@ -58,18 +61,18 @@ fn faults(codes: &str) -> Vec<String> {
     }
     for (name, _) in sections {
         if !Code::ALL.iter().any(|code| code.as_str() == name) {
-            faults.push(format!("`{name}` is no code"));
+            faults.push(format!("`{name}` is not a code"));
         }
     }
     faults
 }
 
-/// The name of the variant.
+/// Returns the name of the variant.
 fn variant(code: Code) -> String {
     format!("{code:?}")
 }
 
-/// The words that begin like a code and are none.
+/// Returns the words that begin like a code and are none.
 fn unknown(text: &str) -> Vec<&str> {
     let family = |word: &str| word.split_once('_').map(|(first, _)| first.to_owned());
     let families: Vec<_> = Code::ALL.iter().filter_map(|code| family(code.as_str())).collect();
@@ -81,7 +84,7 @@ fn unknown(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The anchor that a heading gets.
+/// Returns the anchor of a heading.
 fn anchor(heading: &str) -> String {
     let kept = |c: char| match c {
         ' ' => Some('-'),
@@ -91,7 +94,7 @@ fn anchor(heading: &str) -> String {
     heading.trim_start_matches('#').trim().chars().filter_map(kept).collect()
 }
 
-/// The lines outside of examples.
+/// Returns the lines outside of examples.
 fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut example = false;
     text.lines().filter(move |line| {
@@ -102,14 +105,14 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn every_code_has_a_section_of_its_own_and_no_other_word_has_one() {
+fn section_exists_for_each_code_and_for_no_other_word() {
     assert_eq!(faults(CODES), [""; 0]);
     let order: Vec<_> = sections(CODES).into_iter().map(|(name, _)| name).collect();
     assert_eq!(order, Code::ALL.map(|code| code.as_str()));
 }
 
 #[test]
-fn the_list_of_codes_lacks_none() {
+fn list_of_codes_is_complete() {
     let source = include_str!("../classify/code.rs");
     let (_, variants) = source.split_once("pub enum Code {\n").unwrap();
     let (variants, _) = variants.split_once("\n}\n").unwrap();
@@ -119,7 +122,7 @@ fn the_list_of_codes_lacks_none() {
 }
 
 #[test]
-fn what_the_sections_lack_is_seen() {
+fn fault_of_a_section_is_detected() {
     let without = |what: &str| faults(&CODES.replacen(what, "", 1)).len();
     for code in Code::ALL {
         assert_eq!(without(&format!("\n## `{code}`\n")), 1, "{code}");
@@ -129,21 +132,21 @@ fn what_the_sections_lack_is_seen() {
     for part in PARTS {
         assert_eq!(without(part), 1, "{part}");
     }
-    assert_eq!(faults(&format!("{CODES}\n## `pool_tired`\n")), ["`pool_tired` is no code"]);
+    assert_eq!(faults(&format!("{CODES}\n## `pool_tired`\n")), ["`pool_tired` is not a code"]);
     assert_eq!(unknown("See `pool_tired`, `pool_dead` and `credential_Expired`."), ["pool_tired"]);
 }
 
 #[test]
-fn no_code_is_named_that_does_not_exist() {
+fn word_like_a_code_is_a_code() {
     assert_eq!(unknown(&guide()), [""; 0]);
-    // What is let through exists.
+    // The first exception exists.
     let expiring =
         TokenEventKind::Expiring { expires_in: std::time::Duration::ZERO, expires_at: None };
     assert_eq!(expiring.as_str(), NO_CODES[0]);
 }
 
 #[test]
-fn the_table_says_what_the_answers_say() {
+fn table_agrees_with_the_answers() {
     for code in Code::ALL {
         let refresh = match (code.requires_refresh(false), code.requires_refresh(true)) {
             (true, _) => "yes",
@@ -158,7 +161,7 @@ fn the_table_says_what_the_answers_say() {
 }
 
 #[test]
-fn every_state_and_every_reason_is_told() {
+fn state_and_reason_are_described() {
     let states = [
         State::Usable,
         State::Resting,
@@ -179,7 +182,7 @@ fn every_state_and_every_reason_is_told() {
 }
 
 #[test]
-fn every_link_within_the_guide_has_a_heading() {
+fn link_within_the_guide_has_a_heading() {
     let guide = guide();
     let anchors: Vec<_> = prose(&guide).filter(|line| line.starts_with('#')).map(anchor).collect();
     let mut links = 0;
@@ -199,7 +202,16 @@ fn every_link_within_the_guide_has_a_heading() {
 }
 
 #[test]
-fn the_readme_leads_here() {
+fn readme_links_to_headings_of_the_guide() {
     let readme = include_str!("../../README.md");
-    assert_eq!(readme.matches("/tower_failover/guide/index.html").count(), 1);
+    let guide = guide();
+    let anchors: Vec<_> = prose(&guide).filter(|line| line.starts_with('#')).map(anchor).collect();
+    let mut links = 0;
+    for (at, start) in readme.match_indices("/tower_failover/guide/index.html#") {
+        let link = &readme[at + start.len()..];
+        let link = &link[..link.find(')').unwrap()];
+        assert!(anchors.iter().any(|anchor| anchor == link), "{link}\n{anchors:#?}");
+        links += 1;
+    }
+    assert_eq!(links, 7, "one link for each page");
 }

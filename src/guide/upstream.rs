@@ -1,4 +1,4 @@
-// What the examples of the guide stand on, and leave out: an upstream that always says the same.
+// Shared by the examples of the guide and hidden in them: an upstream with a constant answer.
 
 use tower::{Layer as _, ServiceExt as _};
 
@@ -10,7 +10,7 @@ fn get(uri: &str) -> http::Request<Body> {
     http::Request::get(uri).body(Body::default()).expect("a request")
 }
 
-/// The client of a program that uses `pool`.
+/// Builds a client that uses `pool`, for an upstream that gives this answer.
 fn client(
     pool: &tower_failover::Pool,
     status: u16,
