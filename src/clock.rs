@@ -31,6 +31,26 @@ impl Now {
     }
 }
 
+/// A time that doubles with each failure in a row, up to a maximum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Doubling {
+    first: Duration,
+    max: Duration,
+}
+
+impl Doubling {
+    /// Starts at `first` and never exceeds `max`.
+    pub(crate) const fn new(first: Duration, max: Duration) -> Self {
+        Self { first, max }
+    }
+
+    /// Returns the time after `failures` earlier failures: `first`, doubled that often, at most `max`.
+    pub(crate) fn after(self, failures: u32) -> Duration {
+        let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
+        self.first.saturating_mul(factor).min(self.max)
+    }
+}
+
 /// This wait; `None` outside a tokio runtime, or in one without its timer.
 pub(crate) fn timer(
     wait: impl FnOnce() -> tokio::time::Sleep,
@@ -61,4 +81,18 @@ impl Future for Sleep {
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn wall() -> SystemTime {
     SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubling_starts_at_first_and_stops_at_max() {
+        let secs = Duration::from_secs;
+        let times = Doubling::new(secs(1), secs(60));
+        let got = [0, 1, 5, 6, 31, 32, u32::MAX].map(|failures| times.after(failures));
+        assert_eq!(got, [1, 2, 32, 60, 60, 60, 60].map(secs));
+        assert_eq!(Doubling::new(secs(9), secs(3)).after(0), secs(3));
+    }
 }

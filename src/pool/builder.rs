@@ -20,6 +20,7 @@ use super::{
     shared::{Settings, Shared},
 };
 use crate::{
+    clock::Doubling,
     credential::Account,
     report::{PoolDead, Reporter, ReporterHandle},
 };
@@ -176,7 +177,7 @@ impl PoolBuilder {
     /// How long an account rests that is limited without a hint for how long: `first`, doubled each
     /// time, up to `max`. 1 s and 60 s by default. Several answers within one rest count once.
     pub fn limited_cooldown(mut self, first: Duration, max: Duration) -> Self {
-        (self.cooldowns.limited_first, self.cooldowns.limited_max) = (millis(first), millis(max));
+        self.cooldowns.limited = Doubling::new(first, max);
         self
     }
 

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use crate::{classify::Reason, pool::Quarantine};
+use crate::{classify::Reason, clock::Doubling, pool::Quarantine};
 
 /// The times of a pool.
 #[derive(Clone, Debug)]
 pub(crate) struct Cooldowns {
     pub(crate) quarantine: Quarantine,
-    pub(crate) limited_first: u64,
-    pub(crate) limited_max: u64,
+    pub(crate) limited: Doubling,
     pub(crate) out_of_quota: u64,
     pub(crate) model: u64,
     pub(crate) max_rest: u64,
@@ -21,8 +20,7 @@ impl Default for Cooldowns {
     fn default() -> Self {
         Self {
             quarantine: Quarantine::new(),
-            limited_first: 1_000,
-            limited_max: 60_000,
+            limited: Doubling::new(Duration::from_secs(1), Duration::from_secs(60)),
             out_of_quota: 30 * 60_000,
             model: 10 * 60_000,
             max_rest: 24 * 60 * 60_000,
@@ -40,22 +38,20 @@ impl Cooldowns {
             _ if is_proven => (times.trusted, times.max),
             _ => (times.untrusted, times.max),
         };
-        doubled(millis(first), strikes, millis(max))
+        millis(Doubling::new(first, max).after(narrow(strikes)))
     }
 
     /// For an account that was limited `strikes` times in a row before, without a hint.
     pub(crate) fn limited(&self, strikes: u64) -> u64 {
-        doubled(self.limited_first, strikes, self.limited_max.min(self.max_rest))
+        millis(self.limited.after(narrow(strikes))).min(self.max_rest)
     }
-}
-
-/// `first`, doubled `strikes` times, at most `max`.
-fn doubled(first: u64, strikes: u64, max: u64) -> u64 {
-    let factor = 1_u64.checked_shl(u32::try_from(strikes).unwrap_or(u32::MAX)).unwrap_or(u64::MAX);
-    first.saturating_mul(factor).min(max)
 }
 
 /// In whole milliseconds, rounded up: a rest is never shorter than was asked for.
 pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+fn narrow(strikes: u64) -> u32 {
+    u32::try_from(strikes).unwrap_or(u32::MAX)
 }

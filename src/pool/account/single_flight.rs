@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::cooldown::millis;
-use crate::classify::Reason;
+use crate::{classify::Reason, clock::Doubling};
 
 /// Whether an account's source is being asked, and when it may be asked again.
 ///
@@ -54,17 +54,16 @@ pub(crate) enum End {
     Overtaken,
 }
 
-/// The first memory of a failure, and the longest.
 const FIRST: u64 = 500;
-const LONGEST: u64 = 60_000;
+/// How long a failure is remembered.
+const FAILURE: Doubling = Doubling::new(Duration::from_millis(FIRST), Duration::from_secs(60));
 /// The longest that a source may ask for: it may be wrong.
 const AT_MOST: Duration = Duration::from_secs(10 * 60);
 
 /// How long a failure is remembered that came after so many others. Those that failed together shall
 /// not all come back together.
 fn memory(failures: u32, random: f64) -> Duration {
-    let doubled = (FIRST << failures.min(16)).min(LONGEST);
-    Duration::from_millis(doubled).mul_f64(1.0 + random / 5.0)
+    FAILURE.after(failures).mul_f64(1.0 + random / 5.0)
 }
 
 impl SingleFlight {

@@ -28,8 +28,8 @@ fn the_readme_names_the_times_that_a_pool_has() {
         ),
         format!(
             "| 429 without a hint; out of quota; model not found | {} doubling to {}; {}; {} |",
-            seconds(cooldowns.limited_first),
-            seconds(cooldowns.limited_max),
+            seconds(millis(cooldowns.limited.after(0))),
+            seconds(millis(cooldowns.limited.after(u32::MAX))),
             minutes(cooldowns.out_of_quota),
             minutes(cooldowns.model),
         ),
