@@ -81,7 +81,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             stages.note_failure(&mut self.st, &mut facts);
             // What is asked of the stages next may let go of the account that has answered.
             heard.stamp = stages.stamp(&self.st);
-            heard.in_flight = stages.in_flight(&self.st).map(InFlight::pause);
+            heard.in_flight = stages.in_flight(&mut self.st).map(InFlight::pause);
         }
         if written && !resumed && heard.note.is_none() {
             let mut attempt = self.attempt(&held, verdict, heard.stamp.as_ref());

@@ -29,7 +29,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         }
         self.scratch.done = true;
         let stages = &self.live.config.stages;
-        let in_flight = stages.in_flight(&self.st);
+        let in_flight = stages.in_flight(&mut self.st);
         let mut stamp = None;
         if self.common().served_by || self.scratch.parent != 0 {
             stamp = stages.stamp(&self.st).filter(|_| !charged);

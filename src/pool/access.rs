@@ -1,21 +1,22 @@
 //! What the stages need of a pool.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use http::request::Parts;
+use http::{StatusCode, request::Parts};
 use tokio::time::Instant;
 
 use super::{
     account::{Kind, Since},
     handle::Pool,
-    lease::{Admitted, Lease},
-    select::{Query, Unavailable},
+    lease::{Admitted, Lease, carries_own},
+    select::{self, Query, Unavailable},
     settings::{Cascade, OwnCredential},
-    wait::ChangeWait,
+    watch::{self, ChangeWait},
 };
 use crate::{
     classify::{Code, Reason},
     clock::Now,
+    report::text::{Filter, Redact},
     sync::Ordering,
 };
 
@@ -32,7 +33,7 @@ impl Pool {
 
     /// An account for an attempt that starts now.
     pub(crate) fn pick(&self, query: &Query<'_>, now: &mut Now) -> Result<Lease, Unavailable> {
-        self.shared().pick(query, now)
+        select::pick(self.shared(), query, now)
     }
 
     /// What it would say of this account, were its credential of `generation` out for `reason`.
@@ -43,7 +44,7 @@ impl Pool {
         generation: u64,
         reason: Reason,
     ) -> Unavailable {
-        self.shared().rejection(id, uid, generation, reason)
+        select::rejection(self.shared(), id, uid, generation, reason)
     }
 
     /// The account whose turn it is, for a request that any account will do for. `None`: ask
@@ -51,25 +52,25 @@ impl Pool {
     #[inline(always)]
     #[allow(clippy::inline_always)]
     pub(crate) fn turn(&self, now: &mut Now) -> Option<Lease> {
-        self.shared().turn(now)
+        select::turn(self.shared(), now)
     }
 
     /// An account for an attempt that starts at `at`: one whose rest is over by then counts, one
     /// that is quarantined does not.
     pub(crate) fn pick_at(&self, query: &Query<'_>, at: Instant) -> Result<Lease, Unavailable> {
-        self.shared().pick_at(query, at)
+        select::pick_at(self.shared(), query, at)
     }
 
     /// Whether nobody can serve now, and somebody will when a source has answered that is being
     /// asked. Takes nobody.
     pub(crate) fn is_under_way(&self, query: &Query<'_>, now: &mut Now) -> bool {
-        self.shared().is_under_way(query, now)
+        watch::is_under_way(self.shared(), query, now)
     }
 
     /// Whether the source of some account is asked, or will be, for a credential that the request
     /// may use.
     pub(crate) fn is_renewing(&self, query: &Query<'_>) -> bool {
-        self.shared().is_renewing(query)
+        watch::is_renewing(self.shared(), query)
     }
 
     /// Whether a request that was refused may be sent again, with another account or with the next
@@ -86,7 +87,7 @@ impl Pool {
     /// Whether some account could serve this model now. As slow as there are accounts: for those
     /// who have failed already.
     pub(crate) fn can_serve(&self, model: &str, now: &mut Now) -> bool {
-        self.shared().can_serve(model, now)
+        select::can_serve(self.shared(), model, now)
     }
 
     /// Whether every account is refused or retired, and none is due for a probe. `false` when that
@@ -109,7 +110,7 @@ impl Pool {
     /// Whether the caller put a credential on the request: `Authorization`, or any header or query
     /// key that this pool uses.
     pub(crate) fn carries_own(&self, parts: &Parts) -> bool {
-        self.shared().carries_own(parts)
+        carries_own(self.shared(), parts)
     }
 
     /// Whether a request goes on after a revoked credential.
@@ -156,5 +157,106 @@ impl Pool {
         } else {
             Err(Code::from(seen.reason()))
         }
+    }
+
+    // --- a lease
+
+    /// Makes a lease of a credential that was admitted.
+    pub(crate) fn lease(&self, admitted: Admitted) -> Lease {
+        admitted.into_lease(self.shared())
+    }
+
+    /// Puts the account's credential, fixed headers and base URI on a request; see [`Lease::apply`].
+    pub(crate) fn apply(&self, lease: &Lease, parts: &mut Parts) -> Result<(), Code> {
+        lease.apply(self.shared(), parts)
+    }
+
+    /// Returns whether the credential has expired since it was leased.
+    pub(crate) fn has_ended(&self, lease: &Lease, now: &mut Now) -> bool {
+        lease.has_ended(self.shared(), now)
+    }
+
+    /// Returns whether the account's source is being called for its next credential.
+    pub(crate) fn is_renewing_account(&self, lease: &Lease) -> bool {
+        lease.is_under_way(self.shared())
+    }
+
+    // --- evidence: what an attempt shows about the account that it used
+
+    /// Notes a success, and what is left of the account's limit.
+    pub(crate) fn succeeded(&self, lease: &mut Lease, remaining: Option<u64>) {
+        lease.succeeded(self.shared(), remaining);
+    }
+
+    /// Notes that the upstream rejected the credential.
+    pub(crate) fn rejected(
+        &self,
+        lease: &mut Lease,
+        reason: Reason,
+        status: Option<StatusCode>,
+        now: &mut Now,
+    ) {
+        lease.rejected(self.shared(), reason, status, now);
+    }
+
+    /// Notes that the account is limited: for the model when it is known, else for all of them.
+    pub(crate) fn limited(
+        &self,
+        lease: &mut Lease,
+        model: Option<&str>,
+        delay: Option<Duration>,
+        now: &mut Now,
+    ) {
+        lease.limited(self.shared(), model, delay, now);
+    }
+
+    /// Notes that the account has no quota left.
+    pub(crate) fn out_of_quota(
+        &self,
+        lease: &mut Lease,
+        delay: Option<Duration>,
+        status: Option<StatusCode>,
+        now: &mut Now,
+    ) {
+        lease.out_of_quota(self.shared(), delay, status, now);
+    }
+
+    /// Notes that the account does not have the model.
+    pub(crate) fn model_missing(
+        &self,
+        lease: &mut Lease,
+        model: &str,
+        delay: Option<Duration>,
+        now: &mut Now,
+    ) {
+        lease.model_missing(self.shared(), model, delay, now);
+    }
+
+    /// Notes a failure that shows the credential to be good.
+    pub(crate) fn healthy_failure(&self, lease: &mut Lease) {
+        lease.healthy_failure(self.shared());
+    }
+
+    // --- secrets
+
+    /// Calls `f` with each secret, those of the last few replaced or removed credentials as well.
+    pub(crate) fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
+        self.shared().visit_secrets(f);
+    }
+
+    /// Returns whether there are too many secrets to search a message for them.
+    pub(crate) fn too_many_secrets(&self) -> bool {
+        self.shared().too_many()
+    }
+
+    /// Returns the filter that a text can be checked with before it is searched for secrets.
+    pub(crate) fn filter(&self) -> Option<Arc<Filter>> {
+        self.shared().filter()
+    }
+
+    /// Calls `f` with the id of each account.
+    #[cfg(feature = "job-ids")]
+    pub(crate) fn visit_ids(&self, f: impl FnMut(&Arc<str>)) {
+        self.shared().roster.load().entries.iter().map(|entry| &entry.account.id).for_each(f);
     }
 }

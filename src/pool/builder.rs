@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{
     account::{Cooldowns, millis},
+    admin,
     error::{OriginFault, PoolError},
     handle::Pool,
     origin::{Origin, Origins},
@@ -67,8 +68,15 @@ pub struct PoolBuilder {
     sources: Sources,
 }
 
+impl Pool {
+    /// Returns a builder for a pool.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+}
+
 impl PoolBuilder {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self {
             accounts: Vec::new(),
             origins: Vec::new(),
@@ -311,7 +319,7 @@ impl PoolBuilder {
         };
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let pool = Pool::new(Arc::new(Shared::new(id, settings, Instant::now())));
-        pool.shared().insert(self.accounts)?;
+        admin::insert(pool.shared(), self.accounts)?;
         Ok(pool)
     }
 }

@@ -3,8 +3,11 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    builder::PoolBuilder, error::PoolError, expiry_watch::PoolChanges, shared::Shared,
-    view::PoolView, wait::NotReady,
+    admin,
+    error::PoolError,
+    shared::Shared,
+    view::{PoolView, view},
+    watch::{NotReady, PoolChanges, wait_ready},
 };
 use crate::{
     classify::Reason,
@@ -80,7 +83,7 @@ use crate::{
 ///
 /// 1. An account with a [source](crate::credential::TokenSource) is *refreshing* while it has nothing to
 ///    send, or too little time left, and the source is asked. Other accounts serve meanwhile; a request
-///    that has no other waits, at most for [`ready_within`](PoolBuilder::ready_within).
+///    that has no other waits, at most for [`ready_within`](crate::pool::PoolBuilder::ready_within).
 /// 2. A refused credential is replaced instead of quarantined, where its source
 ///    [may have another](crate::credential::TokenSource::can_renew_after). The same one again, or one that
 ///    is refused as well, is quarantined like any.
@@ -115,16 +118,11 @@ pub(crate) struct Owner(pub(crate) Arc<Shared>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.shut_down();
+        admin::shut_down(&self.0);
     }
 }
 
 impl Pool {
-    /// A pool to be filled.
-    pub fn builder() -> PoolBuilder {
-        PoolBuilder::new()
-    }
-
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { owner: Arc::new(Owner(shared)) }
     }
@@ -139,7 +137,7 @@ impl Pool {
     ///
     /// Its id is taken, or the account is not usable in this pool; the pool is as it was.
     pub fn insert(&self, account: Account) -> Result<(), PoolError> {
-        self.shared().insert(vec![account])
+        admin::insert(self.shared(), vec![account])
     }
 
     /// Gives an account a new credential, and tells the generation of it.
@@ -166,12 +164,12 @@ impl Pool {
         credential: Credential,
         expires: Expires,
     ) -> Result<u64, PoolError> {
-        self.shared().replace(id, credential, expires)
+        admin::replace(self.shared(), id, credential, expires)
     }
 
     /// Takes an account out for good, and tells whether it was there. Nobody is told.
     pub fn remove(&self, id: &str) -> bool {
-        self.shared().remove(id)
+        admin::remove(self.shared(), id)
     }
 
     /// Takes an account in again with the credential it has, and tells whether it is there.
@@ -179,13 +177,13 @@ impl Pool {
     /// Nothing that was held against it counts any more: refusal, rests, doubling, resting models. It
     /// is sent as it is, and its source, which may be asked again, is asked when it is refused or ends.
     pub fn revive(&self, id: &str) -> bool {
-        self.shared().revive(id)
+        admin::revive(self.shared(), id)
     }
 
     /// Takes an account out until it is replaced or revived, and tells whether it is there. Nobody is
     /// told.
     pub fn retire(&self, id: &str) -> bool {
-        self.shared().retire(id)
+        admin::retire(self.shared(), id)
     }
 
     /// Quarantines an account as if the upstream had refused its credential, and reports that.
@@ -193,7 +191,7 @@ impl Pool {
     /// Tells whether it changed anything: `false` when no such account is there, or it is
     /// quarantined or retired already.
     pub fn invalidate(&self, id: &str, reason: Reason) -> bool {
-        self.shared().invalidate(id, reason)
+        admin::invalidate(self.shared(), id, reason)
     }
 
     /// Leaves an account, or one model of it, alone for `time`, at most for the longest rest of the
@@ -201,7 +199,7 @@ impl Pool {
     ///
     /// Tells whether it now rests longer than before: a rest only grows.
     pub fn cool_down(&self, id: &str, model: Option<&str>, time: Duration) -> bool {
-        self.shared().cool_down(id, model, time)
+        admin::cool_down(self.shared(), id, model, time)
     }
 
     /// Whether an account has this id.
@@ -227,14 +225,14 @@ impl Pool {
     /// # Errors
     ///
     /// No account can serve, and none will once its source has answered; or that takes longer than
-    /// requests [wait](PoolBuilder::ready_within). Without the timer of a tokio runtime nothing is
+    /// requests [wait](crate::pool::PoolBuilder::ready_within). Without the timer of a tokio runtime nothing is
     /// waited for.
     ///
     /// # Cancel safety
     ///
     /// Dropping it changes nothing: what a source is asked goes on.
     pub async fn wait_ready(&self) -> Result<(), NotReady> {
-        super::wait::wait_ready(self.shared()).await
+        wait_ready(self.shared()).await
     }
 
     /// The pool as it is now, and after each change from then on: for a status page that is pushed.
@@ -267,7 +265,7 @@ impl Pool {
 
     /// Every account as it is now, for a status page. Looking changes nothing, and takes no probe.
     pub fn view(&self) -> PoolView {
-        self.shared().view(&mut Now::unread())
+        view(self.shared(), &mut Now::unread())
     }
 }
 

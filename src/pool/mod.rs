@@ -5,10 +5,7 @@ pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod builder;
 pub(crate) mod error;
-pub(crate) mod expiry_watch;
 pub(crate) mod handle;
-#[cfg(feature = "job-ids")]
-pub(crate) mod ids;
 pub(crate) mod index;
 #[cfg(feature = "job-ids")]
 pub(crate) mod job;
@@ -18,9 +15,8 @@ pub(crate) mod refresh;
 pub(crate) mod select;
 pub(crate) mod settings;
 pub(crate) mod shared;
-pub(crate) mod validate;
 pub(crate) mod view;
-pub(crate) mod wait;
+pub(crate) mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -30,13 +26,12 @@ pub use self::job::{
     error::{JobIdError, UpstreamIdError},
     ids::{Job, JobIds},
 };
-pub(crate) use self::{admin::AdminState, origin::Origins, settings::Sources, wait::ChangeWait};
+pub(crate) use self::watch::ChangeWait;
 pub use self::{
     builder::PoolBuilder,
     error::{OriginFault, PoolError},
-    expiry_watch::PoolChanges,
     handle::Pool,
     settings::{Cascade, Order, OwnCredential, Quarantine, Selection},
     view::{AccountView, Counts, ModelCooldown, PoolView, State},
-    wait::NotReady,
+    watch::{NotReady, PoolChanges},
 };

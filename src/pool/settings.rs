@@ -2,7 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::expiry_watch::{OnDead, OnRecovered};
+use super::error::PoolError;
+use crate::{credential::Credential, report::PoolDead};
 
 /// How an account is chosen among those of the highest tier that can serve.
 ///
@@ -83,6 +84,12 @@ pub enum OwnCredential {
 /// Looks at the form of an account's token.
 pub(crate) type Validate = Arc<dyn Fn(&str, &str) -> Result<(), &'static str> + Send + Sync>;
 
+/// A hook for a pool that has died.
+pub(crate) type OnDead = Arc<dyn Fn(&PoolDead) + Send + Sync>;
+
+/// A hook for a pool that has recovered.
+pub(crate) type OnRecovered = Arc<dyn Fn() + Send + Sync>;
+
 /// What a pool does about where its credentials come from, and when they end.
 #[derive(Clone)]
 pub(crate) struct Sources {
@@ -108,6 +115,19 @@ impl Default for Sources {
             on_dead: None,
             on_recovered: None,
         }
+    }
+}
+
+impl Sources {
+    /// Checks the form of an account's token with the user's function.
+    pub(crate) fn validate_token(
+        &self,
+        id: &str,
+        credential: &Credential,
+    ) -> Result<(), PoolError> {
+        let Some(validate) = &self.validate else { return Ok(()) };
+        let token = std::str::from_utf8(credential.token()).unwrap_or_default();
+        validate(id, token).map_err(|fault| PoolError::Format { id: id.into(), fault })
     }
 }
 

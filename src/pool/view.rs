@@ -154,62 +154,59 @@ impl std::fmt::Display for State {
     }
 }
 
-impl Shared {
-    pub(crate) fn view(&self, now: &mut Now) -> PoolView {
-        let roster = self.roster.load();
-        let mut accounts: Vec<_> =
-            roster.entries.iter().map(|entry| self.view_one(entry, now)).collect();
-        accounts.sort_by_key(|account| account.ordinal);
-        PoolView { accounts }
-    }
+pub(crate) fn view(shared: &Shared, now: &mut Now) -> PoolView {
+    let roster = shared.roster.load();
+    let mut accounts: Vec<_> =
+        roster.entries.iter().map(|entry| view_one(shared, entry, now)).collect();
+    accounts.sort_by_key(|account| account.ordinal);
+    PoolView { accounts }
+}
 
-    fn view_one(&self, entry: &Entry, now: &mut Now) -> AccountView {
-        let generation = entry.current.load();
-        let (packed, account, lifetime) =
-            (generation.state(), &entry.account, &generation.lifetime);
-        let mut state = shown(packed);
-        let mut usable_in = None;
-        if matches!(state, State::Cooling | State::Quarantined) {
-            usable_in = Some(self.remaining(packed.until(), now.get()));
-        }
-        if state == State::Cooling && usable_in == Some(Duration::ZERO) {
-            (state, usable_in) = (State::Usable, None);
-        }
-        if state == State::Refreshing && !packed.is_under_way() && packed.until() > 0 {
-            usable_in = Some(self.remaining(packed.until(), now.get()));
-        }
-        let mut model_cooldowns = Vec::new();
-        if packed.has_model_cooldowns() {
-            let at = now.get();
-            generation.model_cooldowns(|models| {
-                model_cooldowns.extend(models.cooling(self.passed(at)).map(|(model, until)| {
-                    ModelCooldown { model: Arc::clone(model), usable_in: self.remaining(until, at) }
-                }));
-            });
-        }
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let counts = &account.counts;
-        let open = u64::from(account.open.load(Ordering::Relaxed));
-        AccountView {
-            id: Arc::clone(&account.id),
-            ordinal: account.ordinal.load(Ordering::Relaxed) as usize,
-            state,
-            reason: (!packed.is_alive() || packed.was_rejected()).then(|| packed.reason()),
-            out_of_quota: state == State::Cooling && packed.kind() == Kind::Quota,
-            usable_in,
-            in_flight: open.max(counts.in_flight()),
-            counts: Counts {
-                sent: read(&counts.sent),
-                succeeded: read(&counts.succeeded),
-                rejected: read(&counts.rejected),
-                limited: read(&counts.limited),
-            },
-            generation: generation.number,
-            group: account.group_name().cloned(),
-            priority: account.priority,
-            expires_in: (lifetime.end != u64::MAX).then(|| self.remaining(lifetime.end, now.get())),
-            model_cooldowns,
-        }
+fn view_one(shared: &Shared, entry: &Entry, now: &mut Now) -> AccountView {
+    let generation = entry.current.load();
+    let (packed, account, lifetime) = (generation.state(), &entry.account, &generation.lifetime);
+    let mut state = shown(packed);
+    let mut usable_in = None;
+    if matches!(state, State::Cooling | State::Quarantined) {
+        usable_in = Some(shared.remaining(packed.until(), now.get()));
+    }
+    if state == State::Cooling && usable_in == Some(Duration::ZERO) {
+        (state, usable_in) = (State::Usable, None);
+    }
+    if state == State::Refreshing && !packed.is_under_way() && packed.until() > 0 {
+        usable_in = Some(shared.remaining(packed.until(), now.get()));
+    }
+    let mut model_cooldowns = Vec::new();
+    if packed.has_model_cooldowns() {
+        let at = now.get();
+        generation.model_cooldowns(|models| {
+            model_cooldowns.extend(models.cooling(shared.passed(at)).map(|(model, until)| {
+                ModelCooldown { model: Arc::clone(model), usable_in: shared.remaining(until, at) }
+            }));
+        });
+    }
+    let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let counts = &account.counts;
+    let open = u64::from(account.open.load(Ordering::Relaxed));
+    AccountView {
+        id: Arc::clone(&account.id),
+        ordinal: account.ordinal.load(Ordering::Relaxed) as usize,
+        state,
+        reason: (!packed.is_alive() || packed.was_rejected()).then(|| packed.reason()),
+        out_of_quota: state == State::Cooling && packed.kind() == Kind::Quota,
+        usable_in,
+        in_flight: open.max(counts.in_flight()),
+        counts: Counts {
+            sent: read(&counts.sent),
+            succeeded: read(&counts.succeeded),
+            rejected: read(&counts.rejected),
+            limited: read(&counts.limited),
+        },
+        generation: generation.number,
+        group: account.group_name().cloned(),
+        priority: account.priority,
+        expires_in: (lifetime.end != u64::MAX).then(|| shared.remaining(lifetime.end, now.get())),
+        model_cooldowns,
     }
 }
 

@@ -91,8 +91,8 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
     }
 
     #[inline]
-    fn in_flight(&self, st: &Self::State) -> Option<InFlight> {
-        self.1.in_flight(&st.1).or_else(|| self.0.in_flight(&st.0))
+    fn in_flight(&self, st: &mut Self::State) -> Option<InFlight> {
+        self.1.in_flight(&mut st.1).or_else(|| self.0.in_flight(&mut st.0))
     }
 
     fn next(&self, st: &mut Self::State, facts: &mut Facts<'_>) -> Next {
@@ -220,8 +220,8 @@ impl<A: Stage> Stage for Option<A> {
     }
 
     #[inline]
-    fn in_flight(&self, st: &Self::State) -> Option<InFlight> {
-        self.as_ref()?.in_flight(st.as_ref()?)
+    fn in_flight(&self, st: &mut Self::State) -> Option<InFlight> {
+        self.as_ref()?.in_flight(st.as_mut()?)
     }
 
     fn cancel(&self, st: &mut Self::State) {

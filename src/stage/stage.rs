@@ -256,7 +256,7 @@ pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
     }
 
     /// What must live as long as the response's body.
-    fn in_flight(&self, _: &Self::State) -> Option<InFlight> {
+    fn in_flight(&self, _: &mut Self::State) -> Option<InFlight> {
         None
     }
 

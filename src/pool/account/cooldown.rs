@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{classify::Reason, clock::Doubling, pool::Quarantine};
+use crate::{classify::Reason, clock::Doubling, pool::settings::Quarantine};
 
 /// The times of a pool.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@
 //! A request in flight holds its generation alone, so that nothing is written that other accounts'
 //! requests write too.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use http::{
@@ -14,34 +14,22 @@ use http::{
 };
 
 use super::{
+    generation::Generation,
     kept::Kept,
-    lifetime::Lifetime,
-    model_cooldowns::ModelCooldowns,
     source::{self, Source},
     state::GenerationState,
 };
 use crate::{
+    classify::Reason,
     clock,
-    credential::{Account, Credential},
-    pool::shared::Shared,
-    sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock},
+    credential::Account,
+    sync::{AtomicU32, AtomicU64, Ordering},
 };
 
 /// An account in the pool.
 pub(crate) struct Entry {
     pub(crate) account: Arc<PooledAccount>,
     pub(crate) current: ArcSwap<Generation>,
-}
-
-/// One credential of an account, from when it was put in until it is replaced.
-pub(crate) struct Generation {
-    /// From 1; 0 is an account whose source has not given its first credential.
-    pub(crate) number: u64,
-    pub(crate) credential: Credential,
-    pub(crate) account: Arc<PooledAccount>,
-    pub(crate) lifetime: Lifetime,
-    state: AtomicU64,
-    model_cooldowns: Mutex<Option<Box<ModelCooldowns>>>,
 }
 
 /// What stays the same for as long as the account does, and what is counted.
@@ -67,7 +55,6 @@ pub(crate) struct PooledAccount {
     pub(crate) queued: AtomicU64,
     /// Its rest while its source is asked.
     pub(crate) kept: Kept,
-    pub(crate) shared: Arc<Shared>,
 }
 
 /// What few accounts have.
@@ -97,16 +84,25 @@ pub(crate) struct AttemptCounts {
     pub(crate) other: AtomicU64,
 }
 
-// === impl Slot ===
+/// What the pool assigns to an account when it is inserted.
+pub(crate) struct Registered {
+    /// Unique in the process, and growing: the order in which accounts were listed.
+    pub(crate) uid: u32,
+    /// The hash of the account's id, for sticky requests.
+    pub(crate) id_hash: u64,
+    pub(crate) group: Option<u32>,
+    /// Serialises the calls to the sources of one group.
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+// === impl Entry ===
 
 impl Entry {
     /// With how long before it came its credential had ended, if it had.
     pub(crate) fn new(
         account: Account,
-        uid: u32,
-        group: Option<u32>,
-        turn: Arc<tokio::sync::Mutex<()>>,
-        (shared, now): (&Arc<Shared>, u64),
+        Registered { uid, id_hash, group, turn }: Registered,
+        now: u64,
     ) -> (Self, Option<Duration>) {
         let source = Source::new(&account, turn);
         let life =
@@ -133,7 +129,7 @@ impl Entry {
             priority,
             weight,
             group,
-            id_hash: crate::pool::index::hash(id.as_bytes()),
+            id_hash,
             id,
             extras,
             source,
@@ -142,7 +138,6 @@ impl Entry {
             remaining: AtomicU64::new(u64::MAX),
             queued: AtomicU64::new(u64::MAX),
             kept: Kept::new(),
-            shared: Arc::clone(shared),
         });
         let (number, state) = if credential.is_loaded() {
             (1, GenerationState::NEW)
@@ -158,59 +153,7 @@ impl Entry {
     }
 }
 
-// === impl Generation ===
-
-impl Generation {
-    pub(crate) fn new(
-        number: u64,
-        credential: Credential,
-        account: Arc<PooledAccount>,
-        lifetime: Lifetime,
-        state: GenerationState,
-    ) -> Self {
-        let state = AtomicU64::new(state.bits());
-        Self { number, credential, account, lifetime, state, model_cooldowns: Mutex::new(None) }
-    }
-
-    pub(crate) fn state(&self) -> GenerationState {
-        GenerationState::from_bits(self.state.load(Ordering::Acquire))
-    }
-
-    /// One change of the state, as one step. Gives what was and what is; `None` if nothing changed.
-    pub(crate) fn update(
-        &self,
-        f: impl Fn(GenerationState) -> Option<GenerationState>,
-    ) -> Option<(GenerationState, GenerationState)> {
-        let mut old = self.state.load(Ordering::Acquire);
-        loop {
-            let next = f(GenerationState::from_bits(old))?;
-            let swapped = self.state.compare_exchange_weak(
-                old,
-                next.bits(),
-                Ordering::SeqCst,
-                Ordering::Acquire,
-            );
-            match swapped {
-                Ok(_) => return Some((GenerationState::from_bits(old), next)),
-                Err(newer) => old = newer,
-            }
-        }
-    }
-
-    /// Looks at, or changes, the models that rest, and keeps the word's flag in step.
-    pub(crate) fn model_cooldowns<R>(&self, f: impl FnOnce(&mut ModelCooldowns) -> R) -> R {
-        let mut table = lock(&self.model_cooldowns);
-        let mut models = table.take().unwrap_or_default();
-        let result = f(&mut models);
-        let some = !models.is_empty();
-        // Under the lock, so that flag and table change together.
-        self.update(|state| state.with_model_cooldowns(some));
-        *table = some.then_some(models);
-        result
-    }
-}
-
-// === impl Member ===
+// === impl PooledAccount ===
 
 impl PooledAccount {
     pub(crate) fn headers(&self) -> Option<&HeaderMap> {
@@ -223,6 +166,16 @@ impl PooledAccount {
 
     pub(crate) fn is_restricted(&self) -> bool {
         self.extras.as_deref().is_some_and(|extras| extras.models.is_some())
+    }
+
+    /// Returns the account's source if it has one that can be called.
+    pub(crate) fn minting_source(&self) -> Option<&Source> {
+        self.source.as_deref().filter(|source| source.minting.is_some())
+    }
+
+    /// Returns whether the account's source may give another credential after `reason`.
+    pub(crate) fn can_renew_after(&self, reason: Reason) -> bool {
+        self.source.as_deref().is_some_and(|source| source.can_renew_after(reason))
     }
 
     pub(crate) fn may_serve(&self, model: Option<&str>) -> bool {
@@ -258,16 +211,5 @@ impl AttemptCounts {
         let ended =
             read(&self.succeeded) + read(&self.rejected) + read(&self.limited) + read(&self.other);
         read(&self.sent).saturating_sub(ended)
-    }
-}
-
-impl fmt::Debug for Generation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Generation")
-            .field("account", &self.account.id)
-            .field("number", &self.number)
-            .field("credential", &self.credential)
-            .field("state", &self.state())
-            .finish_non_exhaustive()
     }
 }

@@ -12,7 +12,7 @@ use crate::classify::Reason;
 #[cfg(test)]
 mod tests;
 
-// === impl Word: changes; `None` means that nothing changes ===
+// === impl GenerationState: changes; `None` means that nothing changes ===
 
 impl GenerationState {
     /// The upstream refused the credential.

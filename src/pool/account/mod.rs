@@ -3,6 +3,7 @@
 pub(crate) mod cooldown;
 pub(crate) mod entry;
 pub(crate) mod evidence;
+pub(crate) mod generation;
 pub(crate) mod kept;
 pub(crate) mod lifetime;
 pub(crate) mod model_cooldowns;
@@ -13,9 +14,9 @@ pub(crate) mod state;
 
 pub(crate) use self::{
     cooldown::{Cooldowns, millis},
-    entry::{Base, Entry, Generation, PooledAccount},
+    entry::{Base, Entry, PooledAccount, Registered},
+    generation::Generation,
     model_cooldowns::{ModelCooldowns, TriedModel},
     single_flight::{Begin, End},
-    source::Source,
     state::{GenerationState, Kind, Since},
 };

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::classify::Reason;
 
-// === impl Word: changes; `None` means that nothing changes ===
+// === impl GenerationState: changes; `None` means that nothing changes ===
 
 impl GenerationState {
     /// An account whose first credential its source has yet to give.

@@ -82,12 +82,13 @@ pub(crate) fn lifetime(
     Lifetime::new(now, life, times, minting.is_some())
 }
 
-impl SourceSettings {
-    /// The credential that carries `token`.
-    pub(crate) fn credential(&self, token: &Token) -> Result<Credential, CredentialError> {
-        match &self.make_credential {
-            Some(make) => make(token.expose()),
-            None => Credential::bearer(token.expose()),
-        }
+/// Builds the credential that carries `token`.
+pub(crate) fn credential(
+    settings: &SourceSettings,
+    token: &Token,
+) -> Result<Credential, CredentialError> {
+    match &settings.make_credential {
+        Some(make) => make(token.expose()),
+        None => Credential::bearer(token.expose()),
     }
 }

@@ -72,7 +72,7 @@ impl Field {
     }
 }
 
-// === impl Word: reading ===
+// === impl GenerationState: reading ===
 
 impl GenerationState {
     /// A credential about which nothing is known.
@@ -94,6 +94,11 @@ impl GenerationState {
     pub(crate) const fn with(self, field: Field, value: u64) -> Self {
         let value = if value > field.max() { field.max() } else { value };
         Self(self.0 & !(field.max() << field.at) | (value << field.at))
+    }
+
+    /// Takes the strikes of `other` without a hint for how long.
+    pub(crate) const fn with_limited_strikes(self, other: Self) -> Self {
+        self.with(LIMITED, other.get(LIMITED))
     }
 
     pub(crate) const fn kind(self) -> Kind {
@@ -174,6 +179,16 @@ impl GenerationState {
     /// Limited or out of quota, whether or not the time is up.
     pub(crate) const fn is_cooling(self) -> bool {
         matches!(self.kind(), Kind::Limited | Kind::Quota)
+    }
+
+    /// Whether its `until` is not, or not only, that of the account's rest.
+    pub(crate) const fn hides_cooldown(self) -> bool {
+        !matches!(self.kind(), Kind::Usable | Kind::Limited | Kind::Quota | Kind::Retired)
+    }
+
+    /// Its rest, and nothing else.
+    pub(crate) fn rest(self) -> Self {
+        Self::NEW.with(KIND, self.kind() as u64).with(UNTIL, self.until())
     }
 
     /// Whether a request that starts at `now` may use it, and not as a probe.

@@ -30,12 +30,12 @@ impl Lease {
     ///
     /// The request goes where the pool's credentials may not go, or has no place for a query key.
     /// It is then as it was.
-    pub(crate) fn apply(&self, parts: &mut Parts) -> Result<(), Code> {
+    pub(crate) fn apply(&self, shared: &Shared, parts: &mut Parts) -> Result<(), Code> {
         let account = &self.generation.account;
         let credential = &self.generation.credential;
         let base = account.extras.as_deref().and_then(|extras| extras.base.as_ref());
         // A base URI was checked when the account was taken in.
-        if base.is_none() && !account.shared.settings.origins.allow(&parts.uri) {
+        if base.is_none() && !shared.settings.origins.allow(&parts.uri) {
             return Err(Code::OriginNotAllowed);
         }
         if let (true, None, Placement::Header(name, value)) =
@@ -47,7 +47,7 @@ impl Lease {
             parts.headers.insert(name, value.clone());
             return Ok(());
         }
-        let roster = account.shared.roster.load();
+        let roster = shared.roster.load();
         if let Some(uri) = new_uri(&parts.uri, base, &roster.places, credential)? {
             parts.uri = uri;
         }
@@ -57,17 +57,15 @@ impl Lease {
     }
 }
 
-impl Shared {
-    /// Whether the caller put a credential on the request.
-    pub(crate) fn carries_own(&self, parts: &Parts) -> bool {
-        let roster = self.roster.load();
-        let places = &roster.places;
-        parts.headers.contains_key(AUTHORIZATION)
-            || places.headers.iter().any(|name| parts.headers.contains_key(name))
-            || parts.uri.query().is_some_and(|query| {
-                query.split('&').any(|pair| places.keys.iter().any(|key| names(pair, key)))
-            })
-    }
+/// Whether the caller put a credential on the request.
+pub(crate) fn carries_own(shared: &Shared, parts: &Parts) -> bool {
+    let roster = shared.roster.load();
+    let places = &roster.places;
+    parts.headers.contains_key(AUTHORIZATION)
+        || places.headers.iter().any(|name| parts.headers.contains_key(name))
+        || parts.uri.query().is_some_and(|query| {
+            query.split('&').any(|pair| places.keys.iter().any(|key| names(pair, key)))
+        })
 }
 
 fn take_off(headers: &mut HeaderMap, places: &Places, credential: &Credential) {

@@ -2,11 +2,13 @@
 
 pub(crate) mod admitted;
 pub(crate) mod apply;
+pub(crate) mod evidence;
 pub(crate) mod in_flight;
 pub(crate) mod lease;
 
 pub(crate) use self::{
     admitted::Admitted,
+    apply::carries_own,
     in_flight::{InFlight, Paused},
     lease::Lease,
 };

@@ -1,142 +1,273 @@
 //! Putting in what a source gave, and what follows a refusal.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use super::task::{Renewed, Unusable};
 use crate::{
     classify::Reason,
-    clock,
-    credential::{Credential, Placement, RefreshReason, Token},
+    clock::{self, Now},
+    credential::{Placement, RefreshReason, SourceError, Token},
     pool::{
-        PoolError,
-        account::{End, Generation, GenerationState, Since, source},
+        account::{End, Generation, GenerationState, PooledAccount, Since, source},
         shared::{Change, Shared},
     },
-    report::TokenEventKind,
-    sync::{Ordering, lock},
+    report::{OutReason, TokenEventKind, text::foreign},
+    sync::lock,
 };
 
-impl Shared {
-    /// The credential was refused: its source is to be asked for another if that may help
-    /// ([`renew`](Self::renew)), else it is quarantined.
-    pub(crate) fn reject(
-        &self,
-        generation: &Arc<Generation>,
-        since: impl Fn(GenerationState) -> Since,
-        reason: Reason,
-        now: u64,
-    ) -> Option<Change> {
-        let cooldowns = &self.settings.cooldowns;
-        let asks = generation
-            .account
-            .minting_source()
-            .is_some_and(|source| source.can_renew_after(reason));
-        // One that was made because the one before was refused, and never worked: no third.
-        let hopeless = generation.lifetime.after_rejection && !generation.state().is_proven();
-        if !asks || hopeless {
-            let rest = generation.account.kept.get(now);
-            return self.change(generation, |state| {
-                let out = state.rejected(since(state), reason, cooldowns, now)?;
-                Some(rest.and_then(|rest| out.cooling_like(rest, now)).unwrap_or(out))
-            });
-        }
-        self.change(generation, |state| {
-            state.rejected_renewable(since(state), reason, cooldowns, now)
-        })
-    }
+/// What became of a token that a source gave.
+pub(crate) enum Renewed {
+    /// It is in use, or somebody has put in another meanwhile.
+    Put,
+    /// It is there already.
+    Same,
+}
 
-    /// What has taken the place of a credential and is the same, said to be good for longer: what is
-    /// learned of the one is true of the other.
-    pub(crate) fn extended(&self, generation: &Generation) -> Option<Arc<Generation>> {
-        if !generation.state().is_closed() {
-            return None;
-        }
-        let roster = self.roster.load();
-        let entry = roster.position(&generation.account).and_then(|at| roster.entries.get(at))?;
-        let current = entry.current.load_full();
-        let same = || current.credential.is_same(&generation.credential);
-        (current.lifetime.extended && same()).then_some(current)
-    }
+/// What is wrong with it. It does not show the token.
+pub(crate) struct Unusable(pub(crate) Cow<'static, str>);
 
-    /// Puts in what a source gave because of `generation`.
-    pub(crate) fn gave_token(
-        &self,
-        generation: &Arc<Generation>,
-        token: &Token,
-        why: RefreshReason,
-        now: u64,
-    ) -> Result<Renewed, Unusable> {
-        let account = &generation.account;
-        let Some(source) = account.minting_source() else { return Ok(Renewed::Put) };
-        let Some(minting) = &source.minting else { return Ok(Renewed::Put) };
-        let not_usable = |what: &dyn std::fmt::Display| {
-            Unusable(format!("the source's token is not usable: {what}").into())
-        };
-        let credential = minting.credential(token).map_err(|error| not_usable(&error))?;
-        self.validate(&account.id, &credential).map_err(|error| not_usable(&error))?;
-        let life = source::life(Some(source), &credential, token.expires, clock::wall());
-        let mut lifetime = source::lifetime(Some(source), &life, token.refresh_in, now);
-        if lifetime.is_expired(now) {
-            // Else the source would be asked again at once, and so on.
-            return Err(not_usable(&"it has ended already"));
-        }
-        let mut admin = lock(&self.admin);
-        let roster = self.roster.load_full();
-        let entry = roster.position(account).and_then(|at| roster.entries.get(at));
-        let current = entry.filter(|entry| Arc::ptr_eq(&entry.current.load(), generation));
-        let Some(entry) = current else {
-            source.flight().end(End::Overtaken, now, 0.0);
-            return Ok(Renewed::Put);
-        };
-        let state = generation.state();
-        lifetime.after_rejection = why.is_rejected() || state.was_rejected();
-        if credential.is_same(&generation.credential) {
-            // The same one may be said to be good for longer than was known.
-            let extended = lifetime.end != u64::MAX
-                && lifetime.end > generation.lifetime.end.saturating_add(1000);
-            if lifetime.after_rejection || !extended {
-                return Ok(Renewed::Same);
-            }
-            lifetime.extended = true;
-        }
-        if let Placement::Header(name, _) = &credential.place {
-            if roster.places.fixed.contains_key(name) {
-                return Err(not_usable(&"its header is a fixed one of an account"));
-            }
-        }
-        let (number, account) = (generation.number + 1, Arc::clone(account));
-        let new = Generation::new(number, credential, account, lifetime, GenerationState::NEW);
-        // A new token has the rests of its account, as it has the account's limits.
-        let models = generation.model_cooldowns(std::mem::take);
-        new.model_cooldowns(|own| *own = models);
-        self.put(&mut admin, &roster, entry, new, |was, new| {
-            let kept = &new.account.kept;
-            kept.keep(was);
-            if let Some(rest) = kept.get(now) {
-                new.update(|state| state.cooling_like(rest, now));
-            }
-            // A person has taken the account out meanwhile: it has the token for when it is back.
-            new.update(|state| state.retired_like(was));
+/// The credential was refused: its source is to be asked for another if that may help
+/// ([`renew`](Self::renew)), else it is quarantined.
+pub(crate) fn reject(
+    shared: &Shared,
+    generation: &Arc<Generation>,
+    since: impl Fn(GenerationState) -> Since,
+    reason: Reason,
+    now: u64,
+) -> Option<Change> {
+    let cooldowns = &shared.settings.cooldowns;
+    let asks =
+        generation.account.minting_source().is_some_and(|source| source.can_renew_after(reason));
+    // One that was made because the one before was refused, and never worked: no third.
+    let hopeless = generation.lifetime.after_rejection && !generation.state().is_proven();
+    if !asks || hopeless {
+        let rest = generation.account.kept.get(now);
+        return shared.change(generation, |state| {
+            let out = state.rejected(since(state), reason, cooldowns, now)?;
+            Some(rest.and_then(|rest| out.cooling_like(rest, now)).unwrap_or(out))
         });
-        drop(admin);
-        source.flight().end(End::Renewed, now, 0.0);
-        self.report_recovery();
-        self.report_skew(&entry.current.load(), life.expired_by);
-        Ok(Renewed::Put)
     }
+    shared
+        .change(generation, |state| state.rejected_renewable(since(state), reason, cooldowns, now))
+}
 
-    /// Tells, once, that a credential had ended before it came in.
-    pub(crate) fn report_skew(&self, generation: &Generation, late: Option<Duration>) {
-        let Some(late) = late else { return };
-        if !self.skew_reported.swap(true, Ordering::SeqCst) {
-            self.report_token(generation, TokenEventKind::ClockSkew { late });
+/// Puts in what a source gave because of `generation`.
+pub(crate) fn gave_token(
+    shared: &Shared,
+    generation: &Arc<Generation>,
+    token: &Token,
+    why: RefreshReason,
+    now: u64,
+) -> Result<Renewed, Unusable> {
+    let account = &generation.account;
+    let Some(source) = account.minting_source() else { return Ok(Renewed::Put) };
+    let Some(minting) = &source.minting else { return Ok(Renewed::Put) };
+    let not_usable = |what: &dyn std::fmt::Display| {
+        Unusable(format!("the source's token is not usable: {what}").into())
+    };
+    let credential = source::credential(minting, token).map_err(|error| not_usable(&error))?;
+    shared
+        .settings
+        .sources
+        .validate_token(&account.id, &credential)
+        .map_err(|error| not_usable(&error))?;
+    let life = source::life(Some(source), &credential, token.expires, clock::wall());
+    let mut lifetime = source::lifetime(Some(source), &life, token.refresh_in, now);
+    if lifetime.is_expired(now) {
+        // Else the source would be asked again at once, and so on.
+        return Err(not_usable(&"it has ended already"));
+    }
+    let mut registry = lock(&shared.registry);
+    let roster = shared.roster.load_full();
+    let entry = roster.position(account).and_then(|at| roster.entries.get(at));
+    let current = entry.filter(|entry| Arc::ptr_eq(&entry.current.load(), generation));
+    let Some(entry) = current else {
+        source.flight().end(End::Overtaken, now, 0.0);
+        return Ok(Renewed::Put);
+    };
+    let state = generation.state();
+    lifetime.after_rejection = why.is_rejected() || state.was_rejected();
+    if credential.is_same(&generation.credential) {
+        // The same one may be said to be good for longer than was known.
+        let extended =
+            lifetime.end != u64::MAX && lifetime.end > generation.lifetime.end.saturating_add(1000);
+        if lifetime.after_rejection || !extended {
+            return Ok(Renewed::Same);
+        }
+        lifetime.extended = true;
+    }
+    if let Placement::Header(name, _) = &credential.place {
+        if roster.places.fixed.contains_key(name) {
+            return Err(not_usable(&"its header is a fixed one of an account"));
         }
     }
+    let (number, account) = (generation.number + 1, Arc::clone(account));
+    let new = Generation::new(number, credential, account, lifetime, GenerationState::NEW);
+    // A new token has the rests of its account, as it has the account's limits.
+    let models = generation.model_cooldowns(std::mem::take);
+    new.model_cooldowns(|own| *own = models);
+    shared.put(&mut registry, &roster, entry, new, |was, new| {
+        let kept = &new.account.kept;
+        kept.keep(was);
+        if let Some(rest) = kept.get(now) {
+            new.update(|state| state.cooling_like(rest, now));
+        }
+        // A person has taken the account out meanwhile: it has the token for when it is back.
+        new.update(|state| state.retired_like(was));
+    });
+    drop(registry);
+    source.flight().end(End::Renewed, now, 0.0);
+    shared.report_recovery();
+    shared.report_skew(&entry.current.load(), life.expired_by);
+    Ok(Renewed::Put)
+}
 
-    /// Whether a credential has the form that the user wants.
-    pub(crate) fn validate(&self, id: &str, credential: &Credential) -> Result<(), PoolError> {
-        let Some(validate) = &self.settings.sources.validate else { return Ok(()) };
-        let token = std::str::from_utf8(credential.token()).unwrap_or_default();
-        validate(id, token).map_err(|fault| PoolError::Format { id: id.into(), fault })
+/// Whoever heard that the source was being asked, when that had just ended, is not kept waiting.
+pub(crate) fn clear_asking(shared: &Shared, account: &Arc<PooledAccount>, now: u64) {
+    let roster = shared.roster.load();
+    let entry = roster.position(account).and_then(|at| roster.entries.get(at));
+    if let Some(entry) = entry {
+        let under_way = |state: GenerationState| state.not_asked(now);
+        shared.change(&entry.current.load(), under_way);
+    }
+}
+
+/// Its source gives no other: an account without a credential is out. Whether that was told, with
+/// what the source has just said.
+pub(super) fn retire_unrenewed(
+    shared: &Shared,
+    generation: &Arc<Generation>,
+    reason: Reason,
+    error: Option<&SourceError>,
+) -> bool {
+    let change = shared.change(generation, |state| state.retired_unrenewed(reason));
+    let Some(change) = change.filter(|change| shared.is_incident(change)) else { return false };
+    let reason = OutReason::RefreshFailed(reason);
+    let mut out = shared.describe_out(generation, &change, reason, &mut Now::unread());
+    out.error = error.map(|error| foreign(&error.to_string(), shared));
+    shared.report_account_out(out, &change);
+    true
+}
+
+/// The source gave no other.
+pub(crate) fn gave_none(
+    shared: &Shared,
+    generation: &Arc<Generation>,
+    error: &SourceError,
+    now: u64,
+) {
+    let end = match error.reason() {
+        Some(reason) => End::Over(reason),
+        None => End::Failed(error.retry_after()),
+    };
+    note_failure(shared, generation, error, end, now);
+}
+
+/// The source has not given another in time, and is asked on.
+pub(crate) fn gave_late(
+    shared: &Shared,
+    generation: &Arc<Generation>,
+    error: &SourceError,
+    now: u64,
+) {
+    note_failure(shared, generation, error, End::Late, now);
+}
+
+fn note_failure(
+    shared: &Shared,
+    generation: &Arc<Generation>,
+    error: &SourceError,
+    end: End,
+    now: u64,
+) {
+    let Some(source) = generation.account.minting_source() else { return };
+    let (until, first) = source.flight().end(end, now, fastrand::f64());
+    let good = generation.is_good(now);
+    let report = || report_not_renewed(shared, generation, error, good, until, now);
+    let Some(reason) = error.reason() else {
+        if first {
+            report();
+        }
+        settle_unrenewed(shared, generation, good, until, now);
+        return generation.lifetime.check_at(until);
+    };
+    settle_unrenewed(shared, generation, good, until, now);
+    generation.lifetime.check_at(generation.lifetime.dead);
+    // One cause is one incident.
+    if !retire_unrenewed(shared, generation, reason, Some(error)) && first {
+        report();
+    }
+}
+
+/// It goes on with what it has, if that is `good`, else with nothing until `until`.
+pub(super) fn settle_unrenewed(
+    shared: &Shared,
+    generation: &Generation,
+    good: bool,
+    until: u64,
+    now: u64,
+) {
+    let kept = &generation.account.kept;
+    shared.change(generation, |state| state.not_renewed(good, until, kept.get(now), now));
+    // One may have come in between.
+    shared.restore_cooldown(generation, now);
+}
+
+fn report_not_renewed(
+    shared: &Shared,
+    generation: &Arc<Generation>,
+    error: &SourceError,
+    good: bool,
+    until: u64,
+    now: u64,
+) {
+    let left = |at: u64| Duration::from_millis(at.saturating_sub(now));
+    let dead = generation.lifetime.dead;
+    let valid_for = if dead == u64::MAX { Duration::MAX } else { left(dead) };
+    let changed = TokenEventKind::RefreshFailed {
+        error: foreign(&error.to_string(), shared),
+        reason: error.reason(),
+        valid_for: good.then_some(valid_for),
+        next_call_in: (!error.is_terminal()).then(|| left(until)),
+    };
+    shared.report_token(generation, changed);
+}
+
+/// The source gave the credential that is there already.
+pub(crate) fn gave_same(
+    shared: &Shared,
+    generation: &Arc<Generation>,
+    token: &Token,
+    why: RefreshReason,
+    now: u64,
+) {
+    let Some(source) = generation.account.minting_source() else { return };
+    if why.is_rejected() || generation.state().was_rejected() {
+        source.flight().end(End::Overtaken, now, 0.0);
+        if !why.is_rejected() {
+            // It was refused after its source was asked, which may yet have another.
+            return;
+        }
+        let cooldowns = &shared.settings.cooldowns;
+        let change = shared.change(generation, |state| state.rejection_confirmed(cooldowns, now));
+        shared.restore_cooldown(generation, now);
+        if let Some(change) = change {
+            shared.report_rejection(
+                generation,
+                &change,
+                generation.state().reason(),
+                None,
+                &mut Now::unread(),
+            );
+        }
+    } else if !generation.is_good(now) {
+        let what = "the source gives the token that has ended";
+        gave_none(shared, generation, &SourceError::transient(what), now);
+    } else {
+        // No failure: the next one is not there yet.
+        let random = fastrand::f64();
+        let (again, _) = source.flight().end(End::Same(token.refresh_in), now, random);
+        settle_unrenewed(shared, generation, true, again, now);
+        let wait = generation.lifetime.wait;
+        generation.lifetime.check_at(if now < wait { again.min(wait) } else { again });
     }
 }

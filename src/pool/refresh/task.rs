@@ -9,7 +9,6 @@
 #![cfg_attr(all(test, failover_loom), allow(dead_code, unused_imports))]
 
 use std::{
-    borrow::Cow,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -22,6 +21,7 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
+use super::answer::{self, Renewed};
 use crate::{
     clock::{self, Now},
     credential::{RefreshReason, SourceError, Token, TokenSource},
@@ -40,8 +40,18 @@ const LATE: &str = "the source did not answer in time";
 const NO_TURN: &str = "the source of another account of its group did not answer in time";
 
 /// Asks the source of a generation's account, whose flight has begun: whoever does may be dropped.
-pub(crate) fn start(generation: &Arc<Generation>, why: RefreshReason, now: u64) {
-    let question = RefreshTask { generation: Arc::clone(generation), why, ended: false };
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    generation: &Arc<Generation>,
+    why: RefreshReason,
+    now: u64,
+) {
+    let question = RefreshTask {
+        shared: Arc::clone(shared),
+        generation: Arc::clone(generation),
+        why,
+        ended: false,
+    };
     #[cfg(all(test, failover_loom))]
     return question.ask_here(now);
     #[cfg(not(all(test, failover_loom)))]
@@ -55,6 +65,7 @@ pub(crate) fn start(generation: &Arc<Generation>, why: RefreshReason, now: u64) 
 
 /// One question to a source. Dropped before its end, it has failed.
 struct RefreshTask {
+    shared: Arc<Shared>,
     generation: Arc<Generation>,
     why: RefreshReason,
     ended: bool,
@@ -76,7 +87,7 @@ impl RefreshTask {
     async fn ask(self) {
         let account = Arc::clone(&self.generation.account);
         let Some(source) = account.minting_source() else { return };
-        let deadline = account.shared.settings.sources.refresh_deadline;
+        let deadline = self.shared.settings.sources.refresh_deadline;
         let mut turn = std::pin::pin!(source.turn.lock());
         let _turn = if let Ok(turn) = timeout(deadline, turn.as_mut()).await {
             turn
@@ -85,14 +96,14 @@ impl RefreshTask {
             turn.await
         };
         if self.is_over() || self.generation.state().kind() == Kind::Retired {
-            let now = account.shared.passed(Now::unread().get());
+            let now = self.shared.passed(Now::unread().get());
             return self.overtaken(now);
         }
         let outcome = match &source.minting {
             Some(minting) => self.answer(&minting.source, deadline).await,
             None => Err(SourceError::transient("there is no source")),
         };
-        let now = account.shared.passed(Now::unread().get());
+        let now = self.shared.passed(Now::unread().get());
         self.end(outcome, now);
     }
 
@@ -102,7 +113,7 @@ impl RefreshTask {
         source: &Arc<dyn TokenSource>,
         deadline: Duration,
     ) -> Result<Token, SourceError> {
-        let shared = &self.generation.account.shared;
+        let shared = &self.shared;
         let retired_unrenewed = Instant::now().checked_add(deadline.saturating_mul(PATIENCE));
         let (source, why) = (Arc::clone(source), self.why);
         // In a task of its own, so that one that panics takes nothing with it.
@@ -110,7 +121,7 @@ impl RefreshTask {
         let mut answer = timeout(deadline, &mut asked).await.ok();
         if answer.is_none() {
             self.note_late(LATE);
-            answer = shared.late_answer(&mut asked, retired_unrenewed).await;
+            answer = late_answer(shared, &mut asked, retired_unrenewed).await;
         }
         let answer = match answer {
             Some(answer) => answer,
@@ -125,7 +136,7 @@ impl RefreshTask {
 
     /// Somebody has put in another, or has removed the account, or the pool has gone.
     fn is_over(&self) -> bool {
-        let gone = || self.generation.account.shared.closed.load(Ordering::SeqCst);
+        let gone = || self.shared.closed.load(Ordering::SeqCst);
         self.generation.state().is_closed() || gone()
     }
 
@@ -138,12 +149,12 @@ impl RefreshTask {
 
     /// Nobody waits for it any longer.
     fn note_late(&self, why: &'static str) {
-        let (generation, shared) = (&self.generation, &self.generation.account.shared);
+        let (generation, shared) = (&self.generation, &self.shared);
         let now = shared.passed(Now::unread().get());
         if self.is_over() {
             self.end_flight(End::Late, now);
         } else {
-            shared.gave_late(generation, &SourceError::transient(why), now);
+            answer::gave_late(shared, generation, &SourceError::transient(why), now);
         }
         self.notify(now);
     }
@@ -161,24 +172,26 @@ impl RefreshTask {
     }
 
     fn settle(&self, outcome: Result<Token, SourceError>, now: u64) {
-        let (generation, shared) = (&self.generation, &self.generation.account.shared);
+        let (generation, shared) = (&self.generation, &self.shared);
         let outcome = outcome.and_then(|token| {
-            let new = shared.gave_token(generation, &token, self.why, now);
+            let new = answer::gave_token(shared, generation, &token, self.why, now);
             new.map(|new| (new, token)).map_err(|what| SourceError::transient(what.0))
         });
         match outcome {
             Ok((Renewed::Put, _)) => {}
             // It is about what nobody has any more.
             _ if self.is_over() => self.end_flight(End::Overtaken, now),
-            Ok((Renewed::Same, token)) => shared.gave_same(generation, &token, self.why, now),
-            Err(error) => shared.gave_none(generation, &error, now),
+            Ok((Renewed::Same, token)) => {
+                answer::gave_same(shared, generation, &token, self.why, now)
+            }
+            Err(error) => answer::gave_none(shared, generation, &error, now),
         }
         self.notify(now);
     }
 
     fn notify(&self, now: u64) {
-        let shared = &self.generation.account.shared;
-        shared.clear_asking(&self.generation.account, now);
+        let shared = &self.shared;
+        answer::clear_asking(shared, &self.generation.account, now);
         shared.changed.send_replace(());
         shared.changes.fetch_add(1, Ordering::SeqCst);
     }
@@ -187,50 +200,37 @@ impl RefreshTask {
 impl Drop for RefreshTask {
     fn drop(&mut self) {
         if !self.ended {
-            let now = self.generation.account.shared.passed(Now::unread().get());
+            let now = self.shared.passed(Now::unread().get());
             self.settle(Err(SourceError::transient("the task that asked was stopped")), now);
         }
     }
 }
 
-impl Shared {
-    /// The answer to a question that is late; nothing when the pool has gone, or after `given_up`.
-    async fn late_answer<T>(
-        &self,
-        asked: impl Future<Output = T>,
-        retired_unrenewed: Option<Instant>,
-    ) -> Option<T> {
-        let mut changed = self.changed.subscribe();
-        let gone = async {
-            while !self.closed.load(Ordering::SeqCst) {
-                if changed.changed().await.is_err() {
-                    return;
-                }
+/// The answer to a question that is late; nothing when the pool has gone, or after `given_up`.
+async fn late_answer<T>(
+    shared: &Shared,
+    asked: impl Future<Output = T>,
+    retired_unrenewed: Option<Instant>,
+) -> Option<T> {
+    let mut changed = shared.changed.subscribe();
+    let gone = async {
+        while !shared.closed.load(Ordering::SeqCst) {
+            if changed.changed().await.is_err() {
+                return;
             }
-        };
-        let mut gone = std::pin::pin!(gone);
-        let mut asked = std::pin::pin!(asked);
-        let answer = std::future::poll_fn(|cx| match asked.as_mut().poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            Poll::Pending => gone.as_mut().poll(cx).map(|()| None),
-        });
-        match retired_unrenewed {
-            Some(retired_unrenewed) => timeout_at(retired_unrenewed, answer).await.ok()?,
-            None => answer.await,
         }
+    };
+    let mut gone = std::pin::pin!(gone);
+    let mut asked = std::pin::pin!(asked);
+    let answer = std::future::poll_fn(|cx| match asked.as_mut().poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => gone.as_mut().poll(cx).map(|()| None),
+    });
+    match retired_unrenewed {
+        Some(retired_unrenewed) => timeout_at(retired_unrenewed, answer).await.ok()?,
+        None => answer.await,
     }
 }
-
-/// What became of a token that a source gave.
-pub(crate) enum Renewed {
-    /// It is in use, or somebody has put in another meanwhile.
-    Put,
-    /// It is there already.
-    Same,
-}
-
-/// What is wrong with it. It does not show the token.
-pub(crate) struct Unusable(pub(crate) Cow<'static, str>);
 
 /// A task that ends with whoever waits for it.
 struct SourceCall<T>(JoinHandle<T>);

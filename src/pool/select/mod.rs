@@ -1,11 +1,14 @@
 //! Which account serves a request.
 
+pub(crate) mod candidate;
 pub(crate) mod query;
 pub(crate) mod search;
 pub(crate) mod strategy;
 pub(crate) mod unavailable;
 
 pub(crate) use self::{
-    query::{Avoid, Pin, Query, Refusal, Unavailable},
-    search::Search,
+    candidate::Search,
+    query::{Avoid, Pin, Query, Unavailable},
+    search::{can_serve, pick, pick_at, turn},
+    unavailable::rejection,
 };

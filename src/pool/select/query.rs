@@ -102,13 +102,3 @@ impl Unavailable {
         self.code == Code::NotReady && self.retry_after.is_none()
     }
 }
-
-/// What became of a refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    /// Whether this one put the account into quarantine (and was told to the reporter). The losers
-    /// came later, or for an older generation.
-    pub(crate) won: bool,
-    /// How long nothing uses the credential, from now.
-    pub(crate) rest: Duration,
-}

@@ -3,13 +3,13 @@
 
 use std::ops::Range;
 
-use super::search::Search;
+use super::candidate::{Search, position};
 use crate::{
     pool::{
-        Selection,
         account::PooledAccount,
         index::{Cursor, FEW, Tier, rendezvous, weighted},
         lease::Lease,
+        settings::Selection,
     },
     sync::Ordering,
 };
@@ -208,10 +208,4 @@ impl Search<'_> {
         let (_, i) = best?;
         self.take(i, self.roster.entries.get(i)?)
     }
-}
-
-/// Where the cursor points, or where the tier begins.
-pub(crate) fn position(cursor: Cursor<'_>, tier: &Tier) -> usize {
-    let at = usize::try_from(cursor.get()).unwrap_or(0);
-    if (tier.start..tier.end).contains(&at) { at } else { tier.start }
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::{query::Unavailable, search::Search};
+use super::{candidate::Search, query::Unavailable};
 use crate::{
     classify::{Code, Reason},
     clock::Now,
@@ -181,9 +181,9 @@ impl Found {
         if let Some(one) = self.rejected.iter_mut().find(same) {
             one.count += 1;
             one.reason = Some(reason);
-            one.mints = one.mints || generation.can_renew_after(reason);
+            one.mints = one.mints || generation.account.can_renew_after(reason);
             if reason == Reason::Expired {
-                one.ended = one.ended.max(generation.ended(now));
+                one.ended = one.ended.max(ended(generation, now));
             }
         }
     }
@@ -208,35 +208,31 @@ impl Found {
     }
 }
 
-impl Shared {
-    /// What the pool would say of this account, were its credential out for `reason`.
-    pub(crate) fn rejection(&self, id: &str, uid: u32, number: u64, reason: Reason) -> Unavailable {
-        let mut none = Unavailable::from(Code::from(reason));
-        let roster = self.roster.load();
-        let entry =
-            roster.find(id).map(|(_, entry)| entry).filter(|entry| entry.account.uid == uid);
-        let Some(entry) = entry else { return none };
-        let generation = entry.current.load();
-        none.can_mint = generation.can_renew_after(reason);
-        if reason == Reason::Expired && generation.number == number {
-            let ended = generation.ended(|| self.passed(Now::unread().get()));
-            none.expired_at = ended.and_then(time);
-        }
-        none
+/// What the pool would say of this account, were its credential out for `reason`.
+pub(crate) fn rejection(
+    shared: &Shared,
+    id: &str,
+    uid: u32,
+    number: u64,
+    reason: Reason,
+) -> Unavailable {
+    let mut none = Unavailable::from(Code::from(reason));
+    let roster = shared.roster.load();
+    let entry = roster.find(id).map(|(_, entry)| entry).filter(|entry| entry.account.uid == uid);
+    let Some(entry) = entry else { return none };
+    let generation = entry.current.load();
+    none.can_mint = generation.account.can_renew_after(reason);
+    if reason == Reason::Expired && generation.number == number {
+        let ended = ended(&generation, || shared.passed(Now::unread().get()));
+        none.expired_at = ended.and_then(time);
     }
+    none
 }
 
-impl Generation {
-    /// Whether its account's source may make another credential after `reason`.
-    fn can_renew_after(&self, reason: Reason) -> bool {
-        self.account.source.as_deref().is_some_and(|source| source.can_renew_after(reason))
-    }
-
-    /// When it ended, in whole seconds since 1970, if it has, and that is known.
-    fn ended(&self, now: impl FnOnce() -> u64) -> Option<u64> {
-        let (at, _) = self.lifetime.ended(now)?;
-        at.duration_since(UNIX_EPOCH).ok().map(|at| at.as_secs())
-    }
+/// When the credential ended, in whole seconds since 1970, if it has, and that is known.
+fn ended(generation: &Generation, now: impl FnOnce() -> u64) -> Option<u64> {
+    let (at, _) = generation.lifetime.ended(now)?;
+    at.duration_since(UNIX_EPOCH).ok().map(|at| at.as_secs())
 }
 
 fn time(seconds: u64) -> Option<SystemTime> {

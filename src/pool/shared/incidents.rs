@@ -9,7 +9,7 @@ use crate::{
     classify::Reason,
     clock::Now,
     pool::account::{Generation, Kind, PooledAccount},
-    report::{AccountOut, AccountTag, Event, OutReason, PoolDead},
+    report::{AccountOut, AccountTag, Event, OutReason, PoolDead, TokenEvent, TokenEventKind},
     sync::Ordering,
 };
 
@@ -86,4 +86,43 @@ impl Shared {
             self.report_out(generation, change, OutReason::Rejected(reason), status, now);
         }
     }
+
+    /// The pool has died.
+    pub(crate) fn report_death(&self, dead: &PoolDead) {
+        self.dead.store(true, Ordering::SeqCst);
+        if let Some(hook) = &self.settings.sources.on_dead {
+            guarded(|| hook(dead));
+        }
+    }
+
+    /// Tells of a pool that is well again. To be called when no lock is held.
+    pub(crate) fn report_recovery(&self) {
+        if !self.dead.load(Ordering::SeqCst) || self.alive() <= 0 {
+            return;
+        }
+        if self.dead.swap(false, Ordering::SeqCst) {
+            if let Some(hook) = &self.settings.sources.on_recovered {
+                guarded(|| hook());
+            }
+        }
+    }
+
+    pub(crate) fn report_token(&self, generation: &Generation, changed: TokenEventKind) {
+        let account = self.tag(&generation.account);
+        let event = TokenEvent::new(account, generation.number, changed);
+        self.settings.reporter.report(&Event::Token(event));
+    }
+
+    /// Tells, once, that a credential had ended before it came in.
+    pub(crate) fn report_skew(&self, generation: &Generation, late: Option<Duration>) {
+        let Some(late) = late else { return };
+        if !self.skew_reported.swap(true, Ordering::SeqCst) {
+            self.report_token(generation, TokenEventKind::ClockSkew { late });
+        }
+    }
+}
+
+/// A hook that panics harms nobody.
+fn guarded(hook: impl FnOnce()) {
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(hook));
 }

@@ -1,37 +1,23 @@
-//! What must not stand in messages of others.
+//! The secrets that must not stand in messages of others.
 
 use std::sync::Arc;
 
-use super::shared::Shared;
+use super::{registry::MANY_SECRETS, shared::Shared};
 use crate::{
-    pool::Pool,
     report::text::{Filter, Redact},
-    sync::Ordering,
+    sync::{Ordering, lock},
 };
-
-impl Pool {
-    /// Calls `f` with each secret, those of the last few replaced or removed credentials as well.
-    pub(crate) fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
-        self.shared().visit_secrets(f);
-    }
-
-    /// Whether there are so many that a failed request must not pay for looking for them.
-    pub(crate) fn too_many_secrets(&self) -> bool {
-        self.shared().too_many()
-    }
-
-    /// A quick look at whether a text could hold one of them.
-    pub(crate) fn filter(&self) -> Option<Arc<Filter>> {
-        self.shared().filter()
-    }
-}
-
-/// From so many accounts on, messages of others are withheld instead of searched.
-pub(crate) const MANY_SECRETS: usize = 1024;
 
 impl Redact for Shared {
     fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
-        Self::visit_secrets(self, f);
+        for entry in &self.roster.load().entries {
+            entry.current.load().credential.visit_secrets(f);
+        }
+        let former: Vec<_> =
+            lock(&self.registry).former.iter().map(|(_, one)| one.clone()).collect();
+        for credential in &former {
+            credential.visit_secrets(f);
+        }
     }
 
     fn too_many(&self) -> bool {

@@ -8,11 +8,13 @@ use tokio::{
     time::Instant,
 };
 
+use super::registry::Registry;
 use crate::{
     pool::{
-        AdminState, Cascade, Order, Origins, OwnCredential, Selection, Sources,
         account::{Cooldowns, Generation, GenerationState, Kind, PooledAccount},
         index::{Cursors, Roster, Timers},
+        origin::Origins,
+        settings::{Cascade, Order, OwnCredential, Selection, Sources},
     },
     report::{ReporterHandle, text::Filter},
     sync::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Mutex, Ordering, fence},
@@ -28,7 +30,7 @@ pub(crate) struct Shared {
     pub(crate) roster: ArcSwap<Roster>,
     pub(crate) cursors: Cursors,
     pub(crate) timers: Timers,
-    pub(crate) admin: Mutex<AdminState>,
+    pub(crate) registry: Mutex<Registry>,
     /// Grows with every change of any state; see [`shortage`](super::shortage).
     pub(crate) changes: AtomicU64,
     pub(crate) unavailable: AtomicU64,
@@ -102,7 +104,7 @@ impl Shared {
             roster: ArcSwap::from_pointee(roster),
             cursors: Cursors::new(),
             timers: Timers::new(),
-            admin: Mutex::new(AdminState::default()),
+            registry: Mutex::new(Registry::default()),
             changes: AtomicU64::new(0),
             unavailable: AtomicU64::new(0),
             secrets: AtomicU64::new(0),
@@ -244,6 +246,41 @@ impl Shared {
         let newer = self.roster.load();
         if !Arc::ptr_eq(&roster, &newer) {
             newer.catch_up();
+        }
+    }
+
+    /// Some model rests: nobody's answer about who can serve holds for every model any more.
+    pub(crate) fn note_model_cooldown(&self) {
+        self.model_cooldowns.store(1, Ordering::SeqCst);
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Evidence of a rest: `f` says what it makes of a state. Whether anything changed, and how the
+    /// state did, if it was the state.
+    pub(crate) fn note_cooldown(
+        &self,
+        generation: &Generation,
+        now: u64,
+        f: impl Fn(GenerationState) -> Option<GenerationState>,
+    ) -> (bool, Option<Change>) {
+        let state = |state: GenerationState| if state.is_renewing() { None } else { f(state) };
+        let change = self.change(generation, state);
+        let state = generation.state();
+        if !state.hides_cooldown() || state.is_closed() {
+            return (change.is_some(), change);
+        }
+        let kept = &generation.account.kept;
+        let before = kept.get(now).unwrap_or(GenerationState::NEW);
+        let grown = f(before.with_limited_strikes(state)).is_some_and(|rest| kept.keep(rest));
+        // Its source may have answered in between.
+        self.restore_cooldown(generation, now);
+        (if state.is_renewing() { grown } else { change.is_some() }, change)
+    }
+
+    /// The account's rest goes on with the credential that it has, when that may be used again.
+    pub(crate) fn restore_cooldown(&self, generation: &Generation, now: u64) {
+        if let Some(rest) = generation.account.kept.get(now) {
+            self.change(generation, |state| state.cooling_like(rest, now));
         }
     }
 }

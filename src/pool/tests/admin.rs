@@ -10,10 +10,7 @@ use proptest::prelude::*;
 use tokio::time::{Instant, sleep};
 
 use super::support::*;
-use crate::pool::{
-    lease::lease::Lease,
-    select::query::{Pin, Query},
-};
+use crate::pool::select::query::{Pin, Query};
 use crate::{
     classify::Reason,
     clock::Now,
@@ -102,7 +99,7 @@ impl Server {
     }
 
     /// Which account is used, which may be.
-    fn sends(&mut self, lease: &Lease, pinned: bool) -> usize {
+    fn sends(&mut self, lease: &Leased, pinned: bool) -> usize {
         let token = String::from_utf8(lease.generation.credential.token().to_vec()).unwrap();
         let at = IDS.iter().position(|id| **id == **lease.id()).unwrap();
         if self.out.contains(&at) {
@@ -230,10 +227,10 @@ impl World {
     }
 
     /// What a request gets that waits for as long as one may.
-    async fn get(&self, pin: Option<usize>) -> Option<Lease> {
+    async fn get(&self, pin: Option<usize>) -> Option<Leased> {
         let pick = |last| {
             let query = Query { pin: pin.map(|at| Pin::Strict(IDS[at])), last, ..ANY };
-            self.pool.pick(&query, &mut Now::unread())
+            self.pool.pick(&query, &mut Now::unread()).map(|lease| Leased::new(&self.pool, lease))
         };
         let mut changed = Some(self.pool.wait_for_change(&mut None, None));
         loop {

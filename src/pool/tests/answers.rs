@@ -131,7 +131,11 @@ fn an_account_that_no_hint_shows_is_found_all_the_same() {
 async fn when_a_credential_ended_is_said_only_where_that_is_why() {
     let ends = |id| account(id).expires(Expires::In(secs(50)));
     let pool = Pool::builder().any_origin().accounts([ends("a"), ends("b")]).build().unwrap();
-    let uid = pool.pick(&ANY, &mut crate::clock::Now::unread()).unwrap().uid();
+    let uid = pool
+        .pick(&ANY, &mut crate::clock::Now::unread())
+        .map(|lease| Leased::new(&pool, lease))
+        .unwrap()
+        .uid();
     sleep(secs(51)).await;
     let of = |number, reason| -> Unavailable { pool.rejection("a", uid, number, reason) };
     assert!(of(1, Reason::Expired).expired_at.is_some());

@@ -16,7 +16,6 @@ use crate::{
     clock::Now,
     credential::{Account, Credential, Expires, RefreshReason, RefreshWindows, SourceError, Token},
     pool::{
-        lease::lease::Lease,
         select::query::{Pin, Query, Unavailable},
         *,
     },
@@ -43,7 +42,7 @@ fn world<const N: usize>(plays: [(&str, &[Play]); N]) -> World {
 }
 
 impl World {
-    fn pick(&self, id: &str) -> Result<Lease, Unavailable> {
+    fn pick(&self, id: &str) -> Result<Leased, Unavailable> {
         pinned(&self.pool, id)
     }
 
@@ -72,11 +71,12 @@ impl World {
     }
 }
 
-fn pinned(pool: &Pool, id: &str) -> Result<Lease, Unavailable> {
+fn pinned(pool: &Pool, id: &str) -> Result<Leased, Unavailable> {
     pool.pick(&Query { pin: Some(Pin::Strict(id)), ..ANY }, &mut Now::unread())
+        .map(|lease| Leased::new(pool, lease))
 }
 
-fn token(lease: &Lease) -> &str {
+fn token(lease: &Leased) -> &str {
     std::str::from_utf8(lease.generation.credential.token()).unwrap()
 }
 

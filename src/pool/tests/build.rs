@@ -158,7 +158,7 @@ fn the_view_is_words_and_seconds() {
     let bench = Bench::new(accounts(&[]).account(account("alice").group("g").priority(3)));
     bench.pick().unwrap().limited(Some("m"), Some(secs(60)), &mut bench.clock());
     bench.pick().unwrap().rejected(crate::classify::Reason::Revoked, None, &mut bench.clock());
-    let view = bench.pool.shared().view(&mut bench.clock());
+    let view = crate::pool::view::view(bench.pool.shared(), &mut bench.clock());
     assert_eq!(
         serde_json::to_value(&view).unwrap(),
         serde_json::json!({"accounts": [{
@@ -219,7 +219,7 @@ fn an_account_takes_at_most_600_bytes() {
     // Each in an `Arc` with two counts, one pointer in the list, two index entries with room to grow.
     let arcs = size_of::<entry::Entry>()
         + size_of::<entry::PooledAccount>()
-        + size_of::<entry::Generation>();
+        + size_of::<crate::pool::account::Generation>();
     let lists = 8 + 2 * (size_of::<(std::sync::Arc<str>, u32)>() + 1 + size_of::<(u32, u32)>() + 1);
     let all = arcs + 3 * 16 + lists;
     assert!(all <= 600, "{all}");

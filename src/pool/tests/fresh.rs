@@ -24,14 +24,17 @@ async fn a_fresh_token_is_served_under_no_lock() {
     let (done, heard) = mpsc::channel();
 
     // All that a pool ever locks, held until the request is over, or is not.
-    let admin = crate::sync::lock(&shared.admin);
+    let admin = crate::sync::lock(&shared.registry);
     let timers = shared.timers.hold();
     let flight = entry.account.source.as_ref().unwrap().flight();
     let served = entry.current.load_full().model_cooldowns(|_| {
         let pool = pool.clone();
         thread::spawn(move || {
             for _ in 0..3 {
-                let mut lease = pool.pick(&ANY, &mut Now::at(now)).unwrap();
+                let mut lease = pool
+                    .pick(&ANY, &mut Now::at(now))
+                    .map(|lease| Leased::new(&pool, lease))
+                    .unwrap();
                 lease.sent();
                 lease.succeeded(Some(9));
             }
@@ -53,7 +56,7 @@ async fn a_token_that_comes_between_two_looks_of_one_search_is_found() {
     let pool = Pool::builder().any_origin().account(account).build().unwrap();
     let (shared, mut now) = (pool.shared(), Now::unread());
     let roster = shared.roster.load_full();
-    let mut search = crate::pool::select::search::Search::new(shared, &roster, &ANY, &mut now);
+    let mut search = crate::pool::select::Search::new(shared, &roster, &ANY, &mut now);
     assert!(search.take(0, &roster.entries[0]).is_none());
     pool.wait_ready().await.unwrap();
     let lease = search.unavailable(&roster.entries).unwrap();

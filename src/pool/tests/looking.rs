@@ -16,7 +16,6 @@ use crate::{
     pool::{
         Order, Pool, Quarantine, Selection, State,
         index::Roster,
-        lease::Lease,
         select::{Pin, Query, Unavailable},
     },
 };
@@ -29,8 +28,8 @@ fn strict(id: &str) -> Query<'_> {
     Query { pin: Some(Pin::Strict(id)), ..ANY }
 }
 
-fn pick(pool: &Pool, query: &Query<'_>) -> Result<Lease, Unavailable> {
-    pool.pick(query, &mut Now::unread())
+fn pick(pool: &Pool, query: &Query<'_>) -> Result<Leased, Unavailable> {
+    pool.pick(query, &mut Now::unread()).map(|lease| Leased::new(pool, lease))
 }
 
 fn is_under_way(pool: &Pool, query: &Query<'_>) -> bool {
@@ -38,7 +37,7 @@ fn is_under_way(pool: &Pool, query: &Query<'_>) -> bool {
 }
 
 /// What is sent with it.
-fn token(lease: &Lease) -> &str {
+fn token(lease: &crate::pool::lease::Lease) -> &str {
     std::str::from_utf8(lease.generation.credential.token()).unwrap()
 }
 

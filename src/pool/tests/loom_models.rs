@@ -13,7 +13,7 @@ use crate::{
     classify::Reason,
     clock::Now,
     credential::Credential,
-    pool::{State, account::Kind, lease::Lease, select::Query},
+    pool::{State, account::Kind, select::Query},
 };
 
 /// Runs `f` in every interleaving with at most four preemptions: two threads need fewer for most of
@@ -50,12 +50,12 @@ fn timers() -> (Arc<Bench>, Told) {
 }
 
 /// Whether this refusal was the one that counted.
-fn reject(bench: &Bench, mut lease: Lease) -> bool {
+fn reject(bench: &Bench, mut lease: Leased) -> bool {
     lease.sent();
     lease.rejected(Reason::Invalid, None, &mut bench.clock()).won
 }
 
-fn succeed(mut lease: Lease) {
+fn succeed(mut lease: Leased) {
     lease.sent();
     lease.succeeded(None);
 }
@@ -68,7 +68,13 @@ fn agrees(bench: &Bench, alive: bool) {
     let kind = roster.entries[0].state().kind();
     assert!(kind != Kind::Usable || roster.usable.has(0));
     assert_eq!(bench.pool.view().accounts[0].in_flight, 0);
-    let later = bench.pool.pick(&ANY, &mut Now::at(bench.now + secs(100_000))).unwrap();
+    let later = bench
+        .pool
+        .pick(
+            &ANY,
+            &mut Now::at(bench.now + secs(100_000)).map(|lease| Leased::new(&bench.pool, lease)),
+        )
+        .unwrap();
     assert!(later.still_good());
 }
 
@@ -188,7 +194,7 @@ fn of_two_rests_the_longer_one_stands() {
             move || one.limited(None, Some(secs(60)), &mut here.clock()),
             move || two.limited(None, Some(secs(20)), &mut there.clock()),
         );
-        let view = bench.pool.shared().view(&mut bench.clock());
+        let view = crate::pool::view::view(bench.pool.shared(), &mut bench.clock());
         assert_eq!(view.accounts[0].usable_in, Some(secs(60)));
         agrees(&bench, true);
     });

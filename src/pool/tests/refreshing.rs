@@ -126,7 +126,10 @@ async fn call(pool: Pool, server: Shared, caller: Caller) {
     let start = Instant::now();
     let mut changed = Some(pool.wait_for_change(&mut None, None));
     let mut lease = loop {
-        match (pool.pick(&ANY, &mut Now::unread()), changed.take()) {
+        match (
+            pool.pick(&ANY, &mut Now::unread()).map(|lease| Leased::new(&pool, lease)),
+            changed.take(),
+        ) {
             (Ok(lease), _) => break lease,
             (Err(none), Some(next)) if none.is_under_way() => changed = next.await,
             (Err(none), _) => {

@@ -18,12 +18,12 @@ use crate::{
     classify::Reason,
     clock::{Now, wall},
     credential::{Account, Credential, Expires},
-    pool::{lease::lease::Lease, *},
+    pool::*,
 };
 
 /// The first account, as it is shown.
 fn shown(bench: &Bench) -> AccountView {
-    bench.pool.shared().view(&mut bench.clock()).accounts.swap_remove(0)
+    crate::pool::view::view(bench.pool.shared(), &mut bench.clock()).accounts.swap_remove(0)
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn out_of_quota_is_told_anew_after_a_limit_and_when_its_rest_is_over() {
 #[test]
 fn what_is_learned_too_late_keeps_nobody_waiting() {
     let mut bench = Bench::new(accounts(&["a"]));
-    let reject = |bench: &Bench, lease: &mut Lease| {
+    let reject = |bench: &Bench, lease: &mut Leased| {
         lease.rejected(Reason::Invalid, None, &mut bench.clock()).rest
     };
     let mut flying: Vec<_> = (0..2).map(|_| bench.pick().unwrap()).collect();

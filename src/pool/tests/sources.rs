@@ -9,10 +9,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::support::*;
-use crate::pool::{
-    lease::lease::Lease,
-    select::query::{Pin, Query, Unavailable},
-};
+use crate::pool::select::query::{Pin, Query, Unavailable};
 use crate::{
     classify::{Code, Reason},
     clock::Now,
@@ -95,8 +92,8 @@ fn world_of(
 }
 
 impl World {
-    fn pick(&self) -> Result<Lease, Unavailable> {
-        self.pool.pick(&ANY, &mut Now::unread())
+    fn pick(&self) -> Result<Leased, Unavailable> {
+        self.pool.pick(&ANY, &mut Now::unread()).map(|lease| Leased::new(&self.pool, lease))
     }
 
     /// The token of the account that serves now, or why none does.
@@ -496,7 +493,8 @@ async fn a_file_that_changes_is_noticed_without_a_refusal() {
     let pool = Pool::builder().any_origin().account(account).build().unwrap();
     pool.wait_ready().await.unwrap();
     let generation = || pool.view().accounts[0].generation;
-    let touch = || pool.pick(&ANY, &mut Now::unread()).unwrap();
+    let touch =
+        || pool.pick(&ANY, &mut Now::unread()).map(|lease| Leased::new(&pool, lease)).unwrap();
     for _ in 0..10 {
         sleep(secs(11)).await;
         drop(touch());

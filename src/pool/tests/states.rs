@@ -10,14 +10,14 @@ use crate::{
     clock::Now,
     pool::{
         Pool, PoolView, State,
-        select::{Query, Refusal, Unavailable},
+        select::{Query, Unavailable},
     },
     report::{Event, OutReason},
 };
 
 const UNAUTHORIZED: Option<StatusCode> = Some(StatusCode::UNAUTHORIZED);
 
-fn unavailable(result: Result<crate::pool::lease::Lease, Unavailable>) -> (Code, Option<u64>) {
+fn unavailable<T: std::fmt::Debug>(result: Result<T, Unavailable>) -> (Code, Option<u64>) {
     let error = result.unwrap_err();
     (error.code, error.retry_after.map(|time| time.as_secs()))
 }
@@ -33,7 +33,7 @@ fn a_refusal_quarantines_once_and_reports_once() {
     assert_eq!(won.rest.as_secs(), 300);
     assert!(!second.still_good());
     let lost = second.rejected(Reason::Invalid, UNAUTHORIZED, &mut bench.clock());
-    assert_eq!(lost, Refusal { won: false, rest: won.rest });
+    assert_eq!(lost, Rejection { won: false, rest: won.rest });
     let events = told.events();
     let [Event::AccountOut(out)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((&*out.account.id, out.account.ordinal, out.account.of), ("alice", 1, 2));
@@ -231,7 +231,7 @@ fn a_model_rests_and_the_account_serves_others() {
     assert_eq!(unavailable(bench.query(&model("big"))), (Code::PoolLimited, Some(60)));
     assert!(bench.query(&model("small")).is_ok());
     assert!(bench.pick().is_ok(), "a request without a model goes to anyone");
-    let view = bench.pool.shared().view(&mut bench.clock());
+    let view = crate::pool::view::view(bench.pool.shared(), &mut bench.clock());
     assert_eq!(&*view.accounts[0].model_cooldowns[0].model, "big");
     assert_eq!(view.accounts[0].state, State::Usable);
     bench.pass(secs(60));
@@ -283,7 +283,7 @@ fn evidence_about_an_old_credential_never_touches_the_new_one() {
     let now = &mut bench.clock();
     assert_eq!(
         old[0].rejected(Reason::Revoked, UNAUTHORIZED, now),
-        Refusal { won: false, rest: Duration::ZERO }
+        Rejection { won: false, rest: Duration::ZERO }
     );
     old[1].limited(None, Some(secs(60)), now);
     old[2].limited(Some("m"), Some(secs(60)), now);
@@ -335,7 +335,8 @@ fn pick_at_counts_rests_that_are_over_by_then_and_no_probes() {
 fn the_clock_is_not_read_while_nobody_rests() {
     let bench = Bench::new(accounts(&["alice", "bob"]));
     let mut now = Now::unread();
-    let mut lease = bench.pool.pick(&ANY, &mut now).unwrap();
+    let lease = bench.pool.pick(&ANY, &mut now).unwrap();
+    let mut lease = Leased::new(&bench.pool, lease);
     lease.sent();
     lease.succeeded(Some(3));
     assert_eq!(format!("{now:?}"), format!("{:?}", Now::unread()));
@@ -424,7 +425,7 @@ fn a_pool_that_cannot_ever_serve_says_so() {
 fn counts_say_how_attempts_ended() {
     let bench = Bench::new(accounts(&["alice"]));
     let mut all: Vec<_> = (0..6).map(|_| bench.pick().unwrap()).collect();
-    all.iter().for_each(crate::pool::lease::Lease::sent);
+    all.iter_mut().for_each(|lease| lease.sent());
     all[0].succeeded(None);
     all[0].succeeded(None);
     all[1].limited(None, None, &mut bench.clock());
@@ -565,12 +566,12 @@ fn requests_that_were_limited_together_for_a_model_are_one_step_of_its_doubling(
         for lease in &mut flying {
             lease.limited(Some("m"), None, &mut bench.clock());
         }
-        let view = bench.pool.shared().view(&mut bench.clock());
+        let view = crate::pool::view::view(bench.pool.shared(), &mut bench.clock());
         assert_eq!(view.accounts[0].model_cooldowns.len(), 1);
         assert_eq!(unavailable(bench.query(&query)), (Code::PoolLimited, Some(rest)));
         bench.pass(secs(rest));
         // To the millisecond.
-        let view = bench.pool.shared().view(&mut bench.clock());
+        let view = crate::pool::view::view(bench.pool.shared(), &mut bench.clock());
         assert!(view.accounts[0].model_cooldowns.is_empty(), "{view:?}");
         assert!(bench.query(&query).is_ok());
     }

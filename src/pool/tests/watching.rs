@@ -88,7 +88,8 @@ async fn the_task_ends_with_the_pool() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     sleep(secs(1)).await;
     assert_eq!(tasks(), 1);
-    let flying = pool.pick(&ANY, &mut Now::unread()).unwrap();
+    let flying =
+        pool.pick(&ANY, &mut Now::unread()).map(|lease| Leased::new(&pool, lease)).unwrap();
     drop(pool);
     sleep(secs(1)).await;
     assert_eq!(tasks(), 0);
@@ -162,7 +163,7 @@ async fn every_change_reaches_a_status_page() {
     let mut changes = pool.changes();
     let mut state = async || changes.next().await.unwrap().accounts[0].state;
     assert_eq!(state().await, State::Refreshing);
-    let _ = pool.pick(&ANY, &mut Now::unread());
+    let _ = pool.pick(&ANY, &mut Now::unread()).map(|lease| Leased::new(&pool, lease));
     assert_eq!(state().await, State::Refreshing);
     assert_eq!(state().await, State::Usable);
     pool.retire("a");

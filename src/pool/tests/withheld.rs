@@ -3,7 +3,7 @@
 use super::support::*;
 use crate::{
     credential::Credential,
-    pool::{Pool, shared::MANY_SECRETS},
+    pool::{Pool, shared::registry::MANY_SECRETS},
     report::text::foreign,
 };
 

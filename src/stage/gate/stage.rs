@@ -117,7 +117,10 @@ impl Stage for Gate {
     fn note_success(&self, st: &mut GateState, _: &Success<'_>) {
         match (&self.0, std::mem::take(&mut st.0)) {
             (Knowledge::Memory(memory), Admission::Passed(pass)) => memory.forget(pass),
-            (_, Admission::Admitted(admitted)) => admitted.succeeded_as_probe(),
+            // A probe has healed the account, also if an outer stage never reports the success.
+            (Knowledge::Pool(pool), Admission::Admitted(admitted)) if admitted.is_probe() => {
+                pool.succeeded(&mut pool.lease(admitted), None);
+            }
             _ => {}
         }
     }
@@ -140,15 +143,17 @@ impl Stage for Gate {
                 Verdict::Unauthorized(reason),
             ) if !facts.charged => {
                 let (account, generation) = admitted.key();
-                admitted.rejected(reason, facts.status, facts.now);
+                // The outer stage may note it as well: one of them takes the account out.
+                pool.rejected(&mut pool.lease(admitted), reason, facts.status, facts.now);
                 if let Some(ledger) = facts.ledger {
                     ledger.note_rejected(pool.id(), account, generation);
                 }
             }
-            (Knowledge::Pool(_), Admission::Admitted(admitted), verdict) => match verdict {
+            (Knowledge::Pool(pool), Admission::Admitted(admitted), verdict) => match verdict {
                 Verdict::Unauthorized(_) | Verdict::Transient { .. } | Verdict::Rejected => {}
                 // It was let in, and refused for something else.
-                _ => admitted.failed_as_probe(),
+                _ if admitted.is_probe() => pool.healthy_failure(&mut pool.lease(admitted)),
+                _ => {}
             },
             _ => {}
         }

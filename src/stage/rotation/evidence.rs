@@ -16,16 +16,20 @@ impl Rotation {
             Verdict::Unauthorized(reason) => self.note_rejection(lease, reason, facts),
             Verdict::Limited { delay } => {
                 let model = facts.model.get().ok();
-                lease.limited(model.as_deref(), delay, facts.now);
+                self.pool.limited(lease, model.as_deref(), delay, facts.now);
             }
-            Verdict::OutOfQuota { delay } => lease.out_of_quota(delay, facts.status, facts.now),
+            Verdict::OutOfQuota { delay } => {
+                self.pool.out_of_quota(lease, delay, facts.status, facts.now)
+            }
             Verdict::ModelFault { fault: ModelFault::NotFound, .. } => {
                 match facts.model.get().ok() {
-                    Some(model) => lease.model_missing(&model, facts.verdict.delay(), facts.now),
-                    None => lease.healthy_failure(),
+                    Some(model) => {
+                        self.pool.model_missing(lease, &model, facts.verdict.delay(), facts.now)
+                    }
+                    None => self.pool.healthy_failure(lease),
                 }
             }
-            Verdict::Forbidden | Verdict::ModelFault { .. } => lease.healthy_failure(),
+            Verdict::Forbidden | Verdict::ModelFault { .. } => self.pool.healthy_failure(lease),
             // A success is told otherwise.
             Verdict::Transient { .. } | Verdict::Rejected | Verdict::Success => {
                 lease.inconclusive();
@@ -34,7 +38,7 @@ impl Rotation {
     }
 
     fn note_rejection(&self, lease: &mut Lease, reason: Reason, facts: &mut Facts<'_>) {
-        lease.rejected(reason, facts.status, facts.now);
+        self.pool.rejected(lease, reason, facts.status, facts.now);
         let Some(ledger) = facts.ledger else { return };
         ledger.note_rejected(self.pool.id(), lease.uid(), lease.generation());
         self.cascade(lease, facts);

@@ -157,7 +157,7 @@ impl Stage for Rotation {
         if let Some(admitted) =
             st.outer_choice.take().and_then(|stamp| self.admit_outer(&stamp, ask.ledger))
         {
-            st.lease = Some(admitted.into_lease());
+            st.lease = Some(self.pool.lease(admitted));
             return Ok(());
         }
         if let Some(lease) = self.select_fast(st, ask) {
@@ -176,7 +176,7 @@ impl Stage for Rotation {
         if st.own {
             return Ok(());
         }
-        let good = |lease: &Lease| lease.still_good() && !lease.has_ended(draft.now);
+        let good = |lease: &Lease| lease.still_good() && !self.pool.has_ended(lease, draft.now);
         let good = st.lease.as_ref().is_some_and(good);
         if !good {
             // It died while this request waited: the pool chooses again.
@@ -192,7 +192,7 @@ impl Stage for Rotation {
             st.lease = Some(self.select(st, &mut ask)?);
         }
         let Some(lease) = &mut st.lease else { return Ok(()) };
-        lease.apply(draft.head).map_err(Cause::local)?;
+        self.pool.apply(lease, draft.head).map_err(Cause::local)?;
         lease.sent();
         if draft.wants_stamp {
             draft.put = Some(stamp(self.pool.id(), lease));
@@ -205,7 +205,7 @@ impl Stage for Rotation {
     fn note_success(&self, st: &mut RotationState, success: &Success<'_>) {
         match &mut st.lease {
             Some(lease) if success.charged => lease.inconclusive(),
-            Some(lease) => lease.succeeded(remaining_quota(success.headers)),
+            Some(lease) => self.pool.succeeded(lease, remaining_quota(success.headers)),
             None => {}
         }
     }
@@ -227,7 +227,7 @@ impl Stage for Rotation {
             && facts.ledger.is_some_and(|ledger| ledger.rejections() < self.max_refusals)
             && facts.barred.is_none()
             && !facts.is_past_deadline(std::time::Duration::ZERO)
-            && (self.may_replay(lease, facts) && lease.is_under_way()
+            && (self.may_replay(lease, facts) && self.pool.is_renewing_account(lease)
                 || self.others_are_refreshing(st, facts))
     }
 
@@ -293,8 +293,8 @@ impl Stage for Rotation {
         st.lease.as_ref().map(|lease| stamp(self.pool.id(), lease))
     }
 
-    fn in_flight(&self, st: &RotationState) -> Option<InFlight> {
-        st.lease.as_ref().and_then(Lease::in_flight_guard)
+    fn in_flight(&self, st: &mut RotationState) -> Option<InFlight> {
+        st.lease.as_mut().and_then(Lease::in_flight_guard)
     }
 
     fn reset(&self, st: &mut RotationState) {

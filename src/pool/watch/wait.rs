@@ -14,14 +14,14 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{
-    account::{Entry, GenerationState},
-    select::{Pin as Tie, Query, Search, Unavailable},
-    shared::Shared,
-};
 use crate::{
     classify::Code,
     clock::{self, Now},
+    pool::{
+        account::{Entry, GenerationState},
+        select::{Pin as Tie, Query, Search, Unavailable},
+        shared::Shared,
+    },
     sync::Ordering,
 };
 
@@ -60,7 +60,7 @@ impl ChangeListener {
     /// Until an account may serve that could not: whether that was before `longest`. Nothing where
     /// no timer is there to wait with.
     async fn next(&mut self, longest: Option<Instant>) -> Option<bool> {
-        let timers = self.shared.next_due(Instant::now());
+        let timers = next_due(&self.shared, Instant::now());
         let Some(until) = timers.into_iter().chain(longest).min() else {
             return Some(self.changed.changed().await.is_ok());
         };
@@ -124,7 +124,7 @@ pub(crate) async fn wait_ready(shared: &Arc<Shared>) -> Result<(), NotReady> {
     loop {
         listener.changed.borrow_and_update();
         let over = longest.is_some_and(|longest| Instant::now() >= longest);
-        let none = match shared.is_ready(over, &mut Now::unread()) {
+        let none = match is_ready(shared, over, &mut Now::unread()) {
             Ok(()) => return Ok(()),
             Err(none) => none,
         };
@@ -140,86 +140,75 @@ pub(crate) async fn wait_ready(shared: &Arc<Shared>) -> Result<(), NotReady> {
     }
 }
 
-impl Shared {
-    /// When somebody is due whom nobody need tell of, not before the next millisecond.
-    fn next_due(&self, now: Instant) -> Option<Instant> {
-        let passed = self.passed(now);
-        if self.timers.next() <= passed {
-            // They are looked at once more, and then not again before the next one.
-            self.sweep(passed, true);
-            return now.checked_add(Duration::from_millis(1));
-        }
-        let timers = self.timers.next();
-        let wait = self.remaining(timers, now).max(Duration::from_millis(1));
-        (timers != u64::MAX).then(|| now.checked_add(wait)).flatten()
+/// When somebody is due whom nobody need tell of, not before the next millisecond.
+fn next_due(shared: &Shared, now: Instant) -> Option<Instant> {
+    let passed = shared.passed(now);
+    if shared.timers.next() <= passed {
+        // They are looked at once more, and then not again before the next one.
+        shared.sweep(passed, true);
+        return now.checked_add(Duration::from_millis(1));
     }
+    let timers = shared.timers.next();
+    let wait = shared.remaining(timers, now).max(Duration::from_millis(1));
+    (timers != u64::MAX).then(|| now.checked_add(wait)).flatten()
+}
 
-    /// Whether some account can serve now. Takes none.
-    fn is_ready(&self, last: bool, now: &mut Now) -> Result<(), Unavailable> {
-        let query = Query { last, ..Query::ANY };
-        let roster = self.roster.load();
-        if self.timers.next() != u64::MAX {
-            self.sweep(self.passed(now.get()), true);
-        }
-        let mut search = Search::new(self, &roster, &query, now);
-        let mut entries = roster.entries.iter().enumerate();
-        if entries.any(|(at, entry)| search.judge(at, entry, &entry.current.load()).is_some()) {
-            return Ok(());
-        }
-        search.unavailable(&roster.entries).map(|_| ())
+/// Whether some account can serve now. Takes none.
+fn is_ready(shared: &Arc<Shared>, last: bool, now: &mut Now) -> Result<(), Unavailable> {
+    let query = Query { last, ..Query::ANY };
+    let roster = shared.roster.load();
+    if shared.timers.next() != u64::MAX {
+        shared.sweep(shared.passed(now.get()), true);
     }
+    let mut search = Search::new(shared, &roster, &query, now);
+    let mut entries = roster.entries.iter().enumerate();
+    if entries.any(|(at, entry)| search.judge(at, entry, &entry.current.load()).is_some()) {
+        return Ok(());
+    }
+    search.unavailable(&roster.entries).map(|_| ())
+}
 
-    /// Whether nobody can serve now, and a source is asked.
-    pub(crate) fn is_under_way(&self, query: &Query<'_>, now: &mut Now) -> bool {
-        if !self.mints.load(Ordering::Relaxed) {
-            return false;
+/// Whether nobody can serve now, and a source is asked.
+pub(crate) fn is_under_way(shared: &Arc<Shared>, query: &Query<'_>, now: &mut Now) -> bool {
+    if !shared.mints.load(Ordering::Relaxed) {
+        return false;
+    }
+    let roster = shared.roster.load();
+    if shared.timers.next() != u64::MAX {
+        shared.sweep(shared.passed(now.get()), true);
+    }
+    let mut search = Search::new(shared, &roster, query, now);
+    let mut may_serve = |at: usize| {
+        let entry = roster.entries.get(at);
+        entry.is_some_and(|entry| search.judge(at, entry, &entry.current.load()).is_some())
+    };
+    let entries = if let Some(Tie::Strict(id)) = query.pin {
+        match roster.find(id) {
+            Some((at, entry)) if !may_serve(at) => std::slice::from_ref(entry),
+            _ => return false,
         }
-        let roster = self.roster.load();
-        if self.timers.next() != u64::MAX {
-            self.sweep(self.passed(now.get()), true);
-        }
-        let mut search = Search::new(self, &roster, query, now);
-        let mut may_serve = |at: usize| {
-            let entry = roster.entries.get(at);
-            entry.is_some_and(|entry| search.judge(at, entry, &entry.current.load()).is_some())
-        };
-        let entries = if let Some(Tie::Strict(id)) = query.pin {
-            match roster.find(id) {
-                Some((at, entry)) if !may_serve(at) => std::slice::from_ref(entry),
-                _ => return false,
+    } else {
+        let mut from = 0;
+        while let Some(at) = roster.usable.next(from, roster.entries.len()) {
+            if may_serve(at) {
+                return false;
             }
-        } else {
-            let mut from = 0;
-            while let Some(at) = roster.usable.next(from, roster.entries.len()) {
-                if may_serve(at) {
-                    return false;
-                }
-                from = at + 1;
-            }
-            &roster.entries[..]
-        };
-        let none = search.unavailable(entries).err();
-        none.is_some_and(|none| none.code == Code::NotReady && none.retry_after.is_none())
-            && entries
-                .iter()
-                .any(|entry| query.may_have_next_of(entry, GenerationState::is_under_way))
-    }
-
-    /// Whether the source of some account is asked, or will be, for a credential that the request
-    /// may use.
-    pub(crate) fn is_renewing(&self, query: &Query<'_>) -> bool {
-        let roster = self.roster.load();
-        let renewed =
-            |entry: &Arc<Entry>| query.may_have_next_of(entry, GenerationState::is_renewing);
-        match query.pin {
-            Some(Tie::Strict(id)) => roster.find(id).is_some_and(|(_, entry)| renewed(entry)),
-            _ => roster.entries.iter().any(renewed),
+            from = at + 1;
         }
-    }
+        &roster.entries[..]
+    };
+    let none = search.unavailable(entries).err();
+    none.is_some_and(|none| none.code == Code::NotReady && none.retry_after.is_none())
+        && entries.iter().any(|entry| query.may_have_next_of(entry, GenerationState::is_under_way))
+}
 
-    /// Nobody has a handle any more: those who wait are told.
-    pub(crate) fn notify_closed(&self) {
-        self.changes.fetch_add(1, Ordering::SeqCst);
-        self.changed.send_replace(());
+/// Whether the source of some account is asked, or will be, for a credential that the request
+/// may use.
+pub(crate) fn is_renewing(shared: &Shared, query: &Query<'_>) -> bool {
+    let roster = shared.roster.load();
+    let renewed = |entry: &Arc<Entry>| query.may_have_next_of(entry, GenerationState::is_renewing);
+    match query.pin {
+        Some(Tie::Strict(id)) => roster.find(id).is_some_and(|(_, entry)| renewed(entry)),
+        _ => roster.entries.iter().any(renewed),
     }
 }

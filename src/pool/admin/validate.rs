@@ -4,31 +4,35 @@ use std::collections::HashSet;
 
 use http::{HeaderName, header::AUTHORIZATION};
 
-use super::{error::PoolError, index::Roster, origin, shared::Shared};
-use crate::credential::{Account, FRAMING, Placement};
+use crate::{
+    credential::{Account, FRAMING, Placement},
+    pool::{
+        error::PoolError,
+        index::Roster,
+        origin::{self, Origins},
+    },
+};
 
-impl Shared {
-    /// What is wrong with an account on its own.
-    pub(crate) fn check(&self, account: &Account) -> Result<(), PoolError> {
-        let id = || Box::from(&*account.id);
-        if account.id.is_empty() {
-            return Err(PoolError::EmptyId);
-        }
-        let framing = account.headers.keys().find(|name| FRAMING.contains(&name.as_str()));
-        if let Some(name) = framing {
-            return Err(PoolError::HeaderFrames { id: id(), header: name.as_str().into() });
-        }
-        let Some(uri) = &account.base_uri else {
-            return Ok(());
-        };
-        if let Some(fault) = origin::fault(uri) {
-            return Err(PoolError::BaseUri { id: id(), fault });
-        }
-        if !self.settings.origins.allow(uri) {
-            return Err(PoolError::BaseOrigin { id: id(), origin: origin::shown(uri) });
-        }
-        Ok(())
+/// What is wrong with an account on its own.
+pub(crate) fn check_account(origins: &Origins, account: &Account) -> Result<(), PoolError> {
+    let id = || Box::from(&*account.id);
+    if account.id.is_empty() {
+        return Err(PoolError::EmptyId);
     }
+    let framing = account.headers.keys().find(|name| FRAMING.contains(&name.as_str()));
+    if let Some(name) = framing {
+        return Err(PoolError::HeaderFrames { id: id(), header: name.as_str().into() });
+    }
+    let Some(uri) = &account.base_uri else {
+        return Ok(());
+    };
+    if let Some(fault) = origin::fault(uri) {
+        return Err(PoolError::BaseUri { id: id(), fault });
+    }
+    if !origins.allow(uri) {
+        return Err(PoolError::BaseOrigin { id: id(), origin: origin::shown(uri) });
+    }
+    Ok(())
 }
 
 /// A header carries credentials or goes along with them, in the whole pool: what one account puts on

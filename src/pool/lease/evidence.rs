@@ -1,0 +1,180 @@
+//! What an attempt shows about the account that it used.
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+
+use super::lease::Lease;
+use crate::{
+    classify::Reason,
+    clock::Now,
+    pool::{
+        account::{Generation, GenerationState, Kind, ModelCooldowns, Since, millis},
+        refresh,
+        shared::{Change, Shared},
+    },
+    report::OutReason,
+    sync::Ordering,
+};
+
+impl Lease {
+    /// The upstream did what it was asked for, and says what is left of the account's limit.
+    pub(crate) fn succeeded(&mut self, shared: &Shared, remaining: Option<u64>) {
+        self.count_outcome(|account| &account.counts.succeeded);
+        if let Some(remaining) = remaining {
+            self.note_remaining(remaining);
+        }
+        if let Some(tried) = self.tried.take() {
+            self.generation.model_cooldowns(|models| models.succeeded(&tried));
+        }
+        // Nothing is written once it is known to be good.
+        let since = self.take_since();
+        self.change(shared, |state| state.succeeded(since));
+    }
+
+    /// What is left of the account's limit, as an answer's rate-limit headers say.
+    pub(crate) fn note_remaining(&self, remaining: u64) {
+        self.generation.account.remaining.store(remaining, Ordering::Relaxed);
+    }
+
+    /// Notes that the upstream rejected the credential. Returns whether this rejection took the account
+    /// out; one that is late, or about an older generation, does not.
+    pub(crate) fn rejected(
+        &mut self,
+        shared: &Arc<Shared>,
+        reason: Reason,
+        status: Option<StatusCode>,
+        now: &mut Now,
+    ) -> bool {
+        self.count_outcome(|account| &account.counts.rejected);
+        let mut since = self.take_since();
+        if let Some(extended) = extended(shared, &self.generation) {
+            since = Since { seen: extended.state(), probe: false };
+            self.generation = extended;
+        }
+        let at = shared.passed(now.get());
+        let change = refresh::reject(shared, &self.generation, |_| since, reason, at);
+        let Some(change) = change else { return false };
+        shared.report_rejection(&self.generation, &change, reason, status, now);
+        refresh::renew(shared, &self.generation, at);
+        change.is_loss()
+    }
+
+    /// Too many requests: the model rests when it is known, else the account.
+    pub(crate) fn limited(
+        &mut self,
+        shared: &Shared,
+        model: Option<&str>,
+        delay: Option<Duration>,
+        now: &mut Now,
+    ) {
+        self.count_outcome(|account| &account.counts.limited);
+        let since = self.take_since();
+        let (at, cooldowns) = (shared.passed(now.get()), &shared.settings.cooldowns);
+        let delay = delay.map(millis);
+        match model {
+            Some(model) => {
+                self.change_models(shared, |models| models.limited(model, delay, cooldowns, at));
+                self.change(shared, |state| state.probe_healthy(since));
+            }
+            None => {
+                self.note_cooldown(shared, at, |state| state.limited(since, delay, cooldowns, at));
+            }
+        }
+    }
+
+    /// The account has no quota left.
+    pub(crate) fn out_of_quota(
+        &mut self,
+        shared: &Shared,
+        delay: Option<Duration>,
+        status: Option<StatusCode>,
+        now: &mut Now,
+    ) {
+        self.count_outcome(|account| &account.counts.limited);
+        let since = self.take_since();
+        let (at, cooldowns) = (shared.passed(now.get()), &shared.settings.cooldowns);
+        let change = self.note_cooldown(shared, at, |state| {
+            state.out_of_quota(since, delay.map(millis), cooldowns, at)
+        });
+        if let Some(change) = change {
+            // One incident for each rest, however often it grows.
+            let within = change.was.kind() == Kind::Quota && change.was.until() > at;
+            if change.is.kind() == Kind::Quota && !within {
+                shared.report_out(&self.generation, &change, OutReason::OutOfQuota, status, now);
+            }
+        }
+    }
+
+    /// The account does not have the model.
+    pub(crate) fn model_missing(
+        &mut self,
+        shared: &Shared,
+        model: &str,
+        delay: Option<Duration>,
+        now: &mut Now,
+    ) {
+        let (at, cooldowns) = (shared.passed(now.get()), &shared.settings.cooldowns);
+        let rest = delay.map_or(cooldowns.model, millis).min(cooldowns.max_rest);
+        self.change_models(shared, |models| models.cool_down(model, at, rest));
+        self.healthy_failure(shared);
+    }
+
+    /// The attempt failed in a way that shows the credential to be good.
+    pub(crate) fn healthy_failure(&mut self, shared: &Shared) {
+        self.count_outcome(|account| &account.counts.other);
+        let since = self.take_since();
+        self.change(shared, |state| state.probe_healthy(since));
+    }
+
+    /// The attempt showed nothing about the credential.
+    pub(crate) fn inconclusive(&mut self) {
+        self.count_outcome(|account| &account.counts.other);
+        if let Some(shared) = self.probe.clone() {
+            let since = self.take_since();
+            self.change(&shared, |state| state.probe_returned(since));
+        }
+    }
+
+    fn change(
+        &self,
+        shared: &Shared,
+        f: impl Fn(GenerationState) -> Option<GenerationState>,
+    ) -> Option<Change> {
+        let change = shared.change(&self.generation, f)?;
+        shared.report_recovery();
+        Some(change)
+    }
+
+    /// Evidence about the account's rest.
+    fn note_cooldown(
+        &self,
+        shared: &Shared,
+        now: u64,
+        f: impl Fn(GenerationState) -> Option<GenerationState>,
+    ) -> Option<Change> {
+        let (_, change) = shared.note_cooldown(&self.generation, now, f);
+        let change = change?;
+        shared.report_recovery();
+        Some(change)
+    }
+
+    /// Evidence about a model. Like the state, the table belongs to the generation.
+    fn change_models(&self, shared: &Shared, f: impl FnOnce(&mut ModelCooldowns) -> bool) {
+        if self.generation.model_cooldowns(f) {
+            shared.note_model_cooldown();
+        }
+    }
+}
+/// What has taken the place of a credential and is the same, said to be good for longer: what is
+/// learned of the one is true of the other.
+fn extended(shared: &Shared, generation: &Generation) -> Option<Arc<Generation>> {
+    if !generation.state().is_closed() {
+        return None;
+    }
+    let roster = shared.roster.load();
+    let entry = roster.position(&generation.account).and_then(|at| roster.entries.get(at))?;
+    let current = entry.current.load_full();
+    let same = || current.credential.is_same(&generation.credential);
+    (current.lifetime.extended && same()).then_some(current)
+}

@@ -1,0 +1,101 @@
+//! Warnings before a credential that nothing replaces expires, and its expiry.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep, timeout_at},
+};
+
+use crate::{
+    pool::{account::Generation, refresh, shared::Shared},
+    report::TokenEventKind,
+    sync::Ordering,
+};
+
+/// Credentials that are put in together are looked at together.
+const SETTLE_TIME: Duration = Duration::from_millis(100);
+
+/// So far away is as good as never: somebody tells when something changes.
+const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Sees to it that somebody looks at the clock for credentials that nothing replaces. One task
+/// for each pool; it ends with the pool.
+pub(crate) fn watch(shared: &Arc<Shared>) {
+    if !shared.has_expiry.load(Ordering::SeqCst) {
+        return;
+    }
+    shared.expiry_check.notify_one();
+    let Ok(runtime) = Handle::try_current() else { return };
+    if !shared.has_expiry_task.swap(true, Ordering::SeqCst) {
+        drop(runtime.spawn(Watch(Arc::downgrade(shared)).run()));
+    }
+}
+
+/// Tells of what is due at `now`, and when the next one is.
+fn warn(shared: &Shared, now: u64) -> u64 {
+    let leads = &shared.settings.sources.leads;
+    let mut next = u64::MAX;
+    let roster = shared.roster.load();
+    for entry in &roster.entries {
+        let generation = entry.current.load();
+        let lifetime = &generation.lifetime;
+        if lifetime.end == u64::MAX
+            || entry.account.minting_source().is_some()
+            || !generation.state().is_alive()
+        {
+            continue;
+        }
+        if lifetime.is_expired(now) {
+            // A person may have said that the clock is wrong.
+            if !lifetime.is_fresh(|| now) {
+                refresh::expire(shared, &generation);
+            }
+            continue;
+        }
+        next = next.min(lifetime.dead);
+        // The shortest comes last; of several that have passed, it alone is told.
+        let passed = leads.iter().filter(|lead| now >= lifetime.end.saturating_sub(**lead)).count();
+        if let Some(lead) = leads.get(passed) {
+            next = next.min(lifetime.end.saturating_sub(*lead));
+        }
+        if now < lifetime.end && lifetime.warn(passed) {
+            report_expiring(shared, &generation, now);
+        }
+    }
+    next
+}
+
+fn report_expiring(shared: &Shared, generation: &Generation, now: u64) {
+    let lifetime = &generation.lifetime;
+    let expires_in = Duration::from_millis(lifetime.end.saturating_sub(now));
+    let expires_at = lifetime.ends;
+    shared.report_token(generation, TokenEventKind::Expiring { expires_in, expires_at });
+}
+
+/// The task that looks at the clock.
+struct Watch(Weak<Shared>);
+
+impl Watch {
+    async fn run(self) {
+        while let Some(shared) = self.0.upgrade() {
+            if shared.closed.load(Ordering::SeqCst) {
+                return;
+            }
+            let now = Instant::now();
+            let passed = shared.passed(now);
+            let next = warn(&shared, passed);
+            let wait = Duration::from_millis(next.saturating_sub(passed));
+            let until = now + wait.min(FAR);
+            // While nothing is due, only those who have a handle keep the pool alive.
+            let told = Arc::clone(&shared.expiry_check);
+            drop(shared);
+            if timeout_at(until, told.notified()).await.is_ok() {
+                sleep(SETTLE_TIME).await;
+            }
+        }
+    }
+}
