@@ -250,7 +250,7 @@ fn no_way_of_choosing_allocates() {
 fn a_resting_account_costs_the_others_nothing() {
     let recorder = Recorder::new();
     let pool = pool(&EIGHT, &recorder);
-    assert!(pool.rest("c", None, Duration::from_secs(3600)));
+    assert!(pool.cool_down("c", None, Duration::from_secs(3600)));
     assert!(pool.invalidate("d", tower_failover::Reason::Invalid));
     let layer = FailoverLayer::builder().rotation(pool).retry(RetryPolicy::new());
     assert_eq!(most(layer.build().unwrap().layer(Free)), 0);

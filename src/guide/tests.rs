@@ -160,7 +160,7 @@ fn the_table_says_what_the_answers_say() {
 fn every_state_and_every_reason_is_told() {
     let states = [
         State::Usable,
-        State::Resting,
+        State::Cooling,
         State::Quarantined,
         State::Probing,
         State::Refreshing,

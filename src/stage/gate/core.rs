@@ -138,7 +138,7 @@ impl Stage for Gate {
                 if !facts.charged =>
             {
                 let (account, generation) = admitted.key();
-                admitted.refused(reason, facts.status, facts.now);
+                admitted.rejected(reason, facts.status, facts.now);
                 if let Some(ledger) = facts.ledger {
                     ledger.refuse(pool.id(), account, generation);
                 }
