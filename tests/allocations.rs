@@ -297,7 +297,7 @@ async fn a_fresh_token_of_a_source_costs_nothing() {
     let pool = Pool::builder().any_origin().accounts(accounts).reporter(recorder.clone());
     let pool = pool.build().unwrap();
     // All of them load before they are counted.
-    while pool.view().accounts.iter().any(|account| account.generation == 1) {
+    while pool.view().accounts.iter().any(|account| account.generation == 0) {
         pool.wait_ready().await.unwrap();
         drop(most_once(&pool));
         tokio::task::yield_now().await;

@@ -68,7 +68,7 @@ pub struct AccountView {
     /// How many attempts have not ended; where the pool chooses by requests in flight, how many of
     /// those there are.
     pub in_flight: u64,
-    /// The generation of its credential.
+    /// The generation of its credential, from 1; 0 while its source has not given the first.
     pub generation: u64,
     /// Its group.
     #[cfg_attr(feature = "serde", serde(serialize_with = "words::maybe_text"))]

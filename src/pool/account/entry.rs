@@ -35,6 +35,7 @@ pub(crate) struct Entry {
 
 /// One credential of an account, from when it was put in until it is replaced.
 pub(crate) struct Generation {
+    /// From 1; 0 is an account whose source has not given its first credential.
     pub(crate) number: u64,
     pub(crate) credential: Credential,
     pub(crate) account: Arc<PooledAccount>,
@@ -143,9 +144,12 @@ impl Entry {
             kept: Kept::new(),
             shared: Arc::clone(shared),
         });
-        let state =
-            if credential.is_loaded() { GenerationState::NEW } else { GenerationState::unloaded() };
-        let first = Generation::new(1, credential, Arc::clone(&account), lifetime, state);
+        let (number, state) = if credential.is_loaded() {
+            (1, GenerationState::NEW)
+        } else {
+            (0, GenerationState::unloaded())
+        };
+        let first = Generation::new(number, credential, Arc::clone(&account), lifetime, state);
         (Self { account, current: ArcSwap::from_pointee(first) }, life.late)
     }
 
