@@ -35,7 +35,7 @@ fn sparse(choose: Selection) -> Pool {
         let id = stacks::id(i);
         assert!(match i % 2 {
             0 => pool.invalidate(&id, Reason::Invalid),
-            _ => pool.rest(&id, None, Duration::from_secs(3600)),
+            _ => pool.cool_down(&id, None, Duration::from_secs(3600)),
         });
     }
     pool

@@ -115,7 +115,7 @@ async fn whatever_a_poll_meets_it_stays_with_its_account() {
         for which in 0..2 {
             let upstream = Upstream::default().token_forever("tok-two", Step::status(status));
             let pool = pool(&["one", "two", "three"], &Recorder::new());
-            pool.rest("two", None, Duration::from_secs(1));
+            pool.cool_down("two", None, Duration::from_secs(1));
             let (name, service) = stacks(&pool, &Recorder::new(), &upstream)[which].clone();
             let answer = service.oneshot(poll_of("two")).await.unwrap();
             assert_eq!(answer.status().as_u16(), status, "{name}");

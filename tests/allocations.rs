@@ -250,7 +250,7 @@ fn no_way_of_choosing_allocates() {
 fn a_resting_account_costs_the_others_nothing() {
     let recorder = Recorder::new();
     let pool = pool(&EIGHT, &recorder);
-    assert!(pool.rest("c", None, Duration::from_secs(3600)));
+    assert!(pool.cool_down("c", None, Duration::from_secs(3600)));
     assert!(pool.invalidate("d", tower_failover::Reason::Invalid));
     let layer = FailoverLayer::builder().rotation(pool).retry(RetryPolicy::new());
     assert_eq!(most(layer.build().unwrap().layer(Free)), 0);
@@ -297,7 +297,7 @@ async fn a_fresh_token_of_a_source_costs_nothing() {
     let pool = Pool::builder().any_origin().accounts(accounts).reporter(recorder.clone());
     let pool = pool.build().unwrap();
     // All of them load before they are counted.
-    while pool.view().accounts.iter().any(|account| account.generation == 1) {
+    while pool.view().accounts.iter().any(|account| account.generation == 0) {
         pool.wait_ready().await.unwrap();
         drop(most_once(&pool));
         tokio::task::yield_now().await;

@@ -260,7 +260,7 @@ async fn a_request_for_a_model_that_rests_everywhere_goes_to_the_next_one_at_onc
     let recorder = Recorder::new();
     let upstream = Upstream::default();
     let pool = pool(&["a"], &recorder);
-    pool.rest("a", Some("m1"), Duration::from_secs(60));
+    pool.cool_down("a", Some("m1"), Duration::from_secs(60));
     let layer = FailoverLayer::builder().models(chain()).rotation(pool).build().unwrap();
     let answer = layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
@@ -432,7 +432,7 @@ async fn an_account_that_came_to_rest_for_the_model_during_a_wait_is_not_chosen_
         .unwrap();
     let (answer, ()) = tokio::join!(layer.layer(upstream.clone()).oneshot(ask(BODY)), async {
         tokio::time::sleep(wait / 2).await;
-        assert!(accounts.rest("a", Some("m1"), Duration::from_secs(60)));
+        assert!(accounts.cool_down("a", Some("m1"), Duration::from_secs(60)));
     });
     assert_eq!(answer.unwrap().status(), 200);
     assert_eq!(upstream.tokens(), ["tok-a", "tok-b"]);

@@ -115,7 +115,7 @@ async fn a_gate_without_a_pool_remembers_what_a_rotation_put_on_and_blames_nobod
     assert_eq!(upstream.calls(), 1);
     // Nothing was sent: that is no second refusal.
     let account = &pool.view().accounts[0];
-    assert_eq!((account.state, account.counts.refused), (State::Usable, 1));
+    assert_eq!((account.state, account.counts.rejected), (State::Usable, 1));
     advance(Duration::from_secs(5)).await;
     assert_eq!((status(&service, get()).await, upstream.calls()), (200, 2));
 }

@@ -106,7 +106,7 @@ async fn whoever_speaks_grpc_is_answered_in_grpc() {
         .unwrap();
     assert!(refused.invalidate("a", Reason::Revoked));
     let resting = pool(&["a"], &Recorder::new());
-    assert!(resting.rest("a", None, Duration::from_secs(30)));
+    assert!(resting.cool_down("a", None, Duration::from_secs(30)));
     // With one of two accounts dead nobody knows the answer before the request has come in.
     let half = pool(&["a", "b"], &Recorder::new());
     assert!(half.invalidate("a", Reason::Revoked));
@@ -171,7 +171,7 @@ async fn a_refusal_that_is_replaced_is_replaced_in_the_callers_own_protocol() {
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_the_rest_in_whole_seconds_and_never_too_short() {
     let pool = pool(&["a"], &Recorder::new());
-    assert!(pool.rest("a", None, Duration::from_secs(3)));
+    assert!(pool.cool_down("a", None, Duration::from_secs(3)));
     let service = rotating(&pool, &Upstream::default());
     let millis = Duration::from_millis;
     for (wait, wanted) in [(0, "3"), (1, "3"), (999, "2"), (999, "2"), (1, "1"), (999, "1")] {
@@ -245,7 +245,7 @@ fn own() -> Response<Bytes> {
 #[tokio::test(start_paused = true)]
 async fn the_answer_of_a_hook_goes_out_with_what_is_true_added() {
     let pool = pool(&["a"], &Recorder::new());
-    assert!(pool.rest("a", None, Duration::from_secs(30)));
+    assert!(pool.cool_down("a", None, Duration::from_secs(30)));
     let wrong = || {
         let mut answer = own();
         answer.headers_mut().insert("x-failover-auth", "upstream; code=x".parse().unwrap());
@@ -267,7 +267,7 @@ async fn the_answer_of_a_hook_goes_out_with_what_is_true_added() {
 #[tokio::test(start_paused = true)]
 async fn a_hook_that_declines_or_panics_leaves_the_usual_answer() {
     let pool = pool(&["a"], &Recorder::new());
-    assert!(pool.rest("a", None, Duration::from_secs(30)));
+    assert!(pool.cool_down("a", None, Duration::from_secs(30)));
     for hook in [(|| None) as fn() -> _, || panic!("on purpose")] {
         let (head, body) = read(hooked(&pool, hook).oneshot(get()).await.unwrap()).await;
         let (usual, words) =

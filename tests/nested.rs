@@ -177,7 +177,7 @@ async fn an_answer_made_here_does_not_change_what_followed_the_attempt_before() 
         let minute = Duration::from_secs(60);
         assert!(tokio::time::timeout(minute, &mut call).await.is_err());
         // The one that is reserved in a fused stack is the next in turn.
-        assert!(accounts.rest("a", None, Duration::from_secs(1000)));
+        assert!(accounts.cool_down("a", None, Duration::from_secs(1000)));
         assert!(accounts.invalidate("b", Reason::Invalid));
         upstream.busy(false);
         let answer = call.await.unwrap();

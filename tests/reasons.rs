@@ -212,5 +212,5 @@ async fn the_view_tells_why_an_account_is_being_refreshed_and_until_when() {
     let _ = service.oneshot(get()).await.unwrap();
     let view = &pool.view().accounts[0];
     assert!(view.reason.is_some(), "{view:?}");
-    assert!(view.until.is_some(), "{view:?}");
+    assert!(view.usable_in.is_some(), "{view:?}");
 }

@@ -334,7 +334,7 @@ async fn towers_own_retry_waits_the_backoff_of_the_policy() {
 #[tokio::test(start_paused = true)]
 async fn towers_own_retry_does_not_repeat_an_answer_that_was_made_here() {
     let accounts = pool(&["a"], &Recorder::new());
-    assert!(accounts.rest("a", None, Duration::from_secs(1)));
+    assert!(accounts.cool_down("a", None, Duration::from_secs(1)));
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
     let rotation = TokenRotationLayer::new(accounts).local_answer(move |_| {

@@ -479,7 +479,7 @@ impl Body for Late {
 async fn an_account_whose_rest_ends_during_an_upload_serves() {
     let pool = pool(&["a", "b"], &Recorder::new());
     for id in ["a", "b"] {
-        assert!(pool.rest(id, None, Duration::from_secs(3)));
+        assert!(pool.cool_down(id, None, Duration::from_secs(3)));
     }
     let inner = service_fn(|_: Request<ReplayBody<Late>>| async {
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))

@@ -171,8 +171,8 @@ async fn a_resting_pool_answers_429_with_the_soonest_time() {
     let recorder = Recorder::new();
     let upstream = Upstream::default();
     let pool = pool(&["a", "b"], &recorder);
-    pool.rest("a", None, Duration::from_millis(1500));
-    pool.rest("b", None, Duration::from_secs(60));
+    pool.cool_down("a", None, Duration::from_millis(1500));
+    pool.cool_down("b", None, Duration::from_secs(60));
     let layer = FailoverLayer::builder().rotation(pool).reporter(recorder.clone()).build().unwrap();
     let answer = layer.layer(upstream.clone()).oneshot(get()).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.calls()), (429, 0));
@@ -333,7 +333,7 @@ async fn a_retry_goes_to_no_account_whose_model_came_to_rest_while_it_waited() {
         tokio::time::sleep(Duration::from_millis(500)).await;
         // It would be their turn.
         for id in ["b", "c"] {
-            assert!(pool.rest(id, Some("m1"), Duration::from_secs(60)));
+            assert!(pool.cool_down(id, Some("m1"), Duration::from_secs(60)));
         }
     });
     assert_eq!(answer.unwrap().status(), 200);

@@ -96,7 +96,7 @@ async fn a_rest_outlives_the_end_of_the_credential() {
     let a = a.source(Script::tokens(&["t1"]));
     let b = Account::new("b", bearer("tok-b")).priority(-1);
     let world = world(true, [a, b], Upstream::default());
-    assert!(world.pool.rest("a", None, seconds(3600)));
+    assert!(world.pool.cool_down("a", None, seconds(3600)));
     sleep(seconds(97)).await;
     let mut pinned = post();
     pinned.extensions_mut().insert(RequestOptions::new().pin("a"));
@@ -113,7 +113,7 @@ async fn an_account_can_be_left_alone_while_its_token_is_on_its_way() {
     let b = Account::new("b", bearer("tok-b")).priority(-1);
     let world = world(true, [a, b], Upstream::default());
     world.send().await;
-    assert!(world.pool.rest("a", None, seconds(3600)));
+    assert!(world.pool.cool_down("a", None, seconds(3600)));
     sleep(seconds(2)).await;
     world.send().await;
     assert_eq!(world.last(), "tok-b", "{:?}", world.upstream.tokens());
@@ -132,8 +132,8 @@ async fn a_rest_is_as_long_as_was_asked_for_after_a_source_has_failed() {
         sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(world.last(), "old", "{:?}", world.upstream.tokens());
-    assert!(world.pool.rest("a", None, seconds(2)));
-    assert_eq!(world.pool.view().accounts[0].until, Some(seconds(2)));
+    assert!(world.pool.cool_down("a", None, seconds(2)));
+    assert_eq!(world.pool.view().accounts[0].usable_in, Some(seconds(2)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,12 +147,12 @@ async fn a_longer_rest_goes_on_with_a_token_that_stays() {
     let world = world(true, [a, b], Upstream::default());
     sleep(seconds(97)).await;
     world.send().await;
-    assert!(world.pool.rest("a", None, seconds(2)));
-    assert!(!world.pool.rest("a", None, seconds(1)));
+    assert!(world.pool.cool_down("a", None, seconds(2)));
+    assert!(!world.pool.cool_down("a", None, seconds(1)));
     sleep(Duration::from_millis(1500)).await;
     world.send().await;
     assert_eq!(world.upstream.tokens(), ["tok-b", "tok-b"]);
-    assert_eq!(world.pool.view().accounts[0].until, Some(Duration::from_millis(500)));
+    assert_eq!(world.pool.view().accounts[0].usable_in, Some(Duration::from_millis(500)));
     world.pool.revive("a");
     world.send().await;
     assert_eq!(world.last(), "old", "{:?}", world.upstream.tokens());
@@ -318,7 +318,7 @@ async fn a_revived_account_is_still_refreshed_before_its_token_ends() {
     let a = a.source(Script::tokens(&["t1"]));
     let upstream = Upstream::default();
     let world = world(true, [a], upstream);
-    world.pool.rest("a", None, seconds(10));
+    world.pool.cool_down("a", None, seconds(10));
     world.pool.revive("a");
     sleep(seconds(200)).await;
     world.send().await;
@@ -556,7 +556,7 @@ async fn who_waits_for_a_token_is_served_by_an_account_whose_rest_is_over_first(
     let a = Account::from_source("a", Script::default());
     let b = Account::new("b", bearer("tok-b"));
     let world = world(true, [a, b], Upstream::default());
-    assert!(world.pool.rest("b", None, seconds(1)));
+    assert!(world.pool.cool_down("b", None, seconds(1)));
     let start = tokio::time::Instant::now();
     assert_eq!(world.send().await.status(), 200);
     assert!(start.elapsed() <= seconds(2), "{:?}", start.elapsed());
@@ -567,7 +567,7 @@ async fn who_waits_for_the_pool_hears_of_an_account_whose_rest_is_over() {
     let a = Account::from_source("a", Script::default());
     let b = Account::new("b", bearer("tok-b"));
     let world = world(true, [a, b], Upstream::default());
-    assert!(world.pool.rest("b", None, seconds(1)));
+    assert!(world.pool.cool_down("b", None, seconds(1)));
     let start = tokio::time::Instant::now();
     world.pool.wait_ready().await.unwrap();
     assert!(start.elapsed() <= seconds(2), "{:?}", start.elapsed());

@@ -134,13 +134,13 @@ async fn a_token_that_is_revoked_while_it_is_being_replaced_is_probed_again_one_
         let (first, ()) = tokio::join!(world.send(), async {
             sleep(seconds(3)).await;
             let (_, ()) = tokio::join!(world.send(), async {
-                rest.map(|rest| world.pool.rest("a", None, rest));
+                rest.map(|rest| world.pool.cool_down("a", None, rest));
             });
         });
         assert_eq!(first.status(), 401);
         let account = world.pool.view().accounts.remove(0);
         assert_eq!((account.state, account.reason), (State::Quarantined, Some(Reason::Revoked)));
-        let until = account.until.unwrap();
+        let until = account.usable_in.unwrap();
         let expected = rest.unwrap_or(seconds(3600));
         assert!(until <= expected && until + seconds(5) > expected, "{account:?}");
     }
@@ -163,7 +163,7 @@ async fn a_rest_outlives_a_refusal_that_the_next_token_ends() {
         assert_eq!((both.0.status().as_u16(), both.1.status().as_u16()), (200, 200));
         assert_eq!(world.state(), State::Quarantined);
         sleep(seconds(5)).await;
-        assert_eq!((world.state(), world.pool.view().accounts[0].generation), (State::Resting, 2));
+        assert_eq!((world.state(), world.pool.view().accounts[0].generation), (State::Cooling, 2));
         world.send().await;
         assert_eq!(world.upstream.tokens(), ["old", "old", "tok-b", "tok-b", "tok-b"]);
     }
@@ -404,7 +404,7 @@ fn a_format_may_be_looked_at_with_the_pool_at_hand() {
     let own = Arc::new(OnceLock::<Pool>::new());
     let seen = own.clone();
     let look = move |_: &str, _: &str| {
-        seen.get().map(|pool| pool.rest("a", None, seconds(1)));
+        seen.get().map(|pool| pool.cool_down("a", None, seconds(1)));
         Ok(())
     };
     let pool = Pool::builder().account(Account::new("a", bearer("t"))).any_origin();
@@ -418,7 +418,7 @@ fn a_format_may_be_looked_at_with_the_pool_at_hand() {
         done.send(changed.replace("b", bearer("t2")))
     });
     assert_eq!(heard.recv_timeout(seconds(10)), Ok(Ok(2)), "it waits for itself");
-    assert_eq!(pool.view().accounts[0].state, State::Resting);
+    assert_eq!(pool.view().accounts[0].state, State::Cooling);
 }
 
 /// Stays for a while after its question was given up, and sees whether another is asked.

@@ -260,7 +260,7 @@ fn pool(
         .origins(ports.iter().map(|port| format!("http://{}", port.address)))
         .selection(Selection::LeastInFlight)
         .quarantine(Quarantine::new().trusted(short).untrusted(short))
-        .limited_rest(Duration::from_millis(50), Duration::from_millis(500))
+        .limited_cooldown(Duration::from_millis(50), Duration::from_millis(500))
         .reporter(reporter)
         .build()?;
     Ok(pool)

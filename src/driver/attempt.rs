@@ -15,7 +15,7 @@ use crate::{
     body::{FailoverBody, Keep, Spare},
     classify::{Cause, Code, Verdict},
     clock::Sleep,
-    pool::News,
+    pool::ChangeWait,
     stage::{Stage, model::Rewritten},
 };
 
@@ -112,11 +112,11 @@ pub(crate) fn await_credential<S, B, St: Stage, K: Spare<S>>(
     exchange: &Exchange<S, St, K>,
     cold: Option<&mut Box<Cold<S, B>>>,
     cause: &Cause,
-) -> Option<News> {
+) -> Option<ChangeWait> {
     let cold = cold.filter(|_| cause.is_under_way())?;
     let pool = exchange.live.config.stages.pool(&exchange.st)?;
     cold.service = exchange.live.spare()?;
-    Some(pool.news(&mut cold.since, exchange.deadline()))
+    Some(pool.wait_for_change(&mut cold.since, exchange.deadline()))
 }
 
 /// What comes next.

@@ -92,7 +92,8 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         let awaits = !heard.over && stages.awaits_refresh(&self.st, &mut facts);
         if let Some(pool) = stages.pool(&self.st).filter(|_| awaits) {
             let next = heard.next.take();
-            let news = next.unwrap_or_else(|| pool.news(&mut heard.since, facts.deadline));
+            let news =
+                next.unwrap_or_else(|| pool.wait_for_change(&mut heard.since, facts.deadline));
             self.scratch.model = model;
             return Settled::Await(Box::new(Awaiting { held, verdict, heard, news }));
         }
@@ -284,7 +285,7 @@ fn refused(pools: &[Pool], stamp: Option<&Stamp>, reason: Reason) -> Cause {
     let cause = Cause::upstream(Code::from(reason));
     let Some(stamp) = stamp else { return cause };
     let Some(pool) = pools.iter().find(|pool| pool.id() == stamp.pool) else { return cause };
-    let none = pool.refusal(&stamp.id, stamp.account, stamp.generation, reason);
+    let none = pool.rejection(&stamp.id, stamp.account, stamp.generation, reason);
     cause.of_pool(none.can_mint, none.expired_at)
 }
 

@@ -26,7 +26,7 @@ use crate::{
     body::{FailoverBody, Keep, Peek, Spare, Started},
     classify::{Cause, Verdict},
     clock::Sleep,
-    pool::News,
+    pool::ChangeWait,
     stage::Stage,
 };
 
@@ -68,7 +68,7 @@ pub(crate) enum State<F, Fi, RB: Body, E> {
     /// The next attempt waits for its service to be ready.
     Readying,
     /// A credential for the next attempt is awaited.
-    Renewing(News),
+    Renewing(ChangeWait),
     /// A refused credential is being replaced, and its answer is held.
     Awaiting(Box<Awaiting<RB, E>>),
     /// Nothing was sent, for this reason; whether the answer is to be gRPC.

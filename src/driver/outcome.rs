@@ -8,7 +8,7 @@ use crate::{
     body::FailoverBody,
     classify::{Cause, Verdict},
     clock::Sleep,
-    pool::{News, lease::Paused},
+    pool::{ChangeWait, lease::Paused},
     stage::{InnerOutcome, Stamp},
 };
 
@@ -40,7 +40,7 @@ pub(crate) struct Awaiting<B: Body, E> {
     pub(crate) held: Held<B, E>,
     pub(crate) verdict: Verdict,
     pub(crate) heard: Heard,
-    pub(crate) news: News,
+    pub(crate) news: ChangeWait,
 }
 
 /// What was learned from an outcome.
@@ -51,7 +51,7 @@ pub(crate) struct Heard {
     /// When a token source was first waited for.
     pub(crate) since: Option<Instant>,
     /// What comes after the news that were waited for; nothing when the time is up.
-    pub(crate) next: Option<News>,
+    pub(crate) next: Option<ChangeWait>,
     /// It is not waited for any longer.
     pub(crate) over: bool,
 }

@@ -164,7 +164,7 @@ fn table_agrees_with_the_answers() {
 fn state_and_reason_are_described() {
     let states = [
         State::Usable,
-        State::Resting,
+        State::Cooling,
         State::Quarantined,
         State::Probing,
         State::Refreshing,

@@ -11,7 +11,7 @@ use super::{
     lease::{Admitted, Lease},
     select::{Query, Unavailable},
     settings::{Cascade, OwnCredential},
-    wait::News,
+    wait::ChangeWait,
 };
 use crate::{
     classify::{Code, Reason},
@@ -22,8 +22,12 @@ use crate::{
 impl Pool {
     /// The changes of any account's state for as long as a request waits for one, at most until
     /// `limit`; `since` is when it first did.
-    pub(crate) fn news(&self, since: &mut Option<Instant>, limit: Option<Instant>) -> News {
-        News::new(self.shared(), since, limit)
+    pub(crate) fn wait_for_change(
+        &self,
+        since: &mut Option<Instant>,
+        limit: Option<Instant>,
+    ) -> ChangeWait {
+        ChangeWait::new(self.shared(), since, limit)
     }
 
     /// An account for an attempt that starts now.
@@ -32,14 +36,14 @@ impl Pool {
     }
 
     /// What it would say of this account, were its credential of `generation` out for `reason`.
-    pub(crate) fn refusal(
+    pub(crate) fn rejection(
         &self,
         id: &str,
         uid: u32,
         generation: u64,
         reason: Reason,
     ) -> Unavailable {
-        self.shared().refusal(id, uid, generation, reason)
+        self.shared().rejection(id, uid, generation, reason)
     }
 
     /// The account whose turn it is, for a request that any account will do for. `None`: ask
@@ -64,8 +68,8 @@ impl Pool {
 
     /// Whether the source of some account is asked, or will be, for a credential that the request
     /// may use.
-    pub(crate) fn is_renewed(&self, query: &Query<'_>) -> bool {
-        self.shared().is_renewed(query)
+    pub(crate) fn is_renewing(&self, query: &Query<'_>) -> bool {
+        self.shared().is_renewing(query)
     }
 
     /// Whether a request that was refused may be sent again, with another account or with the next
@@ -93,7 +97,7 @@ impl Pool {
         if shared.alive() > 0 || self.is_restricted() || !shared.roster.load().usable.is_empty() {
             return false;
         }
-        let next = shared.due.next();
+        let next = shared.timers.next();
         next == u64::MAX || shared.passed(Now::unread().get()) < next
     }
 
@@ -135,17 +139,17 @@ impl Pool {
         probe: bool,
     ) -> Result<Admitted, Code> {
         let roster = self.shared().roster.load();
-        let slot = roster.by_number(account).ok_or(Code::CredentialInvalid)?;
-        let current = slot.current.load();
+        let entry = roster.by_number(account).ok_or(Code::CredentialInvalid)?;
+        let current = entry.current.load();
         if current.number != generation {
             return Err(Code::CredentialInvalid);
         }
-        let ages = &current.ages;
+        let lifetime = &current.lifetime;
         let passed = || self.shared().passed(Now::unread().get());
-        if !ages.is_young(passed) && ages.is_dead(passed()) {
+        if !lifetime.is_fresh(passed) && lifetime.is_expired(passed()) {
             return Err(Code::CredentialExpired);
         }
-        let seen = current.word();
+        let seen = current.state();
         if seen.may_be_sent() || probe && seen.kind() == Kind::Probing {
             let generation = arc_swap::Guard::into_inner(current);
             Ok(Admitted { generation, since: Since { seen, probe } })

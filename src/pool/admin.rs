@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    account::{Generation, Since, Slot, Word, millis, source},
+    account::{Entry, Generation, GenerationState, Since, millis, source},
     error::PoolError,
     index::Roster,
     shared::{MANY_SECRETS, Shared},
@@ -22,7 +22,7 @@ use crate::{
 
 /// What only those who change the accounts need; they hold it one at a time.
 #[derive(Default)]
-pub(crate) struct Writer {
+pub(crate) struct AdminState {
     groups: HashMap<Arc<str>, u32>,
     /// The accounts of one group ask their sources one after the other.
     turns: HashMap<u32, Arc<tokio::sync::Mutex<()>>>,
@@ -43,7 +43,7 @@ impl Shared {
                 self.validate(&account.id, &account.credential)?;
             }
         }
-        let mut writer = lock(&self.writer);
+        let mut admin = lock(&self.admin);
         let roster = self.roster.load_full();
         let mut ids = HashSet::with_capacity(accounts.len());
         for account in &accounts {
@@ -54,28 +54,30 @@ impl Shared {
         check_collisions(&roster, &accounts)?;
         let added = accounts.len();
         let now = self.passed(Now::unread().get());
-        let mut slots = roster.slots.to_vec();
+        let mut entries = roster.entries.to_vec();
         let mut late = Vec::new();
-        slots.extend(accounts.into_iter().map(|account| {
-            let group = account.group.as_ref().map(|name| writer.group(name));
-            let turn = writer.turn(group);
-            let (slot, by) = Slot::new(account, next_uid(), group, turn, (self, now));
-            let slot = Arc::new(slot);
-            if slot.current.load().ages.end != u64::MAX && slot.member.asking().is_none() {
-                self.ending.store(true, Ordering::SeqCst);
+        entries.extend(accounts.into_iter().map(|account| {
+            let group = account.group.as_ref().map(|name| admin.group(name));
+            let turn = admin.turn(group);
+            let (entry, by) = Entry::new(account, next_uid(), group, turn, (self, now));
+            let entry = Arc::new(entry);
+            if entry.current.load().lifetime.end != u64::MAX
+                && entry.account.minting_source().is_none()
+            {
+                self.has_expiry.store(true, Ordering::SeqCst);
             }
-            late.extend(by.map(|by| (Arc::clone(&slot), by)));
-            slot
+            late.extend(by.map(|by| (Arc::clone(&entry), by)));
+            entry
         }));
         // Before they can be seen, so that none can be the last alive while it is not counted.
-        self.add_alive(i64::try_from(added).unwrap_or(i64::MAX));
-        self.publish(slots);
+        self.adjust_alive(i64::try_from(added).unwrap_or(i64::MAX));
+        self.publish(entries);
         // The reporter is told when no lock is held any more.
-        drop(writer);
+        drop(admin);
         self.watch();
-        self.note_health();
-        for (slot, by) in late {
-            self.note_skew(&slot.current.load(), Some(by));
+        self.report_recovery();
+        for (entry, by) in late {
+            self.report_skew(&entry.current.load(), Some(by));
         }
         Ok(())
     }
@@ -87,9 +89,9 @@ impl Shared {
         expires: Expires,
     ) -> Result<u64, PoolError> {
         self.validate(id, &credential)?;
-        let mut writer = lock(&self.writer);
+        let mut admin = lock(&self.admin);
         let roster = self.roster.load_full();
-        let Some((_, slot)) = roster.find(id) else {
+        let Some((_, entry)) = roster.find(id) else {
             return Err(PoolError::UnknownAccount { id: id.into() });
         };
         if let Placement::Header(name, _) = &credential.place {
@@ -98,25 +100,25 @@ impl Shared {
             }
         }
         let now = self.passed(Now::unread().get());
-        let feed = slot.member.feed.as_deref();
-        let life = source::life(feed, &credential, expires, clock::wall());
-        let ages = source::ages(feed, &life, None, now);
-        let number = slot.current.load().number + 1;
-        let member = Arc::clone(&slot.member);
-        let new = Generation::new(number, credential, member, ages, Word::FRESH);
+        let source = entry.account.source.as_deref();
+        let life = source::life(source, &credential, expires, clock::wall());
+        let lifetime = source::lifetime(source, &life, None, now);
+        let number = entry.current.load().number + 1;
+        let account = Arc::clone(&entry.account);
+        let new = Generation::new(number, credential, account, lifetime, GenerationState::NEW);
         // A new credential of a person's has no rests.
-        self.put(&mut writer, &roster, slot, new, |_, _| slot.member.kept.forget());
+        self.put(&mut admin, &roster, entry, new, |_, _| entry.account.kept.forget());
         // A person has acted: what the source was refused for may be over.
-        if let Some(feed) = feed {
-            feed.flight().forget();
+        if let Some(source) = source {
+            source.flight().forget();
         }
-        drop(writer);
+        drop(admin);
         if life.remaining.is_some() {
-            self.ending.store(true, Ordering::SeqCst);
+            self.has_expiry.store(true, Ordering::SeqCst);
         }
         self.watch();
-        self.note_health();
-        self.note_skew(&slot.current.load(), life.expired_by);
+        self.report_recovery();
+        self.report_skew(&entry.current.load(), life.expired_by);
         Ok(number)
     }
 
@@ -124,49 +126,49 @@ impl Shared {
     /// the old one, and the new one before it can be seen.
     pub(crate) fn put(
         &self,
-        writer: &mut Writer,
+        admin: &mut AdminState,
         roster: &Arc<Roster>,
-        slot: &Arc<Slot>,
+        entry: &Arc<Entry>,
         new: Generation,
-        hand_on: impl FnOnce(Word, &Generation),
+        carry_over: impl FnOnce(GenerationState, &Generation),
     ) {
         let known = roster.places.knows(&new.credential.place);
-        let old = slot.current.load_full();
+        let old = entry.current.load_full();
         // First no evidence about the old one counts any more, then the new one is counted, then it
         // can be seen: at each step the count is right for what requests can see.
-        if let Some((was, _)) = old.update(|word| Some(word.closed())) {
-            hand_on(was, &new);
-            if !was.is_alive() && new.word().is_alive() {
-                self.add_alive(1);
+        if let Some((was, _)) = old.update(|state| Some(state.closed())) {
+            carry_over(was, &new);
+            if !was.is_alive() && new.state().is_alive() {
+                self.adjust_alive(1);
             }
         }
-        slot.current.store(Arc::new(new));
+        entry.current.store(Arc::new(new));
         if known {
-            self.look_at(&slot.member);
+            self.sync_index(&entry.account);
             self.changes.fetch_add(1, Ordering::SeqCst);
         } else {
-            self.publish(roster.slots.to_vec());
+            self.publish(roster.entries.to_vec());
         }
-        writer.remember(&old, roster.slots.len());
+        admin.remember_former(&old, roster.entries.len());
         self.secrets.fetch_add(1, Ordering::SeqCst);
-        self.spread();
+        self.notify();
     }
 
     pub(crate) fn remove(&self, id: &str) -> bool {
-        let mut writer = lock(&self.writer);
+        let mut admin = lock(&self.admin);
         let roster = self.roster.load_full();
-        let Some((at, slot)) = roster.find(id) else {
+        let Some((at, entry)) = roster.find(id) else {
             return false;
         };
-        let old = slot.current.load_full();
-        let out = |word: Word| Some(word.retired().unwrap_or(word).closed());
+        let old = entry.current.load_full();
+        let out = |state: GenerationState| Some(state.retired().unwrap_or(state).closed());
         if old.update(out).is_some_and(|(was, _)| was.is_alive()) {
-            self.add_alive(-1);
+            self.adjust_alive(-1);
         }
-        let mut slots = roster.slots.to_vec();
-        slots.remove(at);
-        self.publish(slots);
-        writer.remember(&old, roster.slots.len());
+        let mut entries = roster.entries.to_vec();
+        entries.remove(at);
+        self.publish(entries);
+        admin.remember_former(&old, roster.entries.len());
         self.secrets.fetch_add(1, Ordering::SeqCst);
         true
     }
@@ -175,28 +177,30 @@ impl Shared {
         let now = self.passed(Now::unread().get());
         let there = self
             .with_current(id, |generation| {
-                generation.models(|models| *models = super::account::Models::default());
-                generation.member.kept.forget();
+                generation
+                    .model_cooldowns(|models| *models = super::account::ModelCooldowns::default());
+                generation.account.kept.forget();
                 // That it has ended may be the fault of a clock; that it will, is not.
-                if generation.ages.is_dead(now) {
-                    generation.ages.forget();
+                if generation.lifetime.is_expired(now) {
+                    generation.lifetime.forget();
                 }
-                if let Some(feed) = generation.member.asking() {
-                    feed.flight().forget();
+                if let Some(source) = generation.account.minting_source() {
+                    source.flight().forget();
                 }
                 if generation.credential.is_loaded() {
-                    self.change(generation, Word::revived);
+                    self.change(generation, GenerationState::revived);
                 } else {
-                    self.change(generation, Word::reloaded);
+                    self.change(generation, GenerationState::revived_unloaded);
                 }
             })
             .is_some();
-        self.note_health();
+        self.report_recovery();
         there
     }
 
     pub(crate) fn retire(&self, id: &str) -> bool {
-        self.with_current(id, |generation| self.change(generation, Word::retired)).is_some()
+        self.with_current(id, |generation| self.change(generation, GenerationState::retired))
+            .is_some()
     }
 
     pub(crate) fn invalidate(&self, id: &str, reason: Reason) -> bool {
@@ -204,82 +208,82 @@ impl Shared {
         let at = self.passed(now.get());
         // Its source may be asked what it can do, and do whatever it likes: under no lock.
         let Some(generation) = self.with_current(id, Arc::clone) else { return false };
-        let since = |seen: Word| Since { seen, probe: false };
-        let Some(change) = self.refuse(&generation, since, reason, at) else { return false };
-        self.tell_refusal(&generation, &change, reason, None, &mut now);
+        let since = |seen: GenerationState| Since { seen, probe: false };
+        let Some(change) = self.reject(&generation, since, reason, at) else { return false };
+        self.report_rejection(&generation, &change, reason, None, &mut now);
         self.renew(&generation, at);
         true
     }
 
-    pub(crate) fn rest(&self, id: &str, model: Option<&str>, time: Duration) -> bool {
+    pub(crate) fn cool_down(&self, id: &str, model: Option<&str>, time: Duration) -> bool {
         let now = self.passed(Now::unread().get());
-        let rest = millis(time).min(self.settings.rests.max_rest);
+        let rest = millis(time).min(self.settings.cooldowns.max_rest);
         self.with_current(id, |generation| match model {
             Some(model) => {
-                let grown = generation.models(|models| models.rest(model, now, rest));
-                self.note_model_rest();
+                let grown = generation.model_cooldowns(|models| models.cool_down(model, now, rest));
+                self.note_model_cooldown();
                 grown
             }
-            None => self.let_rest(generation, now, |word| word.rested(now, rest)).0,
+            None => self.note_cooldown(generation, now, |state| state.cooled_down(now, rest)).0,
         })
         .unwrap_or(false)
     }
 
     /// Some model rests: nobody's answer about who can serve holds for every model any more.
-    pub(crate) fn note_model_rest(&self) {
+    pub(crate) fn note_model_cooldown(&self) {
         self.model_cooldowns.store(1, Ordering::SeqCst);
         self.changes.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
-        for slot in &self.roster.load().slots {
-            slot.current.load().credential.visit_secrets(f);
+        for entry in &self.roster.load().entries {
+            entry.current.load().credential.visit_secrets(f);
         }
-        let former: Vec<_> = lock(&self.writer).former.iter().map(|(_, one)| one.clone()).collect();
+        let former: Vec<_> = lock(&self.admin).former.iter().map(|(_, one)| one.clone()).collect();
         for credential in &former {
             credential.visit_secrets(f);
         }
     }
 
     /// Nobody has a handle any more: what is in flight ends with what it has.
-    pub(crate) fn close(&self) {
+    pub(crate) fn shut_down(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        self.watcher.notify_one();
-        let mut writer = lock(&self.writer);
-        writer.former.clear();
+        self.expiry_check.notify_one();
+        let mut admin = lock(&self.admin);
+        admin.former.clear();
         // What is in flight still tells how many there were.
         let len = self.len.load(Ordering::Relaxed);
         self.publish(Vec::new());
         self.len.store(len, Ordering::Relaxed);
-        self.last_news();
+        self.notify_closed();
     }
 
     /// With the current generation of an account, which nobody replaces meanwhile.
     fn with_current<R>(&self, id: &str, f: impl FnOnce(&Arc<Generation>) -> R) -> Option<R> {
-        let _writer = lock(&self.writer);
+        let _writer = lock(&self.admin);
         let roster = self.roster.load();
-        let (_, slot) = roster.find(id)?;
-        Some(f(&slot.current.load()))
+        let (_, entry) = roster.find(id)?;
+        Some(f(&entry.current.load()))
     }
 
     /// To be called by whoever holds the writer.
-    fn publish(&self, slots: Vec<Arc<Slot>>) {
-        let roster = Arc::new(Roster::new(slots, self.settings.order, self.settings.selection));
+    fn publish(&self, entries: Vec<Arc<Entry>>) {
+        let roster = Arc::new(Roster::new(entries, self.settings.order, self.settings.selection));
         self.restricted.store(roster.restricted, Ordering::Relaxed);
-        let mints = roster.slots.iter().any(|slot| slot.member.asking().is_some());
+        let mints = roster.entries.iter().any(|entry| entry.account.minting_source().is_some());
         self.mints.store(mints, Ordering::Relaxed);
-        self.len.store(roster.slots.len(), Ordering::Relaxed);
+        self.len.store(roster.entries.len(), Ordering::Relaxed);
         self.roster.store(Arc::clone(&roster));
         fence(Ordering::SeqCst);
         roster.catch_up();
         self.changes.fetch_add(1, Ordering::SeqCst);
         self.secrets.fetch_add(1, Ordering::SeqCst);
         // Whoever is told looks at once.
-        self.spread();
+        self.notify();
     }
 }
 
-impl Writer {
+impl AdminState {
     fn group(&mut self, name: &Arc<str>) -> u32 {
         let next = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
         *self.groups.entry(Arc::clone(name)).or_insert(next)
@@ -292,7 +296,7 @@ impl Writer {
         }
     }
 
-    fn remember(&mut self, old: &Generation, accounts: usize) {
+    fn remember_former(&mut self, old: &Generation, accounts: usize) {
         // Of more accounts, messages are withheld in any case.
         let room = if accounts > MANY_SECRETS { FORMER } else { FORMER.max(4 * accounts) };
         while self.former.len() >= room {
@@ -302,7 +306,7 @@ impl Writer {
             let oldest = self.former.iter().position(many).unwrap_or(0);
             self.former.remove(oldest);
         }
-        self.former.push_back((old.member.uid, old.credential.clone()));
+        self.former.push_back((old.account.uid, old.credential.clone()));
     }
 }
 

@@ -12,7 +12,7 @@ use http::Uri;
 use tokio::time::Instant;
 
 use super::{
-    account::{Rests, millis},
+    account::{Cooldowns, millis},
     error::{OriginFault, PoolError},
     handle::Pool,
     origin::{Origin, Origins},
@@ -44,7 +44,7 @@ use crate::{
 ///     .cascade(Cascade::Never)
 ///     .own_credential(OwnCredential::Replace)
 ///     .quarantine(Quarantine::new().trusted(Duration::from_secs(10)))
-///     .limited_rest(Duration::from_secs(2), Duration::from_secs(30))
+///     .limited_cooldown(Duration::from_secs(2), Duration::from_secs(30))
 ///     .build()?;
 /// assert_eq!(pool.len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -62,7 +62,7 @@ pub struct PoolBuilder {
     own: OwnCredential,
     help: Option<Arc<str>>,
     reporter: ReporterHandle,
-    rests: Rests,
+    cooldowns: Cooldowns,
     sources: Sources,
 }
 
@@ -79,7 +79,7 @@ impl PoolBuilder {
             own: OwnCredential::default(),
             help: None,
             reporter: ReporterHandle::default(),
-            rests: Rests::default(),
+            cooldowns: Cooldowns::default(),
             sources: Sources::default(),
         }
     }
@@ -169,38 +169,38 @@ impl PoolBuilder {
 
     /// How long a refused credential is left alone.
     pub fn quarantine(mut self, quarantine: Quarantine) -> Self {
-        self.rests.quarantine = quarantine;
+        self.cooldowns.quarantine = quarantine;
         self
     }
 
     /// How long an account rests that is limited without a hint for how long: `first`, doubled each
     /// time, up to `max`. 1 s and 60 s by default. Several answers within one rest count once.
-    pub fn limited_rest(mut self, first: Duration, max: Duration) -> Self {
-        (self.rests.limited_first, self.rests.limited_max) = (millis(first), millis(max));
+    pub fn limited_cooldown(mut self, first: Duration, max: Duration) -> Self {
+        (self.cooldowns.limited_first, self.cooldowns.limited_max) = (millis(first), millis(max));
         self
     }
 
     /// How long an account rests that is out of quota, without a hint. 30 min by default.
-    pub fn out_of_quota_rest(mut self, rest: Duration) -> Self {
-        self.rests.out_of_quota = millis(rest);
+    pub fn out_of_quota_cooldown(mut self, rest: Duration) -> Self {
+        self.cooldowns.out_of_quota = millis(rest);
         self
     }
 
     /// How long an account is not asked for a model that it does not have. 10 min by default.
-    pub fn model_rest(mut self, rest: Duration) -> Self {
-        self.rests.model = millis(rest);
+    pub fn model_cooldown(mut self, rest: Duration) -> Self {
+        self.cooldowns.model = millis(rest);
         self
     }
 
     /// The longest rest that a server's hint can ask for. 24 h by default.
     pub fn max_rest(mut self, longest: Duration) -> Self {
-        self.rests.max_rest = millis(longest);
+        self.cooldowns.max_rest = millis(longest);
         self
     }
 
     /// Whether an account that is limited rests at all. `true` by default.
     pub fn cooling(mut self, cooling: bool) -> Self {
-        self.rests.cooling = cooling;
+        self.cooldowns.cooling = cooling;
         self
     }
 
@@ -304,7 +304,7 @@ impl PoolBuilder {
             own: self.own,
             help: self.help,
             origins: if self.any_origin { Origins::Any } else { Origins::Listed(listed) },
-            rests: self.rests,
+            cooldowns: self.cooldowns,
             reporter: self.reporter,
             sources: self.sources,
         };

@@ -30,7 +30,7 @@ pub(crate) type OnDead = Arc<dyn Fn(&PoolDead) + Send + Sync>;
 pub(crate) type OnRecovered = Arc<dyn Fn() + Send + Sync>;
 
 /// Credentials that are put in together are looked at together.
-const GATHERED: Duration = Duration::from_millis(100);
+const SETTLE_TIME: Duration = Duration::from_millis(100);
 
 /// So far away is as good as never: somebody tells when something changes.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -39,12 +39,12 @@ impl Shared {
     /// Sees to it that somebody looks at the clock for credentials that nothing replaces. One task
     /// for each pool; it ends with the pool.
     pub(crate) fn watch(self: &Arc<Self>) {
-        if !self.ending.load(Ordering::SeqCst) {
+        if !self.has_expiry.load(Ordering::SeqCst) {
             return;
         }
-        self.watcher.notify_one();
+        self.expiry_check.notify_one();
         let Ok(runtime) = Handle::try_current() else { return };
-        if !self.watched.swap(true, Ordering::SeqCst) {
+        if !self.has_expiry_task.swap(true, Ordering::SeqCst) {
             drop(runtime.spawn(Watch(Arc::downgrade(self)).run()));
         }
     }
@@ -54,44 +54,45 @@ impl Shared {
         let leads = &self.settings.sources.leads;
         let mut next = u64::MAX;
         let roster = self.roster.load();
-        for slot in &roster.slots {
-            let generation = slot.current.load();
-            let ages = &generation.ages;
-            if ages.end == u64::MAX
-                || slot.member.asking().is_some()
-                || !generation.word().is_alive()
+        for entry in &roster.entries {
+            let generation = entry.current.load();
+            let lifetime = &generation.lifetime;
+            if lifetime.end == u64::MAX
+                || entry.account.minting_source().is_some()
+                || !generation.state().is_alive()
             {
                 continue;
             }
-            if ages.is_dead(now) {
+            if lifetime.is_expired(now) {
                 // A person may have said that the clock is wrong.
-                if !ages.is_young(|| now) {
+                if !lifetime.is_fresh(|| now) {
                     self.expire(&generation);
                 }
                 continue;
             }
-            next = next.min(ages.dead);
+            next = next.min(lifetime.dead);
             // The shortest comes last; of several that have passed, it alone is told.
-            let passed = leads.iter().filter(|lead| now >= ages.end.saturating_sub(**lead)).count();
+            let passed =
+                leads.iter().filter(|lead| now >= lifetime.end.saturating_sub(**lead)).count();
             if let Some(lead) = leads.get(passed) {
-                next = next.min(ages.end.saturating_sub(*lead));
+                next = next.min(lifetime.end.saturating_sub(*lead));
             }
-            if now < ages.end && ages.warn(passed) {
-                self.tell_expiring(&generation, now);
+            if now < lifetime.end && lifetime.warn(passed) {
+                self.report_expiring(&generation, now);
             }
         }
         next
     }
 
-    fn tell_expiring(&self, generation: &Generation, now: u64) {
-        let ages = &generation.ages;
-        let expires_in = Duration::from_millis(ages.end.saturating_sub(now));
-        let expires_at = ages.ends;
-        self.tell_token(generation, TokenEventKind::Expiring { expires_in, expires_at });
+    fn report_expiring(&self, generation: &Generation, now: u64) {
+        let lifetime = &generation.lifetime;
+        let expires_in = Duration::from_millis(lifetime.end.saturating_sub(now));
+        let expires_at = lifetime.ends;
+        self.report_token(generation, TokenEventKind::Expiring { expires_in, expires_at });
     }
 
     /// The pool has died.
-    pub(crate) fn note_death(&self, dead: &PoolDead) {
+    pub(crate) fn report_death(&self, dead: &PoolDead) {
         self.dead.store(true, Ordering::SeqCst);
         if let Some(hook) = &self.settings.sources.on_dead {
             guarded(|| hook(dead));
@@ -99,7 +100,7 @@ impl Shared {
     }
 
     /// Tells of a pool that is well again. To be called when no lock is held.
-    pub(crate) fn note_health(&self) {
+    pub(crate) fn report_recovery(&self) {
         if !self.dead.load(Ordering::SeqCst) || self.alive() <= 0 {
             return;
         }
@@ -131,10 +132,10 @@ impl Watch {
             let wait = Duration::from_millis(next.saturating_sub(passed));
             let until = now + wait.min(FAR);
             // While nothing is due, only those who have a handle keep the pool alive.
-            let told = Arc::clone(&shared.watcher);
+            let told = Arc::clone(&shared.expiry_check);
             drop(shared);
             if timeout_at(until, told.notified()).await.is_ok() {
-                sleep(GATHERED).await;
+                sleep(SETTLE_TIME).await;
             }
         }
     }
@@ -148,8 +149,8 @@ pub struct PoolChanges {
 
 impl PoolChanges {
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        let news = shared.news.subscribe();
-        Self { shared: Arc::downgrade(shared), next: Box::pin(std::future::ready(Some(news))) }
+        let changed = shared.changed.subscribe();
+        Self { shared: Arc::downgrade(shared), next: Box::pin(std::future::ready(Some(changed))) }
     }
 
     /// The pool as it is after the next change, `None` when its last handle is gone.
@@ -166,13 +167,13 @@ impl Stream for PoolChanges {
     type Item = PoolView;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PoolView>> {
-        let Poll::Ready(news) = self.next.as_mut().poll(cx) else { return Poll::Pending };
+        let Poll::Ready(changed) = self.next.as_mut().poll(cx) else { return Poll::Pending };
         let shared = self.shared.upgrade().filter(|shared| !shared.closed.load(Ordering::SeqCst));
-        let (Some(mut news), Some(shared)) = (news, shared) else {
+        let (Some(mut changed), Some(shared)) = (changed, shared) else {
             self.next = Box::pin(std::future::ready(None));
             return Poll::Ready(None);
         };
-        self.next = Box::pin(async move { news.changed().await.ok().map(|()| news) });
+        self.next = Box::pin(async move { changed.changed().await.ok().map(|()| changed) });
         Poll::Ready(Some(shared.view(&mut Now::unread())))
     }
 }

@@ -27,8 +27,8 @@ use crate::{
 ///     .build()?;
 ///
 /// // While requests are under way, and without a restart:
-/// assert!(pool.rest("alice", None, Duration::from_secs(30)));
-/// assert_eq!(pool.view().accounts[0].state, State::Resting);
+/// assert!(pool.cool_down("alice", None, Duration::from_secs(30)));
+/// assert_eq!(pool.view().accounts[0].state, State::Cooling);
 /// assert_eq!(pool.replace("alice", Credential::bearer("tok-alice-2")?)?, 2);
 /// assert_eq!(pool.view().accounts[0].state, State::Usable);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -37,8 +37,8 @@ use crate::{
 /// # States
 ///
 /// ```text
-///                     limited, out of quota, rest()
-///                 ┌───────────────────────────────────▶ resting
+///                     limited, out of quota, cool_down()
+///                 ┌───────────────────────────────────▶ cooling
 ///                 │ ◀─────────────────────────────────── │ a longer one
 ///  replace(),     │            the time is up            │ replaces it
 ///  revive()       │                                      │
@@ -115,7 +115,7 @@ pub(crate) struct Owner(pub(crate) Arc<Shared>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.close();
+        self.0.shut_down();
     }
 }
 
@@ -200,8 +200,8 @@ impl Pool {
     /// pool.
     ///
     /// Tells whether it now rests longer than before: a rest only grows.
-    pub fn rest(&self, id: &str, model: Option<&str>, time: Duration) -> bool {
-        self.shared().rest(id, model, time)
+    pub fn cool_down(&self, id: &str, model: Option<&str>, time: Duration) -> bool {
+        self.shared().cool_down(id, model, time)
     }
 
     /// Whether an account has this id.
@@ -254,8 +254,8 @@ impl Pool {
     ///     .build()?;
     /// let mut changes = pool.changes();
     /// assert_eq!(changes.next().await.unwrap().accounts[0].state, State::Usable);
-    /// pool.rest("alice", None, Duration::from_secs(30));
-    /// assert_eq!(changes.next().await.unwrap().accounts[0].state, State::Resting);
+    /// pool.cool_down("alice", None, Duration::from_secs(30));
+    /// assert_eq!(changes.next().await.unwrap().accounts[0].state, State::Cooling);
     /// drop(pool);
     /// assert_eq!(changes.next().await, None);
     /// # Ok(())

@@ -30,7 +30,7 @@ pub use self::job::{
     error::{JobIdError, UpstreamIdError},
     ids::{Job, JobIds},
 };
-pub(crate) use self::{admin::Writer, origin::Origins, settings::Sources, wait::News};
+pub(crate) use self::{admin::AdminState, origin::Origins, settings::Sources, wait::ChangeWait};
 pub use self::{
     builder::PoolBuilder,
     error::{OriginFault, PoolError},

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    account::{Kind, Slot, Word},
+    account::{Entry, GenerationState, Kind},
     shared::Shared,
 };
 use crate::{
@@ -62,13 +62,13 @@ pub struct AccountView {
     pub out_of_quota: bool,
     /// How long nothing uses it, from now; of one that is refreshed, when its source is asked again.
     #[cfg_attr(feature = "serde", serde(serialize_with = "words::maybe_seconds"))]
-    pub until: Option<Duration>,
+    pub usable_in: Option<Duration>,
     /// How its attempts ended.
     pub counts: Counts,
     /// How many attempts have not ended; where the pool chooses by requests in flight, how many of
     /// those there are.
     pub in_flight: u64,
-    /// The generation of its credential.
+    /// The generation of its credential, from 1; 0 while its source has not given the first.
     pub generation: u64,
     /// Its group.
     #[cfg_attr(feature = "serde", serde(serialize_with = "words::maybe_text"))]
@@ -91,7 +91,7 @@ pub enum State {
     /// It serves.
     Usable,
     /// Limited or out of quota until a time.
-    Resting,
+    Cooling,
     /// Its credential was refused; one probe goes out when the time is up.
     Quarantined,
     /// That probe is out.
@@ -114,7 +114,7 @@ pub struct Counts {
     /// Those that succeeded.
     pub succeeded: u64,
     /// Those whose credential was refused.
-    pub refused: u64,
+    pub rejected: u64,
     /// Those that were limited or out of quota.
     pub limited: u64,
 }
@@ -131,7 +131,7 @@ pub struct ModelCooldown {
     pub model: Arc<str>,
     /// For how long, from now.
     #[cfg_attr(feature = "serde", serde(serialize_with = "words::seconds"))]
-    pub until: Duration,
+    pub usable_in: Duration,
 }
 
 impl State {
@@ -139,7 +139,7 @@ impl State {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Usable => "usable",
-            Self::Resting => "resting",
+            Self::Cooling => "cooling",
             Self::Quarantined => "quarantined",
             Self::Probing => "probing",
             Self::Retired => "retired",
@@ -158,64 +158,65 @@ impl Shared {
     pub(crate) fn view(&self, now: &mut Now) -> PoolView {
         let roster = self.roster.load();
         let mut accounts: Vec<_> =
-            roster.slots.iter().map(|slot| self.view_one(slot, now)).collect();
+            roster.entries.iter().map(|entry| self.view_one(entry, now)).collect();
         accounts.sort_by_key(|account| account.ordinal);
         PoolView { accounts }
     }
 
-    fn view_one(&self, slot: &Slot, now: &mut Now) -> AccountView {
-        let generation = slot.current.load();
-        let (word, member, ages) = (generation.word(), &slot.member, &generation.ages);
-        let mut state = shown(word);
-        let mut until = None;
-        if matches!(state, State::Resting | State::Quarantined) {
-            until = Some(self.remaining(word.until(), now.get()));
+    fn view_one(&self, entry: &Entry, now: &mut Now) -> AccountView {
+        let generation = entry.current.load();
+        let (packed, account, lifetime) =
+            (generation.state(), &entry.account, &generation.lifetime);
+        let mut state = shown(packed);
+        let mut usable_in = None;
+        if matches!(state, State::Cooling | State::Quarantined) {
+            usable_in = Some(self.remaining(packed.until(), now.get()));
         }
-        if state == State::Resting && until == Some(Duration::ZERO) {
-            (state, until) = (State::Usable, None);
+        if state == State::Cooling && usable_in == Some(Duration::ZERO) {
+            (state, usable_in) = (State::Usable, None);
         }
-        if state == State::Refreshing && !word.is_under_way() && word.until() > 0 {
-            until = Some(self.remaining(word.until(), now.get()));
+        if state == State::Refreshing && !packed.is_under_way() && packed.until() > 0 {
+            usable_in = Some(self.remaining(packed.until(), now.get()));
         }
         let mut model_cooldowns = Vec::new();
-        if word.has_model_rests() {
+        if packed.has_model_cooldowns() {
             let at = now.get();
-            generation.models(|models| {
-                model_cooldowns.extend(models.resting(self.passed(at)).map(|(model, until)| {
-                    ModelCooldown { model: Arc::clone(model), until: self.remaining(until, at) }
+            generation.model_cooldowns(|models| {
+                model_cooldowns.extend(models.cooling(self.passed(at)).map(|(model, until)| {
+                    ModelCooldown { model: Arc::clone(model), usable_in: self.remaining(until, at) }
                 }));
             });
         }
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let tally = &member.counts;
-        let open = u64::from(member.open.load(Ordering::Relaxed));
+        let counts = &account.counts;
+        let open = u64::from(account.open.load(Ordering::Relaxed));
         AccountView {
-            id: Arc::clone(&member.id),
-            ordinal: member.ordinal.load(Ordering::Relaxed) as usize,
+            id: Arc::clone(&account.id),
+            ordinal: account.ordinal.load(Ordering::Relaxed) as usize,
             state,
-            reason: (!word.is_alive() || word.was_refused()).then(|| word.reason()),
-            out_of_quota: state == State::Resting && word.kind() == Kind::Quota,
-            until,
-            in_flight: open.max(tally.in_flight()),
+            reason: (!packed.is_alive() || packed.was_rejected()).then(|| packed.reason()),
+            out_of_quota: state == State::Cooling && packed.kind() == Kind::Quota,
+            usable_in,
+            in_flight: open.max(counts.in_flight()),
             counts: Counts {
-                sent: read(&tally.sent),
-                succeeded: read(&tally.succeeded),
-                refused: read(&tally.refused),
-                limited: read(&tally.limited),
+                sent: read(&counts.sent),
+                succeeded: read(&counts.succeeded),
+                rejected: read(&counts.rejected),
+                limited: read(&counts.limited),
             },
             generation: generation.number,
-            group: member.group_name().cloned(),
-            priority: member.priority,
-            expires_in: (ages.end != u64::MAX).then(|| self.remaining(ages.end, now.get())),
+            group: account.group_name().cloned(),
+            priority: account.priority,
+            expires_in: (lifetime.end != u64::MAX).then(|| self.remaining(lifetime.end, now.get())),
             model_cooldowns,
         }
     }
 }
 
-const fn shown(word: Word) -> State {
-    match word.kind() {
+const fn shown(state: GenerationState) -> State {
+    match state.kind() {
         Kind::Usable => State::Usable,
-        Kind::Limited | Kind::Quota => State::Resting,
+        Kind::Limited | Kind::Quota => State::Cooling,
         Kind::Quarantined => State::Quarantined,
         Kind::Probing => State::Probing,
         Kind::Retired => State::Retired,

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    account::{Slot, Word},
+    account::{Entry, GenerationState},
     select::{Pin as Tie, Query, Search, Unavailable},
     shared::Shared,
 };
@@ -39,33 +39,33 @@ pub struct NotReady {
 /// The first is there at once: what was looked at before somebody listened may be old. It gives the
 /// next one, or nothing when a request has waited for long enough, from its first wait on, or has no
 /// timer to wait with.
-pub(crate) struct News(Listening);
+pub(crate) struct ChangeWait(Listening);
 
 enum Listening {
-    Fresh(Option<Listener>, Option<Instant>),
-    Waiting(Pin<Box<dyn Future<Output = Option<Listener>> + Send + Sync>>, Option<Instant>),
+    Fresh(Option<ChangeListener>, Option<Instant>),
+    Waiting(Pin<Box<dyn Future<Output = Option<ChangeListener>> + Send + Sync>>, Option<Instant>),
 }
 
 /// Hears of changes, and of rests that are over.
-struct Listener {
+struct ChangeListener {
     shared: Arc<Shared>,
-    news: watch::Receiver<()>,
+    changed: watch::Receiver<()>,
 }
 
-impl Listener {
+impl ChangeListener {
     fn new(shared: &Arc<Shared>) -> Self {
-        Self { shared: Arc::clone(shared), news: shared.news.subscribe() }
+        Self { shared: Arc::clone(shared), changed: shared.changed.subscribe() }
     }
 
     /// Until an account may serve that could not: whether that was before `longest`. Nothing where
     /// no timer is there to wait with.
     async fn next(&mut self, longest: Option<Instant>) -> Option<bool> {
-        let due = self.shared.next_due(Instant::now());
-        let Some(until) = due.into_iter().chain(longest).min() else {
-            return Some(self.news.changed().await.is_ok());
+        let timers = self.shared.next_due(Instant::now());
+        let Some(until) = timers.into_iter().chain(longest).min() else {
+            return Some(self.changed.changed().await.is_ok());
         };
         let mut timer = clock::timer(|| sleep_until(until))?;
-        let mut changed = pin!(self.news.changed());
+        let mut changed = pin!(self.changed.changed());
         let changed = poll_fn(|cx| match changed.as_mut().poll(cx) {
             Poll::Ready(changed) => Poll::Ready(Some(changed.is_ok())),
             Poll::Pending => timer.as_mut().poll(cx).map(|()| None),
@@ -75,7 +75,7 @@ impl Listener {
     }
 }
 
-impl News {
+impl ChangeWait {
     /// `since` remembers when the first wait began.
     pub(crate) fn new(
         shared: &Arc<Shared>,
@@ -85,32 +85,34 @@ impl News {
         let since = *since.get_or_insert_with(Instant::now);
         let longest = since.checked_add(shared.settings.sources.ready_within);
         let longest = longest.into_iter().chain(limit).min();
-        Self(Listening::Fresh(Some(Listener::new(shared)), longest))
+        Self(Listening::Fresh(Some(ChangeListener::new(shared)), longest))
     }
 
-    fn after(mut listener: Listener, longest: Option<Instant>) -> Self {
+    fn after(mut listener: ChangeListener, longest: Option<Instant>) -> Self {
         let next = Box::pin(async move { listener.next(longest).await?.then_some(listener) });
         Self(Listening::Waiting(next, longest))
     }
 }
 
-impl Future for News {
+impl Future for ChangeWait {
     type Output = Option<Self>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self>> {
         match &mut self.0 {
-            Listening::Fresh(news, longest) => {
-                Poll::Ready(news.take().map(|news| Self::after(news, *longest)))
+            Listening::Fresh(changed, longest) => {
+                Poll::Ready(changed.take().map(|changed| Self::after(changed, *longest)))
             }
             Listening::Waiting(next, longest) => {
                 let longest = *longest;
-                next.as_mut().poll(cx).map(|news| news.map(|news| Self::after(news, longest)))
+                next.as_mut()
+                    .poll(cx)
+                    .map(|changed| changed.map(|changed| Self::after(changed, longest)))
             }
         }
     }
 }
 
-impl fmt::Debug for News {
+impl fmt::Debug for ChangeWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("News").finish_non_exhaustive()
     }
@@ -118,9 +120,9 @@ impl fmt::Debug for News {
 
 pub(crate) async fn wait_ready(shared: &Arc<Shared>) -> Result<(), NotReady> {
     let longest = Instant::now().checked_add(shared.settings.sources.ready_within);
-    let mut listener = Listener::new(shared);
+    let mut listener = ChangeListener::new(shared);
     loop {
-        listener.news.borrow_and_update();
+        listener.changed.borrow_and_update();
         let over = longest.is_some_and(|longest| Instant::now() >= longest);
         let none = match shared.is_ready(over, &mut Now::unread()) {
             Ok(()) => return Ok(()),
@@ -142,29 +144,29 @@ impl Shared {
     /// When somebody is due whom nobody need tell of, not before the next millisecond.
     fn next_due(&self, now: Instant) -> Option<Instant> {
         let passed = self.passed(now);
-        if self.due.next() <= passed {
+        if self.timers.next() <= passed {
             // They are looked at once more, and then not again before the next one.
             self.sweep(passed, true);
             return now.checked_add(Duration::from_millis(1));
         }
-        let due = self.due.next();
-        let wait = self.remaining(due, now).max(Duration::from_millis(1));
-        (due != u64::MAX).then(|| now.checked_add(wait)).flatten()
+        let timers = self.timers.next();
+        let wait = self.remaining(timers, now).max(Duration::from_millis(1));
+        (timers != u64::MAX).then(|| now.checked_add(wait)).flatten()
     }
 
     /// Whether some account can serve now. Takes none.
     fn is_ready(&self, last: bool, now: &mut Now) -> Result<(), Unavailable> {
         let query = Query { last, ..Query::ANY };
         let roster = self.roster.load();
-        if self.due.next() != u64::MAX {
+        if self.timers.next() != u64::MAX {
             self.sweep(self.passed(now.get()), true);
         }
         let mut search = Search::new(self, &roster, &query, now);
-        let mut slots = roster.slots.iter().enumerate();
-        if slots.any(|(at, slot)| search.judge(at, slot, &slot.current.load()).is_some()) {
+        let mut entries = roster.entries.iter().enumerate();
+        if entries.any(|(at, entry)| search.judge(at, entry, &entry.current.load()).is_some()) {
             return Ok(());
         }
-        search.shortage(&roster.slots).map(|_| ())
+        search.unavailable(&roster.entries).map(|_| ())
     }
 
     /// Whether nobody can serve now, and a source is asked.
@@ -173,48 +175,51 @@ impl Shared {
             return false;
         }
         let roster = self.roster.load();
-        if self.due.next() != u64::MAX {
+        if self.timers.next() != u64::MAX {
             self.sweep(self.passed(now.get()), true);
         }
         let mut search = Search::new(self, &roster, query, now);
         let mut may_serve = |at: usize| {
-            let slot = roster.slots.get(at);
-            slot.is_some_and(|slot| search.judge(at, slot, &slot.current.load()).is_some())
+            let entry = roster.entries.get(at);
+            entry.is_some_and(|entry| search.judge(at, entry, &entry.current.load()).is_some())
         };
-        let slots = if let Some(Tie::Strict(id)) = query.pin {
+        let entries = if let Some(Tie::Strict(id)) = query.pin {
             match roster.find(id) {
-                Some((at, slot)) if !may_serve(at) => std::slice::from_ref(slot),
+                Some((at, entry)) if !may_serve(at) => std::slice::from_ref(entry),
                 _ => return false,
             }
         } else {
             let mut from = 0;
-            while let Some(at) = roster.usable.next(from, roster.slots.len()) {
+            while let Some(at) = roster.usable.next(from, roster.entries.len()) {
                 if may_serve(at) {
                     return false;
                 }
                 from = at + 1;
             }
-            &roster.slots[..]
+            &roster.entries[..]
         };
-        let none = search.shortage(slots).err();
+        let none = search.unavailable(entries).err();
         none.is_some_and(|none| none.code == Code::NotReady && none.retry_after.is_none())
-            && slots.iter().any(|slot| query.may_have_next_of(slot, Word::is_under_way))
+            && entries
+                .iter()
+                .any(|entry| query.may_have_next_of(entry, GenerationState::is_under_way))
     }
 
     /// Whether the source of some account is asked, or will be, for a credential that the request
     /// may use.
-    pub(crate) fn is_renewed(&self, query: &Query<'_>) -> bool {
+    pub(crate) fn is_renewing(&self, query: &Query<'_>) -> bool {
         let roster = self.roster.load();
-        let renewed = |slot: &Arc<Slot>| query.may_have_next_of(slot, Word::is_renewed);
+        let renewed =
+            |entry: &Arc<Entry>| query.may_have_next_of(entry, GenerationState::is_renewing);
         match query.pin {
-            Some(Tie::Strict(id)) => roster.find(id).is_some_and(|(_, slot)| renewed(slot)),
-            _ => roster.slots.iter().any(renewed),
+            Some(Tie::Strict(id)) => roster.find(id).is_some_and(|(_, entry)| renewed(entry)),
+            _ => roster.entries.iter().any(renewed),
         }
     }
 
     /// Nobody has a handle any more: those who wait are told.
-    pub(crate) fn last_news(&self) {
+    pub(crate) fn notify_closed(&self) {
         self.changes.fetch_add(1, Ordering::SeqCst);
-        self.news.send_replace(());
+        self.changed.send_replace(());
     }
 }

@@ -264,7 +264,7 @@ fn a_model_that_rests_everywhere_is_passed_over_when_its_body_has_come() {
     paused(async {
         for fused in [true, false] {
             let accounts = pool(&["a"], &Recorder::new());
-            accounts.rest("a", Some("m1"), Duration::from_secs(60));
+            accounts.cool_down("a", Some("m1"), Duration::from_secs(60));
             let chain = ModelChain::list(["m1", "a-longer-model"]).unwrap();
             let sink = sink::<Any>(&[]);
             assert_eq!(send_asked(fused, &accounts, chain, &sink).await, 200, "fused: {fused}");

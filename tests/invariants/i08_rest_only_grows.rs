@@ -110,8 +110,8 @@ fn shrunk(
     let mut wrong = Vec::new();
     for (at, view) in samples.lock().unwrap().iter() {
         for (i, account) in view.accounts.iter().enumerate() {
-            let rests = matches!(account.state, State::Resting | State::Quarantined);
-            let until = *at + account.until.unwrap_or_default();
+            let rests = matches!(account.state, State::Cooling | State::Quarantined);
+            let until = *at + account.usable_in.unwrap_or_default();
             let key = (i, account.generation);
             if let Some((old, seen, before)) = resting.remove(&i) {
                 let by_hand = |at: &(usize, u64)| at.0 == i && at.1 >= old && at.1 < key.1;
@@ -134,9 +134,9 @@ fn shrunk(
                 }
             }
             resting.remove(&i);
-            if rests && !account.until.unwrap_or_default().is_zero() {
+            if rests && !account.usable_in.unwrap_or_default().is_zero() {
                 known.insert(key, (*at, until));
-                if account.state == State::Resting {
+                if account.state == State::Cooling {
                     resting.insert(i, (account.generation, *at, until));
                 }
             } else {
@@ -203,7 +203,7 @@ fn touched(stage: &Stage<'_>) -> Vec<String> {
             c.account == *i && (c.generation == generation || retired && c.generation < generation)
         });
         let out = match account.state {
-            State::Usable | State::Resting => false,
+            State::Usable | State::Cooling => false,
             State::Refreshing => stage.world.pools[0][*i].source.is_none(),
             State::Retired => !is_over(stage, *i),
             _ => true,

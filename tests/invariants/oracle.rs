@@ -163,14 +163,16 @@ pub(crate) fn walk(double: &Double, foreign: bool) -> Findings {
 impl Walk<'_> {
     fn account(&mut self, pool: usize, account: usize) -> &mut Account {
         let plan = self.double.plan(pool, account);
-        let fresh = Account { plan, current: 1, why: RefreshReason::First, over: false };
+        let loaded = plan.source.as_ref().is_none_or(|source| source.loaded);
+        let current = u64::from(loaded);
+        let fresh = Account { plan, current, why: RefreshReason::First, over: false };
         self.accounts.entry((pool, account)).or_insert(fresh)
     }
 
     /// What a credential is when nothing is held against it.
     fn first(&self, who: Who) -> State {
         let source = self.double.plan(who.pool, who.account).source;
-        let absent = who.generation == 1 && source.is_some_and(|source| !source.loaded);
+        let absent = who.generation == 0 && source.is_some_and(|source| !source.loaded);
         if absent { State::Absent } else { State::Alive }
     }
 

@@ -287,7 +287,7 @@ async fn a_fallback_that_did_not_happen_did_not_serve() {
 #[tokio::test(start_paused = true)]
 async fn a_local_answer_counts_no_attempt_whoever_hands_it_out() {
     let pool = pool(&["a"], &Recorder::new());
-    pool.rest("a", None, Duration::from_secs(9));
+    pool.cool_down("a", None, Duration::from_secs(9));
     let service = ServiceBuilder::new()
         .layer(ModelFallbackLayer::new(ModelChain::default()).served_by(true))
         .layer(RetryLayer::new(quick()).served_by(true))
@@ -616,7 +616,7 @@ async fn who_waits_for_a_token_is_not_woken_by_its_own_look_at_a_probe() {
         .build()
         .unwrap();
     assert!(pool.invalidate("a", tower_failover::Reason::Invalid));
-    assert!(pool.rest("a", Some("m1"), Duration::from_secs(7200)));
+    assert!(pool.cool_down("a", Some("m1"), Duration::from_secs(7200)));
     tokio::time::sleep(Duration::from_secs(301)).await;
     let service = TokenRotationLayer::new(pool).layer(Upstream::default());
     let mut request = get();

@@ -191,7 +191,7 @@ impl Scripted {
         let wait = reply.wait.map(Duration::from_secs);
         match reply.give {
             Give::New => Ok(self.token(reply, now, now + 1)),
-            Give::Same => Ok(self.token(reply, now, if now > 1 || loaded { now } else { 2 })),
+            Give::Same => Ok(self.token(reply, now, if now > 0 || loaded { now } else { 1 })),
             Give::Down => Err(SourceError::transient("it is down").with_retry_after(wait)),
             Give::Over => {
                 let (double, pool, account) = (self.double.clone(), self.pool, self.account);

@@ -86,9 +86,9 @@ struct Sample {
 
 fn sample(stage: &Stage<'_>) -> Sample {
     let waiting = stage.pools[0].view().accounts.into_iter().enumerate().filter(|(i, account)| {
-        let loaded = stage.double.generation(0, *i).1 || account.generation > 1;
+        let loaded = stage.double.generation(0, *i).1 || account.generation > 0;
         let ended = account.expires_in == Some(Duration::ZERO);
-        account.state == State::Refreshing && account.until.is_some() && loaded && !ended
+        account.state == State::Refreshing && account.usable_in.is_some() && loaded && !ended
     });
     Sample {
         at: Instant::now(),

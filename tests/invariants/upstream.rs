@@ -203,8 +203,10 @@ impl Double {
     pub(crate) fn generation(&self, pool: usize, account: usize) -> (u64, bool) {
         let plan = self.plan(pool, account);
         let handle = self.lock().pools.get(pool).cloned();
-        let generation = handle.map_or(1, |pool| pool.view().accounts[account].generation);
-        (generation, plan.source.is_none_or(|source| source.loaded))
+        let loaded = plan.source.is_none_or(|source| source.loaded);
+        let first = || u64::from(loaded);
+        let generation = handle.map_or_else(first, |pool| pool.view().accounts[account].generation);
+        (generation, loaded)
     }
 
     pub(crate) fn plan(&self, pool: usize, account: usize) -> AccountPlan {

@@ -354,10 +354,10 @@ impl Change {
                 pool.retire(&id);
             }
             Self::Rest(time) => {
-                pool.rest(&id, None, Duration::from_millis(time));
+                pool.cool_down(&id, None, Duration::from_millis(time));
             }
             Self::RestModel(time, model) => {
-                pool.rest(&id, Some(model_of(model)), Duration::from_millis(time));
+                pool.cool_down(&id, Some(model_of(model)), Duration::from_millis(time));
             }
             Self::Invalidate => {
                 pool.invalidate(&id, Reason::Invalid);

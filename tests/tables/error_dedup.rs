@@ -31,8 +31,8 @@ fn holds(case: &Value) -> Outcome {
         expect.is("success_events", seen.rig.recorder.recovered().len());
         if let Some(cooled) = expect.take("cooldown_hook") {
             let mut resting = seen.upstream.tokens();
-            resting.retain(|id| seen.rig.account(id).state == State::Resting);
-            let all = seen.rig.ids_in(State::Resting);
+            resting.retain(|id| seen.rig.account(id).state == State::Cooling);
+            let all = seen.rig.ids_in(State::Cooling);
             expect.check(json!(resting) == *cooled, || format!("{resting:?} rest"));
             expect.is("both_in_cooldown", all.len() == 2);
         }

@@ -57,7 +57,7 @@ fn rig(case: &Value) -> Rig {
     for token in case["config"]["tokens"].as_array().unwrap() {
         if let Some(ms) = token["cooling_ms"].as_u64() {
             let pool = rig.pool.as_ref().unwrap();
-            assert!(pool.rest(token["id"].as_str().unwrap(), None, Duration::from_millis(ms)));
+            assert!(pool.cool_down(token["id"].as_str().unwrap(), None, Duration::from_millis(ms)));
         }
     }
     rig
@@ -77,11 +77,11 @@ fn rotated(seen: &Seen, expect: &mut Expect<'_>) {
     let bodies: Vec<_> = bodies.map(|body| String::from_utf8(body.to_vec()).unwrap()).collect();
     expect.is("bodies_seen", bodies);
     if let Some(seconds) = expect.take("cooldown_s") {
-        let rests = seen.rig.account("a").until;
+        let rests = seen.rig.account("a").usable_in;
         let seconds = Duration::from_secs(seconds.as_u64().unwrap());
         expect.check(rests == Some(seconds), || format!("it rests for {rests:?}"));
         let (a, b) = (seen.rig.account("a").state, seen.rig.account("b").state);
-        expect.check((a, b) == (State::Resting, State::Usable), || format!("{a:?}, {b:?}"));
+        expect.check((a, b) == (State::Cooling, State::Usable), || format!("{a:?}, {b:?}"));
     }
     if let Some(wanted) = expect.take("same_token_for_same_session") {
         let tokens = seen.upstream.tokens();
@@ -140,7 +140,7 @@ fn unknown(case: &Value) -> Outcome {
     let pool = PoolBuilder::may_be_empty(builder).build().unwrap();
     let changed = [
         pool.invalidate(id, Reason::Invalid),
-        pool.rest(id, None, Duration::from_secs(1)),
+        pool.cool_down(id, None, Duration::from_secs(1)),
         pool.retire(id),
         pool.revive(id),
         pool.remove(id),

@@ -20,7 +20,7 @@ pub fn rows(rounds: usize) -> Vec<Row> {
         let id = format!("account-{i}");
         let out = match i % 2 {
             0 => sparse.invalidate(&id, Reason::Invalid),
-            _ => sparse.rest(&id, None, Duration::from_secs(3600)),
+            _ => sparse.cool_down(&id, None, Duration::from_secs(3600)),
         };
         assert!(out);
     }

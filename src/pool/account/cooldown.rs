@@ -6,7 +6,7 @@ use crate::{classify::Reason, pool::Quarantine};
 
 /// The times of a pool.
 #[derive(Clone, Debug)]
-pub(crate) struct Rests {
+pub(crate) struct Cooldowns {
     pub(crate) quarantine: Quarantine,
     pub(crate) limited_first: u64,
     pub(crate) limited_max: u64,
@@ -17,7 +17,7 @@ pub(crate) struct Rests {
     pub(crate) cooling: bool,
 }
 
-impl Default for Rests {
+impl Default for Cooldowns {
     fn default() -> Self {
         Self {
             quarantine: Quarantine::new(),
@@ -31,13 +31,13 @@ impl Default for Rests {
     }
 }
 
-impl Rests {
+impl Cooldowns {
     /// For a credential that was refused `strikes` times in a row before.
-    pub(crate) fn quarantine(&self, reason: Reason, ever_succeeded: bool, strikes: u64) -> u64 {
+    pub(crate) fn quarantine(&self, reason: Reason, is_proven: bool, strikes: u64) -> u64 {
         let times = &self.quarantine;
         let (first, max) = match reason {
             Reason::Revoked => (times.revoked, times.max_revoked),
-            _ if ever_succeeded => (times.trusted, times.max),
+            _ if is_proven => (times.trusted, times.max),
             _ => (times.untrusted, times.max),
         };
         doubled(millis(first), strikes, millis(max))

@@ -1,7 +1,7 @@
 //! What is kept of each account.
 //!
-//! A [`Slot`] stands in the roster and has the current [`Generation`]; a generation has the
-//! credential, its state, and the [`Member`]: what stays the same for as long as the account does.
+//! A [`Entry`] stands in the roster and has the current [`Generation`]; a generation has the
+//! credential, its state, and the [`PooledAccount`]: what stays the same for as long as the account does.
 //! A request in flight holds its generation alone, so that nothing is written that other accounts'
 //! requests write too.
 
@@ -15,10 +15,10 @@ use http::{
 
 use super::{
     kept::Kept,
-    lifetime::Ages,
-    model_cooldowns::Models,
-    source::{self, Feed},
-    state::Word,
+    lifetime::Lifetime,
+    model_cooldowns::ModelCooldowns,
+    source::{self, Source},
+    state::GenerationState,
 };
 use crate::{
     clock,
@@ -28,23 +28,24 @@ use crate::{
 };
 
 /// An account in the pool.
-pub(crate) struct Slot {
-    pub(crate) member: Arc<Member>,
+pub(crate) struct Entry {
+    pub(crate) account: Arc<PooledAccount>,
     pub(crate) current: ArcSwap<Generation>,
 }
 
 /// One credential of an account, from when it was put in until it is replaced.
 pub(crate) struct Generation {
+    /// From 1; 0 is an account whose source has not given its first credential.
     pub(crate) number: u64,
     pub(crate) credential: Credential,
-    pub(crate) member: Arc<Member>,
-    pub(crate) ages: Ages,
-    word: AtomicU64,
-    models: Mutex<Option<Box<Models>>>,
+    pub(crate) account: Arc<PooledAccount>,
+    pub(crate) lifetime: Lifetime,
+    state: AtomicU64,
+    model_cooldowns: Mutex<Option<Box<ModelCooldowns>>>,
 }
 
 /// What stays the same for as long as the account does, and what is counted.
-pub(crate) struct Member {
+pub(crate) struct PooledAccount {
     pub(crate) uid: u32,
     /// Where it stands in the newest roster; checked by whoever uses it.
     pub(crate) position: AtomicU32,
@@ -56,8 +57,8 @@ pub(crate) struct Member {
     pub(crate) id: Arc<str>,
     pub(crate) id_hash: u64,
     pub(crate) extras: Option<Box<Extras>>,
-    pub(crate) feed: Option<Box<Feed>>,
-    pub(crate) counts: Tally,
+    pub(crate) source: Option<Box<Source>>,
+    pub(crate) counts: AttemptCounts,
     /// Requests in flight; counted only when the pool chooses by it.
     pub(crate) open: AtomicU32,
     /// What the upstream last said is left; `u64::MAX` if it never did.
@@ -88,17 +89,17 @@ pub(crate) struct Base {
 
 /// How many attempts there were, and how they ended.
 #[derive(Default)]
-pub(crate) struct Tally {
+pub(crate) struct AttemptCounts {
     pub(crate) sent: AtomicU64,
     pub(crate) succeeded: AtomicU64,
-    pub(crate) refused: AtomicU64,
+    pub(crate) rejected: AtomicU64,
     pub(crate) limited: AtomicU64,
     pub(crate) other: AtomicU64,
 }
 
 // === impl Slot ===
 
-impl Slot {
+impl Entry {
     /// With how long before it came its credential had ended, if it had.
     pub(crate) fn new(
         account: Account,
@@ -107,10 +108,10 @@ impl Slot {
         turn: Arc<tokio::sync::Mutex<()>>,
         (shared, now): (&Arc<Shared>, u64),
     ) -> (Self, Option<Duration>) {
-        let feed = Feed::new(&account, turn);
+        let source = Source::new(&account, turn);
         let life =
-            source::life(feed.as_deref(), &account.credential, account.expires, clock::wall());
-        let ages = source::ages(feed.as_deref(), &life, None, now);
+            source::life(source.as_deref(), &account.credential, account.expires, clock::wall());
+        let lifetime = source::lifetime(source.as_deref(), &life, None, now);
         let Account {
             id,
             credential,
@@ -125,7 +126,7 @@ impl Slot {
         let base = base_uri.and_then(Base::new);
         let plain = headers.is_empty() && base.is_none() && name.is_none() && models.is_none();
         let extras = (!plain).then(|| Box::new(Extras { group: name, base, headers, models }));
-        let member = Arc::new(Member {
+        let account = Arc::new(PooledAccount {
             uid,
             position: AtomicU32::new(u32::MAX),
             ordinal: AtomicU32::new(0),
@@ -135,21 +136,25 @@ impl Slot {
             id_hash: crate::pool::index::hash(id.as_bytes()),
             id,
             extras,
-            feed,
-            counts: Tally::default(),
+            source,
+            counts: AttemptCounts::default(),
             open: AtomicU32::new(0),
             remaining: AtomicU64::new(u64::MAX),
             queued: AtomicU64::new(u64::MAX),
             kept: Kept::new(),
             shared: Arc::clone(shared),
         });
-        let word = if credential.is_loaded() { Word::FRESH } else { Word::unloaded() };
-        let first = Generation::new(1, credential, Arc::clone(&member), ages, word);
-        (Self { member, current: ArcSwap::from_pointee(first) }, life.expired_by)
+        let (number, state) = if credential.is_loaded() {
+            (1, GenerationState::NEW)
+        } else {
+            (0, GenerationState::unloaded())
+        };
+        let first = Generation::new(number, credential, Arc::clone(&account), lifetime, state);
+        (Self { account, current: ArcSwap::from_pointee(first) }, life.expired_by)
     }
 
-    pub(crate) fn word(&self) -> Word {
-        self.current.load().word()
+    pub(crate) fn state(&self) -> GenerationState {
+        self.current.load().state()
     }
 }
 
@@ -159,44 +164,47 @@ impl Generation {
     pub(crate) fn new(
         number: u64,
         credential: Credential,
-        member: Arc<Member>,
-        ages: Ages,
-        word: Word,
+        account: Arc<PooledAccount>,
+        lifetime: Lifetime,
+        state: GenerationState,
     ) -> Self {
-        let word = AtomicU64::new(word.bits());
-        Self { number, credential, member, ages, word, models: Mutex::new(None) }
+        let state = AtomicU64::new(state.bits());
+        Self { number, credential, account, lifetime, state, model_cooldowns: Mutex::new(None) }
     }
 
-    pub(crate) fn word(&self) -> Word {
-        Word::from_bits(self.word.load(Ordering::Acquire))
+    pub(crate) fn state(&self) -> GenerationState {
+        GenerationState::from_bits(self.state.load(Ordering::Acquire))
     }
 
     /// One change of the state, as one step. Gives what was and what is; `None` if nothing changed.
-    pub(crate) fn update(&self, f: impl Fn(Word) -> Option<Word>) -> Option<(Word, Word)> {
-        let mut old = self.word.load(Ordering::Acquire);
+    pub(crate) fn update(
+        &self,
+        f: impl Fn(GenerationState) -> Option<GenerationState>,
+    ) -> Option<(GenerationState, GenerationState)> {
+        let mut old = self.state.load(Ordering::Acquire);
         loop {
-            let next = f(Word::from_bits(old))?;
-            let swapped = self.word.compare_exchange_weak(
+            let next = f(GenerationState::from_bits(old))?;
+            let swapped = self.state.compare_exchange_weak(
                 old,
                 next.bits(),
                 Ordering::SeqCst,
                 Ordering::Acquire,
             );
             match swapped {
-                Ok(_) => return Some((Word::from_bits(old), next)),
+                Ok(_) => return Some((GenerationState::from_bits(old), next)),
                 Err(newer) => old = newer,
             }
         }
     }
 
     /// Looks at, or changes, the models that rest, and keeps the word's flag in step.
-    pub(crate) fn models<R>(&self, f: impl FnOnce(&mut Models) -> R) -> R {
-        let mut table = lock(&self.models);
+    pub(crate) fn model_cooldowns<R>(&self, f: impl FnOnce(&mut ModelCooldowns) -> R) -> R {
+        let mut table = lock(&self.model_cooldowns);
         let mut models = table.take().unwrap_or_default();
         let result = f(&mut models);
         let some = !models.is_empty();
         // Under the lock, so that flag and table change together.
-        self.update(|word| word.with_model_rests(some));
+        self.update(|state| state.with_model_cooldowns(some));
         *table = some.then_some(models);
         result
     }
@@ -204,7 +212,7 @@ impl Generation {
 
 // === impl Member ===
 
-impl Member {
+impl PooledAccount {
     pub(crate) fn headers(&self) -> Option<&HeaderMap> {
         self.extras.as_deref().map(|extras| &extras.headers)
     }
@@ -241,14 +249,14 @@ impl Base {
     }
 }
 
-// === impl Tally ===
+// === impl AttemptCounts ===
 
-impl Tally {
+impl AttemptCounts {
     pub(crate) fn in_flight(&self) -> u64 {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         // `sent` last: what ends in between has been counted as sent.
         let ended =
-            read(&self.succeeded) + read(&self.refused) + read(&self.limited) + read(&self.other);
+            read(&self.succeeded) + read(&self.rejected) + read(&self.limited) + read(&self.other);
         read(&self.sent).saturating_sub(ended)
     }
 }
@@ -256,10 +264,10 @@ impl Tally {
 impl fmt::Debug for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Generation")
-            .field("account", &self.member.id)
+            .field("account", &self.account.id)
             .field("number", &self.number)
             .field("credential", &self.credential)
-            .field("state", &self.word())
+            .field("state", &self.state())
             .finish_non_exhaustive()
     }
 }

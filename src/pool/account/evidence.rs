@@ -1,10 +1,10 @@
 //! What each piece of evidence makes of a credential's state. Pure: times are arguments.
 
 use super::{
-    cooldown::Rests,
+    cooldown::Cooldowns,
     state::{
-        CLOSED, EVER, KIND, Kind, LIMITED, MODEL_RESTS, REASON, REFUSED, Since, TICKET, UNTIL,
-        Word, reason_bits,
+        CLOSED, GenerationState, KIND, Kind, LIMITED, MODEL_COOLDOWNS, PROVEN, REASON, REJECTED,
+        Since, TICKET, UNTIL, reason_bits,
     },
 };
 use crate::classify::Reason;
@@ -14,13 +14,13 @@ mod tests;
 
 // === impl Word: changes; `None` means that nothing changes ===
 
-impl Word {
+impl GenerationState {
     /// The upstream refused the credential.
-    pub(crate) fn refused(
+    pub(crate) fn rejected(
         self,
         since: Since,
         reason: Reason,
-        rests: &Rests,
+        cooldowns: &Cooldowns,
         now: u64,
     ) -> Option<Self> {
         // A probe, or a person, has begun a new chapter: what was sent before has been overtaken.
@@ -33,16 +33,16 @@ impl Word {
         if !counts {
             return None;
         }
-        let strikes = self.get(REFUSED);
-        let rest = rests.quarantine(reason, self.ever_succeeded(), strikes);
+        let strikes = self.get(REJECTED);
+        let rest = cooldowns.quarantine(reason, self.is_proven(), strikes);
         // How long its source is asked is no rest.
-        let since = if self.is_renewed() { self.with(UNTIL, 0) } else { self };
+        let since = if self.is_renewing() { self.with(UNTIL, 0) } else { self };
         let next = since
             .with(KIND, Kind::Quarantined as u64)
             .with(REASON, reason_bits(reason))
-            .with(REFUSED, strikes + 1)
+            .with(REJECTED, strikes + 1)
             .grown(now.saturating_add(rest));
-        self.open_to(next)
+        self.if_open(next)
     }
 
     /// Too many requests.
@@ -50,7 +50,7 @@ impl Word {
         self,
         since: Since,
         delay: Option<u64>,
-        rests: &Rests,
+        cooldowns: &Cooldowns,
         now: u64,
     ) -> Option<Self> {
         let probe = self.is_probe_of(since);
@@ -58,15 +58,15 @@ impl Word {
         // Within a rest, an answer without a hint says nothing new.
         let within = self.until() > now && self.kind() != Kind::Usable;
         let (rest, next) = match delay {
-            _ if !rests.cooling => (0, healed),
-            Some(delay) => (delay.min(rests.max_rest), healed),
+            _ if !cooldowns.cooling => (0, healed),
+            Some(delay) => (delay.min(cooldowns.max_rest), healed),
             None if within => (0, healed),
             None => {
                 let strikes = self.get(LIMITED);
-                (rests.limited(strikes), healed.with(LIMITED, strikes + 1))
+                (cooldowns.limited(strikes), healed.with(LIMITED, strikes + 1))
             }
         };
-        self.open_to(if rest == 0 { next } else { next.resting(Kind::Limited, now, rest) })
+        self.if_open(if rest == 0 { next } else { next.cooling(Kind::Limited, now, rest) })
     }
 
     /// No quota left.
@@ -74,23 +74,23 @@ impl Word {
         self,
         since: Since,
         delay: Option<u64>,
-        rests: &Rests,
+        cooldowns: &Cooldowns,
         now: u64,
     ) -> Option<Self> {
         let next = if self.is_probe_of(since) { self.healed(since) } else { self };
-        let rest = delay.unwrap_or(rests.out_of_quota).min(rests.max_rest);
-        self.open_to(if rest == 0 { next } else { next.resting(Kind::Quota, now, rest) })
+        let rest = delay.unwrap_or(cooldowns.out_of_quota).min(cooldowns.max_rest);
+        self.if_open(if rest == 0 { next } else { next.cooling(Kind::Quota, now, rest) })
     }
 
     /// Somebody wants it left alone for `rest`.
-    pub(crate) fn rested(self, now: u64, rest: u64) -> Option<Self> {
-        self.open_to(if rest == 0 { self } else { self.resting(Kind::Limited, now, rest) })
+    pub(crate) fn cooled_down(self, now: u64, rest: u64) -> Option<Self> {
+        self.if_open(if rest == 0 { self } else { self.cooling(Kind::Limited, now, rest) })
     }
 
     /// The rest of its account goes on: a new token is no new account.
-    pub(crate) fn at_rest(self, rest: Self, now: u64) -> Option<Self> {
+    pub(crate) fn cooling_like(self, rest: Self, now: u64) -> Option<Self> {
         let left = rest.until().saturating_sub(now);
-        self.open_to(self.resting(rest.kind(), now, left))
+        self.if_open(self.cooling(rest.kind(), now, left))
     }
 
     /// The upstream accepted the credential.
@@ -99,27 +99,27 @@ impl Word {
         let newest = self.until() == since.seen.until();
         let next = match self.kind() {
             Kind::Probing if self.is_probe_of(since) => {
-                self.healed(since).with(REFUSED, 0).with(LIMITED, 0)
+                self.healed(since).with(REJECTED, 0).with(LIMITED, 0)
             }
-            Kind::Usable if newest => self.with(REFUSED, 0).with(LIMITED, 0),
+            Kind::Usable if newest => self.with(REJECTED, 0).with(LIMITED, 0),
             Kind::Limited | Kind::Quota if newest => self.with(LIMITED, 0),
             Kind::Retired => return None,
             _ => self,
         };
-        self.open_to(next.with(EVER, 1))
+        self.if_open(next.with(PROVEN, 1))
     }
 
     /// The attempt failed in a way that shows the credential to be good.
-    pub(crate) fn vouched(self, since: Since) -> Option<Self> {
-        if self.is_probe_of(since) { self.open_to(self.healed(since)) } else { None }
+    pub(crate) fn probe_healthy(self, since: Since) -> Option<Self> {
+        if self.is_probe_of(since) { self.if_open(self.healed(since)) } else { None }
     }
 
     /// The attempt showed nothing about the credential, or never ended.
-    pub(crate) fn given_back(self, since: Since) -> Option<Self> {
+    pub(crate) fn probe_returned(self, since: Since) -> Option<Self> {
         if !self.is_probe_of(since) {
             return None;
         }
-        self.open_to(self.with(KIND, Kind::Quarantined as u64))
+        self.if_open(self.with(KIND, Kind::Quarantined as u64))
     }
 
     /// One request goes and looks whether the credential is good again.
@@ -127,33 +127,33 @@ impl Word {
         if self.kind() != Kind::Quarantined || self.until() > now {
             return None;
         }
-        self.open_to(self.with(KIND, Kind::Probing as u64).next_chapter())
+        self.if_open(self.with(KIND, Kind::Probing as u64).next_ticket())
     }
 
     /// Its rest is over.
-    pub(crate) fn woken(self, now: u64) -> Option<Self> {
-        if !self.is_resting() || self.until() > now {
+    pub(crate) fn cooldown_over(self, now: u64) -> Option<Self> {
+        if !self.is_cooling() || self.until() > now {
             return None;
         }
-        self.open_to(self.with(KIND, Kind::Usable as u64))
+        self.if_open(self.with(KIND, Kind::Usable as u64))
     }
 
     /// A person takes it out.
     pub(crate) fn retired(self) -> Option<Self> {
         let reason = if self.is_alive() { Reason::Inactive } else { self.reason() };
         let next = self.with(KIND, Kind::Retired as u64).with(REASON, reason_bits(reason));
-        self.open_to(next.next_chapter())
+        self.if_open(next.next_ticket())
     }
 
     /// A person takes it in again: nothing that was held against it counts any more.
     pub(crate) fn revived(self) -> Option<Self> {
-        let clean = Self::FRESH
-            .with(EVER, self.get(EVER))
-            .with(MODEL_RESTS, self.get(MODEL_RESTS))
+        let clean = Self::NEW
+            .with(PROVEN, self.get(PROVEN))
+            .with(MODEL_COOLDOWNS, self.get(MODEL_COOLDOWNS))
             .with(TICKET, self.get(TICKET));
         // Where only a rest was held against it, no refusal on its way has been overtaken.
-        let refused = !self.is_alive() || self.get(REFUSED) > 0;
-        self.open_to(clean).map(|clean| if refused { clean.next_chapter() } else { clean })
+        let rejected = !self.is_alive() || self.get(REJECTED) > 0;
+        self.if_open(clean).map(|clean| if rejected { clean.next_ticket() } else { clean })
     }
 
     /// The generation is over.
@@ -162,12 +162,12 @@ impl Word {
     }
 
     /// Its model table holds something, or no longer does.
-    pub(crate) fn with_model_rests(self, some: bool) -> Option<Self> {
-        self.open_to(self.with(MODEL_RESTS, u64::from(some)))
+    pub(crate) fn with_model_cooldowns(self, some: bool) -> Option<Self> {
+        self.if_open(self.with(MODEL_COOLDOWNS, u64::from(some)))
     }
 
     /// `next`, if it is a change, and if changes still count.
-    pub(crate) fn open_to(self, next: Self) -> Option<Self> {
+    pub(crate) fn if_open(self, next: Self) -> Option<Self> {
         (!self.is_closed() && next != self).then_some(next)
     }
 
@@ -184,7 +184,7 @@ impl Word {
     }
 
     /// Left alone for `rest` from `now`: by a new rest if it may be used, else by a longer one.
-    fn resting(self, kind: Kind, now: u64, rest: u64) -> Self {
+    fn cooling(self, kind: Kind, now: u64, rest: u64) -> Self {
         let next = self.grown(now.saturating_add(rest));
         match self.kind() {
             Kind::Usable | Kind::Limited => next.with(KIND, kind as u64),
@@ -199,7 +199,7 @@ impl Word {
         self.with(UNTIL, until.max(self.until()))
     }
 
-    pub(crate) const fn next_chapter(self) -> Self {
+    pub(crate) const fn next_ticket(self) -> Self {
         self.with(TICKET, (self.get(TICKET) + 1) & TICKET.max())
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{
     entry::Generation,
-    state::{KIND, Kind, LIMITED, UNTIL, Word},
+    state::{GenerationState, KIND, Kind, LIMITED, UNTIL},
 };
 use crate::{
     pool::shared::{Change, Shared},
@@ -22,14 +22,14 @@ impl Kept {
     }
 
     /// Keeps the rest of `word`, if it has one. Whether that is longer than what was kept.
-    pub(crate) fn keep(&self, word: Word) -> bool {
-        let rest = word.rest();
-        word.is_resting() && self.0.fetch_max(rest.bits(), Ordering::SeqCst) < rest.bits()
+    pub(crate) fn keep(&self, state: GenerationState) -> bool {
+        let rest = state.rest();
+        state.is_cooling() && self.0.fetch_max(rest.bits(), Ordering::SeqCst) < rest.bits()
     }
 
     /// The rest that is not over at `now`, if there is one.
-    pub(crate) fn get(&self, now: u64) -> Option<Word> {
-        let rest = Word::from_bits(self.0.load(Ordering::SeqCst));
+    pub(crate) fn get(&self, now: u64) -> Option<GenerationState> {
+        let rest = GenerationState::from_bits(self.0.load(Ordering::SeqCst));
         (rest.until() > now).then_some(rest)
     }
 
@@ -39,45 +39,45 @@ impl Kept {
     }
 }
 
-impl Word {
+impl GenerationState {
     /// Whether its `until` is not, or not only, that of the account's rest.
-    pub(crate) const fn hides_rest(self) -> bool {
+    pub(crate) const fn hides_cooldown(self) -> bool {
         !matches!(self.kind(), Kind::Usable | Kind::Limited | Kind::Quota | Kind::Retired)
     }
 
     /// Its rest, and nothing else.
     fn rest(self) -> Self {
-        Self::FRESH.with(KIND, self.kind() as u64).with(UNTIL, self.until())
+        Self::NEW.with(KIND, self.kind() as u64).with(UNTIL, self.until())
     }
 }
 
 impl Shared {
     /// Evidence of a rest: `f` says what it makes of a state. Whether anything changed, and how the
     /// state did, if it was the state.
-    pub(crate) fn let_rest(
+    pub(crate) fn note_cooldown(
         &self,
         generation: &Generation,
         now: u64,
-        f: impl Fn(Word) -> Option<Word>,
+        f: impl Fn(GenerationState) -> Option<GenerationState>,
     ) -> (bool, Option<Change>) {
-        let state = |word: Word| if word.is_renewed() { None } else { f(word) };
+        let state = |state: GenerationState| if state.is_renewing() { None } else { f(state) };
         let change = self.change(generation, state);
-        let word = generation.word();
-        if !word.hides_rest() || word.is_closed() {
+        let state = generation.state();
+        if !state.hides_cooldown() || state.is_closed() {
             return (change.is_some(), change);
         }
-        let kept = &generation.member.kept;
-        let before = kept.get(now).unwrap_or(Word::FRESH);
-        let grown = f(before.with(LIMITED, word.get(LIMITED))).is_some_and(|rest| kept.keep(rest));
+        let kept = &generation.account.kept;
+        let before = kept.get(now).unwrap_or(GenerationState::NEW);
+        let grown = f(before.with(LIMITED, state.get(LIMITED))).is_some_and(|rest| kept.keep(rest));
         // Its source may have answered in between.
-        self.go_on_resting(generation, now);
-        (if word.is_renewed() { grown } else { change.is_some() }, change)
+        self.restore_cooldown(generation, now);
+        (if state.is_renewing() { grown } else { change.is_some() }, change)
     }
 
     /// The account's rest goes on with the credential that it has, when that may be used again.
-    pub(crate) fn go_on_resting(&self, generation: &Generation, now: u64) {
-        if let Some(rest) = generation.member.kept.get(now) {
-            self.change(generation, |word| word.at_rest(rest, now));
+    pub(crate) fn restore_cooldown(&self, generation: &Generation, now: u64) {
+        if let Some(rest) = generation.account.kept.get(now) {
+            self.change(generation, |state| state.cooling_like(rest, now));
         }
     }
 }

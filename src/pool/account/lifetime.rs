@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What is known of the end of one generation. While nothing is due, a request reads one number.
-pub(crate) struct Ages {
+pub(crate) struct Lifetime {
     /// The next time at which somebody must look; at the most there is, nobody ever must.
     look: AtomicU64,
     /// Requests wait for another from here on.
@@ -20,14 +20,14 @@ pub(crate) struct Ages {
     /// That, as a clock on the wall shows it.
     pub(crate) ends: Option<SystemTime>,
     /// A refusal of the one before asked for it.
-    pub(crate) forced: bool,
+    pub(crate) after_rejection: bool,
     /// It is the one before, said to be good for longer.
-    pub(crate) longer: bool,
+    pub(crate) extended: bool,
     /// How many leads were told of.
     warned: AtomicUsize,
 }
 
-impl Ages {
+impl Lifetime {
     /// Of a credential that comes in at `now`; `asks` says whether somebody may be asked for another.
     pub(crate) fn new(now: u64, life: &Validity, times: RefreshSchedule, asks: bool) -> Self {
         let at = |time: Option<Duration>| {
@@ -38,22 +38,22 @@ impl Ages {
         let (ask, wait, dead) = (at(times.advisory), at(times.mandatory), at(times.expired));
         let look = AtomicU64::new(if asks { ask.min(dead) } else { dead });
         let (end, warned) = (at(life.remaining), AtomicUsize::new(0));
-        let (forced, longer) = (false, false);
-        Self { look, wait, dead, end, ends: life.expires_at, forced, longer, warned }
+        let (after_rejection, extended) = (false, false);
+        Self { look, wait, dead, end, ends: life.expires_at, after_rejection, extended, warned }
     }
 
     /// Whether nothing is due at `now`, which is read only if anything ever is.
-    pub(crate) fn is_young(&self, now: impl FnOnce() -> u64) -> bool {
+    pub(crate) fn is_fresh(&self, now: impl FnOnce() -> u64) -> bool {
         let look = self.look.load(Ordering::Relaxed);
         look == u64::MAX || now() < look
     }
 
     /// Somebody must look again at `at`, or when it ends.
-    pub(crate) fn look_at(&self, at: u64) {
+    pub(crate) fn sync_index(&self, at: u64) {
         self.look.store(at.min(self.dead), Ordering::Relaxed);
     }
 
-    pub(crate) const fn is_dead(&self, now: u64) -> bool {
+    pub(crate) const fn is_expired(&self, now: u64) -> bool {
         now >= self.dead
     }
 

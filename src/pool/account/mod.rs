@@ -12,10 +12,10 @@ pub(crate) mod source;
 pub(crate) mod state;
 
 pub(crate) use self::{
-    cooldown::{Rests, millis},
-    entry::{Base, Generation, Member, Slot},
-    model_cooldowns::{Models, Tried},
+    cooldown::{Cooldowns, millis},
+    entry::{Base, Entry, Generation, PooledAccount},
+    model_cooldowns::{ModelCooldowns, TriedModel},
     single_flight::{Begin, End},
-    source::Feed,
-    state::{Kind, Since, Word},
+    source::Source,
+    state::{GenerationState, Kind, Since},
 };

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use super::cooldown::Rests;
+use super::cooldown::Cooldowns;
 
 /// The most models that one account keeps; the one whose rest ends soonest goes first.
 pub(crate) const MOST: usize = 64;
 
 /// The resting models of one generation of an account's credential.
 #[derive(Debug, Default)]
-pub(crate) struct Models {
-    entries: Vec<Entry>,
+pub(crate) struct ModelCooldowns {
+    entries: Vec<CoolingModel>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct CoolingModel {
     model: Arc<str>,
     until: u64,
     strikes: u8,
@@ -22,12 +22,12 @@ struct Entry {
 
 /// A model whose rest was over when an attempt was given it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tried {
+pub(crate) struct TriedModel {
     model: Arc<str>,
     until: u64,
 }
 
-impl Models {
+impl ModelCooldowns {
     /// Until when `model` must rest, if it must.
     pub(crate) fn until(&self, model: &str, now: u64) -> Option<u64> {
         let entry = self.entries.iter().find(|entry| *entry.model == *model)?;
@@ -40,13 +40,13 @@ impl Models {
     }
 
     /// The models that rest, and until when.
-    pub(crate) fn resting(&self, now: u64) -> impl Iterator<Item = (&Arc<str>, u64)> {
+    pub(crate) fn cooling(&self, now: u64) -> impl Iterator<Item = (&Arc<str>, u64)> {
         let rest = self.entries.iter().filter(move |entry| entry.until > now);
         rest.map(|entry| (&entry.model, entry.until))
     }
 
     /// `model` is left alone for `rest` from `now`; a rest only grows.
-    pub(crate) fn rest(&mut self, model: &str, now: u64, rest: u64) -> bool {
+    pub(crate) fn cool_down(&mut self, model: &str, now: u64, rest: u64) -> bool {
         if rest == 0 {
             return false;
         }
@@ -59,41 +59,41 @@ impl Models {
         grows
     }
 
-    /// Too many requests for `model`; whether its rest grew. See [`Word::limited`](super::word::Word::limited).
+    /// Too many requests for `model`; whether its rest grew. See [`GenerationState::limited`](super::word::Word::limited).
     pub(crate) fn limited(
         &mut self,
         model: &str,
         delay: Option<u64>,
-        rests: &Rests,
+        cooldowns: &Cooldowns,
         now: u64,
     ) -> bool {
         let rest = match delay {
-            _ if !rests.cooling => 0,
-            Some(delay) => delay.min(rests.max_rest),
+            _ if !cooldowns.cooling => 0,
+            Some(delay) => delay.min(cooldowns.max_rest),
             None => match self.entry(model, now) {
                 Some(entry) if entry.until <= now => {
-                    let rest = rests.limited(u64::from(entry.strikes));
+                    let rest = cooldowns.limited(u64::from(entry.strikes));
                     entry.strikes = entry.strikes.saturating_add(1);
                     rest
                 }
                 _ => 0,
             },
         };
-        self.rest(model, now, rest)
+        self.cool_down(model, now, rest)
     }
 
     /// What is known of `model`, to be given to [`succeeded`](Self::succeeded).
-    pub(crate) fn tried(&self, model: &str) -> Option<Tried> {
+    pub(crate) fn tried(&self, model: &str) -> Option<TriedModel> {
         let entry = self.entries.iter().find(|entry| *entry.model == *model)?;
-        Some(Tried { model: entry.model.clone(), until: entry.until })
+        Some(TriedModel { model: entry.model.clone(), until: entry.until })
     }
 
     /// The model served: its rests start anew, unless a newer one has come.
-    pub(crate) fn succeeded(&mut self, tried: &Tried) {
+    pub(crate) fn succeeded(&mut self, tried: &TriedModel) {
         self.entries.retain(|entry| entry.until != tried.until || entry.model != tried.model);
     }
 
-    fn entry(&mut self, model: &str, now: u64) -> Option<&mut Entry> {
+    fn entry(&mut self, model: &str, now: u64) -> Option<&mut CoolingModel> {
         if let Some(at) = self.entries.iter().position(|entry| *entry.model == *model) {
             return self.entries.get_mut(at);
         }
@@ -103,7 +103,7 @@ impl Models {
                 self.entries.swap_remove(at);
             }
         }
-        self.entries.push(Entry { model: model.into(), until: now, strikes: 0 });
+        self.entries.push(CoolingModel { model: model.into(), until: now, strikes: 0 });
         self.entries.last_mut()
     }
 }

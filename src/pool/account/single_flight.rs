@@ -9,7 +9,7 @@ use crate::classify::Reason;
 ///
 /// Whoever is let [begin](Self::begin) must [end](Self::end) it, whatever happens.
 #[derive(Debug, Default)]
-pub(crate) struct Flight {
+pub(crate) struct SingleFlight {
     under_way: bool,
     /// Nobody waits for the one that is under way any longer.
     late: bool,
@@ -67,7 +67,7 @@ fn memory(failures: u32, random: f64) -> Duration {
     Duration::from_millis(doubled).mul_f64(1.0 + random / 5.0)
 }
 
-impl Flight {
+impl SingleFlight {
     pub(crate) fn begin(&mut self, now: u64) -> Begin {
         if self.under_way && self.late {
             if now >= self.not_before {
@@ -88,7 +88,7 @@ impl Flight {
     }
 
     /// [Begins](Self::begin) because of a refusal: that a source had nothing new before is no failure.
-    pub(crate) fn begin_anew(&mut self, now: u64) -> Begin {
+    pub(crate) fn begin_after_rejection(&mut self, now: u64) -> Begin {
         if self.sames > 0 {
             self.not_before = 0;
         }
@@ -169,7 +169,7 @@ mod tests {
             steps in prop::collection::vec(step(), 0..60),
             random in 0.0_f64..=1.0,
         ) {
-            let mut flight = Flight::default();
+            let mut flight = SingleFlight::default();
             let (mut now, mut open, mut late) = (0_u64, false, false);
             let (mut row, mut last, mut over): (u32, u64, bool) = (0, 0, false);
             let mut until = 0;
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_source_that_gives_nothing_new_is_asked_as_often_as_it_wants_and_has_not_failed() {
-        let mut flight = Flight::default();
+        let mut flight = SingleFlight::default();
         for now in (0..100).map(|n| n * 10_000) {
             assert_eq!(flight.begin(now), Begin::Started);
             let again = Some(Duration::from_secs(10));
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn a_source_is_left_alone_for_as_long_as_it_asks_but_not_for_ever() {
         let wait = |delay| {
-            let mut flight = Flight::default();
+            let mut flight = SingleFlight::default();
             assert_eq!(flight.begin(0), Begin::Started);
             flight.end(End::Failed(Some(Duration::from_secs(delay))), 0, 0.0).0
         };

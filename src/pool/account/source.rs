@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{lifetime::Ages, single_flight::Flight};
+use super::{lifetime::Lifetime, single_flight::SingleFlight};
 use crate::{
     classify::Reason,
     credential::{
@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// See the [module](self).
-pub(crate) struct Feed {
+pub(crate) struct Source {
     pub(crate) minting: Option<SourceSettings>,
-    flight: Mutex<Flight>,
+    flight: Mutex<SingleFlight>,
     /// The accounts of one group ask one after the other.
     #[cfg_attr(all(test, failover_loom), allow(dead_code))]
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
@@ -26,7 +26,7 @@ pub(crate) struct Feed {
     lasting: Expires,
 }
 
-impl Feed {
+impl Source {
     /// `None` for an account that needs none.
     pub(crate) fn new(account: &Account, turn: Arc<tokio::sync::Mutex<()>>) -> Option<Box<Self>> {
         // A date is that of one credential; so is a lifetime, where there is one to begin with.
@@ -39,11 +39,11 @@ impl Feed {
         if minting.is_none() && lasting == Expires::Unknown {
             return None;
         }
-        let flight = Mutex::new(Flight::default());
+        let flight = Mutex::new(SingleFlight::default());
         Some(Box::new(Self { minting, flight, turn, lasting }))
     }
 
-    pub(crate) fn flight(&self) -> MutexGuard<'_, Flight> {
+    pub(crate) fn flight(&self) -> MutexGuard<'_, SingleFlight> {
         lock(&self.flight)
     }
 
@@ -60,26 +60,26 @@ impl Feed {
 
 /// The life of a credential that comes in now.
 pub(crate) fn life(
-    feed: Option<&Feed>,
+    source: Option<&Source>,
     credential: &Credential,
     expires: Expires,
     now: SystemTime,
 ) -> Validity {
-    let lasting = feed.map_or(Expires::Unknown, |feed| feed.lasting);
+    let lasting = source.map_or(Expires::Unknown, |source| source.lasting);
     expires.or(lasting).validity(credential.token(), now)
 }
 
 /// What an account's credential is looked at for, and when.
-pub(crate) fn ages(
-    feed: Option<&Feed>,
+pub(crate) fn lifetime(
+    source: Option<&Source>,
     life: &Validity,
     again: Option<std::time::Duration>,
     now: u64,
-) -> Ages {
-    let minting = feed.and_then(|feed| feed.minting.as_ref());
+) -> Lifetime {
+    let minting = source.and_then(|source| source.minting.as_ref());
     let windows = minting.map(|minting| minting.windows).unwrap_or_default();
     let times = windows.schedule(life, again, fastrand::f64());
-    Ages::new(now, life, times, minting.is_some())
+    Lifetime::new(now, life, times, minting.is_some())
 }
 
 impl SourceSettings {

@@ -37,13 +37,13 @@ pub(crate) enum Kind {
 
 /// See the [module](self).
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Word(u64);
+pub(crate) struct GenerationState(u64);
 
 /// What an attempt knew when it was given its credential.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Since {
     /// The word at that time; for a probe, as the probe left it.
-    pub(crate) seen: Word,
+    pub(crate) seen: GenerationState,
     /// Whether the attempt is a probe.
     pub(crate) probe: bool,
 }
@@ -57,13 +57,13 @@ pub(crate) struct Field {
 
 pub(crate) const KIND: Field = Field { at: 0, bits: 3 };
 pub(crate) const CLOSED: Field = Field { at: 3, bits: 1 };
-pub(crate) const MODEL_RESTS: Field = Field { at: 4, bits: 1 };
-pub(crate) const EVER: Field = Field { at: 5, bits: 1 };
+pub(crate) const MODEL_COOLDOWNS: Field = Field { at: 4, bits: 1 };
+pub(crate) const PROVEN: Field = Field { at: 5, bits: 1 };
 pub(crate) const REASON: Field = Field { at: 6, bits: 3 };
-pub(crate) const REFUSED: Field = Field { at: 9, bits: 4 };
+pub(crate) const REJECTED: Field = Field { at: 9, bits: 4 };
 pub(crate) const LIMITED: Field = Field { at: 13, bits: 4 };
 pub(crate) const TICKET: Field = Field { at: 17, bits: 8 };
-pub(crate) const TOLD: Field = Field { at: 25, bits: 1 };
+pub(crate) const REPORTED: Field = Field { at: 25, bits: 1 };
 pub(crate) const UNTIL: Field = Field { at: 26, bits: 38 };
 
 impl Field {
@@ -74,9 +74,9 @@ impl Field {
 
 // === impl Word: reading ===
 
-impl Word {
+impl GenerationState {
     /// A credential about which nothing is known.
-    pub(crate) const FRESH: Self = Self(0);
+    pub(crate) const NEW: Self = Self(0);
 
     pub(crate) const fn from_bits(bits: u64) -> Self {
         Self(bits)
@@ -115,13 +115,13 @@ impl Word {
     }
 
     /// Whether the generation's model table may hold something.
-    pub(crate) const fn has_model_rests(self) -> bool {
-        self.get(MODEL_RESTS) == 1
+    pub(crate) const fn has_model_cooldowns(self) -> bool {
+        self.get(MODEL_COOLDOWNS) == 1
     }
 
     /// Whether the credential ever was accepted.
-    pub(crate) const fn ever_succeeded(self) -> bool {
-        self.get(EVER) == 1
+    pub(crate) const fn is_proven(self) -> bool {
+        self.get(PROVEN) == 1
     }
 
     /// Why it was refused, or retired; means nothing otherwise.
@@ -152,49 +152,49 @@ impl Word {
     }
 
     /// Whether its source is being asked, or is to be asked, for another.
-    pub(crate) const fn is_renewed(self) -> bool {
+    pub(crate) const fn is_renewing(self) -> bool {
         matches!(self.kind(), Kind::Expiring | Kind::Absent)
     }
 
     /// Whether its source is asked because it was refused.
-    pub(crate) const fn was_refused(self) -> bool {
-        matches!(self.kind(), Kind::Absent) && self.get(REFUSED) > 0
+    pub(crate) const fn was_rejected(self) -> bool {
+        matches!(self.kind(), Kind::Absent) && self.get(REJECTED) > 0
     }
 
     /// Whether that refusal was told before it was asked.
-    pub(crate) const fn was_told(self) -> bool {
-        self.was_refused() && self.get(TOLD) == 1
+    pub(crate) const fn was_reported(self) -> bool {
+        self.was_rejected() && self.get(REPORTED) == 1
     }
 
     /// Whether its source is being asked now.
     pub(crate) const fn is_under_way(self) -> bool {
-        self.is_renewed() && self.until() == UNTIL.max()
+        self.is_renewing() && self.until() == UNTIL.max()
     }
 
     /// Limited or out of quota, whether or not the time is up.
-    pub(crate) const fn is_resting(self) -> bool {
+    pub(crate) const fn is_cooling(self) -> bool {
         matches!(self.kind(), Kind::Limited | Kind::Quota)
     }
 
     /// Whether a request that starts at `now` may use it, and not as a probe.
     #[cfg(test)]
     pub(crate) const fn serves(self, now: u64) -> bool {
-        matches!(self.kind(), Kind::Usable) || self.is_resting() && self.until() <= now
+        matches!(self.kind(), Kind::Usable) || self.is_cooling() && self.until() <= now
     }
 }
 
-impl std::fmt::Debug for Word {
+impl std::fmt::Debug for GenerationState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Word")
             .field("kind", &self.kind())
             .field("closed", &self.is_closed())
-            .field("model_cooldowns", &self.has_model_rests())
-            .field("ever", &self.ever_succeeded())
+            .field("model_cooldowns", &self.has_model_cooldowns())
+            .field("ever", &self.is_proven())
             .field("reason", &self.reason())
-            .field("refused", &self.get(REFUSED))
+            .field("refused", &self.get(REJECTED))
             .field("limited", &self.get(LIMITED))
             .field("ticket", &self.get(TICKET))
-            .field("told", &self.was_told())
+            .field("told", &self.was_reported())
             .field("until", &self.until())
             .finish()
     }

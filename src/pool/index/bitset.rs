@@ -10,12 +10,12 @@ use crate::sync::{AtomicU64, Ordering};
 mod tests;
 
 /// A set of numbers below a fixed bound.
-pub(crate) struct Bits {
+pub(crate) struct Bitset {
     /// The numbers themselves first; the last level is one word.
     levels: Box<[Box<[AtomicU64]>]>,
 }
 
-impl Bits {
+impl Bitset {
     /// An empty set for the numbers below `len`.
     pub(crate) fn new(len: usize) -> Self {
         let mut levels = Vec::new();

@@ -8,10 +8,10 @@ pub(crate) mod timers;
 pub(crate) mod weighted;
 
 #[cfg(test)]
-pub(crate) use self::bitset::Bits;
+pub(crate) use self::bitset::Bitset;
 pub(crate) use self::{
     cursor::{Cursor, Cursors},
     rendezvous::hash,
     roster::{FEW, Places, Roster, Tier},
-    timers::Due,
+    timers::Timers,
 };

@@ -8,12 +8,12 @@ use std::{
 
 use http::{HeaderName, HeaderValue};
 
-use super::{bitset::Bits, weighted::Cycle};
+use super::{bitset::Bitset, weighted::Cycle};
 use crate::{
     credential::Placement,
     pool::{
         Order, Selection,
-        account::{Kind, Member, Slot},
+        account::{Entry, Kind, PooledAccount},
     },
     sync::Ordering,
 };
@@ -21,10 +21,10 @@ use crate::{
 /// See the [module](self).
 pub(crate) struct Roster {
     /// Higher tiers first; within a tier in the pool's order.
-    pub(crate) slots: Box<[Arc<Slot>]>,
+    pub(crate) entries: Box<[Arc<Entry>]>,
     pub(crate) tiers: Box<[Tier]>,
     /// The positions that may be worth looking at. A hint: the state's word is the truth.
-    pub(crate) usable: Bits,
+    pub(crate) usable: Bitset,
     pub(crate) places: Places,
     /// Whether any account serves only some models.
     pub(crate) restricted: bool,
@@ -57,89 +57,89 @@ pub(crate) const FEW: usize = 64;
 // === impl Roster ===
 
 impl Roster {
-    pub(crate) fn new(mut slots: Vec<Arc<Slot>>, order: Order, choose: Selection) -> Self {
-        slots.sort_by_key(|slot| slot.member.uid);
-        for (i, slot) in slots.iter().enumerate() {
-            slot.member.ordinal.store(narrow(i + 1), Ordering::Relaxed);
+    pub(crate) fn new(mut entries: Vec<Arc<Entry>>, order: Order, choose: Selection) -> Self {
+        entries.sort_by_key(|entry| entry.account.uid);
+        for (i, entry) in entries.iter().enumerate() {
+            entry.account.ordinal.store(narrow(i + 1), Ordering::Relaxed);
         }
         match order {
-            Order::Listed => slots.sort_by_key(|slot| Reverse(slot.member.priority)),
-            Order::ById => slots.sort_by(|a, b| {
-                let priority = b.member.priority.cmp(&a.member.priority);
-                priority.then_with(|| a.member.id.cmp(&b.member.id))
+            Order::Listed => entries.sort_by_key(|entry| Reverse(entry.account.priority)),
+            Order::ById => entries.sort_by(|a, b| {
+                let priority = b.account.priority.cmp(&a.account.priority);
+                priority.then_with(|| a.account.id.cmp(&b.account.id))
             }),
         }
-        let usable = Bits::new(slots.len());
-        let mut by_id = HashMap::with_capacity(slots.len());
-        let mut by_number = HashMap::with_capacity(slots.len());
+        let usable = Bitset::new(entries.len());
+        let mut by_id = HashMap::with_capacity(entries.len());
+        let mut by_number = HashMap::with_capacity(entries.len());
         let mut places = Places::default();
-        for (i, slot) in slots.iter().enumerate() {
-            slot.member.position.store(narrow(i), Ordering::Relaxed);
-            by_id.insert(Arc::clone(&slot.member.id), narrow(i));
-            by_number.insert(slot.member.uid, narrow(i));
-            places.add(slot);
-            if worth_a_look(slot) {
+        for (i, entry) in entries.iter().enumerate() {
+            entry.account.position.store(narrow(i), Ordering::Relaxed);
+            by_id.insert(Arc::clone(&entry.account.id), narrow(i));
+            by_number.insert(entry.account.uid, narrow(i));
+            places.add(entry);
+            if may_be_usable(entry) {
                 usable.set(i);
             }
         }
-        let restricted = slots.iter().any(|slot| slot.member.is_restricted());
-        let tiers = tiers(&slots, choose);
-        Self { slots: slots.into(), tiers, usable, places, restricted, by_id, by_number }
+        let restricted = entries.iter().any(|entry| entry.account.is_restricted());
+        let tiers = tiers(&entries, choose);
+        Self { entries: entries.into(), tiers, usable, places, restricted, by_id, by_number }
     }
 
     /// Looks again at what changed while this was made. To be called once it can be seen: whoever
     /// changes a state afterwards finds this roster.
     pub(crate) fn catch_up(&self) {
-        for (i, slot) in self.slots.iter().enumerate() {
-            if !self.usable.has(i) && worth_a_look(slot) {
+        for (i, entry) in self.entries.iter().enumerate() {
+            if !self.usable.has(i) && may_be_usable(entry) {
                 self.usable.set(i);
             }
         }
     }
 
     /// The account called `id`, and its position.
-    pub(crate) fn find(&self, id: &str) -> Option<(usize, &Arc<Slot>)> {
+    pub(crate) fn find(&self, id: &str) -> Option<(usize, &Arc<Entry>)> {
         let i = *self.by_id.get(id)? as usize;
-        Some((i, self.slots.get(i)?))
+        Some((i, self.entries.get(i)?))
     }
 
     /// Where `member` stands.
-    pub(crate) fn position(&self, member: &Member) -> Option<usize> {
-        let guess = member.position.load(Ordering::Relaxed) as usize;
-        match self.slots.get(guess) {
-            Some(slot) if slot.member.uid == member.uid => Some(guess),
-            _ => self.by_number.get(&member.uid).map(|i| *i as usize),
+    pub(crate) fn position(&self, account: &PooledAccount) -> Option<usize> {
+        let guess = account.position.load(Ordering::Relaxed) as usize;
+        match self.entries.get(guess) {
+            Some(entry) if entry.account.uid == account.uid => Some(guess),
+            _ => self.by_number.get(&account.uid).map(|i| *i as usize),
         }
     }
 
     /// The account with this number.
-    pub(crate) fn by_number(&self, uid: u32) -> Option<&Arc<Slot>> {
-        self.slots.get(*self.by_number.get(&uid)? as usize)
+    pub(crate) fn by_number(&self, uid: u32) -> Option<&Arc<Entry>> {
+        self.entries.get(*self.by_number.get(&uid)? as usize)
     }
 }
 
 /// Whether a request should look at the account: it is usable, or its time is up.
-fn worth_a_look(slot: &Slot) -> bool {
-    match slot.word().kind() {
+fn may_be_usable(entry: &Entry) -> bool {
+    match entry.state().kind() {
         Kind::Usable => true,
         // Whoever takes it off the due list sets its bit.
         Kind::Limited | Kind::Quota | Kind::Quarantined | Kind::Expiring | Kind::Absent => {
-            slot.member.queued.load(Ordering::SeqCst) == u64::MAX
+            entry.account.queued.load(Ordering::SeqCst) == u64::MAX
         }
         Kind::Probing | Kind::Retired => false,
     }
 }
 
-fn tiers(slots: &[Arc<Slot>], choose: Selection) -> Box<[Tier]> {
+fn tiers(entries: &[Arc<Entry>], choose: Selection) -> Box<[Tier]> {
     let mut start = 0;
-    let same = |a: &Arc<Slot>, b: &Arc<Slot>| a.member.priority == b.member.priority;
-    slots
+    let same = |a: &Arc<Entry>, b: &Arc<Entry>| a.account.priority == b.account.priority;
+    entries
         .chunk_by(same)
         .map(|tier| {
             let (from, end) = (start, start + tier.len());
             start = end;
             let large = choose == Selection::Weighted && tier.len() > FEW;
-            let cycle = large.then(|| Cycle::new(tier.iter().map(|slot| slot.member.weight)));
+            let cycle = large.then(|| Cycle::new(tier.iter().map(|entry| entry.account.weight)));
             Tier { start: from, end, cycle }
         })
         .collect()
@@ -152,9 +152,9 @@ fn narrow(i: usize) -> u32 {
 // === impl Places ===
 
 impl Places {
-    fn add(&mut self, slot: &Slot) {
-        self.add_place(&slot.current.load().credential.place);
-        for (name, value) in slot.member.headers().into_iter().flatten() {
+    fn add(&mut self, entry: &Entry) {
+        self.add_place(&entry.current.load().credential.place);
+        for (name, value) in entry.account.headers().into_iter().flatten() {
             self.fixed.entry(name.clone()).or_default().insert(value.clone());
         }
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    pool::account::Member,
+    pool::account::PooledAccount,
     sync::{AtomicU64, Mutex, Ordering, PoisonError, lock},
 };
 
@@ -15,21 +15,21 @@ use crate::{
 ///
 /// A request reads one atomic, and takes the lock only when somebody is due. An account stands here
 /// once: a rest that grows is noticed when the old time is up, and is queued again then.
-pub(crate) struct Due {
+pub(crate) struct Timers {
     next: AtomicU64,
-    heap: Mutex<BinaryHeap<Reverse<Entry>>>,
+    heap: Mutex<BinaryHeap<Reverse<Timer>>>,
 }
 
-struct Entry {
+struct Timer {
     at: u64,
     /// The member has the hub, and the hub has this: not an `Arc`.
-    member: Weak<Member>,
+    account: Weak<PooledAccount>,
 }
 
 /// The most that one request takes off the list for the others.
 const BATCH: usize = 256;
 
-impl Due {
+impl Timers {
     pub(crate) fn new() -> Self {
         Self { next: AtomicU64::new(u64::MAX), heap: Mutex::new(BinaryHeap::new()) }
     }
@@ -45,17 +45,17 @@ impl Due {
     }
 
     /// `member` must be looked at again at `at`, or earlier.
-    pub(crate) fn add(&self, member: &Arc<Member>, at: u64) {
-        self.push(&mut lock(&self.heap), member, at);
+    pub(crate) fn add(&self, account: &Arc<PooledAccount>, at: u64) {
+        self.push(&mut lock(&self.heap), account, at);
     }
 
-    fn push(&self, heap: &mut BinaryHeap<Reverse<Entry>>, member: &Arc<Member>, at: u64) {
-        if at >= member.queued.load(Ordering::SeqCst) {
+    fn push(&self, heap: &mut BinaryHeap<Reverse<Timer>>, account: &Arc<PooledAccount>, at: u64) {
+        if at >= account.queued.load(Ordering::SeqCst) {
             return;
         }
-        member.queued.store(at, Ordering::SeqCst);
-        heap.push(Reverse(Entry { at, member: Arc::downgrade(member) }));
-        self.tell_next(heap);
+        account.queued.store(at, Ordering::SeqCst);
+        heap.push(Reverse(Timer { at, account: Arc::downgrade(account) }));
+        self.recompute_next(heap);
     }
 
     /// Takes off those who are due at `now`, and gives each to `look`, which says when it must be
@@ -65,7 +65,7 @@ impl Due {
         &self,
         now: u64,
         all: bool,
-        look: &mut dyn FnMut(&Arc<Member>) -> Option<u64>,
+        look: &mut dyn FnMut(&Arc<PooledAccount>) -> Option<u64>,
     ) {
         let mut heap = match self.heap.try_lock() {
             Ok(heap) => heap,
@@ -80,22 +80,22 @@ impl Due {
             let Some(Reverse(entry)) = heap.pop() else {
                 break;
             };
-            let Some(member) = entry.member.upgrade() else {
+            let Some(account) = entry.account.upgrade() else {
                 continue;
             };
-            if member.queued.load(Ordering::SeqCst) != entry.at {
+            if account.queued.load(Ordering::SeqCst) != entry.at {
                 // A sooner entry has been here already.
                 continue;
             }
-            member.queued.store(u64::MAX, Ordering::SeqCst);
-            if let Some(at) = look(&member) {
-                again.push((member, at));
+            account.queued.store(u64::MAX, Ordering::SeqCst);
+            if let Some(at) = look(&account) {
+                again.push((account, at));
             }
         }
-        for (member, at) in again {
-            self.push(&mut heap, &member, at);
+        for (account, at) in again {
+            self.push(&mut heap, &account, at);
         }
-        self.tell_next(&heap);
+        self.recompute_next(&heap);
     }
 
     #[cfg(test)]
@@ -103,27 +103,27 @@ impl Due {
         lock(&self.heap).len()
     }
 
-    fn tell_next(&self, heap: &BinaryHeap<Reverse<Entry>>) {
+    fn recompute_next(&self, heap: &BinaryHeap<Reverse<Timer>>) {
         let next = heap.peek().map_or(u64::MAX, |entry| entry.0.at);
         self.next.store(next, Ordering::Release);
     }
 }
 
-impl PartialEq for Entry {
+impl PartialEq for Timer {
     fn eq(&self, other: &Self) -> bool {
         self.at == other.at
     }
 }
 
-impl Eq for Entry {}
+impl Eq for Timer {}
 
-impl PartialOrd for Entry {
+impl PartialOrd for Timer {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Entry {
+impl Ord for Timer {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.at.cmp(&other.at)
     }

@@ -20,13 +20,13 @@ pub(crate) struct Admitted {
 
 impl Admitted {
     /// The upstream refused it. Whoever chose it may say so as well: one of them wins.
-    pub(crate) fn refused(self, reason: Reason, status: Option<StatusCode>, now: &mut Now) {
-        self.into_lease().refused(reason, status, now);
+    pub(crate) fn rejected(self, reason: Reason, status: Option<StatusCode>, now: &mut Now) {
+        self.into_lease().rejected(reason, status, now);
     }
 
     /// The number of its account, and of its generation.
     pub(crate) fn key(&self) -> (u32, u64) {
-        (self.generation.member.uid, self.generation.number)
+        (self.generation.account.uid, self.generation.number)
     }
 
     /// The upstream took it: a probe has healed the account, although what sends again further out

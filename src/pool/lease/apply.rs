@@ -13,7 +13,7 @@ use crate::{
     classify::Code,
     credential::{Credential, Placement},
     pool::{
-        account::{Base, Member},
+        account::{Base, PooledAccount},
         index::Places,
         shared::Shared,
     },
@@ -31,15 +31,15 @@ impl Lease {
     /// The request goes where the pool's credentials may not go, or has no place for a query key.
     /// It is then as it was.
     pub(crate) fn apply(&self, parts: &mut Parts) -> Result<(), Code> {
-        let member = &self.generation.member;
+        let account = &self.generation.account;
         let credential = &self.generation.credential;
-        let base = member.extras.as_deref().and_then(|extras| extras.base.as_ref());
+        let base = account.extras.as_deref().and_then(|extras| extras.base.as_ref());
         // A base URI was checked when the account was taken in.
-        if base.is_none() && !member.shared.settings.origins.allow(&parts.uri) {
+        if base.is_none() && !account.shared.settings.origins.allow(&parts.uri) {
             return Err(Code::OriginNotAllowed);
         }
         if let (true, None, Placement::Header(name, value)) =
-            (self.is_one_header(), &member.extras, &credential.place)
+            (self.is_one_header(), &account.extras, &credential.place)
         {
             if *name != AUTHORIZATION {
                 parts.headers.remove(AUTHORIZATION);
@@ -47,12 +47,12 @@ impl Lease {
             parts.headers.insert(name, value.clone());
             return Ok(());
         }
-        let roster = member.shared.roster.load();
+        let roster = account.shared.roster.load();
         if let Some(uri) = new_uri(&parts.uri, base, &roster.places, credential)? {
             parts.uri = uri;
         }
         take_off(&mut parts.headers, &roster.places, credential);
-        put_on(&mut parts.headers, base, member, credential);
+        put_on(&mut parts.headers, base, account, credential);
         Ok(())
     }
 }
@@ -90,11 +90,16 @@ fn take_off(headers: &mut HeaderMap, places: &Places, credential: &Credential) {
     }
 }
 
-fn put_on(headers: &mut HeaderMap, base: Option<&Base>, member: &Member, credential: &Credential) {
+fn put_on(
+    headers: &mut HeaderMap,
+    base: Option<&Base>,
+    account: &PooledAccount,
+    credential: &Credential,
+) {
     if let Placement::Header(name, value) = &credential.place {
         headers.insert(name, value.clone());
     }
-    if let Some(fixed) = member.headers() {
+    if let Some(fixed) = account.headers() {
         for name in fixed.keys() {
             headers.remove(name);
         }
@@ -127,12 +132,8 @@ fn new_uri(
     if base.is_none() && key.is_none() && !strip {
         return Ok(None);
     }
-    // A URI without room for the key cannot carry a credential: `*`, or one that is too long.
-    let refuse = Code::CredentialMissing;
-    // Versions of `http` before 1.5 take `*` with a query.
-    if key.is_some() && uri.path() == "*" {
-        return Err(refuse);
-    }
+    // What has no room for the key cannot carry a credential: `*`, or a URI that is too long.
+    let reject = Code::CredentialMissing;
     let mut parts = uri.clone().into_parts();
     if key.is_some() || strip {
         let mut text = String::from(uri.path());
@@ -150,16 +151,16 @@ fn new_uri(
             text.push(between);
             text.push_str(key);
             text.push('=');
-            text.push_str(std::str::from_utf8(value).map_err(|_| refuse)?);
+            text.push_str(std::str::from_utf8(value).map_err(|_| reject)?);
         }
-        parts.path_and_query = Some(PathAndQuery::try_from(text).map_err(|_| refuse)?);
+        parts.path_and_query = Some(PathAndQuery::try_from(text).map_err(|_| reject)?);
     }
     if let Some(base) = base {
         parts.scheme = Some(base.scheme.clone());
         parts.authority = Some(base.authority.clone());
         parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
     }
-    Uri::from_parts(parts).map(Some).map_err(|_| refuse)
+    Uri::from_parts(parts).map(Some).map_err(|_| reject)
 }
 
 /// Whether the `key=value` of a query is for `key`, however it is escaped.

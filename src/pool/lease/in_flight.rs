@@ -2,13 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{pool::account::Member, sync::Ordering};
+use crate::{pool::account::PooledAccount, sync::Ordering};
 
 /// A request in flight; it ends when this is dropped.
-pub struct InFlight(pub(crate) Arc<Member>);
+pub struct InFlight(pub(crate) Arc<PooledAccount>);
 
 /// A request whose answer is held, and may yet be given up: it does not count.
-pub(crate) struct Paused(Arc<Member>);
+pub(crate) struct Paused(Arc<PooledAccount>);
 
 impl InFlight {
     pub(crate) fn pause(self) -> Paused {

@@ -41,7 +41,7 @@ const NO_TURN: &str = "the source of another account of its group did not answer
 
 /// Asks the source of a generation's account, whose flight has begun: whoever does may be dropped.
 pub(crate) fn start(generation: &Arc<Generation>, why: RefreshReason, now: u64) {
-    let question = Question { generation: Arc::clone(generation), why, ended: false };
+    let question = RefreshTask { generation: Arc::clone(generation), why, ended: false };
     #[cfg(all(test, failover_loom))]
     return question.ask_here(now);
     #[cfg(not(all(test, failover_loom)))]
@@ -54,18 +54,19 @@ pub(crate) fn start(generation: &Arc<Generation>, why: RefreshReason, now: u64) 
 }
 
 /// One question to a source. Dropped before its end, it has failed.
-struct Question {
+struct RefreshTask {
     generation: Arc<Generation>,
     why: RefreshReason,
     ended: bool,
 }
 
-impl Question {
+impl RefreshTask {
     /// A model has no runtime: the source answers at once, in the thread that asks.
     #[cfg(all(test, failover_loom))]
     fn ask_here(self, now: u64) {
         let generation = Arc::clone(&self.generation);
-        let source = &generation.member.asking().and_then(|feed| feed.minting.as_ref());
+        let source =
+            &generation.account.minting_source().and_then(|source| source.minting.as_ref());
         let mut asked = source.expect("an account with a source").source.token(self.why);
         let answer = asked.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
         let Poll::Ready(answer) = answer else { panic!("the source of a model answers at once") };
@@ -73,25 +74,25 @@ impl Question {
     }
 
     async fn ask(self) {
-        let member = Arc::clone(&self.generation.member);
-        let Some(feed) = member.asking() else { return };
-        let deadline = member.shared.settings.sources.refresh_deadline;
-        let mut turn = std::pin::pin!(feed.turn.lock());
+        let account = Arc::clone(&self.generation.account);
+        let Some(source) = account.minting_source() else { return };
+        let deadline = account.shared.settings.sources.refresh_deadline;
+        let mut turn = std::pin::pin!(source.turn.lock());
         let _turn = if let Ok(turn) = timeout(deadline, turn.as_mut()).await {
             turn
         } else {
-            self.is_late(NO_TURN);
+            self.note_late(NO_TURN);
             turn.await
         };
-        if self.is_over() || self.generation.word().kind() == Kind::Retired {
-            let now = member.shared.passed(Now::unread().get());
+        if self.is_over() || self.generation.state().kind() == Kind::Retired {
+            let now = account.shared.passed(Now::unread().get());
             return self.overtaken(now);
         }
-        let outcome = match &feed.minting {
+        let outcome = match &source.minting {
             Some(minting) => self.answer(&minting.source, deadline).await,
             None => Err(SourceError::transient("there is no source")),
         };
-        let now = member.shared.passed(Now::unread().get());
+        let now = account.shared.passed(Now::unread().get());
         self.end(outcome, now);
     }
 
@@ -101,15 +102,15 @@ impl Question {
         source: &Arc<dyn TokenSource>,
         deadline: Duration,
     ) -> Result<Token, SourceError> {
-        let shared = &self.generation.member.shared;
-        let given_up = Instant::now().checked_add(deadline.saturating_mul(PATIENCE));
+        let shared = &self.generation.account.shared;
+        let retired_unrenewed = Instant::now().checked_add(deadline.saturating_mul(PATIENCE));
         let (source, why) = (Arc::clone(source), self.why);
         // In a task of its own, so that one that panics takes nothing with it.
-        let mut asked = Asked(tokio::spawn(async move { source.token(why).await }));
+        let mut asked = SourceCall(tokio::spawn(async move { source.token(why).await }));
         let mut answer = timeout(deadline, &mut asked).await.ok();
         if answer.is_none() {
-            self.is_late(LATE);
-            answer = shared.still(&mut asked, given_up).await;
+            self.note_late(LATE);
+            answer = shared.late_answer(&mut asked, retired_unrenewed).await;
         }
         let answer = match answer {
             Some(answer) => answer,
@@ -124,34 +125,34 @@ impl Question {
 
     /// Somebody has put in another, or has removed the account, or the pool has gone.
     fn is_over(&self) -> bool {
-        let gone = || self.generation.member.shared.closed.load(Ordering::SeqCst);
-        self.generation.word().is_closed() || gone()
+        let gone = || self.generation.account.shared.closed.load(Ordering::SeqCst);
+        self.generation.state().is_closed() || gone()
     }
 
     /// Nobody is told of it.
     fn end_flight(&self, end: End, now: u64) {
-        if let Some(feed) = self.generation.member.asking() {
-            feed.flight().end(end, now, 0.0);
+        if let Some(source) = self.generation.account.minting_source() {
+            source.flight().end(end, now, 0.0);
         }
     }
 
     /// Nobody waits for it any longer.
-    fn is_late(&self, why: &'static str) {
-        let (generation, shared) = (&self.generation, &self.generation.member.shared);
+    fn note_late(&self, why: &'static str) {
+        let (generation, shared) = (&self.generation, &self.generation.account.shared);
         let now = shared.passed(Now::unread().get());
         if self.is_over() {
             self.end_flight(End::Late, now);
         } else {
-            shared.is_late(generation, &SourceError::transient(why), now);
+            shared.gave_late(generation, &SourceError::transient(why), now);
         }
-        self.tell(now);
+        self.notify(now);
     }
 
     /// Nobody needs its answer any more, before the source was asked.
     fn overtaken(mut self, now: u64) {
         self.end_flight(End::Overtaken, now);
         self.ended = true;
-        self.tell(now);
+        self.notify(now);
     }
 
     fn end(mut self, outcome: Result<Token, SourceError>, now: u64) {
@@ -160,33 +161,33 @@ impl Question {
     }
 
     fn settle(&self, outcome: Result<Token, SourceError>, now: u64) {
-        let (generation, shared) = (&self.generation, &self.generation.member.shared);
+        let (generation, shared) = (&self.generation, &self.generation.account.shared);
         let outcome = outcome.and_then(|token| {
-            let new = shared.renewed(generation, &token, self.why, now);
+            let new = shared.gave_token(generation, &token, self.why, now);
             new.map(|new| (new, token)).map_err(|what| SourceError::transient(what.0))
         });
         match outcome {
             Ok((Renewed::Put, _)) => {}
             // It is about what nobody has any more.
             _ if self.is_over() => self.end_flight(End::Overtaken, now),
-            Ok((Renewed::Same, token)) => shared.same(generation, &token, self.why, now),
-            Err(error) => shared.not_renewed(generation, &error, now),
+            Ok((Renewed::Same, token)) => shared.gave_same(generation, &token, self.why, now),
+            Err(error) => shared.gave_none(generation, &error, now),
         }
-        self.tell(now);
+        self.notify(now);
     }
 
-    fn tell(&self, now: u64) {
-        let shared = &self.generation.member.shared;
-        shared.unask(&self.generation.member, now);
-        shared.news.send_replace(());
+    fn notify(&self, now: u64) {
+        let shared = &self.generation.account.shared;
+        shared.clear_asking(&self.generation.account, now);
+        shared.changed.send_replace(());
         shared.changes.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-impl Drop for Question {
+impl Drop for RefreshTask {
     fn drop(&mut self) {
         if !self.ended {
-            let now = self.generation.member.shared.passed(Now::unread().get());
+            let now = self.generation.account.shared.passed(Now::unread().get());
             self.settle(Err(SourceError::transient("the task that asked was stopped")), now);
         }
     }
@@ -194,15 +195,15 @@ impl Drop for Question {
 
 impl Shared {
     /// The answer to a question that is late; nothing when the pool has gone, or after `given_up`.
-    async fn still<T>(
+    async fn late_answer<T>(
         &self,
         asked: impl Future<Output = T>,
-        given_up: Option<Instant>,
+        retired_unrenewed: Option<Instant>,
     ) -> Option<T> {
-        let mut news = self.news.subscribe();
+        let mut changed = self.changed.subscribe();
         let gone = async {
             while !self.closed.load(Ordering::SeqCst) {
-                if news.changed().await.is_err() {
+                if changed.changed().await.is_err() {
                     return;
                 }
             }
@@ -213,8 +214,8 @@ impl Shared {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending => gone.as_mut().poll(cx).map(|()| None),
         });
-        match given_up {
-            Some(given_up) => timeout_at(given_up, answer).await.ok()?,
+        match retired_unrenewed {
+            Some(retired_unrenewed) => timeout_at(retired_unrenewed, answer).await.ok()?,
             None => answer.await,
         }
     }
@@ -232,9 +233,9 @@ pub(crate) enum Renewed {
 pub(crate) struct Unusable(pub(crate) Cow<'static, str>);
 
 /// A task that ends with whoever waits for it.
-struct Asked<T>(JoinHandle<T>);
+struct SourceCall<T>(JoinHandle<T>);
 
-impl<T> Asked<T> {
+impl<T> SourceCall<T> {
     /// How it ended, if it could not be stopped.
     async fn stopped(self) -> Result<T, JoinError> {
         self.0.abort();
@@ -242,7 +243,7 @@ impl<T> Asked<T> {
     }
 }
 
-impl<T> Future for Asked<T> {
+impl<T> Future for SourceCall<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -250,7 +251,7 @@ impl<T> Future for Asked<T> {
     }
 }
 
-impl<T> Drop for Asked<T> {
+impl<T> Drop for SourceCall<T> {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     classify::Code,
-    pool::account::{Member, Slot, Word},
+    pool::account::{Entry, GenerationState, PooledAccount},
 };
 
 /// What a request wants of the pool.
@@ -45,16 +45,20 @@ impl Query<'_> {
     }
 
     /// Whether this request must not visit this generation of an account.
-    pub(crate) fn avoids(&self, member: &Member, generation: u64) -> bool {
-        self.avoid.is_some_and(|avoid| avoid.avoids(member.uid, generation, member.group))
+    pub(crate) fn avoids(&self, account: &PooledAccount, generation: u64) -> bool {
+        self.avoid.is_some_and(|avoid| avoid.avoids(account.uid, generation, account.group))
     }
 
     /// Whether the next credential of an account in such a state is one for this request.
-    pub(crate) fn may_have_next_of(&self, slot: &Slot, state: impl Fn(Word) -> bool) -> bool {
-        let current = slot.current.load();
-        state(current.word())
-            && slot.member.may_serve(self.model)
-            && !self.avoids(&slot.member, current.number + 1)
+    pub(crate) fn may_have_next_of(
+        &self,
+        entry: &Entry,
+        state: impl Fn(GenerationState) -> bool,
+    ) -> bool {
+        let current = entry.current.load();
+        state(current.state())
+            && entry.account.may_serve(self.model)
+            && !self.avoids(&entry.account, current.number + 1)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     clock::Now,
     pool::{
         Selection,
-        account::{Generation, Kind, Since, Slot, Word},
+        account::{Entry, Generation, GenerationState, Kind, Since},
         index::{Roster, Tier},
         lease::Lease,
         shared::Shared,
@@ -82,12 +82,12 @@ impl Shared {
         if !roster.usable.has(at) {
             at = self.next_turn(&roster, tier, at, now)?;
         }
-        let slot = roster.slots.get(at)?;
-        let generation = slot.current.load();
-        let seen = generation.word();
+        let entry = roster.entries.get(at)?;
+        let generation = entry.current.load();
+        let seen = generation.state();
         if seen.kind() != Kind::Usable
-            || seen.has_model_rests()
-            || !generation.ages.is_young(|| self.passed(now.get()))
+            || seen.has_model_cooldowns()
+            || !generation.lifetime.is_fresh(|| self.passed(now.get()))
         {
             return None;
         }
@@ -99,8 +99,8 @@ impl Shared {
 
     /// Whose turn it is instead of that of an account that rests, when nobody has come back since.
     fn next_turn(&self, roster: &Roster, tier: &Tier, at: usize, now: &mut Now) -> Option<usize> {
-        let due = self.due.next();
-        if due != u64::MAX && due <= self.passed(now.get()) {
+        let timers = self.timers.next();
+        if timers != u64::MAX && timers <= self.passed(now.get()) {
             return None;
         }
         let later = roster.usable.next(at, tier.end);
@@ -117,24 +117,24 @@ impl Shared {
         let query = Query { model: Some(model), ..Query::ANY };
         let roster = self.roster.load();
         let mut search = Search::new(self, &roster, &query, now);
-        let mut slots = roster.slots.iter().enumerate();
-        slots.any(|(at, slot)| search.judge(at, slot, &slot.current.load()).is_some())
+        let mut entries = roster.entries.iter().enumerate();
+        entries.any(|(at, entry)| search.judge(at, entry, &entry.current.load()).is_some())
     }
 
     fn search(&self, query: &Query<'_>, mut moment: Moment<'_>) -> Result<Lease, Unavailable> {
         // The clock is read only when somebody rests.
-        if self.due.next() != u64::MAX {
+        if self.timers.next() != u64::MAX {
             self.sweep(moment.passed(), false);
         }
         let roster = self.roster.load();
         let mut search = Search { shared: self, roster: &roster, query, moment };
-        if let Some(lease) = search.preferred()? {
+        if let Some(lease) = search.pinned()? {
             return Ok(lease);
         }
         if let Some(lease) = search.choose() {
             return Ok(lease);
         }
-        search.last_look()
+        search.final_search()
     }
 }
 
@@ -152,20 +152,20 @@ impl<'a> Search<'a> {
 
 impl Search<'_> {
     /// The account to which the request is tied, if it is.
-    fn preferred(&mut self) -> Result<Option<Lease>, Unavailable> {
+    fn pinned(&mut self) -> Result<Option<Lease>, Unavailable> {
         match self.query.pin {
             None => Ok(None),
             Some(Pin::Prefer(id)) => {
                 let found = self.roster.find(id);
-                Ok(found.and_then(|(i, slot)| self.take(i, slot)))
+                Ok(found.and_then(|(i, entry)| self.take(i, entry)))
             }
             Some(Pin::Strict(id)) => {
-                let Some((i, slot)) = self.roster.find(id) else {
+                let Some((i, entry)) = self.roster.find(id) else {
                     return Err(Code::PinUnknown.into());
                 };
-                match self.take(i, slot) {
+                match self.take(i, entry) {
                     Some(lease) => Ok(Some(lease)),
-                    None => self.shortage(std::slice::from_ref(slot)).map(Some),
+                    None => self.unavailable(std::slice::from_ref(entry)).map(Some),
                 }
             }
         }
@@ -173,17 +173,17 @@ impl Search<'_> {
 
     /// Nothing was found where the hints pointed: looks once at everything that is due, and says
     /// what is missing.
-    fn last_look(&mut self) -> Result<Lease, Unavailable> {
-        if self.shared.due.next() != u64::MAX {
+    fn final_search(&mut self) -> Result<Lease, Unavailable> {
+        if self.shared.timers.next() != u64::MAX {
             let now = self.moment.passed();
-            if self.shared.due.next() <= now {
+            if self.shared.timers.next() <= now {
                 self.shared.sweep(now, true);
                 if let Some(lease) = self.choose() {
                     return Ok(lease);
                 }
             }
         }
-        self.shortage(&self.roster.slots)
+        self.unavailable(&self.roster.entries)
     }
 
     /// What the request may do with the account, by its state and by its own wishes. Takes nothing;
@@ -191,22 +191,22 @@ impl Search<'_> {
     pub(crate) fn judge(
         &mut self,
         at: usize,
-        slot: &Slot,
+        entry: &Entry,
         generation: &Arc<Generation>,
     ) -> Option<Use> {
-        let word = generation.word();
+        let state = generation.state();
         let strict = matches!(self.query.pin, Some(Pin::Strict(_)));
-        let allowed = match word.kind() {
+        let allowed = match state.kind() {
             Kind::Usable => Use::Serve,
-            Kind::Limited | Kind::Quota if self.moment.passed() >= word.until() => Use::Serve,
+            Kind::Limited | Kind::Quota if self.moment.passed() >= state.until() => Use::Serve,
             Kind::Limited | Kind::Quota if strict => Use::Ignore,
-            Kind::Quarantined if self.moment.passed() >= word.until() => {
+            Kind::Quarantined if self.moment.passed() >= state.until() => {
                 if !self.query.probes {
                     return None;
                 }
                 let now = self.moment.passed();
-                if generation.ages.is_dead(now) && !self.moment.later {
-                    self.shared.bury(generation, now);
+                if generation.lifetime.is_expired(now) && !self.moment.later {
+                    self.shared.retire_expired(generation, now);
                     return None;
                 }
                 Use::Probe
@@ -214,70 +214,73 @@ impl Search<'_> {
             // Whether or not another comes in time.
             Kind::Expiring if self.moment.later => Use::Serve,
             // It has not come in time.
-            Kind::Expiring if self.query.last && !generation.ages.is_dead(self.moment.passed()) => {
+            Kind::Expiring
+                if self.query.last && !generation.lifetime.is_expired(self.moment.passed()) =>
+            {
                 Use::Serve
             }
             _ => {
-                if word.is_renewed() && !self.moment.later {
+                if state.is_renewing() && !self.moment.later {
                     let now = self.moment.passed();
                     self.shared.renew(generation, now);
                 }
                 // The hint was wrong, or a rest was looked forward to by `pick_at`.
                 if self.roster.usable.has(at) {
-                    self.shared.look_at(&slot.member);
+                    self.shared.sync_index(&entry.account);
                 }
                 return None;
             }
         };
-        let replaced = word.kind() == Kind::Expiring && self.query.last;
+        let replaced = state.kind() == Kind::Expiring && self.query.last;
         if allowed != Use::Probe && !replaced && !self.is_current(generation) {
             return None;
         }
-        let member = &slot.member;
-        let fits = !self.query.avoids(member, generation.number)
-            && member.may_serve(self.query.model)
-            && (strict || !self.model_cooldowns(generation, word));
+        let account = &entry.account;
+        let fits = !self.query.avoids(account, generation.number)
+            && account.may_serve(self.query.model)
+            && (strict || !self.model_cooldowns(generation, state));
         fits.then_some(allowed)
     }
 
     /// Whether its end does not keep it from being sent. Its source is asked, where it is time to.
     fn is_current(&mut self, generation: &Arc<Generation>) -> bool {
-        if generation.ages.is_young(|| self.moment.passed()) {
+        if generation.lifetime.is_fresh(|| self.moment.passed()) {
             return true;
         }
         let now = self.moment.passed();
         if self.moment.later {
-            return !generation.ages.is_dead(now) || generation.member.asking().is_some();
+            return !generation.lifetime.is_expired(now)
+                || generation.account.minting_source().is_some();
         }
-        self.shared.look_closer(generation, now)
+        self.shared.check_expiry(generation, now)
     }
 
     /// The account for this request, if it may have it.
-    pub(crate) fn take(&mut self, at: usize, slot: &Arc<Slot>) -> Option<Lease> {
-        let generation = slot.current.load();
-        let allowed = self.judge(at, slot, &generation)?;
+    pub(crate) fn take(&mut self, at: usize, entry: &Arc<Entry>) -> Option<Lease> {
+        let generation = entry.current.load();
+        let allowed = self.judge(at, entry, &generation)?;
         let mut probe = false;
         // To give a probe back is a change that others are told of.
         let shown =
-            self.moment.later || self.query.tentative && generation.word().has_model_rests();
+            self.moment.later || self.query.tentative && generation.state().has_model_cooldowns();
         let seen = match allowed {
             Use::Probe if !shown => {
                 let now = self.moment.passed();
                 // Exactly one wins; the others go on looking.
-                let change = self.shared.change(&generation, |word| word.probed(now))?;
+                let change = self.shared.change(&generation, |state| state.probed(now))?;
                 probe = true;
                 // There may be another by now.
-                generation.ask_besides(now);
+                generation.refresh_beside_probe(now);
                 change.is
             }
-            Use::Serve if !self.moment.later => self.woken(&generation),
+            Use::Serve if !self.moment.later => self.cooldown_over(&generation),
             // Looking ahead takes no probe, no more than a turn.
-            Use::Serve | Use::Ignore | Use::Probe => generation.word(),
+            Use::Serve | Use::Ignore | Use::Probe => generation.state(),
         };
         let generation = arc_swap::Guard::into_inner(generation);
         let tried = match self.query.model {
-            Some(model) if seen.has_model_rests() => {
-                generation.models(|models| models.tried(model))
+            Some(model) if seen.has_model_cooldowns() => {
+                generation.model_cooldowns(|models| models.tried(model))
             }
             _ => None,
         };
@@ -286,23 +289,23 @@ impl Search<'_> {
     }
 
     /// The state once a rest that is over has been taken off.
-    fn woken(&mut self, generation: &Generation) -> Word {
-        let word = generation.word();
-        if !word.is_resting() {
-            return word;
+    fn cooldown_over(&mut self, generation: &Generation) -> GenerationState {
+        let state = generation.state();
+        if !state.is_cooling() {
+            return state;
         }
         let now = self.moment.passed();
-        match self.shared.change(generation, |word| word.woken(now)) {
+        match self.shared.change(generation, |state| state.cooldown_over(now)) {
             Some(change) => change.is,
-            None => generation.word(),
+            None => generation.state(),
         }
     }
 
-    fn model_cooldowns(&mut self, generation: &Generation, word: Word) -> bool {
-        let Some(model) = self.query.model.filter(|_| word.has_model_rests()) else {
+    fn model_cooldowns(&mut self, generation: &Generation, state: GenerationState) -> bool {
+        let Some(model) = self.query.model.filter(|_| state.has_model_cooldowns()) else {
             return false;
         };
         let now = self.moment.passed();
-        generation.models(|models| models.until(model, now)).is_some()
+        generation.model_cooldowns(|models| models.until(model, now)).is_some()
     }
 }

@@ -7,7 +7,7 @@ use super::search::Search;
 use crate::{
     pool::{
         Selection,
-        account::Member,
+        account::PooledAccount,
         index::{Cursor, FEW, Tier, rendezvous, weighted},
         lease::Lease,
     },
@@ -23,7 +23,7 @@ impl Search<'_> {
         let roster = self.roster;
         if self.moment.later {
             // Whose turn it then is shows when the attempt starts: looking ahead takes no turn.
-            return self.first(0..roster.slots.len());
+            return self.first(0..roster.entries.len());
         }
         let cursors = &self.shared.cursors;
         roster.tiers.iter().enumerate().find_map(|(i, tier)| self.choose_in(tier, cursors.of(i)))
@@ -36,10 +36,11 @@ impl Search<'_> {
             (None, Selection::FillFirst) => None,
             (None, Selection::Weighted) => self.weighted(tier, cursor),
             (None, Selection::LeastInFlight) => {
-                self.least(tier, cursor, |member| u64::from(member.open.load(Ordering::Relaxed)))
+                self.least(tier, cursor, |account| u64::from(account.open.load(Ordering::Relaxed)))
             }
-            (None, Selection::MostRemaining) => self
-                .least(tier, cursor, |member| u64::MAX - member.remaining.load(Ordering::Relaxed)),
+            (None, Selection::MostRemaining) => self.least(tier, cursor, |account| {
+                u64::MAX - account.remaining.load(Ordering::Relaxed)
+            }),
         };
         // What the way itself leaves out: a weight of 0, a probe that another was quicker to take.
         lease.or_else(|| self.first(tier.start..tier.end))
@@ -53,7 +54,7 @@ impl Search<'_> {
     fn first_at(&mut self, range: Range<usize>) -> Option<(usize, Lease)> {
         let mut from = range.start;
         while let Some(i) = self.roster.usable.next(from, range.end) {
-            if let Some(lease) = self.take(i, self.roster.slots.get(i)?) {
+            if let Some(lease) = self.take(i, self.roster.entries.get(i)?) {
                 return Some((i, lease));
             }
             from = i + 1;
@@ -79,7 +80,7 @@ impl Search<'_> {
             let i = tier.start + cycle.turn(turn)?;
             turn = turn.wrapping_add(1);
             if self.roster.usable.has(i) {
-                if let Some(lease) = self.take(i, self.roster.slots.get(i)?) {
+                if let Some(lease) = self.take(i, self.roster.entries.get(i)?) {
                     cursor.set(turn);
                     return Some(lease);
                 }
@@ -96,9 +97,9 @@ impl Search<'_> {
     fn first_heavy(&mut self, range: Range<usize>) -> Option<Lease> {
         let mut from = range.start;
         while let Some(i) = self.roster.usable.next(from, range.end) {
-            let slot = self.roster.slots.get(i)?;
-            if slot.member.weight > 0 {
-                if let Some(lease) = self.take(i, slot) {
+            let entry = self.roster.entries.get(i)?;
+            if entry.account.weight > 0 {
+                if let Some(lease) = self.take(i, entry) {
                     return Some(lease);
                 }
             }
@@ -113,17 +114,17 @@ impl Search<'_> {
         let mut from = tier.start;
         while let Some(i) = self.roster.usable.next(from, tier.end) {
             from = i + 1;
-            let slot = self.roster.slots.get(i)?;
-            if slot.member.weight > 0 && self.judge(i, slot, &slot.current.load()).is_some() {
+            let entry = self.roster.entries.get(i)?;
+            if entry.account.weight > 0 && self.judge(i, entry, &entry.current.load()).is_some() {
                 if let Some(weight) = weights.get_mut(i - tier.start) {
-                    *weight = slot.member.weight;
+                    *weight = entry.account.weight;
                 }
             }
         }
         let i = tier.start + weighted::turn_of(&weights, cursor.get())?;
         // Only now, as above.
         cursor.advance();
-        self.take(i, self.roster.slots.get(i)?)
+        self.take(i, self.roster.entries.get(i)?)
     }
 
     /// The one with the least `load`; the next in turn among equals.
@@ -131,7 +132,7 @@ impl Search<'_> {
         &mut self,
         tier: &Tier,
         cursor: Cursor<'_>,
-        load: impl Fn(&Member) -> u64,
+        load: impl Fn(&PooledAccount) -> u64,
     ) -> Option<Lease> {
         let start = position(cursor, tier);
         let mut best: Option<(u64, usize)> = None;
@@ -143,14 +144,14 @@ impl Search<'_> {
                 seen += 1;
                 if seen > FEW {
                     let (_, i) = self.best_sample(tier, cursor.advance(), &load)?;
-                    return self.take(i, self.roster.slots.get(i)?);
+                    return self.take(i, self.roster.entries.get(i)?);
                 }
                 self.compare(&mut best, i, &load);
             }
         }
         let (_, i) = best?;
         cursor.set(i as u64 + 1);
-        self.take(i, self.roster.slots.get(i)?)
+        self.take(i, self.roster.entries.get(i)?)
     }
 
     /// The best of a few that are spread by `n`.
@@ -158,7 +159,7 @@ impl Search<'_> {
         &mut self,
         tier: &Tier,
         n: u64,
-        load: &impl Fn(&Member) -> u64,
+        load: &impl Fn(&PooledAccount) -> u64,
     ) -> Option<(u64, usize)> {
         let mut best = None;
         let (mut seed, len) = (rendezvous::mix(n), (tier.end - tier.start) as u64);
@@ -176,14 +177,14 @@ impl Search<'_> {
         &mut self,
         best: &mut Option<(u64, usize)>,
         i: usize,
-        load: &impl Fn(&Member) -> u64,
+        load: &impl Fn(&PooledAccount) -> u64,
     ) {
-        let Some(slot) = self.roster.slots.get(i) else {
+        let Some(entry) = self.roster.entries.get(i) else {
             return;
         };
-        let load = load(&slot.member);
+        let load = load(&entry.account);
         if best.is_none_or(|(least, _)| load < least)
-            && self.judge(i, slot, &slot.current.load()).is_some()
+            && self.judge(i, entry, &entry.current.load()).is_some()
         {
             *best = Some((load, i));
         }
@@ -196,16 +197,16 @@ impl Search<'_> {
         let mut from = tier.start;
         while let Some(i) = self.roster.usable.next(from, tier.end) {
             from = i + 1;
-            let slot = self.roster.slots.get(i)?;
-            let draw = rendezvous::draw(key, slot.member.id_hash);
+            let entry = self.roster.entries.get(i)?;
+            let draw = rendezvous::draw(key, entry.account.id_hash);
             if best.is_none_or(|(most, _)| draw > most)
-                && self.judge(i, slot, &slot.current.load()).is_some()
+                && self.judge(i, entry, &entry.current.load()).is_some()
             {
                 best = Some((draw, i));
             }
         }
         let (_, i) = best?;
-        self.take(i, self.roster.slots.get(i)?)
+        self.take(i, self.roster.entries.get(i)?)
     }
 }
 

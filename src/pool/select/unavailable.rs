@@ -10,7 +10,7 @@ use crate::{
     classify::{Code, Reason},
     clock::Now,
     pool::{
-        account::{Generation, Kind, Slot},
+        account::{Entry, Generation, Kind},
         lease::Lease,
         shared::Shared,
     },
@@ -26,13 +26,13 @@ struct Found {
     /// A rest that is not for want of quota.
     limited: bool,
     /// Any rest at all.
-    rests: bool,
+    cooldowns: bool,
     /// A source is asked, or will be.
     renewed: bool,
     /// A source is being asked.
     under_way: bool,
     /// Those that were refused, for each reason.
-    refused: [Refused; 6],
+    rejected: [Refused; 6],
     /// One that can serve after all.
     hidden: Option<Lease>,
 }
@@ -61,40 +61,41 @@ impl Search<'_> {
     /// accounts answers as fast as one of two.
     ///
     /// An account that was hidden for an instant, or has just come back, is found here, and given.
-    pub(crate) fn shortage(&mut self, slots: &[Arc<Slot>]) -> Result<Lease, Unavailable> {
+    pub(crate) fn unavailable(&mut self, entries: &[Arc<Entry>]) -> Result<Lease, Unavailable> {
         // The answer is about all requests alike only when no model makes a difference.
-        let same_for_all = slots.len() == self.roster.slots.len()
+        let same_for_all = entries.len() == self.roster.entries.len()
             && (self.query.model.is_none()
                 || !self.roster.restricted
                     && self.shared.model_cooldowns.load(Ordering::SeqCst) == 0);
         let changes = self.shared.changes.load(Ordering::SeqCst);
         if same_for_all && !self.takes_replaced() {
-            if let Some(kept) = Kept::read(self.shared.shortage.load(Ordering::Acquire), changes) {
+            if let Some(kept) = Kept::read(self.shared.unavailable.load(Ordering::Acquire), changes)
+            {
                 let over = kept.until.is_some_and(|until| self.moment.passed() >= until);
                 if !over {
                     return Err(self.answer(kept));
                 }
             }
         }
-        let mut found = self.find(slots);
+        let mut found = self.find(entries);
         // An account that came back, and went, while it was looked at is not what nobody ever was.
         if found.code().0 == Code::PoolEmpty
             && self.shared.changes.load(Ordering::SeqCst) != changes
         {
-            found = self.find(slots);
+            found = self.find(entries);
         }
         if let Some(lease) = found.hidden {
             return Ok(lease);
         }
         // Who waits for a source does not know for how long.
         let until = found.soonest.filter(|_| !found.under_way);
-        let (code, refused) = found.code();
+        let (code, rejected) = found.code();
         let (ended, mints) =
-            (refused.ended.filter(|_| code == Code::CredentialExpired), refused.mints);
+            (rejected.ended.filter(|_| code == Code::CredentialExpired), rejected.mints);
         let kept = Kept { code, until, ended, mints };
         // What will be over by then is not over for those who ask about now.
         if same_for_all && !self.moment.later {
-            self.shared.shortage.store(kept.bits(changes), Ordering::Release);
+            self.shared.unavailable.store(kept.bits(changes), Ordering::Release);
         }
         Err(self.answer(kept))
     }
@@ -113,47 +114,47 @@ impl Search<'_> {
         Unavailable { code: kept.code, retry_after, expired_at, can_mint: kept.mints }
     }
 
-    fn find(&mut self, slots: &[Arc<Slot>]) -> Found {
+    fn find(&mut self, entries: &[Arc<Entry>]) -> Found {
         let mut found = Found::default();
-        for slot in slots {
-            if !slot.member.may_serve(self.query.model) {
+        for entry in entries {
+            if !entry.account.may_serve(self.query.model) {
                 continue;
             }
-            let generation = slot.current.load();
-            let word = generation.word();
-            match word.kind() {
+            let generation = entry.current.load();
+            let state = generation.state();
+            match state.kind() {
                 Kind::Quarantined | Kind::Probing | Kind::Retired => {
                     let now = || self.moment.passed();
-                    found.refused(word.reason(), &generation, now);
+                    found.rejected(state.reason(), &generation, now);
                 }
-                Kind::Expiring if self.takes_replaced() && found.serves(self, slot) => break,
+                Kind::Expiring if self.takes_replaced() && found.serves(self, entry) => break,
                 Kind::Expiring | Kind::Absent => {
                     found.renewed = true;
-                    found.under_way |= word.is_under_way();
-                    if !word.is_under_way() {
-                        found.rests_until(word.until());
+                    found.under_way |= state.is_under_way();
+                    if !state.is_under_way() {
+                        found.rests_until(state.until());
                     }
                 }
                 kind => {
                     let mut rest = None;
-                    if word.is_resting() && word.until() > self.moment.passed() {
-                        rest = Some(word.until());
+                    if state.is_cooling() && state.until() > self.moment.passed() {
+                        rest = Some(state.until());
                         found.limited |= kind == Kind::Limited;
                     }
-                    if let Some(model) = self.query.model.filter(|_| word.has_model_rests()) {
+                    if let Some(model) = self.query.model.filter(|_| state.has_model_cooldowns()) {
                         let now = self.moment.passed();
-                        let until = generation.models(|models| models.until(model, now));
+                        let until = generation.model_cooldowns(|models| models.until(model, now));
                         found.limited |= until.is_some();
                         rest = rest.max(until);
                     }
                     match rest {
                         Some(until) => {
-                            found.rests = true;
+                            found.cooldowns = true;
                             found.rests_until(until);
                         }
                         // It was not to be had a moment ago: the hints were behind, or something has
                         // come of a probe or of a question since.
-                        None if found.serves(self, slot) => break,
+                        None if found.serves(self, entry) => break,
                         None => {}
                     }
                 }
@@ -165,9 +166,9 @@ impl Search<'_> {
 
 impl Found {
     /// Takes one that the search has not, if it may serve.
-    fn serves(&mut self, search: &mut Search<'_>, slot: &Arc<Slot>) -> bool {
-        let at = search.roster.position(&slot.member);
-        self.hidden = at.and_then(|at| search.take(at, slot));
+    fn serves(&mut self, search: &mut Search<'_>, entry: &Arc<Entry>) -> bool {
+        let at = search.roster.position(&entry.account);
+        self.hidden = at.and_then(|at| search.take(at, entry));
         self.hidden.is_some()
     }
 
@@ -175,9 +176,9 @@ impl Found {
         self.soonest = Some(self.soonest.map_or(until, |soonest| soonest.min(until)));
     }
 
-    fn refused(&mut self, reason: Reason, generation: &Generation, now: impl FnOnce() -> u64) {
+    fn rejected(&mut self, reason: Reason, generation: &Generation, now: impl FnOnce() -> u64) {
         let same = |one: &&mut Refused| one.reason.is_none_or(|r| r == reason);
-        if let Some(one) = self.refused.iter_mut().find(same) {
+        if let Some(one) = self.rejected.iter_mut().find(same) {
             one.count += 1;
             one.reason = Some(reason);
             one.mints = one.mints || generation.can_renew_after(reason);
@@ -189,16 +190,16 @@ impl Found {
 
     /// What to say, and of whom, when it is a refusal.
     fn code(&self) -> (Code, Refused) {
-        if self.under_way || self.renewed && !self.rests {
+        if self.under_way || self.renewed && !self.cooldowns {
             return (Code::NotReady, Refused::default());
         }
-        if self.rests {
+        if self.cooldowns {
             let code = if self.limited { Code::PoolLimited } else { Code::OutOfQuota };
             return (code, Refused::default());
         }
         // The first among equals, which `max_by_key` would not give.
         let mut most = Refused::default();
-        for one in self.refused {
+        for one in self.rejected {
             if one.count > most.count {
                 most = one;
             }
@@ -209,12 +210,13 @@ impl Found {
 
 impl Shared {
     /// What the pool would say of this account, were its credential out for `reason`.
-    pub(crate) fn refusal(&self, id: &str, uid: u32, number: u64, reason: Reason) -> Unavailable {
+    pub(crate) fn rejection(&self, id: &str, uid: u32, number: u64, reason: Reason) -> Unavailable {
         let mut none = Unavailable::from(Code::from(reason));
         let roster = self.roster.load();
-        let slot = roster.find(id).map(|(_, slot)| slot).filter(|slot| slot.member.uid == uid);
-        let Some(slot) = slot else { return none };
-        let generation = slot.current.load();
+        let entry =
+            roster.find(id).map(|(_, entry)| entry).filter(|entry| entry.account.uid == uid);
+        let Some(entry) = entry else { return none };
+        let generation = entry.current.load();
         none.can_mint = generation.can_renew_after(reason);
         if reason == Reason::Expired && generation.number == number {
             let ended = generation.ended(|| self.passed(Now::unread().get()));
@@ -227,12 +229,12 @@ impl Shared {
 impl Generation {
     /// Whether its account's source may make another credential after `reason`.
     fn can_renew_after(&self, reason: Reason) -> bool {
-        self.member.feed.as_deref().is_some_and(|feed| feed.can_renew_after(reason))
+        self.account.source.as_deref().is_some_and(|source| source.can_renew_after(reason))
     }
 
     /// When it ended, in whole seconds since 1970, if it has, and that is known.
     fn ended(&self, now: impl FnOnce() -> u64) -> Option<u64> {
-        let (at, _) = self.ages.ended(now)?;
+        let (at, _) = self.lifetime.ended(now)?;
         at.duration_since(UNIX_EPOCH).ok().map(|at| at.as_secs())
     }
 }

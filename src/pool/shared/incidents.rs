@@ -8,21 +8,21 @@ use super::shared::{Change, Shared};
 use crate::{
     classify::Reason,
     clock::Now,
-    pool::account::{Generation, Kind, Member},
+    pool::account::{Generation, Kind, PooledAccount},
     report::{AccountOut, AccountTag, Event, OutReason, PoolDead},
     sync::Ordering,
 };
 
 impl Shared {
     /// The account as people find it in their configuration.
-    pub(crate) fn tag(&self, member: &Member) -> AccountTag {
+    pub(crate) fn tag(&self, account: &PooledAccount) -> AccountTag {
         let of = self.len.load(Ordering::Relaxed);
-        let ordinal = member.ordinal.load(Ordering::Relaxed) as usize;
-        AccountTag { id: Arc::clone(&member.id), ordinal, of }
+        let ordinal = account.ordinal.load(Ordering::Relaxed) as usize;
+        AccountTag { id: Arc::clone(&account.id), ordinal, of }
     }
 
     /// Tells of an account that is out; of the pool instead, when it was the last one.
-    pub(crate) fn tell(
+    pub(crate) fn report_out(
         &self,
         generation: &Generation,
         change: &Change,
@@ -30,51 +30,51 @@ impl Shared {
         status: Option<StatusCode>,
         now: &mut Now,
     ) {
-        let mut out = self.out(generation, change, reason, now);
+        let mut out = self.describe_out(generation, change, reason, now);
         out.status = status;
-        self.tell_out(out, change);
+        self.report_account_out(out, change);
     }
 
     /// What there is to tell of an account that is out.
-    pub(crate) fn out(
+    pub(crate) fn describe_out(
         &self,
         generation: &Generation,
         change: &Change,
         reason: OutReason,
         now: &mut Now,
     ) -> AccountOut {
-        let account = self.tag(&generation.member);
+        let account = self.tag(&generation.account);
         let mut out = AccountOut::new(account, generation.number, reason, None, Duration::MAX);
         if change.is.kind() != Kind::Retired {
             out.out_for = self.remaining(change.is.until(), now.get());
         }
         if reason.is_expiry() {
-            let ended = generation.ages.ended(|| self.passed(now.get()));
+            let ended = generation.lifetime.ended(|| self.passed(now.get()));
             (out.expired_at, out.expired_ago) = ended.unzip();
         }
         out
     }
 
     /// Tells that.
-    pub(crate) fn tell_out(&self, out: AccountOut, change: &Change) {
+    pub(crate) fn report_account_out(&self, out: AccountOut, change: &Change) {
         if !change.last {
             return self.settings.reporter.report(&Event::AccountOut(out));
         }
         let dead =
             PoolDead { accounts: out.account.of, cause: out, help: self.settings.help.clone() };
-        self.note_death(&dead);
+        self.report_death(&dead);
         self.settings.reporter.report(&Event::PoolDead(dead));
     }
 
     /// Whether a change took a living account out. One that was told to be out, and whose source has
     /// not helped, is no news; but that it left a pool dead that was not, or was well again, is.
-    pub(crate) fn is_news(&self, change: &Change) -> bool {
-        let again = change.was.was_told();
+    pub(crate) fn is_incident(&self, change: &Change) -> bool {
+        let again = change.was.was_reported();
         change.is_loss() && (!again || change.last && !self.dead.load(Ordering::SeqCst))
     }
 
     /// Tells of a refusal, if it took a living account out.
-    pub(crate) fn tell_refusal(
+    pub(crate) fn report_rejection(
         &self,
         generation: &Generation,
         change: &Change,
@@ -82,8 +82,8 @@ impl Shared {
         status: Option<StatusCode>,
         now: &mut Now,
     ) {
-        if self.is_news(change) {
-            self.tell(generation, change, OutReason::Rejected(reason), status, now);
+        if self.is_incident(change) {
+            self.report_out(generation, change, OutReason::Rejected(reason), status, now);
         }
     }
 }

@@ -10,9 +10,9 @@ use tokio::{
 
 use crate::{
     pool::{
-        Cascade, Order, Origins, OwnCredential, Selection, Sources, Writer,
-        account::{Generation, Kind, Member, Rests, Word},
-        index::{Cursors, Due, Roster},
+        AdminState, Cascade, Order, Origins, OwnCredential, Selection, Sources,
+        account::{Cooldowns, Generation, GenerationState, Kind, PooledAccount},
+        index::{Cursors, Roster, Timers},
     },
     report::{ReporterHandle, text::Filter},
     sync::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Mutex, Ordering, fence},
@@ -27,11 +27,11 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) roster: ArcSwap<Roster>,
     pub(crate) cursors: Cursors,
-    pub(crate) due: Due,
-    pub(crate) writer: Mutex<Writer>,
+    pub(crate) timers: Timers,
+    pub(crate) admin: Mutex<AdminState>,
     /// Grows with every change of any state; see [`shortage`](super::shortage).
     pub(crate) changes: AtomicU64,
-    pub(crate) shortage: AtomicU64,
+    pub(crate) unavailable: AtomicU64,
     /// Grows with every change of any credential.
     pub(crate) secrets: AtomicU64,
     /// The filter for messages of others, and the number of changes that it knows of.
@@ -43,19 +43,19 @@ pub(crate) struct Shared {
     /// Whether any model ever rested.
     pub(crate) model_cooldowns: AtomicU64,
     /// Who waits for a source, or watches, is told of each change.
-    pub(crate) news: watch::Sender<()>,
+    pub(crate) changed: watch::Sender<()>,
     /// Wakes the task that looks at the clock.
-    pub(crate) watcher: Arc<Notify>,
+    pub(crate) expiry_check: Arc<Notify>,
     /// Whether there is such a task.
-    pub(crate) watched: AtomicBool,
+    pub(crate) has_expiry_task: AtomicBool,
     /// Whether any credential ends that nothing replaces.
-    pub(crate) ending: AtomicBool,
+    pub(crate) has_expiry: AtomicBool,
     /// Whether the pool's death was told, and not that it is well again.
     pub(crate) dead: AtomicBool,
     /// Whether the last handle is gone.
     pub(crate) closed: AtomicBool,
     /// Whether a clock that is wrong has been told of.
-    pub(crate) skewed: AtomicBool,
+    pub(crate) skew_reported: AtomicBool,
     /// How many accounts there are; when the last handle is gone, how many there were.
     pub(crate) len: AtomicUsize,
     /// The accounts that are neither refused nor retired. It may be behind for an instant, so it may
@@ -72,7 +72,7 @@ pub(crate) struct Settings {
     pub(crate) own: OwnCredential,
     pub(crate) help: Option<Arc<str>>,
     pub(crate) origins: Origins,
-    pub(crate) rests: Rests,
+    pub(crate) cooldowns: Cooldowns,
     pub(crate) reporter: ReporterHandle,
     pub(crate) sources: Sources,
 }
@@ -80,8 +80,8 @@ pub(crate) struct Settings {
 /// One change of an account's state.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Change {
-    pub(crate) was: Word,
-    pub(crate) is: Word,
+    pub(crate) was: GenerationState,
+    pub(crate) is: GenerationState,
     /// It left no account alive.
     pub(crate) last: bool,
 }
@@ -101,22 +101,22 @@ impl Shared {
             settings,
             roster: ArcSwap::from_pointee(roster),
             cursors: Cursors::new(),
-            due: Due::new(),
-            writer: Mutex::new(Writer::default()),
+            timers: Timers::new(),
+            admin: Mutex::new(AdminState::default()),
             changes: AtomicU64::new(0),
-            shortage: AtomicU64::new(0),
+            unavailable: AtomicU64::new(0),
             secrets: AtomicU64::new(0),
             filter: ArcSwapOption::empty(),
             restricted: AtomicBool::new(false),
             mints: AtomicBool::new(false),
             model_cooldowns: AtomicU64::new(0),
-            news: watch::Sender::new(()),
-            watcher: Arc::default(),
-            watched: AtomicBool::new(false),
-            ending: AtomicBool::new(false),
+            changed: watch::Sender::new(()),
+            expiry_check: Arc::default(),
+            has_expiry_task: AtomicBool::new(false),
+            has_expiry: AtomicBool::new(false),
             dead: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            skewed: AtomicBool::new(false),
+            skew_reported: AtomicBool::new(false),
             len: AtomicUsize::new(0),
             alive: AtomicI64::new(0),
             epoch,
@@ -143,13 +143,13 @@ impl Shared {
     pub(crate) fn change(
         &self,
         generation: &Generation,
-        f: impl Fn(Word) -> Option<Word>,
+        f: impl Fn(GenerationState) -> Option<GenerationState>,
     ) -> Option<Change> {
-        let (was, is) = generation.update(|word| {
-            let next = f(word)?;
-            if word.is_resting() && next.hides_rest() {
+        let (was, is) = generation.update(|state| {
+            let next = f(state)?;
+            if state.is_cooling() && next.hides_cooldown() {
                 // Before, so that whoever puts in the next credential finds it.
-                generation.member.kept.keep(word);
+                generation.account.kept.keep(state);
             }
             Some(next)
         })?;
@@ -163,22 +163,22 @@ impl Shared {
             _ => false,
         };
         if was.kind() != is.kind() || was.until() != is.until() {
-            self.look_at(&generation.member);
+            self.sync_index(&generation.account);
             self.changes.fetch_add(1, Ordering::SeqCst);
-            self.spread();
+            self.notify();
         }
         Some(Change { was, is, last })
     }
 
     /// Tells whoever waits, or watches, that something has changed.
-    pub(crate) fn spread(&self) {
-        if self.news.receiver_count() > 0 {
-            self.news.send_replace(());
+    pub(crate) fn notify(&self) {
+        if self.changed.receiver_count() > 0 {
+            self.changed.send_replace(());
         }
     }
 
     /// An account came alive or went, other than by evidence.
-    pub(crate) fn add_alive(&self, by: i64) {
+    pub(crate) fn adjust_alive(&self, by: i64) {
         self.alive.fetch_add(by, Ordering::SeqCst);
     }
 
@@ -187,30 +187,30 @@ impl Shared {
     }
 
     /// Brings the hint, and the due list, into step with the account's state.
-    pub(crate) fn look_at(&self, member: &Arc<Member>) {
+    pub(crate) fn sync_index(&self, account: &Arc<PooledAccount>) {
         loop {
             // What changed the state happened before; what changes the roster afterwards sees it.
             fence(Ordering::SeqCst);
             let roster = self.roster.load();
-            let Some(i) = roster.position(member) else {
+            let Some(i) = roster.position(account) else {
                 return;
             };
-            let Some(slot) = roster.slots.get(i) else {
+            let Some(entry) = roster.entries.get(i) else {
                 return;
             };
-            let word = slot.word();
-            match word.kind() {
+            let state = entry.state();
+            match state.kind() {
                 Kind::Usable => roster.usable.set(i),
                 kind => {
                     // Hidden before it is queued: whoever finds it due shows it, and if that is at
                     // once, nobody hides it again. Nobody who can come back is ever lost.
                     roster.usable.clear(i);
                     let comes_back = !matches!(kind, Kind::Probing | Kind::Retired);
-                    if comes_back && !word.is_under_way() {
-                        self.due.add(member, word.until());
+                    if comes_back && !state.is_under_way() {
+                        self.timers.add(account, state.until());
                     }
                     fence(Ordering::SeqCst);
-                    if slot.word() != word {
+                    if entry.state() != state {
                         continue;
                     }
                 }
@@ -223,17 +223,17 @@ impl Shared {
 
     /// Shows those again whose time is up at `now`.
     pub(crate) fn sweep(&self, now: u64, all: bool) {
-        if self.due.next() > now {
+        if self.timers.next() > now {
             return;
         }
         let roster = self.roster.load();
-        self.due.sweep(now, all, &mut |member| {
-            let i = roster.position(member)?;
-            let word = roster.slots.get(i)?.word();
-            match word.kind() {
+        self.timers.sweep(now, all, &mut |account| {
+            let i = roster.position(account)?;
+            let state = roster.entries.get(i)?.state();
+            match state.kind() {
                 Kind::Probing | Kind::Retired => None,
-                Kind::Expiring | Kind::Absent if word.is_under_way() => None,
-                _ if word.kind() != Kind::Usable && word.until() > now => Some(word.until()),
+                Kind::Expiring | Kind::Absent if state.is_under_way() => None,
+                _ if state.kind() != Kind::Usable && state.until() > now => Some(state.until()),
                 _ => {
                     roster.usable.set(i);
                     None

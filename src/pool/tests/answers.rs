@@ -53,7 +53,7 @@ fn of_a_dead_pool_nobody_looks_twice_at_each_account_while_nothing_changes() {
             let list = ["a", "b", "c"].map(account);
             let mut bench = Bench::new(Pool::builder().any_origin().accounts(list));
             for id in ["a", "b", "c"] {
-                bench.pinned(id).unwrap().refused(reason, None, &mut bench.clock());
+                bench.pinned(id).unwrap().rejected(reason, None, &mut bench.clock());
             }
             source.mints.store(mints, Ordering::SeqCst);
             // They have ended, and no probe is due.
@@ -79,7 +79,7 @@ fn of_a_dead_pool_nobody_looks_twice_at_each_account_while_nothing_changes() {
 #[test]
 fn what_is_said_of_one_account_is_not_said_of_all() {
     let bench = Bench::new(accounts(&["a", "b"]));
-    bench.pinned("a").unwrap().refused(Reason::Revoked, None, &mut bench.clock());
+    bench.pinned("a").unwrap().rejected(Reason::Revoked, None, &mut bench.clock());
     bench.pinned("b").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     for _ in 0..2 {
         assert_eq!(bench.pinned("a").unwrap_err().code, Code::CredentialRevoked);
@@ -91,7 +91,7 @@ fn what_is_said_of_one_account_is_not_said_of_all() {
 fn what_is_said_for_one_model_is_not_said_for_another() {
     let only = account("a").models(["small"]);
     let bench = Bench::new(Pool::builder().any_origin().account(only));
-    bench.pick().unwrap().refused(Reason::Revoked, None, &mut bench.clock());
+    bench.pick().unwrap().rejected(Reason::Revoked, None, &mut bench.clock());
     for _ in 0..2 {
         assert_eq!(said(&bench, &model("big")), (Code::PoolEmpty, None));
         assert_eq!(said(&bench, &model("small")), (Code::CredentialRevoked, None));
@@ -133,10 +133,10 @@ async fn when_a_credential_ended_is_said_only_where_that_is_why() {
     let pool = Pool::builder().any_origin().accounts([ends("a"), ends("b")]).build().unwrap();
     let uid = pool.pick(&ANY, &mut crate::clock::Now::unread()).unwrap().uid();
     sleep(secs(51)).await;
-    let of = |number, reason| -> Unavailable { pool.refusal("a", uid, number, reason) };
+    let of = |number, reason| -> Unavailable { pool.rejection("a", uid, number, reason) };
     assert!(of(1, Reason::Expired).expired_at.is_some());
     assert_eq!(of(1, Reason::Invalid).expired_at, None);
     assert_eq!(of(2, Reason::Expired).expired_at, None, "that is of another generation");
-    let other = pool.refusal("b", uid, 1, Reason::Expired);
+    let other = pool.rejection("b", uid, 1, Reason::Expired);
     assert_eq!(other, Unavailable::from(Code::CredentialExpired), "that is of another account");
 }

@@ -52,10 +52,10 @@ impl World {
     }
 
     /// Refuses what the account has now, as a request does that was sent with it.
-    fn refuse(&self, id: &str, reason: Reason) {
+    fn reject(&self, id: &str, reason: Reason) {
         let mut lease = self.pick(id).unwrap();
         lease.sent();
-        lease.refused(reason, None, &mut Now::unread());
+        lease.rejected(reason, None, &mut Now::unread());
     }
 
     fn state(&self, id: &str) -> State {
@@ -64,7 +64,7 @@ impl World {
     }
 
     /// The news of a token, where nothing else was told.
-    fn news(&self) -> TokenEventKind {
+    fn changed(&self) -> TokenEventKind {
         match &self.told.events()[..] {
             [Event::Token(event)] => event.kind.clone(),
             other => panic!("{other:?}"),
@@ -82,10 +82,10 @@ fn token(lease: &Lease) -> &str {
 
 /// What a request gets that waits as long as a source is being asked.
 async fn get(pool: &Pool, id: &str) -> Result<String, Code> {
-    let mut news = Some(pool.news(&mut None, None));
+    let mut changed = Some(pool.wait_for_change(&mut None, None));
     while pinned(pool, id).is_err_and(|none| none.is_under_way()) {
-        let Some(next) = news else { break };
-        news = next.await;
+        let Some(next) = changed else { break };
+        changed = next.await;
     }
     let lease = pinned(pool, id).map_err(|none| none.code)?;
     Ok(token(&lease).to_owned())
@@ -108,7 +108,7 @@ async fn what_was_put_in_by_hand_meanwhile_is_asked_for_no_more() {
     assert_eq!((get(&world.pool, "alice").await, world.asked(1)), (ok("a1"), vec![]));
     assert!(world.told.events().is_empty(), "nothing has failed");
     // When that is refused, its source is asked at once.
-    world.refuse("bob", Reason::Expired);
+    world.reject("bob", Reason::Expired);
     assert_eq!(get(&world.pool, "bob").await, ok("b1"));
     assert_eq!(world.asked(1), [RefreshReason::Rejected(Reason::Expired)]);
 }
@@ -119,7 +119,7 @@ async fn what_was_put_in_by_hand_and_refused_meanwhile_is_asked_for_when_its_tur
     assert!(world.pick("alice").is_err() && world.pick("bob").is_err());
     tokio::task::yield_now().await;
     world.pool.replace("bob", Credential::bearer("mine").unwrap()).unwrap();
-    world.refuse("bob", Reason::Expired);
+    world.reject("bob", Reason::Expired);
     let start = Instant::now();
     assert_eq!(get(&world.pool, "bob").await, ok("b1"));
     assert_eq!(start.elapsed(), secs(2), "after that of alice");
@@ -154,7 +154,7 @@ fn a_runtime_that_stops_while_a_source_is_asked_leaves_it_to_be_asked_again() {
     });
     assert_eq!(world.asked(0).len(), 1);
     drop(first);
-    assert!(matches!(world.news(), TokenEventKind::RefreshFailed { valid_for: None, .. }));
+    assert!(matches!(world.changed(), TokenEventKind::RefreshFailed { valid_for: None, .. }));
     runtime().block_on(async {
         sleep(secs(2)).await;
         assert_eq!(get(&world.pool, "alice").await, ok("t2"));
@@ -165,7 +165,7 @@ fn a_runtime_that_stops_while_a_source_is_asked_leaves_it_to_be_asked_again() {
 async fn a_source_that_gives_nothing_more_is_said_to_though_no_state_has_changed() {
     let world = world([("alice", &[Give("t1", None), Give("t1", None), Over])]);
     assert_eq!(get(&world.pool, "alice").await, ok("t1"));
-    world.refuse("alice", Reason::Invalid);
+    world.reject("alice", Reason::Invalid);
     assert_eq!(get(&world.pool, "alice").await, Err(Code::CredentialInvalid));
     sleep(secs(301)).await;
     let probe = world.pick("alice").unwrap();
@@ -184,7 +184,7 @@ async fn what_was_refused_and_has_ended_is_not_probed_but_asked_for() {
     let plays = [Give("t1", Some(100)), Give("t1", Some(100)), Give("t2", None)];
     let world = world([("alice", &plays)]);
     assert_eq!(get(&world.pool, "alice").await, ok("t1"));
-    world.refuse("alice", Reason::Invalid);
+    world.reject("alice", Reason::Invalid);
     assert_eq!(get(&world.pool, "alice").await, Err(Code::CredentialInvalid));
     assert_eq!(world.told.take(), ["dead alice"]);
     sleep(secs(301)).await;
@@ -210,7 +210,7 @@ async fn what_ends_while_its_source_fails_is_not_put_back() {
     sleep(std::time::Duration::from_millis(99_500)).await;
     assert!(world.pick("alice").unwrap_err().is_under_way());
     sleep(secs(2)).await;
-    assert!(matches!(world.news(), TokenEventKind::RefreshFailed { valid_for: None, .. }));
+    assert!(matches!(world.changed(), TokenEventKind::RefreshFailed { valid_for: None, .. }));
     assert_eq!(world.state("alice"), State::Refreshing);
     assert_eq!(get(&world.pool, "alice").await, Err(Code::NotReady));
 }
@@ -224,7 +224,7 @@ async fn how_long_a_token_is_good_that_was_not_replaced_is_told_to_the_second() 
     sleep(secs(75)).await;
     assert_eq!(get(&world.pool, "alice").await, ok("t1"));
     sleep(secs(2)).await;
-    let TokenEventKind::RefreshFailed { valid_for, .. } = world.news() else { panic!() };
+    let TokenEventKind::RefreshFailed { valid_for, .. } = world.changed() else { panic!() };
     assert_eq!(valid_for, Some(secs(24)));
     // Of one whose end nobody knows, no end is told.
     let (told, first) = (Told::default(), Arc::new(Mutex::new(true)));
@@ -250,7 +250,7 @@ async fn the_same_token_beside_a_probe_is_no_failure() {
     let plays = [Give("t1", None), Give("t1", None), Give("t1", None)];
     let world = world([("alice", &plays)]);
     assert_eq!(get(&world.pool, "alice").await, ok("t1"));
-    world.refuse("alice", Reason::Invalid);
+    world.reject("alice", Reason::Invalid);
     assert_eq!(get(&world.pool, "alice").await, Err(Code::CredentialInvalid));
     assert_eq!(world.told.take(), ["dead alice"]);
     sleep(secs(301)).await;

@@ -142,9 +142,9 @@ fn nothing_that_is_printed_holds_a_secret() {
     let guarded = account("x")
         .header(HeaderName::from_static("x-hidden"), HeaderValue::from_static("tok-of-alice-0"));
     write!(printed, "{guarded:?} {:?}", bench.pool.insert(account("alice"))).unwrap();
-    lease.refused(crate::classify::Reason::Invalid, None, &mut bench.clock());
+    lease.rejected(crate::classify::Reason::Invalid, None, &mut bench.clock());
     write!(printed, "{:?} {:?} {:?}", told.events(), bench.pool.view(), bench.pick()).unwrap();
-    write!(printed, "{:?}", bench.pool.shared().roster.load().slots[0].current.load()).unwrap();
+    write!(printed, "{:?}", bench.pool.shared().roster.load().entries[0].current.load()).unwrap();
     #[cfg(feature = "serde")]
     {
         printed += &serde_json::to_string(&bench.pool.view()).unwrap();
@@ -157,16 +157,16 @@ fn nothing_that_is_printed_holds_a_secret() {
 fn the_view_is_words_and_seconds() {
     let bench = Bench::new(accounts(&[]).account(account("alice").group("g").priority(3)));
     bench.pick().unwrap().limited(Some("m"), Some(secs(60)), &mut bench.clock());
-    bench.pick().unwrap().refused(crate::classify::Reason::Revoked, None, &mut bench.clock());
+    bench.pick().unwrap().rejected(crate::classify::Reason::Revoked, None, &mut bench.clock());
     let view = bench.pool.shared().view(&mut bench.clock());
     assert_eq!(
         serde_json::to_value(&view).unwrap(),
         serde_json::json!({"accounts": [{
             "id": "alice", "ordinal": 1, "state": "quarantined", "reason": "credential_revoked",
-            "out_of_quota": false, "until": 3600.0,
-            "counts": {"sent": 0, "succeeded": 0, "refused": 0, "limited": 0},
+            "out_of_quota": false, "usable_in": 3600.0,
+            "counts": {"sent": 0, "succeeded": 0, "rejected": 0, "limited": 0},
             "in_flight": 0, "generation": 1, "group": "g", "priority": 3, "expires_in": null,
-            "model_cooldowns": [{"model": "m", "until": 60.0}],
+            "model_cooldowns": [{"model": "m", "usable_in": 60.0}],
         }]})
     );
 }
@@ -188,14 +188,14 @@ fn secrets_are_visited_former_ones_too_up_to_eight() {
 fn the_last_handle_lets_go_of_every_secret() {
     let pool = accounts(&["alice", "bob"]).build().unwrap();
     let clone = pool.clone();
-    let slot = std::sync::Arc::downgrade(&pool.shared().roster.load().slots[0]);
+    let entry = std::sync::Arc::downgrade(&pool.shared().roster.load().entries[0]);
     let shared = std::sync::Arc::downgrade(pool.shared());
-    pool.rest("alice", None, Duration::from_secs(1));
-    pool.rest("bob", Some("m"), Duration::from_secs(1));
+    pool.cool_down("alice", None, Duration::from_secs(1));
+    pool.cool_down("bob", Some("m"), Duration::from_secs(1));
     drop(pool);
-    assert!(slot.upgrade().is_some() && clone.len() == 2);
+    assert!(entry.upgrade().is_some() && clone.len() == 2);
     drop(clone);
-    assert!(slot.upgrade().is_none() && shared.upgrade().is_none());
+    assert!(entry.upgrade().is_none() && shared.upgrade().is_none());
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn an_attempt_outlives_its_pool() {
     let mut now = bench.clock();
     drop(bench);
     assert!(lease.still_good());
-    assert!(lease.refused(crate::classify::Reason::Invalid, None, &mut now).won);
+    assert!(lease.rejected(crate::classify::Reason::Invalid, None, &mut now).won);
     let events = told.events();
     let [crate::report::Event::PoolDead(dead)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((dead.accounts, dead.cause.account.of), (1, 1));
@@ -217,8 +217,9 @@ fn an_attempt_outlives_its_pool() {
 fn an_account_takes_at_most_600_bytes() {
     use std::mem::size_of;
     // Each in an `Arc` with two counts, one pointer in the list, two index entries with room to grow.
-    let arcs =
-        size_of::<entry::Slot>() + size_of::<entry::Member>() + size_of::<entry::Generation>();
+    let arcs = size_of::<entry::Entry>()
+        + size_of::<entry::PooledAccount>()
+        + size_of::<entry::Generation>();
     let lists = 8 + 2 * (size_of::<(std::sync::Arc<str>, u32)>() + 1 + size_of::<(u32, u32)>() + 1);
     let all = arcs + 3 * 16 + lists;
     assert!(all <= 600, "{all}");

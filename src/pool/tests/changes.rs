@@ -34,7 +34,7 @@ fn accounts_come_and_go_while_requests_are_under_way() {
 fn rests_and_probes_survive_the_coming_of_others() {
     let mut bench = Bench::new(accounts(&["alice", "bob", "carol"]));
     bench.pinned("alice").unwrap().limited(None, Some(secs(10)), &mut bench.clock());
-    bench.pinned("bob").unwrap().refused(Reason::Invalid, None, &mut bench.clock());
+    bench.pinned("bob").unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
     bench.pool.insert(account("first").priority(9)).unwrap();
     bench.pool.remove("first");
     assert_eq!(bench.order(2), ["carol", "carol"]);
@@ -65,7 +65,7 @@ fn replacing_and_reviving_clear_everything() {
     for how in ["replace", "revive"] {
         let mut lease = bench.pick().unwrap();
         lease.limited(Some("m"), Some(secs(60)), &mut bench.clock());
-        lease.refused(Reason::Invalid, None, &mut bench.clock());
+        lease.rejected(Reason::Invalid, None, &mut bench.clock());
         assert_eq!(told.take(), ["dead alice"]);
         assert!(bench.pool.surely_dead());
         if how == "replace" {
@@ -86,9 +86,9 @@ fn replacing_and_reviving_clear_everything() {
 fn a_revived_account_is_not_quarantined_by_what_was_sent_before() {
     let bench = Bench::new(accounts(&["alice"]));
     let mut late = bench.pick().unwrap();
-    bench.pick().unwrap().refused(Reason::Invalid, None, &mut bench.clock());
+    bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
     bench.pool.revive("alice");
-    assert!(!late.refused(Reason::Invalid, None, &mut bench.clock()).won);
+    assert!(!late.rejected(Reason::Invalid, None, &mut bench.clock()).won);
     assert_eq!(bench.order(1), ["alice"]);
 }
 
@@ -100,7 +100,7 @@ fn a_retired_account_comes_back_only_by_hand() {
     assert!(bench.pool.retire("alice") && !bench.pool.retire("nobody"));
     assert!(!held.still_good());
     held.succeeded(None);
-    assert!(!bench.pool.rest("alice", None, secs(60)));
+    assert!(!bench.pool.cool_down("alice", None, secs(60)));
     assert!(!bench.pool.invalidate("alice", Reason::Invalid));
     bench.pass(secs(1_000_000));
     assert_eq!(bench.pick().unwrap_err().code, Code::CredentialInactive);
@@ -127,12 +127,12 @@ fn invalidating_is_a_refusal_without_a_status() {
 #[test]
 fn rest_by_hand_only_grows() {
     let pool = accounts(&["alice"]).build().unwrap();
-    assert!(pool.rest("alice", None, secs(60)));
-    assert!(!pool.rest("alice", None, secs(1)));
-    assert!(pool.rest("alice", None, secs(600)));
-    assert!(pool.rest("alice", Some("m"), secs(60)));
-    assert!(!pool.rest("alice", Some("m"), secs(1)));
-    assert!(!pool.rest("nobody", None, secs(60)));
+    assert!(pool.cool_down("alice", None, secs(60)));
+    assert!(!pool.cool_down("alice", None, secs(1)));
+    assert!(pool.cool_down("alice", None, secs(600)));
+    assert!(pool.cool_down("alice", Some("m"), secs(60)));
+    assert!(!pool.cool_down("alice", Some("m"), secs(1)));
+    assert!(!pool.cool_down("nobody", None, secs(60)));
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn what_a_request_carries_already_is_known_by_number_and_generation() {
     let uid = bench.pick().unwrap().uid();
     let invalid = Some(Code::CredentialInvalid);
     assert_eq!(bench.pool.admit(uid, 1, false).err(), None);
-    bench.pick().unwrap().refused(Reason::Revoked, None, &mut bench.clock());
+    bench.pick().unwrap().rejected(Reason::Revoked, None, &mut bench.clock());
     assert_eq!(bench.pool.admit(uid, 1, false).err(), Some(Code::CredentialRevoked));
     assert_eq!(bench.pool.admit(uid, 1, true).err(), Some(Code::CredentialRevoked));
     bench.pass(secs(3600));
@@ -202,9 +202,9 @@ fn ordinals_follow_the_list_whatever_the_order_of_serving() {
 async fn a_rest_that_ends_at_the_same_instant_is_not_longer() {
     let pool = accounts(&["alice"]).build().unwrap();
     for model in [None, Some("m")] {
-        assert!(pool.rest("alice", model, secs(60)));
-        assert!(!pool.rest("alice", model, secs(60)));
-        assert!(pool.rest("alice", model, secs(61)));
+        assert!(pool.cool_down("alice", model, secs(60)));
+        assert!(!pool.cool_down("alice", model, secs(60)));
+        assert!(pool.cool_down("alice", model, secs(61)));
     }
 }
 

@@ -12,12 +12,12 @@ use crate::{
     credential::Account,
     pool::{
         Order, Pool, Selection,
-        index::{Bits, weighted},
+        index::{Bitset, weighted},
         select::Query,
     },
 };
 
-fn tally(order: &[String]) -> HashMap<&str, usize> {
+fn counts(order: &[String]) -> HashMap<&str, usize> {
     order.iter().fold(HashMap::new(), |mut counts, id| {
         *counts.entry(id.as_str()).or_default() += 1;
         counts
@@ -63,7 +63,7 @@ fn a_lower_tier_serves_only_when_no_higher_one_can() {
             bench.pinned(id).unwrap().limited(None, Some(secs(60)), &mut bench.clock());
         }
         assert!(served(&bench).iter().eq(&["mid"]), "{choose:?}");
-        bench.pinned("mid").unwrap().refused(Reason::Invalid, None, &mut bench.clock());
+        bench.pinned("mid").unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
         assert!(served(&bench).iter().eq(&["low"]), "{choose:?}");
         bench.pass(secs(60));
         assert!(served(&bench).iter().eq(high), "{choose:?}");
@@ -82,7 +82,7 @@ fn fill_first_stays_with_the_first_that_can() {
 fn weights_are_exact_over_a_cycle_and_interleaved() {
     let bench = weighted(&[("a", 5), ("b", 3), ("c", 2), ("z", 0)]);
     let order = bench.order(100);
-    assert_eq!(tally(&order), HashMap::from([("a", 50), ("b", 30), ("c", 20)]));
+    assert_eq!(counts(&order), HashMap::from([("a", 50), ("b", 30), ("c", 20)]));
     assert!(order.windows(3).all(|three| three.iter().any(|id| id != "a")), "{order:?}");
 }
 
@@ -91,7 +91,7 @@ fn weights_are_exact_among_those_that_can_serve() {
     let bench = weighted(&[("a", 5), ("b", 3), ("c", 2), ("z", 0)]);
     bench.pinned("a").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     let order = bench.order(50);
-    assert_eq!(tally(&order), HashMap::from([("b", 30), ("c", 20)]));
+    assert_eq!(counts(&order), HashMap::from([("b", 30), ("c", 20)]));
     for id in ["b", "c"] {
         bench.pinned(id).unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     }
@@ -102,7 +102,7 @@ fn weights_are_exact_among_those_that_can_serve() {
 fn weights_are_exact_in_a_large_tier() {
     let bench = many(200, Selection::Weighted);
     let order = bench.order(300);
-    let counts = tally(&order);
+    let counts = counts(&order);
     for i in 0..200 {
         assert_eq!(counts[&*format!("a{i}")], if i % 2 == 0 { 2 } else { 1 }, "a{i}");
     }
@@ -153,7 +153,7 @@ fn weights_are_exact_among_those_that_a_request_may_have() {
     let without = Without(vec![bench.pinned("a").unwrap().uid()]);
     let query = Query { avoid: Some(&without), ..ANY };
     let order: Vec<_> = (0..50).map(|_| bench.query(&query).unwrap().id().to_string()).collect();
-    assert_eq!(tally(&order), HashMap::from([("b", 30), ("c", 20)]));
+    assert_eq!(counts(&order), HashMap::from([("b", 30), ("c", 20)]));
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_weight_of_nothing_is_passed_over_in_a_large_tier_as_well() {
         let bench = Bench::new(builder.account(account("far").weight(9)));
         bench.pinned("far").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
         let order = bench.order(40);
-        assert_eq!(tally(&order), HashMap::from([(&*heavy.to_string(), 40)]));
+        assert_eq!(counts(&order), HashMap::from([(&*heavy.to_string(), 40)]));
         // While it rests, the others do serve.
         let heavy = heavy.to_string();
         bench.pinned(&heavy).unwrap().limited(None, Some(secs(60)), &mut bench.clock());
@@ -180,7 +180,7 @@ fn the_least_busy_is_exact_among_64() {
     for round in 1..4 {
         let held: Vec<_> = (0..64 * round).map(|_| bench.pick().unwrap()).collect();
         let order: Vec<_> = held.iter().map(|lease| lease.id().to_string()).collect();
-        let counts = tally(&order);
+        let counts = counts(&order);
         assert!(counts.len() == 64 && counts.values().all(|count| *count == round), "{counts:?}");
     }
 }
@@ -200,7 +200,7 @@ fn a_large_tier_is_sampled_wherever_it_stands() {
     }
     let held: Vec<_> = (0..400).map(|_| bench.pick().unwrap()).collect();
     let order: Vec<_> = held.iter().map(|lease| lease.id().to_string()).collect();
-    let counts = tally(&order);
+    let counts = counts(&order);
     assert!(counts.keys().all(|id| id.starts_with("mid-")), "{counts:?}");
     assert!(counts.values().all(|count| *count <= 8), "{:?}", counts.values().max());
 }
@@ -236,7 +236,7 @@ fn a_large_tier_is_sampled_and_everybody_gets_a_turn() {
         let bench = many(300, choose);
         let held: Vec<_> = (0..1200).map(|_| bench.pick().unwrap()).collect();
         let order: Vec<_> = held.iter().map(|lease| lease.id().to_string()).collect();
-        let counts = tally(&order);
+        let counts = counts(&order);
         assert!(counts.len() > 250, "{choose:?}: {}", counts.len());
         if choose == Selection::LeastInFlight {
             assert!(counts.values().all(|count| *count <= 8), "{:?}", counts.values().max());
@@ -254,7 +254,7 @@ fn a_sticky_key_stays_and_moves_only_when_it_must() {
         bench.query(&query).unwrap().id().to_string()
     };
     let before: Vec<_> = keys.iter().map(|key| owner(&bench, key)).collect();
-    let counts = tally(&before);
+    let counts = counts(&before);
     assert!(ids.iter().all(|id| (60..140).contains(&counts[id])), "{counts:?}");
     // The same in every process and release.
     assert_eq!(before[..4], ["c", "a", "a", "e"].map(str::to_owned)[..]);
@@ -307,9 +307,13 @@ fn a_hundred_thousand_accounts_are_chosen_from_one_by_one() {
     let out = |i: usize| i % 100 != 7;
     {
         let roster = bench.pool.shared().roster.load();
-        for slot in roster.slots.iter().enumerate().filter(|(i, _)| out(*i)).map(|(_, slot)| slot) {
-            let change =
-                bench.pool.shared().change(&slot.current.load(), |word| word.rested(1_000, 60_000));
+        for entry in
+            roster.entries.iter().enumerate().filter(|(i, _)| out(*i)).map(|(_, entry)| entry)
+        {
+            let change = bench
+                .pool
+                .shared()
+                .change(&entry.current.load(), |state| state.cooled_down(1_000, 60_000));
             assert!(change.is_some());
         }
     }
@@ -342,7 +346,7 @@ proptest! {
         ops in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..200),
         looks in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..20),
     ) {
-        let (bits, mut set) = (Bits::new(len), BTreeSet::new());
+        let (bits, mut set) = (Bitset::new(len), BTreeSet::new());
         for (put, i) in ops {
             let i = i.get(&places).index(len);
             if put {

@@ -1,4 +1,4 @@
-use crate::pool::account::{Rests, millis};
+use crate::pool::account::{Cooldowns, millis};
 
 /// So many of a unit, exactly.
 fn whole(time: u64, unit: u64, name: &str) -> String {
@@ -12,8 +12,8 @@ fn the_readme_names_the_times_that_a_pool_has() {
     let seconds = |time| whole(time, 1000, "s");
     let minutes = |time| whole(time, 60_000, "min");
     let hours = |time| whole(time, 3_600_000, "h");
-    let rests = Rests::default();
-    let times = &rests.quarantine;
+    let cooldowns = Cooldowns::default();
+    let times = &cooldowns.quarantine;
     for row in [
         format!(
             "| quarantine | {} for a token that has worked, {} for one that never has, {} for a revoked one |",
@@ -28,12 +28,12 @@ fn the_readme_names_the_times_that_a_pool_has() {
         ),
         format!(
             "| 429 without a hint; out of quota; model not found | {} doubling to {}; {}; {} |",
-            seconds(rests.limited_first),
-            seconds(rests.limited_max),
-            minutes(rests.out_of_quota),
-            minutes(rests.model),
+            seconds(cooldowns.limited_first),
+            seconds(cooldowns.limited_max),
+            minutes(cooldowns.out_of_quota),
+            minutes(cooldowns.model),
         ),
-        format!("| `max_rest` | {} |", hours(rests.max_rest)),
+        format!("| `max_rest` | {} |", hours(cooldowns.max_rest)),
     ] {
         assert!(readme.lines().any(|line| line == row), "not in the README: {row}");
     }

@@ -19,15 +19,15 @@ async fn a_fresh_token_is_served_under_no_lock() {
     let pool = Pool::builder().any_origin().account(account).build().unwrap();
     pool.wait_ready().await.unwrap();
     let shared = pool.shared();
-    let slot = shared.roster.load().slots[0].clone();
+    let entry = shared.roster.load().entries[0].clone();
     let now = Instant::now() + secs(60);
     let (done, heard) = mpsc::channel();
 
     // All that a pool ever locks, held until the request is over, or is not.
-    let writer = crate::sync::lock(&shared.writer);
-    let due = shared.due.hold();
-    let flight = slot.member.feed.as_ref().unwrap().flight();
-    let served = slot.current.load_full().models(|_| {
+    let admin = crate::sync::lock(&shared.admin);
+    let timers = shared.timers.hold();
+    let flight = entry.account.source.as_ref().unwrap().flight();
+    let served = entry.current.load_full().model_cooldowns(|_| {
         let pool = pool.clone();
         thread::spawn(move || {
             for _ in 0..3 {
@@ -39,7 +39,7 @@ async fn a_fresh_token_is_served_under_no_lock() {
         });
         heard.recv_timeout(Duration::from_secs(10))
     });
-    drop((writer, due, flight));
+    drop((admin, timers, flight));
     assert_eq!(served, Ok(()), "it waits for a lock");
     assert_eq!(pool.view().accounts[0].counts.succeeded, 3);
 }
@@ -54,8 +54,8 @@ async fn a_token_that_comes_between_two_looks_of_one_search_is_found() {
     let (shared, mut now) = (pool.shared(), Now::unread());
     let roster = shared.roster.load_full();
     let mut search = crate::pool::select::search::Search::new(shared, &roster, &ANY, &mut now);
-    assert!(search.take(0, &roster.slots[0]).is_none());
+    assert!(search.take(0, &roster.entries[0]).is_none());
     pool.wait_ready().await.unwrap();
-    let lease = search.shortage(&roster.slots).unwrap();
-    assert_eq!((&**lease.id(), lease.generation()), ("alice", 2));
+    let lease = search.unavailable(&roster.entries).unwrap();
+    assert_eq!((&**lease.id(), lease.generation()), ("alice", 1));
 }

@@ -72,7 +72,7 @@ fn looking_ahead_sees_that_a_credential_will_have_ended() {
 #[test]
 fn looking_ahead_takes_no_probe_and_asks_no_source() {
     let bench = Bench::new(accounts(&["a"]));
-    bench.pick().unwrap().refused(Reason::Invalid, None, &mut bench.clock());
+    bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
     for _ in 0..2 {
         let ahead = bench.pool.pick_at(&ANY, bench.now + secs(301)).unwrap();
         assert!(!ahead.is_probe());
@@ -82,7 +82,7 @@ fn looking_ahead_takes_no_probe_and_asks_no_source() {
     let bench = Bench::new(Pool::builder().any_origin().account(account));
     assert!(bench.pool.pick_at(&ANY, bench.now + secs(1)).is_err());
     assert!(script.asked.lock().unwrap().is_empty());
-    assert_eq!(bench.pool.view().accounts[0].until, None, "nor has it failed");
+    assert_eq!(bench.pool.view().accounts[0].usable_in, None, "nor has it failed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,7 +150,7 @@ async fn who_waits_for_a_source_is_not_woken_for_a_rest_that_is_over() {
     let (minted, _) = minted("a", [Play::Hang]);
     let builder = Pool::builder().any_origin().accounts([minted, account("b")]);
     let pool = builder.build().unwrap();
-    pool.rest("b", None, secs(1));
+    pool.cool_down("b", None, secs(1));
     pool.retire("b");
     let mut ready = std::pin::pin!(pool.wait_ready());
     let mut polls = 0;
@@ -190,7 +190,7 @@ async fn no_source_is_waited_for_while_somebody_is_due_for_a_probe() {
     let (minted, _) = minted("b", [Play::Hang]);
     let builder = Pool::builder().any_origin().accounts([account("a"), minted]);
     let pool = builder.build().unwrap();
-    pick(&pool, &strict("a")).unwrap().refused(Reason::Invalid, None, &mut Now::unread());
+    pick(&pool, &strict("a")).unwrap().rejected(Reason::Invalid, None, &mut Now::unread());
     sleep(secs(299)).await;
     assert_eq!(pick(&pool, &ANY).unwrap_err().code, Code::NotReady);
     assert!(is_under_way(&pool, &ANY));
@@ -222,10 +222,10 @@ fn more_come_due_at_once_than_one_request_takes_off_the_list() {
     let mut bench = Bench::new(Pool::builder().any_origin().accounts(list));
     for i in 0..256 {
         let mut lease = bench.pinned(&format!("a{i}")).unwrap();
-        lease.refused(Reason::Invalid, None, &mut bench.clock());
+        lease.rejected(Reason::Invalid, None, &mut bench.clock());
     }
     bench.pass(secs(1));
-    bench.pinned("big").unwrap().refused(Reason::Invalid, None, &mut bench.clock());
+    bench.pinned("big").unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
     bench.pass(secs(400));
     let probe = bench.query(&Query { model: Some("big"), ..ANY }).unwrap();
     assert_eq!((&**probe.id(), probe.is_probe()), ("big", true));
@@ -254,8 +254,8 @@ fn who_changes_while_the_list_is_made_anew_is_shown_in_the_new_one() {
     for id in ["a", "b"] {
         bench.pinned(id).unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     }
-    let slots = bench.pool.shared().roster.load().slots.to_vec();
-    let new = Roster::new(slots, Order::Listed, Selection::RoundRobin);
+    let entries = bench.pool.shared().roster.load().entries.to_vec();
+    let new = Roster::new(entries, Order::Listed, Selection::RoundRobin);
     let shown = || [0, 1, 2].map(|i| new.usable.has(i));
     assert_eq!(shown(), [false, false, true]);
     // Whoever does that knows the old list.
@@ -270,13 +270,13 @@ fn who_changes_while_the_list_is_made_anew_is_shown_in_the_new_one() {
 #[test]
 fn a_success_after_a_rest_ends_the_doubling_of_refusals() {
     let mut bench = Bench::new(accounts(&["a"]));
-    bench.pick().unwrap().refused(Reason::Invalid, None, &mut bench.clock());
+    bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
     bench.pass(secs(300));
     bench.pick().unwrap().healthy_failure();
     bench.pick().unwrap().limited(None, Some(secs(10)), &mut bench.clock());
     bench.pass(secs(10));
     bench.pick().unwrap().succeeded(None);
-    let again = bench.pick().unwrap().refused(Reason::Invalid, None, &mut bench.clock());
+    let again = bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
     assert_eq!(again.rest, secs(5), "the first time of one that has succeeded");
 }
 
@@ -298,12 +298,12 @@ fn a_quarantine_takes_as_long_as_was_set() {
         if succeeds {
             bench.pick().unwrap().succeeded(None);
         }
-        let rests = expected.map(|_| {
-            let rest = bench.pick().unwrap().refused(reason, None, &mut bench.clock()).rest;
+        let cooldowns = expected.map(|_| {
+            let rest = bench.pick().unwrap().rejected(reason, None, &mut bench.clock()).rest;
             bench.pass(rest);
             rest.as_secs()
         });
-        assert_eq!(rests, expected, "{reason:?}, {succeeds}");
+        assert_eq!(cooldowns, expected, "{reason:?}, {succeeds}");
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
 #[derive(Default)]
 struct Seen {
     calls: AtomicUsize,
-    asking: AtomicUsize,
+    minting_source: AtomicUsize,
 }
 
 /// An account whose source gives another token, or fails, and lets others go on while it is asked.
@@ -29,10 +29,10 @@ fn sourced(gives: bool) -> (Arc<Bench>, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let asked = Arc::clone(&seen);
     let source = move |_: RefreshReason| {
-        assert_eq!(asked.asking.fetch_add(1, Ordering::SeqCst), 0, "one is asking already");
+        assert_eq!(asked.minting_source.fetch_add(1, Ordering::SeqCst), 0, "one is asking already");
         let call = asked.calls.fetch_add(1, Ordering::SeqCst);
         thread::yield_now();
-        asked.asking.fetch_sub(1, Ordering::SeqCst);
+        asked.minting_source.fetch_sub(1, Ordering::SeqCst);
         let token = Token::new(format!("token-{call}"));
         std::future::ready(if gives { Ok(token) } else { Err(SourceError::transient("down")) })
     };
@@ -51,10 +51,10 @@ fn refuse_twice(bench: &Arc<Bench>) {
     let (mut one, mut two) = (bench.pick().unwrap(), bench.pick().unwrap());
     let there = Arc::clone(bench);
     let other = thread::spawn(move || {
-        two.refused(Reason::Expired, None, &mut there.clock());
+        two.rejected(Reason::Expired, None, &mut there.clock());
         two
     });
-    one.refused(Reason::Expired, None, &mut bench.clock());
+    one.rejected(Reason::Expired, None, &mut bench.clock());
     // What it was refused with is let go of by one thread, after both.
     drop((one, other.join().unwrap()));
 }

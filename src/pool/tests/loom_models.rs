@@ -40,19 +40,19 @@ fn alone() -> (Arc<Bench>, Told) {
 }
 
 /// One account whose quarantine is over.
-fn due() -> (Arc<Bench>, Told) {
+fn timers() -> (Arc<Bench>, Told) {
     let told = Told::default();
     let mut bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
-    refuse(&bench, bench.pick().unwrap());
+    reject(&bench, bench.pick().unwrap());
     assert_eq!(told.take(), ["dead alice"]);
     bench.pass(secs(301));
     (Arc::new(bench), told)
 }
 
 /// Whether this refusal was the one that counted.
-fn refuse(bench: &Bench, mut lease: Lease) -> bool {
+fn reject(bench: &Bench, mut lease: Lease) -> bool {
     lease.sent();
-    lease.refused(Reason::Invalid, None, &mut bench.clock()).won
+    lease.rejected(Reason::Invalid, None, &mut bench.clock()).won
 }
 
 fn succeed(mut lease: Lease) {
@@ -65,7 +65,7 @@ fn succeed(mut lease: Lease) {
 fn agrees(bench: &Bench, alive: bool) {
     assert_eq!(bench.pool.shared().alive(), i64::from(alive));
     let roster = bench.pool.shared().roster.load();
-    let kind = roster.slots[0].word().kind();
+    let kind = roster.entries[0].state().kind();
     assert!(kind != Kind::Usable || roster.usable.has(0));
     assert_eq!(bench.pool.view().accounts[0].in_flight, 0);
     let later = bench.pool.pick(&ANY, &mut Now::at(bench.now + secs(100_000))).unwrap();
@@ -79,7 +79,7 @@ fn of_two_refusals_of_one_generation_one_wins_and_is_told() {
         let (one, two) = (bench.pick().unwrap(), bench.pick().unwrap());
         let here = Arc::clone(&bench);
         let there = Arc::clone(&bench);
-        let (one, two) = both(move || refuse(&here, one), move || refuse(&there, two));
+        let (one, two) = both(move || reject(&here, one), move || reject(&there, two));
         assert!(one != two, "{one} and {two}");
         assert_eq!(told.take(), ["dead alice"]);
         assert_eq!(bench.state("alice"), State::Quarantined);
@@ -94,7 +94,7 @@ fn of_two_accounts_that_are_refused_at_once_one_is_the_last() {
         let bench = Arc::new(Bench::new(accounts(&["a", "b"]).reporter(told.reporter())));
         let (one, two) = (bench.pinned("a").unwrap(), bench.pinned("b").unwrap());
         let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
-        let won = both(move || refuse(&here, one), move || refuse(&there, two));
+        let won = both(move || reject(&here, one), move || reject(&there, two));
         assert_eq!(won, (true, true));
         let told = told.take();
         assert!(
@@ -114,7 +114,7 @@ fn a_refusal_and_a_word_by_hand_are_one_incident() {
         let one = bench.pick().unwrap();
         let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
         let (one, two) = both(
-            move || refuse(&here, one),
+            move || reject(&here, one),
             move || there.pool.invalidate("alice", Reason::Invalid),
         );
         assert!(one != two, "{one} and {two}");
@@ -129,7 +129,7 @@ fn who_is_removed_while_refused_is_not_counted() {
         let (bench, told) = alone();
         let one = bench.pick().unwrap();
         let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
-        let (won, removed) = both(move || refuse(&here, one), move || there.pool.remove("alice"));
+        let (won, removed) = both(move || reject(&here, one), move || there.pool.remove("alice"));
         assert!(removed);
         assert_eq!(told.take().len(), usize::from(won));
         assert_eq!((bench.pool.shared().alive(), bench.pool.len()), (0, 0));
@@ -140,7 +140,7 @@ fn who_is_removed_while_refused_is_not_counted() {
 #[test]
 fn no_probe_brings_back_who_was_retired() {
     model(|| {
-        let (bench, _) = due();
+        let (bench, _) = timers();
         let probe = bench.pick().unwrap();
         let there = Arc::clone(&bench);
         both(move || succeed(probe), move || there.pool.retire("alice"));
@@ -156,11 +156,11 @@ fn a_late_success_never_clears_a_refusal() {
         let (bench, told) = alone();
         let (one, two) = (bench.pick().unwrap(), bench.pick().unwrap());
         let here = Arc::clone(&bench);
-        let (won, ()) = both(move || refuse(&here, one), move || succeed(two));
+        let (won, ()) = both(move || reject(&here, one), move || succeed(two));
         assert!(won);
         assert_eq!(told.take(), ["dead alice"]);
         assert_eq!(bench.state("alice"), State::Quarantined);
-        assert!(bench.pool.shared().roster.load().slots[0].word().ever_succeeded());
+        assert!(bench.pool.shared().roster.load().entries[0].state().is_proven());
         agrees(&bench, false);
     });
 }
@@ -173,7 +173,7 @@ fn a_late_success_never_shortens_a_rest() {
         let here = Arc::clone(&bench);
         let limit = move || one.limited(None, Some(secs(60)), &mut here.clock());
         both(limit, move || succeed(two));
-        assert_eq!(bench.state("alice"), State::Resting);
+        assert_eq!(bench.state("alice"), State::Cooling);
         agrees(&bench, true);
     });
 }
@@ -189,7 +189,7 @@ fn of_two_rests_the_longer_one_stands() {
             move || two.limited(None, Some(secs(20)), &mut there.clock()),
         );
         let view = bench.pool.shared().view(&mut bench.clock());
-        assert_eq!(view.accounts[0].until, Some(secs(60)));
+        assert_eq!(view.accounts[0].usable_in, Some(secs(60)));
         agrees(&bench, true);
     });
 }
@@ -202,7 +202,7 @@ fn a_late_401_leaves_the_new_token_alone() {
         let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
         let new = || Credential::bearer("tok-of-alice-1").unwrap();
         let (generation, won) =
-            both(move || here.pool.replace("alice", new()).unwrap(), move || refuse(&there, old));
+            both(move || here.pool.replace("alice", new()).unwrap(), move || reject(&there, old));
         assert_eq!(generation, 2);
         // Refused, then replaced: it was the last one, unless the new token was counted by then.
         let told = told.take();
@@ -217,7 +217,7 @@ fn a_late_401_leaves_the_new_token_alone() {
 #[test]
 fn of_two_requests_one_gets_the_probe() {
     model(|| {
-        let (bench, _) = due();
+        let (bench, _) = timers();
         let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
         let (one, two) = both(move || here.pick().ok(), move || there.pick().ok());
         let probe = match (one, two) {
@@ -236,7 +236,7 @@ fn of_two_requests_one_gets_the_probe() {
 #[test]
 fn a_probe_that_is_dropped_gives_its_slot_to_the_next() {
     model(|| {
-        let (bench, _) = due();
+        let (bench, _) = timers();
         let probe = bench.pick().unwrap();
         probe.sent();
         let there = Arc::clone(&bench);
@@ -268,10 +268,10 @@ fn whoever_goes_to_rest_or_wakes_up_is_not_lost() {
 #[test]
 fn a_probe_that_is_refused_again_hands_nothing_to_others() {
     model(|| {
-        let (bench, told) = due();
+        let (bench, told) = timers();
         let probe = bench.pick().unwrap();
         let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
-        let (won, other) = both(move || refuse(&here, probe), move || there.pick().ok());
+        let (won, other) = both(move || reject(&here, probe), move || there.pick().ok());
         assert!(!won && other.is_none(), "{other:?}");
         assert_eq!(told.take(), Vec::<String>::new());
         assert_eq!(bench.state("alice"), State::Quarantined);
@@ -285,12 +285,12 @@ fn a_refusal_from_before_a_probe_never_undoes_what_it_healed() {
         let told = Told::default();
         let mut bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
         let late = bench.pick().unwrap();
-        refuse(&bench, bench.pick().unwrap());
+        reject(&bench, bench.pick().unwrap());
         bench.pass(secs(301));
         let bench = Arc::new(bench);
         let probe = bench.pick().unwrap();
         let there = Arc::clone(&bench);
-        let ((), won) = both(move || succeed(probe), move || refuse(&there, late));
+        let ((), won) = both(move || succeed(probe), move || reject(&there, late));
         assert!(!won);
         assert_eq!(told.take(), ["dead alice"]);
         assert_eq!(bench.state("alice"), State::Usable);
@@ -304,7 +304,7 @@ fn whoever_is_revived_while_refused_is_counted_and_shown_once() {
         let (bench, _) = alone();
         let one = bench.pick().unwrap();
         let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
-        both(move || refuse(&here, one), move || there.pool.revive("alice"));
+        both(move || reject(&here, one), move || there.pool.revive("alice"));
         let alive = bench.state("alice") == State::Usable;
         agrees(&bench, alive);
     });
@@ -318,11 +318,11 @@ fn the_flag_of_resting_models_is_never_lost() {
         let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
         both(
             move || one.limited(Some("m1"), Some(secs(60)), &mut here.clock()),
-            move || refuse(&there, two),
+            move || reject(&there, two),
         );
-        let word = bench.pool.shared().roster.load().slots[0].word();
-        assert!(word.has_model_rests());
-        assert_eq!(word.kind(), Kind::Quarantined);
+        let state = bench.pool.shared().roster.load().entries[0].state();
+        assert!(state.has_model_cooldowns());
+        assert_eq!(state.kind(), Kind::Quarantined);
         agrees(&bench, false);
     });
 }
@@ -332,7 +332,7 @@ fn the_flag_and_the_table_of_resting_models_agree() {
     model(|| {
         let mut bench = Bench::new(accounts(&["alice"]));
         let m1 = Query { model: Some("m1"), ..ANY };
-        bench.pool.rest("alice", Some("m1"), secs(5));
+        bench.pool.cool_down("alice", Some("m1"), secs(5));
         bench.pass(secs(6));
         let (mut one, two) = (bench.pick().unwrap(), bench.query(&m1).unwrap());
         let bench = Arc::new(bench);
@@ -342,7 +342,7 @@ fn the_flag_and_the_table_of_resting_models_agree() {
             // Its success ends the rest of the one model that is kept.
             move || succeed(two),
         );
-        assert!(bench.pool.shared().roster.load().slots[0].word().has_model_rests());
+        assert!(bench.pool.shared().roster.load().entries[0].state().has_model_cooldowns());
         assert!(bench.query(&Query { model: Some("m2"), ..ANY }).is_err());
         bench.query(&m1).unwrap();
         agrees(&bench, true);

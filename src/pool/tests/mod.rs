@@ -1,5 +1,6 @@
 //! The pool from outside, with time given.
 
+mod admin;
 mod answers;
 mod apply;
 mod asking;
@@ -14,7 +15,7 @@ mod looking;
 mod loom_flight;
 #[cfg(failover_loom)]
 mod loom_models;
-mod persons;
+
 mod refreshing;
 mod shown;
 mod sources;

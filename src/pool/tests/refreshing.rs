@@ -50,7 +50,7 @@ struct Server {
     /// When each token that was given ends, and the newest of each account.
     ends: HashMap<String, Instant>,
     newest: HashMap<usize, (String, Instant)>,
-    asking: HashMap<usize, u32>,
+    minting_source: HashMap<usize, u32>,
     wrong: Vec<String>,
 }
 
@@ -67,7 +67,7 @@ struct Asking(usize, Shared);
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        *self.1.lock().unwrap().asking.entry(self.0).or_default() -= 1;
+        *self.1.lock().unwrap().minting_source.entry(self.0).or_default() -= 1;
     }
 }
 
@@ -76,18 +76,18 @@ impl TokenSource for Login {
         let server = self.server.clone();
         let (takes, play) = {
             let mut server = server.lock().unwrap();
-            let asking = server.asking.entry(self.group).or_default();
-            *asking += 1;
-            if *asking > 1 {
+            let minting_source = server.minting_source.entry(self.group).or_default();
+            *minting_source += 1;
+            if *minting_source > 1 {
                 server.wrong.push(format!("two of group {} are asking", self.group));
             }
             let play = server.plays[server.next % server.plays.len()];
             server.next += 1;
             play
         };
-        let asking = Asking(self.group, self.server.clone());
+        let minting_source = Asking(self.group, self.server.clone());
         Box::pin(async move {
-            let _asking = asking;
+            let _asking = minting_source;
             sleep(Duration::from_millis(takes)).await;
             match play {
                 Play::Give { left } => Ok(server.lock().unwrap().give(self.account, left)),
@@ -124,11 +124,11 @@ impl Server {
 async fn call(pool: Pool, server: Shared, caller: Caller) {
     sleep(Duration::from_millis(caller.at)).await;
     let start = Instant::now();
-    let mut news = Some(pool.news(&mut None, None));
+    let mut changed = Some(pool.wait_for_change(&mut None, None));
     let mut lease = loop {
-        match (pool.pick(&ANY, &mut Now::unread()), news.take()) {
+        match (pool.pick(&ANY, &mut Now::unread()), changed.take()) {
             (Ok(lease), _) => break lease,
-            (Err(none), Some(next)) if none.is_under_way() => news = next.await,
+            (Err(none), Some(next)) if none.is_under_way() => changed = next.await,
             (Err(none), _) => {
                 let fits = matches!(
                     none.code,
@@ -155,7 +155,7 @@ async fn call(pool: Pool, server: Shared, caller: Caller) {
     if taken {
         lease.succeeded(None);
     } else {
-        lease.refused(Reason::Expired, None, &mut Now::unread());
+        lease.rejected(Reason::Expired, None, &mut Now::unread());
     }
 }
 
@@ -199,19 +199,19 @@ fn watch_good(pool: &Pool, server: &Shared) -> tokio::task::JoinHandle<()> {
             for (account, (token, since)) in server.newest.clone() {
                 let left = server.ends[&token].saturating_duration_since(Instant::now());
                 let roster = pool.shared().roster.load();
-                let (_, slot) = roster.find(&format!("account-{account}")).unwrap();
-                let current = slot.current.load();
+                let (_, entry) = roster.find(&format!("account-{account}")).unwrap();
+                let current = entry.current.load();
                 let there = current.credential.token() == token.as_bytes();
                 // Not just given, nor so near its end that it is being replaced.
                 let settled = since.elapsed() > Duration::from_millis(5);
                 if settled
                     && left > Duration::from_millis(600)
-                    && (!there || !current.word().may_be_sent())
+                    && (!there || !current.state().may_be_sent())
                 {
-                    let word = current.word();
+                    let state = current.state();
                     server
                         .wrong
-                        .push(format!("{token}, good for {left:?}, is displaced: {word:?}"));
+                        .push(format!("{token}, good for {left:?}, is displaced: {state:?}"));
                 }
             }
         }

@@ -40,14 +40,14 @@ fn only_a_rest_for_want_of_quota_is_shown_as_one() {
     let mut bench = Bench::new(accounts(&["a"]));
     let look = |bench: &Bench| {
         let view = shown(bench);
-        (view.state, view.out_of_quota, view.until)
+        (view.state, view.out_of_quota, view.usable_in)
     };
     assert_eq!(look(&bench), (State::Usable, false, None));
     bench.pick().unwrap().limited(None, Some(secs(10)), &mut bench.clock());
-    assert_eq!(look(&bench), (State::Resting, false, Some(secs(10))));
+    assert_eq!(look(&bench), (State::Cooling, false, Some(secs(10))));
     bench.pass(secs(10));
     bench.pick().unwrap().out_of_quota(Some(secs(20)), None, &mut bench.clock());
-    assert_eq!(look(&bench), (State::Resting, true, Some(secs(20))));
+    assert_eq!(look(&bench), (State::Cooling, true, Some(secs(20))));
     bench.pass(secs(20));
     assert_eq!(look(&bench), (State::Usable, false, None), "it is over");
     assert_eq!(bench.order(1), ["a"]);
@@ -60,7 +60,7 @@ async fn of_one_that_is_refreshed_only_when_its_source_is_asked_again_is_shown()
     let pool = Pool::builder().any_origin().account(account).build().unwrap();
     let look = || {
         let view = pool.view().accounts.swap_remove(0);
-        (view.state, view.until)
+        (view.state, view.usable_in)
     };
     assert_eq!(look(), (State::Refreshing, None), "nobody has asked it");
     assert!(pool.pick(&ANY, &mut Now::unread()).is_err());
@@ -84,7 +84,7 @@ fn a_pool_that_stays_dead_is_not_said_to_be_well() {
     assert!(bench.pool.invalidate("a", Reason::Invalid));
     bench.pass(secs(301));
     bench.pick().unwrap().inconclusive();
-    bench.pick().unwrap().refused(Reason::Invalid, None, &mut bench.clock());
+    bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
     assert_eq!(well.load(Ordering::SeqCst), 0);
     bench.pass(secs(601));
     bench.pick().unwrap().succeeded(None);
@@ -125,20 +125,20 @@ fn out_of_quota_is_told_anew_after_a_limit_and_when_its_rest_is_over() {
 #[test]
 fn what_is_learned_too_late_keeps_nobody_waiting() {
     let mut bench = Bench::new(accounts(&["a"]));
-    let refuse = |bench: &Bench, lease: &mut Lease| {
-        lease.refused(Reason::Invalid, None, &mut bench.clock()).rest
+    let reject = |bench: &Bench, lease: &mut Lease| {
+        lease.rejected(Reason::Invalid, None, &mut bench.clock()).rest
     };
     let mut flying: Vec<_> = (0..2).map(|_| bench.pick().unwrap()).collect();
-    bench.pick().unwrap().refused(Reason::Invalid, None, &mut bench.clock());
-    assert_eq!(refuse(&bench, &mut flying[0]), secs(300));
+    bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
+    assert_eq!(reject(&bench, &mut flying[0]), secs(300));
     // Healed by a probe since, and resting for another reason.
     bench.pass(secs(300));
     bench.pick().unwrap().limited(None, Some(secs(60)), &mut bench.clock());
-    assert_eq!(refuse(&bench, &mut flying[1]), Duration::ZERO);
+    assert_eq!(reject(&bench, &mut flying[1]), Duration::ZERO);
     // Replaced since.
     bench.pass(secs(60));
     let mut old = bench.pick().unwrap();
-    bench.pick().unwrap().refused(Reason::Invalid, None, &mut bench.clock());
+    bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
     bench.pool.replace("a", Credential::bearer("tok-new").unwrap()).unwrap();
-    assert_eq!(refuse(&bench, &mut old), Duration::ZERO);
+    assert_eq!(reject(&bench, &mut old), Duration::ZERO);
 }

@@ -107,18 +107,18 @@ impl World {
 
     /// What a request gets that waits as long as a source is being asked.
     async fn get(&self) -> Result<String, Code> {
-        let mut news = Some(self.pool.news(&mut None, None));
+        let mut changed = Some(self.pool.wait_for_change(&mut None, None));
         while self.pick().is_err_and(|none| none.is_under_way()) {
-            let Some(next) = news else { break };
-            news = next.await;
+            let Some(next) = changed else { break };
+            changed = next.await;
         }
         self.token()
     }
 
-    async fn refuse(&self, reason: Reason) {
+    async fn reject(&self, reason: Reason) {
         let mut lease = self.pick().unwrap();
         lease.sent();
-        lease.refused(reason, None, &mut Now::unread());
+        lease.rejected(reason, None, &mut Now::unread());
         drop(lease);
         tokio::task::yield_now().await;
     }
@@ -323,7 +323,7 @@ async fn a_refused_token_is_replaced_once_however_many_hear_of_it() {
     let mut flying: Vec<_> = (0..12).map(|_| world.pick().unwrap()).collect();
     for lease in &mut flying {
         lease.sent();
-        lease.refused(Reason::Expired, None, &mut Now::unread());
+        lease.rejected(Reason::Expired, None, &mut Now::unread());
         assert!(!lease.still_good());
     }
     drop(flying);
@@ -339,9 +339,9 @@ async fn a_refused_token_is_replaced_once_however_many_hear_of_it() {
 async fn a_new_token_that_is_refused_at_once_is_quarantined_like_any() {
     let world = world([Give("t1", None), Give("t2", None), Give("t3", None)]);
     world.pool.wait_ready().await.unwrap();
-    world.refuse(Reason::Invalid).await;
+    world.reject(Reason::Invalid).await;
     assert_eq!(world.get().await, ok("t2"));
-    world.refuse(Reason::Invalid).await;
+    world.reject(Reason::Invalid).await;
     assert_eq!(world.token(), Err(Code::CredentialInvalid));
     assert_eq!((world.script.calls(), world.told.take()), (2, vec!["dead alice".to_owned()]));
     // When its time is up, the source is asked along with the probe.
@@ -356,17 +356,17 @@ async fn a_new_token_that_is_refused_at_once_is_quarantined_like_any() {
 async fn the_same_token_again_is_a_refusal() {
     let world = world([Give("t1", None), Give("t1", None)]);
     world.pool.wait_ready().await.unwrap();
-    world.refuse(Reason::Invalid).await;
+    world.reject(Reason::Invalid).await;
     assert_eq!(world.get().await, Err(Code::CredentialInvalid));
     assert_eq!(world.told.take(), ["dead alice"]);
-    assert_eq!(world.pool.view().accounts[0].generation, 2);
+    assert_eq!(world.pool.view().accounts[0].generation, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_revoked_token_is_not_replaced() {
     let world = world([Give("t1", None)]);
     world.pool.wait_ready().await.unwrap();
-    world.refuse(Reason::Revoked).await;
+    world.reject(Reason::Revoked).await;
     assert_eq!(world.get().await, Err(Code::CredentialRevoked));
     assert_eq!(world.script.calls(), 1);
 }
@@ -415,7 +415,7 @@ async fn what_a_person_puts_in_is_not_overwritten_by_what_a_source_gives_later()
     sleep(secs(5)).await;
     assert_eq!(world.token(), ok("mine"));
     // And its source is asked again when it is refused.
-    world.refuse(Reason::Invalid).await;
+    world.reject(Reason::Invalid).await;
     assert_eq!(world.get().await, ok("t2"));
 }
 
@@ -427,10 +427,10 @@ async fn a_rest_of_the_account_goes_on_with_its_next_token() {
     let mut flying = world.pick().unwrap();
     tokio::task::yield_now().await;
     flying.limited(None, Some(secs(60)), &mut Now::unread());
-    flying.generation.models(|models| models.rest("large", 0, 10_000_000));
+    flying.generation.model_cooldowns(|models| models.cool_down("large", 0, 10_000_000));
     sleep(secs(5)).await;
     let view = world.pool.view().accounts.remove(0);
-    assert_eq!((view.generation, view.state), (3, State::Resting));
+    assert_eq!((view.generation, view.state), (2, State::Cooling));
     assert_eq!(view.model_cooldowns.len(), 1);
     assert!(view.expires_in.is_some());
 }
@@ -501,12 +501,12 @@ async fn a_file_that_changes_is_noticed_without_a_refusal() {
         sleep(secs(11)).await;
         drop(touch());
     }
-    assert_eq!(generation(), 2, "the same one again is no news");
+    assert_eq!(generation(), 1, "the same one again is no news");
     *now.lock().unwrap() = "two";
     sleep(secs(11)).await;
     drop(touch());
     sleep(secs(1)).await;
-    assert_eq!((generation(), touch().generation.credential.token()), (3, &b"two"[..]));
+    assert_eq!((generation(), touch().generation.credential.token()), (2, &b"two"[..]));
 }
 
 #[test]
@@ -543,9 +543,9 @@ async fn after(play: Play) -> (World, u64) {
 #[tokio::test(start_paused = true)]
 async fn the_same_token_again_is_a_new_one_if_it_lasts_longer_by_more_than_a_second() {
     // It ends after 101 s.
-    for (left, longer) in [(23, false), (24, false), (25, false), (26, true), (1000, true)] {
+    for (left, extended) in [(23, false), (24, false), (25, false), (26, true), (1000, true)] {
         let (world, generation) = after(Give("t1", Some(left))).await;
-        assert_eq!(generation == 3, longer, "{left} s left, generation {generation}");
+        assert_eq!(generation == 2, extended, "{left} s left, generation {generation}");
         if left == 1000 {
             sleep(secs(500)).await;
             assert_eq!((world.token(), world.script.calls()), (ok("t1"), 2));
@@ -561,17 +561,17 @@ async fn a_token_that_is_refused_while_its_source_is_asked_is_not_used_again_if_
     world.pool.wait_ready().await.unwrap();
     sleep(secs(75)).await;
     assert_eq!(world.token(), ok("t1"));
-    world.refuse(Reason::Invalid).await;
+    world.reject(Reason::Invalid).await;
     assert_eq!(world.get().await, Err(Code::CredentialInvalid));
     let (calls, generation) = (world.script.calls(), world.pool.view().accounts[0].generation);
-    assert_eq!((calls, generation), (3, 2));
+    assert_eq!((calls, generation), (3, 1));
     assert_eq!(world.told.take(), ["dead alice"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_a_login_is_over_a_refusal_asks_for_nothing() {
     let (world, _) = after(Over).await;
-    world.refuse(Reason::Invalid).await;
+    world.reject(Reason::Invalid).await;
     assert_eq!(world.get().await, Err(Code::CredentialInvalid));
     assert!(!world.pick().unwrap_err().can_mint);
     assert_eq!(world.pool.view().accounts[0].state, State::Quarantined);
@@ -584,8 +584,8 @@ async fn a_rest_that_is_asked_for_while_a_token_is_awaited_only_grows() {
     world.pool.wait_ready().await.unwrap();
     sleep(secs(95)).await;
     assert_eq!(world.token(), Err(Code::NotReady));
-    for (time, longer) in [(60, true), (60, false), (1, false), (61, true)] {
-        assert_eq!(world.pool.rest("alice", None, secs(time)), longer, "{time} s");
+    for (time, extended) in [(60, true), (60, false), (1, false), (61, true)] {
+        assert_eq!(world.pool.cool_down("alice", None, secs(time)), extended, "{time} s");
     }
 }
 
@@ -599,17 +599,17 @@ async fn a_person_who_replaces_or_revives_ends_a_rest_for_later_tokens_too() {
             sleep(secs(95)).await;
             assert_eq!(world.token(), Err(Code::NotReady));
             tokio::task::yield_now().await;
-            assert!(world.pool.rest("alice", None, secs(1000)));
+            assert!(world.pool.cool_down("alice", None, secs(1000)));
             world.pool.replace("alice", Credential::bearer("mine").unwrap()).unwrap();
             sleep(secs(2)).await;
             assert_eq!(world.token(), ok("mine"));
         } else {
-            assert!(world.pool.rest("alice", None, secs(1000)));
+            assert!(world.pool.cool_down("alice", None, secs(1000)));
             assert_eq!(world.token(), Err(Code::PoolLimited));
             assert!(world.pool.revive("alice"));
             assert_eq!(world.token(), ok("t1"));
         }
-        world.refuse(Reason::Expired).await;
+        world.reject(Reason::Expired).await;
         let next = if replaced { "t3" } else { "t2" };
         assert_eq!(world.get().await, ok(next), "replaced: {replaced}");
     }
@@ -619,8 +619,8 @@ async fn a_person_who_replaces_or_revives_ends_a_rest_for_later_tokens_too() {
 async fn a_token_that_is_confirmed_to_be_refused_rests_for_as_long_as_its_account() {
     let world = world([Give("t1", None), Give("t1", None), Hang]);
     world.pool.wait_ready().await.unwrap();
-    world.refuse(Reason::Invalid).await;
-    assert!(world.pool.rest("alice", None, secs(1000)));
+    world.reject(Reason::Invalid).await;
+    assert!(world.pool.cool_down("alice", None, secs(1000)));
     assert_eq!(world.get().await, Err(Code::CredentialInvalid));
     // A refusal alone would be over after 300 s.
     sleep(secs(990)).await;
@@ -637,10 +637,10 @@ async fn however_often_a_token_is_replaced_its_account_is_queued_once() {
         assert_eq!(world.get().await, ok(token));
         world.pick().unwrap().succeeded(None);
         if token != "t9" {
-            world.refuse(Reason::Expired).await;
+            world.reject(Reason::Expired).await;
         }
     }
-    let queued = world.pool.shared().due.len();
+    let queued = world.pool.shared().timers.len();
     assert!(queued <= 1, "{queued}");
 }
 

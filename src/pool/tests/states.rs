@@ -28,11 +28,11 @@ fn a_refusal_quarantines_once_and_reports_once() {
     let bench = Bench::new(accounts(&["alice", "bob"]).reporter(told.reporter()));
     let mut first = bench.pinned("alice").unwrap();
     let mut second = bench.pinned("alice").unwrap();
-    let won = first.refused(Reason::Invalid, UNAUTHORIZED, &mut bench.clock());
+    let won = first.rejected(Reason::Invalid, UNAUTHORIZED, &mut bench.clock());
     assert!(won.won);
     assert_eq!(won.rest.as_secs(), 300);
     assert!(!second.still_good());
-    let lost = second.refused(Reason::Invalid, UNAUTHORIZED, &mut bench.clock());
+    let lost = second.rejected(Reason::Invalid, UNAUTHORIZED, &mut bench.clock());
     assert_eq!(lost, Refusal { won: false, rest: won.rest });
     let events = told.events();
     let [Event::AccountOut(out)] = &events[..] else { panic!("{events:?}") };
@@ -48,7 +48,7 @@ fn the_last_refusal_is_one_incident_with_the_refusal_inside() {
     let builder = accounts(&["alice", "bob"]).help("log in again").reporter(told.reporter());
     let bench = Bench::new(builder);
     for id in ["bob", "alice"] {
-        bench.pinned(id).unwrap().refused(Reason::Revoked, UNAUTHORIZED, &mut bench.clock());
+        bench.pinned(id).unwrap().rejected(Reason::Revoked, UNAUTHORIZED, &mut bench.clock());
     }
     let events = told.events();
     let [Event::AccountOut(bob), Event::PoolDead(dead)] = &events[..] else { panic!("{events:?}") };
@@ -64,7 +64,7 @@ fn resting_accounts_keep_a_pool_alive() {
     let told = Told::default();
     let bench = Bench::new(accounts(&["alice", "bob"]).reporter(told.reporter()));
     bench.pinned("alice").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
-    bench.pinned("bob").unwrap().refused(Reason::Invalid, None, &mut bench.clock());
+    bench.pinned("bob").unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
     assert_eq!(told.take(), ["out bob"]);
     assert_eq!(unavailable(bench.pick()), (Code::PoolLimited, Some(60)));
     assert!(!bench.pool.surely_dead());
@@ -74,7 +74,7 @@ fn resting_accounts_keep_a_pool_alive() {
 fn a_probe_goes_out_once_and_heals() {
     let told = Told::default();
     let mut bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
-    bench.pick().unwrap().refused(Reason::Expired, UNAUTHORIZED, &mut bench.clock());
+    bench.pick().unwrap().rejected(Reason::Expired, UNAUTHORIZED, &mut bench.clock());
     assert_eq!(told.take(), ["dead alice"]);
     bench.pass(secs(299));
     assert_eq!(unavailable(bench.pick()), (Code::CredentialExpired, None));
@@ -90,7 +90,7 @@ fn a_probe_goes_out_once_and_heals() {
     assert_eq!(bench.state("alice"), State::Usable);
     assert_eq!(bench.order(2), ["alice"; 2]);
     // It has succeeded now: a refusal is worth another look soon, and is a new incident.
-    let again = bench.pick().unwrap().refused(Reason::Expired, None, &mut bench.clock());
+    let again = bench.pick().unwrap().rejected(Reason::Expired, None, &mut bench.clock());
     assert_eq!((again.won, again.rest.as_secs()), (true, 5));
     assert_eq!(told.take(), ["dead alice"]);
 }
@@ -99,11 +99,11 @@ fn a_probe_goes_out_once_and_heals() {
 fn a_failed_probe_doubles_and_reports_nothing() {
     let told = Told::default();
     let mut bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
-    bench.pick().unwrap().refused(Reason::Invalid, None, &mut bench.clock());
+    bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
     told.take();
     bench.pass(secs(301));
-    let refusal = bench.pick().unwrap().refused(Reason::Invalid, None, &mut bench.clock());
-    assert_eq!((refusal.won, refusal.rest.as_secs()), (false, 600));
+    let rejection = bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
+    assert_eq!((rejection.won, rejection.rest.as_secs()), (false, 600));
     assert!(told.take().is_empty());
     bench.pass(secs(599));
     assert!(bench.pick().is_err());
@@ -114,7 +114,7 @@ fn a_failed_probe_doubles_and_reports_nothing() {
 #[test]
 fn what_shows_nothing_gives_the_probe_back_and_changes_nothing() {
     let mut bench = Bench::new(accounts(&["alice"]));
-    bench.pick().unwrap().refused(Reason::Invalid, None, &mut bench.clock());
+    bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
     bench.pass(secs(301));
     drop(bench.pick().unwrap());
     assert_eq!(bench.state("alice"), State::Quarantined);
@@ -128,7 +128,7 @@ fn what_shows_nothing_gives_the_probe_back_and_changes_nothing() {
 fn whatever_shows_the_credential_to_be_good_heals() {
     for how in ["forbidden", "limited", "quota", "model limited", "model missing"] {
         let mut bench = Bench::new(accounts(&["alice"]));
-        bench.pick().unwrap().refused(Reason::Invalid, None, &mut bench.clock());
+        bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
         bench.pass(secs(301));
         let (mut probe, mut now) = (bench.pick().unwrap(), bench.clock());
         match how {
@@ -139,8 +139,8 @@ fn whatever_shows_the_credential_to_be_good_heals() {
             _ => probe.model_missing("m", None, &mut now),
         }
         drop(probe);
-        let rests = matches!(how, "limited" | "quota");
-        let state = if rests { State::Resting } else { State::Usable };
+        let cooldowns = matches!(how, "limited" | "quota");
+        let state = if cooldowns { State::Cooling } else { State::Usable };
         assert_eq!(bench.state("alice"), state, "{how}");
         assert!(!bench.pool.surely_dead(), "{how}");
     }
@@ -153,7 +153,7 @@ fn a_rest_ends_by_itself_and_only_grows() {
     bench.pinned("alice").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     bench.pass(secs(1));
     late.limited(None, Some(secs(5)), &mut bench.clock());
-    assert!(!bench.pool.rest("alice", None, Duration::ZERO));
+    assert!(!bench.pool.cool_down("alice", None, Duration::ZERO));
     assert_eq!(bench.order(3), ["bob"; 3]);
     bench.pass(secs(58));
     assert_eq!(bench.order(1), ["bob"]);
@@ -282,7 +282,7 @@ fn evidence_about_an_old_credential_never_touches_the_new_one() {
     let before = bench.pool.view();
     let now = &mut bench.clock();
     assert_eq!(
-        old[0].refused(Reason::Revoked, UNAUTHORIZED, now),
+        old[0].rejected(Reason::Revoked, UNAUTHORIZED, now),
         Refusal { won: false, rest: Duration::ZERO }
     );
     old[1].limited(None, Some(secs(60)), now);
@@ -295,15 +295,15 @@ fn evidence_about_an_old_credential_never_touches_the_new_one() {
     assert_eq!(bench.pool.view(), before);
     let mut new = bench.query(&Query { model: Some("m"), ..ANY }).unwrap();
     assert_eq!(new.generation(), 2);
-    let refusal = new.refused(Reason::Invalid, None, now);
-    assert_eq!(refusal.rest.as_secs(), 300, "the new one is not trusted yet");
+    let rejection = new.rejected(Reason::Invalid, None, now);
+    assert_eq!(rejection.rest.as_secs(), 300, "the new one is not trusted yet");
 }
 
 #[test]
 fn a_late_success_never_clears_a_refusal() {
     let bench = Bench::new(accounts(&["alice"]));
     let mut late = bench.pick().unwrap();
-    bench.pick().unwrap().refused(Reason::Invalid, None, &mut bench.clock());
+    bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
     late.succeeded(None);
     assert_eq!(bench.state("alice"), State::Quarantined);
     assert!(bench.pick().is_err());
@@ -313,7 +313,7 @@ fn a_late_success_never_clears_a_refusal() {
 fn pick_at_counts_rests_that_are_over_by_then_and_no_probes() {
     let bench = Bench::new(accounts(&["alice", "bob"]));
     bench.pinned("alice").unwrap().limited(None, Some(secs(3)), &mut bench.clock());
-    bench.pinned("bob").unwrap().refused(Reason::Invalid, None, &mut bench.clock());
+    bench.pinned("bob").unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
     let at = |time| bench.pool.pick_at(&ANY, bench.now + time);
     assert_eq!(unavailable(at(secs(2))), (Code::PoolLimited, Some(1)));
     assert_eq!(&**at(secs(3)).unwrap().id(), "alice");
@@ -322,7 +322,7 @@ fn pick_at_counts_rests_that_are_over_by_then_and_no_probes() {
     // Looking forward has changed nothing, and who is not due is not looked at twice.
     assert_eq!(unavailable(bench.pick()), (Code::PoolLimited, Some(3)));
     assert!(bench.pool.shared().roster.load().usable.is_empty());
-    assert_eq!(bench.state("alice"), State::Resting);
+    assert_eq!(bench.state("alice"), State::Cooling);
     assert_eq!(bench.state("bob"), State::Quarantined);
     let mut later = Bench { pool: bench.pool.clone(), now: bench.now };
     later.pass(secs(3));
@@ -349,7 +349,7 @@ fn a_strict_pin_ignores_rests_and_not_refusals() {
     assert_eq!(&**bench.pinned("alice").unwrap().id(), "alice");
     let prefer = Query { pin: Some(crate::pool::select::Pin::Prefer("alice")), ..ANY };
     assert_eq!(&**bench.query(&prefer).unwrap().id(), "bob");
-    bench.pinned("alice").unwrap().refused(Reason::Inactive, None, &mut bench.clock());
+    bench.pinned("alice").unwrap().rejected(Reason::Inactive, None, &mut bench.clock());
     assert_eq!(unavailable(bench.pinned("alice")), (Code::CredentialInactive, None));
     bench.pass(secs(301));
     let probe = bench.pinned("alice").unwrap();
@@ -363,14 +363,14 @@ fn a_strict_pin_ignores_rests_and_not_refusals() {
 fn the_code_is_the_most_common_reason() {
     let bench = Bench::new(accounts(&["a", "b", "c"]));
     for (id, reason) in [("a", Reason::Expired), ("b", Reason::Revoked), ("c", Reason::Revoked)] {
-        bench.pinned(id).unwrap().refused(reason, None, &mut bench.clock());
+        bench.pinned(id).unwrap().rejected(reason, None, &mut bench.clock());
     }
     assert_eq!(unavailable(bench.pick()), (Code::CredentialRevoked, None));
     // The answer is kept, and forgotten when something changes.
     assert_eq!(unavailable(bench.pick()), (Code::CredentialRevoked, None));
     assert!(bench.pool.remove("b"));
     assert_eq!(unavailable(bench.pick()), (Code::CredentialExpired, None));
-    assert!(bench.pool.rest("a", None, secs(600)), "a longer quarantine");
+    assert!(bench.pool.cool_down("a", None, secs(600)), "a longer quarantine");
     assert_eq!(unavailable(bench.pick()), (Code::CredentialExpired, None));
 }
 
@@ -402,9 +402,9 @@ fn a_kept_answer_ends_with_the_rest() {
 fn a_rest_that_grows_a_thousand_times_is_queued_once() {
     let bench = Bench::new(accounts(&["a"]));
     for time in 1..1000 {
-        assert!(bench.pool.rest("a", None, secs(time)));
+        assert!(bench.pool.cool_down("a", None, secs(time)));
     }
-    assert_eq!(bench.pool.shared().due.len(), 1);
+    assert_eq!(bench.pool.shared().timers.len(), 1);
 }
 
 #[test]
@@ -428,13 +428,13 @@ fn counts_say_how_attempts_ended() {
     all[0].succeeded(None);
     all[0].succeeded(None);
     all[1].limited(None, None, &mut bench.clock());
-    all[2].refused(Reason::Invalid, None, &mut bench.clock());
+    all[2].rejected(Reason::Invalid, None, &mut bench.clock());
     all[3].inconclusive();
     all.pop();
     let PoolView { accounts, .. } = bench.pool.view();
     let counts = accounts[0].counts;
     assert_eq!((counts.sent, counts.succeeded), (6, 1));
-    assert_eq!((counts.refused, counts.limited), (1, 1));
+    assert_eq!((counts.rejected, counts.limited), (1, 1));
     assert_eq!(accounts[0].in_flight, 1);
     all.clear();
     assert_eq!(bench.pool.view().accounts[0].in_flight, 0);
@@ -472,8 +472,8 @@ proptest! {
                         } else {
                             prop_assert!(!naive[who].out);
                         }
-                        let refusal = lease.refused(Reason::Invalid, None, &mut bench.clock());
-                        naive[who] = Naive { out: true, until: passed + refusal.rest };
+                        let rejection = lease.rejected(Reason::Invalid, None, &mut bench.clock());
+                        naive[who] = Naive { out: true, until: passed + rejection.rest };
                     }
                 }
                 3..=4 => {
@@ -544,11 +544,11 @@ fn one_request_takes_no_more_than_a_batch_of_those_that_are_due_upon_itself() {
         bench.pinned(id).unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     }
     assert!(bench.pick().is_err());
-    assert_eq!(bench.pool.shared().due.len(), 600);
+    assert_eq!(bench.pool.shared().timers.len(), 600);
     bench.pass(secs(60));
     for left in [344, 88, 0, 0] {
         assert!(bench.pick().is_ok());
-        assert_eq!(bench.pool.shared().due.len(), left);
+        assert_eq!(bench.pool.shared().timers.len(), left);
     }
     let mut served = bench.order(600);
     served.sort();

@@ -36,7 +36,7 @@ fn together(f: impl Fn(usize) + Sync) {
 fn a_due_account_is_probed_by_exactly_one() {
     for _ in 0..200 {
         let mut bench = Bench::new(accounts(&["alice"]));
-        bench.pick().unwrap().refused(Reason::Invalid, None, &mut bench.clock());
+        bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
         bench.pass(secs(301));
         let held = std::sync::Mutex::new(Vec::new());
         together(|_| held.lock().unwrap().extend(bench.pick()));
@@ -55,8 +55,8 @@ fn a_dying_pool_is_told_once() {
         together(|_| {
             let lease: Vec<_> = ["a", "b", "c"].map(|id| bench.pinned(id)).into();
             for mut one in lease.into_iter().flatten() {
-                let refusal = one.refused(Reason::Invalid, None, &mut bench.clock());
-                won.fetch_add(usize::from(refusal.won), Ordering::Relaxed);
+                let rejection = one.rejected(Reason::Invalid, None, &mut bench.clock());
+                won.fetch_add(usize::from(rejection.won), Ordering::Relaxed);
             }
         });
         assert_eq!(won.into_inner(), 3);
@@ -109,7 +109,7 @@ fn nobody_is_lost_while_everything_changes() {
                 let lease = bench.pick().or_else(|_| bench.pinned(id));
                 let Ok(mut lease) = lease else { continue };
                 match (round + thread) % 7 {
-                    0 => drop(lease.refused(Reason::Invalid, None, &mut bench.clock()).won),
+                    0 => drop(lease.rejected(Reason::Invalid, None, &mut bench.clock()).won),
                     1 => {
                         lease.limited(None, Some(secs(1 + round as u64 % 50)), &mut bench.clock());
                     }
@@ -143,7 +143,7 @@ fn a_replaced_credential_is_refused_at_most_once_a_generation() {
                     bench.pool.replace("alice", new).unwrap();
                     replaced.fetch_add(1, Ordering::Relaxed);
                 } else if let Ok(mut lease) = bench.pick() {
-                    lease.refused(Reason::Invalid, None, &mut bench.clock());
+                    lease.rejected(Reason::Invalid, None, &mut bench.clock());
                 }
             }
         });

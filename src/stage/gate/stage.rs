@@ -140,7 +140,7 @@ impl Stage for Gate {
                 Verdict::Unauthorized(reason),
             ) if !facts.charged => {
                 let (account, generation) = admitted.key();
-                admitted.refused(reason, facts.status, facts.now);
+                admitted.rejected(reason, facts.status, facts.now);
                 if let Some(ledger) = facts.ledger {
                     ledger.note_rejected(pool.id(), account, generation);
                 }

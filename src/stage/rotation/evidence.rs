@@ -34,7 +34,7 @@ impl Rotation {
     }
 
     fn note_rejection(&self, lease: &mut Lease, reason: Reason, facts: &mut Facts<'_>) {
-        lease.refused(reason, facts.status, facts.now);
+        lease.rejected(reason, facts.status, facts.now);
         let Some(ledger) = facts.ledger else { return };
         ledger.note_rejected(self.pool.id(), lease.uid(), lease.generation());
         self.cascade(lease, facts);
@@ -45,7 +45,7 @@ impl Rotation {
     pub(super) fn cascade(&self, lease: &Lease, facts: &Facts<'_>) {
         let Some(ledger) = facts.ledger else { return };
         let revoked = facts.verdict == Verdict::Unauthorized(Reason::Revoked);
-        if revoked && !lease.is_renewed() {
+        if revoked && !lease.is_renewing() {
             match (self.pool.cascade(), lease.group()) {
                 (Cascade::Never, _) => ledger.stop_rotation(),
                 (Cascade::SameGroup, Some(group)) => ledger.close_group(self.pool.id(), group),

@@ -94,7 +94,7 @@ fn select_or_probe(
     // Reading the model costs something: only where accounts differ by it.
     if !pool.is_restricted() {
         let lease = select_for(pool, tried, ask, None, (probes, true))?;
-        if !lease.has_model_rests() {
+        if !lease.has_model_cooldowns() {
             return Ok(lease);
         }
     }
@@ -128,7 +128,7 @@ pub(super) fn is_refreshing(pool: &Pool, tried: &[(u32, u64)], ask: &mut Ask<'_,
 pub(super) fn is_renewed(pool: &Pool, tried: &[(u32, u64)], ask: &mut Ask<'_, '_>) -> bool {
     let model = if pool.is_restricted() { ask.model.get().ok() } else { None };
     let exclude = Exclusions { pool: pool.id(), tried, ledger: ask.ledger };
-    pool.is_renewed(&query(ask, &exclude, model.as_deref(), true))
+    pool.is_renewing(&query(ask, &exclude, model.as_deref(), true))
 }
 
 fn query<'a>(

@@ -7,7 +7,7 @@ use super::*;
 struct Model {
     kind: Kind,
     until: u64,
-    refused: u64,
+    rejected: u64,
     limited: u64,
     ever: bool,
     reason: Option<Reason>,
@@ -23,10 +23,10 @@ struct Knew {
     probe: bool,
 }
 
-const FRESH: Model = Model {
+const NEW: Model = Model {
     kind: Kind::Usable,
     until: 0,
-    refused: 0,
+    rejected: 0,
     limited: 0,
     ever: false,
     reason: None,
@@ -64,7 +64,7 @@ impl Model {
         }
     }
 
-    fn refuse(&mut self, knew: Knew, reason: Reason, now: u64) {
+    fn reject(&mut self, knew: Knew, reason: Reason, now: u64) {
         let mine = self.is_my_probe(knew);
         if !(mine || self.alive() && self.chapter == knew.chapter) {
             return;
@@ -75,12 +75,12 @@ impl Model {
             (_, false) => (300_000, 3_600_000),
         };
         let mut rest: u64 = first;
-        for _ in 0..self.refused {
+        for _ in 0..self.rejected {
             rest = (rest * 2).min(max);
         }
         self.kind = Kind::Quarantined;
         self.until = self.until.max(now + rest);
-        self.refused = (self.refused + 1).min(15);
+        self.rejected = (self.rejected + 1).min(15);
         self.reason = Some(reason);
     }
 
@@ -108,10 +108,10 @@ impl Model {
         self.ever = true;
         if self.is_my_probe(knew) {
             self.heal(knew);
-            (self.refused, self.limited) = (0, 0);
+            (self.rejected, self.limited) = (0, 0);
         } else if self.until == knew.until {
             match self.kind {
-                Kind::Usable => (self.refused, self.limited) = (0, 0),
+                Kind::Usable => (self.rejected, self.limited) = (0, 0),
                 Kind::Limited | Kind::Quota => self.limited = 0,
                 _ => {}
             }
@@ -174,43 +174,53 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     )
 }
 
-fn step(word: &mut Word, next: impl Fn(Word) -> Option<Word>) -> bool {
-    match next(*word) {
+fn step(
+    state: &mut GenerationState,
+    next: impl Fn(GenerationState) -> Option<GenerationState>,
+) -> bool {
+    match next(*state) {
         Some(next) => {
-            *word = next;
+            *state = next;
             true
         }
         None => false,
     }
 }
 
-fn end(word: &mut Word, model: &mut Model, since: Since, knew: Knew, what: &End, now: u64) {
-    let rests = Rests::default();
+fn end(
+    state: &mut GenerationState,
+    model: &mut Model,
+    since: Since,
+    knew: Knew,
+    what: &End,
+    now: u64,
+) {
+    let cooldowns = Cooldowns::default();
     let was = model.clone();
     match *what {
         End::Refused(reason) => {
-            step(word, |word| word.refused(since, reason, &rests, now));
-            model.refuse(knew, reason, now);
+            step(state, |state| state.rejected(since, reason, &cooldowns, now));
+            model.reject(knew, reason, now);
         }
         End::Limited(delay) => {
-            step(word, |word| word.limited(since, delay, &rests, now));
+            step(state, |state| state.limited(since, delay, &cooldowns, now));
             model.limit(knew, delay, now);
         }
         End::Quota(delay) => {
-            step(word, |word| word.out_of_quota(since, delay, &rests, now));
+            step(state, |state| state.out_of_quota(since, delay, &cooldowns, now));
             model.heal(knew);
             model.rest(Kind::Quota, now, delay.unwrap_or(1_800_000).min(86_400_000));
         }
         End::Succeeded => {
-            step(word, |word| word.succeeded(since));
+            step(state, |state| state.succeeded(since));
             model.succeed(knew);
         }
         End::Vouched => {
-            step(word, |word| word.vouched(since));
+            step(state, |state| state.probe_healthy(since));
             model.heal(knew);
         }
         End::GivenBack => {
-            step(word, |word| word.given_back(since));
+            step(state, |state| state.probe_returned(since));
             if model.is_my_probe(knew) {
                 model.kind = Kind::Quarantined;
             }
@@ -224,25 +234,25 @@ fn end(word: &mut Word, model: &mut Model, since: Since, knew: Knew, what: &End,
 proptest! {
     #[test]
     fn the_word_agrees_with_a_naive_account(ops in ops()) {
-        let (mut word, mut model, mut now) = (Word::FRESH, FRESH, 1_000);
+        let (mut state, mut model, mut now) = (GenerationState::NEW, NEW, 1_000);
         let mut attempts: Vec<(Since, Knew)> = Vec::new();
         for op in ops {
-            let before = word;
+            let before = state;
             match &op {
                 Op::Start => {
-                    let since = Since { seen: word, probe: false };
+                    let since = Since { seen: state, probe: false };
                     let knew = Knew { chapter: model.chapter, until: model.until, probe: false };
                     attempts.push((since, knew));
                 }
                 Op::Probe => {
-                    let due = model.kind == Kind::Quarantined && model.until <= now;
-                    let taken = step(&mut word, |word| word.probed(now));
-                    prop_assert_eq!(taken, due && !model.closed);
+                    let timers = model.kind == Kind::Quarantined && model.until <= now;
+                    let taken = step(&mut state, |state| state.probed(now));
+                    prop_assert_eq!(taken, timers && !model.closed);
                     if taken {
                         model.kind = Kind::Probing;
                         model.chapter += 1;
                         let knew = Knew { chapter: model.chapter, until: model.until, probe: true };
-                        attempts.push((Since { seen: word, probe: true }, knew));
+                        attempts.push((Since { seen: state, probe: true }, knew));
                     }
                 }
                 Op::End(i, what) => {
@@ -250,102 +260,102 @@ proptest! {
                         continue;
                     }
                     let (since, knew) = attempts.swap_remove(i % attempts.len());
-                    end(&mut word, &mut model, since, knew, what, now);
+                    end(&mut state, &mut model, since, knew, what, now);
                 }
                 Op::Pass(time) => now += time,
                 Op::Wake => {
-                    step(&mut word, |word| word.woken(now));
+                    step(&mut state, |state| state.cooldown_over(now));
                     let resting = matches!(model.kind, Kind::Limited | Kind::Quota);
                     if resting && model.until <= now && !model.closed {
                         model.kind = Kind::Usable;
                     }
                 }
                 Op::Retire => {
-                    if step(&mut word, Word::retired) {
+                    if step(&mut state, GenerationState::retired) {
                         model.kind = Kind::Retired;
                         model.chapter += 1;
                     }
                 }
                 Op::Revive => {
-                    if step(&mut word, Word::revived) {
-                        let refused = !model.alive() || model.refused > 0;
-                        let (ever, chapter) = (model.ever, model.chapter + u64::from(refused));
-                        model = Model { ever, chapter, ..FRESH };
+                    if step(&mut state, GenerationState::revived) {
+                        let rejected = !model.alive() || model.rejected > 0;
+                        let (ever, chapter) = (model.ever, model.chapter + u64::from(rejected));
+                        model = Model { ever, chapter, ..NEW };
                     }
                 }
                 Op::Close => {
-                    word = word.closed();
+                    state = state.closed();
                     model.closed = true;
                 }
             }
-            prop_assert_eq!(word.kind(), model.kind, "{:?} from {:?}", op, before);
-            prop_assert_eq!(word.until(), model.until, "{:?} from {:?}", op, before);
-            prop_assert_eq!(word.ever_succeeded(), model.ever, "{:?} from {:?}", op, before);
-            prop_assert_eq!(word.get(REFUSED), model.refused, "{:?} from {:?}", op, before);
-            prop_assert_eq!(word.get(LIMITED), model.limited, "{:?} from {:?}", op, before);
-            prop_assert_eq!(word.is_closed(), model.closed);
+            prop_assert_eq!(state.kind(), model.kind, "{:?} from {:?}", op, before);
+            prop_assert_eq!(state.until(), model.until, "{:?} from {:?}", op, before);
+            prop_assert_eq!(state.is_proven(), model.ever, "{:?} from {:?}", op, before);
+            prop_assert_eq!(state.get(REJECTED), model.rejected, "{:?} from {:?}", op, before);
+            prop_assert_eq!(state.get(LIMITED), model.limited, "{:?} from {:?}", op, before);
+            prop_assert_eq!(state.is_closed(), model.closed);
             let serves = match model.kind {
                 Kind::Usable => true,
                 Kind::Limited | Kind::Quota => model.until <= now,
                 _ => false,
             };
-            prop_assert_eq!(word.serves(now), serves);
+            prop_assert_eq!(state.serves(now), serves);
             if let (Kind::Quarantined, Some(reason)) = (model.kind, model.reason) {
-                prop_assert_eq!(word.reason(), reason);
+                prop_assert_eq!(state.reason(), reason);
             }
             // I8: only a person shortens a rest.
             if !matches!(op, Op::Revive) {
-                prop_assert!(word.until() >= before.until(), "{:?} shortened {:?}", op, before);
+                prop_assert!(state.until() >= before.until(), "{:?} shortened {:?}", op, before);
             }
         }
     }
 
     #[test]
     fn fields_never_touch_each_other(bits in any::<u64>(), until in any::<u64>()) {
-        let word = Word::from_bits(bits).with(KIND, 0);
-        let next = word.with(UNTIL, until);
+        let state = GenerationState::from_bits(bits).with(KIND, 0);
+        let next = state.with(UNTIL, until);
         prop_assert_eq!(next.until(), until.min(UNTIL.max()));
-        prop_assert_eq!(next.with(UNTIL, word.until()), word);
-        prop_assert_eq!(word.closed().with(CLOSED, word.get(CLOSED)), word);
-        let flagged = word.with(MODEL_RESTS, 1).with(TICKET, 0).with(REASON, 3).with(EVER, 1);
-        prop_assert_eq!(flagged.until(), word.until());
+        prop_assert_eq!(next.with(UNTIL, state.until()), state);
+        prop_assert_eq!(state.closed().with(CLOSED, state.get(CLOSED)), state);
+        let flagged = state.with(MODEL_COOLDOWNS, 1).with(TICKET, 0).with(REASON, 3).with(PROVEN, 1);
+        prop_assert_eq!(flagged.until(), state.until());
         prop_assert_eq!(flagged.reason(), Reason::Revoked);
     }
 }
 
-fn since(seen: Word) -> Since {
+fn since(seen: GenerationState) -> Since {
     Since { seen, probe: false }
 }
 
-fn refused(word: Word, now: u64) -> Word {
-    let next = word.refused(since(word), Reason::Invalid, &Rests::default(), now);
+fn rejected(state: GenerationState, now: u64) -> GenerationState {
+    let next = state.rejected(since(state), Reason::Invalid, &Cooldowns::default(), now);
     next.expect("the refusal counts")
 }
 
 /// The state after a probe that was refused as soon as it was due.
-fn probe_refused(word: Word) -> Word {
-    let now = word.until();
-    let seen = word.probed(now).expect("it is due");
+fn probe_refused(state: GenerationState) -> GenerationState {
+    let now = state.until();
+    let seen = state.probed(now).expect("it is due");
     let probe = Since { seen, probe: true };
-    seen.refused(probe, Reason::Invalid, &Rests::default(), now).expect("the probe counts")
+    seen.rejected(probe, Reason::Invalid, &Cooldowns::default(), now).expect("the probe counts")
 }
 
 #[test]
 fn a_credential_that_never_succeeded_is_left_alone_for_longer() {
-    assert_eq!(refused(Word::FRESH, 0).until(), 300_000);
-    let trusted = Word::FRESH.succeeded(since(Word::FRESH)).expect("it is new");
-    assert_eq!(refused(trusted, 0).until(), 5_000);
+    assert_eq!(rejected(GenerationState::NEW, 0).until(), 300_000);
+    let trusted = GenerationState::NEW.succeeded(since(GenerationState::NEW)).expect("it is new");
+    assert_eq!(rejected(trusted, 0).until(), 5_000);
 }
 
 #[test]
 fn each_failed_probe_doubles_the_time_up_to_an_hour() {
-    let trusted = Word::FRESH.succeeded(since(Word::FRESH)).expect("it is new");
-    let mut word = refused(trusted, 0);
-    let mut periods = vec![word.until()];
+    let trusted = GenerationState::NEW.succeeded(since(GenerationState::NEW)).expect("it is new");
+    let mut state = rejected(trusted, 0);
+    let mut periods = vec![state.until()];
     for _ in 0..11 {
-        let next = probe_refused(word);
-        periods.push(next.until() - word.until());
-        word = next;
+        let next = probe_refused(state);
+        periods.push(next.until() - state.until());
+        state = next;
     }
     let seconds: Vec<_> = periods.iter().map(|ms| ms / 1_000).collect();
     assert_eq!(seconds, [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]);
@@ -353,50 +363,52 @@ fn each_failed_probe_doubles_the_time_up_to_an_hour() {
 
 #[test]
 fn a_revoked_credential_is_left_alone_for_an_hour_doubling_to_a_day() {
-    let rests = Rests::default();
+    let cooldowns = Cooldowns::default();
     let hours: Vec<_> = (0..7)
-        .map(|strikes| rests.quarantine(Reason::Revoked, true, strikes) / 3_600_000)
+        .map(|strikes| cooldowns.quarantine(Reason::Revoked, true, strikes) / 3_600_000)
         .collect();
     assert_eq!(hours, [1, 2, 4, 8, 16, 24, 24]);
 }
 
 #[test]
 fn a_second_429_within_a_rest_does_not_double() {
-    let rests = Rests::default();
-    let first = Word::FRESH.limited(since(Word::FRESH), None, &rests, 0).expect("it rests");
+    let cooldowns = Cooldowns::default();
+    let first = GenerationState::NEW
+        .limited(since(GenerationState::NEW), None, &cooldowns, 0)
+        .expect("it rests");
     assert_eq!(first.until(), 1_000);
-    assert_eq!(first.limited(since(Word::FRESH), None, &rests, 999), None);
-    let next = first.limited(since(first), None, &rests, 1_000).expect("a new window");
+    assert_eq!(first.limited(since(GenerationState::NEW), None, &cooldowns, 999), None);
+    let next = first.limited(since(first), None, &cooldowns, 1_000).expect("a new window");
     assert_eq!(next.until(), 3_000);
 }
 
 #[test]
 fn a_late_success_does_not_reset_the_doubling_of_a_newer_rest() {
-    let rests = Rests::default();
-    let early = since(Word::FRESH);
-    let limited = Word::FRESH.limited(early, None, &rests, 0).expect("it rests");
+    let cooldowns = Cooldowns::default();
+    let early = since(GenerationState::NEW);
+    let limited = GenerationState::NEW.limited(early, None, &cooldowns, 0).expect("it rests");
     let late = limited.succeeded(early).expect("it is now trusted");
     assert_eq!((late.kind(), late.until()), (Kind::Limited, 1_000));
-    let next = late.limited(since(late), None, &rests, 1_000).expect("a new window");
+    let next = late.limited(since(late), None, &cooldowns, 1_000).expect("a new window");
     assert_eq!(next.until(), 3_000, "twice the first");
 }
 
 #[test]
 fn a_401_that_was_under_way_when_a_probe_healed_is_too_old() {
-    let early = since(Word::FRESH);
-    let out = refused(Word::FRESH, 0);
+    let early = since(GenerationState::NEW);
+    let out = rejected(GenerationState::NEW, 0);
     let seen = out.probed(300_000).expect("it is due");
     let healed = seen.succeeded(Since { seen, probe: true }).expect("it heals");
     assert_eq!(healed.kind(), Kind::Usable);
-    assert_eq!(healed.refused(early, Reason::Invalid, &Rests::default(), 300_001), None);
-    assert_eq!(refused(healed, 300_001).kind(), Kind::Quarantined, "a newer one counts");
+    assert_eq!(healed.rejected(early, Reason::Invalid, &Cooldowns::default(), 300_001), None);
+    assert_eq!(rejected(healed, 300_001).kind(), Kind::Quarantined, "a newer one counts");
 }
 
 #[test]
 fn a_rest_that_was_asked_for_while_a_probe_was_out_is_kept() {
-    let early = since(Word::FRESH);
-    let seen = refused(Word::FRESH, 0).probed(300_000).expect("it is due");
-    let grown = seen.limited(early, Some(9_000), &Rests::default(), 300_000).expect("it grows");
+    let early = since(GenerationState::NEW);
+    let seen = rejected(GenerationState::NEW, 0).probed(300_000).expect("it is due");
+    let grown = seen.limited(early, Some(9_000), &Cooldowns::default(), 300_000).expect("it grows");
     assert_eq!(grown.kind(), Kind::Probing);
     let healed = grown.succeeded(Since { seen, probe: true }).expect("it heals");
     assert_eq!((healed.kind(), healed.until()), (Kind::Limited, 309_000));
@@ -404,81 +416,99 @@ fn a_rest_that_was_asked_for_while_a_probe_was_out_is_kept() {
 
 #[test]
 fn a_probe_of_an_earlier_chapter_gives_nothing_back() {
-    let out = refused(Word::FRESH, 0);
+    let out = rejected(GenerationState::NEW, 0);
     let first = out.probed(300_000).expect("it is due");
     let revived = first.revived().expect("it changes");
-    let again = refused(revived, 300_000);
+    let again = rejected(revived, 300_000);
     let second = again.probed(again.until()).expect("it is due");
-    assert_eq!(second.given_back(Since { seen: first, probe: true }), None);
-    assert_eq!(second.given_back(Since { seen: second, probe: true }), Some(second.with(KIND, 3)));
+    assert_eq!(second.probe_returned(Since { seen: first, probe: true }), None);
+    assert_eq!(
+        second.probe_returned(Since { seen: second, probe: true }),
+        Some(second.with(KIND, 3))
+    );
 }
 
 #[test]
 fn the_longest_time_saturates_and_does_not_wrap() {
-    let rests = Rests { max_rest: u64::MAX, ..Rests::default() };
-    let word = Word::FRESH.limited(since(Word::FRESH), Some(u64::MAX), &rests, u64::MAX);
-    assert_eq!(word.map(Word::until), Some(UNTIL.max()));
+    let cooldowns = Cooldowns { max_rest: u64::MAX, ..Cooldowns::default() };
+    let state = GenerationState::NEW.limited(
+        since(GenerationState::NEW),
+        Some(u64::MAX),
+        &cooldowns,
+        u64::MAX,
+    );
+    assert_eq!(state.map(GenerationState::until), Some(UNTIL.max()));
 }
 
 #[test]
 fn a_revived_account_that_only_rested_hears_refusals_on_their_way() {
-    let early = since(Word::FRESH);
-    let resting = Word::FRESH.limited(early, Some(9_000), &Rests::default(), 0).expect("it rests");
+    let early = since(GenerationState::NEW);
+    let resting = GenerationState::NEW
+        .limited(early, Some(9_000), &Cooldowns::default(), 0)
+        .expect("it rests");
     let revived = resting.revived().expect("it changes");
-    let refused = revived.refused(early, Reason::Invalid, &Rests::default(), 1);
-    assert_eq!(refused.map(Word::kind), Some(Kind::Quarantined));
+    let rejected = revived.rejected(early, Reason::Invalid, &Cooldowns::default(), 1);
+    assert_eq!(rejected.map(GenerationState::kind), Some(Kind::Quarantined));
 }
 
 #[test]
 fn a_late_success_heals_nothing_that_a_probe_is_out_for() {
-    let early = since(Word::FRESH);
-    let seen = refused(Word::FRESH, 0).probed(300_000).expect("it is due");
+    let early = since(GenerationState::NEW);
+    let seen = rejected(GenerationState::NEW, 0).probed(300_000).expect("it is due");
     let late = seen.succeeded(early).expect("it is now trusted");
-    assert_eq!((late.kind(), late.get(REFUSED)), (Kind::Probing, 1));
+    assert_eq!((late.kind(), late.get(REJECTED)), (Kind::Probing, 1));
 }
 
 #[test]
 fn a_late_success_does_not_reset_the_doubling_of_a_newer_rest_that_is_over() {
-    let rests = Rests::default();
-    let early = since(Word::FRESH);
-    let limited = Word::FRESH.limited(early, None, &rests, 0).expect("it rests");
-    let woken = limited.woken(1_000).expect("its rest is over");
-    assert_eq!(woken.kind(), Kind::Usable);
-    let late = woken.succeeded(early).expect("it is now trusted");
-    let next = late.limited(since(late), None, &rests, 1_000).expect("a new window");
+    let cooldowns = Cooldowns::default();
+    let early = since(GenerationState::NEW);
+    let limited = GenerationState::NEW.limited(early, None, &cooldowns, 0).expect("it rests");
+    let cooldown_over = limited.cooldown_over(1_000).expect("its rest is over");
+    assert_eq!(cooldown_over.kind(), Kind::Usable);
+    let late = cooldown_over.succeeded(early).expect("it is now trusted");
+    let next = late.limited(since(late), None, &cooldowns, 1_000).expect("a new window");
     assert_eq!(next.until(), 3_000, "twice the first");
 }
 
 #[test]
 fn a_rest_is_taken_off_at_its_end_and_not_before() {
-    let rests = Rests::default();
-    let resting =
-        Word::FRESH.limited(since(Word::FRESH), Some(1_000), &rests, 0).expect("it rests");
-    assert_eq!(resting.woken(999), None);
-    assert_eq!(resting.woken(1_000).map(Word::kind), Some(Kind::Usable));
+    let cooldowns = Cooldowns::default();
+    let resting = GenerationState::NEW
+        .limited(since(GenerationState::NEW), Some(1_000), &cooldowns, 0)
+        .expect("it rests");
+    assert_eq!(resting.cooldown_over(999), None);
+    assert_eq!(resting.cooldown_over(1_000).map(GenerationState::kind), Some(Kind::Usable));
 }
 
 #[test]
 fn a_revived_account_that_was_healed_of_a_refusal_hears_no_older_one() {
-    let early = since(Word::FRESH);
-    let seen = refused(Word::FRESH, 0).probed(300_000).expect("it is due");
-    let healed = seen.vouched(Since { seen, probe: true }).expect("it heals");
+    let early = since(GenerationState::NEW);
+    let seen = rejected(GenerationState::NEW, 0).probed(300_000).expect("it is due");
+    let healed = seen.probe_healthy(Since { seen, probe: true }).expect("it heals");
     let probing = since(healed);
     let revived = healed.revived().expect("the refusals are forgotten");
     for older in [early, probing] {
-        assert_eq!(revived.refused(older, Reason::Invalid, &Rests::default(), 300_001), None);
+        assert_eq!(revived.rejected(older, Reason::Invalid, &Cooldowns::default(), 300_001), None);
     }
 }
 
 #[test]
 fn nothing_that_was_refused_or_taken_out_is_kept_for_when_its_source_fails() {
-    let rests = Rests::default();
-    let out = refused(Word::FRESH, 0);
-    let spent = Word::FRESH.spent(since(Word::FRESH), Reason::Invalid, &rests, 0);
-    let retired = Word::FRESH.retired().expect("it changes");
-    for word in [out, spent.expect("the refusal counts"), retired, Word::unloaded()] {
-        assert_eq!(word.expiring(), None, "{word:?}");
+    let cooldowns = Cooldowns::default();
+    let out = rejected(GenerationState::NEW, 0);
+    let rejected_renewable = GenerationState::NEW.rejected_renewable(
+        since(GenerationState::NEW),
+        Reason::Invalid,
+        &cooldowns,
+        0,
+    );
+    let retired = GenerationState::NEW.retired().expect("it changes");
+    for state in
+        [out, rejected_renewable.expect("the refusal counts"), retired, GenerationState::unloaded()]
+    {
+        assert_eq!(state.expiring(), None, "{state:?}");
     }
-    let expiring = Word::FRESH.expiring().expect("it changes");
+    let expiring = GenerationState::NEW.expiring().expect("it changes");
     assert!(expiring.may_be_sent() && expiring.is_under_way());
 }

@@ -14,7 +14,7 @@ proptest! {
         from in any::<prop::sample::Index>(),
         end in any::<prop::sample::Index>(),
     ) {
-        let bits = Bits::new(len);
+        let bits = Bitset::new(len);
         for (i, right) in wrong {
             let i = i.index(len);
             bits.set(i);

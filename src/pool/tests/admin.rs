@@ -71,14 +71,14 @@ struct Server {
     next: usize,
     asked: u64,
     last: HashMap<usize, String>,
-    asking: HashMap<usize, u32>,
+    minting_source: HashMap<usize, u32>,
     /// When the question was asked that a token came of, counted in questions.
     minted: HashMap<String, u64>,
     /// How many questions there had been when a person put in a token.
     replaced: HashMap<usize, u64>,
     out: HashSet<usize>,
     /// Until when an account is to be left alone.
-    rests: HashMap<usize, Instant>,
+    cooldowns: HashMap<usize, Instant>,
     groups: usize,
     /// How many requests have not got an account, nor heard that there is none.
     waiting: usize,
@@ -86,16 +86,16 @@ struct Server {
 }
 
 impl Server {
-    fn rests(&mut self, at: usize, time: Duration) {
+    fn cooldowns(&mut self, at: usize, time: Duration) {
         let until = Instant::now() + time;
-        let rest = self.rests.entry(at).or_insert(until);
+        let rest = self.cooldowns.entry(at).or_insert(until);
         *rest = until.max(*rest);
     }
 
     /// A person has put something in: nothing from before counts any more. A new group.
     fn begins(&mut self, at: usize) -> usize {
         self.out.remove(&at);
-        self.rests.remove(&at);
+        self.cooldowns.remove(&at);
         self.replaced.insert(at, self.asked);
         self.groups += 1;
         100 + self.groups
@@ -112,7 +112,8 @@ impl Server {
         if self.minted.get(&token).zip(replaced).is_some_and(|(asked, by)| asked <= by) {
             self.wrong.push(format!("{token} has displaced what a person put in"));
         }
-        let left = self.rests.get(&at).map(|rest| rest.saturating_duration_since(Instant::now()));
+        let left =
+            self.cooldowns.get(&at).map(|rest| rest.saturating_duration_since(Instant::now()));
         // Times are counted in milliseconds.
         if !pinned && left.is_some_and(|left| left > Duration::from_millis(1)) {
             self.wrong.push(format!("{at} rests for {left:?}, and serves: {lease:?}"));
@@ -134,7 +135,7 @@ struct Asking(usize, Shared);
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        *self.1.lock().unwrap().asking.entry(self.0).or_default() -= 1;
+        *self.1.lock().unwrap().minting_source.entry(self.0).or_default() -= 1;
     }
 }
 
@@ -142,9 +143,9 @@ impl TokenSource for Login {
     fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         let shared = self.server.clone();
         let mut server = shared.lock().unwrap();
-        let asking = server.asking.entry(self.group).or_default();
-        *asking += 1;
-        if *asking > 1 {
+        let minting_source = server.minting_source.entry(self.group).or_default();
+        *minting_source += 1;
+        if *minting_source > 1 {
             let group = self.group;
             server.wrong.push(format!("two of group {group} are asking"));
         }
@@ -156,9 +157,9 @@ impl TokenSource for Login {
         (server.next, server.asked) = (server.next + 1, server.asked + 1);
         let (asked, account) = (server.asked, self.account);
         drop(server);
-        let asking = Asking(self.group, self.server.clone());
+        let minting_source = Asking(self.group, self.server.clone());
         Box::pin(async move {
-            let _asking = asking;
+            let _asking = minting_source;
             sleep(Duration::from_millis(takes)).await;
             let mut server = shared.lock().unwrap();
             let fresh = format!("minted-{account}-{asked}");
@@ -234,11 +235,11 @@ impl World {
             let query = Query { pin: pin.map(|at| Pin::Strict(IDS[at])), last, ..ANY };
             self.pool.pick(&query, &mut Now::unread())
         };
-        let mut news = Some(self.pool.news(&mut None, None));
+        let mut changed = Some(self.pool.wait_for_change(&mut None, None));
         loop {
-            match (pick(false), news.take()) {
+            match (pick(false), changed.take()) {
                 (Ok(lease), _) => return Some(lease),
-                (Err(none), Some(next)) if none.is_under_way() => news = next.await,
+                (Err(none), Some(next)) if none.is_under_way() => changed = next.await,
                 (Err(_), _) => return pick(true).ok(),
             }
         }
@@ -256,13 +257,13 @@ impl World {
         match end {
             End::Success => lease.succeeded(None),
             End::Refused(reason) => {
-                lease.refused(reason, None, &mut now);
+                lease.rejected(reason, None, &mut now);
             }
             End::Limited(delay) => {
                 let delay = delay.map(Duration::from_millis);
                 // What is learned of an old credential counts no more.
-                if let Some(delay) = delay.filter(|_| !lease.generation.word().is_closed()) {
-                    self.server().rests(at, delay);
+                if let Some(delay) = delay.filter(|_| !lease.generation.state().is_closed()) {
+                    self.server().cooldowns(at, delay);
                 }
                 lease.limited(None, delay, &mut now);
             }
@@ -283,7 +284,7 @@ impl World {
             }
             Op::Revive(at) => {
                 self.server().out.remove(&at);
-                self.server().rests.remove(&at);
+                self.server().cooldowns.remove(&at);
                 assert!(self.pool.revive(IDS[at]));
             }
             Op::Replace(at, left) => {
@@ -300,8 +301,8 @@ impl World {
             }
             Op::Rest(at, time) => {
                 let time = Duration::from_millis(time);
-                if self.pool.rest(IDS[at], None, time) {
-                    self.server().rests(at, time);
+                if self.pool.cool_down(IDS[at], None, time) {
+                    self.server().cooldowns(at, time);
                 }
             }
             Op::Invalidate(at, reason) => {
@@ -315,12 +316,12 @@ impl World {
     /// What holds at any time.
     fn look(&self, after: impl std::fmt::Debug) {
         let roster = self.pool.shared().roster.load();
-        let alive = roster.slots.iter().filter(|slot| slot.word().is_alive()).count();
+        let alive = roster.entries.iter().filter(|entry| entry.state().is_alive()).count();
         if self.pool.shared().alive() != i64::try_from(alive).unwrap() {
             self.server().wrong.push(format!("not all that are alive are counted after {after:?}"));
         }
         for account in self.pool.view().accounts {
-            if account.until.is_some_and(|until| until > secs(24 * 3600)) {
+            if account.usable_in.is_some_and(|until| until > secs(24 * 3600)) {
                 self.server().wrong.push(format!("{account:?} after {after:?}"));
             }
         }
