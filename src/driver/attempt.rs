@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What only a request needs that is not simply sent: a service of its own, and what it will send.
-pub(crate) struct Cold<S, B> {
+pub(crate) struct NextAttempt<S, B> {
     pub(crate) service: S,
     head: Option<request::Parts>,
     body: Option<B>,
@@ -32,7 +32,7 @@ pub(crate) struct Cold<S, B> {
     since: Option<Instant>,
 }
 
-impl<S, B> Cold<S, B> {
+impl<S, B> NextAttempt<S, B> {
     pub(crate) fn new(service: S, request: Request<B>) -> Box<Self> {
         let (head, body) = request.into_parts();
         Box::new(Self { head: Some(head), body: Some(body), ..Self::with(service) })
@@ -56,7 +56,7 @@ impl<S, B> Cold<S, B> {
         bytes: GetBytes<'_>,
     ) -> Result<(), (Cause, bool)> {
         self.body = Some(body);
-        exchange.tell_source(bytes);
+        exchange.announce_model_source(bytes);
         self.reserve(exchange, bytes, false)
     }
 
@@ -110,13 +110,13 @@ impl<S, B> Cold<S, B> {
 #[cold]
 pub(crate) fn await_credential<S, B, St: Stage, K: Spare<S>>(
     exchange: &Exchange<S, St, K>,
-    cold: Option<&mut Box<Cold<S, B>>>,
+    next_attempt: Option<&mut Box<NextAttempt<S, B>>>,
     cause: &Cause,
 ) -> Option<ChangeWait> {
-    let cold = cold.filter(|_| cause.is_under_way())?;
-    let pool = exchange.live.config.stages.pool(&exchange.st)?;
-    cold.service = exchange.live.spare()?;
-    Some(pool.wait_for_change(&mut cold.since, exchange.deadline()))
+    let next_attempt = next_attempt.filter(|_| cause.is_under_way())?;
+    let pool = exchange.shared.config.stages.pool(&exchange.st)?;
+    next_attempt.service = exchange.shared.spare()?;
+    Some(pool.wait_for_change(&mut next_attempt.since, exchange.deadline()))
 }
 
 /// What comes next.
@@ -128,10 +128,10 @@ pub(crate) enum Act<RB: Body, E> {
 }
 
 #[cold]
-pub(crate) fn act<S, St, K, B, RB>(
+pub(crate) fn follow_up<S, St, K, B, RB>(
     exchange: &mut Exchange<S, St, K>,
     kept: &mut Option<K::Kept>,
-    cold: &mut Option<Box<Cold<S, K::Out>>>,
+    next_attempt: &mut Option<Box<NextAttempt<S, K::Out>>>,
     (held, verdict): (Held<RB, S::Error>, Verdict),
     heard: Option<Heard>,
 ) -> Act<RB, S::Error>
@@ -142,7 +142,7 @@ where
     K: Keep<B> + Spare<S>,
     RB: Body<Data = Bytes>,
 {
-    let live = exchange.live.clone();
+    let shared = exchange.shared.clone();
     match held {
         Held::Answer(head, body) if verdict.is_success() => {
             return Act::Done(Ok(
@@ -151,19 +151,19 @@ where
         }
         // Only another model could do anything about it, and about this no other does.
         Held::Local(cause, grpc)
-            if live.config.common.model_at.is_none() || verdict.is_unauthorized() =>
+            if shared.config.common.model_at.is_none() || verdict.is_unauthorized() =>
         {
             return Act::Done(Ok(exchange.answer(&cause, grpc, false)));
         }
         _ => {}
     }
-    let keep = &live.config.keep;
+    let keep = &shared.config.keep;
     let mut moved = None;
     let settled = {
         let kept = &*kept;
         let bytes = || keep.bytes(kept.as_ref()?);
         let moved = &mut moved;
-        exchange.settle(held, verdict, heard, &bytes, |exchange, last| {
+        exchange.decide(held, verdict, heard, &bytes, |exchange, last| {
             let mut head = exchange.rebuild(last)?;
             let body = match exchange.rewrite(&mut head, &bytes)? {
                 Rewritten::Body(bytes) => Some(keep.edited(kept.as_ref()?, bytes)?),
@@ -174,24 +174,29 @@ where
                 }
                 Rewritten::SameBody => Some(keep.again(kept.as_ref()?)?),
             };
-            let service = match cold.take() {
-                Some(cold) => cold.service,
-                None => live.spare()?,
+            let service = match next_attempt.take() {
+                Some(next_attempt) => next_attempt.service,
+                None => shared.spare()?,
             };
-            Some(Box::new(Cold { head: Some(head), body, again: true, ..Cold::with(service) }))
+            Some(Box::new(NextAttempt {
+                head: Some(head),
+                body,
+                again: true,
+                ..NextAttempt::with(service)
+            }))
         })
     };
     match settled {
         Settled::Done(outcome) => Act::Done(outcome),
         Settled::Await(awaiting) => Act::Await(awaiting),
-        Settled::Again(nap, mut next) => {
+        Settled::Again(sleep, mut next) => {
             // The last attempt takes what was kept.
             if moved.is_some() {
                 next.body = kept.take().and_then(|kept| keep.last(kept));
             }
-            next.waited = nap.is_some();
-            *cold = Some(next);
-            nap.map_or(Act::Ready, Act::Wait)
+            next.waited = sleep.is_some();
+            *next_attempt = Some(next);
+            sleep.map_or(Act::Ready, Act::Wait)
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) enum Judged<RB: Body, E> {
 }
 
 #[cold]
-pub(crate) fn judge_head<S, St: Stage, K, RB, E>(
+pub(crate) fn classify_head<S, St: Stage, K, RB, E>(
     exchange: &Exchange<S, St, K>,
     head: response::Parts,
     body: RB,
@@ -28,7 +28,7 @@ pub(crate) fn judge_head<S, St: Stage, K, RB, E>(
 where
     RB: Body<Data = Bytes>,
 {
-    let config = &exchange.live.config.common;
+    let config = &exchange.shared.config.common;
     // A layer of this crate below has said what it means.
     let said = head.extensions.get::<Cause>().map(|cause| Verdict::from(*cause));
     match said.or_else(|| config.classifier.head(&head, clock::wall)) {
@@ -40,7 +40,7 @@ where
 }
 
 #[cold]
-pub(crate) fn judge_body<S, St: Stage, K, RB, E>(
+pub(crate) fn classify_body<S, St: Stage, K, RB, E>(
     exchange: &Exchange<S, St, K>,
     peek: Peek<RB>,
 ) -> (Held<RB, E>, Verdict)
@@ -48,12 +48,12 @@ where
     RB: Body<Data = Bytes>,
 {
     let (head, text, body) = peek.into_parts();
-    let verdict = exchange.live.config.common.classifier.body(&head, &text, clock::wall());
+    let verdict = exchange.shared.config.common.classifier.body(&head, &text, clock::wall());
     (Held::Answer(head, FailoverBody::peeked(body)), verdict)
 }
 
 #[cold]
-pub(crate) fn judge_error<S, St: Stage, K, RB, E>(
+pub(crate) fn classify_error<S, St: Stage, K, RB, E>(
     exchange: &Exchange<S, St, K>,
     error: E,
 ) -> (Held<RB, E>, Verdict)
@@ -61,13 +61,13 @@ where
     RB: Body,
     E: 'static,
 {
-    let verdict = exchange.live.config.common.classifier.error(&error);
+    let verdict = exchange.shared.config.common.classifier.error(&error);
     (Held::Error(error), verdict)
 }
 
 /// The service for the next attempt failed before it was called: nothing was sent.
 #[cold]
-pub(crate) fn judge_unready<S, St: Stage, K, RB, E>(
+pub(crate) fn classify_unready<S, St: Stage, K, RB, E>(
     exchange: &Exchange<S, St, K>,
     error: E,
 ) -> (Held<RB, E>, Verdict)
@@ -75,7 +75,7 @@ where
     RB: Body,
     E: 'static,
 {
-    let (held, verdict) = judge_error(exchange, error);
+    let (held, verdict) = classify_error(exchange, error);
     let refused = Verdict::unavailable().with_delay(verdict.delay());
     (held, if matches!(verdict, Verdict::Transient { .. }) { refused } else { verdict })
 }

@@ -91,7 +91,7 @@ impl Default for Settings {
 
 impl Settings {
     /// The pool's help text goes into local answers, its secrets out of reports.
-    pub(crate) fn know(&mut self, pool: &Pool) {
+    pub(crate) fn set_pool(&mut self, pool: &Pool) {
         self.help = pool.help().cloned();
         self.secrets = Some(pool.clone());
     }

@@ -30,7 +30,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
     ///
     /// `build` makes the next attempt; its argument says whether it is the last one.
     #[allow(clippy::too_many_lines)] // The order of these steps is the promise of this crate.
-    pub(crate) fn settle<B: Body, E: 'static, N>(
+    pub(crate) fn decide<B: Body, E: 'static, N>(
         &mut self,
         mut held: Held<B, E>,
         verdict: Verdict,
@@ -40,7 +40,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
     ) -> Settled<B, E, N> {
         let ledger = self.ledger();
         let resumed = heard.is_some();
-        let mut heard = heard.unwrap_or_else(|| Heard::of(self.hear(&ledger)));
+        let mut heard = heard.unwrap_or_else(|| Heard::of(self.take_note(&ledger)));
         let note = &heard.note;
         if let Some(Spent(attempts)) = held.take_spent() {
             ledger.add_attempts_taken(attempts.saturating_sub(1));
@@ -48,10 +48,10 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         let local = held.cause().is_some_and(|cause| cause.origin == Origin::Local);
         let mut now = Now::unread();
         let mut model = std::mem::take(&mut self.scratch.model);
-        let live = self.live.clone();
-        let stages = &live.config.stages;
+        let shared = self.shared.clone();
+        let stages = &shared.config.stages;
         let source = Source {
-            at: live.config.common.model_at.as_ref(),
+            at: shared.config.common.model_at.as_ref(),
             ledger: Some(&ledger),
             head: Head::Kept(self.scratch.snapshot()),
             bytes,
@@ -67,7 +67,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             ledger: Some(&ledger),
             deadline: self.deadline(),
             repeatable: self.is_repeatable(),
-            barred: self.bar(&ledger),
+            barred: self.barred(&ledger),
             last: heard.over,
             random: fastrand::f64,
             available_in: note.as_ref().and_then(|note| note.available_in),
@@ -76,7 +76,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
                 .map_or(NotResent::Final, |_| ledger.not_resent(self.scratch.parent)),
             ..Facts::of(verdict, &mut now, wanted)
         };
-        let written = !local && self.is_told();
+        let written = !local && self.is_reported();
         if !resumed {
             stages.note_failure(&mut self.st, &mut facts);
             // What is asked of the stages next may let go of the account that has answered.
@@ -86,7 +86,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         if written && !resumed && heard.note.is_none() {
             let mut attempt = self.attempt(&held, verdict, heard.stamp.as_ref());
             attempt.model =
-                facts.model.replacement.clone().or_else(|| self.scratch.outer.model.clone());
+                facts.model.replacement.clone().or_else(|| self.scratch.handoff.model.clone());
             ledger.add_attempt(self.scratch.parent, attempt);
         }
         let awaits = !heard.over && stages.awaits_refresh(&self.st, &mut facts);
@@ -99,7 +99,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         }
         let Heard { note, stamp, in_flight, .. } = heard;
         let instead = note.as_ref().is_some_and(|note| note.instead);
-        let lines = written || instead && self.is_told();
+        let lines = written || instead && self.is_reported();
         // A rotation of this driver's own would have taken care of it.
         let unsent = note.as_ref().is_some_and(|note| note.unsent) && !stages.rotates();
         let mut pools = note.map(|note| note.pools).unwrap_or_default();
@@ -111,7 +111,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         let (available_in, charged, mut why) =
             (facts.available_in, facts.charged, facts.not_resent);
         let unready = facts.not_ready;
-        if live.config.common.model_at.is_some() && self.scratch.outer.model.is_none() {
+        if shared.config.common.model_at.is_some() && self.scratch.handoff.model.is_none() {
             let asked = match next {
                 // For the trail: of a request that fails for good, it is worth the reading.
                 Next::Pass => lines,
@@ -127,11 +127,11 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         }
         self.scratch.model = model;
         match self.take(&ledger, next, build) {
-            Ok((nap, built)) => {
+            Ok((sleep, built)) => {
                 if written {
                     ledger.set_followed(self.scratch.parent, followed(next));
                 }
-                return Settled::Again(nap, built);
+                return Settled::Again(sleep, built);
             }
             Err(other) => {
                 stages.cancel(&mut self.st);
@@ -147,7 +147,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             pools.extend(stages.pool(&self.st).cloned());
             let pools = pools.clone();
             let send = self.scratch.parent;
-            self.leave(
+            self.leave_note(
                 &ledger,
                 InnerOutcome { send, available_in, charged, unsent, instead, pools },
             );
@@ -157,7 +157,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             Some(cause) if ours && verdict.is_unauthorized() => Held::Local(cause, self.is_grpc()),
             _ => held,
         };
-        Settled::Done(self.let_go(held, Answered { verdict, ours, stamp, in_flight, pools }))
+        Settled::Done(self.finish(held, Answered { verdict, ours, stamp, in_flight, pools }))
     }
 
     /// Tells layers further out that do not share the ledger how much was spent.
@@ -180,14 +180,14 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             Next::Again | Next::Replay | Next::FallBack => Duration::ZERO,
             Next::After(wait) => wait,
         };
-        let nap =
+        let sleep =
             if wait.is_zero() { None } else { Some(clock::sleep(wait).ok_or(NotResent::NoTimer)?) };
         let last = ledger.attempts().saturating_add(1) >= self.attempts_limit(ledger);
         let built = build(self, last).ok_or(NotResent::SentOnce)?;
         if !ledger.take_attempt(self.attempts_limit(ledger)) {
             return Err(Some(NotResent::Attempts));
         }
-        Ok((nap, built))
+        Ok((sleep, built))
     }
 
     fn attempt<B: Body, E: 'static>(
@@ -197,7 +197,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         stamp: Option<&Stamp>,
     ) -> Attempt {
         let common = self.common();
-        let stamp = stamp.or(self.scratch.outer.stamp.as_ref());
+        let stamp = stamp.or(self.scratch.handoff.stamp.as_ref());
         let secrets = self.secrets();
         let mut attempt = Attempt::new(verdict);
         attempt.account = stamp.map(|stamp| stamp.id.clone());
@@ -217,7 +217,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
     }
 
     /// The last outcome, as the caller gets it.
-    fn let_go<B: Body, E: 'static>(
+    fn finish<B: Body, E: 'static>(
         &mut self,
         held: Held<B, E>,
         answered: Answered,
@@ -233,7 +233,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
                     pools.extend(common.secrets.clone());
                     let secrets = report::Secrets(&pools);
                     let text = report::error_text(&common.classifier, &error, secrets);
-                    self.tell(Outcome::Error(text), report::Kind::Failed);
+                    self.report(Outcome::Error(text), report::Kind::Failed);
                 }
                 Err(error)
             }
@@ -242,9 +242,9 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
                 let local = head.extensions.get::<Cause>().filter(|c| c.origin == Origin::Local);
                 let local = local.map(|cause| Outcome::Local(cause.code));
                 if let (true, Verdict::Unauthorized(reason)) = (ours, verdict) {
-                    let cause = refused(&pools, stamp.as_ref(), reason);
+                    let cause = rejection_cause(&pools, stamp.as_ref(), reason);
                     if self.common().mode == AuthFailureMode::Replace {
-                        let answer = self.live.config.local.answer(&cause, self.is_grpc());
+                        let answer = self.shared.config.local.answer(&cause, self.is_grpc());
                         let (made, bytes) = answer.into_parts();
                         (head, body) = (made, FailoverBody::local(bytes));
                     } else {
@@ -255,7 +255,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
                 }
                 // What the caller gets is what is told: a layer further out would see no other.
                 let outcome = local.unwrap_or(Outcome::Answer(head.status));
-                self.tell(outcome, report::Kind::Failed);
+                self.report(outcome, report::Kind::Failed);
                 let in_flight = in_flight.map(Paused::resume);
                 Ok(self.hand_out(head, stamp, || body.with_in_flight(in_flight)))
             }
@@ -281,7 +281,7 @@ struct Answered {
 }
 
 /// The cause of a refusal, as the pool would give it for the same account.
-fn refused(pools: &[Pool], stamp: Option<&Stamp>, reason: Reason) -> Cause {
+fn rejection_cause(pools: &[Pool], stamp: Option<&Stamp>, reason: Reason) -> Cause {
     let cause = Cause::upstream(Code::from(reason));
     let Some(stamp) = stamp else { return cause };
     let Some(pool) = pools.iter().find(|pool| pool.id() == stamp.pool) else { return cause };

@@ -11,11 +11,11 @@ use tokio::time::Instant;
 
 use super::{
     config::{AuthFailureMode, Config, Settings},
-    handoff::{Outer, address},
+    handoff::{Handoff, hand_down},
     model_source::{Head, Source},
     report,
-    scratch::{Scratch, Written},
-    service::Live,
+    scratch::{RequestData, Scratch},
+    service::Shared,
 };
 use crate::{
     answer::local,
@@ -34,7 +34,7 @@ pub(crate) type GetBytes<'a> = &'a dyn Fn() -> Option<Bytes>;
 
 /// See the [module](self). Dropped before its end, it tells that the request was abandoned.
 pub(crate) struct Exchange<S, St: Stage, K> {
-    pub(crate) live: Arc<Live<S, St, K>>,
+    pub(crate) shared: Arc<Shared<S, St, K>>,
     pub(crate) st: St::State,
     pub(crate) scratch: Scratch,
 }
@@ -43,20 +43,24 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
     /// Takes in what the request asks for, and what other attempts will need; `hopeless` says that
     /// there will most likely be none.
     #[inline]
-    pub(crate) fn begin(live: &Arc<Live<S, St, K>>, head: &request::Parts, hopeless: bool) -> Self {
+    pub(crate) fn begin(
+        shared: &Arc<Shared<S, St, K>>,
+        head: &request::Parts,
+        hopeless: bool,
+    ) -> Self {
         let mut scratch = Scratch::take();
-        write(&mut scratch, live, head, hopeless);
-        let (options, stamp) = (scratch.options.as_ref(), scratch.outer.stamp.as_ref());
-        let st = live.config.stages.begin(head, options, stamp);
-        Self { live: live.clone(), st, scratch }
+        take_in(&mut scratch, shared, head, hopeless);
+        let (options, stamp) = (scratch.options.as_ref(), scratch.handoff.stamp.as_ref());
+        let st = shared.config.stages.begin(head, options, stamp);
+        Self { shared: shared.clone(), st, scratch }
     }
 
     pub(crate) fn common(&self) -> &Settings {
-        &self.live.config.common
+        &self.shared.config.common
     }
 
     /// Tells inner layers where the model can be read, should they need it.
-    pub(crate) fn tell_source(&self, bytes: GetBytes<'_>) {
+    pub(crate) fn announce_model_source(&self, bytes: GetBytes<'_>) {
         let common = self.common();
         if let (true, Some(at), Some(ledger)) =
             (common.announce, &common.model_at, &self.scratch.ledger)
@@ -82,11 +86,11 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         let mut now = self.now();
         let scratch = &mut *self.scratch;
         let ledger = scratch.ledger.as_deref();
-        let at = self.live.config.common.model_at.as_ref();
+        let at = self.shared.config.common.model_at.as_ref();
         let source = Source { at, ledger, head: Head::Parts(head), bytes };
         let mut read = || source.read();
         // It may be a fallback's attempt, whose credential is awaited.
-        let instead = self.live.config.stages.model(&self.st).cloned();
+        let instead = self.shared.config.stages.model(&self.st).cloned();
         let mut wanted = ModelLookup::new(instead, &mut scratch.model, &mut read);
         let mut ask = Ask {
             options: scratch.options.as_ref(),
@@ -96,13 +100,13 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             at: None,
             last,
         };
-        self.live.config.stages.reserve(&mut self.st, &mut ask)
+        self.shared.config.stages.reserve(&mut self.st, &mut ask)
     }
 
     /// Why a request whose body is to be awaited is surely answered here: nobody waits for that.
     #[cold]
-    pub(crate) fn refuse_at_once(&mut self, head: &request::Parts) -> Option<Cause> {
-        if !self.live.config.stages.is_unavailable() {
+    pub(crate) fn certain_local_cause(&mut self, head: &request::Parts) -> Option<Cause> {
+        if !self.shared.config.stages.is_unavailable() {
             return None;
         }
         let model = self.scratch.model.clone();
@@ -121,11 +125,11 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
     #[inline]
     pub(crate) fn prepare(&mut self, head: &mut request::Parts, first: bool) -> Result<(), Cause> {
         let mut now = if first { self.now() } else { Now::unread() };
-        let Config { stages, common, .. } = &self.live.config;
+        let Config { stages, common, .. } = &self.shared.config;
         let scratch = &mut *self.scratch;
-        let shared = scratch.parent != 0 || common.announce;
+        let handed_down = scratch.parent != 0 || common.announce;
         let instead = stages.model(&self.st).cloned();
-        let chosen = if shared { instead.clone() } else { None };
+        let chosen = if handed_down { instead.clone() } else { None };
         // Whoever needed the model has read it when the account was reserved.
         let mut read = || Model::Absent(NotResent::NoModel);
         let mut wanted = ModelLookup::new(instead, &mut scratch.model, &mut read);
@@ -135,18 +139,18 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             ledger: scratch.ledger.as_deref(),
             now: &mut now,
             model: &mut wanted,
-            outer: scratch.outer.stamp.as_ref(),
+            outer: scratch.handoff.stamp.as_ref(),
             put: None,
             verified: false,
-            wants_stamp: shared,
+            wants_stamp: handed_down,
         };
         stages.prepare(&mut self.st, &mut draft)?;
-        if let (true, Some(ledger)) = (shared, &scratch.ledger) {
+        if let (true, Some(ledger)) = (handed_down, &scratch.ledger) {
             scratch.send = ledger.next_send();
-            let stamp = draft.put.or_else(|| scratch.outer.stamp.clone());
-            let model = chosen.or_else(|| scratch.outer.model.clone());
+            let stamp = draft.put.or_else(|| scratch.handoff.stamp.clone());
+            let model = chosen.or_else(|| scratch.handoff.model.clone());
             let reported = scratch.reported || common.reporter.is_some();
-            address(&mut head.extensions, ledger, scratch.send, stamp, model, reported);
+            hand_down(&mut head.extensions, ledger, scratch.send, stamp, model, reported);
         }
         Ok(())
     }
@@ -166,10 +170,10 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         head: &mut request::Parts,
         bytes: GetBytes<'_>,
     ) -> Option<Rewritten> {
-        let Some(model) = self.live.config.stages.model(&self.st) else {
+        let Some(model) = self.shared.config.stages.model(&self.st) else {
             return Some(Rewritten::SameBody);
         };
-        let at = self.live.config.common.model_at.as_ref()?;
+        let at = self.shared.config.common.model_at.as_ref()?;
         let span = match &self.scratch.model {
             Model::Named(_, span) => span.as_ref(),
             Model::Unread | Model::Absent(_) => None,
@@ -197,7 +201,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
     }
 
     /// Whether somebody is going to tell of this request's failures.
-    pub(crate) fn is_told(&self) -> bool {
+    pub(crate) fn is_reported(&self) -> bool {
         self.scratch.reported || self.common().reporter.is_some()
     }
 
@@ -219,19 +223,19 @@ fn is_named_outside(ledger: Option<&Ledger>) -> bool {
 
 /// What a request says when it comes in.
 #[inline]
-fn write<S, St: Stage, K>(
-    scratch: &mut Written,
-    live: &Live<S, St, K>,
+fn take_in<S, St: Stage, K>(
+    scratch: &mut RequestData,
+    shared: &Shared<S, St, K>,
     head: &request::Parts,
     hopeless: bool,
 ) {
-    let Config { stages, common, .. } = &live.config;
+    let Config { stages, common, .. } = &shared.config;
     let mut handle = None;
     if !head.extensions.is_empty() {
         scratch.options = head.extensions.get::<RequestOptions>().cloned();
         handle = head.extensions.get::<Handle>();
     }
-    let resendable = !hopeless && live.has_spare() && stages.may_resend();
+    let resendable = !hopeless && shared.has_spare() && stages.may_resend();
     // Only a deadline, of this driver or of one below, and a report ask when the request came in.
     let timed = resendable || common.reporter.is_some() || common.announce;
     let known = handle.and_then(|handle| handle.ledger.started());
@@ -249,7 +253,7 @@ fn write<S, St: Stage, K>(
     }
     if let Some(handle) = handle {
         (scratch.parent, scratch.reported) = (handle.send, handle.reported);
-        scratch.outer = Outer { stamp: handle.stamp.clone(), model: handle.model.clone() };
+        scratch.handoff = Handoff { stamp: handle.stamp.clone(), model: handle.model.clone() };
         scratch.ledger = Some(handle.ledger.clone());
     } else if common.announce {
         scratch.ledger = Some(Arc::new(Ledger::new(scratch.started)));

@@ -23,12 +23,12 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
     ) -> Response<FailoverBody<B>> {
         let charged = self.is_credited();
         let success = Success { headers: &head.headers, charged };
-        self.live.config.stages.note_success(&mut self.st, &success);
+        self.shared.config.stages.note_success(&mut self.st, &success);
         if self.scratch.ledger.is_some() {
-            self.recovered(head.status);
+            self.report_recovery(head.status);
         }
         self.scratch.done = true;
-        let stages = &self.live.config.stages;
+        let stages = &self.shared.config.stages;
         let in_flight = stages.in_flight(&self.st);
         let mut stamp = None;
         if self.common().served_by || self.scratch.parent != 0 {
@@ -48,21 +48,21 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
 
     /// Tells an outer rotation that its credential was not the one that was sent.
     fn credit(&self, replaced: bool) {
-        let stamped = self.scratch.outer.stamp.is_some();
+        let stamped = self.scratch.handoff.stamp.is_some();
         if let (true, true, Some(ledger)) = (replaced, stamped, &self.scratch.ledger) {
             ledger.put_inner_outcome(InnerOutcome::credit(self.scratch.parent));
         }
     }
 
     /// After failures that a success has made good.
-    fn recovered(&mut self, status: StatusCode) {
+    fn report_recovery(&mut self, status: StatusCode) {
         let Some(ledger) = &self.scratch.ledger else { return };
-        self.adopt(ledger);
+        self.merge_trail(ledger);
         if self.common().recovered
             && self.reporter().is_some()
             && ledger.has_attempts(self.scratch.parent)
         {
-            self.tell(Outcome::Answer(status), report::Kind::Recovered);
+            self.report(Outcome::Answer(status), report::Kind::Recovered);
         }
     }
 
@@ -80,7 +80,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             // What a layer below has answered itself was not sent.
             let local = head.extensions.get::<Cause>().is_some_and(|c| c.origin == Origin::Local);
             let attempts = if local { taken.saturating_sub(1) } else { taken };
-            let model = self.live.config.stages.model(&self.st).filter(|_| !local).cloned();
+            let model = self.shared.config.stages.model(&self.st).filter(|_| !local).cloned();
             head.extensions.insert(ServedBy::new(stamp, model, attempts).over(below));
         }
         Response::from_parts(head, body())
@@ -94,10 +94,10 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         instead: bool,
     ) -> Response<FailoverBody<B>> {
         self.scratch.done = true;
-        self.tell(Outcome::Local(cause.code), report::Kind::Failed);
+        self.report(Outcome::Local(cause.code), report::Kind::Failed);
         if let (true, Some(ledger)) = (self.scratch.parent != 0, &self.scratch.ledger) {
             // Only a rotation asks, and of the credential that it has put on.
-            let unsent = cause.code.is_about_a_credential() && !self.live.config.stages.rotates();
+            let unsent = cause.code.is_about_a_credential() && !self.shared.config.stages.rotates();
             let available_in = cause.retry_after;
             let pools = Vec::new();
             ledger.put_inner_outcome(InnerOutcome {
@@ -109,7 +109,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
                 pools,
             });
         }
-        let (mut head, bytes) = self.live.config.local.answer(cause, grpc).into_parts();
+        let (mut head, bytes) = self.shared.config.local.answer(cause, grpc).into_parts();
         if self.common().served_by {
             let sent = self
                 .scratch
@@ -122,22 +122,22 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
     }
 
     /// What a driver below has written about the attempt.
-    pub(crate) fn hear(&self, ledger: &Ledger) -> Option<InnerOutcome> {
+    pub(crate) fn take_note(&self, ledger: &Ledger) -> Option<InnerOutcome> {
         if self.scratch.send == 0 {
             return None;
         }
-        self.adopt(ledger);
+        self.merge_trail(ledger);
         ledger.take_inner_outcome(self.scratch.send)
     }
 
-    pub(crate) fn leave(&self, ledger: &Ledger, note: InnerOutcome) {
+    pub(crate) fn leave_note(&self, ledger: &Ledger, note: InnerOutcome) {
         if self.scratch.parent != 0 {
             ledger.put_inner_outcome(note);
         }
     }
 
     /// Takes over what drivers below wrote, and keeps out of it the secrets that this one knows.
-    pub(crate) fn adopt(&self, ledger: &Ledger) {
+    pub(crate) fn merge_trail(&self, ledger: &Ledger) {
         if self.scratch.send != 0 {
             let secrets = self.secrets();
             ledger.adopt_attempts(self.scratch.send, self.scratch.parent, |attempt| {
@@ -150,7 +150,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         report::Secrets(self.common().secrets.as_slice())
     }
 
-    pub(crate) fn tell(&self, outcome: Outcome, kind: report::Kind) {
+    pub(crate) fn report(&self, outcome: Outcome, kind: report::Kind) {
         let Some(reporter) = self.reporter() else { return };
         let mut trail = match &self.scratch.ledger {
             Some(ledger) => ledger.take_trail(self.scratch.parent),
@@ -163,13 +163,13 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
                 attempt.model = Some(own.clone());
             }
         }
-        let asked = report::Asked {
+        let asked = report::Subject {
             snapshot: self.scratch.snapshot(),
             label: self.scratch.options.as_ref().and_then(RequestOptions::label_text),
             started: self.scratch.started,
             secrets: self.secrets(),
         };
-        report::tell(reporter, &asked, trail, outcome, kind);
+        report::report_request(reporter, &asked, trail, outcome, kind);
     }
 }
 
@@ -179,11 +179,11 @@ impl<S, St: Stage, K> Drop for Exchange<S, St, K> {
             return;
         }
         // What was paid for and never sent costs nothing.
-        self.live.config.stages.cancel(&mut self.st);
+        self.shared.config.stages.cancel(&mut self.st);
         let Some(ledger) = &self.scratch.ledger else { return };
-        self.adopt(ledger);
+        self.merge_trail(ledger);
         if self.reporter().is_some() && ledger.has_attempts(self.scratch.parent) {
-            self.tell(Outcome::Dropped, report::Kind::Abandoned);
+            self.report(Outcome::Dropped, report::Kind::Abandoned);
         }
     }
 }

@@ -15,11 +15,11 @@ use pin_project::pin_project;
 use tower_service::Service;
 
 use super::{
-    attempt::{Act, Cold, act, await_credential},
-    classify::{Judged, judge_body, judge_error, judge_head, judge_unready},
+    attempt::{Act, NextAttempt, await_credential, follow_up},
+    classify::{Judged, classify_body, classify_error, classify_head, classify_unready},
     exchange::Exchange,
     outcome::{Awaiting, Held},
-    service::{Live, Readied},
+    service::{Readiness, Shared},
 };
 use crate::{
     answer::local,
@@ -50,7 +50,7 @@ where
     // The order matters: the inner future goes first, and what it leaves behind is told after.
     #[pin]
     pub(crate) state: State<S::Future, K::Fill, RB, S::Error>,
-    pub(crate) cold: Option<Box<Cold<S, K::Out>>>,
+    pub(crate) next_attempt: Option<Box<NextAttempt<S, K::Out>>>,
     pub(crate) kept: Option<K::Kept>,
     pub(crate) exchange: Exchange<S, St, K>,
 }
@@ -86,19 +86,19 @@ where
     #[inline]
     pub(crate) fn start(
         inner: &mut S,
-        live: &Arc<Live<S, St, K>>,
-        ready: &mut Readied,
+        shared: &Arc<Shared<S, St, K>>,
+        ready: &mut Readiness,
         request: Request<B>,
     ) -> Self {
-        let readied = std::mem::replace(ready, Readied::Unasked);
+        let readied = std::mem::replace(ready, Readiness::Unasked);
         let (mut head, body) = request.into_parts();
-        if readied == Readied::Nobody {
-            if let Some(refused) = Self::refuse(live, &head) {
+        if readied == Readiness::Nobody {
+            if let Some(refused) = Self::answer_locally(shared, &head) {
                 return refused;
             }
         }
-        let mut exchange = Exchange::begin(live, &head, false);
-        let keep = &live.config.keep;
+        let mut exchange = Exchange::begin(shared, &head, false);
+        let keep = &shared.config.keep;
         let started = match exchange.scratch.barred {
             None => keep.start(body),
             Some(why) => Started::Ready(keep.once(body), Err(why)),
@@ -111,23 +111,23 @@ where
         };
         let kept = kept.map_err(|why| exchange.scratch.barred = Some(why)).ok();
         let bytes = || keep.bytes(kept.as_ref()?);
-        exchange.tell_source(&bytes);
+        exchange.announce_model_source(&bytes);
         let mut admitted = exchange.reserve(&head, &bytes, false);
-        if admitted.is_ok() && readied != Readied::Nobody {
+        if admitted.is_ok() && readied != Readiness::Nobody {
             admitted = exchange.prepare(&mut head, true);
         }
         match (admitted, readied) {
-            (Ok(()), Readied::Inner | Readied::Unasked) => Self {
+            (Ok(()), Readiness::Inner | Readiness::Unasked) => Self {
                 state: State::Calling(inner.call(Request::from_parts(head, body))),
-                cold: None,
+                next_attempt: None,
                 kept,
                 exchange,
             },
             // It is prepared when there is a service to send it with.
-            (Ok(()), Readied::Nobody) => {
+            (Ok(()), Readiness::Nobody) => {
                 let request = Request::from_parts(head, body);
-                let cold = live.spare().map(|service| Cold::new(service, request));
-                Self { state: State::Readying, cold, kept, exchange }
+                let next_attempt = shared.spare().map(|service| NextAttempt::new(service, request));
+                Self { state: State::Readying, next_attempt, kept, exchange }
             }
             (Err(cause), _) if cause.is_under_way() => {
                 let request = Request::from_parts(head, body);
@@ -136,7 +136,7 @@ where
             (Err(cause), _) => {
                 readied.keep(ready);
                 let state = State::Local(cause, local::wants_grpc(&head));
-                Self { state, cold: None, kept, exchange }
+                Self { state, next_attempt: None, kept, exchange }
             }
         }
     }
@@ -161,7 +161,7 @@ where
                 StateProj::Calling(call) => match ready!(call.poll(cx)) {
                     Ok(answer) => {
                         let (head, body) = answer.into_parts();
-                        if this.exchange.live.config.common.classifier.succeeds(&head) {
+                        if this.exchange.shared.config.common.classifier.succeeds(&head) {
                             let answer = this
                                 .exchange
                                 .succeed(head, |in_flight| FailoverBody::upstream(body, in_flight));
@@ -170,7 +170,7 @@ where
                         }
                         // What an inner driver writes is complete only when it is gone.
                         this.state.set(State::Done);
-                        match judge_head(this.exchange, head, body) {
+                        match classify_head(this.exchange, head, body) {
                             Judged::Verdict(held, verdict) => (held, verdict),
                             Judged::Peek(peek) => {
                                 this.state.set(State::Peeking(peek));
@@ -180,42 +180,42 @@ where
                     }
                     Err(error) => {
                         this.state.set(State::Done);
-                        judge_error(this.exchange, error)
+                        classify_error(this.exchange, error)
                     }
                 },
                 StateProj::Peeking(peek) => {
                     ready!(peek.poll(cx));
                     match this.state.as_mut().project_replace(State::Done) {
-                        StateOwned::Peeking(peek) => judge_body(this.exchange, *peek),
+                        StateOwned::Peeking(peek) => classify_body(this.exchange, *peek),
                         _ => return Poll::Pending,
                     }
                 }
-                StateProj::Waiting(nap) => {
-                    ready!(Pin::new(nap).poll(cx));
+                StateProj::Waiting(sleep) => {
+                    ready!(Pin::new(sleep).poll(cx));
                     this.state.set(State::Readying);
                     continue;
                 }
                 StateProj::Filling(fill) => {
-                    let live = this.exchange.live.clone();
-                    let (body, kept) = ready!(live.config.keep.poll_fill(fill, cx));
+                    let shared = this.exchange.shared.clone();
+                    let (body, kept) = ready!(shared.config.keep.poll_fill(fill, cx));
                     *this.kept = kept.map_err(|why| this.exchange.scratch.barred = Some(why)).ok();
-                    let Some(cold) = this.cold else { return Poll::Pending };
+                    let Some(next_attempt) = this.next_attempt else { return Poll::Pending };
                     let kept = &*this.kept;
-                    let bytes = || live.config.keep.bytes(kept.as_ref()?);
-                    let next = match cold.fill(this.exchange, body, &bytes) {
+                    let bytes = || shared.config.keep.bytes(kept.as_ref()?);
+                    let next = match next_attempt.fill(this.exchange, body, &bytes) {
                         Ok(()) => State::Readying,
-                        Err(why) => State::unsent(this.exchange, this.cold, why),
+                        Err(why) => State::unsent(this.exchange, this.next_attempt, why),
                     };
                     this.state.set(next);
                     continue;
                 }
                 StateProj::Renewing(news) => {
                     let next = ready!(Pin::new(news).poll(cx));
-                    let live = this.exchange.live.clone();
-                    let Some(cold) = this.cold else { return Poll::Pending };
+                    let shared = this.exchange.shared.clone();
+                    let Some(next_attempt) = this.next_attempt else { return Poll::Pending };
                     let kept = &*this.kept;
-                    let bytes = || live.config.keep.bytes(kept.as_ref()?);
-                    let next = match cold.reserve(this.exchange, &bytes, next.is_none()) {
+                    let bytes = || shared.config.keep.bytes(kept.as_ref()?);
+                    let next = match next_attempt.reserve(this.exchange, &bytes, next.is_none()) {
                         Ok(()) => State::Readying,
                         Err((cause, grpc)) => match next.filter(|_| cause.is_under_way()) {
                             Some(news) => State::Renewing(news),
@@ -238,15 +238,15 @@ where
                     }
                 }
                 StateProj::Readying => {
-                    let Some(cold) = this.cold else { return Poll::Pending };
-                    let polled = cold.service.poll_ready(cx);
-                    cold.waited |= polled.is_pending();
+                    let Some(next_attempt) = this.next_attempt else { return Poll::Pending };
+                    let polled = next_attempt.service.poll_ready(cx);
+                    next_attempt.waited |= polled.is_pending();
                     match ready!(polled) {
                         Ok(()) => {
-                            let next = match cold.send(this.exchange) {
+                            let next = match next_attempt.send(this.exchange) {
                                 Ok(call) => State::Calling(call),
                                 // It became impossible while it waited.
-                                Err(why) => State::unsent(this.exchange, this.cold, why),
+                                Err(why) => State::unsent(this.exchange, this.next_attempt, why),
                             };
                             this.state.set(next);
                             continue;
@@ -254,8 +254,8 @@ where
                         Err(error) => {
                             // Such a service is not to be used again.
                             this.state.set(State::Done);
-                            *this.cold = None;
-                            judge_unready(this.exchange, error)
+                            *this.next_attempt = None;
+                            classify_unready(this.exchange, error)
                         }
                     }
                 }
@@ -266,9 +266,9 @@ where
                 }
                 StateProj::Done => return Poll::Pending,
             };
-            match act(this.exchange, this.kept, this.cold, outcome, again) {
+            match follow_up(this.exchange, this.kept, this.next_attempt, outcome, again) {
                 Act::Done(outcome) => return Poll::Ready(outcome),
-                Act::Wait(nap) => this.state.set(State::Waiting(nap)),
+                Act::Wait(sleep) => this.state.set(State::Waiting(sleep)),
                 Act::Ready => this.state.set(State::Readying),
                 Act::Await(awaiting) => this.state.set(State::Awaiting(awaiting)),
             }
@@ -281,10 +281,10 @@ impl<F, Fi, RB: Body, E> State<F, Fi, RB, E> {
     #[cold]
     fn unsent<S, St: Stage, K: Spare<S>, B>(
         exchange: &Exchange<S, St, K>,
-        cold: &mut Option<Box<Cold<S, B>>>,
+        next_attempt: &mut Option<Box<NextAttempt<S, B>>>,
         (cause, grpc): (Cause, bool),
     ) -> Self {
-        match await_credential(exchange, cold.as_mut(), &cause) {
+        match await_credential(exchange, next_attempt.as_mut(), &cause) {
             Some(news) => Self::Renewing(news),
             None => Self::Local(cause, grpc),
         }

@@ -8,19 +8,19 @@ use crate::stage::{Handle, Ledger, Stamp};
 
 /// What outer layers of this crate have put on a request.
 #[derive(Debug, Default)]
-pub(crate) struct Outer {
+pub(crate) struct Handoff {
     pub(crate) stamp: Option<Stamp>,
     pub(crate) model: Option<Arc<str>>,
 }
 
-impl Outer {
+impl Handoff {
     pub(crate) const fn is_some(&self) -> bool {
         self.stamp.is_some() || self.model.is_some()
     }
 }
 
 /// Puts on the request what drivers below need to know.
-pub(crate) fn address(
+pub(crate) fn hand_down(
     extensions: &mut Extensions,
     ledger: &Arc<Ledger>,
     send: u32,

@@ -46,7 +46,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         asked.map_or(limit, |asked| asked.min(limit))
     }
 
-    pub(crate) fn bar(&self, ledger: &Ledger) -> Option<NotResent> {
+    pub(crate) fn barred(&self, ledger: &Ledger) -> Option<NotResent> {
         let used_up = ledger.attempts() >= self.attempts_limit(ledger);
         self.scratch.barred.or_else(|| used_up.then_some(NotResent::Attempts))
     }

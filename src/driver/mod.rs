@@ -19,6 +19,6 @@ pub(crate) mod start;
 pub use self::{config::AuthFailureMode, future::ResponseFuture};
 pub(crate) use self::{
     config::{Config, Settings},
-    handoff::Outer,
+    handoff::Handoff,
     service::Driver,
 };

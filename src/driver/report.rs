@@ -34,7 +34,7 @@ pub(crate) enum Kind {
 
 /// The request that is told of.
 #[derive(Debug)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct Subject<'a> {
     pub(crate) snapshot: Option<&'a Snapshot>,
     pub(crate) label: Option<&'a Arc<str>>,
     pub(crate) started: Option<Instant>,
@@ -90,9 +90,9 @@ pub(crate) fn redact(attempt: &mut Attempt, secrets: Secrets<'_>) {
 }
 
 /// Tells of the request.
-pub(crate) fn tell(
+pub(crate) fn report_request(
     reporter: &ReporterHandle,
-    asked: &Asked<'_>,
+    asked: &Subject<'_>,
     trail: Vec<Attempt>,
     outcome: Outcome,
     kind: Kind,

@@ -20,12 +20,12 @@ use crate::{
 /// See the [module](self).
 pub(crate) struct Driver<S, St, K> {
     inner: S,
-    live: Arc<Live<S, St, K>>,
-    readied: Readied,
+    shared: Arc<Shared<S, St, K>>,
+    readied: Readiness,
 }
 
 /// What a driver and the futures of its requests share.
-pub(crate) struct Live<S, St, K> {
+pub(crate) struct Shared<S, St, K> {
     pub(crate) config: Config<St, K>,
     /// The service that those for further attempts are clones of. It is never called itself.
     prototype: Option<Mutex<S>>,
@@ -33,7 +33,7 @@ pub(crate) struct Live<S, St, K> {
 
 /// Whose readiness `poll_ready` answered for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Readied {
+pub(crate) enum Readiness {
     /// Nothing was asked since the last call.
     Unasked,
     /// The inner service's.
@@ -42,7 +42,7 @@ pub(crate) enum Readied {
     Nobody,
 }
 
-impl Readied {
+impl Readiness {
     /// The service was not called: what it has set aside is still there.
     pub(crate) fn keep(self, ready: &mut Self) {
         if self == Self::Inner {
@@ -51,7 +51,7 @@ impl Readied {
     }
 }
 
-impl<S, St, K> Live<S, St, K> {
+impl<S, St, K> Shared<S, St, K> {
     /// A service for one more attempt, not ready yet.
     pub(crate) fn spare(&self) -> Option<S>
     where
@@ -70,8 +70,8 @@ impl<S, St, K> Live<S, St, K> {
 impl<S, St, K: Spare<S>> Driver<S, St, K> {
     pub(crate) fn new(inner: S, config: Config<St, K>) -> Self {
         let prototype = config.keep.spare(&inner).map(Mutex::new);
-        let live = Arc::new(Live { config, prototype });
-        Self { inner, live, readied: Readied::Unasked }
+        let shared = Arc::new(Shared { config, prototype });
+        Self { inner, shared, readied: Readiness::Unasked }
     }
 }
 
@@ -92,7 +92,7 @@ impl<S, St, K> Driver<S, St, K> {
 impl<S: Clone, St, K> Clone for Driver<S, St, K> {
     fn clone(&self) -> Self {
         // Readiness is not inherited.
-        Self { inner: self.inner.clone(), live: self.live.clone(), readied: Readied::Unasked }
+        Self { inner: self.inner.clone(), shared: self.shared.clone(), readied: Readiness::Unasked }
     }
 }
 
@@ -100,7 +100,7 @@ impl<S: fmt::Debug, St: fmt::Debug, K: fmt::Debug> fmt::Debug for Driver<S, St, 
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver")
             .field("inner", &self.inner)
-            .field("config", &self.live.config)
+            .field("config", &self.shared.config)
             .finish_non_exhaustive()
     }
 }
@@ -121,21 +121,21 @@ where
         // A dead pool answers although the service below is busy. Only where a service for the
         // unlikely other case can be made ready later.
         // What the inner service has set aside for a call is used, not asked for a second time.
-        let held = self.readied == Readied::Inner;
-        if !held && self.live.has_spare() && self.live.config.stages.is_unavailable() {
-            self.readied = Readied::Nobody;
+        let held = self.readied == Readiness::Inner;
+        if !held && self.shared.has_spare() && self.shared.config.stages.is_unavailable() {
+            self.readied = Readiness::Nobody;
             return Poll::Ready(Ok(()));
         }
-        self.readied = Readied::Unasked;
+        self.readied = Readiness::Unasked;
         let polled = self.inner.poll_ready(cx);
         if matches!(polled, Poll::Ready(Ok(()))) {
-            self.readied = Readied::Inner;
+            self.readied = Readiness::Inner;
         }
         polled
     }
 
     #[inline]
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        ResponseFuture::start(&mut self.inner, &self.live, &mut self.readied, request)
+        ResponseFuture::start(&mut self.inner, &self.shared, &mut self.readied, request)
     }
 }

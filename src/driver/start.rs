@@ -7,10 +7,10 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    attempt::{Cold, await_credential},
+    attempt::{NextAttempt, await_credential},
     exchange::Exchange,
     future::{ResponseFuture, State},
-    service::{Live, Readied},
+    service::{Readiness, Shared},
 };
 use crate::{
     answer::local,
@@ -28,14 +28,17 @@ where
 {
     /// The answer to a request of which nothing is kept, because it is not going to be sent.
     #[cold]
-    pub(crate) fn refuse(live: &Arc<Live<S, St, K>>, head: &request::Parts) -> Option<Self> {
-        let mut exchange = Exchange::begin(live, head, true);
+    pub(crate) fn answer_locally(
+        shared: &Arc<Shared<S, St, K>>,
+        head: &request::Parts,
+    ) -> Option<Self> {
+        let mut exchange = Exchange::begin(shared, head, true);
         let cause = exchange.reserve(head, &|| None, false).err()?;
         if cause.is_under_way() {
             return None;
         }
         let state = State::Local(cause, local::wants_grpc(head));
-        Some(Self { state, cold: None, kept: None, exchange })
+        Some(Self { state, next_attempt: None, kept: None, exchange })
     }
 
     /// The credential comes first, and then a service.
@@ -43,27 +46,27 @@ where
     pub(crate) fn renew(
         exchange: Exchange<S, St, K>,
         inner: &mut S,
-        (readied, ready): (Readied, &mut Readied),
+        (readied, ready): (Readiness, &mut Readiness),
         (request, kept): (Request<K::Out>, Option<K::Kept>),
         cause: Cause,
     ) -> Self {
         let grpc = request.headers().get(CONTENT_TYPE);
         let grpc = local::is_grpc(grpc.map(HeaderValue::as_bytes));
-        let mut cold = exchange.live.spare().map(|spare| {
+        let mut next_attempt = exchange.shared.spare().map(|spare| {
             let service = match readied {
-                Readied::Inner | Readied::Unasked => std::mem::replace(inner, spare),
-                Readied::Nobody => spare,
+                Readiness::Inner | Readiness::Unasked => std::mem::replace(inner, spare),
+                Readiness::Nobody => spare,
             };
-            Cold::new(service, request)
+            NextAttempt::new(service, request)
         });
-        if cold.is_none() {
+        if next_attempt.is_none() {
             readied.keep(ready);
         }
-        let state = match await_credential(&exchange, cold.as_mut(), &cause) {
+        let state = match await_credential(&exchange, next_attempt.as_mut(), &cause) {
             Some(news) => State::Renewing(news),
             None => State::Local(cause, grpc),
         };
-        Self { state, cold, kept, exchange }
+        Self { state, next_attempt, kept, exchange }
     }
 
     /// The body comes first; the service that is ready is kept for it. What the attempt will use is
@@ -73,13 +76,13 @@ where
     pub(crate) fn fill(
         mut exchange: Exchange<S, St, K>,
         inner: &mut S,
-        (readied, ready): (Readied, &mut Readied),
+        (readied, ready): (Readiness, &mut Readiness),
         head: request::Parts,
         fill: K::Fill,
     ) -> Self {
-        let refused = exchange.refuse_at_once(&head);
-        let spare = exchange.live.spare();
-        let (state, cold) = match (refused, spare) {
+        let refused = exchange.certain_local_cause(&head);
+        let spare = exchange.shared.spare();
+        let (state, next_attempt) = match (refused, spare) {
             (Some(cause), _) => {
                 readied.keep(ready);
                 (State::Local(cause, local::wants_grpc(&head)), None)
@@ -87,13 +90,13 @@ where
             (None, Some(spare)) => {
                 let service = match readied {
                     // It is this one that was polled ready, and not its clone.
-                    Readied::Inner | Readied::Unasked => std::mem::replace(inner, spare),
-                    Readied::Nobody => spare,
+                    Readiness::Inner | Readiness::Unasked => std::mem::replace(inner, spare),
+                    Readiness::Nobody => spare,
                 };
-                (State::Filling(Box::new(fill)), Some(Cold::awaiting(service, head)))
+                (State::Filling(Box::new(fill)), Some(NextAttempt::awaiting(service, head)))
             }
             (None, None) => (State::Done, None),
         };
-        Self { state, cold, kept: None, exchange }
+        Self { state, next_attempt, kept: None, exchange }
     }
 }

@@ -55,7 +55,7 @@ impl AuthShortCircuitLayer {
     /// Creates a layer that reads the state of this pool's accounts.
     pub fn with_pool(pool: Pool) -> Self {
         let mut common = Settings::default();
-        common.know(&pool);
+        common.set_pool(&pool);
         Self::with_gate(Gate::with_pool(pool), common)
     }
 

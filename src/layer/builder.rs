@@ -73,7 +73,7 @@ limit_setters!(FailoverBuilder);
 impl<K> FailoverBuilder<K> {
     /// Rotates over the accounts of this pool, and keeps its rejected credentials from being sent.
     pub fn rotation(mut self, pool: Pool) -> Self {
-        self.common.know(&pool);
+        self.common.set_pool(&pool);
         self.pool = Some(pool);
         self
     }

@@ -55,7 +55,7 @@ impl TokenRotationLayer {
     /// Creates a layer that rotates over the accounts of this pool.
     pub fn new(pool: Pool) -> Self {
         let mut common = Settings::default();
-        common.know(&pool);
+        common.set_pool(&pool);
         Self { stages: Rotation::new(pool), keep: Cloned, common }
     }
 }

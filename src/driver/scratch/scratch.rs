@@ -1,4 +1,4 @@
-//! What a driver writes down of one request, on a slate that is wiped and used again.
+//! What a driver writes down of one request, in memory that is wiped and used again.
 //!
 //! Most of it stays empty for most requests. In the future itself all of it would be moved with the
 //! future, time and again.
@@ -14,26 +14,26 @@ use tokio::time::Instant;
 
 use super::head::Snapshot;
 use crate::{
-    driver::Outer,
+    driver::Handoff,
     report::NotResent,
     stage::{Ledger, Model, RequestOptions},
 };
 
-/// At most this many slates are kept for each thread.
-const KEPT: usize = 64;
+/// At most this many buffers are kept for each thread.
+const MOST_RECYCLED: usize = 64;
 
 thread_local! {
     #[allow(clippy::vec_box)] // It is the boxes that are used again.
-    static SLATES: RefCell<Vec<Box<Written>>> = const { RefCell::new(Vec::new()) };
+    static RECYCLED: RefCell<Vec<Box<RequestData>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// See the [module](self).
-pub(crate) struct Scratch(Option<Box<Written>>);
+pub(crate) struct Scratch(Option<Box<RequestData>>);
 
-/// What stands on a slate.
+/// The contents of a [`Scratch`].
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools)] // Facts that have nothing to do with each other.
-pub(crate) struct Written {
+pub(crate) struct RequestData {
     /// The caller's request head, as far as it is needed.
     pub(crate) snapshot: Snapshot,
     /// Why the request cannot be sent again, whatever happens.
@@ -46,7 +46,7 @@ pub(crate) struct Written {
     /// The model that the caller's request names, when somebody has asked.
     pub(crate) model: Model,
     /// What outer layers have put on the request.
-    pub(crate) outer: Outer,
+    pub(crate) handoff: Handoff,
     /// The send of an outer driver that this request is part of; 0 for none.
     pub(crate) parent: u32,
     /// The send in flight; 0 while nobody below is told of it.
@@ -65,12 +65,12 @@ impl Scratch {
     #[inline]
     pub(crate) fn take() -> Self {
         let used =
-            SLATES.try_with(|scratches| scratches.try_borrow_mut().ok()?.pop()).ok().flatten();
+            RECYCLED.try_with(|scratches| scratches.try_borrow_mut().ok()?.pop()).ok().flatten();
         Self(Some(used.unwrap_or_default()))
     }
 }
 
-impl Written {
+impl RequestData {
     /// Nothing of one request is there for the next.
     #[inline]
     fn wipe(&mut self) {
@@ -84,12 +84,12 @@ impl Written {
         if options.is_some() {
             *options = None;
         }
-        let Self { model, outer, parent, send, reported, authorized, harmless, done, .. } = self;
+        let Self { model, handoff, parent, send, reported, authorized, harmless, done, .. } = self;
         if !matches!(model, Model::Unread) {
             *model = Model::Unread;
         }
-        if outer.is_some() {
-            *outer = Outer::default();
+        if handoff.is_some() {
+            *handoff = Handoff::default();
         }
         (*parent, *send) = (0, 0);
         (*reported, *authorized, *harmless, *done) = (false, false, false, false);
@@ -106,9 +106,9 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let Some(mut written) = self.0.take() else { return };
         written.wipe();
-        let _ = SLATES.try_with(|scratches| {
+        let _ = RECYCLED.try_with(|scratches| {
             if let Ok(mut scratches) = scratches.try_borrow_mut() {
-                if scratches.len() < KEPT {
+                if scratches.len() < MOST_RECYCLED {
                     scratches.push(written);
                 }
             }
@@ -117,10 +117,10 @@ impl Drop for Scratch {
 }
 
 impl Deref for Scratch {
-    type Target = Written;
+    type Target = RequestData;
 
     #[inline]
-    fn deref(&self) -> &Written {
+    fn deref(&self) -> &RequestData {
         match &self.0 {
             Some(written) => written,
             None => unreachable!("a scratch is taken away only when it is dropped"),
@@ -130,7 +130,7 @@ impl Deref for Scratch {
 
 impl DerefMut for Scratch {
     #[inline]
-    fn deref_mut(&mut self) -> &mut Written {
+    fn deref_mut(&mut self) -> &mut RequestData {
         match &mut self.0 {
             Some(written) => written,
             None => unreachable!("a scratch is taken away only when it is dropped"),
@@ -167,11 +167,11 @@ mod tests {
         scratch.options = Some(RequestOptions::new().label("one"));
         scratch.started = Some(Instant::now());
         scratch.model = Model::Named("m".into(), None);
-        scratch.outer.model = Some("m".into());
+        scratch.handoff.model = Some("m".into());
         (scratch.just_started, scratch.reported, scratch.authorized) = (true, true, true);
         (scratch.harmless, scratch.done, scratch.parent, scratch.send) = (true, true, 1, 2);
         drop(scratch);
-        let fresh = format!("{:?}", Written::default());
+        let fresh = format!("{:?}", RequestData::default());
         assert_eq!(format!("{:?}", *Scratch::take()), fresh);
         // What `Debug` does not show of the head.
         let mut again = Scratch::take();
@@ -182,8 +182,8 @@ mod tests {
 
     #[test]
     fn slates_are_bounded_in_number() {
-        drop((0..KEPT + 20).map(|_| Scratch::take()).collect::<Vec<_>>());
-        assert_eq!(SLATES.with(|scratches| scratches.borrow().len()), KEPT);
+        drop((0..MOST_RECYCLED + 20).map(|_| Scratch::take()).collect::<Vec<_>>());
+        assert_eq!(RECYCLED.with(|scratches| scratches.borrow().len()), MOST_RECYCLED);
     }
 
     #[test]
