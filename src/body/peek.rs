@@ -12,7 +12,7 @@ use http::response::Parts;
 use http_body::Body;
 
 use super::response::Peeked;
-use crate::clock::{self, Sleep};
+use crate::clock::{Sleep, Timer};
 
 /// So many frames are read at most: the empty ones of a hostile upstream never fill the limit.
 const FRAMES: usize = 4096;
@@ -43,14 +43,14 @@ pub(crate) struct Peek<B: Body> {
 }
 
 impl<B: Body<Data = Bytes>> Peek<B> {
-    pub(crate) fn new(head: Parts, body: B, limits: PeekLimits) -> Self {
+    pub(crate) fn new(head: Parts, body: B, limits: PeekLimits, timer: &Timer) -> Self {
         Self {
             head,
             body: Peeked::new(body),
             text: Vec::new(),
             read: 0,
             limit: limits.bytes,
-            until: clock::sleep(limits.time),
+            until: timer.sleep(limits.time),
         }
     }
 

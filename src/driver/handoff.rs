@@ -1,4 +1,4 @@
-//! What drivers of one request tell each other by its extensions.
+//! What a driver hands down to the drivers below, in the extensions of a request.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use http::Extensions;
 
 use crate::stage::{Handle, Ledger, Stamp};
 
-/// What outer layers of this crate have put on a request.
+/// The credential and the model that outer layers have put on a request.
 #[derive(Debug, Default)]
 pub(crate) struct Handoff {
     pub(crate) stamp: Option<Stamp>,
@@ -19,7 +19,7 @@ impl Handoff {
     }
 }
 
-/// Puts on the request what drivers below need to know.
+/// Puts the handle for the drivers below on an attempt.
 pub(crate) fn hand_down(
     extensions: &mut Extensions,
     ledger: &Arc<Ledger>,

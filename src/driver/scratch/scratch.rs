@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::head::Snapshot;
 use crate::{
-    driver::Handoff,
+    driver::handoff::Handoff,
     report::NotResent,
     stage::{Ledger, Model, RequestOptions},
 };
