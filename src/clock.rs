@@ -73,6 +73,12 @@ impl Timer {
     }
 }
 
+impl Clone for Timer {
+    fn clone(&self) -> Self {
+        Self { missing: AtomicBool::new(self.missing.load(Ordering::Relaxed)) }
+    }
+}
+
 impl Future for Sleep {
     type Output = ();
 
@@ -81,7 +87,7 @@ impl Future for Sleep {
     }
 }
 
-/// Returns a wait, looking for the timer anew; for callers that keep no [`Timer`].
+/// Returns a wait, looking for the timer anew: for callers that keep the answer in their own way.
 pub(crate) fn timer(
     wait: impl FnOnce() -> tokio::time::Sleep,
 ) -> Option<Pin<Box<tokio::time::Sleep>>> {
@@ -92,4 +98,32 @@ pub(crate) fn timer(
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn wall() -> SystemTime {
     SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_runtime<T>(time: bool, f: impl FnOnce() -> T) -> T {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let builder = if time { builder.enable_time() } else { &mut builder };
+        builder.build().unwrap().block_on(async { f() })
+    }
+
+    #[test]
+    fn timer_is_looked_for_once_in_a_runtime_without_one() {
+        let timer = Timer::new();
+        assert!(timer.sleep(Duration::ZERO).is_none());
+        assert!(!timer.missing.load(Ordering::Relaxed), "outside a runtime nothing is learned");
+        assert!(in_runtime(true, || timer.sleep(Duration::ZERO)).is_some());
+        assert!(in_runtime(false, || timer.sleep(Duration::ZERO)).is_none());
+        // The answer is kept: tokio is not asked again, not even where it has a timer.
+        let asked = std::cell::Cell::new(false);
+        let wait = || {
+            asked.set(true);
+            tokio::time::sleep(Duration::ZERO)
+        };
+        assert!(in_runtime(true, || timer.try_timer(wait)).is_none());
+        assert!(!asked.get());
+    }
 }

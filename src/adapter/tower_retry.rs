@@ -10,7 +10,7 @@ use http::{Request, Response};
 
 use crate::{
     classify::{Cause, Verdict},
-    clock::{self, Sleep, Timer},
+    clock::{self, Sleep},
     stage::{
         RequestOptions,
         retry::{IDEMPOTENCY_KEY, RetryPolicy, RetryQuery, repeatable},
@@ -64,7 +64,7 @@ impl<B: Clone, RB, E: 'static> tower::retry::Policy<Request<B>, Response<RB>, E>
             random: fastrand::f64,
         };
         let wait = self.settings.decide(&self.session, &query).ok()?;
-        let nap = if wait.is_zero() { None } else { Some(Timer::new().sleep(wait)?) };
+        let nap = if wait.is_zero() { None } else { Some(self.settings.timer.sleep(wait)?) };
         self.settings.withdraw(&mut self.session, &verdict).ok()?;
         Some(RetryWait(nap))
     }

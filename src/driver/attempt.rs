@@ -12,6 +12,7 @@ use crate::{
     pool::ChangeWait,
     stage::{Stage, model::Rewritten},
 };
+
 /// One request, with what is kept for further attempts.
 ///
 /// The order of the fields is the order of their drop: the exchange reports last.

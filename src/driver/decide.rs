@@ -2,12 +2,12 @@
 //!
 //! The order of its steps is what keeps the promises of this crate:
 //!
-//! 1. What the driver below has noted is read: its trail, its attempts, its verdict on the pools.
+//! 1. The outcome that a driver below has noted is read: its trail, its attempts, its pools.
 //! 2. The stages learn from the failure, once, and the attempt is written into the trail.
 //! 3. While the rejected credential is renewed, the failure is held, and nothing is decided.
 //! 4. The stages choose what comes next, and the drivers below must be able to serve it.
 //! 5. The next attempt is reserved; only then the held outcome is given up.
-//! 6. Else the outcome goes out, with a note for the driver above.
+//! 6. Else the outcome goes out, and is noted for the driver above.
 
 use std::{sync::Arc, time::Duration};
 
@@ -50,7 +50,7 @@ where
         RB: Body<Data = Bytes>,
     {
         match failure.outcome {
-            // The body of a status that could have been a failure says that it is none.
+            // The status could have been a failure, and the body says that it is none.
             Outcome::Answer(head, body) if failure.verdict.is_success() => {
                 let succeed = |in_flight| body.with_in_flight(in_flight);
                 return Step::Done(Ok(self.exchange.succeed(head, succeed)));
@@ -224,7 +224,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         }
     }
 
-    /// Lets the newest outcome go out, and leaves a note for the driver above.
+    /// Lets the newest outcome go out, and notes it for the driver above.
     ///
     /// `why` is the reason that no attempt could be reserved, where the stages wanted one.
     fn give_up<B: Body, E: 'static>(

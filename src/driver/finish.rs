@@ -197,7 +197,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         }
     }
 
-    /// Takes the note that a driver below has left about the attempt.
+    /// Takes the outcome that a driver below has noted for the attempt.
     pub(crate) fn take_inner_outcome(&self, ledger: &Ledger) -> Option<InnerOutcome> {
         if self.scratch.send == 0 {
             return None;
@@ -206,7 +206,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         ledger.take_inner_outcome(self.scratch.send)
     }
 
-    /// Leaves a note for the driver above.
+    /// Notes the outcome for the driver above.
     pub(crate) fn put_inner_outcome(&self, ledger: &Ledger, outcome: InnerOutcome) {
         if self.scratch.parent != 0 {
             ledger.put_inner_outcome(outcome);
@@ -242,13 +242,13 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
                 attempt.model = Some(own.clone());
             }
         }
-        let asked = report::Subject {
+        let subject = report::Subject {
             snapshot: self.scratch.snapshot(),
             label: self.scratch.options.as_ref().and_then(RequestOptions::label_text),
             started: self.scratch.started,
             secrets: self.secrets(),
         };
-        report::report_request(reporter, &asked, trail, outcome, kind);
+        report::report_request(reporter, &subject, trail, outcome, kind);
     }
 }
 

@@ -28,6 +28,13 @@ use crate::{
 
 /// The response future of every layer of this crate.
 ///
+/// # Runtime
+///
+/// Waits before a retry, for an error body and for a credential need a tokio runtime with
+/// [`enable_time`](tokio::runtime::Builder::enable_time). Without one the outcome goes out instead of
+/// a retry with a wait, and only the part of an error body that is there at once is read. The first
+/// wait in a runtime without a timer costs one caught panic; the layer keeps the answer.
+///
 /// # Cancel safety
 ///
 /// It may be dropped at any point: a probe gives its slot back, counts stay right, and what was

@@ -14,6 +14,7 @@ pub(crate) struct Handoff {
 }
 
 impl Handoff {
+    /// Returns whether it holds anything.
     pub(crate) const fn is_some(&self) -> bool {
         self.stamp.is_some() || self.model.is_some()
     }

@@ -30,7 +30,7 @@ pub(crate) struct Spent(pub(crate) u32);
 pub(crate) struct Failure<B: Body, E> {
     pub(crate) outcome: Outcome<B, E>,
     pub(crate) verdict: Verdict,
-    /// The note that the driver below has left.
+    /// The outcome that a driver below has noted.
     pub(crate) inner: Option<InnerOutcome>,
     /// The credential that was put on the attempt.
     pub(crate) stamp: Option<Stamp>,

@@ -1,7 +1,6 @@
-//! What a driver writes down of one request, in memory that is wiped and used again.
+//! The data of one request, in memory that is wiped and used again.
 //!
-//! Most of it stays empty for most requests. In the future itself all of it would be moved with the
-//! future, time and again.
+//! Most of it stays empty for most requests. Inside the future it would be moved whenever the future is.
 
 use std::{
     cell::RefCell,
@@ -23,45 +22,46 @@ use crate::{
 const MOST_RECYCLED: usize = 64;
 
 thread_local! {
-    #[allow(clippy::vec_box)] // It is the boxes that are used again.
+    #[allow(clippy::vec_box)] // The boxes are used again.
     static RECYCLED: RefCell<Vec<Box<RequestData>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// See the [module](self).
+/// The data of a request, in a recycled box.
 pub(crate) struct Scratch(Option<Box<RequestData>>);
 
 /// The contents of a [`Scratch`].
 #[derive(Debug, Default)]
-#[allow(clippy::struct_excessive_bools)] // Facts that have nothing to do with each other.
+#[allow(clippy::struct_excessive_bools)] // Independent facts.
 pub(crate) struct RequestData {
-    /// The caller's request head, as far as it is needed.
+    /// The parts of the caller's request head that are needed later.
     pub(crate) snapshot: Snapshot,
     /// Why the request cannot be sent again, whatever happens.
     pub(crate) barred: Option<NotResent>,
     pub(crate) ledger: Option<Arc<Ledger>>,
     pub(crate) options: Option<RequestOptions>,
     pub(crate) started: Option<Instant>,
-    /// `started` was read for this driver, and not for one further out.
+    /// Whether `started` was read by this driver, and the request has not waited since.
     pub(crate) just_started: bool,
-    /// The model that the caller's request names, when somebody has asked.
+    /// The model that the caller's request names, once it was read.
     pub(crate) model: Model,
-    /// What outer layers have put on the request.
+    /// The credential and the model that outer layers have put on the request.
     pub(crate) handoff: Handoff,
-    /// The send of an outer driver that this request is part of; 0 for none.
+    /// The send of the driver above that this request is part of; 0 for none.
     pub(crate) parent: u32,
-    /// The send in flight; 0 while nobody below is told of it.
+    /// The send in flight; 0 where drivers below have no handle.
     pub(crate) send: u32,
-    /// A layer outside reports this request.
+    /// Whether a layer outside reports this request.
     pub(crate) reported: bool,
-    /// A credential of the caller's own was on the request; known here where no snapshot tells it.
+    /// Whether the caller put a credential on the request; set where no snapshot is kept.
     pub(crate) authorized: bool,
-    /// Doing the work twice is harmless; known here where no snapshot tells it.
+    /// Whether doing the work twice is harmless; set where no snapshot is kept.
     pub(crate) harmless: bool,
+    /// Whether the request has ended and was reported.
     pub(crate) done: bool,
 }
 
 impl Scratch {
-    /// An empty one.
+    /// Takes a recycled box, or makes one; it holds no data.
     #[inline]
     pub(crate) fn take() -> Self {
         let used =
@@ -71,13 +71,13 @@ impl Scratch {
 }
 
 impl RequestData {
-    /// Nothing of one request is there for the next.
+    /// Removes all data of the request.
     #[inline]
     fn wipe(&mut self) {
         let Self { snapshot, barred, ledger, options, started, just_started, .. } = self;
         snapshot.wipe();
         (*barred, *started, *just_started) = (None, None, false);
-        // What is empty already, as it mostly is, is not written.
+        // Fields that are empty, as they mostly are, are not written.
         if ledger.is_some() {
             *ledger = None;
         }
@@ -95,7 +95,7 @@ impl RequestData {
         (*reported, *authorized, *harmless, *done) = (false, false, false, false);
     }
 
-    /// The caller's request head, where anything of it was kept.
+    /// Returns the caller's request head, where parts of it were kept.
     pub(crate) fn snapshot(&self) -> Option<&Snapshot> {
         self.snapshot.is_taken().then_some(&self.snapshot)
     }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_used_slate_says_nothing_of_the_request_before() {
+    fn recycled_scratch_holds_nothing_of_the_request_before() {
         let mut scratch = Scratch::take();
         let mut before = head();
         before.headers.insert("a", HeaderValue::from_static("b"));
@@ -173,7 +173,7 @@ mod tests {
         drop(scratch);
         let fresh = format!("{:?}", RequestData::default());
         assert_eq!(format!("{:?}", *Scratch::take()), fresh);
-        // What `Debug` does not show of the head.
+        // `Debug` does not show the headers and extensions of the snapshot.
         let mut again = Scratch::take();
         again.snapshot.keep_whole(&head(), false);
         let rebuilt = again.snapshot.head().unwrap();
@@ -181,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn slates_are_bounded_in_number() {
+    fn recycled_boxes_are_bounded_in_number() {
         drop((0..MOST_RECYCLED + 20).map(|_| Scratch::take()).collect::<Vec<_>>());
         assert_eq!(RECYCLED.with(|scratches| scratches.borrow().len()), MOST_RECYCLED);
     }
 
     #[test]
-    fn a_slate_taken_while_another_is_wiped_is_a_new_one() {
-        /// Takes a slate while it is dropped itself.
+    fn scratch_taken_during_a_wipe_is_a_new_one() {
+        /// Takes a scratch while it is dropped.
         #[derive(Clone)]
         struct Nested(#[allow(dead_code)] Arc<Again>);
         struct Again;

@@ -1,10 +1,6 @@
 //! The one task that waits for the ends of windows.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
-    sync::Weak,
-};
+use std::{pin::Pin, sync::Weak};
 
 use tokio::{
     runtime::Handle,
@@ -13,6 +9,7 @@ use tokio::{
 };
 
 use super::adapter::Core;
+use crate::clock;
 
 /// The task, as far as reports know of it.
 #[derive(Debug, Default)]
@@ -66,10 +63,9 @@ pub(crate) enum Found {
 /// Looks for something to wait with until `first`.
 pub(crate) fn find(first: Instant) -> Found {
     let Ok(runtime) = Handle::try_current() else { return Found::NoRuntime };
-    // A runtime does not say whether it has a timer: it panics when it has none.
-    match catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(first)))) {
-        Ok(sleep) => Found::Wait(Wait { runtime, sleep }),
-        Err(_) => Found::NoTimer,
+    match clock::timer(|| sleep_until(first)) {
+        Some(sleep) => Found::Wait(Wait { runtime, sleep }),
+        None => Found::NoTimer,
     }
 }
 

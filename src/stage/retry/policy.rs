@@ -9,7 +9,7 @@ use super::{
     budget::{Budget, TokenBucket},
     stage::Session,
 };
-use crate::{classify::Classifier, stage::RequestOptions};
+use crate::{classify::Classifier, clock::Timer, stage::RequestOptions};
 
 /// `Idempotency-Key`
 /// ([draft-ietf-httpapi-idempotency-key-header](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/)).
@@ -62,6 +62,9 @@ pub(crate) struct Settings {
     pub(crate) idempotent_only: bool,
     pub(crate) budget: Arc<dyn Budget>,
     pub(crate) classifier: Classifier,
+    /// For tower's `Retry`: the layers have a timer of their own.
+    #[cfg_attr(not(feature = "tower"), allow(dead_code))]
+    pub(crate) timer: Timer,
 }
 
 impl RetryPolicy {
@@ -76,6 +79,7 @@ impl RetryPolicy {
                 idempotent_only: false,
                 budget: Arc::new(TokenBucket::default()),
                 classifier: Classifier::default(),
+                timer: Timer::new(),
             }),
             session: Session::default(),
         }
