@@ -173,7 +173,7 @@ fn position_cancel_safety_and_clone_are_documented() {
     let of = |kind: &'static str| public.iter().filter(move |(_, item)| item.kind == kind);
     assert_eq!((of("layer").count(), of("service").count()), (6, 6));
     let placed = of("layer").map(|(name, _)| name.as_str()).chain(["FailureToErrLayer"]);
-    let dropped = ["ResponseFuture", "FailureToErrFuture", "RetryWait", "Filling", "FailoverBody"];
+    let dropped = ["ResponseFuture", "FailureToErrFuture", "RetryWait", "FailoverBody"];
     let cloned = ["Pool", "ReporterHandle", "ChannelReporter", "FailureToErr"];
     let says = [
         ("# Position", placed.collect::<Vec<_>>()),

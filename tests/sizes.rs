@@ -26,7 +26,7 @@ use tower_failover::{
     Reporter, RequestOptions, RetryLayer, RetryPolicy, ServedBy, TokenRotationLayer, Verdict,
     adapter::{FailureToErr, FailureToErrFuture, FailureToErrLayer},
     answer::Problem,
-    body::{Buffered, Cloned, FailoverBody, Keep, ReplayBody, SendOnce, Spare, TryCloned},
+    body::{Buffered, Cloned, FailoverBody, ReplayBody, SendOnce, TryCloned},
     classify::{FailureError, NonAuth},
     credential::CredentialError,
     dedup::ErrorDedup,
@@ -261,9 +261,4 @@ fn what_users_implement_can_be_an_object() {
     );
     reporter.report(&Event::RequestFailed(record));
     assert_eq!(recorder.events().len(), 1);
-    let keep: &dyn Keep<Body, Out = Body, Kept = Body, Fill = tower_failover::body::Never> =
-        &Cloned;
-    assert!(matches!(keep.start(Body::default()), tower_failover::body::Started::Ready(_, Ok(_))));
-    let spare: &dyn Spare<Sized<1>> = &SendOnce;
-    assert!(spare.spare(&Sized).is_none());
 }

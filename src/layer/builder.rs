@@ -86,8 +86,8 @@ impl<K> FailoverBuilder<K> {
 
     /// Falls back along this chain when a model cannot serve.
     ///
-    /// The retry policy then leaves an overloaded model to the chain, unless it was told otherwise
-    /// with [`overloaded`](RetryPolicy::overloaded).
+    /// The retry policy then leaves an overloaded model to the chain, unless it sets
+    /// [`overloaded`](RetryPolicy::overloaded).
     pub fn models(mut self, chain: ModelChain) -> Self {
         self.models = Some(chain);
         self.common.model_at.get_or_insert_default();
@@ -123,8 +123,10 @@ impl<K> FailoverBuilder<K> {
         self
     }
 
-    /// Of like failures within this window tells the first, and then how many more there were; see
-    /// [`Coalesce`]. For more fingerprints than its default, give one to [`reporter`](Self::reporter).
+    /// Reports the first of like failures within this window, and then the number of the others.
+    ///
+    /// To remember more fingerprints than by default, give a [`Coalesce`] to
+    /// [`reporter`](Self::reporter).
     pub fn coalesce(mut self, window: Duration) -> Self {
         self.coalesce = Some(window);
         self

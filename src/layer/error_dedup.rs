@@ -55,8 +55,9 @@ impl<K> ErrorDedupLayer<K> {
         self
     }
 
-    /// Of like failures within this window tells the first, and then how many more there were; see
-    /// [`Coalesce`]. For more fingerprints than its default, give one to [`new`](Self::new).
+    /// Reports the first of like failures within this window, and then the number of the others.
+    ///
+    /// To remember more fingerprints than by default, give a [`Coalesce`] to [`new`](Self::new).
     ///
     /// # Errors
     ///

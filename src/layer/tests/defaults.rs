@@ -1,4 +1,4 @@
-//! The table of defaults in the README says what the code does.
+//! Compares the table of defaults in the docs with the code.
 
 #![allow(clippy::unwrap_used)] // A test that panics has failed.
 
@@ -66,15 +66,15 @@ fn rows() -> Vec<String> {
 }
 
 #[test]
-fn the_readme_names_the_defaults_that_the_code_has() {
+fn defaults_in_the_docs_are_those_of_the_code() {
     let readme = include_str!("../../../README.md");
     let (_, table) = readme.split_once("## Defaults\n").unwrap();
     let (table, _) = table.split_once("\n## ").unwrap();
-    let told: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+    let listed: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
     let rows = rows();
     for row in &rows {
-        assert!(told.contains(&row.as_str()), "{row}\nis not in\n{table}");
+        assert!(listed.contains(&row.as_str()), "{row}\nis not in\n{table}");
     }
-    // The others are the pool's, and held by a test of its own.
-    assert_eq!(told.len(), rows.len() + 4, "a default that no test holds");
+    // The other rows are the pool's and have a test of their own.
+    assert_eq!(listed.len(), rows.len() + 4, "a default without a test");
 }
