@@ -20,7 +20,7 @@ pub(crate) fn json(rounds: &[Round]) -> String {
 pub(crate) fn person(rounds: &[Round], options: &Options) -> String {
     let mut text = format!(
         "A video API with {}. A film is made scene by scene: by a naive retry in three\n\
-         levels, and through tower-failover. Each scenario shows one promise.\n",
+         levels, and through tower-failover. Each scenario shows one rule.\n",
         count(options.models, "model"),
     );
     for round in rounds {
