@@ -16,7 +16,7 @@ use crate::{
 
 /// A request and its trail.
 ///
-/// [`Event`] has an example.
+/// [`Event`](crate::Event) has an example.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RequestRecord {
@@ -40,7 +40,7 @@ pub struct RequestRecord {
 
 /// How a request ended.
 ///
-/// [`Event`] has an example.
+/// [`Event`](crate::Event) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
