@@ -273,8 +273,8 @@ pub mod internals {
         layer::Stages,
         pool::lease::in_flight::InFlight,
         stage::{
-            Ask, Draft, Facts, Gate, GateState, Models, ModelsState, Next, Rotation, RotationState,
-            Session, Stage, Stamp, Success,
+            Ask, Chosen, Draft, Facts, Gate, GateState, Models, ModelsState, Next, Rotation,
+            RotationState, Session, Stage, Stamp, Success,
         },
     };
 }

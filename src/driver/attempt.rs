@@ -78,7 +78,7 @@ impl<S, O> NextAttempt<S, O> {
         if !cause.is_under_way() {
             return None;
         }
-        let pool = exchange.shared.config.stages.pool(&exchange.st)?;
+        let pool = exchange.shared.config.stages.chosen(&exchange.st).pool?;
         *self.service = exchange.shared.spare()?;
         Some(pool.wait_for_change(&mut self.waiting_since, exchange.limits().deadline()))
     }

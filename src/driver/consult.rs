@@ -65,8 +65,8 @@ pub(crate) fn learn<St: Stage, B: Body, E>(
 ) {
     stages.note_failure(st, facts);
     // The next question to the stages may let go of the account.
-    failure.stamp = stages.stamp(st);
-    failure.in_flight = stages.in_flight(st).map(InFlight::pause);
+    failure.stamp = stages.chosen(st).stamp();
+    failure.in_flight = stages.chosen(st).in_flight().map(InFlight::pause);
 }
 
 /// Returns the wait for a newer credential of the account that answered, where there is one.
@@ -79,7 +79,7 @@ pub(crate) fn await_renewal<St: Stage, B: Body, E>(
     if matches!(failure.renewal, Renewal::Over) || !stages.awaits_refresh(st, facts) {
         return None;
     }
-    let pool = stages.pool(st)?;
+    let pool = stages.chosen(st).pool?;
     match std::mem::replace(&mut failure.renewal, Renewal::Unasked) {
         Renewal::Changed(change) => Some(change),
         Renewal::Unasked | Renewal::Over => {

@@ -148,7 +148,8 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         };
         let mut read = || source.read();
         let mut now = Now::unread();
-        let wanted = ModelLookup::new(stages.model(&self.st).cloned(), &mut model, &mut read);
+        let wanted =
+            ModelLookup::new(stages.chosen(&self.st).model.cloned(), &mut model, &mut read);
         let limits = RequestLimits { common, data: &self.scratch };
         let mut facts = facts(limits, ledger, failure, &mut now, wanted);
         if failure.is_new() {
@@ -245,7 +246,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         let mut pools = inner.pools;
         let stages = &self.shared.config.stages;
         if !matches!(failure.outcome, Outcome::Local(..)) {
-            pools.extend(stages.pool(&self.st).cloned());
+            pools.extend(stages.chosen(&self.st).pool.cloned());
             self.put_inner_outcome(
                 ledger,
                 InnerOutcome {

@@ -93,7 +93,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         let source = ModelSource { at, ledger, head: Head::Parts(head), bytes };
         let mut read = || source.read();
         // An attempt of a fallback, too, may wait for its credential here.
-        let instead = self.shared.config.stages.model(&self.st).cloned();
+        let instead = self.shared.config.stages.chosen(&self.st).model.cloned();
         let mut wanted = ModelLookup::new(instead, &mut scratch.model, &mut read);
         let mut ask = Ask {
             options: scratch.options.as_ref(),
@@ -131,7 +131,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         let Config { stages, common, .. } = &self.shared.config;
         let scratch = &mut *self.scratch;
         let handed_down = scratch.parent != 0 || common.announce;
-        let instead = stages.model(&self.st).cloned();
+        let instead = stages.chosen(&self.st).model.cloned();
         let chosen = if handed_down { instead.clone() } else { None };
         // A stage that needs the model has read it when the account was reserved.
         let mut read = || Model::Absent(NotResent::NoModel);
@@ -173,7 +173,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         head: &mut request::Parts,
         bytes: GetBytes<'_>,
     ) -> Option<Rewritten> {
-        let Some(model) = self.shared.config.stages.model(&self.st) else {
+        let Some(model) = self.shared.config.stages.chosen(&self.st).model else {
             return Some(Rewritten::SameBody);
         };
         let at = self.shared.config.common.model_at.as_ref()?;

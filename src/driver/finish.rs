@@ -37,10 +37,10 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         }
         self.scratch.done = true;
         let stages = &self.shared.config.stages;
-        let in_flight = stages.in_flight(&self.st);
+        let in_flight = stages.chosen(&self.st).in_flight();
         let mut stamp = None;
         if self.common().served_by || self.scratch.parent != 0 {
-            stamp = stages.stamp(&self.st).filter(|_| !charged);
+            stamp = stages.chosen(&self.st).stamp().filter(|_| !charged);
             self.credit(charged || stamp.is_some());
         }
         self.hand_out(head, stamp, || body(in_flight))
@@ -88,7 +88,8 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             // An answer that a layer below has made was not sent.
             let local = head.extensions.get::<Cause>().is_some_and(|c| c.origin == Origin::Local);
             let attempts = if local { taken.saturating_sub(1) } else { taken };
-            let model = self.shared.config.stages.model(&self.st).filter(|_| !local).cloned();
+            let model =
+                self.shared.config.stages.chosen(&self.st).model.filter(|_| !local).cloned();
             head.extensions.insert(ServedBy::new(stamp, model, attempts).over(below));
         }
         Response::from_parts(head, body())

@@ -1,18 +1,14 @@
 //! How stages compose: no stage, a slot for one, and two of them.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::request::Parts;
 
 use super::{
     options::RequestOptions,
-    stage::{Ask, Draft, Facts, Next, Stage, Stamp, Success, sealed},
+    stage::{Ask, Chosen, Draft, Facts, Next, Stage, Stamp, Success, sealed},
 };
-use crate::{
-    classify::Cause,
-    pool::{Pool, lease::InFlight},
-    report::NotResent,
-};
+use crate::{classify::Cause, report::NotResent};
 
 impl sealed::Sealed for () {}
 
@@ -74,25 +70,13 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         self.1.awaits_refresh(&st.1, facts) || self.0.awaits_refresh(&st.0, facts)
     }
 
-    fn model<'a>(&self, st: &'a Self::State) -> Option<&'a Arc<str>> {
-        self.0.model(&st.0).or_else(|| self.1.model(&st.1))
-    }
-
     fn rotates(&self) -> bool {
         self.0.rotates() || self.1.rotates()
     }
 
-    fn stamp(&self, st: &Self::State) -> Option<Stamp> {
-        self.1.stamp(&st.1).or_else(|| self.0.stamp(&st.0))
-    }
-
-    fn pool<'a>(&'a self, st: &Self::State) -> Option<&'a Pool> {
-        self.1.pool(&st.1).or_else(|| self.0.pool(&st.0))
-    }
-
     #[inline]
-    fn in_flight(&self, st: &Self::State) -> Option<InFlight> {
-        self.1.in_flight(&st.1).or_else(|| self.0.in_flight(&st.0))
+    fn chosen<'a>(&'a self, st: &'a Self::State) -> Chosen<'a> {
+        self.1.chosen(&st.1).or(self.0.chosen(&st.0))
     }
 
     fn next(&self, st: &mut Self::State, facts: &mut Facts<'_>) -> Next {
@@ -108,15 +92,7 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
             Next::After(wait) => facts.now.get().checked_add(wait),
         };
         self.1.reset(&mut st.1);
-        let mut ask = Ask {
-            options: facts.options,
-            ledger: facts.ledger,
-            now: facts.now,
-            model: &mut facts.model,
-            at,
-            last: facts.last,
-        };
-        if self.1.reserve(&mut st.1, &mut ask).is_ok() {
+        if self.1.reserve(&mut st.1, &mut facts.ask(at)).is_ok() {
             return outer;
         }
         // The outer stage wanted to, and nobody inside can serve: the held answer goes out.
@@ -203,25 +179,16 @@ impl<A: Stage> Stage for Option<A> {
         }
     }
 
-    fn model<'a>(&self, st: &'a Self::State) -> Option<&'a Arc<str>> {
-        self.as_ref()?.model(st.as_ref()?)
-    }
-
     fn rotates(&self) -> bool {
         self.as_ref().is_some_and(Stage::rotates)
     }
 
-    fn stamp(&self, st: &Self::State) -> Option<Stamp> {
-        self.as_ref()?.stamp(st.as_ref()?)
-    }
-
-    fn pool<'a>(&'a self, st: &Self::State) -> Option<&'a Pool> {
-        self.as_ref()?.pool(st.as_ref()?)
-    }
-
     #[inline]
-    fn in_flight(&self, st: &Self::State) -> Option<InFlight> {
-        self.as_ref()?.in_flight(st.as_ref()?)
+    fn chosen<'a>(&'a self, st: &'a Self::State) -> Chosen<'a> {
+        match (self, st) {
+            (Some(stage), Some(st)) => stage.chosen(st),
+            _ => Chosen::default(),
+        }
     }
 
     fn cancel(&self, st: &mut Self::State) {

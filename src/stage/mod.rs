@@ -30,7 +30,7 @@ pub use self::{
         window::{BudgetError, WindowBudget},
     },
     rotation::stage::{Rotation, RotationState},
-    stage::{Ask, Draft, Facts, Next, Stage, Stamp, Success},
+    stage::{Ask, Chosen, Draft, Facts, Next, Stage, Stamp, Success},
 };
 pub(crate) use self::{
     handle::Handle,

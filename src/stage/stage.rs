@@ -9,7 +9,10 @@ use super::{ledger::Ledger, model::ModelLookup, options::RequestOptions};
 use crate::{
     classify::{Cause, Delivery, Verdict},
     clock::Now,
-    pool::{Pool, lease::InFlight},
+    pool::{
+        Pool,
+        lease::{InFlight, Lease},
+    },
     report::NotResent,
 };
 
@@ -44,6 +47,53 @@ pub struct Stamp {
     pub(crate) probe: bool,
 }
 
+impl Stamp {
+    /// Returns the stamp of a leased account of this pool.
+    pub(crate) fn new(pool: &Pool, lease: &Lease) -> Self {
+        Self {
+            pool: pool.id(),
+            account: lease.uid(),
+            id: lease.id().clone(),
+            generation: lease.generation(),
+            probe: lease.is_probe(),
+        }
+    }
+}
+
+/// What the stages have chosen for one attempt.
+#[derive(Debug, Default)]
+pub struct Chosen<'a> {
+    /// The model that the attempt names in place of the caller's.
+    pub(crate) model: Option<&'a Arc<str>>,
+    /// The pool that one more attempt would need an account of.
+    pub(crate) pool: Option<&'a Pool>,
+    /// The account of that pool that the attempt uses.
+    pub(crate) lease: Option<&'a Lease>,
+}
+
+impl Chosen<'_> {
+    /// Returns this choice, completed by that of a stage further out.
+    #[inline]
+    pub(crate) fn or(self, outer: Self) -> Self {
+        Self {
+            model: outer.model.or(self.model),
+            pool: self.pool.or(outer.pool),
+            lease: self.lease.or(outer.lease),
+        }
+    }
+
+    /// Returns the credential that was put on the attempt.
+    pub(crate) fn stamp(&self) -> Option<Stamp> {
+        Some(Stamp::new(self.pool?, self.lease?))
+    }
+
+    /// Returns the guard that must live as long as the body of the answer.
+    #[inline]
+    pub(crate) fn in_flight(&self) -> Option<InFlight> {
+        self.lease.and_then(Lease::in_flight_guard)
+    }
+}
+
 /// One attempt before it is sent.
 #[derive(Debug)]
 pub struct Draft<'a, 'w> {
@@ -66,6 +116,20 @@ impl Draft<'_, '_> {
     /// The credential on the request.
     pub(crate) fn stamp(&self) -> Option<&Stamp> {
         self.put.as_ref().or(self.outer)
+    }
+}
+
+impl<'w> Draft<'_, 'w> {
+    /// Returns the question for another account of this attempt.
+    pub(crate) fn ask(&mut self) -> Ask<'_, 'w> {
+        Ask {
+            options: self.options,
+            ledger: self.ledger,
+            now: self.now,
+            model: self.model,
+            at: None,
+            last: false,
+        }
     }
 }
 
@@ -144,6 +208,18 @@ impl<'a> Facts<'a> {
             available_in: None,
             not_ready: None,
             not_resent: NotResent::Final,
+        }
+    }
+
+    /// Returns the question for the next attempt, which starts at `at`, or at once.
+    pub(crate) fn ask(&mut self, at: Option<Instant>) -> Ask<'_, 'a> {
+        Ask {
+            options: self.options,
+            ledger: self.ledger,
+            now: self.now,
+            model: &mut self.model,
+            at,
+            last: self.last,
         }
     }
 }
@@ -235,29 +311,15 @@ pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
         Next::Pass
     }
 
-    /// The model that the attempt names in place of the caller's.
-    fn model<'a>(&self, _: &'a Self::State) -> Option<&'a Arc<str>> {
-        None
-    }
-
     /// Whether this stage puts credentials on requests.
     fn rotates(&self) -> bool {
         false
     }
 
-    /// The credential that this stage has put on the attempt.
-    fn stamp(&self, _: &Self::State) -> Option<Stamp> {
-        None
-    }
-
-    /// The pool that one more attempt would need an account of.
-    fn pool<'a>(&'a self, _: &Self::State) -> Option<&'a Pool> {
-        None
-    }
-
-    /// What must live as long as the response's body.
-    fn in_flight(&self, _: &Self::State) -> Option<InFlight> {
-        None
+    /// Returns what the stages have chosen for the attempt.
+    #[inline]
+    fn chosen<'a>(&'a self, _: &'a Self::State) -> Chosen<'a> {
+        Chosen::default()
     }
 
     /// What this stage asked for in its last [`next`](Stage::next), if it has not been sent, does

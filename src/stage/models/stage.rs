@@ -9,7 +9,9 @@ use crate::{
     classify::{Cause, ModelFault, Verdict},
     pool::Pool,
     report::NotResent,
-    stage::{Draft, Facts, Next, RequestOptions, Stage, Stamp, model::ModelAt, sealed::Sealed},
+    stage::{
+        Chosen, Draft, Facts, Next, RequestOptions, Stage, Stamp, model::ModelAt, sealed::Sealed,
+    },
 };
 
 /// Falls back to the next model.
@@ -80,10 +82,9 @@ impl Stage for Models {
         true
     }
 
-    fn model<'a>(&self, st: &'a ModelsState) -> Option<&'a Arc<str>> {
-        let visited = st.0.as_deref()?;
-        // The caller's own need not be put there.
-        visited.models.get(visited.current).filter(|_| visited.current > 0)
+    #[inline]
+    fn chosen<'a>(&'a self, st: &'a ModelsState) -> Chosen<'a> {
+        Chosen { model: st.0.as_deref().and_then(Visited::replacement), ..Chosen::default() }
     }
 
     fn next(&self, st: &mut ModelsState, facts: &mut Facts<'_>) -> Next {
@@ -155,6 +156,11 @@ impl Models {
 impl Visited {
     fn new(own: Arc<str>) -> Self {
         Self { models: vec![own], current: 0, before: None }
+    }
+
+    /// Returns the current model, unless it is the request's own.
+    fn replacement(&self) -> Option<&Arc<str>> {
+        self.models.get(self.current).filter(|_| self.current > 0)
     }
 
     fn advance_to(&mut self, model: Arc<str>) {

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     classify::{ModelFault, Reason, Verdict},
     pool::{Cascade, lease::Lease},
-    stage::{Ask, Facts, Ledger},
+    stage::{Facts, Ledger},
 };
 
 impl Rotation {
@@ -69,15 +69,7 @@ impl Rotation {
         if stopped || !facts.verdict.is_unauthorized() {
             return false;
         }
-        let mut ask = Ask {
-            options: facts.options,
-            ledger: facts.ledger,
-            now: facts.now,
-            model: &mut facts.model,
-            at: None,
-            last: false,
-        };
-        is_refreshing(&self.pool, &st.tried, &mut ask)
+        is_refreshing(&self.pool, &st.tried, &mut facts.ask(None))
     }
 
     /// Whether another account may help after this verdict.

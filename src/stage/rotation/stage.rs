@@ -7,12 +7,13 @@ use crate::{
     classify::{Cause, Code},
     pool::{
         OwnCredential, Pool,
-        lease::{Admitted, InFlight, Lease},
+        lease::{Admitted, Lease},
         select::Unavailable,
     },
     report::NotResent,
     stage::{
-        Ask, Draft, Facts, Ledger, Next, RequestOptions, Stage, Stamp, Success, sealed::Sealed,
+        Ask, Chosen, Draft, Facts, Ledger, Next, RequestOptions, Stage, Stamp, Success,
+        sealed::Sealed,
     },
 };
 
@@ -78,16 +79,6 @@ impl Rotation {
             return None;
         }
         self.pool.admit(account, generation, stamp.probe).ok()
-    }
-}
-
-fn stamp(pool: u32, lease: &Lease) -> Stamp {
-    Stamp {
-        pool,
-        account: lease.uid(),
-        id: lease.id().clone(),
-        generation: lease.generation(),
-        probe: lease.is_probe(),
     }
 }
 
@@ -181,21 +172,13 @@ impl Stage for Rotation {
         if !good {
             // It died while this request waited: the pool chooses again.
             st.lease = None;
-            let mut ask = Ask {
-                options: draft.options,
-                ledger: draft.ledger,
-                now: draft.now,
-                model: draft.model,
-                at: None,
-                last: false,
-            };
-            st.lease = Some(self.select(st, &mut ask)?);
+            st.lease = Some(self.select(st, &mut draft.ask())?);
         }
         let Some(lease) = &mut st.lease else { return Ok(()) };
         lease.apply(draft.head).map_err(Cause::local)?;
         lease.sent();
         if draft.wants_stamp {
-            draft.put = Some(stamp(self.pool.id(), lease));
+            draft.put = Some(Stamp::new(&self.pool, lease));
         }
         draft.verified = true;
         Ok(())
@@ -248,14 +231,7 @@ impl Stage for Rotation {
         let same = replay.map(|lease| lease.id().clone());
         // The probe that this attempt may have been is over.
         st.lease = None;
-        let mut ask = Ask {
-            options: facts.options,
-            ledger: facts.ledger,
-            now: facts.now,
-            model: &mut facts.model,
-            at: None,
-            last: facts.last,
-        };
+        let mut ask = facts.ask(None);
         let same = same.and_then(|id| select_same(&self.pool, &st.tried, &mut ask, &id));
         let lease = same.map_or_else(|| self.select(st, &mut ask), Ok);
         match lease {
@@ -281,20 +257,13 @@ impl Stage for Rotation {
         }
     }
 
-    fn pool(&self, st: &RotationState) -> Option<&Pool> {
-        (!st.own).then_some(&self.pool)
-    }
-
     fn rotates(&self) -> bool {
         true
     }
 
-    fn stamp(&self, st: &RotationState) -> Option<Stamp> {
-        st.lease.as_ref().map(|lease| stamp(self.pool.id(), lease))
-    }
-
-    fn in_flight(&self, st: &RotationState) -> Option<InFlight> {
-        st.lease.as_ref().and_then(Lease::in_flight_guard)
+    #[inline]
+    fn chosen<'a>(&'a self, st: &'a RotationState) -> Chosen<'a> {
+        Chosen { model: None, pool: (!st.own).then_some(&self.pool), lease: st.lease.as_ref() }
     }
 
     fn reset(&self, st: &mut RotationState) {
