@@ -1,4 +1,4 @@
-//! How stages compose: no stage, a slot for one, and two of them.
+//! Composition of stages: no stage, an optional stage, and a pair of stages.
 
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ impl Stage for () {
 
 impl<A: sealed::Sealed, B: sealed::Sealed> sealed::Sealed for (A, B) {}
 
-/// The outer stage first: `(outermost, (next, (.., innermost)))`. This is the whole law of composition.
+/// The outer stage comes first: `(outermost, (next, (.., innermost)))`. All rules about the order of
+/// stages stand here.
 impl<A: Stage, B: Stage> Stage for (A, B) {
     type State = (A::State, B::State);
 
@@ -87,7 +88,7 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         let outer = self.0.next(&mut st.0, facts);
         let at = match outer {
             Next::Pass => return Next::Pass,
-            // At once is now: what is chosen need not be chosen again when the attempt starts.
+            // Without a wait, the choice made now holds for the attempt.
             Next::Again | Next::Replay | Next::FallBack | Next::After(Duration::ZERO) => None,
             Next::After(wait) => facts.now.get().checked_add(wait),
         };
@@ -95,12 +96,13 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         if self.1.reserve(&mut st.1, &mut facts.ask(at)).is_ok() {
             return outer;
         }
-        // The outer stage wanted to, and nobody inside can serve: the held answer goes out.
+        // The outer stage wants another attempt, but no account inside can serve: the answer that
+        // is held goes out.
         self.0.cancel(&mut st.0);
         facts.decline(NotResent::NoAccount)
     }
 
-    /// Only the stage that acted has something to cancel.
+    /// Cancels both: only the stage that acted has something to take back.
     fn cancel(&self, st: &mut Self::State) {
         self.0.cancel(&mut st.0);
         self.1.cancel(&mut st.1);
@@ -114,7 +116,7 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
 
 impl<A: sealed::Sealed> sealed::Sealed for Option<A> {}
 
-/// A slot of the fused stack: one type, chosen at run time.
+/// A stage of the fused stack that may be absent, so that all stacks have one type.
 impl<A: Stage> Stage for Option<A> {
     type State = Option<A::State>;
 

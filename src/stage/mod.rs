@@ -1,4 +1,4 @@
-//! What to do about a verdict: a pure core for each layer.
+//! The decisions after a verdict: one pure stage for each layer.
 
 pub(crate) mod compose;
 pub(crate) mod gate;
