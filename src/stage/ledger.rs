@@ -24,7 +24,7 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::model::ModelAt;
+use super::{limits::Limits, model::ModelAt};
 use crate::{
     pool::Pool,
     report::{Attempt, Followed, NotResent},
@@ -51,21 +51,6 @@ impl InnerOutcome {
     /// Builds the outcome of a success that a pool has recorded.
     pub(crate) fn credit(send: u32) -> Self {
         Self { send, charged: true, ..Self::default() }
-    }
-}
-
-/// The limits that a user has set on one layer or request; `None` is not set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Limits {
-    pub(crate) attempts: Option<u32>,
-    pub(crate) deadline: Option<Duration>,
-}
-
-impl Limits {
-    fn least(self, other: Self) -> Self {
-        let attempts = self.attempts.into_iter().chain(other.attempts).min();
-        let deadline = self.deadline.into_iter().chain(other.deadline).min();
-        Self { attempts, deadline }
     }
 }
 

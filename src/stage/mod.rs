@@ -4,6 +4,7 @@ pub(crate) mod compose;
 pub(crate) mod gate;
 pub(crate) mod handle;
 pub(crate) mod ledger;
+pub(crate) mod limits;
 pub(crate) mod model;
 pub(crate) mod models;
 pub(crate) mod options;
@@ -26,7 +27,7 @@ pub use self::{
         backoff::{Backoff, BackoffError, Jitter},
         budget::{Budget, Cost, TokenBucket, Unlimited},
         policy::RetryPolicy,
-        stage::Session,
+        session::Session,
         window::{BudgetError, WindowBudget},
     },
     rotation::stage::{Rotation, RotationState},
@@ -34,7 +35,8 @@ pub use self::{
 };
 pub(crate) use self::{
     handle::Handle,
-    ledger::{InnerOutcome, Ledger, Limits},
+    ledger::{InnerOutcome, Ledger},
+    limits::Limits,
     model::{Model, ModelLookup},
     stage::sealed,
 };
