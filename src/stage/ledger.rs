@@ -79,11 +79,11 @@ pub(crate) struct Ledger {
     attempts: AtomicU32,
     /// The smallest limits of the layers so far.
     limits: OnceLock<Mutex<Limits>>,
-    /// Whether `cold` was ever used, so that a success takes no lock if it was not.
+    /// `cold` was used. A success takes no lock if it was not.
     touched: AtomicBool,
     /// The number of rejected credentials in `cold`.
     rejections: AtomicUsize,
-    /// Where the caller's request names its model, for layers without a setting of their own.
+    /// The location of the model in the caller's request, for layers without a setting of their own.
     source: OnceLock<ModelSource>,
     /// The model that the caller's request names, once a layer has read it.
     own_model: OnceLock<Arc<str>>,

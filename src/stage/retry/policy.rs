@@ -30,8 +30,8 @@ pub(crate) fn repeatable(method: &Method, keyed: bool, options: Option<&RequestO
 ///    retried only if doing it twice is harmless: the method is idempotent (RFC 9110 §9.2.2), the
 ///    request has an `Idempotency-Key` header, or the caller set
 ///    [`RequestOptions::repeatable`](crate::RequestOptions::repeatable).
-/// 3. The wait is the backoff or the server's delay, whichever is longer. If the server's delay is
-///    longer than [`max_wait`](RetryPolicy::max_wait), the request is not retried.
+/// 3. The wait is the longer of the backoff and the server's delay. If the server's delay is longer
+///    than [`max_wait`](RetryPolicy::max_wait), the request is not retried.
 /// 4. Each retry is paid for from a [`Budget`] that all requests share.
 ///
 /// With the feature `tower`, this type is also a policy for

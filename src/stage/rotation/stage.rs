@@ -45,8 +45,8 @@ pub struct RotationState {
     own: bool,
     /// The caller put a credential on the request, which the pool's settings refuse.
     own_forbidden: bool,
-    /// When the request came in, no other account and no source was there, so this stage kept nothing
-    /// to send again. What other stages kept must make no difference.
+    /// The pool had no other account and no source when the request came in, so this stage kept
+    /// nothing to send again. Copies that other stages kept must make no difference.
     single_account: bool,
     /// The account that a rotation further out, over the same pool, has chosen for the first attempt.
     outer_choice: Option<Box<Stamp>>,
