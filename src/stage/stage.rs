@@ -61,7 +61,7 @@ impl Stamp {
 }
 
 /// The model and account that the stages have chosen for one attempt.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Chosen<'a> {
     /// The model that the attempt names in place of the caller's.
     pub(crate) model: Option<&'a Arc<str>>,

@@ -105,7 +105,7 @@ proptest! {
                     }
                 }
             }
-            prop_assert_eq!(memory.dead.load(Ordering::Relaxed), naive.len());
+            prop_assert_eq!(memory.rejected.load(Ordering::Relaxed), naive.len());
         }
     }
 
@@ -119,7 +119,7 @@ proptest! {
                 memory.note_rejected(pass, Reason::Invalid, &mut now);
             }
         }
-        prop_assert_eq!(memory.dead.load(Ordering::Relaxed), count.min(capacity));
+        prop_assert_eq!(memory.rejected.load(Ordering::Relaxed), count.min(capacity));
         // The newest entries are kept.
         let newest = key(&memory, "http://a", &(count - 1).to_string()).unwrap();
         prop_assert!(memory.enter(newest, &mut now).is_err());
