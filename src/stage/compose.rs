@@ -5,8 +5,9 @@ use std::time::Duration;
 use http::request::Parts;
 
 use super::{
+    facts::{Ask, Chosen, Draft, Facts, Next, Stamp, Success},
     options::RequestOptions,
-    stage::{Ask, Chosen, Draft, Facts, Next, Stage, Stamp, Success, sealed},
+    stage::{Stage, sealed},
 };
 use crate::{classify::Cause, report::NotResent};
 

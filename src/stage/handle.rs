@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ledger::Ledger, stage::Stamp};
+use super::{facts::Stamp, ledger::Ledger};
 
 /// The value in a request's extensions: the shared ledger, and the facts of this one send.
 ///

@@ -1,6 +1,7 @@
 //! The decisions after a verdict: one pure stage for each layer.
 
 pub(crate) mod compose;
+pub(crate) mod facts;
 pub(crate) mod gate;
 pub(crate) mod handle;
 pub(crate) mod ledger;
@@ -13,6 +14,7 @@ pub(crate) mod rotation;
 pub(crate) mod stage;
 
 pub use self::{
+    facts::{Ask, Chosen, Draft, Facts, Next, Stamp, Success},
     gate::stage::{Gate, GateState},
     model::{
         access::{ModelAccess, Rewritten},
@@ -31,7 +33,7 @@ pub use self::{
         window::{BudgetError, WindowBudget},
     },
     rotation::stage::{Rotation, RotationState},
-    stage::{Ask, Chosen, Draft, Facts, Next, Stage, Stamp, Success},
+    stage::Stage,
 };
 pub(crate) use self::{
     handle::Handle,
