@@ -110,14 +110,14 @@ pub(crate) fn choose_next<St: Stage, B: Body, E>(
 fn can_be_served(next: Next, pools: &[Pool], facts: &mut Facts<'_>) -> bool {
     let wait = match next {
         Next::Pass => return true,
-        Next::Again | Next::Replay | Next::FallBack => Duration::ZERO,
-        Next::After(wait) => wait,
+        Next::Rotate | Next::Replay | Next::FallBack => Duration::ZERO,
+        Next::Retry(wait) => wait,
     };
     if pools.is_empty() {
         return true;
     }
     let Some(at) = facts.now.get().checked_add(wait) else { return true };
-    let at_once = next != Next::After(wait);
+    let at_once = next != Next::Retry(wait);
     let (options, ledger) = (facts.options, facts.ledger);
     pools.iter().all(|pool| will_serve(pool, options, ledger, at, at_once, &mut facts.model))
 }

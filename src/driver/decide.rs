@@ -95,8 +95,8 @@ where
     ) -> Result<Phase<S, K, B, RB>, Option<NotResent>> {
         let wait = match next {
             Next::Pass => return Err(None),
-            Next::Again | Next::Replay | Next::FallBack => Duration::ZERO,
-            Next::After(wait) => wait,
+            Next::Rotate | Next::Replay | Next::FallBack => Duration::ZERO,
+            Next::Retry(wait) => wait,
         };
         let mut sleep = None;
         if !wait.is_zero() {
@@ -216,8 +216,8 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             Next::Pass => self.is_written(failure) || failure.is_instead() && self.is_reported(),
             Next::FallBack => true,
             // The account is chosen by it after the wait, and the body may be gone by then.
-            Next::After(wait) => !wait.is_zero() && stages.rotates(),
-            Next::Again | Next::Replay => false,
+            Next::Retry(wait) => !wait.is_zero() && stages.rotates(),
+            Next::Rotate | Next::Replay => false,
         };
         let own = facts.model.own_if(asked);
         if let (Next::Pass | Next::FallBack, Some(own)) = (next, own) {
@@ -290,9 +290,9 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
 
 fn followed(next: Next) -> Followed {
     match next {
-        Next::After(wait) => Followed::Retried(wait),
+        Next::Retry(wait) => Followed::Retried(wait),
         Next::FallBack => Followed::FellBack,
         Next::Replay => Followed::Replayed,
-        Next::Again | Next::Pass => Followed::Rotated,
+        Next::Rotate | Next::Pass => Followed::Rotated,
     }
 }

@@ -90,8 +90,8 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         let at = match outer {
             Next::Pass => return Next::Pass,
             // Without a wait, the choice made now holds for the attempt.
-            Next::Again | Next::Replay | Next::FallBack | Next::After(Duration::ZERO) => None,
-            Next::After(wait) => facts.now.get().checked_add(wait),
+            Next::Rotate | Next::Replay | Next::FallBack | Next::Retry(Duration::ZERO) => None,
+            Next::Retry(wait) => facts.now.get().checked_add(wait),
         };
         self.1.reset(&mut st.1);
         if self.1.reserve(&mut st.1, &mut facts.ask(at)).is_ok() {

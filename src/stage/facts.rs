@@ -21,14 +21,14 @@ use crate::{
 pub enum Next {
     /// Nothing; the next stage further out decides.
     Pass,
-    /// Sends again with the account that was reserved.
-    Again,
+    /// Sends again with another account, which was reserved.
+    Rotate,
     /// Sends again with a newer credential of the same account.
     Replay,
     /// Sends again with another model.
     FallBack,
-    /// Sends again after this wait.
-    After(Duration),
+    /// Sends again after this wait, for a reason other than the credential.
+    Retry(Duration),
 }
 
 /// The credential that a `TokenRotation` put on an attempt.

@@ -139,7 +139,7 @@ impl Stage for RetryPolicy {
             return facts.decline(NotResent::Deadline);
         }
         match self.settings.withdraw(session, &facts.verdict) {
-            Ok(()) => Next::After(wait),
+            Ok(()) => Next::Retry(wait),
             Err(why) => facts.decline(why),
         }
     }

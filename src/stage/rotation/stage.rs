@@ -100,7 +100,7 @@ impl Rotation {
         }
         let same = st.tried.last().is_some_and(|(uid, _)| *uid == lease.uid());
         st.lease = Some(lease);
-        if same { Next::Replay } else { Next::Again }
+        if same { Next::Replay } else { Next::Rotate }
     }
 
     /// Declines because no account can serve, and sets when or why.
