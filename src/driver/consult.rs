@@ -56,7 +56,7 @@ pub(crate) fn facts<'a, B: Body, E>(
     }
 }
 
-/// Has the stages learn from the failure, and keeps what they know of the account that answered.
+/// Has the stages learn from the failure, and keeps their account before they let go of it.
 pub(crate) fn learn<St: Stage, B: Body, E>(
     stages: &St,
     st: &mut St::State,
@@ -64,7 +64,6 @@ pub(crate) fn learn<St: Stage, B: Body, E>(
     facts: &mut Facts<'_>,
 ) {
     stages.note_failure(st, facts);
-    // The next question to the stages may let go of the account.
     failure.stamp = stages.stamp(st);
     failure.in_flight = stages.in_flight(st).map(InFlight::pause);
 }
