@@ -1,4 +1,4 @@
-//! The attempts of one request: what is kept for them, and how the next one is built.
+//! The attempts of one request: the parts kept for them, and the building of the next one.
 
 use http::{Request, request};
 use tokio::time::Instant;
@@ -13,7 +13,7 @@ use crate::{
     stage::{Stage, model::Rewritten},
 };
 
-/// One request, with what is kept for further attempts.
+/// One request, with the parts that are kept for further attempts.
 ///
 /// The order of the fields is the order of their drop: the exchange reports last.
 pub(crate) struct Attempts<S, St: Stage, K: Keep<B>, B> {
@@ -67,7 +67,7 @@ impl<S, O> NextAttempt<S, O> {
 
     /// Returns the wait that may remove `cause`; `None` where waiting does not help.
     ///
-    /// The service is replaced by one that was not polled ready: what it has set aside may be
+    /// The service is replaced by one that was not polled ready: a permit that it holds may be
     /// needed by the call that fetches the credential.
     #[cold]
     pub(crate) fn await_credential<St: Stage, K: Spare<S>>(

@@ -56,7 +56,7 @@ pub(crate) fn facts<'a, B: Body, E>(
     }
 }
 
-/// Has the stages learn from the failure, and keeps what they know of the account that answered.
+/// Has the stages learn from the failure, and keeps their account before they let go of it.
 pub(crate) fn learn<St: Stage, B: Body, E>(
     stages: &St,
     st: &mut St::State,

@@ -1,6 +1,6 @@
 //! The decision after a failed attempt.
 //!
-//! The order of its steps is what keeps the promises of this crate:
+//! The promises of this crate rest on the order of its steps:
 //!
 //! 1. The outcome that a driver below has noted is read: its trail, its attempts, its pools.
 //! 2. The stages learn from the failure, once, and the attempt is written into the trail.
@@ -86,7 +86,7 @@ where
 
     /// Reserves everything that `next` needs: its timer, its parts, and its place in the budget.
     ///
-    /// The outcome before is given up only after this. The error says why the request is not sent
+    /// The held outcome is given up only after this. The error says why the request is not sent
     /// again, where that is not the stages' decision.
     fn reserve_next<RB: Body>(
         &mut self,
@@ -118,7 +118,7 @@ where
 }
 
 impl<S, St: Stage, K> Exchange<S, St, K> {
-    /// Reads what drivers below have written about the attempt.
+    /// Reads the outcome of the attempt that drivers below have noted.
     fn read_inner_outcome<B: Body, E>(&self, ledger: &Ledger, failure: &mut Failure<B, E>) {
         if failure.is_new() {
             failure.inner = self.take_inner_outcome(ledger);
@@ -270,7 +270,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         }
     }
 
-    /// Notes in the trail what followed the failure.
+    /// Notes in the trail how the failure was followed.
     fn note_followed<B: Body, E>(
         &self,
         ledger: &Ledger,

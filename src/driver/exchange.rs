@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// A request in progress: the state of its stages, and what was taken from it.
+/// A request in progress: the state of its stages, and the data taken from it.
 ///
 /// Dropped before its end, it reports the request as abandoned.
 pub(crate) struct Exchange<S, St: Stage, K> {
@@ -113,10 +113,10 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
             return None;
         }
         let model = self.scratch.model.clone();
-        let refused = self.reserve(head, &|| None, false).err();
+        let cause = self.reserve(head, &|| None, false).err();
         // The model that stands in the body was not looked for.
         self.scratch.model = model;
-        refused
+        cause
     }
 
     /// Notes that time has passed since the request came in.
@@ -221,7 +221,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
     }
 }
 
-/// Takes from the request what it asks for, and what further attempts and reports need.
+/// Takes from the request its options, and the parts that further attempts and reports need.
 #[inline]
 fn take_in<S, St: Stage, K>(
     scratch: &mut RequestData,
@@ -264,7 +264,7 @@ fn take_in<S, St: Stage, K>(
     }
 }
 
-/// Takes over what outer drivers hand down, or begins a ledger for the drivers below.
+/// Takes over the handle of the driver above, or begins a ledger for the drivers below.
 #[inline]
 fn take_handle(scratch: &mut RequestData, common: &Settings, handle: Option<&Handle>) {
     let instead = handle.and_then(|handle| handle.model.as_ref());

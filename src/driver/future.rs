@@ -1,4 +1,4 @@
-//! The future of a request: it polls what the request waits for, and enters the next state.
+//! The future of a request: it polls the state that the request is in, and enters the next one.
 
 use std::{
     fmt,
@@ -37,8 +37,8 @@ use crate::{
 ///
 /// # Cancel safety
 ///
-/// It may be dropped at any point: a probe gives its slot back, counts stay right, and what was
-/// learned about accounts is kept. A request that is dropped after a failed attempt is reported as
+/// It may be dropped at any point: a probe gives its slot back, counts stay right, and evidence
+/// about accounts is kept. A request that is dropped after a failed attempt is reported as
 /// [abandoned](crate::Event::RequestAbandoned).
 ///
 /// The [first page](crate) has examples of services that return it.
@@ -50,7 +50,7 @@ where
     K: Keep<B>,
     RB: Body,
 {
-    // Dropped first: what the inner future notes when it is dropped is reported after that.
+    // Dropped first: the inner future notes its outcome on drop, and the exchange reports after it.
     #[pin]
     pub(crate) state: State<S, K, B, RB>,
     pub(crate) attempts: Attempts<S, St, K, B>,
@@ -114,7 +114,7 @@ where
     K: Keep<B> + Spare<S>,
     RB: Body<Data = Bytes>,
 {
-    /// Polls what the phase waits for.
+    /// Polls the phase, and goes on when its wait is over.
     #[cold]
     fn poll<St: Stage>(
         self,

@@ -1,4 +1,4 @@
-//! The limits of a request: attempts, deadline, and what may be sent again.
+//! The limits of a request: attempts, deadline, and resending.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// How late a wait may end: tokio counts in milliseconds.
+/// The delay with which a wait may end: tokio counts in milliseconds.
 const TIMER: Duration = Duration::from_millis(2);
 
 /// The limits of one request: the smallest of the driver's, the outer layers' and the request's own.
@@ -44,7 +44,7 @@ impl RequestLimits<'_> {
     pub(crate) fn deadline(self) -> Option<Instant> {
         let set = self.data.ledger.as_deref().and_then(|ledger| ledger.limits().deadline);
         let asked = self.data.options.as_ref().and_then(RequestOptions::max_duration);
-        // A default of this driver never shortens what the user has set on another.
+        // A default of this driver never shortens a deadline that the user has set on another.
         let limit = set.unwrap_or(self.common.deadline);
         self.data.started?.checked_add(asked.map_or(limit, |asked| asked.min(limit)))
     }

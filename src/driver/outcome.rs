@@ -26,7 +26,7 @@ pub(crate) enum Outcome<B: Body, E> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spent(pub(crate) u32);
 
-/// An outcome with its verdict, and what was learned from it so far.
+/// An outcome with its verdict, and the facts learned from it so far.
 pub(crate) struct Failure<B: Body, E> {
     pub(crate) outcome: Outcome<B, E>,
     pub(crate) verdict: Verdict,
@@ -40,13 +40,13 @@ pub(crate) struct Failure<B: Body, E> {
     pub(crate) renewal: Renewal,
 }
 
-/// How far the wait for a newer credential of the rejected account has come.
+/// The progress of the wait for a newer credential of the rejected account.
 pub(crate) enum Renewal {
     /// The stages have not learned from the failure yet.
     Unasked,
     /// The pool has changed; the next change may be waited for.
     Changed(ChangeWait),
-    /// The wait is over: the request is decided on with what is there.
+    /// The wait is over: the stages choose among the credentials that are there.
     Over,
 }
 
@@ -84,7 +84,7 @@ impl<B: Body, E> Failure<B, E> {
         self.inner.as_ref().is_some_and(|inner| inner.instead)
     }
 
-    /// Returns whether the credential on the request was not sent, as the driver below says.
+    /// Returns whether a driver below has kept back the credential on the request.
     pub(crate) fn is_unsent(&self) -> bool {
         self.inner.as_ref().is_some_and(|inner| inner.unsent)
     }

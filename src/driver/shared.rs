@@ -66,7 +66,7 @@ impl Readiness {
     where
         S: Service<R>,
     {
-        // An inner service that is ready already has set something aside for a call: it is used.
+        // An inner service that is ready already may hold a permit for a call: it is used.
         // Without a spare, a request that must be sent after all could not wait for its service.
         if *self != Self::Inner && shared.has_spare() && shared.config.stages.is_unavailable() {
             *self = Self::Local;
@@ -119,7 +119,7 @@ impl<'a, S> Callee<'a, S> {
         if self.is_ready() { std::mem::replace(self.inner, spare) } else { spare }
     }
 
-    /// Puts the readiness back: the service is not called, and what it has set aside is still there.
+    /// Puts the readiness back: the service is not called and still holds its permit.
     pub(crate) fn put_back(self) {
         if self.was == Readiness::Inner {
             *self.readiness = self.was;

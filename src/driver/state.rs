@@ -16,7 +16,7 @@ use crate::{
     pool::ChangeWait,
 };
 
-/// The state of a response future. Each state owns what it needs to go on.
+/// The state of a response future. Each state owns the parts that it goes on with.
 #[pin_project(project = StateProj)]
 pub(crate) enum State<S, K, B, RB>
 where
