@@ -23,7 +23,7 @@ fn shown(time: Duration) -> String {
 }
 
 fn rows() -> Vec<String> {
-    let common = Settings::default();
+    let settings = Settings::default();
     let policy = RetryPolicy::new();
     let retry = &policy.settings;
     let pool = Pool::builder().may_be_empty().any_origin().build().unwrap();
@@ -42,14 +42,14 @@ fn rows() -> Vec<String> {
     vec![
         format!(
             "| attempts in all; retries; refusals (`max_refusals`) | {}; {}; {refusals} a request |",
-            common.attempts, retry.retries,
+            settings.attempts, retry.retries,
         ),
         format!(
             "| backoff; `max_wait`; deadline | {} doubling to {}, full jitter; {}; {} |",
             backoff(1),
             backoff(99),
             shown(retry.max_wait),
-            shown(common.deadline),
+            shown(settings.deadline),
         ),
         format!(
             "| retry budget, shared by the service | {tokens} tokens; a retry costs {}, a success at the first try gives {} back |",
@@ -58,8 +58,8 @@ fn rows() -> Vec<String> {
         ),
         format!(
             "| error body read | {} KiB; {} |",
-            common.peek.bytes / 1024,
-            shown(common.peek.time)
+            settings.peek.bytes / 1024,
+            shown(settings.peek.time)
         ),
         format!("| request body kept (`Buffered`) | {} MiB |", kept / 1024 / 1024),
     ]
