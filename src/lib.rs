@@ -34,7 +34,7 @@ pub mod testing;
 /// | forbidden | passes the answer on, unless `rotate_forbidden` is set |
 /// | others | passes the answer on |
 ///
-/// A request is bound to an account with [`RequestOptions::pin`](crate::RequestOptions::pin).
+/// A request is bound to an account with [`RequestOptions::pin`].
 ///
 /// ```
 /// use bytes::Bytes;
@@ -118,10 +118,10 @@ pub mod short_circuit {
 ///
 /// | type | task |
 /// | --- | --- |
-/// | [`RetryLayer`](crate::RetryLayer) | the layer |
-/// | [`RetryPolicy`](crate::RetryPolicy) | says when to resend; also a `tower::retry::Policy` |
-/// | [`Backoff`], [`Jitter`] | the delay before a retry |
-/// | [`Budget`], [`TokenBucket`], [`WindowBudget`] | limit retries over all requests |
+/// | [`RetryLayer`] | the layer |
+/// | [`RetryPolicy`] | says when to resend; also a `tower::retry::Policy` |
+/// | [`Backoff`](retry::Backoff), [`Jitter`](retry::Jitter) | the delay before a retry |
+/// | [`Budget`](retry::Budget), [`TokenBucket`](retry::TokenBucket), [`WindowBudget`](retry::WindowBudget) | limit retries over all requests |
 ///
 /// ```
 /// use bytes::Bytes;
@@ -165,9 +165,9 @@ pub mod retry {
 ///
 /// | type | task |
 /// | --- | --- |
-/// | [`ModelFallbackLayer`](crate::ModelFallbackLayer) | the layer |
-/// | [`ModelChain`](crate::ModelChain) | which models follow which |
-/// | [`ModelAt`], [`ModelAccess`] | where a request names its model |
+/// | [`ModelFallbackLayer`] | the layer |
+/// | [`ModelChain`] | which models follow which |
+/// | [`ModelAt`](fallback::ModelAt), [`ModelAccess`](fallback::ModelAccess) | where a request names its model |
 ///
 /// ```
 /// use bytes::Bytes;
