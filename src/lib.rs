@@ -34,7 +34,7 @@ pub mod testing;
 /// | forbidden | passes the answer on, unless `rotate_forbidden` is set |
 /// | others | passes the answer on |
 ///
-/// A request is bound to an account with [`RequestOptions::pin`](crate::RequestOptions::pin).
+/// A request is bound to an account with [`RequestOptions::pin`].
 ///
 /// ```
 /// use bytes::Bytes;

@@ -27,7 +27,7 @@ const EXCUSED: &[Excused] = &[(
 )];
 
 #[test]
-fn a_body_is_replayed_as_it_came() {
+fn body_is_replayed_unchanged() {
     cases::check("replay_body.json", EXCUSED, &[], holds);
 }
 
