@@ -1,12 +1,12 @@
-// Streams the answer of an OpenAI-compatible API, with one account as a reserve for another.
-//
-// ```sh
-// API_URL=https://api.openai.com TEAM_TOKEN=.. RESERVE_TOKEN=.. \
-//     cargo run --example openai_stream --features reqwest
-// ```
-//
-// Failover takes place until the head of an answer with a 2xx arrives. From then on the events are
-// passed on as they arrive, and nothing is resent: the work has begun and may be billed.
+//! Streams the answer of an OpenAI-compatible API, with one account as a reserve for another.
+//!
+//! ```sh
+//! API_URL=https://api.openai.com TEAM_TOKEN=.. RESERVE_TOKEN=.. \
+//!     cargo run --example openai_stream --features reqwest
+//! ```
+//!
+//! Failover takes place until the head of an answer with a 2xx arrives. From then on the events are
+//! passed on as they arrive, and nothing is resent: the work has begun and may be billed.
 
 use std::{env, error::Error, io::Write};
 
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     stream(&env::var("API_URL")?, &team, &reserve, &mut std::io::stdout()).await
 }
 
-async fn stream(
+pub(crate) async fn stream(
     url: &str,
     team: &str,
     reserve: &str,

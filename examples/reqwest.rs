@@ -1,11 +1,11 @@
-// One request to an OpenAI-compatible API, with two accounts, two models and retries.
-//
-// ```sh
-// API_URL=https://api.openai.com TEAM_TOKEN=.. RESERVE_TOKEN=.. \
-//     cargo run --example reqwest --features reqwest
-// ```
-//
-// The README shows this program from the first `use` on.
+//! One request to an OpenAI-compatible API, with two accounts, two models and retries.
+//!
+//! ```sh
+//! API_URL=https://api.openai.com TEAM_TOKEN=.. RESERVE_TOKEN=.. \
+//!     cargo run --example reqwest --features reqwest
+//! ```
+//!
+//! The README shows this program from the first `use` on.
 
 use std::{env, error::Error, time::Duration};
 
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     Ok(())
 }
 
-async fn complete(
+pub(crate) async fn complete(
     url: &str,
     team: &str,
     reserve: &str,

@@ -1,31 +1,33 @@
-//! The two clocks: a monotonic one that tests can pause, and the wall clock that dates are held against.
+//! The clocks and the timer: a monotonic clock that tests can pause, the wall clock that dates are
+//! compared with, and the one place that looks for a timer.
 
 use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
 use tokio::time::Instant;
 
-/// The monotonic clock, read at most once, and only by whoever needs it.
+/// The monotonic clock, read at most once, when it is first needed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Now(Option<Instant>);
 
 impl Now {
-    /// A reading that is taken when it is first asked for.
+    /// A reading that is taken when it is first needed.
     pub(crate) const fn unread() -> Self {
         Self(None)
     }
 
-    /// A reading that somebody has taken already.
+    /// A reading that was taken before.
     pub(crate) const fn at(instant: Instant) -> Self {
         Self(Some(instant))
     }
 
-    /// The reading.
+    /// Returns the reading.
     pub(crate) fn get(&mut self) -> Instant {
         *self.0.get_or_insert_with(Instant::now)
     }
@@ -51,22 +53,50 @@ impl Doubling {
     }
 }
 
-/// This wait; `None` outside a tokio runtime, or in one without its timer.
-pub(crate) fn timer(
-    wait: impl FnOnce() -> tokio::time::Sleep,
-) -> Option<Pin<Box<tokio::time::Sleep>>> {
-    tokio::runtime::Handle::try_current().ok()?;
-    // A runtime does not say whether it has a timer: it panics when it has none.
-    catch_unwind(AssertUnwindSafe(|| Box::pin(wait()))).ok()
+/// The timer of the runtime, and whether it is missing.
+///
+/// A layer and a pool have one each. A runtime does not say whether it has a timer, and tokio panics
+/// when it has none: the first wait in a runtime without `enable_time` catches that panic, and no
+/// further wait is tried.
+#[derive(Debug, Default)]
+pub(crate) struct Timer {
+    /// Written once, and read alone: `Relaxed` is enough.
+    missing: AtomicBool,
 }
 
 /// A wait that has a timer.
 #[derive(Debug)]
 pub(crate) struct Sleep(Pin<Box<tokio::time::Sleep>>);
 
-/// A wait of this length; `None` outside a tokio runtime, or in one without its timer.
-pub(crate) fn sleep(wait: Duration) -> Option<Sleep> {
-    timer(|| tokio::time::sleep(wait)).map(Sleep)
+impl Timer {
+    /// A timer that was not tried yet.
+    pub(crate) const fn new() -> Self {
+        Self { missing: AtomicBool::new(false) }
+    }
+
+    /// Returns a wait of this length; `None` outside a tokio runtime, or in one without a timer.
+    pub(crate) fn sleep(&self, wait: Duration) -> Option<Sleep> {
+        self.try_timer(|| tokio::time::sleep(wait))
+    }
+
+    fn try_timer(&self, wait: impl FnOnce() -> tokio::time::Sleep) -> Option<Sleep> {
+        // Outside a runtime nothing is learned about the timer of one.
+        tokio::runtime::Handle::try_current().ok()?;
+        if self.missing.load(Ordering::Relaxed) {
+            return None;
+        }
+        let sleep = catch_unwind(AssertUnwindSafe(|| Sleep(Box::pin(wait())))).ok();
+        if sleep.is_none() {
+            self.missing.store(true, Ordering::Relaxed);
+        }
+        sleep
+    }
+}
+
+impl Clone for Timer {
+    fn clone(&self) -> Self {
+        Self { missing: AtomicBool::new(self.missing.load(Ordering::Relaxed)) }
+    }
 }
 
 impl Future for Sleep {
@@ -77,7 +107,14 @@ impl Future for Sleep {
     }
 }
 
-/// What the wall clock says. Only for the dates of others (`Retry-After`), never to measure.
+/// Returns a wait, looking for the timer anew: for callers that keep the answer in their own way.
+pub(crate) fn timer(
+    wait: impl FnOnce() -> tokio::time::Sleep,
+) -> Option<Pin<Box<tokio::time::Sleep>>> {
+    Timer::new().try_timer(wait).map(|sleep| sleep.0)
+}
+
+/// Reads the wall clock: only for the dates of others (`Retry-After`), never to measure.
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn wall() -> SystemTime {
     SystemTime::now()
@@ -86,6 +123,29 @@ pub(crate) fn wall() -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn in_runtime<T>(time: bool, f: impl FnOnce() -> T) -> T {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let builder = if time { builder.enable_time() } else { &mut builder };
+        builder.build().unwrap().block_on(async { f() })
+    }
+
+    #[test]
+    fn timer_is_looked_for_once_in_a_runtime_without_one() {
+        let timer = Timer::new();
+        assert!(timer.sleep(Duration::ZERO).is_none());
+        assert!(!timer.missing.load(Ordering::Relaxed), "outside a runtime nothing is learned");
+        assert!(in_runtime(true, || timer.sleep(Duration::ZERO)).is_some());
+        assert!(in_runtime(false, || timer.sleep(Duration::ZERO)).is_none());
+        // The answer is kept: tokio is not asked again, not even where it has a timer.
+        let asked = std::cell::Cell::new(false);
+        let wait = || {
+            asked.set(true);
+            tokio::time::sleep(Duration::ZERO)
+        };
+        assert!(in_runtime(true, || timer.try_timer(wait)).is_none());
+        assert!(!asked.get());
+    }
 
     #[test]
     fn doubling_starts_at_first_and_stops_at_max() {

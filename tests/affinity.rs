@@ -57,7 +57,7 @@ fn poll_of(account: &str) -> Request<Body> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_401_on_a_poll_never_sends_the_submit_again() {
+async fn poll_that_gets_a_401_never_resends_the_submit() {
     for which in 0..2 {
         let (recorder, upstream) = (Recorder::new(), Upstream::default());
         let pool = pool(&["one", "two"], &Recorder::new());
@@ -110,7 +110,7 @@ async fn a_401_on_a_poll_never_sends_the_submit_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_a_poll_meets_it_stays_with_its_account() {
+async fn poll_stays_with_its_account_after_any_answer() {
     for status in [401, 402, 403, 404, 429, 500, 503, 529] {
         for which in 0..2 {
             let upstream = Upstream::default().token_forever("tok-two", Step::status(status));
@@ -128,7 +128,7 @@ async fn whatever_a_poll_meets_it_stays_with_its_account() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_preferred_account_serves_while_it_can_and_then_another_does() {
+async fn preferred_account_serves_while_it_can_and_then_another_does() {
     let upstream = Upstream::default().token_forever("tok-two", Step::status(401));
     let pool = pool(&["one", "two"], &Recorder::new());
     for (name, service) in stacks(&pool, &Recorder::new(), &upstream) {
@@ -146,7 +146,7 @@ async fn a_preferred_account_serves_while_it_can_and_then_another_does() {
 
 #[cfg(feature = "serde")]
 #[tokio::test(start_paused = true)]
-async fn who_served_can_be_stored_and_read_back() {
+async fn served_by_can_be_stored_and_read_back() {
     let upstream = Upstream::default();
     let pool = pool(&["one"], &Recorder::new());
     for (name, service) in stacks(&pool, &Recorder::new(), &upstream) {
@@ -177,7 +177,7 @@ mod job_ids {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_job_is_asked_for_with_the_account_that_made_it() {
+    async fn job_is_polled_with_the_account_that_made_it() {
         let upstream = Upstream::default();
         let pool = pool(&["one", "two", "three"], &Recorder::new());
         for (name, service) in stacks(&pool, &Recorder::new(), &upstream) {
@@ -201,7 +201,7 @@ mod job_ids {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_job_whose_account_left_after_it_was_opened_goes_to_nobody() {
+    async fn job_of_an_account_removed_after_opening_gets_no_other_account() {
         let upstream = Upstream::default();
         let pool = pool(&["one", "two"], &Recorder::new());
         let job_ids = JobIds::new([7; 32]);

@@ -137,14 +137,14 @@ fn bare() -> u64 {
 }
 
 #[test]
-fn the_counter_counts() {
+fn allocation_counter_counts() {
     assert_eq!(bare(), 0);
     // A box for each request, and one for the clone of the service in it.
     assert!(most(BoxCloneService::new(Free)) >= 1);
 }
 
 #[test]
-fn the_fused_stack_allocates_nothing_for_a_success() {
+fn fused_stack_allocates_nothing_for_a_success() {
     for ids in [&EIGHT[..], &EIGHT[..1]] {
         for retry in [true, false] {
             let recorder = Recorder::new();
@@ -175,7 +175,7 @@ fn everything(recorder: &Recorder) -> FailoverBuilder {
 }
 
 #[test]
-fn with_every_stage_on_a_success_costs_the_first_clone_of_its_body() {
+fn success_with_every_stage_costs_the_first_clone_of_its_body() {
     let recorder = Recorder::new();
     let layer = everything(&recorder).build().unwrap();
     let (shared, fresh) = (most(layer.layer(Free)), most_fresh(layer.layer(Free)));
@@ -230,7 +230,7 @@ fn five_separate_layers_allocate_what_they_share() {
 }
 
 #[test]
-fn no_way_of_choosing_allocates() {
+fn selection_allocates_nothing() {
     let ways = [
         Selection::RoundRobin,
         Selection::LeastInFlight,
@@ -247,7 +247,7 @@ fn no_way_of_choosing_allocates() {
 }
 
 #[test]
-fn a_resting_account_costs_the_others_nothing() {
+fn cooling_account_costs_the_others_nothing() {
     let recorder = Recorder::new();
     let pool = pool(&EIGHT, &recorder);
     assert!(pool.cool_down("c", None, Duration::from_secs(3600)));
@@ -257,7 +257,7 @@ fn a_resting_account_costs_the_others_nothing() {
 }
 
 #[test]
-fn a_stack_that_sends_once_allocates_nothing() {
+fn stack_that_sends_once_allocates_nothing() {
     let recorder = Recorder::new();
     let layer = FailoverLayer::builder()
         .rotation(pool(&EIGHT, &recorder))
@@ -268,7 +268,7 @@ fn a_stack_that_sends_once_allocates_nothing() {
 }
 
 #[test]
-fn a_layer_on_its_own_allocates_what_it_tells_the_others() {
+fn single_layer_allocates_its_shared_handle_only() {
     let recorder = Recorder::new();
     let pool = pool(&EIGHT, &recorder);
     let counts = [
@@ -286,7 +286,7 @@ fn a_layer_on_its_own_allocates_what_it_tells_the_others() {
 
 /// A token that its source gave and that ends in an hour costs what any other does.
 #[tokio::test]
-async fn a_fresh_token_of_a_source_costs_nothing() {
+async fn fresh_token_of_a_source_allocates_nothing() {
     let accounts = EIGHT.map(|id| {
         Account::from_source(id, move |_: RefreshReason| async move {
             let token = Token::new(format!("tok-{id}"));

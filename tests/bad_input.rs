@@ -47,7 +47,7 @@ fn one() -> PoolBuilder {
 }
 
 #[test]
-fn a_token_that_was_copied_badly_is_refused() {
+fn badly_copied_token_is_an_error() {
     use CredentialError::{Empty, NotVisible, Quoted, Scheme, WhiteSpace};
     let (space, quotes) = (&["white space", "trim"][..], &["quotation marks", "without"][..]);
     let cases: &[(String, CredentialError, &[&str])] = &[
@@ -84,7 +84,7 @@ fn a_token_that_was_copied_badly_is_refused() {
 }
 
 #[test]
-fn a_credential_in_the_wrong_place_is_refused() {
+fn credential_in_the_wrong_place_is_an_error() {
     let host = Credential::header(HeaderName::from_static("host"), SECRET).unwrap_err();
     assert_eq!(host, CredentialError::Header);
     says(&host, &["header", "upstream documents"]);
@@ -105,7 +105,7 @@ fn a_credential_in_the_wrong_place_is_refused() {
 }
 
 #[test]
-fn a_pool_that_could_serve_nobody_is_not_built() {
+fn pool_that_could_serve_no_request_is_an_error() {
     let empty = Pool::builder().any_origin().build().unwrap_err();
     assert_eq!(empty, PoolError::Empty);
     says(&empty, &[".account(..)", ".may_be_empty()"]);
@@ -118,7 +118,7 @@ fn a_pool_that_could_serve_nobody_is_not_built() {
 }
 
 #[test]
-fn accounts_that_cannot_be_told_apart_are_refused() {
+fn accounts_that_cannot_be_distinguished_are_an_error() {
     let twice = one().account(account("b")).account(account("a")).any_origin().build().unwrap_err();
     assert!(matches!(&twice, PoolError::DuplicateId { id } if &**id == "a"), "{twice:?}");
     says(&twice, &["`a`", "id of its own"]);
@@ -136,7 +136,7 @@ fn accounts_that_cannot_be_told_apart_are_refused() {
 }
 
 #[test]
-fn what_is_no_origin_is_refused() {
+fn invalid_origin_is_an_error() {
     for (origin, fault) in [
         ("api.example.com", OriginFault::NoScheme),
         ("https://api.example.com/v1", OriginFault::Path),
@@ -160,7 +160,7 @@ fn what_is_no_origin_is_refused() {
 }
 
 #[test]
-fn a_fixed_header_that_carries_a_credential_is_refused() {
+fn fixed_header_that_carries_a_credential_is_an_error() {
     let authorization = HeaderValue::from_str(&format!("Bearer {SECRET}")).unwrap();
     let other = account("b").header(http::header::AUTHORIZATION, authorization);
     let error = one().account(other).any_origin().build().unwrap_err();
@@ -173,7 +173,7 @@ fn a_fixed_header_that_carries_a_credential_is_refused() {
 }
 
 #[test]
-fn a_stack_that_would_do_nothing_is_refused() {
+fn stack_that_would_do_nothing_is_an_error() {
     let nothing = FailoverLayer::builder().build().unwrap_err();
     assert_eq!(nothing, BuildError::Nothing);
     says(&nothing, &[".rotation(pool)", ".retry(policy)", ".reporter(reporter)"]);
@@ -212,7 +212,7 @@ fn jitter_and_backoff_must_be_ranges() {
 }
 
 #[test]
-fn a_budget_must_be_a_share_of_a_window() {
+fn budget_must_be_a_share_of_a_window() {
     let window = Duration::from_secs(10);
     for ratio in [-0.1, f64::NAN, f64::INFINITY, 1000.1] {
         let error = WindowBudget::new(window, ratio, 0).unwrap_err();

@@ -52,7 +52,7 @@ fn over(fused: bool, pool: &Pool, recorder: &Recorder, upstream: &Upstream) -> B
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revoked_token_stops_the_cascade_where_the_pool_says() {
+async fn revoked_token_stops_the_cascade_where_the_pool_says() {
     for fused in [true, false] {
         for (cascade, status, sent) in [
             (Cascade::SameGroup, 200, &["tok-a", "tok-c"][..]),
@@ -76,7 +76,7 @@ async fn a_revoked_token_stops_the_cascade_where_the_pool_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_is_refused_for_less_is_no_reason_to_spare_its_group() {
+async fn rejection_without_revocation_leaves_the_group_open() {
     for fused in [true, false] {
         for cascade in [Cascade::SameGroup, Cascade::Never] {
             let recorder = Recorder::new();
@@ -89,7 +89,7 @@ async fn a_token_that_is_refused_for_less_is_no_reason_to_spare_its_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_stays_closed_for_the_retries_of_the_request() {
+async fn group_stays_closed_for_the_retries_of_the_request() {
     for fused in [true, false] {
         let recorder = Recorder::new();
         let busy = || [Step::status(503)];
@@ -126,7 +126,7 @@ impl TokenSource for Slow {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revoked_token_whose_source_makes_another_leaves_its_group_open() {
+async fn revoked_token_whose_source_mints_another_leaves_its_group_open() {
     for fused in [true, false] {
         for cascade in [Cascade::SameGroup, Cascade::Never] {
             let recorder = Recorder::new();

@@ -21,7 +21,7 @@ use tower_failover::{
 use cases::Outcome;
 
 #[test]
-fn every_status_is_retried_or_not_as_its_profile_says() {
+fn statuses_are_retried_as_their_profile_says() {
     cases::check("status_classification.json", &[], classification::STATUS_DRIVEN_ELSEWHERE, holds);
 }
 

@@ -38,7 +38,7 @@ fn coalesced(recorder: &Recorder) -> Vec<Coalesced> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_upstream_is_one_failure_and_one_count_a_window() {
+async fn dead_upstream_is_one_failure_and_one_count_a_window() {
     let recorder = Recorder::new();
     let upstream = Upstream::default().otherwise(Step::status(503));
     let layer = FailoverLayer::builder()
@@ -78,7 +78,7 @@ async fn a_dead_upstream_is_one_failure_and_one_count_a_window() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_service_tells_what_is_held_back() {
+async fn last_service_reports_the_held_back_events() {
     let recorder = Recorder::new();
     let layer = ErrorDedupLayer::new(recorder.clone()).coalesce(WINDOW).unwrap();
     let upstream = Upstream::default().otherwise(Step::error("reset"));
@@ -95,7 +95,7 @@ async fn the_last_service_tells_what_is_held_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_causes_are_told_at_once() {
+async fn other_causes_are_reported_at_once() {
     let recorder = Recorder::new();
     let upstream = Upstream::statuses(&[404, 404, 500, 404, 404, 404]);
     let layer = ErrorDedupLayer::new(recorder.clone()).coalesce(WINDOW).unwrap();
@@ -148,7 +148,7 @@ async fn incidents_are_never_held_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_in_a_row_count_each_event_once() {
+async fn two_coalesces_in_a_row_count_each_event_once() {
     let recorder = Recorder::new();
     let inner = Coalesce::new(recorder.clone(), WINDOW).unwrap();
     let outer = Coalesce::new(inner, WINDOW / 2).unwrap();
@@ -171,7 +171,7 @@ async fn two_in_a_row_count_each_event_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flush_ends_every_window() {
+async fn flush_ends_every_window() {
     let recorder = Recorder::new();
     let coalesce = Coalesce::with_capacity(recorder.clone(), WINDOW, 2).unwrap();
     let service = ErrorDedupLayer::new(coalesce.clone())
@@ -188,7 +188,7 @@ async fn a_flush_ends_every_window() {
 }
 
 #[test]
-fn a_window_that_cannot_be_is_refused_when_built() {
+fn impossible_window_is_a_build_error() {
     let fused = |window| {
         let builder = FailoverLayer::builder().reporter(Recorder::new()).coalesce(window);
         builder.build().map(drop)
@@ -207,7 +207,7 @@ fn a_window_that_cannot_be_is_refused_when_built() {
 }
 
 #[test]
-fn it_crosses_threads_and_shows_no_event() {
+fn coalesce_crosses_threads_and_shows_no_event() {
     fn crosses<T: Send + Sync + Clone + Reporter>(_: &T) {}
     let coalesce = Coalesce::new(ReporterHandle::none(), WINDOW).unwrap();
     crosses(&coalesce);

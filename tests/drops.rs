@@ -569,11 +569,11 @@ fn every_poll(fused: bool) {
 }
 
 #[test]
-fn a_drop_at_any_poll_of_the_fused_stack_leaves_everything_right() {
+fn drop_at_any_poll_of_the_fused_stack_leaves_the_state_correct() {
     every_poll(true);
 }
 
 #[test]
-fn a_drop_at_any_poll_of_the_stacked_layers_leaves_everything_right() {
+fn drop_at_any_poll_of_the_stacked_layers_leaves_the_state_correct() {
     every_poll(false);
 }

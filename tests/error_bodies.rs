@@ -22,7 +22,7 @@ use cases::{Excused, Outcome};
 const EXCUSED: &[Excused] = &[];
 
 #[test]
-fn every_body_is_understood() {
+fn error_bodies_are_classified() {
     cases::check("error_body_classification.json", EXCUSED, &[], holds);
 }
 

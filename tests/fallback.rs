@@ -44,7 +44,7 @@ fn body(sent: &Sent) -> &str {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_callers_own_body_goes_to_the_next_model_byte_for_byte() {
+async fn callers_own_body_goes_to_the_next_model_byte_for_byte() {
     for fused in [true, false] {
         let upstream = Upstream::script([overloaded()]);
         let layer = FailoverLayer::builder().models(chain()).served_by(true).build().unwrap();
@@ -68,7 +68,7 @@ async fn the_callers_own_body_goes_to_the_next_model_byte_for_byte() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_model_is_visited_once_and_the_newest_answer_goes_out() {
+async fn models_are_visited_once_and_the_newest_answer_is_returned() {
     let recorder = Recorder::new();
     let upstream = Upstream::default().otherwise(overloaded());
     let layer =
@@ -84,7 +84,7 @@ async fn each_model_is_visited_once_and_the_newest_answer_goes_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_sent_to_another_model_after_a_401_or_a_perhaps_done_post() {
+async fn fallback_does_not_follow_a_401_or_a_perhaps_done_post() {
     for (status, why) in
         [(401, NotResent::Final), (500, NotResent::PerhapsDone), (404, NotResent::Final)]
     {
@@ -99,7 +99,7 @@ async fn nothing_is_sent_to_another_model_after_a_401_or_a_perhaps_done_post() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn special_faults_have_chains_of_their_own() {
+async fn special_faults_have_their_own_chains() {
     let too_long = Step::json(400, r#"{"error":{"code":"context_length_exceeded"}}"#);
     let forbidden = Step::json(400, r#"{"error":{"code":"content_policy_violation"}}"#);
     let chain = chain().when_too_long(["wide"]).unwrap().when_forbidden(["lax"]).unwrap();
@@ -116,7 +116,7 @@ async fn special_faults_have_chains_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_changed_is_left_alone_and_the_trail_says_why() {
+async fn body_that_cannot_be_changed_is_left_alone_and_the_trail_says_why() {
     let coded = |body: &str| {
         let mut request = ask(body);
         request.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
@@ -148,7 +148,7 @@ async fn what_cannot_be_changed_is_left_alone_and_the_trail_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_model_stands_in_a_path_a_query_a_header_or_wherever_the_user_says() {
+async fn model_is_read_in_a_path_a_query_a_header_or_by_user_code() {
     struct InPrompt;
     impl ModelAccess for InPrompt {
         fn read(&self, _: &http::request::Parts, body: Option<&Bytes>) -> Option<String> {
@@ -207,7 +207,7 @@ async fn a_model_stands_in_a_path_a_query_a_header_or_wherever_the_user_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_account_comes_before_another_model_and_each_rests_for_its_model_only() {
+async fn accounts_are_tried_before_models_and_cool_for_their_model_only() {
     for fused in [true, false] {
         let recorder = Recorder::new();
         let limited = Step::answer(429, &[("retry-after", "60")], "");
@@ -256,7 +256,7 @@ fn unreachable_body() -> tower_failover::body::FailoverBody<stack::Body> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_for_a_model_that_rests_everywhere_goes_to_the_next_one_at_once() {
+async fn request_for_a_model_that_cools_everywhere_goes_to_the_next_one_at_once() {
     let recorder = Recorder::new();
     let upstream = Upstream::default();
     let pool = pool(&["a"], &recorder);
@@ -269,7 +269,7 @@ async fn a_request_for_a_model_that_rests_everywhere_goes_to_the_next_one_at_onc
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_model_that_only_dead_accounts_serve_is_passed_over() {
+async fn model_that_only_dead_accounts_serve_is_skipped() {
     let recorder = Recorder::new();
     let upstream = Upstream::script([overloaded()]);
     let pool = tower_failover::Pool::builder()
@@ -288,7 +288,7 @@ async fn a_model_that_only_dead_accounts_serve_is_passed_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_model_not_found_is_remembered() {
+async fn model_not_found_is_remembered() {
     let recorder = Recorder::new();
     let missing = Step::json(404, r#"{"error":{"code":"model_not_found"}}"#);
     let upstream = Upstream::script([missing]);
@@ -302,7 +302,7 @@ async fn a_model_not_found_is_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_may_opt_out_and_a_fallback_may_be_the_last_attempt() {
+async fn request_may_opt_out_and_a_fallback_may_be_the_last_attempt() {
     let upstream = Upstream::script([overloaded()]);
     let layer = FailoverLayer::builder().models(chain()).build().unwrap();
     let mut request = ask(BODY);
@@ -317,7 +317,7 @@ async fn a_request_may_opt_out_and_a_fallback_may_be_the_last_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_model_that_is_named_in_the_options_too_is_replaced_in_the_body() {
+async fn model_that_the_options_name_too_is_replaced_in_the_body() {
     for fused in [true, false] {
         let upstream = Upstream::script([overloaded(), overloaded()]);
         let mut request = ask(BODY);
@@ -347,7 +347,7 @@ async fn retries_of_a_fallback_go_to_the_same_model() {
 /// The last attempt has the body that was kept; what it failed with names the caller's model all the
 /// same.
 #[tokio::test(start_paused = true)]
-async fn the_trail_names_the_callers_model_after_the_last_attempt_too() {
+async fn trail_names_the_callers_model_after_the_last_attempt_too() {
     let recorder = Recorder::new();
     let upstream = Upstream::default().otherwise(Step::status(503));
     let builder = FailoverLayer::builder().models(chain()).retry(RetryPolicy::new().retries(1));
@@ -360,7 +360,7 @@ async fn the_trail_names_the_callers_model_after_the_last_attempt_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_says_which_model_failed_last() {
+async fn served_by_names_the_model_that_failed_last() {
     for fused in [true, false] {
         for status in [404, 500, 529] {
             let upstream = Upstream::script([overloaded(), Step::status(status), overloaded()]);
@@ -381,14 +381,14 @@ async fn an_answer_says_which_model_failed_last() {
 }
 
 #[test]
-fn a_list_is_the_map_in_which_each_model_names_those_behind_it() {
+fn list_equals_the_map_in_which_each_model_names_the_next_ones() {
     let map =
         [("m1", vec!["a-longer-model", "m3"]), ("a-longer-model", vec!["m3"]), ("m3", vec![])];
     assert_eq!(chain(), ModelChain::map(map).unwrap());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_with_a_clone_of_its_own_is_changed_where_one_can_be_made_of_bytes() {
+async fn body_with_its_own_clone_method_is_changed_if_it_can_be_made_of_bytes() {
     let keep = TryCloned::new(|body: &stack::Body| Some(body.clone()));
     for (keep, calls) in [(keep, 1), (keep.made_of(Full::new), 2)] {
         let recorder = Recorder::new();
@@ -407,7 +407,7 @@ async fn a_body_with_a_clone_of_its_own_is_changed_where_one_can_be_made_of_byte
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_model_in_a_body_that_is_only_cloned_is_not_looked_for() {
+async fn model_in_a_body_that_is_only_cloned_is_not_read() {
     let recorder = Recorder::new();
     let upstream = Upstream::script([overloaded()]);
     let builder = FailoverLayer::builder().models(chain()).reporter(recorder.clone());
@@ -418,7 +418,7 @@ async fn a_model_in_a_body_that_is_only_cloned_is_not_looked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_account_that_came_to_rest_for_the_model_during_a_wait_is_not_chosen_after_it() {
+async fn account_whose_model_began_to_cool_during_a_wait_is_not_chosen() {
     let wait = Duration::from_secs(1);
     let upstream = Upstream::script([Step::answer(503, &[("retry-after", "1")], "")]);
     let builder = stack::builder(&["a", "b"], &Recorder::new());

@@ -40,7 +40,7 @@ async fn status(service: &Boxed, request: Request<stack::Body>) -> u16 {
 // --- what the gate has seen
 
 #[tokio::test(start_paused = true)]
-async fn a_credential_that_was_seen_refused_is_not_sent_for_a_while() {
+async fn rejected_credential_is_not_sent_for_a_while() {
     let upstream = Upstream::statuses(&[401, 401]);
     let service = any(&upstream);
     assert_eq!(status(&service, mine()).await, 401);
@@ -62,7 +62,7 @@ async fn a_credential_that_was_seen_refused_is_not_sent_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_heals_unless_it_fails_for_something_else() {
+async fn probe_heals_unless_it_fails_for_something_else() {
     for (probe, healed) in [(200, true), (403, true), (429, true), (503, false), (404, false)] {
         let upstream = Upstream::statuses(&[401, probe]);
         let service = any(&upstream);
@@ -79,7 +79,7 @@ async fn a_probe_heals_unless_it_fails_for_something_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_probe_has_healed_a_refusal_is_a_first_one() {
+async fn rejection_after_a_healing_probe_counts_as_the_first() {
     let upstream = Upstream::statuses(&[401, 401, 200, 401, 200]);
     let service = any(&upstream);
     for (wait, answer) in [(0, 401), (5, 401), (10, 200), (0, 401), (5, 200)] {
@@ -90,7 +90,7 @@ async fn after_a_probe_has_healed_a_refusal_is_a_first_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_callers_own_credential_is_covered_only_when_asked_for() {
+async fn callers_own_credential_is_covered_only_on_request() {
     let upstream = Upstream::statuses(&[401, 401, 401]);
     let service = boxed(AuthShortCircuitLayer::new().layer(upstream.clone()));
     for calls in 1..=3 {
@@ -101,7 +101,7 @@ async fn the_callers_own_credential_is_covered_only_when_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gate_without_a_pool_remembers_what_a_rotation_put_on_and_blames_nobody_for_it() {
+async fn gate_without_a_pool_remembers_the_credential_of_a_rotation_and_no_account() {
     let upstream = Upstream::statuses(&[401]);
     let pool = pool(&["a"], &Recorder::new());
     let stack = ServiceBuilder::new()
@@ -123,7 +123,7 @@ async fn a_gate_without_a_pool_remembers_what_a_rotation_put_on_and_blames_nobod
 // --- what a pool knows
 
 #[tokio::test(start_paused = true)]
-async fn over_a_dead_pool_a_request_without_a_credential_of_its_own_is_answered_at_once() {
+async fn request_without_its_own_credential_over_a_dead_pool_is_answered_at_once() {
     let upstream = Upstream::default();
     let pool = pool(&["a"], &Recorder::new());
     let service = boxed(AuthShortCircuitLayer::with_pool(pool.clone()).layer(upstream.clone()));
@@ -137,7 +137,7 @@ async fn over_a_dead_pool_a_request_without_a_credential_of_its_own_is_answered_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gate_lets_the_credentials_of_another_pool_pass() {
+async fn gate_lets_the_credentials_of_another_pool_pass() {
     let upstream = Upstream::default();
     let [pool, other] = ["a", "b"].map(|id| pool(&[id], &Recorder::new()));
     let stack = ServiceBuilder::new()
@@ -151,7 +151,7 @@ async fn a_gate_lets_the_credentials_of_another_pool_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gate_blames_its_pool_for_nothing_that_a_rotation_below_has_put_on() {
+async fn gate_holds_nothing_against_its_pool_for_a_rotation_below() {
     let upstream = Upstream::statuses(&[401]);
     let [pool, inner] = ["a", "x"].map(|id| pool(&[id], &Recorder::new()));
     let stack = ServiceBuilder::new()
@@ -166,7 +166,7 @@ async fn a_gate_blames_its_pool_for_nothing_that_a_rotation_below_has_put_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_has_healed_its_account_whatever_becomes_of_the_answer_further_out() {
+async fn probe_heals_its_account_whatever_an_outer_layer_does_with_the_answer() {
     let upstream = Upstream::statuses(&[401]);
     let pool = pool(&["a"], &Recorder::new());
     // Somebody between the two does not like the answer.
@@ -185,7 +185,7 @@ async fn a_probe_has_healed_its_account_whatever_becomes_of_the_answer_further_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_gate_finds_dead_before_it_is_sent_is_replaced_further_out() {
+async fn credential_that_a_gate_finds_dead_is_replaced_by_an_outer_rotation() {
     for fused in [true, false] {
         let upstream = Upstream::statuses(&[503]);
         let pool = pool(&["a", "b"], &Recorder::new());

@@ -36,7 +36,7 @@ fn some_job() -> impl Strategy<Value = (String, String)> {
 
 proptest! {
     #[test]
-    fn an_id_opens_as_what_it_was_made_of(
+    fn id_opens_to_its_account_and_job(
         (account, upstream_id) in some_job(),
         others in prop::collection::vec("\\PC{1,20}", 0..5),
         key in any::<[u8; 32]>(),
@@ -52,7 +52,7 @@ proptest! {
     }
 
     #[test]
-    fn an_id_with_any_change_is_none(
+    fn changed_id_is_invalid(
         (account, upstream_id) in some_job(),
         at in any::<prop::sample::Index>(),
         other in "[A-Za-z0-9_=+/ -]",
@@ -87,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn parts_of_two_ids_make_none(
+    fn id_made_of_two_ids_is_invalid(
         upstream_ids in ("[ -~]{1,40}", "[ -~]{1,40}"),
         same_account in any::<bool>(),
     ) {
@@ -105,14 +105,14 @@ proptest! {
     }
 
     #[test]
-    fn no_text_of_a_strangers_is_an_id(text in "\\PC*|[A-Za-z0-9_-]{40,200}", bytes: Vec<u8>) {
+    fn foreign_text_is_not_an_id(text in "\\PC*|[A-Za-z0-9_-]{40,200}", bytes: Vec<u8>) {
         let (ids, pool) = (JobIds::new(KEY), pool(["alice"]));
         is_invalid(&ids, &pool, &text)?;
         is_invalid(&ids, &pool, &URL_SAFE_NO_PAD.encode([&[1], &*bytes].concat()))?;
     }
 
     #[test]
-    fn another_key_or_scope_opens_nothing(
+    fn id_does_not_open_with_another_key_or_scope(
         keys in (any::<[u8; 32]>(), any::<[u8; 32]>(), any::<[u8; 32]>()),
         scopes in ("\\PC{0,6}", "\\PC{0,6}"),
         upstream_id in "[ -~]{1,40}",
@@ -141,7 +141,7 @@ proptest! {
 
     // Whatever happens to the pools, an id opens exactly where its account is.
     #[test]
-    fn an_id_opens_where_its_account_is_and_nowhere_else(
+    fn id_opens_only_in_a_pool_with_its_account(
         ops in prop::collection::vec((0..4_u8, any::<bool>(), 0..6_usize), 1..60),
     ) {
         let names = ["a", "b", "c", "aa", "A", "a "];
@@ -188,7 +188,7 @@ fn is_invalid(ids: &JobIds, pool: &Pool, id: &str) -> Result<(), TestCaseError> 
 
 /// Worked out with Python's `hmac`, `hashlib` and `base64`: ids stay good from release to release.
 #[test]
-fn the_format_stays_what_it_is() {
+fn format_is_stable() {
     let key = std::array::from_fn(|i| u8::try_from(i).unwrap());
     let long = "operations/0123456789abcdef0123456789abcdef0123456789abcdef";
     for (scope, account, upstream_id, id) in [
@@ -208,7 +208,7 @@ fn the_format_stays_what_it_is() {
 }
 
 #[test]
-fn another_version_is_not_read() {
+fn id_of_another_version_is_not_read() {
     let (ids, pool) = (JobIds::new(KEY), pool(["alice"]));
     let mut bytes = URL_SAFE_NO_PAD.decode(ids.seal("alice", "7").unwrap()).unwrap();
     for version in (0..=u8::MAX).filter(|version| *version != 1) {
@@ -219,7 +219,7 @@ fn another_version_is_not_read() {
 }
 
 #[test]
-fn an_id_shows_neither_account_nor_job_nor_which_jobs_belong_together() {
+fn id_reveals_neither_account_nor_job_nor_their_relation() {
     let ids = JobIds::new(KEY);
     let (account, job) = ("alice-of-accounting", "projects/1234567/operations/job-7");
     let decode = |id: &str| URL_SAFE_NO_PAD.decode(id).unwrap();
@@ -238,7 +238,7 @@ fn an_id_shows_neither_account_nor_job_nor_which_jobs_belong_together() {
 }
 
 #[test]
-fn neither_errors_nor_debug_show_anything() {
+fn errors_and_debug_reveal_nothing() {
     let ids = JobIds::new(KEY).previous_key([b'z'; 32]);
     let id = ids.seal("alice", "7").unwrap();
     assert_eq!(format!("{ids:?}"), r#"JobIds { keys: 2, scope: "", .. }"#);
@@ -254,7 +254,7 @@ fn neither_errors_nor_debug_show_anything() {
 }
 
 #[test]
-fn length_is_bounded() {
+fn id_length_is_bounded() {
     let (ids, pool) = (JobIds::new(KEY), pool(["alice"]));
     let longest = "j".repeat(JobIds::MAX_UPSTREAM_ID);
     let id = ids.seal("alice", &longest).unwrap();
@@ -267,7 +267,7 @@ fn length_is_bounded() {
 }
 
 #[test]
-fn an_account_that_comes_back_has_its_jobs_again() {
+fn account_that_returns_has_its_jobs_again() {
     let (ids, pool) = (JobIds::new(KEY), pool(["alice", "bob"]));
     let id = ids.seal("alice", "7").unwrap();
     assert_eq!(ids.open(&pool, &id).unwrap().account(), "alice");
@@ -280,7 +280,7 @@ fn an_account_that_comes_back_has_its_jobs_again() {
 }
 
 #[test]
-fn two_pools_with_accounts_of_one_name_are_kept_apart_by_scopes() {
+fn scopes_separate_pools_with_accounts_of_one_name() {
     let (videos, images) = (JobIds::new(KEY).scope("videos"), JobIds::new(KEY).scope("images"));
     let pools = [pool(["main"]), pool(["main"])];
     let id = videos.seal("main", "7").unwrap();

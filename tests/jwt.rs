@@ -36,7 +36,7 @@ const VERIFIED: &[&str] = &[
 ];
 
 #[test]
-fn the_end_of_a_token_is_read_without_its_key() {
+fn expiry_of_a_jwt_is_read_without_its_key() {
     let about_verification = |case: &Value| {
         let expect = case["expect"].as_object().unwrap();
         expect.keys().all(|member| ["verify", "verify_signature", "panics"].contains(&&**member))

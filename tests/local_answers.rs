@@ -71,7 +71,7 @@ where
 // --- the form
 
 #[tokio::test(start_paused = true)]
-async fn a_challenge_names_the_error_by_what_is_wrong_with_the_credential() {
+async fn challenge_names_the_error_by_what_is_wrong_with_the_credential() {
     for reason in REASONS {
         let upstream = Upstream::default();
         let pool = pool(&["a"], &Recorder::new());
@@ -97,7 +97,7 @@ async fn a_challenge_names_the_error_by_what_is_wrong_with_the_credential() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_speaks_grpc_is_answered_in_grpc() {
+async fn grpc_request_is_answered_in_grpc() {
     let refused = Pool::builder()
         .account(stack::account("a"))
         .any_origin()
@@ -146,7 +146,7 @@ async fn whoever_speaks_grpc_is_answered_in_grpc() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_is_replaced_is_replaced_in_the_callers_own_protocol() {
+async fn rejection_is_replaced_in_the_protocol_of_the_caller() {
     for (kind, status, form) in [
         ("application/grpc", 200, "application/grpc"),
         ("application/json", 401, "application/problem+json"),
@@ -169,7 +169,7 @@ async fn a_refusal_that_is_replaced_is_replaced_in_the_callers_own_protocol() {
 // --- what it says
 
 #[tokio::test(start_paused = true)]
-async fn retry_after_is_the_rest_in_whole_seconds_and_never_too_short() {
+async fn retry_after_is_the_cooldown_in_whole_seconds_and_never_too_short() {
     let pool = pool(&["a"], &Recorder::new());
     assert!(pool.cool_down("a", None, Duration::from_secs(3)));
     let service = rotating(&pool, &Upstream::default());
@@ -184,7 +184,7 @@ async fn retry_after_is_the_rest_in_whole_seconds_and_never_too_short() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_of_one_code_say_of_each_account_what_is_true_of_it() {
+async fn answers_of_one_code_describe_their_own_account() {
     let (soon, later) = (in_seconds(1000), in_seconds(5000));
     let until = |id: &str, date| {
         let bearer = Credential::bearer(format!("tok-{id}")).unwrap();
@@ -243,7 +243,7 @@ fn own() -> Response<Bytes> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_answer_of_a_hook_goes_out_with_what_is_true_added() {
+async fn answer_of_a_hook_gets_the_correct_headers() {
     let pool = pool(&["a"], &Recorder::new());
     assert!(pool.cool_down("a", None, Duration::from_secs(30)));
     let wrong = || {
@@ -265,7 +265,7 @@ async fn the_answer_of_a_hook_goes_out_with_what_is_true_added() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_that_declines_or_panics_leaves_the_usual_answer() {
+async fn hook_that_declines_or_panics_leaves_the_usual_answer() {
     let pool = pool(&["a"], &Recorder::new());
     assert!(pool.cool_down("a", None, Duration::from_secs(30)));
     for hook in [(|| None) as fn() -> _, || panic!("on purpose")] {

@@ -1,8 +1,8 @@
-//! What `cargo run --example quickstart` plays and prints, with these numbers and with others.
+//! The results and the output of `cargo run --example quickstart`, with several options.
 
 #![allow(clippy::unwrap_used, reason = "a bad case is a panic")]
 
-// Each is used whole by the example, and in part here.
+// The example uses each module whole, this test in part.
 #[allow(dead_code)]
 #[path = "../examples/quickstart/failover.rs"]
 mod failover;
@@ -39,19 +39,19 @@ async fn run(options: &Options) -> Vec<Round> {
     play::run(options).await.unwrap()
 }
 
-/// Calls, refused calls, error lines, scenes made.
+/// Returns calls, rejected calls, error lines, scenes made.
 fn naive(round: &Round) -> (usize, usize, usize, usize) {
     let row = &round.naive;
     assert_eq!((row.request_reports, row.incidents), (None, None));
-    (row.upstream_calls, row.refused, row.error_lines.unwrap(), row.made)
+    (row.upstream_calls, row.rejected, row.error_lines.unwrap(), row.made)
 }
 
-/// Calls, refused calls, failed requests reported, incidents, scenes made.
+/// Returns calls, rejected calls, reported failures, incidents, scenes made.
 fn failover(round: &Round) -> (usize, usize, usize, usize, usize) {
     let row = &round.failover;
     assert_eq!(row.error_lines, None);
     let (reports, incidents) = (row.request_reports.unwrap(), row.incidents.unwrap());
-    (row.upstream_calls, row.refused, reports, incidents, row.made)
+    (row.upstream_calls, row.rejected, reports, incidents, row.made)
 }
 
 fn codes(round: &Round) -> Vec<&'static str> {
@@ -63,7 +63,7 @@ fn outcomes(rounds: &[Round]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_dead_token_costs_twelve_calls_and_fifteen_lines_or_one_call() {
+async fn dead_token_costs_one_call_instead_of_twelve() {
     let rounds = run(&Options::default()).await;
     assert_eq!(rounds.iter().map(naive).collect::<Vec<_>>()[..3], [(12, 12, 15, 0); 3]);
     assert_eq!(failover(&rounds[0]), (1, 1, 3, 1, 0));
@@ -79,7 +79,7 @@ async fn a_dead_token_costs_twelve_calls_and_fifteen_lines_or_one_call() {
 }
 
 #[tokio::test]
-async fn the_numbers_scale() {
+async fn numbers_scale_with_the_options() {
     let options = Options { scenes: 5, models: 3, accounts: 4, ..Options::default() };
     let rounds = run(&options).await;
     // 3 models at level 1 and 3 at level 3 are 6 calls and 7 lines a scene.
@@ -93,7 +93,7 @@ async fn the_numbers_scale() {
 }
 
 #[tokio::test]
-async fn each_copy_costs_the_naive_retry_each_model_once_more() {
+async fn naive_retry_calls_each_model_again_for_each_copy() {
     let options = Options { models: 3, copies: 4, ..Options::default() };
     let rounds = run(&options).await;
     assert_eq!(rounds.iter().map(naive).collect::<Vec<_>>()[..3], [(45, 45, 48, 0); 3]);
@@ -101,7 +101,7 @@ async fn each_copy_costs_the_naive_retry_each_model_once_more() {
 }
 
 #[tokio::test]
-async fn each_of_several_dead_tokens_is_called_once_and_the_last_is_the_pools_end() {
+async fn dead_tokens_are_sent_once_each_and_the_last_ends_the_pool() {
     let rounds = run(&Options { scenes: 5, dead: 4, ..Options::default() }).await;
     assert_eq!(naive(&rounds[0]), (20, 20, 25, 0));
     assert_eq!(failover(&rounds[0]), (4, 4, 5, 4, 0));
@@ -112,20 +112,20 @@ async fn each_of_several_dead_tokens_is_called_once_and_the_last_is_the_pools_en
 }
 
 #[tokio::test]
-async fn no_scene_has_more_than_three_accounts_refused() {
+async fn scene_has_at_most_three_rejected_accounts() {
     let rounds = run(&Options { scenes: 5, dead: 20, ..Options::default() }).await;
     assert_eq!(failover(&rounds[0]), (15, 15, 5, 15, 0));
     assert!(!codes(&rounds[0]).contains(&"pool_dead"));
     assert_eq!(attempts(&rounds[0]), [3; 5]);
 }
 
-/// How many attempts each failed request has in its trail.
+/// Returns the number of attempts of each failed request.
 fn attempts(round: &Round) -> Vec<usize> {
     round.events.iter().filter_map(Event::record).map(|record| record.trail.len()).collect()
 }
 
 #[tokio::test]
-async fn an_overloaded_model_gives_way_to_the_next_and_the_answer_says_so() {
+async fn overloaded_model_is_replaced_and_the_answer_names_the_next() {
     let options = Options { scenes: 5, models: 3, accounts: 4, ..Options::default() };
     let round = &run(&options).await[3];
     assert_eq!((naive(round), &*round.naive.outcome), ((10, 0, 5, 5), "200"));
@@ -139,7 +139,7 @@ async fn an_overloaded_model_gives_way_to_the_next_and_the_answer_says_so() {
 }
 
 #[tokio::test]
-async fn a_second_that_the_server_asks_for_is_waited_for_once() {
+async fn delay_of_the_server_is_waited_for_once() {
     let options = Options { scenes: 4, models: 3, copies: 2, ..Options::default() };
     let rounds = run(&options).await;
     // 3 models at level 1 and for each of 2 copies.
@@ -148,7 +148,7 @@ async fn a_second_that_the_server_asks_for_is_waited_for_once() {
 }
 
 #[tokio::test]
-async fn when_all_fails_the_retries_of_the_film_run_out_and_no_scene_has_more_than_four_calls() {
+async fn outage_uses_up_the_budget_and_at_most_four_calls_a_scene() {
     for (models, calls, why) in [
         (1, [3, 1, 1, 1, 1], ["retries", "budget", "budget", "budget", "budget"]),
         (2, [4, 2, 2, 2, 2], ["attempts", "budget", "budget", "budget", "budget"]),
@@ -164,7 +164,7 @@ async fn when_all_fails_the_retries_of_the_film_run_out_and_no_scene_has_more_th
 }
 
 #[tokio::test]
-async fn work_whose_answer_is_lost_is_billed_once_or_naively_twice() {
+async fn lost_answer_is_billed_once_and_naively_twice() {
     for (models, calls) in [(1, 8), (2, 6), (3, 6)] {
         let options = Options { scenes: 5, models, copies: 3, ..Options::default() };
         let round = &run(&options).await[6];
@@ -178,12 +178,12 @@ async fn work_whose_answer_is_lost_is_billed_once_or_naively_twice() {
     assert_eq!((billed(round), &*round.failover.outcome), ((2, 1), "no answer"));
 }
 
-/// What the server has billed the naive retry, and this crate.
+/// Returns the billed videos of the naive retry, and of this crate.
 fn billed(round: &Round) -> (usize, usize) {
     (round.naive.billed, round.failover.billed)
 }
 
-/// Why each failed request was given up.
+/// Returns the reason why each failed request was not resent.
 fn not_resent(round: &Round) -> Vec<&'static str> {
     let last = round.events.iter().filter_map(Event::record).filter_map(|r| r.trail.last());
     let why = last.map(|attempt| match attempt.followed {
@@ -194,7 +194,7 @@ fn not_resent(round: &Round) -> Vec<&'static str> {
 }
 
 #[tokio::test]
-async fn whatever_the_numbers_it_comes_out_as_promised() {
+async fn results_are_the_expected_ones_for_all_options() {
     for n in 0..3 * 2 * 3 * 4 * 2 {
         let options = Options {
             scenes: 1 + n % 3,
@@ -209,15 +209,15 @@ async fn whatever_the_numbers_it_comes_out_as_promised() {
 }
 
 #[tokio::test]
-async fn a_broken_promise_is_told() {
+async fn unexpected_result_is_printed() {
     let mut rounds = run(&Options::default()).await;
-    rounds[1].failover.refused += 1;
-    let told = print::broken(&rounds);
-    assert_eq!(told.lines().count(), 2, "{told}");
+    rounds[1].failover.rejected += 1;
+    let printed = print::broken(&rounds);
+    assert_eq!(printed.lines().count(), 2, "{printed}");
 }
 
 #[tokio::test]
-async fn the_naive_retry_uploads_the_image_again_after_a_400_alone() {
+async fn naive_retry_uploads_the_image_again_after_a_400_only() {
     let [tokens, models] = [["good"], ["m1"]].map(|names| names.map(str::to_owned));
     let server = VideoApi::start(&tokens, &models, Trouble::None).await.unwrap();
     // The first two are unknown to the server: two calls in vain at each level.
@@ -238,7 +238,7 @@ fn statuses(server: &VideoApi) -> Vec<u16> {
 }
 
 #[tokio::test]
-async fn json_is_one_object_a_line_with_these_members_in_this_order() {
+async fn json_has_one_object_a_line_with_members_in_order() {
     let text = print::json(&run(&Options::default()).await);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 14);
@@ -261,19 +261,19 @@ async fn json_is_one_object_a_line_with_these_members_in_this_order() {
 }
 
 #[tokio::test]
-async fn a_person_reads_each_line_once() {
+async fn text_has_each_line_once() {
     let options = Options::default();
     let text = print::person(&run(&options).await, &options);
     for line in [
-        "\n1. One dead token\n",
+        "\n1. One dead token\n   Each dead token costs one call and one report, not one for each model and scene.\n",
         "\n   calls          12                1\n",
         "\n   reported       15 error lines    1 incident, 3 failed requests\n",
         "\n     12 x HTTP 401: All 1 authentication token(s) are invalid or expired.\n",
         "\n      3 x HTTP 401: Token #1 is invalid (401 Unauthorized)\n",
         "\n      1 x account \"account-1\" (#1 of 2): token rejected (401 credential_invalid); \
          quarantined for 300 s\n",
-        "\n   a scene gets   200               200 by video-2\n",
-        "\n   tower-failover says nothing\n",
+        "\n   outcome        200               200 by video-2\n",
+        "\n   tower-failover reports nothing\n",
         "\n          [2] account \"account-2\", model \"video-2\": 503 transient, not_resent: budget\n",
         "\n   videos billed  4                 3\n",
     ] {
@@ -283,7 +283,7 @@ async fn a_person_reads_each_line_once() {
 }
 
 #[test]
-fn arguments_are_read() {
+fn arguments_are_parsed() {
     let options = parse("--scenes 5 --models 3 --accounts 4 --json").unwrap().unwrap();
     assert_eq!((options.scenes, options.models, options.accounts), (5, 3, 4));
     assert_eq!((options.dead, options.copies, options.json), (1, 1, true));
@@ -291,7 +291,7 @@ fn arguments_are_read() {
 }
 
 #[test]
-fn bad_arguments_are_refused_with_their_name() {
+fn bad_arguments_are_errors_that_name_them() {
     for (args, message) in [
         ("--scenes", "--scenes needs a number"),
         ("--scenes 0", "--scenes needs a number from 1 to 1000, not \"0\""),

@@ -8,6 +8,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+// Of each example, all but `main` is used: it reads the environment, which is not set here.
+#[allow(dead_code)]
+#[cfg(feature = "reqwest")]
+#[path = "../examples/openai_stream.rs"]
+mod openai_stream;
+#[allow(dead_code)]
+#[cfg(feature = "reqwest")]
+#[path = "../examples/reqwest.rs"]
+mod program;
+
 const README: &str = include_str!("../README.md");
 const PROGRAM: &str = include_str!("../examples/reqwest.rs");
 const MANIFEST: &str = include_str!("../Cargo.toml");
@@ -126,26 +136,12 @@ mod run {
     use hyper_util::rt::TokioIo;
     use tokio::net::TcpListener;
 
-    // Of each example, all but `main` is used: it reads the environment, which is not set here.
-    #[allow(dead_code)]
-    mod openai_stream {
-        include!("../examples/openai_stream.rs");
+    use crate::{openai_stream, program};
 
-        pub(super) async fn run(url: &str, out: &mut Vec<u8>) -> Result<(), String> {
-            let done = stream(url, "token-of-team", "token-of-reserve", out).await;
-            done.map_err(|error| error.to_string())
-        }
-    }
-    #[allow(dead_code)]
-    mod program {
-        include!("../examples/reqwest.rs");
+    const TEAM: &str = "token-of-team";
+    const RESERVE: &str = "token-of-reserve";
 
-        pub(super) async fn run(url: &str, reserve: &str) -> String {
-            complete(url, "token-of-team", reserve).await.unwrap()
-        }
-    }
-
-    /// An API that accepts one token, and for it gives this status and body.
+    /// Serves an API that accepts the token of the reserve, and then answers with this status and body.
     async fn api(model: &'static str, status: u16, body: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -176,14 +172,14 @@ mod run {
     #[tokio::test]
     async fn program_uses_the_reserve_and_the_second_model() {
         let url = api("gpt-5-mini", 200, "Hello.").await;
-        let answer = program::run(&url, "token-of-reserve").await;
+        let answer = program::complete(&url, TEAM, RESERVE).await.unwrap();
         assert_eq!(answer, "Hello.");
     }
 
     #[tokio::test]
     async fn program_shows_the_answer_when_no_account_can_serve() {
         let url = api("gpt-5", 200, "Hello.").await;
-        let answer = program::run(&url, "token-of-other").await;
+        let answer = program::complete(&url, TEAM, "token-of-other").await.unwrap();
         assert_eq!(answer, "no", "the answer of the upstream to the second account");
     }
 
@@ -194,14 +190,14 @@ mod run {
                       : a comment\ndata: {\"choices\": []}\n\ndata: [DONE]\n\n";
         let url = api("gpt-5", 200, events).await;
         let mut out = Vec::new();
-        openai_stream::run(&url, &mut out).await.unwrap();
+        openai_stream::stream(&url, TEAM, RESERVE, &mut out).await.unwrap();
         assert_eq!(out, b"Once upon");
     }
 
     #[tokio::test]
     async fn openai_stream_gives_the_text_of_an_error() {
         let url = api("gpt-5", 400, "no such model").await;
-        let answer = openai_stream::run(&url, &mut Vec::new()).await;
-        assert_eq!(answer, Err("400 Bad Request: no such model".to_owned()));
+        let answer = openai_stream::stream(&url, TEAM, RESERVE, &mut Vec::new()).await;
+        assert_eq!(answer.unwrap_err().to_string(), "400 Bad Request: no such model");
     }
 }

@@ -18,7 +18,7 @@ use tower_failover::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_cannot_mint_is_not_said_to_help() {
+async fn source_that_cannot_mint_does_not_require_a_refresh() {
     let upstream = Upstream::default().otherwise(Step::status(401));
     let pool = Pool::builder()
         .account(Account::from_source("alice", FixedToken::new("tok-alice")))
@@ -34,7 +34,7 @@ async fn a_source_that_cannot_mint_is_not_said_to_help() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_source_of_another_account_is_not_said_to_help_the_pinned_one() {
+async fn source_of_another_account_does_not_help_the_pinned_one() {
     let upstream = Upstream::default().otherwise(Step::status(401));
     let minted =
         Account::from_source("bob", |_: RefreshReason| async { Ok(Token::new("tok-bob")) });
@@ -58,7 +58,7 @@ async fn the_source_of_another_account_is_not_said_to_help_the_pinned_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstreams_refusal_says_as_much_as_a_local_one() {
+async fn rejection_of_the_upstream_says_as_much_as_a_local_one() {
     let upstream = Upstream::default().otherwise(Step::status(401));
     let count = std::sync::atomic::AtomicU32::new(0);
     let minted = Account::from_source("bob", move |_: RefreshReason| {
@@ -94,7 +94,7 @@ fn tolerated() -> (Upstream, Pool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstreams_expired_says_when() {
+async fn expired_of_the_upstream_contains_the_expiry() {
     let (upstream, pool) = tolerated();
     let service = FailoverLayer::builder().rotation(pool).build().unwrap().layer(upstream);
     tokio::time::sleep(Duration::from_secs(30)).await;
@@ -108,7 +108,7 @@ async fn an_upstreams_expired_says_when() {
 
 /// A refusal whose answer is replaced says as much in its body.
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_is_replaced_says_when_it_ended() {
+async fn replaced_rejection_contains_the_expiry() {
     let (upstream, pool) = tolerated();
     let builder = FailoverLayer::builder().rotation(pool).auth_failure(AuthFailureMode::Replace);
     let service = builder.build().unwrap().layer(upstream);
@@ -125,7 +125,7 @@ async fn a_refusal_that_is_replaced_says_when_it_ended() {
 /// Of a whole pool, the last end counts, and a source of any account that was refused for that; what
 /// is kept of such an answer says the same again.
 #[tokio::test(start_paused = true)]
-async fn the_cause_of_a_whole_pool_is_of_those_that_were_refused_for_it() {
+async fn cause_of_a_pool_is_of_the_rejected_accounts() {
     let start = in_seconds(0);
     let expiring = |id: &str, seconds| {
         Account::new(id, Credential::bearer(format!("tok-{id}")).unwrap())
@@ -169,7 +169,7 @@ async fn the_cause_of_a_whole_pool_is_of_those_that_were_refused_for_it() {
 
 /// Two accounts have expired; a request that is pinned to the first is told of the first.
 #[tokio::test(start_paused = true)]
-async fn a_pinned_requests_cause_is_of_its_own_account() {
+async fn cause_of_a_pinned_request_is_of_its_account() {
     let account = |id: &str, seconds| {
         Account::new(id, Credential::bearer(format!("tok-{id}")).unwrap())
             .expires(Expires::In(Duration::from_secs(seconds)))
@@ -200,7 +200,7 @@ async fn a_pinned_requests_cause_is_of_its_own_account() {
 
 /// The view of an account whose source is down says why, and when it is asked again.
 #[tokio::test(start_paused = true)]
-async fn the_view_tells_why_an_account_is_being_refreshed_and_until_when() {
+async fn view_shows_the_reason_and_the_end_of_a_refresh() {
     let down = |_: RefreshReason| async {
         Err::<Token, _>(tower_failover::credential::SourceError::transient("down"))
     };

@@ -97,7 +97,7 @@ impl World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_wait_for_the_first_token_and_one_question_serves_them_all() {
+async fn requests_wait_for_the_first_token_and_share_one_call() {
     for fused in [true, false] {
         let world = unloaded(fused, [give("t1")], &[]);
         let all = futures_util::future::join_all((0..20).map(|_| world.send())).await;
@@ -109,7 +109,7 @@ async fn requests_wait_for_the_first_token_and_one_question_serves_them_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_cannot_wait_any_longer_hears_that_nothing_is_ready() {
+async fn request_that_cannot_wait_longer_gets_not_ready() {
     for fused in [true, false] {
         let hang = |_: RefreshReason| async {
             std::future::pending::<()>().await;
@@ -137,7 +137,7 @@ async fn who_cannot_wait_any_longer_hears_that_nothing_is_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_account_that_is_ready_is_not_kept_waiting_by_one_that_is_not() {
+async fn ready_account_does_not_wait_for_an_unready_one() {
     let world = unloaded(true, [give("t1")], &["b"]);
     let start = Instant::now();
     assert_eq!(world.send().await.status(), 200);
@@ -149,7 +149,7 @@ async fn an_account_that_is_ready_is_not_kept_waiting_by_one_that_is_not() {
 
 /// Its answer is given up for a retry that waits for the next token, if that is not there by then.
 #[tokio::test(start_paused = true)]
-async fn a_request_that_fails_while_its_token_is_replaced_is_retried() {
+async fn request_that_fails_while_its_token_is_replaced_is_retried() {
     let seconds = Duration::from_secs;
     for fused in [true, false] {
         let long = |text: &str| Ok(Token::new(text).expires_in(seconds(100)));
@@ -173,7 +173,7 @@ async fn a_request_that_fails_while_its_token_is_replaced_is_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn twelve_requests_that_are_refused_together_are_one_refresh_and_no_report() {
+async fn refresh_serves_twelve_rejected_requests_without_a_report() {
     for fused in [true, false] {
         let world = refused(fused, [give("t1")], &["b"]);
         // All of them are on their way before the first is refused.
@@ -189,7 +189,7 @@ async fn twelve_requests_that_are_refused_together_are_one_refresh_and_no_report
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_was_replaced_meanwhile_is_used_without_asking() {
+async fn replaced_token_is_used_without_a_call_to_the_source() {
     for fused in [true, false] {
         let slow = Step::status(401).after(Duration::from_secs(5));
         let world = refused(fused, [], &["b"]);
@@ -204,7 +204,7 @@ async fn a_token_that_was_replaced_meanwhile_is_used_without_asking() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_token_again_ends_the_accounts_part() {
+async fn same_token_again_ends_the_use_of_the_account() {
     for fused in [true, false] {
         let world = refused(fused, [give("dead")], &["b"]);
         assert_eq!(world.send().await.status(), 200);
@@ -214,7 +214,7 @@ async fn the_same_token_again_ends_the_accounts_part() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_refusal_ends_the_accounts_part() {
+async fn second_rejection_ends_the_use_of_the_account() {
     for fused in [true, false] {
         let world = refused(fused, [give("dead-too"), give("t3")], &["b"]);
         world.upstream.set_token("dead-too", Step::status(401));
@@ -225,7 +225,7 @@ async fn a_second_refusal_ends_the_accounts_part() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_trail_tells_a_new_token_from_another_account() {
+async fn trail_distinguishes_a_new_token_from_another_account() {
     for fused in [true, false] {
         let world = refused(fused, [give("dead-too"), give("t3")], &["b"]);
         world.upstream.set_token("dead-too", Step::status(401));
@@ -241,7 +241,7 @@ async fn the_trail_tells_a_new_token_from_another_account() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_is_down_neither_retires_the_account_nor_becomes_a_401() {
+async fn source_that_is_down_neither_retires_the_account_nor_becomes_a_401() {
     for fused in [true, false] {
         let world = refused(fused, [down(), give("t1")], &[]);
         let answer = world.send().await;
@@ -262,7 +262,7 @@ async fn a_source_that_is_down_neither_retires_the_account_nor_becomes_a_401() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_source_is_down_another_account_serves() {
+async fn another_account_serves_while_the_source_is_down() {
     for fused in [true, false] {
         let world = refused(fused, [down()], &["b"]);
         assert_eq!(world.send().await.status(), 200);
@@ -272,7 +272,7 @@ async fn when_the_source_is_down_another_account_serves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_that_is_over_gives_the_upstreams_own_answer() {
+async fn terminated_login_returns_the_answer_of_the_upstream() {
     for fused in [true, false] {
         let over = Err(SourceError::terminal(Reason::Revoked, "invalid_grant"));
         let world = refused(fused, [over], &[]);
@@ -294,7 +294,7 @@ async fn a_login_that_is_over_gives_the_upstreams_own_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_dropped_while_it_waits_is_abandoned_and_the_refresh_goes_on() {
+async fn request_that_is_dropped_while_it_waits_is_abandoned_and_the_refresh_goes_on() {
     for fused in [true, false] {
         let world = refused(fused, [give("t1")], &[]);
         let dropped = timeout(Duration::from_millis(500), world.send()).await;
@@ -310,7 +310,7 @@ async fn a_request_that_is_dropped_while_it_waits_is_abandoned_and_the_refresh_g
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fixed_token_is_not_refreshed() {
+async fn fixed_token_is_not_refreshed() {
     let recorder = Recorder::new();
     let account = Account::from_source("a", FixedToken::new("dead"));
     let pool = any(Pool::builder().account(account), &recorder);
@@ -322,7 +322,7 @@ async fn a_fixed_token_is_not_refreshed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_is_sent_whole_both_times_and_a_retry_waits_for_the_token_as_well() {
+async fn body_is_sent_whole_both_times_and_a_retry_waits_for_the_token() {
     let world = refused(true, [give("t1")], &[]);
     world.upstream.set_token("t1", Step::status(200));
     let body = support::stack::Body::from("hello");
@@ -335,7 +335,7 @@ async fn a_body_is_sent_whole_both_times_and_a_retry_waits_for_the_token_as_well
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_that_is_known_stands_in_the_answer_and_a_source_that_mints_can_help() {
+async fn known_expiry_is_in_the_answer_and_a_minting_source_can_help() {
     let recorder = Recorder::new();
     let account = Account::new("a", Credential::bearer("tok-a").unwrap())
         .expires(Expires::In(Duration::from_secs(60)));
@@ -366,7 +366,7 @@ async fn an_end_that_is_known_stands_in_the_answer_and_a_source_that_mints_can_h
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_a_credential_that_may_not_be_sent() {
+async fn request_does_not_wait_for_a_credential_that_must_not_be_sent() {
     for fused in [true, false] {
         // All its attempts are taken.
         let world = refused(fused, [give("t1")], &[]);
@@ -396,7 +396,7 @@ async fn nobody_waits_for_a_credential_that_may_not_be_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_account_serves_with_its_next_token_although_others_could() {
+async fn rejected_account_serves_with_its_next_token_although_others_could() {
     for fused in [true, false] {
         let script = Script::each([give("t1")]);
         let a = Account::new("a", Credential::bearer("dead").unwrap()).source(script);
@@ -410,7 +410,7 @@ async fn a_refused_account_serves_with_its_next_token_although_others_could() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_the_third_token_of_an_account() {
+async fn request_does_not_wait_for_the_third_token_of_an_account() {
     for fused in [true, false] {
         let world = refused(fused, [give("t2"), give("t3")], &[]);
         let slow = Step::status(401).after(Duration::from_secs(5));
@@ -431,7 +431,7 @@ async fn nobody_waits_for_the_third_token_of_an_account() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_a_token_after_a_limit() {
+async fn request_does_not_wait_for_a_token_after_a_limit() {
     for fused in [true, false] {
         let recorder = Recorder::new();
         let script = Script::each([give("t1")]);
@@ -454,7 +454,7 @@ async fn nobody_waits_for_a_token_after_a_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_an_account_that_came_when_nothing_was_kept_for_it() {
+async fn request_without_a_kept_body_does_not_wait_for_a_new_account() {
     for fused in [true, false] {
         let recorder = Recorder::new();
         let pool = any(Pool::builder().account(support::stack::account("a")), &recorder);
@@ -480,7 +480,7 @@ async fn nobody_waits_for_an_account_that_came_when_nothing_was_kept_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_account_whose_next_token_does_not_come_in_time_serves_with_the_one_it_has() {
+async fn account_whose_next_token_is_late_serves_with_the_current_one() {
     for fused in [true, false] {
         let asked = AtomicUsize::new(0);
         let source = move |_: RefreshReason| {

@@ -67,7 +67,7 @@ const CODES: [&str; 6] = [
 ];
 
 #[test]
-fn a_recorder_tells_failures_incidents_and_abandoned_requests_apart() {
+fn recorder_distinguishes_failures_incidents_and_abandoned_requests() {
     let recorder = Recorder::new();
     let handle = ReporterHandle::new(recorder.clone());
     for event in &events() {
@@ -83,7 +83,7 @@ fn a_recorder_tells_failures_incidents_and_abandoned_requests_apart() {
 }
 
 #[test]
-fn closures_arcs_and_handles_made_from_them_are_told() {
+fn closures_arcs_and_their_handles_receive_events() {
     let told = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&told);
     let closure = move |_: &Event| {
@@ -99,7 +99,7 @@ fn closures_arcs_and_handles_made_from_them_are_told() {
 }
 
 #[test]
-fn handles_pass_through_where_a_reporter_is_asked_for() {
+fn handles_pass_through_reporter_setters() {
     let handle = ReporterHandle::new(|_: &Event| std::panic::resume_unwind(Box::new("no")));
     let again = ReporterHandle::new(handle.clone());
     again.report(&Event::AccountOut(account_out()));
@@ -108,7 +108,7 @@ fn handles_pass_through_where_a_reporter_is_asked_for() {
 }
 
 #[test]
-fn nobody_is_told_by_none() {
+fn none_reports_to_no_reporter() {
     let none = ReporterHandle::none();
     assert!(none.is_none());
     none.report(&Event::AccountOut(account_out()));
@@ -125,7 +125,7 @@ impl Drop for Grenade {
 }
 
 #[test]
-fn a_panicking_reporter_is_counted_and_harms_nobody() {
+fn panic_of_a_reporter_is_counted_and_harms_no_request() {
     let told = Recorder::new();
     let inner = told.clone();
     let handle = ReporterHandle::new(move |event: &Event| {
@@ -147,13 +147,13 @@ fn a_panicking_reporter_is_counted_and_harms_nobody() {
 }
 
 #[test]
-fn a_handle_shows_nothing_of_its_reporter() {
+fn handle_reveals_nothing_of_its_reporter() {
     let handle = ReporterHandle::new(Recorder::new());
     assert_eq!(format!("{handle:?}"), "ReporterHandle { is_none: false, panics: 0 }");
 }
 
 #[test]
-fn a_full_channel_drops_and_counts() {
+fn full_channel_drops_and_counts() {
     let (reporter, mut receiver) = channel(2);
     for event in &events() {
         reporter.report(event);
@@ -168,7 +168,7 @@ fn a_full_channel_drops_and_counts() {
 }
 
 #[test]
-fn a_channel_of_any_size_can_be_made() {
+fn channel_of_any_size_can_be_made() {
     for n in [0, 1] {
         let (reporter, mut receiver) = channel(n);
         for event in &events() {
@@ -185,7 +185,7 @@ fn a_channel_of_any_size_can_be_made() {
 }
 
 #[test]
-fn a_receiver_that_is_gone_harms_nobody() {
+fn dropped_receiver_harms_no_request() {
     let (reporter, receiver) = channel(8);
     let handle = ReporterHandle::new(reporter.clone());
     drop(receiver);
@@ -195,7 +195,7 @@ fn a_receiver_that_is_gone_harms_nobody() {
 }
 
 #[tokio::test]
-async fn a_receiver_ends_with_the_last_reporter() {
+async fn receiver_ends_with_the_last_reporter() {
     let (reporter, mut receiver) = channel(8);
     let told = tokio::spawn(async move {
         let mut codes = Vec::new();
@@ -223,7 +223,7 @@ fn handles_and_events_cross_threads() {
 
 #[cfg(not(feature = "tracing"))]
 #[test]
-fn without_tracing_the_default_tells_nobody() {
+fn default_without_tracing_is_none() {
     assert!(ReporterHandle::default().is_none());
 }
 
@@ -312,7 +312,7 @@ mod tracing_reporter {
     }
 
     #[test]
-    fn each_event_has_its_level_its_code_and_its_line() {
+    fn events_have_their_level_code_and_line() {
         let levels =
             [Level::ERROR, Level::DEBUG, Level::DEBUG, Level::DEBUG, Level::WARN, Level::ERROR];
         let events = events();
@@ -339,7 +339,7 @@ mod tracing_reporter {
     }
 
     #[test]
-    fn the_fields_have_stable_names() {
+    fn tracing_fields_have_stable_names() {
         let rows = [
             "account=alice attempts=2 code=request_failed elapsed_ms=1234 method=POST \
              not_resent=final outcome=answer path=/v1/videos request_id=r-1 sent=true status=401 \
@@ -361,7 +361,7 @@ mod tracing_reporter {
         );
     }
     #[test]
-    fn what_was_held_back_has_its_count_and_the_fields_of_its_last() {
+    fn coalesced_event_has_its_count_and_the_fields_of_the_last() {
         let held = Coalesced::new(events()[0].clone(), 3, std::time::Duration::from_secs(60));
         let held = Event::Coalesced(held);
         assert_eq!(told(std::slice::from_ref(&held))[0].1, Level::ERROR);

@@ -39,7 +39,7 @@ async fn serve_with(listener: TcpListener, answers: Vec<String>) -> Vec<String> 
 }
 
 #[tokio::test]
-async fn the_client_that_was_given_is_the_one_that_sends_and_that_is_given_back() {
+async fn client_that_was_given_sends_and_is_returned() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}/videos", listener.local_addr().unwrap());
     let mut headers = HeaderMap::new();

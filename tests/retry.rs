@@ -28,7 +28,7 @@ fn quick() -> RetryPolicy {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transient_answer_is_sent_again_after_the_backoff() {
+async fn transient_failure_is_resent_after_the_backoff() {
     let upstream = Upstream::statuses(&[503, 503, 200]);
     let service = RetryLayer::new(quick()).layer(upstream.clone());
     let answer = service.oneshot(get()).await.unwrap();
@@ -37,7 +37,7 @@ async fn a_transient_answer_is_sent_again_after_the_backoff() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_newest_answer_goes_out_when_retries_are_used_up() {
+async fn newest_answer_is_returned_when_retries_are_used_up() {
     let upstream = Upstream::statuses(&[500, 502, 504, 200]);
     let service = RetryLayer::new(quick()).layer(upstream.clone());
     let answer = service.oneshot(get()).await.unwrap();
@@ -45,7 +45,7 @@ async fn the_newest_answer_goes_out_when_retries_are_used_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_401_is_sent_once_whatever_the_policy_allows() {
+async fn request_with_a_401_is_sent_once_under_any_policy() {
     for method in [get, post] {
         let upstream = Upstream::statuses(&[401, 200]);
         let service = RetryLayer::new(quick().retries(9)).layer(upstream.clone());
@@ -56,7 +56,7 @@ async fn a_401_is_sent_once_whatever_the_policy_allows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_be_done_is_not_posted_twice() {
+async fn post_that_is_perhaps_done_is_not_resent() {
     let recorder = Recorder::new();
     let upstream = Upstream::statuses(&[500]);
     let service = ServiceBuilder::new()
@@ -82,7 +82,7 @@ async fn what_may_be_done_is_not_posted_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_failed_request_is_one_report_with_all_its_attempts() {
+async fn failed_request_is_one_report_with_all_its_attempts() {
     for fused in [false, true] {
         let recorder = Recorder::new();
         let upstream =
@@ -124,7 +124,7 @@ async fn one_failed_request_is_one_report_with_all_its_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_wants_a_long_rest_is_neither_asked_sooner_nor_waited_for() {
+async fn long_delay_of_a_server_is_neither_shortened_nor_waited_for() {
     let long = Step::answer(503, &[("retry-after", "6")], "");
     let upstream = Upstream::script([long.clone()]);
     let service = RetryLayer::new(quick()).layer(upstream.clone());
@@ -139,7 +139,7 @@ async fn a_server_that_wants_a_long_rest_is_neither_asked_sooner_nor_waited_for(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_forbids_attempts_and_cuts_none() {
+async fn deadline_forbids_attempts_and_cuts_none() {
     let slow = Step::status(503).after(Duration::from_secs(59));
     let upstream = Upstream::script([slow.clone(), slow.clone(), slow]);
     let service = RetryLayer::new(quick().retries(5)).layer(upstream.clone());
@@ -150,7 +150,7 @@ async fn the_deadline_forbids_attempts_and_cuts_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_budget_is_shared_and_paid_back_by_success() {
+async fn budget_is_shared_and_paid_back_by_success() {
     let bucket = Arc::new(TokenBucket::new(10));
     let policy = quick().budget(bucket.clone());
     let upstream = Upstream::default().otherwise(Step::status(503));
@@ -164,7 +164,7 @@ async fn the_budget_is_shared_and_paid_back_by_success() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn towers_own_retry_takes_the_policy_and_never_repeats_a_401() {
+async fn tower_retry_takes_the_policy_and_never_repeats_a_401() {
     let upstream = Upstream::statuses(&[503, 401, 200]);
     let mut service = tower::retry::RetryLayer::new(quick().retries(9)).layer(upstream.clone());
     let answer = service.ready().await.unwrap().call(get()).await.unwrap();
@@ -172,7 +172,7 @@ async fn towers_own_retry_takes_the_policy_and_never_repeats_a_401() {
 }
 
 #[test]
-fn outside_a_runtime_nothing_is_waited_for_and_nothing_panics() {
+fn retry_outside_a_runtime_neither_waits_nor_panics() {
     let upstream = Upstream::statuses(&[503, 200]);
     let service = RetryLayer::new(quick()).layer(upstream.clone());
     let answer = support::upstream::now(service.oneshot(get())).unwrap();
@@ -186,7 +186,7 @@ fn outside_a_runtime_nothing_is_waited_for_and_nothing_panics() {
 }
 
 #[test]
-fn a_runtime_without_a_timer_is_none() {
+fn runtime_without_a_timer_does_not_wait() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let upstream = Upstream::statuses(&[503, 200]);
     let service = RetryLayer::new(quick()).layer(upstream.clone());
@@ -195,7 +195,7 @@ fn a_runtime_without_a_timer_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_asks_for_no_retry_is_sent_once() {
+async fn request_without_retry_is_sent_once() {
     let asked = || {
         let mut request = get();
         request.extensions_mut().insert(RequestOptions::new().label("poll").no_retry());
@@ -226,7 +226,7 @@ async fn a_request_that_asks_for_no_retry_is_sent_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_may_start_at_the_deadline_and_not_later() {
+async fn attempt_may_start_at_the_deadline_and_not_later() {
     for (deadline, calls) in [(100, 2), (99, 1)] {
         let upstream = Upstream::statuses(&[503]);
         let layer = RetryLayer::new(quick()).deadline(Duration::from_millis(deadline));
@@ -236,7 +236,7 @@ async fn an_attempt_may_start_at_the_deadline_and_not_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_costs_what_its_reason_costs() {
+async fn retry_costs_what_its_reason_costs() {
     let limited = Step::answer(429, &[("retry-after", "1")], "");
     for (step, price) in [(Step::status(503), 5), (Step::error("timeout"), 20), (limited, 50)] {
         let bucket = TokenBucket::new(500).retry_cost(5).timeout_cost(20).limited_cost(50);
@@ -249,7 +249,7 @@ async fn a_retry_costs_what_its_reason_costs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_policy_may_repeat_only_what_is_idempotent() {
+async fn policy_may_repeat_only_what_is_idempotent() {
     for (only, posted) in [(false, 2), (true, 1)] {
         for (request, calls) in [(get(), 2), (post(), posted)] {
             let upstream = Upstream::default().otherwise(Step::status(503));
@@ -261,7 +261,7 @@ async fn a_policy_may_repeat_only_what_is_idempotent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_of_any_kind_pays_for_a_policy_that_stays_what_it_was() {
+async fn budget_of_any_kind_pays_for_a_policy_that_stays_what_it_was() {
     let bucket = Arc::new(TokenBucket::new(500));
     let budget: Arc<dyn Budget> = bucket.clone();
     let upstream = Upstream::default().otherwise(Step::status(503));
@@ -272,7 +272,7 @@ async fn a_budget_of_any_kind_pays_for_a_policy_that_stays_what_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_is_paid_by_successes_and_a_retry_that_is_dropped_is_given_back() {
+async fn window_is_paid_by_successes_and_refunds_a_dropped_retry() {
     // A success is worth 1.999 retries.
     let window = Arc::new(WindowBudget::new(Duration::from_secs(10), 1.999, 0).unwrap());
     let policy = quick().retries(1).budget(window.clone());
@@ -291,12 +291,12 @@ async fn a_window_is_paid_by_successes_and_a_retry_that_is_dropped_is_given_back
 }
 
 #[test]
-fn no_backoff_is_a_backoff_of_nothing() {
+fn backoff_none_waits_for_zero() {
     assert_eq!(Backoff::none(), Backoff::new(Duration::ZERO, Duration::ZERO).unwrap());
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_kept_of_a_request_that_can_never_be_sent_again() {
+async fn request_that_can_never_be_resent_is_not_kept() {
     let seen = Arc::new(AtomicUsize::new(0));
     let counts = seen.clone();
     let inner = service_fn(move |request: Request<stack::Body>| {
@@ -324,7 +324,7 @@ async fn nothing_is_kept_of_a_request_that_can_never_be_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn towers_own_retry_waits_the_backoff_of_the_policy() {
+async fn tower_retry_waits_for_the_backoff_of_the_policy() {
     let upstream = Upstream::statuses(&[503, 503, 200]);
     let service = tower::retry::RetryLayer::new(quick()).layer(upstream.clone());
     assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
@@ -332,7 +332,7 @@ async fn towers_own_retry_waits_the_backoff_of_the_policy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn towers_own_retry_does_not_repeat_an_answer_that_was_made_here() {
+async fn tower_retry_does_not_repeat_a_local_answer() {
     let accounts = pool(&["a"], &Recorder::new());
     assert!(accounts.cool_down("a", None, Duration::from_secs(1)));
     let asked = Arc::new(AtomicUsize::new(0));
@@ -376,7 +376,7 @@ async fn requests_that_fail_together_come_back_at_different_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timer_may_be_two_milliseconds_late_for_the_deadline() {
+async fn timer_may_be_two_milliseconds_late_for_the_deadline() {
     let deadline = Duration::from_millis(100);
     for (late, status, calls) in [(0, 200, 2), (2, 200, 2), (3, 504, 1)] {
         let upstream = Upstream::statuses(&[503]);

@@ -22,7 +22,7 @@ const EXCUSED: &[Excused] = &[(
 )];
 
 #[test]
-fn every_hint_is_read() {
+fn delay_hints_are_read() {
     cases::check("retry_after.json", EXCUSED, classification::RETRY_AFTER_DRIVEN_ELSEWHERE, holds);
 }
 

@@ -22,7 +22,7 @@ use tower_failover::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn the_next_account_serves_at_once_when_one_is_refused() {
+async fn next_account_serves_at_once_after_a_rejection() {
     let recorder = Recorder::new();
     let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
     let layer = FailoverLayer::builder()
@@ -48,7 +48,7 @@ async fn the_next_account_serves_at_once_when_one_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_quarantine_that_is_told_is_the_one_that_was_set_at_any_fraction_of_a_millisecond() {
+async fn reported_quarantine_is_the_one_that_was_set() {
     let recorder = Recorder::new();
     let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
     let pool = pool(&["a", "b"], &recorder);
@@ -62,7 +62,7 @@ async fn the_quarantine_that_is_told_is_the_one_that_was_set_at_any_fraction_of_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_pool_costs_one_call_one_incident_and_one_report_a_request() {
+async fn dead_pool_costs_one_call_one_incident_and_one_report_a_request() {
     for fused in [true, false] {
         let recorder = Recorder::new();
         let upstream = Upstream::default().otherwise(Step::status(401));
@@ -113,7 +113,7 @@ async fn a_dead_pool_costs_one_call_one_incident_and_one_report_a_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replaced_token_serves_without_a_restart() {
+async fn replaced_token_serves_without_a_restart() {
     let recorder = Recorder::new();
     let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
     let pool = pool(&["a"], &recorder);
@@ -126,7 +126,7 @@ async fn a_replaced_token_serves_without_a_restart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limited_account_rests_and_the_next_one_serves() {
+async fn limited_account_cools_and_the_next_one_serves() {
     let recorder = Recorder::new();
     let limited = Step::answer(429, &[("retry-after", "30")], "");
     let upstream = Upstream::default().token("tok-a", [limited]);
@@ -145,7 +145,7 @@ async fn a_limited_account_rests_and_the_next_one_serves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limited_account_alone_is_waited_for_when_the_wait_fits() {
+async fn lone_limited_account_is_waited_for_if_the_wait_fits() {
     for fused in [true, false] {
         let recorder = Recorder::new();
         let upstream = Upstream::statuses(&[429]);
@@ -167,7 +167,7 @@ async fn a_limited_account_alone_is_waited_for_when_the_wait_fits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resting_pool_answers_429_with_the_soonest_time() {
+async fn cooling_pool_answers_429_with_the_earliest_time() {
     let recorder = Recorder::new();
     let upstream = Upstream::default();
     let pool = pool(&["a", "b"], &recorder);
@@ -182,7 +182,7 @@ async fn a_resting_pool_answers_429_with_the_soonest_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_callers_own_credential_is_kept_and_harms_nobody() {
+async fn callers_own_credential_is_kept_and_affects_no_account() {
     let recorder = Recorder::new();
     let upstream = Upstream::default().token_forever("mine", Step::status(401));
     let pool = pool(&["a", "b"], &recorder);
@@ -196,7 +196,7 @@ async fn the_callers_own_credential_is_kept_and_harms_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pinned_request_is_served_by_its_account_or_nobody() {
+async fn pinned_request_is_served_by_its_account_only() {
     let recorder = Recorder::new();
     let upstream = Upstream::default().token_forever("tok-b", Step::status(401));
     let layer =
@@ -224,7 +224,7 @@ fn rotating(fused: bool, pool: &Pool, upstream: &Upstream) -> Boxed {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_403_is_tried_with_another_account_only_when_asked_for() {
+async fn forbidden_is_tried_with_another_account_only_on_request() {
     for fused in [true, false] {
         for (rotate, status, sent) in
             [(false, 403, &["tok-a"][..]), (true, 200, &["tok-a", "tok-b"])]
@@ -246,7 +246,7 @@ async fn a_403_is_tried_with_another_account_only_when_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_chooses_by_what_remains_reads_it_from_the_answers() {
+async fn selection_by_remaining_quota_reads_the_answers() {
     for fused in [true, false] {
         let left = |name, left| Step::answer(200, &[(name, left)], "");
         let requests = |n| left("x-ratelimit-remaining-requests", n);
@@ -266,7 +266,7 @@ async fn a_pool_that_chooses_by_what_remains_reads_it_from_the_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_is_in_flight_until_its_answers_body_is_gone() {
+async fn request_is_in_flight_until_the_body_of_its_answer_ends() {
     for fused in [true, false] {
         // Answers that are no success are answers too.
         for status in [200, 404] {
@@ -291,7 +291,7 @@ async fn a_request_is_in_flight_until_its_answers_body_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_names_its_model_goes_to_an_account_that_serves_it() {
+async fn request_that_names_its_model_goes_to_an_account_that_serves_it() {
     for fused in [true, false] {
         let upstream = Upstream::default();
         let recorder = Recorder::new();
@@ -318,7 +318,7 @@ async fn a_request_that_names_its_model_goes_to_an_account_that_serves_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_goes_to_no_account_whose_model_came_to_rest_while_it_waited() {
+async fn retry_skips_an_account_whose_model_began_to_cool_while_it_waited() {
     let upstream = Upstream::statuses(&[503]);
     let pool = pool(&["a", "b", "c"], &Recorder::new());
     let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(1)).unwrap();
@@ -341,7 +341,7 @@ async fn a_retry_goes_to_no_account_whose_model_came_to_rest_while_it_waited() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_after_a_401_is_an_account_sent_again_because_its_credential_is_new() {
+async fn replay_with_a_new_credential_follows_only_a_401() {
     for fused in [true, false] {
         let limited = Step::answer(429, &[("retry-after", "30")], "");
         let upstream = Upstream::default().token("tok-a", [limited.after(Duration::from_secs(1))]);

@@ -26,7 +26,7 @@ use tower_failover::{
     Reporter, RequestOptions, RetryLayer, RetryPolicy, ServedBy, TokenRotationLayer, Verdict,
     adapter::{FailureToErr, FailureToErrFuture, FailureToErrLayer},
     answer::Problem,
-    body::{Buffered, Cloned, FailoverBody, Keep, ReplayBody, SendOnce, Spare, TryCloned},
+    body::{Buffered, Cloned, FailoverBody, ReplayBody, SendOnce, TryCloned},
     classify::{FailureError, NonAuth},
     credential::CredentialError,
     dedup::ErrorDedup,
@@ -94,7 +94,7 @@ fn everything() -> FailoverBuilder {
 const MOST: usize = 400;
 
 #[test]
-fn no_layer_adds_more_than_400_bytes_to_the_future_inside() {
+fn layer_adds_at_most_400_bytes_to_the_inner_future() {
     let recorder = Recorder::new();
     let pool = pool(&["a"], &recorder);
     let fused = FailoverLayer::builder()
@@ -145,7 +145,7 @@ fn cloned<T: Clone + Send + Sync + Debug + 'static>() {}
 fn error<T: std::error::Error + Clone + Send + Sync + 'static>() {}
 
 #[test]
-fn what_users_hold_can_be_shared_and_cloned() {
+fn public_handles_can_be_shared_and_cloned() {
     cloned::<TokenRotationLayer>();
     cloned::<AuthShortCircuitLayer>();
     cloned::<RetryLayer>();
@@ -200,7 +200,7 @@ fn what_users_hold_can_be_shared_and_cloned() {
 }
 
 #[test]
-fn futures_and_bodies_are_as_shareable_as_what_is_inside() {
+fn futures_and_bodies_are_as_shareable_as_their_content() {
     shared::<ResponseFuture<Sized<1>, Stages, Cloned, Body, Body>>();
     shared::<ResponseFuture<Sized<1>, Rotation, Cloned, Body, Body>>();
     shared::<ResponseFuture<Sized<1>, Gate, SendOnce, Body, Body>>();
@@ -236,7 +236,7 @@ impl Service<Request<Body>> for NotSync {
 }
 
 #[test]
-fn what_users_implement_can_be_an_object() {
+fn public_traits_are_object_safe() {
     #[derive(Debug)]
     struct Free;
     impl Budget for Free {
@@ -261,9 +261,4 @@ fn what_users_implement_can_be_an_object() {
     );
     reporter.report(&Event::RequestFailed(record));
     assert_eq!(recorder.events().len(), 1);
-    let keep: &dyn Keep<Body, Out = Body, Kept = Body, Fill = tower_failover::body::Never> =
-        &Cloned;
-    assert!(matches!(keep.start(Body::default()), tower_failover::body::Started::Ready(_, Ok(_))));
-    let spare: &dyn Spare<Sized<1>> = &SendOnce;
-    assert!(spare.spare(&Sized).is_none());
 }

@@ -1,8 +1,8 @@
-//! What `cargo run --release --example soak` would notice: the book is given lies, and finds them.
+//! The checks of `cargo run --release --example soak`: the book gets wrong events, and detects them.
 
 #![allow(clippy::unwrap_used, reason = "a bad case is a panic")]
 
-// Each is used whole by the example, and in part here.
+// The example uses each module whole, this test in part.
 #[allow(dead_code)]
 #[path = "../examples/soak/ask.rs"]
 mod ask;
@@ -39,7 +39,7 @@ use tower_failover::{
 const KEY: Key = Key { account: 3, generation: 2 };
 const REST: Duration = Duration::from_millis(100);
 
-/// Sends once, and the answer has this status.
+/// Sends once, with an answer of this status.
 fn send(book: &Book, request: u64, status: u16) {
     let send = book.sent(request, KEY, book.tick());
     book.ended(send, Some(status));
@@ -61,35 +61,35 @@ fn record(request: u64, attempts: usize) -> RequestRecord {
     record
 }
 
-/// A request that is refused, the incident, and its report.
-fn refuse(book: &Book, request: u64) {
+/// Records a request that is rejected, the incident, and its report.
+fn reject(book: &Book, request: u64) {
     send(book, request, 401);
-    book.told(&Event::AccountOut(out(KEY.generation)));
-    book.told(&Event::RequestFailed(record(request, 1)));
+    book.event(&Event::AccountOut(out(KEY.generation)));
+    book.event(&Event::RequestFailed(record(request, 1)));
 }
 
-/// What is found, and how it comes to be.
-type Lie = (&'static str, fn(&Book));
+/// A fault, and the wrong events that cause it.
+type Wrong = (&'static str, fn(&Book));
 
 fn close(book: &Book, ended: &[(u64, Ended)]) -> (Sums, Vec<String>) {
     book.close(ended, &[1, 1, 1, KEY.generation, 1])
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_an_incident_and_a_report_are_as_promised() {
+async fn rejection_with_incident_and_report_has_no_fault() {
     let book = Book::default();
-    refuse(&book, 1);
+    reject(&book, 1);
     let (sums, faults) = close(&book, &[(1, Ended::Failed)]);
     assert_eq!(faults, [""; 0]);
-    assert_eq!((sums.reports, sums.incidents, sums.sends, sums.refused), (1, 1, 1, 1));
+    assert_eq!((sums.reports, sums.incidents, sums.sends, sums.rejected), (1, 1, 1, 1));
     assert_eq!(sums.sends_after_refusal, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_send_that_began_after_the_incident_is_found_and_one_in_flight_is_not() {
+async fn send_after_the_incident_is_a_fault_and_one_in_flight_is_not() {
     let book = Book::default();
     let before = book.tick();
-    refuse(&book, 1);
+    reject(&book, 1);
     let allowed = book.sent(2, KEY, before);
     book.ended(allowed, Some(200));
     assert_eq!(close(&book, &[(1, Ended::Failed), (2, Ended::Ok)]).0.sends_after_refusal, 0);
@@ -99,9 +99,9 @@ async fn a_send_that_began_after_the_incident_is_found_and_one_in_flight_is_not(
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_probe_is_allowed_when_the_time_is_up_and_heals() {
+async fn probe_is_allowed_once_it_is_due_and_heals() {
     let book = Book::default();
-    refuse(&book, 1);
+    reject(&book, 1);
     advance(REST).await;
     let probe = book.sent(2, KEY, book.tick());
     assert_eq!(close(&book, &[(1, Ended::Failed)]).0.sends_after_refusal, 0);
@@ -109,7 +109,7 @@ async fn one_probe_is_allowed_when_the_time_is_up_and_heals() {
     assert_eq!(close(&book, &[]).0.sends_after_refusal, 1, "two at once");
     book.ended(second, Some(200));
     send(&book, 4, 200);
-    assert_eq!(close(&book, &[]).0.sends_after_refusal, 2, "what was no probe heals nothing");
+    assert_eq!(close(&book, &[]).0.sends_after_refusal, 2, "a send that is no probe heals nothing");
     book.ended(probe, Some(503));
     let probe = book.sent(5, KEY, book.tick());
     book.ended(probe, Some(200));
@@ -119,7 +119,7 @@ async fn one_probe_is_allowed_when_the_time_is_up_and_heals() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_repeats_what_was_refused_is_found_without_an_incident() {
+async fn resent_rejected_token_is_a_fault_without_an_incident() {
     let book = Book::default();
     let before = book.tick();
     let first = book.sent(1, KEY, before);
@@ -129,7 +129,7 @@ async fn a_request_that_repeats_what_was_refused_is_found_without_an_incident() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_lie_about_a_request_is_found() {
+async fn wrong_event_of_a_request_is_a_fault() {
     for (sends, failed, abandoned, recovered, ended) in [
         (1, 0, 0, 0, Ended::Failed),
         (1, 2, 0, 0, Ended::Failed),
@@ -147,10 +147,10 @@ async fn each_lie_about_a_request_is_found() {
         let book = Book::default();
         (0..sends).for_each(|_| send(&book, 1, 503));
         let lines = |last| usize::try_from(sends).unwrap().saturating_sub(last);
-        (0..failed).for_each(|_| book.told(&Event::RequestFailed(record(1, lines(0)))));
-        (0..abandoned).for_each(|_| book.told(&Event::RequestAbandoned(record(1, lines(1)))));
-        (0..recovered).for_each(|_| book.told(&Event::RequestRecovered(record(1, lines(1)))));
-        book.told(&Event::AccountOut(out(KEY.generation - 1)));
+        (0..failed).for_each(|_| book.event(&Event::RequestFailed(record(1, lines(0)))));
+        (0..abandoned).for_each(|_| book.event(&Event::RequestAbandoned(record(1, lines(1)))));
+        (0..recovered).for_each(|_| book.event(&Event::RequestRecovered(record(1, lines(1)))));
+        book.event(&Event::AccountOut(out(KEY.generation - 1)));
         let (_, faults) = close(&book, &[(1, ended)]);
         let about = faults.iter().filter(|fault| fault.contains("request 1 ended")).count();
         assert_eq!(about, 1, "{sends} {failed} {abandoned} {recovered} {ended:?}: {faults:?}");
@@ -158,44 +158,44 @@ async fn each_lie_about_a_request_is_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_lie_about_a_token_or_a_trail_is_found() {
-    let lies: [Lie; 6] = [
-        ("told to be out twice", |book| {
-            refuse(book, 1);
-            book.told(&Event::PoolDead(PoolDead::new(5, out(KEY.generation), None)));
+async fn wrong_event_of_a_token_or_a_trail_is_a_fault() {
+    let faults_by_cause: [Wrong; 6] = [
+        ("reported to be out twice", |book| {
+            reject(book, 1);
+            book.event(&Event::PoolDead(PoolDead::new(5, out(KEY.generation), None)));
         }),
-        ("nobody had refused it", |book| {
-            book.told(&Event::AccountOut(out(KEY.generation)));
+        ("had not been rejected", |book| {
+            book.event(&Event::AccountOut(out(KEY.generation)));
             send(book, 1, 401);
-            book.told(&Event::RequestFailed(record(1, 1)));
+            book.event(&Event::RequestFailed(record(1, 1)));
         }),
-        ("nobody was told", |book| {
+        ("not reported", |book| {
             send(book, 1, 401);
-            book.told(&Event::RequestFailed(record(1, 1)));
+            book.event(&Event::RequestFailed(record(1, 1)));
         }),
-        ("1 sends, and told of 2", |book| {
+        ("1 sends, and reported 2", |book| {
             send(book, 1, 401);
-            book.told(&Event::RequestFailed(record(1, 2)));
+            book.event(&Event::RequestFailed(record(1, 2)));
         }),
-        ("2 sends, and told of 1", |book| {
+        ("2 sends, and reported 1", |book| {
             send(book, 1, 503);
-            refuse(book, 1);
+            reject(book, 1);
         }),
-        ("nobody asked for request 2", |book| {
-            refuse(book, 1);
-            book.told(&Event::RequestAbandoned(record(2, 0)));
+        ("request 2 was never sent", |book| {
+            reject(book, 1);
+            book.event(&Event::RequestAbandoned(record(2, 0)));
         }),
     ];
-    for (fault, lie) in lies {
+    for (fault, wrong) in faults_by_cause {
         let book = Book::default();
-        lie(&book);
+        wrong(&book);
         let (_, faults) = close(&book, &[(1, Ended::Failed)]);
         assert!(faults.iter().any(|found| found.contains(fault)), "{fault}: {faults:?}");
     }
 }
 
 #[test]
-fn memory_is_back_where_it_was_or_is_told() {
+fn memory_growth_is_described() {
     let megabytes = |n: u64| Some(n << 20);
     assert_eq!(memory::grown(megabytes(100), megabytes(100)), None);
     assert_eq!(memory::grown(megabytes(100), megabytes(118)), None);
@@ -207,7 +207,7 @@ fn memory_is_back_where_it_was_or_is_told() {
 }
 
 #[test]
-fn a_machine_reads_nine_figures() {
+fn json_has_nine_figures() {
     let figures = Figures { requests: 3, ok: 2, rss_before: Some(4096), ..Figures::default() };
     assert_eq!(
         figures.json(),
@@ -217,7 +217,7 @@ fn a_machine_reads_nine_figures() {
 }
 
 #[test]
-fn arguments_are_read_and_bad_ones_are_refused_with_their_name() {
+fn arguments_are_parsed_and_bad_ones_are_errors_that_name_them() {
     let parse = |args: &str| Options::parse(args.split_whitespace().map(str::to_owned));
     let options = parse("--requests 500 --accounts 5 --seed 9 --json").unwrap().unwrap();
     assert_eq!((options.requests, options.accounts, options.seed), (500, 5, 9));

@@ -74,7 +74,7 @@ fn limited(after: &str) -> Step {
 // --- I8: a rest only grows, whatever becomes of the credential
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_outlives_the_refusal_of_the_credential_it_came_with() {
+async fn limit_outlives_the_rejection_of_its_credential() {
     let steps = [Step::status(401).after(seconds(2)), limited("3600")];
     let upstream = Upstream::default().token("dead", steps);
     let a = Account::new("a", bearer("dead")).source(Script::tokens(&["t1"]));
@@ -91,7 +91,7 @@ async fn a_limit_outlives_the_refusal_of_the_credential_it_came_with() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rest_outlives_the_end_of_the_credential() {
+async fn cooldown_outlives_the_expiry_of_the_credential() {
     let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(100)));
     let a = a.source(Script::tokens(&["t1"]));
     let b = Account::new("b", bearer("tok-b")).priority(-1);
@@ -108,7 +108,7 @@ async fn a_rest_outlives_the_end_of_the_credential() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_account_can_be_left_alone_while_its_token_is_on_its_way() {
+async fn account_can_be_skipped_while_its_token_is_fetched() {
     let a = Account::from_source("a", Script::tokens(&["t1"]));
     let b = Account::new("b", bearer("tok-b")).priority(-1);
     let world = world(true, [a, b], Upstream::default());
@@ -120,7 +120,7 @@ async fn an_account_can_be_left_alone_while_its_token_is_on_its_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rest_is_as_long_as_was_asked_for_after_a_source_has_failed() {
+async fn cooldown_has_the_requested_length_after_a_failed_source() {
     let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(100)));
     let a = a.source(|_: RefreshReason| async { Err::<Token, _>(SourceError::transient("down")) });
     let b = Account::new("b", bearer("tok-b")).priority(-1);
@@ -137,7 +137,7 @@ async fn a_rest_is_as_long_as_was_asked_for_after_a_source_has_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_longer_rest_goes_on_with_a_token_that_stays() {
+async fn longer_cooldown_continues_with_an_unchanged_token() {
     let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(100)));
     let a = a.source(|_: RefreshReason| async {
         sleep(seconds(1)).await;
@@ -161,7 +161,7 @@ async fn a_longer_rest_goes_on_with_a_token_that_stays() {
 // --- I7, I11: the newest answer of the upstream's
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_is_not_hidden_by_another_accounts_token_that_is_not_there() {
+async fn limit_is_not_hidden_by_a_missing_token_of_another_account() {
     for fused in [true, false] {
         let upstream = Upstream::default().token_forever("tok-a", limited("3600"));
         let a = Account::new("a", bearer("tok-a"));
@@ -174,7 +174,7 @@ async fn a_limit_is_not_hidden_by_another_accounts_token_that_is_not_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fused_and_stacked_agree_about_a_limit_while_a_token_is_on_its_way() {
+async fn fused_and_stacked_agree_on_a_limit_while_a_token_is_fetched() {
     let mut seen = Vec::new();
     for fused in [true, false] {
         let upstream = Upstream::default().token("tok-a", [limited("1")]);
@@ -188,7 +188,7 @@ async fn fused_and_stacked_agree_about_a_limit_while_a_token_is_on_its_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_request_waits_for_another_accounts_first_token_as_a_new_one_would() {
+async fn rejected_request_waits_for_the_first_token_of_another_account() {
     for fused in [true, false] {
         let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
         let a = Account::new("a", bearer("tok-a"));
@@ -201,7 +201,7 @@ async fn a_refused_request_waits_for_another_accounts_first_token_as_a_new_one_w
 // --- sources
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_wants_to_be_asked_every_ten_seconds_is() {
+async fn source_that_asks_for_a_call_every_ten_seconds_gets_it() {
     let calls = Arc::new(AtomicUsize::new(0));
     let source = {
         let calls = calls.clone();
@@ -220,7 +220,7 @@ async fn a_source_that_wants_to_be_asked_every_ten_seconds_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_with_a_new_token_is_read_after_a_refusal() {
+async fn file_with_a_new_token_is_read_after_a_rejection() {
     let mode = Arc::new(Mutex::new("t0"));
     let source = {
         let mode = mode.clone();
@@ -240,7 +240,7 @@ async fn a_file_with_a_new_token_is_read_after_a_refusal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_goes_down_after_having_had_nothing_new_is_told_of() {
+async fn source_that_fails_after_an_unchanged_token_is_reported() {
     let mode = Arc::new(Mutex::new(Ok("t0")));
     let source = {
         let mode = mode.clone();
@@ -264,7 +264,7 @@ async fn a_source_that_goes_down_after_having_had_nothing_new_is_told_of() {
 }
 
 #[tokio::test]
-async fn a_source_whose_tokens_have_ended_at_once_is_not_asked_without_end() {
+async fn source_of_expired_tokens_is_not_called_in_a_loop() {
     let calls = Arc::new(AtomicUsize::new(0));
     let source = {
         let calls = calls.clone();
@@ -283,7 +283,7 @@ async fn a_source_whose_tokens_have_ended_at_once_is_not_asked_without_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quarantine_that_has_outlived_its_token_is_told_of_once() {
+async fn quarantine_that_outlives_its_token_is_reported_once() {
     let source = |_: RefreshReason| async { Ok(Token::new("tok-a")) };
     let a = Account::new("a", bearer("tok-a")).expires(Expires::In(seconds(1800))).source(source);
     let world = world(true, [a], Upstream::default());
@@ -297,7 +297,7 @@ async fn a_quarantine_that_has_outlived_its_token_is_told_of_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_of_an_account_that_has_recovered_is_told_of_anew() {
+async fn rejection_of_a_recovered_account_is_reported_again() {
     let source = |_: RefreshReason| async { Ok(Token::new("tok-a")) };
     let a = Account::new("a", bearer("tok-a")).expires(Expires::In(seconds(1800))).source(source);
     let world = world(true, [a], Upstream::default());
@@ -313,7 +313,7 @@ async fn a_refusal_of_an_account_that_has_recovered_is_told_of_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revived_account_is_still_refreshed_before_its_token_ends() {
+async fn revived_account_is_still_refreshed_before_its_token_ends() {
     let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(100)));
     let a = a.source(Script::tokens(&["t1"]));
     let upstream = Upstream::default();
@@ -326,7 +326,7 @@ async fn a_revived_account_is_still_refreshed_before_its_token_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_account_is_replayed_once_for_one_request() {
+async fn account_is_replayed_once_for_one_request() {
     let g2 = [Step::status(401).after(seconds(5)), Step::status(200)];
     let upstream = Upstream::default()
         .token_forever("dead", Step::status(401))
@@ -347,7 +347,7 @@ async fn an_account_is_replayed_once_for_one_request() {
 // --- the first attempt's model is not that of a fallback
 
 #[tokio::test(start_paused = true)]
-async fn a_fallback_that_waits_for_a_token_goes_to_an_account_of_its_model() {
+async fn fallback_that_waits_for_a_token_goes_to_an_account_of_its_model() {
     let slow = Step::answer(503, &[("retry-after", "2")], "");
     let upstream = Upstream::default().model("m1", [Step::status(529)]).token("tok-b", [slow]);
     let recorder = Recorder::new();
@@ -400,7 +400,7 @@ impl Service<Request<Body>> for SlowClones {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_ends_while_a_service_gets_ready_is_not_sent() {
+async fn token_that_expires_while_a_service_gets_ready_is_not_sent() {
     let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
     let a = Account::new("a", bearer("tok-a"));
     let b = Account::new("b", bearer("tok-b")).expires(Expires::In(seconds(5))).priority(-1);
@@ -416,7 +416,7 @@ async fn a_token_that_ends_while_a_service_gets_ready_is_not_sent() {
 // --- I10
 
 #[tokio::test(start_paused = true)]
-async fn a_future_that_is_dropped_at_any_poll_leaves_all_as_it_was() {
+async fn future_dropped_at_any_poll_leaves_the_state_unchanged() {
     for fused in [true, false] {
         for polls in 0..12 {
             let upstream = Upstream::default().token_forever("dead", Step::status(401));
@@ -444,7 +444,7 @@ async fn a_future_that_is_dropped_at_any_poll_leaves_all_as_it_was() {
 // --- stacks
 
 #[tokio::test(start_paused = true)]
-async fn two_rotations_over_one_pool_refresh_once() {
+async fn rotations_over_one_pool_refresh_once() {
     let upstream = Upstream::default().token_forever("dead", Step::status(401));
     let script = Script::tokens(&["t1"]);
     let a = Account::new("a", bearer("dead")).source(script.clone());
@@ -483,7 +483,7 @@ impl<E> tower::retry::Policy<Request<Body>, Response<Any>, E> for Always {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_refused_token_is_sent_twice_under_a_foreign_retry() {
+async fn rejected_token_is_not_sent_twice_under_a_foreign_retry() {
     for fused in [true, false] {
         let upstream = Upstream::default().otherwise(Step::status(401));
         let source = Script::tokens(&["t1", "t2", "t3", "t4", "t5", "t6"]);
@@ -506,7 +506,7 @@ async fn no_refused_token_is_sent_twice_under_a_foreign_retry() {
 
 #[cfg(feature = "oauth")]
 #[tokio::test(start_paused = true)]
-async fn a_slow_token_endpoint_is_not_given_a_one_time_refresh_token_twice() {
+async fn slow_token_endpoint_is_not_given_a_one_time_refresh_token_twice() {
     use bytes::Bytes;
     use http_body_util::{BodyExt, Full};
     use std::convert::Infallible;
@@ -552,7 +552,7 @@ async fn a_slow_token_endpoint_is_not_given_a_one_time_refresh_token_twice() {
 // --- waiting
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_token_is_served_by_an_account_whose_rest_is_over_first() {
+async fn token_waiter_is_served_by_an_account_whose_cooldown_ends_first() {
     let a = Account::from_source("a", Script::default());
     let b = Account::new("b", bearer("tok-b"));
     let world = world(true, [a, b], Upstream::default());
@@ -563,7 +563,7 @@ async fn who_waits_for_a_token_is_served_by_an_account_whose_rest_is_over_first(
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_the_pool_hears_of_an_account_whose_rest_is_over() {
+async fn pool_waiter_is_woken_at_the_end_of_a_cooldown() {
     let a = Account::from_source("a", Script::default());
     let b = Account::new("b", bearer("tok-b"));
     let world = world(true, [a, b], Upstream::default());
@@ -574,7 +574,7 @@ async fn who_waits_for_the_pool_hears_of_an_account_whose_rest_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_is_still_good_is_sent_by_who_can_wait_no_longer_for_the_next() {
+async fn valid_token_is_sent_by_a_request_that_cannot_wait_longer() {
     let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(1200)));
     let a = a.source(Script::default());
     let upstream = Upstream::default();
@@ -600,7 +600,7 @@ impl TokenSource for Panics {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_panics_harms_nobody() {
+async fn panic_of_a_source_harms_no_request() {
     let upstream = Upstream::default().token_forever("dead", Step::status(401));
     let a = Account::new("a", bearer("dead")).source(Panics);
     let b = Account::new("b", bearer("tok-b")).priority(-1);
@@ -612,7 +612,7 @@ async fn a_source_that_panics_harms_nobody() {
 // --- I9
 
 #[tokio::test(start_paused = true)]
-async fn a_token_in_flight_stays_a_secret_while_others_are_refreshed() {
+async fn token_in_flight_stays_redacted_while_others_are_refreshed() {
     // Nothing of one stands in another.
     let letters = |first: u8, i: usize| char::from(first + u8::try_from(i).unwrap()).to_string();
     let old = |i: usize| letters(b'A', i).repeat(20);
@@ -655,7 +655,7 @@ impl TokenSource for Meddles {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_may_change_the_pool_when_it_is_asked_what_it_can_do() {
+async fn source_may_change_the_pool_in_can_renew_after() {
     let source = Meddles::default();
     let account = Account::new("a", bearer("tok-a")).source(source.clone());
     let pool = Pool::builder().account(account).any_origin().build().unwrap();

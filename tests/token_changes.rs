@@ -88,7 +88,7 @@ impl World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_account_that_was_retired_by_hand_stays_out_when_its_source_answers() {
+async fn manually_retired_account_stays_out_when_its_source_answers() {
     let script = Script::new([(2, give("t1"))]);
     let upstream = Upstream::default().token_forever("dead", Step::status(401));
     let world = world([Account::new("a", bearer("dead")).source(script.clone())], upstream);
@@ -107,7 +107,7 @@ async fn an_account_that_was_retired_by_hand_stays_out_when_its_source_answers()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_account_that_was_retired_while_it_awaits_its_turn_is_not_asked_for() {
+async fn account_retired_while_it_waits_for_its_group_is_not_refreshed() {
     let (first, second) = (Script::new([(5, give("t1"))]), Script::new([(1, give("t2"))]));
     let a = Account::from_source("a", first).group("g");
     let b = Account::from_source("b", second.clone()).group("g");
@@ -122,7 +122,7 @@ async fn an_account_that_was_retired_while_it_awaits_its_turn_is_not_asked_for()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_is_revoked_while_it_is_being_replaced_is_probed_again_one_day() {
+async fn token_revoked_during_its_replacement_is_probed_later() {
     for rest in [None, Some(seconds(7200))] {
         // Refused while another is waited for, and the source has none.
         let upstream = Upstream::default().token("old", [revoked().after(seconds(4))]);
@@ -147,7 +147,7 @@ async fn a_token_that_is_revoked_while_it_is_being_replaced_is_probed_again_one_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rest_outlives_a_refusal_that_the_next_token_ends() {
+async fn cooldown_outlives_a_rejection_that_the_next_token_ends() {
     for rests_first in [true, false] {
         let (limited, refused) = if rests_first { (2, 3) } else { (3, 2) };
         let limited =
@@ -170,7 +170,7 @@ async fn a_rest_outlives_a_refusal_that_the_next_token_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_fails_for_an_account_that_is_gone_is_told_to_nobody() {
+async fn failed_source_of_a_removed_account_is_not_reported() {
     // At once, and at its deadline.
     for script in [Script::new([(2, down())]), Script::default()] {
         let a = Account::new("a", bearer("dead")).source(script);
@@ -187,7 +187,7 @@ async fn a_source_that_fails_for_an_account_that_is_gone_is_told_to_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_that_was_over_before_a_person_put_in_a_token_says_nothing_of_the_next() {
+async fn terminated_login_from_before_a_replacement_does_not_affect_the_new_token() {
     let script = Script::new([(2, over()), (1, give("t3"))]);
     let upstream = Upstream::default().token_forever("dead", Step::status(401));
     let a = Account::new("a", bearer("dead")).source(script);
@@ -204,7 +204,7 @@ async fn a_login_that_was_over_before_a_person_put_in_a_token_says_nothing_of_th
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_that_come_within_the_window_in_which_they_are_waited_for_are_used() {
+async fn tokens_that_arrive_within_the_wait_are_used() {
     let calls = Arc::new(AtomicUsize::new(0));
     let source = {
         let calls = calls.clone();
@@ -228,7 +228,7 @@ async fn tokens_that_come_within_the_window_in_which_they_are_waited_for_are_use
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_to_a_question_from_before_the_refusal_does_not_confirm_it() {
+async fn answer_to_a_call_from_before_the_rejection_does_not_confirm_it() {
     // A source that keeps its token until it hears that it was refused.
     let asked = Arc::new(Mutex::new(Vec::new()));
     let source = {
@@ -253,7 +253,7 @@ async fn an_answer_to_a_question_from_before_the_refusal_does_not_confirm_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_had_nothing_new_is_asked_at_once_after_a_refusal() {
+async fn source_without_a_new_token_is_called_at_once_after_a_rejection() {
     let source = |why: RefreshReason| {
         let token = Token::new(if why.is_rejected() { "t1" } else { "t0" });
         std::future::ready(Ok(token.refresh_in(seconds(10))))
@@ -268,7 +268,7 @@ async fn a_source_that_had_nothing_new_is_asked_at_once_after_a_refusal() {
 }
 
 #[test]
-fn who_has_no_timer_does_not_wait_for_a_token() {
+fn request_without_a_timer_does_not_wait_for_a_token() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let script = Script::default();
     let world = world([Account::from_source("a", script.clone())], Upstream::default());
@@ -286,7 +286,7 @@ fn who_has_no_timer_does_not_wait_for_a_token() {
 }
 
 #[test]
-fn a_source_is_not_asked_where_there_is_no_timer() {
+fn source_is_not_called_without_a_timer() {
     let script = Script::new([(1, give("t1"))]);
     let world = world([Account::from_source("a", script.clone())], Upstream::default());
     let timeless = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -297,7 +297,7 @@ fn a_source_is_not_asked_where_there_is_no_timer() {
 }
 
 #[tokio::test]
-async fn a_file_or_a_variable_with_another_token_is_read_after_any_refusal() {
+async fn file_or_variable_with_another_token_is_read_after_any_rejection() {
     let path = std::env::temp_dir().join(format!("token-changes-{}", std::process::id()));
     std::fs::write(&path, "t0").unwrap();
     let world = world([Account::from_source("a", FileToken::new(&path))], Upstream::default());
@@ -324,7 +324,7 @@ impl TokenSource for Hopes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revoked_token_that_its_source_gives_again_closes_its_group() {
+async fn revoked_token_that_its_source_returns_again_closes_its_group() {
     for others in [200, 401] {
         let upstream = Upstream::default().token_forever("dead", revoked());
         let a = Account::new("a", bearer("dead")).source(Hopes("dead")).group("g");
@@ -338,7 +338,7 @@ async fn a_revoked_token_that_its_source_gives_again_closes_its_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_is_down_takes_no_refusals_place_where_its_group_is_closed() {
+async fn source_that_is_down_does_not_replace_the_rejection_of_a_closed_group() {
     let upstream = Upstream::default().token_forever("dead", revoked());
     let a = Account::new("a", bearer("dead")).group("g");
     let script = Script::each([down()]);
@@ -351,7 +351,7 @@ async fn a_source_that_is_down_takes_no_refusals_place_where_its_group_is_closed
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_a_token_of_a_group_that_is_closed_to_the_request() {
+async fn request_does_not_wait_for_a_token_of_a_closed_group() {
     let upstream = Upstream::default().token_forever("dead", revoked());
     let a = Account::new("a", bearer("dead")).group("g");
     let b = Account::from_source("b", Script::default()).group("g").priority(-1);
@@ -362,7 +362,7 @@ async fn nobody_waits_for_a_token_of_a_group_that_is_closed_to_the_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_the_third_token_of_an_account_that_has_refused_two() {
+async fn request_does_not_wait_for_a_third_token_after_two_rejections() {
     let script = Script::new([(1, give("t1")), (9, give("t2"))]);
     let upstream = Upstream::default()
         .token_forever("dead", Step::status(401))
@@ -379,7 +379,7 @@ async fn nobody_waits_for_the_third_token_of_an_account_that_has_refused_two() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_token_does_not_keep_it_from_coming() {
+async fn token_waiter_does_not_block_the_refresh() {
     // The token comes over the same client as all else, which carries one request at a time.
     let upstream = Upstream::default();
     let client = tower::limit::ConcurrencyLimit::new(upstream.clone(), 1);
@@ -400,7 +400,7 @@ async fn who_waits_for_a_token_does_not_keep_it_from_coming() {
 }
 
 #[test]
-fn a_format_may_be_looked_at_with_the_pool_at_hand() {
+fn validation_may_use_the_pool() {
     let own = Arc::new(OnceLock::<Pool>::new());
     let seen = own.clone();
     let look = move |_: &str, _: &str| {
@@ -432,7 +432,7 @@ impl Drop for Lingers {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_of_a_group_is_asked_before_a_question_that_was_given_up_is_gone() {
+async fn group_is_not_called_before_an_abandoned_call_has_ended() {
     let early = Arc::new(AtomicBool::new(true));
     let (told, heard) = mpsc::channel();
     let lingers = Mutex::new(Some(Lingers(heard, early.clone())));

@@ -102,7 +102,7 @@ async fn readied<S: Service<Request<Body>>>(service: &mut S) -> Result<(), S::Er
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_was_polled_ready_is_called() {
+async fn service_is_called_only_after_poll_ready() {
     for name in STACKS {
         // It panics when it is called unready; a clone of it begins unready.
         let upstream = Upstream::statuses(&[503, 401, 200, 429, 500]);
@@ -119,7 +119,7 @@ async fn only_what_was_polled_ready_is_called() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permit_is_held_for_one_attempt_at_a_time() {
+async fn permit_is_held_for_one_attempt_at_a_time() {
     for name in STACKS {
         let permits = Arc::new(Semaphore::new(1));
         let upstream = Upstream::statuses(&[500, 401, 429, 503, 500, 200]);
@@ -160,7 +160,7 @@ async fn a_permit_is_held_for_one_attempt_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_buffer_may_stand_inside_or_outside() {
+async fn buffer_may_stand_inside_or_outside() {
     for name in STACKS {
         for inside in [true, false] {
             let upstream = Upstream::statuses(&[503, 401, 500, 200]);
@@ -204,7 +204,7 @@ impl Service<Request<Body>> for Breaking {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_readiness_error_goes_out_and_is_not_waited_for() {
+async fn readiness_error_is_returned_without_a_wait() {
     let broken = Breaking { upstream: Upstream::default(), left: Arc::default() };
     for name in STACKS {
         let mut service = stack(name, broken.clone());
@@ -223,7 +223,7 @@ async fn a_readiness_error_goes_out_and_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pending_is_passed_on_while_something_can_serve() {
+async fn pending_is_passed_on_while_an_account_can_serve() {
     let upstream = Upstream::default();
     upstream.busy(true);
     for name in STACKS {
@@ -256,7 +256,7 @@ impl Service<Request<Once>> for Single {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_clone_is_sent_once() {
+async fn service_that_is_not_clone_is_sent_to_once() {
     async fn once<S, RB>(name: &str, service: S, upstream: &Upstream)
     where
         S: Service<Request<Once>, Response = Response<RB>, Error = BoxError>,
@@ -313,7 +313,7 @@ impl Service<Request<Body>> for NotSync {
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_sync_runs_on_any_thread() {
+async fn service_that_is_not_sync_runs_on_any_thread() {
     let unavailable = || Response::builder().status(503).body(Frames::new([])).unwrap();
     let player = Player::new([unavailable(), unavailable()]);
     for name in STACKS {
@@ -328,7 +328,7 @@ async fn a_service_that_is_not_sync_runs_on_any_thread() {
 struct Own(#[source] Broken);
 
 #[tokio::test(start_paused = true)]
-async fn errors_pass_untouched() {
+async fn errors_pass_unchanged() {
     let fails = service_fn(|_: Request<Body>| {
         ready(Err::<Response<Body>, BoxError>(Own(Broken("cause".into())).into()))
     });
@@ -399,7 +399,7 @@ fn given(beats: &[Beat]) -> Given {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bodies_pass_whole_whether_their_beginning_was_read_or_not() {
+async fn bodies_pass_whole_after_a_read_of_their_beginning() {
     for beats in bodies() {
         // The body of a success is not read, that of a 400 with JSON is.
         for status in [200, 400] {
@@ -430,7 +430,7 @@ async fn bodies_pass_whole_whether_their_beginning_was_read_or_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_head_of_a_slow_error_body_waits_no_longer_than_it_is_read() {
+async fn head_of_a_slow_error_body_waits_no_longer_than_its_read() {
     let slow = || {
         let beats = [Beat::Pause(Duration::from_secs(30)), Beat::Data(Bytes::from_static(b"{}"))];
         Response::builder()
@@ -485,7 +485,7 @@ fn recording(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_can_be_used_once_goes_with_the_first_attempt_only() {
+async fn single_use_extensions_go_with_the_first_attempt_only() {
     let recorder = Recorder::new();
     let request = || {
         let mut request = get();
@@ -519,7 +519,7 @@ async fn what_can_be_used_once_goes_with_the_first_attempt_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_call_is_dropped_below_as_well() {
+async fn dropped_call_is_dropped_below_as_well() {
     let upstream = Upstream::default().otherwise(Step::status(200).after(Duration::from_secs(10)));
     let mut dropped = 0;
     for name in STACKS {
@@ -559,7 +559,7 @@ impl Service<Request<Body>> for Counted {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_made_here_clones_no_service() {
+async fn answer_that_is_made_here_clones_no_service() {
     let clones = Arc::new(AtomicUsize::new(0));
     let accounts = pool(&["a", "b"], &Recorder::new());
     let layer = TokenRotationLayer::new(accounts.clone());
@@ -576,7 +576,7 @@ async fn an_answer_that_is_made_here_clones_no_service() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_is_sent_to_once_serves_the_callers_own_credential_over_a_dead_pool() {
+async fn send_once_service_serves_the_callers_own_credential_over_a_dead_pool() {
     let upstream = Upstream::default();
     let accounts = pool(&["a"], &Recorder::new());
     assert!(accounts.retire("a"));
@@ -594,7 +594,7 @@ async fn a_service_that_is_sent_to_once_serves_the_callers_own_credential_over_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_adapter_is_ready_when_the_service_below_is() {
+async fn adapter_is_ready_when_the_service_below_is() {
     let upstream = Upstream::default();
     let mut service = FailureToErrLayer::new().layer(upstream.clone());
     upstream.busy(true);

@@ -1,9 +1,9 @@
-//! What `cargo run --example video_pipeline` plays and prints, and that its server's counts notice
-//! a program that does worse.
+//! The results and the output of `cargo run --example video_pipeline`, and the counts of its server
+//! for a program that behaves worse.
 
 #![allow(clippy::unwrap_used, reason = "a bad case is a panic")]
 
-// Each is used whole by the example, and in part here.
+// The example uses each module whole, this test in part.
 #[allow(dead_code)]
 #[path = "../examples/video_pipeline/accounts.rs"]
 mod accounts;
@@ -46,7 +46,7 @@ async fn run(scenes: usize) -> Figures {
 }
 
 #[tokio::test]
-async fn each_video_is_fetched_with_its_owner_and_one_refresh_serves_twelve() {
+async fn videos_are_fetched_with_their_owner_and_one_refresh_serves_twelve() {
     let figures = run(Options::default().scenes).await;
     assert_eq!(
         figures.json(),
@@ -60,7 +60,7 @@ async fn each_video_is_fetched_with_its_owner_and_one_refresh_serves_twelve() {
 }
 
 #[tokio::test]
-async fn nothing_of_the_revoked_account_is_fetched_but_what_it_had_finished() {
+async fn revoked_account_serves_only_its_finished_scenes() {
     let figures = run(24).await;
     let of = |scene: usize| {
         let (job, _) = figures.videos.iter().find(|(job, _)| job.scene == scene).unwrap();
@@ -70,13 +70,13 @@ async fn nothing_of_the_revoked_account_is_fetched_but_what_it_had_finished() {
         assert_eq!(lost.by.account.as_deref(), Some(play::REVOKED));
         assert_ne!(of(lost.scene), play::REVOKED);
     }
-    // In turn: three accounts in the first act, two from then on.
+    // In turn: three accounts in the first act, two in the second.
     assert_eq!([1, 2, 4, 5].map(of), ["alice", "bob", "alice", "bob"]);
     assert!((19..=24).all(|scene| of(scene) != play::REVOKED));
 }
 
 #[tokio::test]
-async fn however_many_scenes_it_comes_out_as_promised() {
+async fn results_are_the_expected_ones_for_any_number_of_scenes() {
     for scenes in [6, 7, 8, 9, 10, 11, 12, 13, 20, 31, 100] {
         let figures = run(scenes).await;
         assert_eq!(figures.broken(), Vec::<String>::new(), "{scenes}");
@@ -85,7 +85,7 @@ async fn however_many_scenes_it_comes_out_as_promised() {
 }
 
 #[tokio::test]
-async fn a_broken_promise_is_told() {
+async fn unexpected_result_is_described() {
     let good = run(6).await;
     let counts: [fn(&mut Counts); 7] = [
         |counts| counts.scenes -= 1,
@@ -102,16 +102,16 @@ async fn a_broken_promise_is_told() {
         assert_eq!(figures.broken().len(), 1, "{:?}", figures.counts);
     }
     let mut figures = good;
-    // Somebody else's video.
+    // The video of another scene.
     figures.videos[0].1 = figures.videos[1].1.clone();
-    assert_eq!(figures.broken(), ["promised 6 different scenes in the film, but got 5"]);
+    assert_eq!(figures.broken(), ["expected 6 different scenes in the film, but got 5"]);
 }
 
 #[tokio::test]
-async fn a_person_reads_who_served_what() {
+async fn text_lists_the_scenes_of_each_account() {
     let text = run(48).await.person();
     for line in [
-        "\nbob's token expires: 12 polls meet that together, 1 refresh serves them all.\n",
+        "\nThe token of bob expires: 12 polls meet that together, and 1 refresh serves them all.\n",
         "\ncarol is revoked: 6 unfinished scenes are lost with it, and made again by others \
          (alice 3, bob 3).\n",
         "\n  alice   21: 1 3* 4 7 10 13 15* 16 19 22 25 27* 28 31 34 37 39 41 43 45 47\n",
@@ -124,7 +124,7 @@ async fn a_person_reads_who_served_what() {
     assert!(!text.contains("token-"), "a secret is in\n{text}");
 }
 
-/// One call without this crate: the status.
+/// Makes one call without this crate, and returns the status.
 async fn send(
     server: &VideoApi,
     who: &Login,
@@ -142,7 +142,7 @@ async fn send(
 }
 
 #[tokio::test]
-async fn a_video_that_another_account_fetches_is_seen() {
+async fn download_with_another_account_is_counted() {
     let logins = play::logins();
     let [alice, bob] = [&logins[0], &logins[1]];
     let server = VideoApi::start(&logins).await.unwrap();
@@ -157,13 +157,13 @@ async fn a_video_that_another_account_fetches_is_seen() {
     assert_eq!(server.desk.counts(), counts);
     assert_eq!(send(&server, bob, Method::GET, "/v1/scenes/0/video", "").await, 200);
     assert_eq!(server.desk.counts(), Counts { downloaded: 2, downloaded_with_owner: 1, ..counts });
-    // One account's token with another's project.
+    // The token of one account with the project of another.
     let mixed = Login { project: bob.project, ..alice.clone() };
     assert_eq!(send(&server, &mixed, Method::GET, "/v1/scenes/0/video", "").await, 403);
 }
 
 #[tokio::test]
-async fn a_refused_token_that_is_sent_again_is_seen() {
+async fn rejected_token_that_is_sent_again_is_counted() {
     let logins = play::logins();
     let server = VideoApi::start(&logins).await.unwrap();
     server.desk.revoke(play::REVOKED);
@@ -171,13 +171,13 @@ async fn a_refused_token_that_is_sent_again_is_seen() {
         assert_eq!(send(&server, &logins[2], Method::GET, "/v1/scenes/0", "").await, 401);
         assert_eq!(server.desk.counts().sends_after_refusal, again);
     }
-    // Another account's token has nothing to do with it.
+    // The token of another account does not count.
     assert_eq!(send(&server, &logins[0], Method::GET, "/v1/scenes/0", "").await, 404);
     assert_eq!(server.desk.counts().sends_after_refusal, 2);
 }
 
 #[tokio::test]
-async fn each_refresh_is_counted_and_a_revoked_account_has_none() {
+async fn refresh_is_counted_and_fails_for_a_revoked_account() {
     let logins = play::logins();
     let server = VideoApi::start(&logins).await.unwrap();
     let alice = "grant_type=refresh_token&refresh_token=refresh-token-of-alice";
@@ -191,7 +191,7 @@ async fn each_refresh_is_counted_and_a_revoked_account_has_none() {
     assert_eq!(server.desk.counts().refreshes, 2);
 }
 
-/// A film over a server of its own.
+/// Builds a film over its own server.
 async fn film(logins: &[Login]) -> (VideoApi, Pool, Film) {
     let server = VideoApi::start(&play::logins()).await.unwrap();
     let (reporter, _) = channel(100);
@@ -202,7 +202,7 @@ async fn film(logins: &[Login]) -> (VideoApi, Pool, Film) {
 }
 
 #[tokio::test]
-async fn an_account_whose_login_is_over_retires_and_its_scenes_are_made_again() {
+async fn account_with_a_terminated_login_is_retired_and_its_scenes_are_made_again() {
     let mut logins = play::logins();
     logins[1].refresh_token = "not-bobs-any-more".to_owned();
     let (server, pool, mut film) = film(&logins).await;
@@ -222,7 +222,7 @@ async fn an_account_whose_login_is_over_retires_and_its_scenes_are_made_again() 
 }
 
 #[tokio::test]
-async fn a_scene_is_not_downloaded_by_another_account_when_its_own_is_gone() {
+async fn scene_of_a_removed_account_is_not_downloaded_by_another() {
     let (server, _, mut film) = film(&play::logins()).await;
     for scene in 1..=3 {
         film.create(scene).await.unwrap();
@@ -230,14 +230,14 @@ async fn a_scene_is_not_downloaded_by_another_account_when_its_own_is_gone() {
     for account in ["alice", "bob", "carol"] {
         server.desk.revoke(account);
     }
-    // Nobody is left to make them again.
+    // No account is left to make them again.
     let error = film.round().await.unwrap_err();
     assert!(error.to_string().contains("401"), "{error}");
     assert_eq!((film.videos.len(), server.desk.counts().downloaded), (0, 0));
 }
 
 #[test]
-fn arguments_are_read() {
+fn arguments_are_parsed() {
     let options = parse("--scenes 96 --json").unwrap().unwrap();
     assert_eq!((options.scenes, options.json), (96, true));
     assert!(parse("--json --help").unwrap().is_none());

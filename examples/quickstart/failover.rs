@@ -1,4 +1,4 @@
-//! The client that a program would have: accounts, models, a layer, an HTTP client.
+//! The client of a program: accounts, models, a layer, an HTTP client.
 
 use http::Response;
 use hyper_util::{
@@ -13,32 +13,32 @@ use tower_failover::{
 
 use super::job::{Body, Error, Job, Scene};
 
-/// One type, whatever is switched on: it can stand in a struct.
+/// The type does not depend on the settings, so it can be the type of a field.
 pub(crate) type Client = Failover<HttpClient<HttpConnector, Body>>;
 
-/// The accounts. The program keeps a handle, to replace a token while it runs.
+/// Builds the accounts. The program keeps a handle, to replace a token at run time.
 pub(crate) fn pool(url: &str, tokens: &[String], reporter: ReporterHandle) -> Result<Pool, Error> {
     let mut pool = Pool::builder();
     for (i, token) in tokens.iter().enumerate() {
         pool = pool.account(Account::new(account(i), Credential::bearer(token)?));
     }
     let pool = pool
-        .origins([url]) // The tokens go nowhere else.
+        .origins([url]) // The tokens are sent to no other origin.
         .help("update your tokens in Settings (https://example.com/settings)")
         .reporter(reporter)
         .build()?;
     Ok(pool)
 }
 
-/// The id of the account with the `i`-th token.
+/// Returns the id of the account with the `i`-th token.
 pub(crate) fn account(i: usize) -> String {
     format!("account-{}", i + 1)
 }
 
-/// How many retries all scenes of a film share: few, so that one can watch them run out.
+/// The retries that all scenes of a film share: few, so that they are used up here.
 pub(crate) const RETRIES: u32 = 2;
 
-/// An ordinary HTTP client, and what this crate puts around it.
+/// Builds an ordinary HTTP client, with the layer of this crate around it.
 pub(crate) fn client(
     pool: Pool,
     models: &[String],
@@ -55,7 +55,7 @@ pub(crate) fn client(
     Ok(layer.layer(HttpClient::builder(TokioExecutor::new()).build_http()))
 }
 
-/// Makes one scene: one call, and no loop.
+/// Makes one scene, with one call and no loop.
 pub(crate) async fn make(
     client: &Client,
     url: &str,
@@ -65,12 +65,12 @@ pub(crate) async fn make(
     let request = job.request(url, model)?;
     Ok(match client.clone().oneshot(request).await {
         Ok(answer) => Scene { made: answer.status().is_success(), outcome: describe(&answer) },
-        // The HTTP client's own error, untouched; the report has its text.
+        // The error of the HTTP client, unchanged; the report contains its text.
         Err(_) => Scene { made: false, outcome: "no answer".to_owned() },
     })
 }
 
-/// The status, and what this crate knows beyond it: why, or which model in place of the first.
+/// Describes an answer: its status with the code of the cause, or the model that served instead.
 fn describe<B>(answer: &Response<B>) -> String {
     let status = answer.status().as_u16();
     let instead = answer.extensions().get::<ServedBy>().and_then(|by| by.model.as_deref());

@@ -1,11 +1,11 @@
-//! What is to be made, and what came of it.
+//! The work, and its result.
 
 use bytes::Bytes;
 use http::{Request, header::CONTENT_TYPE};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-/// Whatever goes wrong in the example itself.
+/// Any error of the example itself.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// A body that is cheap to clone, so that a request can be sent again.
@@ -15,13 +15,13 @@ pub(crate) type Body = Full<Bytes>;
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) prompt: String,
-    /// The image that it begins with, uploaded before.
+    /// The id of its first image, which has been uploaded.
     pub(crate) image: String,
     pub(crate) copies: usize,
 }
 
 impl Job {
-    /// The request that makes it with `model`.
+    /// Builds the request that makes it with `model`.
     pub(crate) fn request(&self, url: &str, model: &str) -> http::Result<Request<Body>> {
         let Self { prompt, image, copies } = self;
         post(
@@ -35,10 +35,10 @@ pub(crate) fn post(uri: &str, body: &Value) -> http::Result<Request<Body>> {
     Request::post(uri).header(CONTENT_TYPE, "application/json").body(Full::from(body.to_string()))
 }
 
-/// What came of one scene.
+/// The result of one scene.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scene {
     pub(crate) made: bool,
-    /// What the program got in the end, e.g. `200`.
+    /// The last outcome, for example `200`.
     pub(crate) outcome: String,
 }

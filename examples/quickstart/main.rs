@@ -1,19 +1,19 @@
-//! What failures cost: with a naive retry in three levels, and with tower-failover.
+//! The cost of failures: with a naive retry in three levels, and with tower-failover.
 //!
 //! ```text
 //! cargo run --example quickstart
 //! cargo run --example quickstart -- --scenes 5 --models 3 --accounts 4 --json
 //! ```
 //!
-//! | file | what is in it |
+//! | file | content |
 //! | --- | --- |
-//! | `failover.rs` | **start here**: the client that a program would have |
+//! | `failover.rs` | **start here**: the client of a program |
 //! | `naive.rs` | the retry that this crate replaces |
-//! | `job.rs` | what both are asked to make |
-//! | `server.rs` | a video API on a socket of its own |
-//! | `scenes.rs` | the scenarios, and what is promised of them |
-//! | `play.rs` | plays them, and counts |
-//! | `options.rs`, `print.rs` | the command line, and what is written |
+//! | `job.rs` | the work that both do |
+//! | `server.rs` | a video API on a local socket |
+//! | `scenes.rs` | the scenarios, and their expected results |
+//! | `play.rs` | runs them, and counts |
+//! | `options.rs`, `print.rs` | the command line, and the output |
 
 mod failover;
 mod job;
@@ -59,7 +59,7 @@ async fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Unlike `print!`, does not panic when the reader has gone (`| head`).
+/// Writes to standard output. Unlike `print!`, does not panic if the pipe is closed (`| head`).
 fn write(text: &str) -> ExitCode {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,8 +4,8 @@
 //! 2. After a 400: the image is uploaded again, then each model.
 //! 3. The copies one by one, with each model, swallowing every error.
 //!
-//! No level looks at what went wrong: a dead token is sent again and again, a busy server is asked
-//! again at once, and work that was perhaps done is done again.
+//! No level looks at the cause: a dead token is sent again and again, a busy server is called again
+//! at once, and work that may have been done is done again.
 
 use http::{HeaderValue, header::AUTHORIZATION};
 use http_body_util::BodyExt;
@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 
 use super::job::{Body, Error, Job, Scene, post};
 
-/// A program that knows its tokens since it was started.
+/// A program that reads its tokens at start.
 pub(crate) struct Naive {
     http: HttpClient<HttpConnector, Body>,
     url: String,
     tokens: Vec<String>,
     models: Vec<String>,
-    /// What it has written to its log.
+    /// The lines of its log.
     pub(crate) lines: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ impl Naive {
         }
     }
 
-    /// Makes one scene, or at least some copy of it.
+    /// Makes one scene, or at least one copy of it.
     pub(crate) async fn make(&mut self, job: &Job) -> Result<Scene, Error> {
         let mut job = job.clone();
         let mut tries = Tries::default();
@@ -65,7 +65,7 @@ impl Naive {
         Ok(tries.scene(made))
     }
 
-    /// Whether some model made it.
+    /// Tries each model, and returns whether one made it.
     async fn each_model(&mut self, job: &Job, tries: &mut Tries) -> Result<bool, Error> {
         for model in self.models.clone() {
             let request = job.request(&self.url, &model)?;
@@ -76,14 +76,14 @@ impl Naive {
         Ok(false)
     }
 
-    /// The id of the image, uploaded again.
+    /// Uploads the image again, and returns its id.
     async fn upload(&mut self, tries: &mut Tries) -> Result<Option<String>, Error> {
         let request = post(&format!("{}/v1/images", self.url), &json!({"data": "aW1hZ2U="}))?;
         let answer = self.send(request, tries).await?;
         Ok(answer.and_then(|answer| answer["id"].as_str().map(str::to_owned)))
     }
 
-    /// One call; a failure is a line, or two.
+    /// Makes one call, and logs a failure in one line or two.
     async fn send(
         &mut self,
         mut request: http::Request<Body>,
@@ -95,7 +95,7 @@ impl Naive {
         }
         let answer = match self.http.request(request).await {
             Ok(answer) => answer,
-            // Whether the work was done, it does not ask.
+            // The work may have been done.
             Err(error) => {
                 tries.last = "no answer".into();
                 self.lines.push(format!("Request failed: {error}"));
@@ -114,7 +114,7 @@ impl Naive {
                     tries.seen_401 = true;
                     self.lines.push("HTTP 401: Token #1 is invalid (401 Unauthorized)".to_owned());
                 }
-                // It says so of all of them, and has tried one.
+                // It names all tokens, and has tried one.
                 let all = self.tokens.len();
                 self.lines.push(format!(
                     "HTTP 401: All {all} authentication token(s) are invalid or expired."
@@ -129,7 +129,7 @@ impl Naive {
     }
 }
 
-/// What the calls for one scene have met.
+/// The results of the calls for one scene.
 #[derive(Default)]
 struct Tries {
     seen_400: bool,

@@ -1,4 +1,4 @@
-//! Plays the scenarios, and counts.
+//! Runs the scenarios, and counts.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +15,7 @@ use super::{
     server::VideoApi,
 };
 
-/// Who plays.
+/// The client of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Who {
@@ -23,40 +23,40 @@ pub(crate) enum Who {
     Failover,
 }
 
-/// What came out, in numbers; `None` is what does not apply. A line of `--json`.
+/// The counted result, a line of `--json`. `None` does not apply.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Row {
     pub(crate) scenario: u8,
     pub(crate) who: Who,
     /// Counted by the server.
     pub(crate) upstream_calls: usize,
-    /// Those of them that it answered with a 401.
+    /// Calls that the server answered with a 401.
     #[serde(skip)]
-    pub(crate) refused: usize,
+    pub(crate) rejected: usize,
     /// Videos that the server has billed.
     #[serde(skip)]
     pub(crate) billed: usize,
-    /// What the naive retry has written.
+    /// Lines that the naive retry has logged.
     pub(crate) error_lines: Option<usize>,
-    /// Failed requests that the reporter was told of.
+    /// Failed requests that were reported.
     pub(crate) request_reports: Option<usize>,
-    /// Incidents that the reporter was told of.
+    /// Incidents that were reported.
     pub(crate) incidents: Option<usize>,
     /// Scenes that were made.
     pub(crate) made: usize,
-    /// What the scenes ended in.
+    /// The outcomes of the scenes.
     pub(crate) outcome: String,
 }
 
 impl Row {
-    /// Nothing yet.
+    /// Builds an empty row.
     pub(crate) fn new(scenario: u8, who: Who) -> Self {
         let of = |wanted| (who == wanted).then_some(0);
         Self {
             scenario,
             who,
             upstream_calls: 0,
-            refused: 0,
+            rejected: 0,
             billed: 0,
             error_lines: of(Who::Naive),
             request_reports: of(Who::Failover),
@@ -66,12 +66,12 @@ impl Row {
         }
     }
 
-    /// With what the server has counted, and what became of the scenes.
+    /// Adds the counts of the server, and the outcomes of the scenes.
     fn with(self, server: &VideoApi, scenes: &[Scene]) -> Self {
         let answers = server.answers();
         Self {
             upstream_calls: answers.len(),
-            refused: answers.iter().filter(|status| **status == StatusCode::UNAUTHORIZED).count(),
+            rejected: answers.iter().filter(|status| **status == StatusCode::UNAUTHORIZED).count(),
             billed: server.billed(),
             made: scenes.iter().filter(|scene| scene.made).count(),
             outcome: outcome(scenes),
@@ -80,24 +80,24 @@ impl Row {
     }
 }
 
-/// One scenario, played by both.
+/// One scenario with its results.
 pub(crate) struct Round {
     pub(crate) scenario: Scenario,
     pub(crate) naive: Row,
-    /// Every line that the naive retry has written.
+    /// Every line that the naive retry has logged.
     pub(crate) lines: Vec<String>,
     pub(crate) failover: Row,
-    /// Everything that the reporter was told.
+    /// Every event that was reported.
     pub(crate) events: Vec<Event>,
 }
 
-/// Plays them all, each on servers of its own.
+/// Runs all scenarios, each client on a server of its own.
 pub(crate) async fn run(options: &Options) -> Result<Vec<Round>, Error> {
     let models: Vec<String> = (1..=options.models).map(|i| format!("video-{i}")).collect();
     let mut rounds = Vec::new();
     for scenario in scenes::all(options) {
         if scenario.waits {
-            // From here on time passes only while a client waits, and then at once.
+            // From here on, a client that waits continues at once.
             tokio::time::pause();
         }
         let (naive, lines) = play_naive(&scenario, &models, options.copies).await?;
@@ -116,7 +116,7 @@ async fn play_naive(
     copies: usize,
 ) -> Result<(Row, Vec<String>), Error> {
     let server = VideoApi::start(&scenario.accepted, models, scenario.trouble).await?;
-    // It reads its tokens when it is started: for a new one it would have to be started again.
+    // It reads its tokens at start only: a new token needs a restart.
     let mut naive = Naive::new(&server.url(), &scenario.tokens, models);
     let mut scenes = Vec::new();
     for job in jobs(scenario, copies) {
@@ -135,7 +135,7 @@ async fn play_failover(
     copies: usize,
 ) -> Result<(Row, Vec<Event>), Error> {
     let server = VideoApi::start(&scenario.accepted, models, scenario.trouble).await?;
-    let (reporter, told) = recorder();
+    let (reporter, recorded) = recorder();
     let pool = failover::pool(&server.url(), &scenario.tokens, reporter.clone())?;
     let client = failover::client(pool.clone(), models, reporter)?;
     let mut scenes = Vec::new();
@@ -145,7 +145,7 @@ async fn play_failover(
         }
         scenes.push(failover::make(&client, &server.url(), &models[0], &job).await?);
     }
-    let events = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let events = recorded.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let count = |wanted: fn(&Event) -> bool| events.iter().filter(|event| wanted(event)).count();
     let row = Row {
         request_reports: Some(count(Event::is_failure)),
@@ -162,17 +162,17 @@ fn jobs(scenario: &Scenario, copies: usize) -> impl Iterator<Item = Job> {
     })
 }
 
-/// A reporter that remembers, and what it remembers.
+/// Returns a reporter, and the events that it records.
 fn recorder() -> (ReporterHandle, Arc<Mutex<Vec<Event>>>) {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let memory = told.clone();
+    let recorded = Arc::new(Mutex::new(Vec::new()));
+    let memory = recorded.clone();
     let reporter = ReporterHandle::new(move |event: &Event| {
         memory.lock().unwrap_or_else(PoisonError::into_inner).push(event.clone());
     });
-    (reporter, told)
+    (reporter, recorded)
 }
 
-/// What the scenes ended in: each outcome once, as long as it does not change.
+/// Returns the outcomes of the scenes, without repetitions.
 fn outcome(scenes: &[Scene]) -> String {
     let mut outcomes: Vec<&str> = scenes.iter().map(|scene| &*scene.outcome).collect();
     outcomes.dedup();

@@ -1,4 +1,4 @@
-//! What is written: a table for a person, or a line for a machine.
+//! The output: tables for a person, or JSON lines for a program.
 
 use std::fmt::Write as _;
 
@@ -7,29 +7,29 @@ use super::{
     play::{Round, Row},
 };
 
-/// How many different lines of one side are shown.
+/// The number of different lines that are shown for one client.
 const LINES: usize = 5;
 
-/// One object a line.
+/// Returns one object a line.
 pub(crate) fn json(rounds: &[Round]) -> String {
     let rows = rounds.iter().flat_map(|round| [&round.naive, &round.failover]);
     rows.filter_map(|row| serde_json::to_string(row).ok()).map(|line| line + "\n").collect()
 }
 
-/// Both side by side.
+/// Returns a table for each scenario, with both clients side by side.
 pub(crate) fn person(rounds: &[Round], options: &Options) -> String {
     let mut text = format!(
-        "A video API with {}; a film is made scene by scene, by a naive retry\n\
-         in three levels, and through tower-failover.\n",
+        "A video API with {}. A film is made scene by scene: by a naive retry in three\n\
+         levels, and through tower-failover. Each scenario shows one rule.\n",
         count(options.models, "model"),
     );
     for round in rounds {
         text.push_str(&table(round));
         // Each attempt of a trail on a line of its own.
-        let told =
+        let reported =
             round.events.iter().map(|event| event.to_string().replace(" [", "\n          ["));
-        said(&mut text, "naive", &round.lines);
-        said(&mut text, "tower-failover", &told.collect::<Vec<_>>());
+        lines(&mut text, "naive logs", &round.lines);
+        lines(&mut text, "tower-failover reports", &reported.collect::<Vec<_>>());
     }
     text
 }
@@ -40,15 +40,16 @@ fn table(round: &Round) -> String {
     let rows = [
         ("", "naive".to_owned(), "tower-failover".to_owned()),
         ("calls", naive.upstream_calls.to_string(), failover.upstream_calls.to_string()),
-        ("refused", naive.refused.to_string(), failover.refused.to_string()),
+        ("rejected", naive.rejected.to_string(), failover.rejected.to_string()),
         ("reported", reported(naive), reported(failover)),
         ("scenes made", of(naive), of(failover)),
         ("videos billed", naive.billed.to_string(), failover.billed.to_string()),
-        ("a scene gets", naive.outcome.clone(), failover.outcome.clone()),
+        ("outcome", naive.outcome.clone(), failover.outcome.clone()),
     ];
-    let mut text = format!("\n{}. {}\n\n", failover.scenario, scenario.title);
-    for (what, left, right) in rows {
-        let _ = writeln!(text, "   {what:<15}{left:<18}{right}");
+    let mut text =
+        format!("\n{}. {}\n   {}\n\n", failover.scenario, scenario.title, scenario.shows);
+    for (name, left, right) in rows {
+        let _ = writeln!(text, "   {name:<15}{left:<18}{right}");
     }
     text
 }
@@ -62,8 +63,8 @@ fn reported(row: &Row) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// Each line once, with how many times it was written.
-fn said(text: &mut String, who: &str, lines: &[String]) {
+/// Writes each line once, with its number.
+fn lines(text: &mut String, heading: &str, lines: &[String]) {
     let mut different: Vec<(&str, usize)> = Vec::new();
     for line in lines {
         match different.iter_mut().find(|(known, _)| known == line) {
@@ -72,7 +73,7 @@ fn said(text: &mut String, who: &str, lines: &[String]) {
         }
     }
     let nothing = if lines.is_empty() { " nothing" } else { "" };
-    let _ = writeln!(text, "\n   {who} says{nothing}");
+    let _ = writeln!(text, "\n   {heading}{nothing}");
     for (line, times) in different.iter().take(LINES) {
         let _ = writeln!(text, "   {times:>4} x {line}");
     }
@@ -81,17 +82,17 @@ fn said(text: &mut String, who: &str, lines: &[String]) {
     }
 }
 
-fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+fn count(n: usize, unit: &str) -> String {
+    format!("{n} {unit}{}", if n == 1 { "" } else { "s" })
 }
 
-/// What did not come out as promised.
+/// Describes each result that is not the expected one.
 pub(crate) fn broken(rounds: &[Round]) -> String {
     let mut text = String::new();
     for Round { scenario, naive, failover, .. } in rounds {
-        for (got, promised) in [(naive, &scenario.naive), (failover, &scenario.failover)] {
-            if got != promised {
-                let _ = writeln!(text, "quickstart: promised {promised:?}");
+        for (got, expected) in [(naive, &scenario.naive), (failover, &scenario.failover)] {
+            if got != expected {
+                let _ = writeln!(text, "quickstart: expected {expected:?}");
                 let _ = writeln!(text, "quickstart: but got  {got:?}");
             }
         }

@@ -1,11 +1,11 @@
-//! A video API on a socket of its own.
+//! A video API on a local socket.
 //!
 //! | request | answer | or |
 //! | --- | --- | --- |
 //! | `POST /v1/images` | 201 `{"id"}` | 401 |
 //! | `POST /v1/videos` `{"model", "prompt", "image", "copies"}` | 200 `{"id", "model"}`, billed | 400, 401, 404, 503, 529, nothing |
 //!
-//! Errors are worded as providers word them: `{"error": {"message", "type", "code"}}`.
+//! Errors have the usual form of providers: `{"error": {"message", "type", "code"}}`.
 
 use std::{
     io,
@@ -27,20 +27,20 @@ use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 
 use super::job::Error;
 
-/// The image that has been uploaded before the first scene.
+/// The image that is uploaded before the first scene.
 pub(crate) const IMAGE: &str = "img-1";
 
-/// What is the matter with a server, beside tokens that it does not know.
+/// A fault of the server, apart from unknown tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
     None,
     /// Its first model is overloaded.
     FirstModel,
-    /// It is busy for a second from the first call on, and says so.
+    /// It is busy for a second from the first call on, and sends a `Retry-After`.
     OneSecond,
-    /// It is busy, and does not say for how long.
+    /// It is busy, and sends no `Retry-After`.
     Busy,
-    /// It does what the first call asks for, and hangs up without an answer.
+    /// It does the work of the first call, and closes the connection without an answer.
     FirstAnswer,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct VideoApi {
     listening: JoinHandle<()>,
 }
 
-/// What the server knows.
+/// The state of the server.
 struct Desk {
     tokens: Vec<String>,
     models: Vec<String>,
@@ -84,17 +84,17 @@ impl VideoApi {
         Ok(Self { address, desk, listening })
     }
 
-    /// Where it is.
+    /// Returns the origin of the server.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// What every call so far came to, oldest first, whether the answer arrived or not.
+    /// Returns the status of every call so far, oldest first, whether the answer arrived or not.
     pub(crate) fn answers(&self) -> Vec<StatusCode> {
         locked(&self.desk.answers).clone()
     }
 
-    /// How many videos it has billed.
+    /// Returns the number of billed videos.
     pub(crate) fn billed(&self) -> usize {
         *locked(&self.desk.billed)
     }
@@ -110,12 +110,12 @@ async fn listen(listener: TcpListener, desk: Arc<Desk>) {
     while let Ok((stream, _)) = listener.accept().await {
         let desk = desk.clone();
         let service = service_fn(move |request| answer(desk.clone(), request));
-        // It ends with its client.
+        // The task ends when the client closes the connection.
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }
 
-/// An error hangs up.
+/// Answers one request. An error closes the connection.
 async fn answer(
     desk: Arc<Desk>,
     request: Request<Incoming>,
@@ -132,7 +132,7 @@ async fn answer(
         answers.len()
     };
     if desk.trouble == Trouble::FirstAnswer && calls == 1 {
-        return Err("the plug is pulled".into());
+        return Err("the connection is cut".into());
     }
 
     let mut response = Response::new(Full::from(answer.to_string()));

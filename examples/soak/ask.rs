@@ -1,4 +1,4 @@
-//! One request, and how it ended for its caller.
+//! One request, and its end for the caller.
 
 use std::{future::pending, pin::pin, time::Duration};
 
@@ -9,22 +9,22 @@ use http_body_util::{BodyExt, Full};
 use tokio::{sync::watch, time::sleep};
 use tower::{Service, ServiceExt};
 
-/// How a request ended.
+/// The end of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// With a good answer, whole.
+    /// With a 2xx and its whole body.
     Ok,
-    /// With an error, or with an answer that is none of the good ones.
+    /// With an error, or with another status.
     Failed,
-    /// With a good answer whose body broke off, or was dropped before its end.
+    /// With a 2xx whose body was cut, or dropped before its end.
     Cut,
-    /// The caller did not wait for an answer.
+    /// The caller dropped it before an answer.
     Dropped,
     /// It did not end.
     Hung,
 }
 
-/// Asks, and drops what is left of it at `patience` after the desk has opened.
+/// Sends the request, and drops the rest of it at `patience` after the desk has opened.
 pub(crate) async fn ask<S, B>(
     client: S,
     request: Request<Full<Bytes>>,

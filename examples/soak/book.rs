@@ -1,9 +1,9 @@
-//! What was sent and what was told, and what is promised of it.
+//! The record of sends and events, and the guarantees that are checked on it.
 //!
-//! How it is known that a send began after a refusal was recorded: one clock counts the polls of
-//! requests and the incidents. The pool tells of an incident when it has recorded the refusal. A
-//! send within a poll that began later was decided upon with that record in sight. One within a
-//! poll that began earlier may have been decided upon before: it is in flight, and allowed.
+//! To find sends that began after a rejection was recorded, one clock counts the polls of requests
+//! and the incidents. The pool reports an incident after it has recorded the rejection. A send in a
+//! poll that began later was decided after the record. A send in a poll that began earlier may have
+//! been decided before: it is in flight, and allowed.
 
 use std::{
     collections::HashMap,
@@ -22,7 +22,7 @@ use tower_failover::{
 
 use super::{ask::Ended, token::Key};
 
-/// How many broken promises are told word for word.
+/// The number of faults that are kept as text.
 const FAULTS: usize = 20;
 
 /// See the [module](self).
@@ -35,62 +35,62 @@ pub(crate) struct Book {
 #[derive(Default)]
 struct Pages {
     tokens: HashMap<Key, Token>,
-    requests: HashMap<u64, Asked>,
+    requests: HashMap<u64, Requested>,
     sends: HashMap<usize, u64>,
     sums: Sums,
     faults: Vec<String>,
 }
 
-/// What a round comes to.
+/// The sums of a round.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sums {
-    /// Failed requests that were told of.
+    /// Reported failed requests.
     pub(crate) reports: u64,
-    /// Tokens that were told to be out.
+    /// Tokens that were reported to be out.
     pub(crate) incidents: u64,
     pub(crate) sends: u64,
     pub(crate) sends_after_refusal: u64,
-    /// Answers that refused a token.
-    pub(crate) refused: u64,
-    /// Sends of a refused token when its time was up, and those that showed it to be good.
+    /// Answers that rejected a token.
+    pub(crate) rejected: u64,
+    /// Probes of a rejected token, and those that succeeded.
     pub(crate) probes: u64,
     pub(crate) healed: u64,
-    /// Dropped requests that were told of.
+    /// Reported dropped requests.
     pub(crate) abandoned: u64,
     pub(crate) recovered: u64,
 }
 
-/// What is known of one generation of a token.
+/// The record of one generation of a token.
 #[derive(Default)]
 struct Token {
-    /// When the first answer came that refused it.
-    refused: Option<Instant>,
-    told: Option<Told>,
-    /// A probe is out.
+    /// The time of the first answer that rejected it.
+    rejected: Option<Instant>,
+    incident: Option<Incident>,
+    /// Whether a probe is in flight.
     probing: bool,
-    /// A probe came back well.
+    /// Whether a probe succeeded.
     healed: bool,
-    /// A trail has an attempt that was refused with it.
+    /// Whether a trail has an attempt that was rejected with it.
     in_trail: bool,
 }
 
 /// An incident.
-struct Told {
+struct Incident {
     at: u64,
     rest: Duration,
 }
 
-/// What is known of one request.
+/// The record of one request.
 #[derive(Default)]
-struct Asked {
+struct Requested {
     sends: usize,
-    refused: Vec<Key>,
+    rejected: Vec<Key>,
     failed: u64,
     abandoned: u64,
     recovered: u64,
 }
 
-/// A send that is under way.
+/// A send in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Send {
     request: u64,
@@ -99,33 +99,35 @@ pub(crate) struct Send {
 }
 
 impl Book {
-    /// A new round. What is known of the tokens stays.
+    /// Begins a new round. The record of the tokens stays.
     pub(crate) fn begin(&self) {
         let mut pages = self.pages();
         (pages.requests, pages.sums) = (HashMap::new(), Sums::default());
         pages.faults = Vec::new();
     }
 
-    /// The next moment of the clock.
+    /// Advances the clock, and returns the time.
     pub(crate) fn tick(&self) -> u64 {
         self.clock.fetch_add(1, Ordering::SeqCst)
     }
 
-    /// A request is sent with a token, within a poll that began at `poll`.
+    /// Records a send of a request with a token, in a poll that began at `poll`.
     pub(crate) fn sent(&self, request: u64, key: Key, poll: u64) -> Send {
         let now = Instant::now();
         let pages = &mut *self.pages();
         *pages.sends.entry(key.account).or_default() += 1;
         pages.sums.sends += 1;
-        let asked = pages.requests.entry(request).or_default();
-        asked.sends += 1;
+        let requested = pages.requests.entry(request).or_default();
+        requested.sends += 1;
         let token = pages.tokens.entry(key).or_default();
-        let known = token.told.as_ref().filter(|told| told.at < poll && !token.healed);
-        let due = known.is_some_and(|told| token.is_due(told.rest, now));
+        let known = token.incident.as_ref().filter(|incident| incident.at < poll && !token.healed);
+        let due = known.is_some_and(|incident| token.is_due(incident.rest, now));
         let probe = due && !token.probing;
-        if asked.refused.contains(&key) {
+        if requested.rejected.contains(&key) {
             pages.sums.sends_after_refusal += 1;
-            pages.fault(format!("request {request} was sent again with {key:?} after its refusal"));
+            pages.fault(format!(
+                "request {request} was sent again with {key:?} after its rejection"
+            ));
         } else if known.is_some() && !probe {
             pages.sums.sends_after_refusal += 1;
             pages.fault(format!("request {request} was sent with {key:?} after its incident"));
@@ -136,73 +138,73 @@ impl Book {
         Send { request, key, probe }
     }
 
-    /// The send has ended: with an answer, or without one.
+    /// Records the end of a send, with an answer or without one.
     pub(crate) fn ended(&self, send: Send, status: Option<u16>) {
         let now = Instant::now();
         let pages = &mut *self.pages();
         let token = pages.tokens.entry(send.key).or_default();
         if status == Some(401) {
-            token.refused.get_or_insert(now);
-            pages.sums.refused += 1;
-            pages.requests.entry(send.request).or_default().refused.push(send.key);
+            token.rejected.get_or_insert(now);
+            pages.sums.rejected += 1;
+            pages.requests.entry(send.request).or_default().rejected.push(send.key);
         }
         if send.probe {
             token.probing = false;
-            // What shows a credential to be good, though the request may have failed.
+            // These statuses prove the credential, although the request may have failed.
             token.healed = matches!(status, Some(200..400 | 403 | 429 | 529));
             pages.sums.healed += u64::from(token.healed);
         }
     }
 
-    /// The crate tells of something. To be called inline, as a reporter is.
-    pub(crate) fn told(&self, event: &Event) {
+    /// Records an event. It must be called inline, as a reporter is.
+    pub(crate) fn event(&self, event: &Event) {
         let pages = &mut *self.pages();
         match event {
             Event::AccountOut(out) => pages.incident(out, || self.tick()),
             Event::PoolDead(dead) => pages.incident(&dead.cause, || self.tick()),
             Event::RequestFailed(record) => {
                 pages.sums.reports += 1;
-                pages.record(record, |asked| (&mut asked.failed, 0));
+                pages.record(record, |requested| (&mut requested.failed, 0));
             }
             Event::RequestAbandoned(record) => {
                 pages.sums.abandoned += 1;
-                pages.record(record, |asked| (&mut asked.abandoned, 1));
+                pages.record(record, |requested| (&mut requested.abandoned, 1));
             }
             Event::RequestRecovered(record) => {
                 pages.sums.recovered += 1;
-                pages.record(record, |asked| (&mut asked.recovered, 1));
+                pages.record(record, |requested| (&mut requested.recovered, 1));
             }
-            _ => pages.fault(format!("nobody asked to be told: {event}")),
+            _ => pages.fault(format!("unexpected event: {event}")),
         }
     }
 
-    /// Every request is over; `generations` are those that serve now. What was not as promised is
-    /// left in the faults.
+    /// Ends the round after every request has ended; `generations` are the current ones. Returns the
+    /// sums and the faults.
     pub(crate) fn close(&self, ended: &[(u64, Ended)], generations: &[u64]) -> (Sums, Vec<String>) {
         let pages = &mut *self.pages();
         for (request, ended) in ended {
-            let asked = pages.requests.remove(request).unwrap_or_default();
-            if let Some(fault) = asked.fault(*ended) {
+            let requested = pages.requests.remove(request).unwrap_or_default();
+            if let Some(fault) = requested.fault(*ended) {
                 pages.fault(format!("request {request} ended {ended:?}, and {fault}"));
             }
         }
         let strangers: Vec<_> = pages.requests.keys().copied().collect();
         for request in strangers {
-            pages.fault(format!("nobody asked for request {request}"));
+            pages.fault(format!("request {request} was never sent"));
         }
         for (account, generation) in generations.iter().enumerate() {
             let key = Key { account, generation: *generation };
-            let silent = |token: &Token| token.in_trail && token.told.is_none();
+            let silent = |token: &Token| token.in_trail && token.incident.is_none();
             if pages.tokens.get(&key).is_some_and(silent) {
-                pages.fault(format!("{key:?} was refused, and nobody was told"));
+                pages.fault(format!("{key:?} was rejected, and not reported"));
             }
         }
-        // Those before can be used no more.
+        // Earlier generations can no longer be used.
         pages.tokens.retain(|key, _| generations.get(key.account) == Some(&key.generation));
         (pages.sums.clone(), std::mem::take(&mut pages.faults))
     }
 
-    /// How many sends each account has made since the beginning.
+    /// Returns the number of sends of an account since the beginning.
     pub(crate) fn sends(&self, account: usize) -> u64 {
         self.pages().sends.get(&account).copied().unwrap_or_default()
     }
@@ -213,10 +215,10 @@ impl Book {
 }
 
 impl Token {
-    /// Whether its time is up. It was refused for the first time at or before the moment from which
-    /// the pool counts, and the pool counts whole milliseconds.
+    /// Returns whether a probe is due. The first rejection came at or before the time from which the
+    /// pool counts, and the pool counts whole milliseconds.
     fn is_due(&self, rest: Duration, now: Instant) -> bool {
-        let passed = self.refused.map(|refused| now.saturating_duration_since(refused));
+        let passed = self.rejected.map(|rejected| now.saturating_duration_since(rejected));
         passed.is_some_and(|passed| passed + Duration::from_millis(1) >= rest)
     }
 }
@@ -224,26 +226,26 @@ impl Token {
 impl Pages {
     fn incident(&mut self, out: &AccountOut, tick: impl FnOnce() -> u64) {
         let Some(key) = Key::at(&out.account.id, out.generation) else {
-            return self.fault(format!("an incident of a stranger: {out:?}"));
+            return self.fault(format!("an incident of an unknown account: {out:?}"));
         };
         self.sums.incidents += 1;
         let token = self.tokens.entry(key).or_default();
-        let again = token.told.is_some();
-        let for_nothing = token.refused.is_none() || out.reason == OutReason::OutOfQuota;
-        // The lock is held: a send that has seen a later moment finds this here.
-        token.told = Some(Told { at: tick(), rest: out.out_for });
+        let again = token.incident.is_some();
+        let for_nothing = token.rejected.is_none() || out.reason == OutReason::OutOfQuota;
+        // The lock is held: a send with a later time finds this record.
+        token.incident = Some(Incident { at: tick(), rest: out.out_for });
         if again {
-            self.fault(format!("{key:?} was told to be out twice"));
+            self.fault(format!("{key:?} was reported to be out twice"));
         }
         if for_nothing {
-            self.fault(format!("{key:?} was told to be out, and nobody had refused it"));
+            self.fault(format!("{key:?} was reported to be out, and had not been rejected"));
         }
     }
 
     fn record(
         &mut self,
         record: &RequestRecord,
-        count: impl FnOnce(&mut Asked) -> (&mut u64, usize),
+        count: impl FnOnce(&mut Requested) -> (&mut u64, usize),
     ) {
         for attempt in &record.trail {
             if let (Verdict::Unauthorized(_), Some(id), Some(generation)) =
@@ -257,14 +259,14 @@ impl Pages {
         let Some(request) = record.request_id.as_ref().and_then(|id| id.parse().ok()) else {
             return self.fault(format!("a report without a number: {record:?}"));
         };
-        let asked = self.requests.entry(request).or_default();
-        let sends = asked.sends;
-        let (told, last) = count(asked);
-        *told += 1;
-        // The last send of a request that did not fail may not have failed.
+        let requested = self.requests.entry(request).or_default();
+        let sends = requested.sends;
+        let (reported, last) = count(requested);
+        *reported += 1;
+        // The last send of a request that did not fail has no line.
         let lines = record.trail.len();
         if lines > sends || lines + last < sends {
-            self.fault(format!("request {request} made {sends} sends, and told of {lines}"));
+            self.fault(format!("request {request} made {sends} sends, and reported {lines}"));
         }
     }
 
@@ -275,25 +277,25 @@ impl Pages {
     }
 }
 
-impl Asked {
-    /// What is wrong with what was told of it.
+impl Requested {
+    /// Returns the fault of its events, if any.
     fn fault(&self, ended: Ended) -> Option<String> {
         let Self { sends, failed, abandoned, recovered, .. } = *self;
         let right = match ended {
             Ended::Failed => (failed, abandoned, recovered) == (1, 0, 0),
             Ended::Ok | Ended::Cut if sends > 1 => (failed, abandoned, recovered) == (0, 0, 1),
-            // Of more than one send, the first has failed.
+            // If there is more than one send, the first has failed.
             Ended::Dropped if sends > 1 => (failed, abandoned, recovered) == (0, 1, 0),
             Ended::Dropped if sends == 1 => failed + recovered == 0 && abandoned <= 1,
             Ended::Ok | Ended::Cut | Ended::Dropped => failed + abandoned + recovered == 0,
-            // A request that is still under way has nothing to tell, and counts as hung.
+            // A request in progress has no events, and counts as hung.
             Ended::Hung => failed + recovered == 0,
         };
-        let told = || {
+        let text = || {
             format!(
-                "was told {failed} times as failed, {abandoned} as abandoned, {recovered} as recovered, after {sends} sends"
+                "was reported {failed} times as failed, {abandoned} as abandoned, {recovered} as recovered, after {sends} sends"
             )
         };
-        (!right).then(told)
+        (!right).then(text)
     }
 }

@@ -1,4 +1,4 @@
-//! What the server knows of tokens, and what it answers.
+//! The state of the tokens on the server, and its answers.
 
 use std::{
     collections::HashMap,
@@ -14,38 +14,38 @@ use tokio::{sync::watch, time::Instant};
 
 use super::token::{Key, number};
 
-/// What a token is good for.
+/// The state of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Token {
-    /// It is good, and never was anything else.
+    /// It is accepted, and always was.
     Good,
-    /// It is refused, and comes back by itself at this time.
+    /// It is rejected until this time.
     Back(Instant),
-    /// It is refused for good.
+    /// It is rejected permanently.
     Invalid,
-    /// It is refused for good, and the answer says that it was revoked.
+    /// It is rejected permanently, and the answer says that it was revoked.
     Revoked,
 }
 
-/// An answer, as it is to be written.
+/// An answer to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// 0 hangs up without one.
+    /// 0 closes the connection without an answer.
     pub(crate) status: u16,
-    /// What goes along with a 401: whether the token was revoked.
+    /// Whether a 401 says that the token was revoked.
     pub(crate) revoked: bool,
     /// `Retry-After`, in seconds.
     pub(crate) retry_after: Option<u16>,
-    /// The body breaks off in the middle.
+    /// Whether the body is cut in the middle.
     pub(crate) cut: bool,
 }
 
 /// See the [module](self).
 pub(crate) struct Desk {
     books: Mutex<Books>,
-    /// No answer leaves before this is true.
+    /// No answer is sent before this is true.
     pub(crate) open: watch::Sender<bool>,
-    /// Nothing goes wrong but tokens.
+    /// Whether only tokens are at fault.
     pub(crate) calm: AtomicBool,
 }
 
@@ -53,9 +53,9 @@ pub(crate) struct Desk {
 struct Books {
     seed: u64,
     tokens: HashMap<Key, Token>,
-    /// Until when an account is limited, and whether the answer says for how long.
+    /// The end of an account's limit, and whether the answers name it.
     limited: HashMap<usize, (Instant, bool)>,
-    /// How often a request has come.
+    /// The number of arrivals of a request.
     arrivals: HashMap<u64, u64>,
 }
 
@@ -66,7 +66,7 @@ impl Desk {
         Self { books, open, calm }
     }
 
-    /// A new round: no answer leaves before the desk is opened.
+    /// Begins a new round: no answer is sent before the desk is opened.
     pub(crate) fn begin(&self, seed: u64) {
         let mut books = self.books();
         (books.seed, books.arrivals) = (seed, HashMap::new());
@@ -74,7 +74,7 @@ impl Desk {
         self.calm.store(false, Ordering::SeqCst);
     }
 
-    /// From now on only tokens are refused, and nobody is limited.
+    /// Ends all faults but rejected tokens, and all limits.
     pub(crate) fn calm_down(&self) {
         self.books().limited.clear();
         self.calm.store(true, Ordering::SeqCst);
@@ -84,17 +84,17 @@ impl Desk {
         self.books().tokens.insert(key, token);
     }
 
-    /// What the token is, if it was ever made.
+    /// Returns the state of a token, if it exists.
     pub(crate) fn get(&self, key: Key) -> Option<Token> {
         self.books().tokens.get(&key).copied()
     }
 
-    /// Limits an account; `told` says for how long in the answers.
-    pub(crate) fn limit(&self, account: usize, time: Duration, told: bool) {
-        self.books().limited.insert(account, (Instant::now() + time, told));
+    /// Limits an account; with `hint`, the answers name the delay.
+    pub(crate) fn limit(&self, account: usize, time: Duration, hint: bool) {
+        self.books().limited.insert(account, (Instant::now() + time, hint));
     }
 
-    /// How long the work on a request takes, at most `slowest`, and what chance says of it.
+    /// Returns the duration of the work on a request, at most `slowest`, and a random number for it.
     pub(crate) fn receive(
         &self,
         headers: &HeaderMap,
@@ -105,15 +105,15 @@ impl Desk {
         let arrivals = books.arrivals.entry(id).or_default();
         *arrivals += 1;
         let turn = *arrivals;
-        // Whatever the order in which they come: the same seed, the same fate of each.
+        // The same seed gives the same result for each request, in any order of arrival.
         let seed = books.seed.wrapping_mul(0x9E37_79B9) ^ (id << 8) ^ turn;
         let mut dice = fastrand::Rng::with_seed(seed);
-        // What is sent again is served sooner, so that there is time for much of it.
+        // Resent requests are served sooner, so that there is time for many of them.
         let slowest = if turn > 1 { slowest / 4 } else { slowest };
         (slowest.mul_f64(dice.f64()), dice)
     }
 
-    /// What is answered now, when the work is done.
+    /// Returns the answer at the end of the work.
     pub(crate) fn decide(&self, headers: &HeaderMap, dice: &mut fastrand::Rng) -> Answer {
         let now = Instant::now();
         let books = self.books();
@@ -129,8 +129,8 @@ impl Desk {
         }
         let limited = key.and_then(|key| books.limited.get(&key.account));
         match limited {
-            Some((until, told)) if *until > now => {
-                return Answer { retry_after: told.then_some(1), ..answer(429) };
+            Some((until, hint)) if *until > now => {
+                return Answer { retry_after: hint.then_some(1), ..answer(429) };
             }
             _ if self.calm.load(Ordering::SeqCst) => return answer(200),
             _ => {}

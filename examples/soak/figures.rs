@@ -1,4 +1,4 @@
-//! What is printed.
+//! The printed figures.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{book::Sums, options::Options};
 
-/// What a round comes to.
+/// The figures of a round.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Figures {
     pub(crate) requests: u64,
@@ -18,7 +18,7 @@ pub(crate) struct Figures {
     pub(crate) hung: u64,
     pub(crate) rss_before: Option<u64>,
     pub(crate) rss_after: Option<u64>,
-    /// What else a person wants to know.
+    /// Further figures for a person.
     #[serde(skip)]
     pub(crate) cut: u64,
     #[serde(skip)]
@@ -27,25 +27,25 @@ pub(crate) struct Figures {
     pub(crate) sums: Sums,
     #[serde(skip)]
     pub(crate) seconds: f64,
-    /// What does not hold.
+    /// The faults.
     #[serde(skip)]
     pub(crate) broken: Vec<String>,
 }
 
 impl Figures {
-    /// One object.
+    /// Returns one object.
     pub(crate) fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default() + "\n"
     }
 
-    /// For a person.
+    /// Returns a text for a person.
     pub(crate) fn person(&self, options: &Options) -> String {
         let megabytes = |bytes: Option<u64>| match bytes {
             Some(bytes) => format!("{} MiB", bytes >> 20),
             None => "unknown".to_owned(),
         };
         let mut text = format!(
-            "{} requests at once, {} accounts, seed {}: {:.1} s\n\n",
+            "{} concurrent requests, {} accounts, seed {}: {:.1} s\n\n",
             self.requests, options.accounts, options.seed, self.seconds
         );
         let rows = [
@@ -58,11 +58,11 @@ impl Figures {
             ("answers cut", self.cut.to_string()),
             ("recovered", self.sums.recovered.to_string()),
             ("hung", self.hung.to_string()),
-            ("sends", format!("{}, {} of them refused", self.sums.sends, self.sums.refused)),
+            ("sends", format!("{}, {} of them rejected", self.sums.sends, self.sums.rejected)),
             ("incidents", self.incidents.to_string()),
             (
                 "sends after",
-                format!("{} to a token that was known to be refused", self.sends_after_refusal),
+                format!("{} with a token that was known to be rejected", self.sends_after_refusal),
             ),
             (
                 "probes",
@@ -73,8 +73,8 @@ impl Figures {
                 format!("{}, before {}", megabytes(self.rss_after), megabytes(self.rss_before)),
             ),
         ];
-        for (what, figure) in rows {
-            let _ = writeln!(text, "  {what:<13}{figure}");
+        for (name, figure) in rows {
+            let _ = writeln!(text, "  {name:<13}{figure}");
         }
         text
     }

@@ -1,20 +1,21 @@
-//! Ten thousand requests at once, over real sockets, while tokens are revoked, limited and replaced, answers are
-//! cut and requests are dropped: what is promised is counted, and one broken promise is exit code 1.
+//! Ten thousand concurrent requests over real sockets, while tokens are revoked, limited and
+//! replaced, answers are cut and requests are dropped. The guarantees are checked, and one that is
+//! broken is exit code 1.
 //!
 //! ```text
 //! cargo run --release --example soak
 //! cargo run --release --example soak -- --seed 7 --json
 //! ```
 //!
-//! | file | what is in it |
+//! | file | content |
 //! | --- | --- |
 //! | `stand.rs` | the pool, the clients and the server, and one round of requests |
-//! | `ask.rs` | one request, and how it ended for its caller |
-//! | `meter.rs` | stands below the layer: sees each send and each answer |
-//! | `book.rs` | what was sent and what was told, and **what is promised of it** |
+//! | `ask.rs` | one request, and its end for the caller |
+//! | `meter.rs` | stands below the layer, and records each send and each answer |
+//! | `book.rs` | the record of sends and events, and **the guarantees that are checked on it** |
 //! | `operator.rs` | revokes, limits and replaces tokens, and cuts connections |
-//! | `desk.rs`, `server.rs` | what the server knows of tokens, and its sockets |
-//! | `figures.rs`, `options.rs`, `memory.rs` | what is printed, the command line, the memory |
+//! | `desk.rs`, `server.rs` | the state of the tokens on the server, and its sockets |
+//! | `figures.rs`, `options.rs`, `memory.rs` | the output, the command line, the memory |
 
 mod ask;
 mod book;
@@ -40,13 +41,12 @@ use figures::Figures;
 use options::{HELP, Options};
 use stand::Stand;
 
-/// Whatever goes wrong in the example itself.
+/// Any error of the example itself.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Rounds before the one that counts: what the allocator keeps has settled after them.
+/// Rounds before the counted one, after which the memory of the allocator is stable.
 const WARM_UP: u64 = 2;
-/// Longer than all rounds may take, each of which has a time of its own: what is not over by then
-/// does not wait but spins, or is locked out.
+/// More than the time limits of all rounds: a program that still runs spins or is deadlocked.
 const WATCHDOG: Duration = Duration::from_secs(200);
 
 fn main() -> ExitCode {
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Rounds to warm up, and the one that counts, with the same pool, clients and server.
+/// Runs the rounds to warm up, and the counted one, with the same pool, clients and server.
 #[tokio::main]
 async fn run(options: &Options) -> Result<Figures, Error> {
     let stand = Stand::start(options).await?;
@@ -96,7 +96,7 @@ async fn run(options: &Options) -> Result<Figures, Error> {
     Ok(figures)
 }
 
-/// Ends the process when nothing else does; a drop of what is returned calls it off.
+/// Ends the process after [`WATCHDOG`], unless the returned value is dropped before.
 fn watch(options: &Options) -> mpsc::Sender<()> {
     let (watched, over) = mpsc::channel();
     let (json, requests) = (options.json, options.requests);
@@ -105,14 +105,14 @@ fn watch(options: &Options) -> mpsc::Sender<()> {
             if json {
                 write(&Figures { requests, hung: requests, ..Figures::default() }.json());
             }
-            eprintln!("soak: nothing has ended within {WATCHDOG:?}");
+            eprintln!("soak: the program has not ended within {WATCHDOG:?}");
             exit(1);
         }
     });
     watched
 }
 
-/// Unlike `print!`, does not panic when the reader has gone (`| head`).
+/// Writes to standard output. Unlike `print!`, does not panic if the pipe is closed (`| head`).
 fn write(text: &str) -> ExitCode {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! Stands below the layer, and sees each send and each answer.
+//! A service below the layer that records each send and each answer.
 
 use std::{
     cell::Cell,
@@ -22,11 +22,11 @@ use super::{
 };
 
 thread_local! {
-    /// When the poll began that this thread is in.
+    /// The time at which the current poll of this thread began.
     static POLL: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A client that writes down what it is given, and what comes back.
+/// A client that records each request and its answer.
 #[derive(Clone)]
 pub(crate) struct Meter<S> {
     pub(crate) inner: S,
@@ -61,7 +61,7 @@ pub(crate) struct Metered<F> {
     open: Open,
 }
 
-/// A send that has not ended. When it is dropped, it has.
+/// A send that has not ended. Its drop ends it.
 struct Open {
     book: Arc<Book>,
     send: Option<Send>,
@@ -94,8 +94,7 @@ impl<F: Future<Output = Result<Response<RB>, E>>, RB, E> Future for Metered<F> {
     }
 }
 
-/// A request as its task polls it: each poll is a moment of the book's clock, and the first one is
-/// counted.
+/// A request that advances the clock of the book at each poll, and counts its first poll.
 #[pin_project]
 pub(crate) struct Clocked<F> {
     #[pin]
@@ -124,7 +123,7 @@ impl<F: Future> Future for Clocked<F> {
     }
 }
 
-/// How many requests have yet to be under way; none of them can end before all of them are.
+/// The number of requests that have yet to start; no request can end before all have started.
 pub(crate) struct Started {
     pub(crate) missing: AtomicU64,
     pub(crate) open: watch::Sender<bool>,

@@ -1,4 +1,4 @@
-//! What happens to tokens and connections while requests are under way.
+//! The incidents of tokens and connections while requests are in flight.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -15,16 +15,16 @@ use super::{
     token::{Key, id},
 };
 
-/// How often something happens.
+/// The interval of the incidents.
 const TICK: Duration = Duration::from_millis(15);
-/// When all tokens die at once, and when all are replaced.
+/// The ticks at which all tokens are revoked, and at which all are replaced.
 const DEAD: (u32, u32) = (50, 56);
-/// When a socket's connections are cut.
+/// The ticks at which the connections of a socket are cut.
 const CUT: u32 = 40;
-/// When every fifth token is out for a moment, while there is much to be sent.
+/// The ticks at which every fifth token is rejected for a moment, while many requests are sent.
 const AWAY: u32 = 5;
 
-/// Whoever owns the accounts, and whoever else has a say.
+/// The operator of the accounts, and the provider.
 pub(crate) struct Operator<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) desk: &'a Arc<Desk>,
@@ -32,7 +32,7 @@ pub(crate) struct Operator<'a> {
 }
 
 impl Operator<'_> {
-    /// Begins when the desk opens, and goes on for ever.
+    /// Begins when the desk opens, and does not end.
     pub(crate) async fn work(&self, mut dice: fastrand::Rng) -> Result<Infallible, Error> {
         self.desk.open.subscribe().wait_for(|open| *open).await?;
         let mut ticks = interval(TICK);
@@ -41,9 +41,9 @@ impl Operator<'_> {
             ticks.tick().await;
             if tick == AWAY {
                 let back = Token::Back(Instant::now() + 6 * TICK);
-                self.keys().into_iter().step_by(5).for_each(|key| self.refuse(key, back));
+                self.keys().into_iter().step_by(5).for_each(|key| self.reject(key, back));
             } else if tick == DEAD.0 {
-                self.keys().into_iter().for_each(|key| self.refuse(key, Token::Invalid));
+                self.keys().into_iter().for_each(|key| self.reject(key, Token::Invalid));
             } else if tick == DEAD.1 {
                 self.dead().into_iter().try_for_each(|key| self.replace(key))?;
             } else if tick % CUT == CUT - 1 {
@@ -55,17 +55,17 @@ impl Operator<'_> {
         Err("no tick is left".into())
     }
 
-    /// One thing happens to one account.
+    /// Causes one incident of one account.
     fn act(&self, dice: &mut fastrand::Rng) -> Result<(), Error> {
         let account = dice.usize(..self.pool.len());
         let Some(key) = self.keys().get(account).copied() else { return Ok(()) };
         let some = Duration::from_millis(dice.u64(30..300));
         match dice.u8(..100) {
-            0..16 => self.refuse(key, Token::Invalid),
-            16..26 => self.refuse(key, Token::Revoked),
-            26..42 => self.refuse(key, Token::Back(Instant::now() + some)),
+            0..16 => self.reject(key, Token::Invalid),
+            16..26 => self.reject(key, Token::Revoked),
+            26..42 => self.reject(key, Token::Back(Instant::now() + some)),
             42..55 => self.desk.limit(account, some, dice.bool()),
-            // As people do it: when they hear of it, and now and then for no reason.
+            // As people do: after an incident, and sometimes without a reason.
             55..65 => self.replace(key)?,
             _ => {
                 if let Some(key) = dice.choice(self.dead()) {
@@ -76,9 +76,9 @@ impl Operator<'_> {
         Ok(())
     }
 
-    /// A token that was good from the beginning is so no longer. Each is refused at most once: one
-    /// that has come back stays.
-    fn refuse(&self, key: Key, how: Token) {
+    /// Rejects a token that was always accepted. Each token is rejected at most once: one that is
+    /// accepted again stays so.
+    fn reject(&self, key: Key, how: Token) {
         if self.is_good(key) {
             self.desk.set(key, how);
         }
@@ -88,7 +88,7 @@ impl Operator<'_> {
         self.desk.get(key) == Some(Token::Good)
     }
 
-    /// A new token; the old one dies at once, while requests are under way with it.
+    /// Sets a new token; the old one is rejected at once, while requests are in flight with it.
     fn replace(&self, old: Key) -> Result<(), Error> {
         let new = old.next();
         self.desk.set(new, Token::Good);
@@ -100,13 +100,13 @@ impl Operator<'_> {
         Err(format!("{new:?} has become generation {generation}").into())
     }
 
-    /// The tokens that do not come back by themselves.
+    /// Returns the tokens that are rejected permanently.
     fn dead(&self) -> Vec<Key> {
         let dead = |key: &Key| !matches!(self.desk.get(*key), Some(Token::Good | Token::Back(_)));
         self.keys().into_iter().filter(dead).collect()
     }
 
-    /// Replaces all that is not good, or not thought to be.
+    /// Replaces all tokens that are rejected, or that the pool holds to be.
     pub(crate) fn heal(&self) -> Result<(), Error> {
         let view = self.pool.view();
         for (key, account) in keys(&view).into_iter().zip(&view.accounts) {
@@ -122,7 +122,7 @@ impl Operator<'_> {
     }
 }
 
-/// The tokens of all accounts, as listed.
+/// Returns the current tokens of all accounts.
 fn keys(view: &PoolView) -> Vec<Key> {
     let accounts = view.accounts.iter().enumerate();
     accounts.map(|(account, seen)| Key { account, generation: seen.generation }).collect()

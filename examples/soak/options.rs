@@ -1,47 +1,47 @@
 //! The command line.
 
-/// What `--help` prints.
+/// The text of `--help`.
 pub(crate) const HELP: &str = "\
-Ten thousand requests at once, over real sockets, while things go wrong.
+Ten thousand concurrent requests over real sockets, with all kinds of failures.
 
 cargo run --release --example soak -- [OPTIONS]
 
   --requests N  requests, all in flight together, in each of three rounds (10000)
   --accounts K  accounts in the pool (50)
-  --seed S      another run: which requests, what goes wrong and when (1)
+  --seed S      another run: other requests, failures and times (1)
   --json        one JSON object
   --help        this text
 
 The first two rounds warm up; the figures are of the last one.
 
-  requests             what was asked for
-  ok                   answered with 2xx, and the whole body came
+  requests             requests that were made
+  ok                   answered with a 2xx and its whole body
   failed               ended with an error, or with another status
-  reports              failed requests that were told of
-  incidents            tokens that the pool told to be out
-  sends_after_refusal  sends of a token that began after that was told, the
-                       pool's one probe when the time is up excepted; and sends
-                       of a token to whose refusal the same request was answered
+  reports              failed requests that were reported
+  incidents            tokens that the pool reported to be out
+  sends_after_refusal  sends of a token that began after that report, except
+                       the pool's one probe at the end of the quarantine; and
+                       sends of a token that the same request saw rejected
   hung                 requests that did not end
   rss_before           bytes in memory after the warm-up, null without /proc
   rss_after            and after the last round
 
-What is neither ok nor failed was dropped by its caller, or cut in the body of
-a good answer.
+Requests that are neither ok nor failed were dropped by their caller, or cut in
+the body of a 2xx.
 
-Exit code: 0; 1 when something promised does not hold; 2 for bad arguments.
+Exit code: 0; 1 if a guarantee is broken; 2 for bad arguments.
 ";
 
-/// What is run, and how it is printed.
+/// The size of the run, and the format of the output.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
-    /// How many requests are in flight together.
+    /// Concurrent requests.
     pub(crate) requests: u64,
     /// Accounts in the pool.
     pub(crate) accounts: usize,
-    /// Of everything random.
+    /// The seed of all random numbers.
     pub(crate) seed: u64,
-    /// For machines.
+    /// Whether to print JSON.
     pub(crate) json: bool,
 }
 
@@ -52,7 +52,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// `None` when only help is wanted; the message says what is wrong.
+    /// Parses the arguments. `None` asks for help; an error is a message for the user.
     pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Option<Self>, String> {
         let mut options = Self::default();
         let mut args = args.into_iter();

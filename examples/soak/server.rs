@@ -1,4 +1,4 @@
-//! An API on sockets of its own: HTTP/2 on some, HTTP/1.1 on one.
+//! An API on local sockets: HTTP/2 on some, HTTP/1.1 on one.
 
 use std::{
     io,
@@ -34,17 +34,17 @@ use super::{
 
 type Body = UnsyncBoxBody<Bytes, Error>;
 
-/// More streams than there are requests: all of them are under way at once.
+/// More streams than requests, so that all requests are in flight at once.
 const STREAMS: u32 = 200_000;
 
-/// How a socket is spoken to.
+/// The protocol of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     Http1,
     Http2,
 }
 
-/// One socket; it listens until it is dropped.
+/// One socket, which listens until it is dropped.
 pub(crate) struct Port {
     pub(crate) address: SocketAddr,
     connections: Arc<Mutex<Vec<AbortHandle>>>,
@@ -90,13 +90,13 @@ async fn serve(stream: TcpStream, desk: Arc<Desk>, version: Version, slowest: Du
     let _ = stream.set_nodelay(true);
     let io = TokioIo::new(stream);
     let service = service_fn(move |request| answer(desk.clone(), request, slowest));
-    // It ends with its client, or is cut.
+    // The task ends with its connection, or is cut.
     let _ = match version {
         Version::Http1 => http1::Builder::new().serve_connection(io, service).await,
         Version::Http2 => {
             http2::Builder::new(TokioExecutor::new())
                 .max_concurrent_streams(STREAMS)
-                // Many callers drop their requests: that is no attack.
+                // Many callers drop their requests, which is not an attack here.
                 .max_pending_accept_reset_streams(1 << 20)
                 .max_local_error_reset_streams(None)
                 .serve_connection(io, service)
@@ -105,7 +105,7 @@ async fn serve(stream: TcpStream, desk: Arc<Desk>, version: Version, slowest: Du
     };
 }
 
-/// An error hangs up.
+/// Answers one request. An error closes the connection.
 async fn answer(
     desk: Arc<Desk>,
     request: Request<Incoming>,
@@ -121,7 +121,7 @@ async fn answer(
 
 fn write(answer: Answer) -> Result<Response<Body>, Error> {
     if answer.status == 0 {
-        return Err("the plug is pulled".into());
+        return Err("the connection is cut".into());
     }
     let text = format!(r#"{{"error": {{"code": "status_{}"}}}}"#, answer.status);
     let mut response = Response::new(if answer.cut { cut(text) } else { whole(text) });
@@ -133,8 +133,8 @@ fn write(answer: Answer) -> Result<Response<Body>, Error> {
     }
     if answer.revoked {
         // RFC 6750 §3.1
-        let told = r#"Bearer error="invalid_token", error_description="The token was revoked""#;
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(told));
+        let revoked = r#"Bearer error="invalid_token", error_description="The token was revoked""#;
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(revoked));
     }
     Ok(response)
 }
@@ -143,12 +143,12 @@ fn whole(text: String) -> Body {
     Full::from(text).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// Half of it, and then the connection, or the stream of HTTP/2, breaks off.
+/// Half of a body, then an error that cuts the connection, or the stream of HTTP/2.
 fn cut(mut text: String) -> Body {
     text.truncate(text.len() / 2);
     let frames = stream::unfold(Some(text), |text| async move {
         let Some(text) = text else {
-            // What was written before is to be on its way.
+            // The data before the error must have been sent.
             sleep(Duration::from_millis(1)).await;
             return Some((Err("cut".into()), None));
         };

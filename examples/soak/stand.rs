@@ -40,14 +40,14 @@ use super::{
 
 type Metered = Meter<Client<HttpConnector, Full<Bytes>>>;
 
-/// How long a round may take; whoever is not back by then hangs.
+/// The time limit of a round; a request that has not ended by then hangs.
 const ROUND: Duration = Duration::from_secs(60);
-/// How long the work on one request takes at most.
+/// The longest work on one request.
 const SLOWEST: Duration = Duration::from_millis(1500);
-/// Each connection of HTTP/1.1 serves one request at a time: these are few, and quick.
+/// The longest work over HTTP/1.1, where each connection serves one request at a time.
 const CONNECTIONS: usize = 200;
 const QUICK: Duration = Duration::from_millis(100);
-/// One of so many requests goes over HTTP/1.1.
+/// One of this number of requests uses HTTP/1.1.
 const HTTP1: u64 = 8;
 
 /// See the [module](self).
@@ -57,7 +57,7 @@ pub(crate) struct Stand {
     pool: Pool,
     book: Arc<Book>,
     desk: Arc<Desk>,
-    /// The last one speaks HTTP/1.1.
+    /// The clients; the last one uses HTTP/1.1.
     ports: Vec<Port>,
     http2: Failover<Metered>,
     http1: Failover<ConcurrencyLimit<Metered>>,
@@ -72,7 +72,7 @@ impl Stand {
         }
         ports.push(Port::open(desk.clone(), Version::Http1, QUICK).await?);
         let kept = book.clone();
-        let reporter = ReporterHandle::new(move |event: &Event| kept.told(event));
+        let reporter = ReporterHandle::new(move |event: &Event| kept.event(event));
         let pool = pool(options, &ports, &desk, reporter.clone())?;
         let layer = FailoverLayer::builder()
             .models(ModelChain::list(["large", "small"])?)
@@ -100,7 +100,7 @@ impl Stand {
         })
     }
 
-    /// All requests at once, and what came of it.
+    /// Runs all requests concurrently, and returns the figures.
     pub(crate) async fn round(&self, seed: u64) -> Result<Figures, Error> {
         let started = Instant::now();
         self.desk.begin(seed);
@@ -116,7 +116,7 @@ impl Stand {
         let generations: Vec<_> = view.accounts.iter().map(|account| account.generation).collect();
         let (sums, mut broken) = self.book.close(&ended, &generations);
         let probing = view.accounts.iter().filter(|account| account.state == State::Probing);
-        broken.extend(probing.map(|account| format!("{}: its probe never came back", account.id)));
+        broken.extend(probing.map(|account| format!("{}: its probe did not end", account.id)));
         operator.heal()?;
         broken.extend(self.calm().await?);
         broken.extend(self.leftovers());
@@ -136,8 +136,8 @@ impl Stand {
             ..Figures::default()
         };
         broken.extend(figures.odd());
-        // Each round ends as it began: without a connection, and without what was dropped at the other
-        // end of one.
+        // Each round ends as it began: without connections, and without requests that were dropped at
+        // the other end of one.
         drop(ended);
         self.ports.iter().for_each(Port::cut);
         sleep(SLOWEST + QUICK).await;
@@ -153,17 +153,17 @@ impl Stand {
             let patience = (dice.u8(..) < 24).then(|| Duration::from_millis(dice.u64(..3000)));
             let (book, started) = (self.book.clone(), started.clone());
             tasks.push(if number % HTTP1 == 0 {
-                let asked = ask(self.http1.clone(), request, open, patience);
-                tokio::spawn(Clocked::new(asked, book, started))
+                let sent = ask(self.http1.clone(), request, open, patience);
+                tokio::spawn(Clocked::new(sent, book, started))
             } else {
-                let asked = ask(self.http2.clone(), request, open, patience);
-                tokio::spawn(Clocked::new(asked, book, started))
+                let sent = ask(self.http2.clone(), request, open, patience);
+                tokio::spawn(Clocked::new(sent, book, started))
             });
         }
         Ok(tasks)
     }
 
-    /// A request that may be repeated, or one that may not.
+    /// Builds a request that may be repeated, or one that may not.
     fn request(&self, number: u64, dice: &mut fastrand::Rng) -> http::Result<Request<Full<Bytes>>> {
         let many = self.ports.len() - 1;
         let at = if number % HTTP1 == 0 { many } else { dice.usize(..many) };
@@ -179,7 +179,7 @@ impl Stand {
         }
     }
 
-    /// When nothing goes wrong any more, each account serves again.
+    /// Checks that each account serves again when all faults have ended.
     async fn calm(&self) -> Result<Vec<String>, Error> {
         self.desk.calm_down();
         let mut tasks = Vec::new();
@@ -193,11 +193,11 @@ impl Stand {
         }
         let ended = wait(tasks, Instant::now() + ROUND).await?.into_iter().zip(0..);
         let bad = ended.filter(|((_, ended), _)| *ended != Ended::Ok);
-        let told = |((_, ended), account)| format!("{} does not serve: {ended:?}", id(account));
-        Ok(bad.map(told).collect())
+        let text = |((_, ended), account)| format!("{} does not serve: {ended:?}", id(account));
+        Ok(bad.map(text).collect())
     }
 
-    /// What is not given back when every request is over.
+    /// Describes what is not released when every request has ended.
     fn leftovers(&self) -> Vec<String> {
         let mut broken = Vec::new();
         for (account, seen) in self.pool.view().accounts.iter().enumerate() {
@@ -217,7 +217,7 @@ impl Stand {
 }
 
 impl Figures {
-    /// What does not add up.
+    /// Describes the sums that are wrong.
     fn odd(&self) -> Vec<String> {
         let mut odd = Vec::new();
         if self.hung > 0 {
@@ -227,15 +227,15 @@ impl Figures {
             odd.push(format!("{} failed requests, {} reports", self.failed, self.reports));
         }
         if self.sends_after_refusal > 0 {
-            odd.push(format!("{} sends after a refusal", self.sends_after_refusal));
+            odd.push(format!("{} sends after a rejection", self.sends_after_refusal));
         }
-        // A soak in which nothing happens shows nothing.
+        // A soak without incidents shows nothing.
         let idle = [
             (self.ok, "no request was answered"),
             (self.failed, "no request failed"),
             (self.dropped, "no request was dropped"),
             (self.cut, "no answer was cut"),
-            (self.incidents, "no token was refused"),
+            (self.incidents, "no token was rejected"),
             (self.sums.healed, "no probe healed an account"),
         ];
         odd.extend(idle.iter().filter(|(n, _)| *n == 0).map(|(_, what)| (*what).to_owned()));
@@ -266,7 +266,7 @@ fn pool(
     Ok(pool)
 }
 
-/// How each request ended, by its number.
+/// The end of each request, by its number.
 async fn wait(tasks: Vec<JoinHandle<Ended>>, end: Instant) -> Result<Vec<(u64, Ended)>, Error> {
     let mut all = Vec::new();
     for (number, mut task) in (0..).zip(tasks) {

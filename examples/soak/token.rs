@@ -1,8 +1,8 @@
-//! The tokens, which say whose they are.
+//! The tokens, which contain the number of their account.
 
 use http::{HeaderMap, header::AUTHORIZATION};
 
-/// One generation of an account's token.
+/// One generation of the token of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) account: usize,
@@ -10,30 +10,30 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// The text of the token.
+    /// Returns the text of the token.
     pub(crate) fn token(self) -> String {
         format!("sk-soak-{}-{}", self.account, self.generation)
     }
 
-    /// Whose token a request carries.
+    /// Returns the token of a request.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let token = headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer sk-soak-")?;
         let (account, generation) = token.split_once('-')?;
         Some(Self { account: account.parse().ok()?, generation: generation.parse().ok()? })
     }
 
-    /// The token of the account with this id.
+    /// Returns the token of the account with this id.
     pub(crate) fn at(id: &str, generation: u64) -> Option<Self> {
         Some(Self { account: id.strip_prefix("account-")?.parse().ok()?, generation })
     }
 
-    /// The next token of the same account.
+    /// Returns the next token of the same account.
     pub(crate) const fn next(self) -> Self {
         Self { account: self.account, generation: self.generation + 1 }
     }
 }
 
-/// The id of an account in the pool.
+/// Returns the id of an account in the pool.
 pub(crate) fn id(account: usize) -> String {
     format!("account-{account}")
 }
@@ -41,7 +41,7 @@ pub(crate) fn id(account: usize) -> String {
 /// The header with the number of a request.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 
-/// The number of a request.
+/// Returns the number of a request.
 pub(crate) fn number(headers: &HeaderMap) -> Option<u64> {
     headers.get(REQUEST_ID)?.to_str().ok()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! The accounts, where their tokens come from, and the client.
+//! The accounts, the sources of their tokens, and the client.
 
 use std::time::Duration;
 
@@ -18,21 +18,21 @@ use tower_failover::{
     report::ReporterHandle,
 };
 
-/// Whatever goes wrong in the example itself.
+/// Any error of the example itself.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// A body that is cheap to clone, so that a request can be sent again.
 pub(crate) type Body = Full<Bytes>;
 
-/// An ordinary HTTP client, and this crate around it.
+/// An ordinary HTTP client, with the layer of this crate around it.
 type Http = HttpClient<HttpConnector, Body>;
 pub(crate) type Client = Failover<Http>;
 
-/// The header that says for which project one works. It goes with the account's token: with another
-/// account's, the API answers 403.
+/// The header that names the project. It belongs to the account: with the token of another account,
+/// the API answers 403.
 pub(crate) const PROJECT: HeaderName = HeaderName::from_static("x-project");
 
-/// What the settings of the program have about an account.
+/// The settings of an account.
 #[derive(Clone)]
 pub(crate) struct Login {
     pub(crate) account: &'static str,
@@ -41,33 +41,33 @@ pub(crate) struct Login {
     pub(crate) refresh_token: String,
 }
 
-/// The accounts; each serves in its turn.
+/// Builds the accounts, which serve in turn.
 pub(crate) fn pool(url: &str, logins: &[Login], reporter: ReporterHandle) -> Result<Pool, Error> {
     let http = http();
     let mut pool = Pool::builder();
     for login in logins {
         pool = pool.account(
             Account::new(login.account, Credential::bearer(&login.token)?)
-                // Put on and taken off together with the token.
+                // Set and removed together with the token.
                 .header(PROJECT, HeaderValue::from_static(login.project))
-                // Asked once for the next token, however many requests wait for it.
+                // One call renews the token for all requests that wait for it.
                 .source(refresh(http.clone(), url, &login.refresh_token)),
         );
     }
     let pool = pool
-        .origins([url]) // The tokens go nowhere else.
+        .origins([url]) // The tokens are sent to no other origin.
         .help("log in again in Settings (https://example.com/settings)")
         .reporter(reporter)
         .build()?;
     Ok(pool)
 }
 
-/// The client for everything but tokens.
+/// Builds the client for all calls but those for tokens.
 pub(crate) fn client(pool: Pool, reporter: ReporterHandle) -> Result<Client, Error> {
     let layer = FailoverLayer::builder()
         .rotation(pool)
         .retry(RetryPolicy::new())
-        .served_by(true) // Each answer says which account served.
+        .served_by(true) // Each answer names the account that served.
         .reporter(reporter)
         .build()?;
     Ok(layer.layer(http()))
@@ -77,8 +77,8 @@ pub(crate) fn http() -> Http {
     HttpClient::builder(TokioExecutor::new()).build_http()
 }
 
-/// Where an account's tokens come from: any closure will do. With feature `oauth` this is
-/// `OAuthRefresh`, which knows every error of RFC 6749 and keeps refresh tokens that rotate.
+/// Builds the token source of an account, here a closure. With feature `oauth`, `OAuthRefresh` does
+/// this: it handles every error of RFC 6749 and keeps refresh tokens that rotate.
 fn refresh(http: Http, url: &str, refresh_token: &str) -> impl TokenSource + use<> {
     let uri = format!("{url}/oauth/token");
     let form = Bytes::from(format!("grant_type=refresh_token&refresh_token={refresh_token}"));
@@ -94,7 +94,7 @@ fn refresh(http: Http, url: &str, refresh_token: &str) -> impl TokenSource + use
             let answer = http.request(request.map_err(|e| down(e.into()))?).await;
             let answer = answer.map_err(|error| down(error.into()))?;
             if answer.status().is_client_error() {
-                // Asking again is of no use: a person must log in.
+                // Another call would not help: a person must log in.
                 return Err(SourceError::terminal(Reason::Revoked, "the login is over"));
             }
             let Given { access_token, expires_in } = json(answer).await.map_err(down)?;
@@ -103,7 +103,7 @@ fn refresh(http: Http, url: &str, refresh_token: &str) -> impl TokenSource + use
     }
 }
 
-/// What a token endpoint gives (RFC 6749 §5.1).
+/// The answer of a token endpoint (RFC 6749 §5.1).
 #[derive(Deserialize)]
 struct Given {
     access_token: String,

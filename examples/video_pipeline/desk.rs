@@ -1,15 +1,15 @@
-//! What the API knows: accounts and their tokens, scenes, and what it has counted.
+//! The state of the API: accounts and their tokens, scenes, and counts.
 //!
 //! | request | answer | or |
 //! | --- | --- | --- |
 //! | `POST /oauth/token` (RFC 6749 §6) | 200 `{"access_token", "expires_in"}` | 400 |
 //! | `POST /v1/scenes` `{"scene", "prompt"}` | 201 `{"id"}` | 401, 403 |
-//! | `GET /v1/scenes/{id}` | 200 `{"status"}` | 401, 403, 404 for any but its owner |
+//! | `GET /v1/scenes/{id}` | 200 `{"status"}` | 401, 403, 404 for every account but its owner |
 //! | `GET /v1/scenes/{id}/video` | 200, the video | 401, 403, 404 |
 //!
 //! Every second scene of an account is finished when it is polled for the first time, the others
-//! with the second poll. A video is handed out to any account with a good token: whoever fetches one
-//! with a wrong account shall be seen in the counts.
+//! with the second poll. Every account with a valid token can fetch a video, so that a download with
+//! the wrong account shows in the counts.
 
 use std::{
     collections::HashSet,
@@ -23,26 +23,26 @@ use tokio::sync::Barrier;
 
 use super::accounts::{Login, PROJECT};
 
-/// What `--json` prints, counted by the server up to `reports`.
+/// The output of `--json`. The server counts all fields but `reports`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
-    /// Different scenes that were asked for.
+    /// Different scenes that were requested.
     pub(crate) scenes: usize,
     /// Scenes that were finished.
     pub(crate) made: usize,
     /// Finished videos that were fetched.
     pub(crate) downloaded: usize,
-    /// Those of them that the account fetched that made them.
+    /// Finished videos that were fetched by the account that made them.
     pub(crate) downloaded_with_owner: usize,
-    /// Tokens that were given for a refresh token.
+    /// Tokens that were issued for a refresh token.
     pub(crate) refreshes: usize,
-    /// Requests that came in with a token after a 401 to that token had been decided on.
+    /// Requests that arrived with a token after the first 401 to that token.
     ///
-    /// What was in by then was in flight, and does not count. There is nothing between the two: the
-    /// requests that meet an expired token are [held](Desk::receive) until all of them are in, and
-    /// the refusal of a revoked one is met by a single request.
+    /// Requests that had arrived before were in flight, and do not count. The two cannot be confused:
+    /// requests with an expired token are [held](Desk::receive) until all of them have arrived, and
+    /// a single request meets the rejection of a revoked token.
     pub(crate) sends_after_refusal: usize,
-    /// What the reporter was told at level warn or above.
+    /// Events at level warn or above.
     pub(crate) reports: usize,
 }
 
@@ -53,13 +53,13 @@ pub(crate) struct Desk(Mutex<Book>);
 
 struct Book {
     owners: Vec<Owner>,
-    /// Their places are their ids.
+    /// The scenes; the id of a scene is its index.
     scenes: Vec<Scene>,
     /// Tokens that were answered with a 401.
-    refused: HashSet<String>,
-    /// Holds requests with an expired token until all of them are in.
+    rejected: HashSet<String>,
+    /// Holds requests with an expired token until all of them have arrived.
     gate: Arc<Barrier>,
-    /// How many of them were in before the first was answered.
+    /// The number of requests that arrived before the first of them was answered.
     together: usize,
     counts: Counts,
 }
@@ -73,7 +73,7 @@ struct Owner {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Good,
-    /// Its token has ended.
+    /// The token has expired.
     Expired,
     Revoked,
 }
@@ -81,7 +81,7 @@ enum State {
 struct Scene {
     number: u64,
     owner: usize,
-    /// How many polls it takes yet.
+    /// The number of polls until it is finished.
     polls: usize,
     cancelled: bool,
 }
@@ -93,15 +93,15 @@ impl Desk {
         Self(Mutex::new(Book {
             owners,
             scenes: Vec::new(),
-            refused: HashSet::new(),
+            rejected: HashSet::new(),
             gate: Arc::new(Barrier::new(1)),
             together: 0,
             counts: Counts::default(),
         }))
     }
 
-    /// The account's token ends, and nobody is told. Returns how many of its scenes are being made:
-    /// so many polls are held, so that they meet the end together.
+    /// Lets the token of the account expire, without notice. Returns the number of its unfinished
+    /// scenes: that many polls are held, so that they meet the expiry together.
     pub(crate) fn expire(&self, account: &str) -> usize {
         let mut book = self.book();
         let owner = book.end(account, State::Expired);
@@ -110,7 +110,7 @@ impl Desk {
         open
     }
 
-    /// The account is taken back, with its refresh token and what it has not finished.
+    /// Revokes the account, with its refresh token and its unfinished scenes.
     pub(crate) fn revoke(&self, account: &str) {
         let mut book = self.book();
         let owner = book.end(account, State::Revoked);
@@ -123,16 +123,16 @@ impl Desk {
         self.book().counts.clone()
     }
 
-    /// How many requests met an expired token together.
+    /// Returns the number of requests that met an expired token together.
     pub(crate) fn together(&self) -> usize {
         self.book().together
     }
 
-    /// Takes note of a request that has come in, and what it must wait for before it is answered.
+    /// Records a request that has arrived. Returns the barrier that its answer must wait for.
     pub(crate) fn receive(&self, headers: &HeaderMap) -> Option<Arc<Barrier>> {
         let token = bearer(headers);
         let mut book = self.book();
-        if book.refused.contains(token) {
+        if book.rejected.contains(token) {
             book.counts.sends_after_refusal += 1;
             return None;
         }
@@ -158,7 +158,7 @@ impl Desk {
         }
         let owner = match book.admit(headers) {
             Ok(owner) => owner,
-            Err(refusal) => return refusal,
+            Err(rejection) => return rejection,
         };
         match (method, parts.as_slice()) {
             (&Method::POST, ["v1", "scenes"]) => book.create(owner, body),
@@ -174,7 +174,7 @@ impl Desk {
 }
 
 impl Book {
-    /// Who asks; only with all that belongs to the account.
+    /// Returns the account of a request that has both the token and the project of the account.
     fn admit(&mut self, headers: &HeaderMap) -> Result<usize, Answer> {
         let token = bearer(headers);
         let known = self.owners.iter().position(|owner| owner.login.token == token);
@@ -190,11 +190,11 @@ impl Book {
             Some((_, State::Revoked)) => ("The access token was revoked.", "token_revoked"),
             None => ("Incorrect API key provided.", "invalid_api_key"),
         };
-        self.refused.insert(token.to_owned());
+        self.rejected.insert(token.to_owned());
         Err(error(401, message, code))
     }
 
-    /// The refresh token grant.
+    /// Answers a refresh token grant.
     fn refresh(&mut self, form: &[u8]) -> Answer {
         let form = String::from_utf8_lossy(form);
         let used = form.strip_prefix("grant_type=refresh_token&refresh_token=").unwrap_or_default();
@@ -227,7 +227,7 @@ impl Book {
     }
 
     fn poll(&mut self, owner: usize, id: &str) -> Answer {
-        // For everybody else it does not exist.
+        // For other accounts it does not exist.
         let Some(scene) = self.find(id).filter(|scene| scene.owner == owner) else {
             return not_found();
         };
@@ -253,7 +253,7 @@ impl Book {
         (!scene.cancelled).then_some(scene)
     }
 
-    /// Puts an account into a state; its place.
+    /// Puts an account into a state, and returns its index.
     fn end(&mut self, account: &str, state: State) -> usize {
         let place = self.owners.iter().position(|owner| owner.login.account == account);
         let place = place.expect("an account of the settings");
@@ -263,18 +263,18 @@ impl Book {
 }
 
 impl Scene {
-    /// Whether this account is making it.
+    /// Returns whether this account is making the scene.
     fn is_open_for(&self, owner: usize) -> bool {
         self.owner == owner && self.polls > 0 && !self.cancelled
     }
 }
 
-/// The video of a scene, as it comes out of the socket.
+/// Returns the video of a scene, as the server sends it.
 pub(crate) fn video(scene: usize) -> String {
     format!("\"video of scene {scene}\"")
 }
 
-/// The account's `n`-th token.
+/// Returns the `n`-th token of the account.
 pub(crate) fn token(account: &str, n: usize) -> String {
     format!("token-{n}-of-{account}")
 }

@@ -1,4 +1,4 @@
-//! What came out, what is promised of it, and how it is written.
+//! The results, their expected values, and the output.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -11,56 +11,56 @@ use super::{
     play::{EXPIRES, REVOKED},
 };
 
-/// What came out.
+/// The results of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Figures {
-    /// Scenes that were wanted.
+    /// Requested scenes.
     pub(crate) scenes: usize,
     pub(crate) counts: Counts,
-    /// Scenes that the account was making whose token expired.
+    /// Unfinished scenes of the account whose token expired.
     pub(crate) open: usize,
     /// Requests that met the expired token together.
     pub(crate) together: usize,
-    /// What has been downloaded.
+    /// The downloaded videos.
     pub(crate) videos: Vec<(Job, Bytes)>,
-    /// What was lost with the revoked account, and why.
+    /// The jobs that were lost with the revoked account, and the codes.
     pub(crate) lost: Vec<(Job, Code)>,
-    /// What the reporter was told at level warn or above.
+    /// Events at level warn or above.
     pub(crate) lines: Vec<String>,
     /// Requests that were answered without a call.
     pub(crate) local: usize,
 }
 
 impl Figures {
-    /// What did not come out as promised.
+    /// Describes each result that is not the expected one.
     pub(crate) fn broken(&self) -> Vec<String> {
         let Self { scenes, counts, open, together, videos, lost, local, .. } = self;
         let mut broken = Vec::new();
-        let mut promise = |what: &str, promised: usize, got: usize| {
-            if promised != got {
-                broken.push(format!("promised {promised} {what}, but got {got}"));
+        let mut expect = |name: &str, expected: usize, got: usize| {
+            if expected != got {
+                broken.push(format!("expected {expected} {name}, but got {got}"));
             }
         };
-        promise("scenes asked for", *scenes, counts.scenes);
-        promise("scenes made", *scenes, counts.made);
-        promise("videos downloaded", *scenes, counts.downloaded);
-        promise("videos downloaded with their owner", *scenes, counts.downloaded_with_owner);
-        promise("requests with an expired token", *open, *together);
-        promise("refreshes", 1, counts.refreshes);
-        promise("sends after a refusal", 0, counts.sends_after_refusal);
-        promise("reports", 1, counts.reports);
-        // The program's own book agrees with the server.
+        expect("scenes requested", *scenes, counts.scenes);
+        expect("scenes made", *scenes, counts.made);
+        expect("videos downloaded", *scenes, counts.downloaded);
+        expect("videos downloaded with their owner", *scenes, counts.downloaded_with_owner);
+        expect("requests with an expired token", *open, *together);
+        expect("refreshes", 1, counts.refreshes);
+        expect("sends after a rejection", 0, counts.sends_after_refusal);
+        expect("reports", 1, counts.reports);
+        // The results of the program agree with those of the server.
         let right = videos.iter().filter(|(job, video)| *video == desk::video(job.scene));
         let mut numbers: Vec<usize> = right.map(|(job, _)| job.scene).collect();
         numbers.sort_unstable();
         numbers.dedup();
-        promise("different scenes in the film", *scenes, numbers.len());
-        promise("lost scenes", 1, lost.len().min(1));
-        promise("polls answered without a call", lost.len(), *local);
+        expect("different scenes in the film", *scenes, numbers.len());
+        expect("lost scenes", 1, lost.len().min(1));
+        expect("polls answered without a call", lost.len(), *local);
         broken
     }
 
-    /// One object, on one line.
+    /// Returns one object, on one line.
     pub(crate) fn json(&self) -> String {
         serde_json::to_string(&self.counts).unwrap_or_default() + "\n"
     }
@@ -71,11 +71,11 @@ impl Figures {
         let mut text = format!(
             "A film of {scenes} scenes, made by three accounts in turn; each polls and downloads its own.\n\
              \n\
-             {EXPIRES}'s token expires: {together} polls meet that together, {} refresh serves them all.\n\
+             The token of {EXPIRES} expires: {together} polls meet that together, and {} refresh serves them all.\n\
              {REVOKED} is revoked: {} unfinished scenes are lost with it, and made again by others ({}).\n\
-             No other account is asked for them: {local} polls are answered without a call ({}).\n\
+             No other account is used to poll them: {local} polls are answered without a call ({}).\n\
              \n\
-             Who served what (* made again):\n",
+             Scenes by account (* made again):\n",
             counts.refreshes,
             lost.len(),
             tally(again.iter().map(|job| &job.by)),
@@ -96,8 +96,8 @@ impl Figures {
         }
         let _ = writeln!(text, "\nCounted by the server, and the reports by the reporter:");
         let counted = serde_json::to_value(counts).unwrap_or_default();
-        for (what, n) in counted.as_object().into_iter().flatten() {
-            let _ = writeln!(text, "  {:<22}{n:>4}", what.replace('_', " "), n = n.to_string());
+        for (name, n) in counted.as_object().into_iter().flatten() {
+            let _ = writeln!(text, "  {:<22}{n:>4}", name.replace('_', " "), n = n.to_string());
         }
         text
     }
@@ -106,7 +106,7 @@ impl Figures {
         self.videos.iter().map(|(job, _)| job)
     }
 
-    /// The scenes that were made again, with who made them in the end.
+    /// Returns the jobs that were made again, with the account that made them at last.
     fn again(&self) -> Vec<&Job> {
         let was_lost = |job: &&Job| self.lost.iter().any(|(lost, _)| lost.scene == job.scene);
         self.jobs().filter(was_lost).collect()
@@ -124,7 +124,7 @@ fn by_account<'a>(jobs: impl Iterator<Item = &'a Job>) -> BTreeMap<&'a str, Vec<
     by
 }
 
-/// How many each account has, such as `alice 3, bob 3`.
+/// Returns the number for each account, such as `alice 3, bob 3`.
 fn tally<'a>(served: impl Iterator<Item = &'a ServedBy>) -> String {
     let mut by: BTreeMap<&str, usize> = BTreeMap::new();
     for served in served {
@@ -135,5 +135,5 @@ fn tally<'a>(served: impl Iterator<Item = &'a ServedBy>) -> String {
 }
 
 fn account(by: &ServedBy) -> &str {
-    by.account.as_deref().unwrap_or("nobody")
+    by.account.as_deref().unwrap_or("none")
 }

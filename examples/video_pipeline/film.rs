@@ -1,5 +1,5 @@
-//! The pipeline: scenes are created by whichever account is next, then polled and downloaded with
-//! the account that made them; what is lost with an account is made again.
+//! The pipeline: the next account creates a scene, and the scene is polled and downloaded with that
+//! account. Scenes that are lost with an account are made again.
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -12,38 +12,38 @@ use tower_failover::{Code, RequestOptions, ServedBy, body::FailoverBody, failure
 
 use super::accounts::{Body, Client, Error};
 
-/// The body of an answer: the API's, or this crate's own.
+/// The body of an answer, of the API or of this crate.
 type Answer = FailoverBody<Incoming>;
 
-/// A scene that is being made: what a program writes into its database. The account stands in it,
-/// never a token. With feature `serde`, `ServedBy` can be serialized; a program that gives ids to
-/// users of its own hides the account in them with `JobIds` (feature `job-ids`).
+/// An unfinished scene, as a program keeps it in its database: with the account, never with a token.
+/// With feature `serde`, `ServedBy` can be serialized. A program that gives ids to its users hides
+/// the account in them with `JobIds` (feature `job-ids`).
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) scene: usize,
-    /// The API's id.
+    /// The id of the API.
     pub(crate) id: String,
     pub(crate) by: ServedBy,
 }
 
-/// What came of asking for a scene once.
+/// The result of one poll.
 pub(crate) enum Came {
-    /// It is not finished, or its account must wait.
+    /// The scene is not finished, or its account is cooling.
     Nothing,
     Video(Bytes),
-    /// Its account cannot be asked any more, and nobody else can.
+    /// Its account cannot be used any more, and no other account has the scene.
     Lost(Code),
 }
 
-/// A film while it is made.
+/// A film in progress.
 pub(crate) struct Film {
     client: Client,
     url: String,
-    /// What is being made.
+    /// The unfinished scenes.
     pub(crate) working: Vec<Job>,
-    /// What has been downloaded. A program would write it somewhere.
+    /// The downloaded videos. A program would store them.
     pub(crate) videos: Vec<(Job, Bytes)>,
-    /// What was lost, and why. Each has been created again.
+    /// The lost jobs, and the codes. Each has been created again.
     pub(crate) lost: Vec<(Job, Code)>,
 }
 
@@ -52,8 +52,7 @@ impl Film {
         Self { client, url, working: Vec::new(), videos: Vec::new(), lost: Vec::new() }
     }
 
-    /// Has a scene made by whichever account is next. One whose token is refused does not count: the
-    /// next one serves.
+    /// Creates a scene with the next account. If its token is rejected, the account after it serves.
     pub(crate) async fn create(&mut self, scene: usize) -> Result<(), Error> {
         let prompt = json!({"scene": scene, "prompt": "a cat crosses the street"});
         let request = Request::post(format!("{}/v1/scenes", self.url))
@@ -67,8 +66,8 @@ impl Film {
         Ok(())
     }
 
-    /// Asks for every scene that is being made, all at once. What is finished is downloaded; what is
-    /// lost is created again.
+    /// Polls all unfinished scenes concurrently. Finished ones are downloaded, lost ones are created
+    /// again.
     pub(crate) async fn round(&mut self) -> Result<(), Error> {
         let jobs = std::mem::take(&mut self.working);
         let all = join_all(jobs.iter().map(|job| self.follow(job))).await;
@@ -87,7 +86,7 @@ impl Film {
         Ok(())
     }
 
-    /// Polls once, and downloads what is finished.
+    /// Polls a scene once, and downloads it if it is finished.
     async fn follow(&self, job: &Job) -> Result<Came, Error> {
         let answer = self.get(job, "").await?;
         if let Some(came) = without(&answer) {
@@ -104,7 +103,7 @@ impl Film {
         Ok(Came::Video(bytes(answer).await?))
     }
 
-    /// Asks the account that made it, and no other.
+    /// Sends a request with the account that made the scene, and with no other.
     async fn get(&self, job: &Job, what: &str) -> Result<Response<Answer>, Error> {
         let Job { id, by, .. } = job;
         let mut request =
@@ -115,15 +114,15 @@ impl Film {
     }
 }
 
-/// What it means for a scene when its account's credential is the reason of an answer: a 401 ends
-/// the account's part, whoever said so; a 429 or a 503 passes.
+/// Returns what a failure of the account's credential means for a scene: after a 401, of the
+/// upstream or local, the scene is lost; a 429 or a 503 is temporary.
 fn without<B>(answer: &Response<B>) -> Option<Came> {
     let cause = failure(answer)?;
     let over = answer.status() == StatusCode::UNAUTHORIZED;
     Some(if over { Came::Lost(cause.code) } else { Came::Nothing })
 }
 
-/// The body of a success.
+/// Returns the body of a success.
 async fn bytes(answer: Response<Answer>) -> Result<Bytes, Error> {
     if !answer.status().is_success() {
         return Err(format!("the server answered {}", answer.status()).into());

@@ -1,18 +1,18 @@
-//! Videos that belong to the account that made them: three accounts on one API, one token that
-//! expires and one account that is revoked on the way.
+//! Videos that belong to the account that made them: three accounts of one API, of which one has a
+//! token that expires, and one is revoked.
 //!
 //! ```text
 //! cargo run --example video_pipeline
 //! cargo run --example video_pipeline -- --scenes 96 --json
 //! ```
 //!
-//! | file | what is in it |
+//! | file | content |
 //! | --- | --- |
-//! | `accounts.rs` | **start here**: the accounts, where their tokens come from, and the client |
-//! | `film.rs` | **and go on here**: create, poll, download, and make again what is lost |
-//! | `play.rs` | lets a token expire and revokes an account on the way |
-//! | `figures.rs` | what is promised of it, and what is written |
-//! | `desk.rs`, `server.rs` | what the API knows and counts, and its socket |
+//! | `accounts.rs` | **start here**: the accounts, the sources of their tokens, and the client |
+//! | `film.rs` | **continue here**: creates, polls and downloads scenes, and makes lost ones again |
+//! | `play.rs` | runs the film, lets a token expire and revokes an account |
+//! | `figures.rs` | the expected results, and the output |
+//! | `desk.rs`, `server.rs` | the state of the API, and its socket |
 //! | `options.rs` | the command line |
 
 mod accounts;
@@ -59,7 +59,7 @@ async fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Unlike `print!`, does not panic when the reader has gone (`| head`).
+/// Writes to standard output. Unlike `print!`, does not panic if the pipe is closed (`| head`).
 fn write(text: &str) -> ExitCode {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! The command line.
 
-/// What `--help` prints.
+/// The text of `--help`.
 pub(crate) const HELP: &str = "\
 Videos that belong to the account that made them: three accounts on one API, one
 token that expires and one account that is revoked on the way.
@@ -25,12 +25,12 @@ The members of the object:
 Exit code: 0; 1 when something did not come out as promised; 2 for bad arguments.
 ";
 
-/// How much is played, and how it is printed.
+/// The size of the film, and the format of the output.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
     /// Scenes of the film.
     pub(crate) scenes: usize,
-    /// For machines.
+    /// Whether to print JSON.
     pub(crate) json: bool,
 }
 
@@ -41,7 +41,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// `None` when only help is wanted; the message says what is wrong.
+    /// Parses the arguments. `None` asks for help; an error is a message for the user.
     pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Option<Self>, String> {
         let mut options = Self::default();
         let mut args = args.into_iter();

@@ -16,7 +16,7 @@ use super::{
     desk::Desk,
 };
 
-/// How long a request is held at most. Nothing is held that long, unless somebody does not come.
+/// The longest time that a request is held. It is reached only if an expected request is missing.
 const LONGEST_HOLD: Duration = Duration::from_secs(20);
 
 /// A server that runs until it is dropped.
@@ -36,7 +36,7 @@ impl VideoApi {
         Ok(Self { address, desk, listening })
     }
 
-    /// Where it is.
+    /// Returns the origin of the server.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -52,12 +52,12 @@ async fn listen(listener: TcpListener, desk: Arc<Desk>) {
     while let Ok((stream, _)) = listener.accept().await {
         let desk = desk.clone();
         let service = service_fn(move |request| answer(desk.clone(), request));
-        // It ends with its client.
+        // The task ends when the client closes the connection.
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }
 
-/// An error hangs up.
+/// Answers one request. An error closes the connection.
 async fn answer(desk: Arc<Desk>, request: Request<Incoming>) -> Result<Response<Body>, Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();

@@ -1,4 +1,4 @@
-//! Turning a local answer into an error, for callers that want one.
+//! Turning a local answer into an error.
 
 use std::{
     fmt,
@@ -14,10 +14,11 @@ use tower_service::Service;
 
 use crate::classify::{Cause, FailureError};
 
-/// The typed cause of a local answer, or of an upstream's refusal of one of the pool's credentials.
+/// Returns the typed cause of a local answer, or of an upstream's rejection of a credential of the
+/// pool.
 ///
-/// It is found through every layer that leaves a response's extensions alone. Who answered is in
-/// [`Cause::origin`]: the header `x-failover-auth` is the same in both cases.
+/// The cause passes through every layer that keeps a response's extensions. [`Cause::origin`] says who
+/// answered: the header `x-failover-auth` is the same in both cases.
 ///
 /// ```
 /// use tower_failover::{Cause, Code, failure};
@@ -33,35 +34,19 @@ pub fn failure<B>(response: &Response<B>) -> Option<&Cause> {
 
 /// Turns an answer that carries a [`Cause`] into an `Err`.
 ///
-/// The error is made by `E: From<FailureError>`, which `Box<dyn Error + Send + Sync>` is.
-///
-/// ```
-/// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
-/// use tower_failover::{adapter::FailureToErrLayer, Cause, Code};
-///
-/// # futures_util::FutureExt::now_or_never(async {
-/// let answers = service_fn(|_: http::Request<()>| async {
-///     let mut answer = http::Response::new(());
-///     answer.extensions_mut().insert(Cause::local(Code::CredentialRevoked));
-///     Ok::<_, BoxError>(answer)
-/// });
-/// let service = ServiceBuilder::new().layer(FailureToErrLayer::new()).service(answers);
-/// let error = service.oneshot(http::Request::new(())).await.unwrap_err();
-/// assert!(error.to_string().contains("credential_revoked"));
-/// # });
-/// ```
+/// The error type must implement `From<FailureError>`, as `Box<dyn Error + Send + Sync>` does.
 ///
 /// # Position
 ///
-/// The outermost of all layers of this crate: what stands outside of it sees an error where there
-/// was an answer. Inside of one that reports or sends again, that one sees the error, and knows it
-/// for the refusal that it is; the answer's headers and body are gone by then.
+/// Outermost of all layers of this crate: layers outside of it receive an error in place of the
+/// answer. A layer inside of which it stands classifies that error as the cause says; the answer's
+/// headers and body are gone by then.
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use = "a layer does nothing until it is applied to a service"]
 pub struct FailureToErrLayer(());
 
 impl FailureToErrLayer {
-    /// The layer.
+    /// Creates the layer.
     pub const fn new() -> Self {
         Self(())
     }
@@ -79,7 +64,7 @@ impl<S> Layer<S> for FailureToErrLayer {
 ///
 /// # Clone
 ///
-/// As costly as a clone of the service below; there is no state of its own.
+/// Costs a clone of the inner service; it has no state of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct FailureToErr<S> {
     inner: S,
@@ -107,9 +92,7 @@ where
 ///
 /// # Cancel safety
 ///
-/// That of the future of the service below: there is no state of its own.
-///
-/// [`FailureToErrLayer`] has an example.
+/// That of the inner service's future; it has no state of its own.
 #[pin_project]
 pub struct FailureToErrFuture<F> {
     #[pin]

@@ -1,4 +1,4 @@
-//! `RetryPolicy` for tower's own `Retry`.
+//! `RetryPolicy` as a policy of tower's own `Retry`.
 
 use std::{
     future::Future,
@@ -17,13 +17,11 @@ use crate::{
     },
 };
 
-/// The wait before tower's `Retry` sends again; ready at once when there is nothing to wait for.
-///
-/// [`RetryPolicy`] has an example.
+/// The delay before tower's `Retry` resends; ready at once when there is none.
 ///
 /// # Cancel safety
 ///
-/// Dropping it ends the wait, and nothing else.
+/// Dropping it ends the delay only.
 #[derive(Debug)]
 pub struct RetryWait(Option<Sleep>);
 
@@ -32,13 +30,13 @@ impl Future for RetryWait {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.0 {
-            Some(nap) => Pin::new(nap).poll(cx),
+            Some(sleep) => Pin::new(sleep).poll(cx),
             None => Poll::Ready(()),
         }
     }
 }
 
-/// Only the head of an answer counts: tower's `Retry` does not read bodies.
+/// Only the head of an answer is classified: tower's `Retry` does not read bodies.
 impl<B: Clone, RB, E: 'static> tower::retry::Policy<Request<B>, Response<RB>, E> for RetryPolicy {
     type Future = RetryWait;
 
@@ -64,9 +62,9 @@ impl<B: Clone, RB, E: 'static> tower::retry::Policy<Request<B>, Response<RB>, E>
             random: fastrand::f64,
         };
         let wait = self.settings.decide(&self.session, &query).ok()?;
-        let nap = if wait.is_zero() { None } else { Some(clock::sleep(wait)?) };
+        let sleep = if wait.is_zero() { None } else { Some(self.settings.timer.sleep(wait)?) };
         self.settings.withdraw(&mut self.session, &verdict).ok()?;
-        Some(RetryWait(nap))
+        Some(RetryWait(sleep))
     }
 
     fn clone_request(&mut self, request: &Request<B>) -> Option<Request<B>> {
@@ -75,8 +73,8 @@ impl<B: Clone, RB, E: 'static> tower::retry::Policy<Request<B>, Response<RB>, E>
 }
 
 impl RetryPolicy {
-    /// `None` for an answer with a cause: one of this crate's own says itself when to come back, and
-    /// the upstream's is a refusal.
+    /// Classifies a result. `None` for an answer with a cause: a local answer states its own delay,
+    /// and an upstream's is a rejected credential.
     fn judge<RB, E: 'static>(&self, result: &mut Result<Response<RB>, E>) -> Option<Verdict> {
         let classifier = &self.settings.classifier;
         let answer = match result {

@@ -1,4 +1,4 @@
-//! The answers that this crate gives itself.
+//! Building the answers of this crate.
 
 use std::{
     fmt,
@@ -20,45 +20,45 @@ use crate::{
     clock,
 };
 
-/// Says that a credential for the upstream is the matter, and not the caller's own login.
+/// Marks an answer that is about a credential for the upstream, as opposed to the caller's own login.
 pub(crate) static FAILOVER_AUTH: HeaderName = HeaderName::from_static("x-failover-auth");
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-/// What `grpc-message` must not hold as it is
+/// The bytes that `grpc-message` must escape
 /// ([PROTOCOL-HTTP2.md](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), Status-Message).
 const GRPC_ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// What a user's hook makes of a cause.
+/// A user's function that builds a local answer from its cause.
 pub(crate) type Hook = Arc<dyn Fn(&Cause) -> Option<Response<Bytes>> + Send + Sync>;
 
-/// Builds local answers; everything that does not depend on the request is built once.
+/// Builds local answers. The parts that do not depend on the request are built once.
 #[derive(Default)]
 pub(crate) struct LocalAnswers {
     pub(crate) help: Option<Arc<str>>,
     pub(crate) hook: Option<Hook>,
-    http: ReadyMade,
-    grpc: ReadyMade,
+    http: Prebuilt,
+    grpc: Prebuilt,
 }
 
-/// Answers for each code: without a delay, and with room for one.
-type ReadyMade = [[OnceLock<Response<Bytes>>; Code::ALL.len()]; 2];
+/// Answers for each code: without a delay, and with a place for one.
+type Prebuilt = [[OnceLock<Response<Bytes>>; Code::ALL.len()]; 2];
 
 impl LocalAnswers {
     pub(crate) fn new(help: Option<Arc<str>>, hook: Option<Hook>) -> Self {
         Self { help, hook, ..Self::default() }
     }
 
-    /// The answer for this cause, with the cause in its extensions.
+    /// Returns the answer for this cause, with the cause in its extensions.
     pub(crate) fn answer(&self, cause: &Cause, grpc: bool) -> Response<Bytes> {
-        let mut answer = match self.hooked(cause) {
+        let mut answer = match self.user_answer(cause) {
             Some(mut answer) => {
                 answer.headers_mut().insert(FAILOVER_AUTH.clone(), failover_auth(cause.code));
                 answer
             }
-            None => self.ready_made(cause, grpc),
+            None => self.prebuilt(cause, grpc),
         };
         if let Some(delay) = cause.retry_after {
-            // Rounded up: whoever comes back then must not come too early (RFC 9110 §10.2.3).
+            // Rounded up: a client that follows it must not return too early (RFC 9110 §10.2.3).
             let seconds = delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0));
             answer.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
@@ -66,25 +66,25 @@ impl LocalAnswers {
         answer
     }
 
-    fn hooked(&self, cause: &Cause) -> Option<Response<Bytes>> {
+    fn user_answer(&self, cause: &Cause) -> Option<Response<Bytes>> {
         let hook = self.hook.as_ref()?;
-        // A hook that panics must not take the request with it.
+        // A hook that panics must not end the request.
         catch_unwind(AssertUnwindSafe(|| hook(cause))).ok().flatten()
     }
 
-    fn ready_made(&self, cause: &Cause, grpc: bool) -> Response<Bytes> {
+    fn prebuilt(&self, cause: &Cause, grpc: bool) -> Response<Bytes> {
         let made = if grpc { &self.grpc } else { &self.http };
         let delayed = cause.retry_after.is_some();
         let build = || {
             let mut answer = if grpc { self.build_grpc(*cause) } else { self.build_http(*cause) };
-            // What each answer has is put on once: a copy has no room for more without growing.
+            // The common headers are set once: a copy of the map could not take more without growing.
             if delayed {
                 answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("0"));
             }
             answer.headers_mut().insert(FAILOVER_AUTH.clone(), failover_auth(cause.code));
             answer
         };
-        // What depends on the pool is not kept.
+        // Answers that depend on the pool are built for each request.
         let plain = cause.requires_refresh == cause.code.requires_refresh(false);
         let kept = made[usize::from(delayed)].get(cause.code as usize);
         match kept.filter(|_| plain && cause.expired_at.is_none()) {
@@ -134,7 +134,8 @@ impl LocalAnswers {
     }
 }
 
-/// `WWW-Authenticate` (RFC 6750 §3): without an error code where no credential was sent at all.
+/// Returns the value of `WWW-Authenticate` (RFC 6750 §3): without an error code where no credential was
+/// sent.
 fn challenge(code: Code) -> HeaderValue {
     HeaderValue::from_static(match code {
         Code::CredentialMissing | Code::PoolEmpty => "Bearer",
@@ -151,18 +152,18 @@ fn challenge(code: Code) -> HeaderValue {
     })
 }
 
-/// The value of `x-failover-auth`.
+/// Returns the value of `x-failover-auth`.
 pub(crate) fn failover_auth(code: Code) -> HeaderValue {
     HeaderValue::try_from(format!("upstream; code={code}"))
         .unwrap_or_else(|_| HeaderValue::from_static("upstream"))
 }
 
-/// Whether a request wants a gRPC answer.
+/// Returns whether a request expects a gRPC answer.
 pub(crate) fn wants_grpc(head: &request::Parts) -> bool {
     is_grpc(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes))
 }
 
-/// Whether a request with this content type wants a gRPC answer.
+/// Returns whether a request with this content type expects a gRPC answer.
 pub(crate) fn is_grpc(content_type: Option<&[u8]>) -> bool {
     content_type.is_some_and(|value| {
         value

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use serde_json::{Map, Value};
 
-/// A problem document (RFC 9457): what a local answer's body is, and what a
-/// [hook](crate::failover::FailoverBuilder::local_answer) may build its own answer from.
+/// A problem document (RFC 9457): the body of a local answer, and a builder for answers of
+/// [your own](crate::failover::FailoverBuilder::local_answer).
 ///
 /// 1. Members that are not set are left out, never `null`.
 /// 2. Without a type of its own (`about:blank`) the title is the status's phrase (§4.2.1).
@@ -26,7 +26,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of this status, with the status's phrase as its title.
+    /// Creates a problem of this status, with the status's phrase as its title.
     pub fn new(status: StatusCode) -> Self {
         let mut members = Map::new();
         members.insert("status".into(), status.as_u16().into());
@@ -36,14 +36,12 @@ impl Problem {
         Self { status, members }
     }
 
-    /// An explanation of this occurrence for a person (§3.1.4).
+    /// Sets an explanation of this occurrence for a person (§3.1.4).
     pub fn detail(self, detail: impl Into<String>) -> Self {
         self.member("detail", detail.into())
     }
 
-    /// An extension member (§3.2), or one of the document's own.
-    ///
-    /// `status` stays what the response has.
+    /// Sets an extension member (§3.2), or one of the standard members. `status` cannot be changed.
     pub fn member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         let name = name.into();
         if name != "status" {
@@ -52,7 +50,7 @@ impl Problem {
         self
     }
 
-    /// The response: status, `application/problem+json`, and the document.
+    /// Builds the response: status, `application/problem+json`, and the document.
     pub fn into_response(self) -> Response<Bytes> {
         let body = Value::Object(self.members).to_string();
         let mut response = Response::new(Bytes::from(body));

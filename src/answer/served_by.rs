@@ -1,17 +1,17 @@
-//! Who served a request.
+//! The account and model that served a request.
 
 use std::sync::Arc;
 
 use crate::stage::Stamp;
 
-/// Who served a request, in the response's extensions when asked for
-/// ([`served_by`](crate::failover::FailoverBuilder::served_by)).
+/// The account and model that served a request. It is added to the response's extensions with
+/// [`served_by`](crate::failover::FailoverBuilder::served_by).
 ///
-/// Keep the account with the job it made: its result belongs to that account
-/// ([`RequestOptions::pin`](crate::RequestOptions::pin)). It holds no secret.
+/// Store the account with the job that the request created: the result belongs to that account
+/// ([`RequestOptions::pin`](crate::RequestOptions::pin)). It contains no secret.
 ///
-/// With feature `serde` it can be written and read back; with feature `job-ids`, `JobIds` puts the
-/// account into the job's id, and nothing needs to be kept.
+/// With feature `serde` it can be serialized and read back; with feature `job-ids`, `JobIds` puts the
+/// account into the job's id, and nothing needs to be stored.
 ///
 /// ```
 /// use tower::{Layer, ServiceExt};
@@ -36,11 +36,11 @@ use crate::stage::Stamp;
 ///
 /// let submit = http::Request::post("https://api.example.com/videos").body(Full::default())?;
 /// let answer = service.clone().oneshot(submit).await?;
-/// let by = answer.extensions().get::<ServedBy>().ok_or("asked for")?;
+/// let by = answer.extensions().get::<ServedBy>().ok_or("switched on")?;
 /// let owner = by.account.clone().ok_or("not the caller's own credential")?;
 /// assert_eq!((&*owner, by.attempts), ("bob", 1));
 ///
-/// // The other account would be told that there is no such video.
+/// // The other account has no such video.
 /// let mut poll = http::Request::get("https://api.example.com/videos/7").body(Full::default())?;
 /// poll.extensions_mut().insert(RequestOptions::new().pin(owner));
 /// assert_eq!(service.oneshot(poll).await?.status(), 200);
@@ -55,7 +55,7 @@ pub struct ServedBy {
     pub account: Option<Arc<str>>,
     /// The model, when a layer chose it; `None` when the caller's own served.
     pub model: Option<Arc<str>>,
-    /// How many attempts it took.
+    /// The number of attempts.
     pub attempts: u32,
 }
 
@@ -64,7 +64,7 @@ impl ServedBy {
         Self { account: stamp.map(|stamp| stamp.id), model, attempts }
     }
 
-    /// With what a layer below has said first: it is nearer to what was sent.
+    /// Prefers the facts of a layer below, which is nearer to the attempt.
     pub(crate) fn over(mut self, below: Option<Self>) -> Self {
         if let Some(below) = below {
             self.account = below.account.or(self.account);

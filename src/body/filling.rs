@@ -12,36 +12,32 @@ use http::HeaderMap;
 use http_body::Body;
 
 use super::{
-    keep::Started,
+    keep::{FirstBody, Started},
     replay::{Chunks, ReplayBody, Then, Trailed, WholeBody},
 };
 use crate::report::NotResent;
 
-/// So many pieces of data are kept at most: empty ones never come to the cap.
+/// The most pieces of data that are kept: empty ones never reach the cap.
 const PIECES: usize = 16 * 1024;
 
-/// A body that is being awaited.
-///
-/// Made by [`Buffered`](crate::body::Buffered), which has an example.
+/// A body that is being read before it is sent.
 ///
 /// # Cancel safety
 ///
-/// Dropping it drops what was read: nothing has been sent by then.
-pub struct Filling<B: Body>(Option<Reading<B>>);
-
-/// A body that is being read.
-struct Reading<B: Body> {
-    body: B,
+/// Dropping it drops the data that was read: nothing has been sent by then.
+pub(crate) struct Filling<B: Body> {
+    /// `None` once it was given away.
+    body: Option<B>,
     chunks: Vec<Bytes>,
     first: Option<Bytes>,
     trailers: Option<HeaderMap>,
     length: usize,
     cap: usize,
-    /// How long the body said it is.
+    /// The length that the body declared.
     known: Option<u64>,
 }
 
-/// Why reading stopped.
+/// The reason why reading stopped.
 enum Stop<E> {
     Whole,
     TooLarge,
@@ -49,31 +45,28 @@ enum Stop<E> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Filling<B> {
-    pub(crate) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<(ReplayBody<B>, Result<WholeBody, NotResent>)> {
-        let Some(reading) = &mut self.0 else { return Poll::Pending };
-        let stop = ready!(reading.poll(cx));
-        match self.0.take() {
-            Some(reading) => Poll::Ready(reading.stop(stop)),
-            None => Poll::Pending,
-        }
-    }
-}
-
-impl<B: Body<Data = Bytes> + Unpin> Reading<B> {
     fn new(body: B, cap: usize) -> Self {
         let known = body.size_hint().exact();
+        let body = Some(body);
         Self { body, chunks: Vec::new(), first: None, trailers: None, length: 0, cap, known }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stop<B::Error>> {
+    /// Returns the body to send, and the kept one; not to be polled again after that.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<FirstBody<ReplayBody<B>, WholeBody>> {
+        let stop = ready!(self.poll_read(cx));
+        Poll::Ready(self.stop(stop))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Stop<B::Error>> {
+        debug_assert!(self.body.is_some(), "a body was polled after it was given away");
         loop {
-            if self.body.is_end_stream() {
+            let Some(body) = self.body.as_mut().filter(|body| !body.is_end_stream()) else {
                 return Poll::Ready(Stop::Whole);
-            }
-            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+            };
+            let frame = match Pin::new(body).poll_frame(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(Stop::Whole),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Stop::Failed(error)),
@@ -123,15 +116,15 @@ impl<B: Body<Data = Bytes> + Unpin> Reading<B> {
         }
     }
 
-    /// The body to send, and what is kept of it.
-    fn stop(mut self, stop: Stop<B::Error>) -> (ReplayBody<B>, Result<WholeBody, NotResent>) {
+    /// Returns the body to send, and the kept one.
+    fn stop(&mut self, stop: Stop<B::Error>) -> FirstBody<ReplayBody<B>, WholeBody> {
         let chunks = self.take_chunks();
         let (then, why) = match stop {
             Stop::Whole => {
                 let whole = WholeBody(chunks);
                 return (ReplayBody::whole(&whole), Ok(whole));
             }
-            Stop::TooLarge => (Then::Rest(self.body), NotResent::TooLarge),
+            Stop::TooLarge => (self.rest(), NotResent::TooLarge),
             Stop::Failed(error) => {
                 let missing = self.known.map(|known| known.saturating_sub(self.length as u64));
                 (Then::Error(error, missing), NotResent::SentOnce)
@@ -140,13 +133,17 @@ impl<B: Body<Data = Bytes> + Unpin> Reading<B> {
         (ReplayBody { ahead: chunks, at: 0, then }, Err(why))
     }
 
-    /// The body to send at once, with what was read of it.
+    /// Returns the body to send at once, with the data that was read.
     fn stream(mut self) -> ReplayBody<B> {
-        ReplayBody { ahead: self.take_chunks(), at: 0, then: Then::Rest(self.body) }
+        ReplayBody { ahead: self.take_chunks(), at: 0, then: self.rest() }
+    }
+
+    fn rest(&mut self) -> Then<B> {
+        self.body.take().map_or(Then::End, Then::Rest)
     }
 }
 
-/// Begins to read a body of at most `cap` bytes.
+/// Begins to read a body, of which at most `cap` bytes are kept.
 pub(crate) fn start<B: Body<Data = Bytes> + Unpin>(
     body: B,
     cap: usize,
@@ -155,15 +152,12 @@ pub(crate) fn start<B: Body<Data = Bytes> + Unpin>(
     if hint.lower() > cap as u64 {
         return Started::Ready(ReplayBody::unread(body), Err(NotResent::TooLarge));
     }
-    let mut reading = Reading::new(body, cap);
-    // What is in memory already is ready now; whoever polls it next brings a waker of its own.
-    match reading.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(stop) => {
-            let (body, kept) = reading.stop(stop);
-            Started::Ready(body, kept)
-        }
-        Poll::Pending if reading.known.is_some() => Started::Fill(Filling(Some(reading))),
-        Poll::Pending => Started::Ready(reading.stream(), Err(NotResent::Streaming)),
+    let mut filling = Filling::new(body, cap);
+    // A body in memory is ready now. The next poll brings a waker of its own.
+    match filling.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready((body, kept)) => Started::Ready(body, kept),
+        Poll::Pending if filling.known.is_some() => Started::Fill(filling),
+        Poll::Pending => Started::Ready(filling.stream(), Err(NotResent::Streaming)),
     }
 }
 

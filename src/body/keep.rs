@@ -1,4 +1,4 @@
-//! How a request's body, and the service, are kept for another attempt.
+//! Keeping a request's body, and the service, for another attempt.
 
 use std::{
     fmt,
@@ -11,174 +11,110 @@ use http_body::Body;
 
 use crate::report::NotResent;
 
-/// The body for the first attempt, and what is kept of it, or why nothing is.
-///
-/// What [`Keep::poll_fill`] gives; [`Keep`] has an example.
-pub type Kept<O, K> = (O, Result<K, NotResent>);
+/// The body for the first attempt, and the kept one, or the reason why none is kept.
+pub(crate) type FirstBody<O, K> = (O, Result<K, NotResent>);
 
-/// What became of a body before its first attempt.
-///
-/// What [`Keep::start`] gives; [`Keep`] has an example.
+/// A body before its first attempt.
 #[derive(Debug)]
-pub enum Started<O, K, F> {
-    /// The body for the first attempt, and what is kept, or why nothing is.
+pub(crate) enum Started<O, K, F> {
+    /// The body for the first attempt, and the kept one, or the reason why none is kept.
     Ready(O, Result<K, NotResent>),
-    /// The body must be awaited first.
+    /// The body must be read first.
     Fill(F),
 }
 
-/// How a request body is kept for another attempt.
-///
-/// | strategy | request body `B` | inner body | sent again | with another model in its JSON |
-/// | --- | --- | --- | --- | --- |
-/// | [`SendOnce`] | any | `B` | never | no |
-/// | [`Cloned`] | `Clone` | `B` | yes | no |
-/// | [`InMemory`] | `Clone`, `Body<Data = Bytes>`, `From<Bytes>` | `B` | yes | yes |
-/// | [`TryCloned`](crate::body::TryCloned) | with a `try_clone` of its own | `B` | when that gives one | when told how |
-/// | [`Buffered`](crate::body::Buffered) | `Body<Data = Bytes>`, `Unpin` | [`ReplayBody<B>`](crate::body::ReplayBody) | up to a size | yes |
-/// | [`BufferedAs`](crate::body::BufferedAs) | the same | what a function makes of it | the same | yes |
-///
-/// One of your own, for requests of which each attempt makes its body anew:
-///
-/// ```
-/// use std::{convert::Infallible, task::{Context, Poll}};
-/// use bytes::Bytes;
-/// use tower_failover::body::{Keep, Kept, Spare, Started};
-///
-/// /// A body that is made of a number.
-/// #[derive(Debug)]
-/// struct Numbered;
-///
-/// impl Keep<u64> for Numbered {
-///     type Out = String;
-///     type Kept = u64;
-///     type Fill = Infallible;
-///
-///     fn once(&self, number: u64) -> String {
-///         number.to_string()
-///     }
-///
-///     fn start(&self, number: u64) -> Started<String, u64, Infallible> {
-///         Started::Ready(self.once(number), Ok(number))
-///     }
-///
-///     fn poll_fill(&self, fill: &mut Infallible, _: &mut Context<'_>) -> Poll<Kept<String, u64>> {
-///         match *fill {}
-///     }
-///
-///     fn again(&self, number: &u64) -> Option<String> {
-///         Some(self.once(*number))
-///     }
-///
-///     fn bytes(&self, number: &u64) -> Option<Bytes> {
-///         Some(number.to_string().into())
-///     }
-///
-///     fn edited(&self, _: &u64, bytes: Bytes) -> Option<String> {
-///         String::from_utf8(bytes.into()).ok()
-///     }
-/// }
-///
-/// impl<S: Clone> Spare<S> for Numbered {
-///     fn spare(&self, service: &S) -> Option<S> {
-///         Some(service.clone())
-///     }
-/// }
-///
-/// assert_eq!(Numbered.again(&7).as_deref(), Some("7"));
-/// ```
+/// The ways to keep a request body for another attempt. The trait is sealed: the strategies are those
+/// of [this module](crate::body).
 #[diagnostic::on_unimplemented(
     message = "a request body of type `{B}` cannot be kept for another attempt by `{Self}`",
-    label = "this stack may send the request again, and cannot with this body",
-    note = "for a body in memory, use `Full<Bytes>`, or add `.body_strategy(Cloned)` when it is only `Clone`; for a body that streams, add `.buffered(cap)`, or `.buffered_as(cap, map)` when the service below takes one type of body only; to send every request once, add `.send_once()`"
+    label = "this stack may resend the request, and cannot with this body",
+    note = "for a body in memory, use `Full<Bytes>`, or add `.body_strategy(Cloned)` when it is only `Clone`; for a body that streams, add `.buffered(cap)`, or `.buffered_as(cap, map)` when the inner service takes one type of body only; to send every request once, add `.send_once()`"
 )]
-pub trait Keep<B>: fmt::Debug + Send + Sync + 'static {
-    /// The body that the inner service is called with.
+#[allow(private_bounds, reason = "this seals the trait: the driver's promises rest on its methods")]
+pub trait Keep<B>: Strategy<B, <Self as Keep<B>>::Out> {
+    /// The request body that the inner service is called with.
     type Out;
-    /// What is kept.
+}
+
+/// The methods of [`Keep`].
+pub(crate) trait Strategy<B, O>: fmt::Debug + Send + Sync + 'static {
+    /// The kept body.
     type Kept;
-    /// A body that is being awaited.
+    /// A body that is being read.
     type Fill;
 
-    /// The body for the only attempt.
-    fn once(&self, body: B) -> Self::Out;
+    /// Returns the body for the only attempt.
+    fn once(&self, body: B) -> O;
 
-    /// The body for the first attempt, and what is kept of it.
-    fn start(&self, body: B) -> Started<Self::Out, Self::Kept, Self::Fill>;
+    /// Returns the body for the first attempt, and keeps it for others.
+    fn start(&self, body: B) -> Started<O, Self::Kept, Self::Fill>;
 
-    /// Awaits a body; the same as [`start`](Self::start) gives when it need not wait.
-    ///
-    /// Whoever never gives a [`Fill`](Started::Fill) is never asked.
+    /// Reads a body that [`start`](Self::start) could not return at once.
     fn poll_fill(
         &self,
-        _fill: &mut Self::Fill,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Kept<Self::Out, Self::Kept>> {
-        Poll::Pending
-    }
+        fill: &mut Self::Fill,
+        cx: &mut Context<'_>,
+    ) -> Poll<FirstBody<O, Self::Kept>>;
 
-    /// The body for one more attempt.
-    fn again(&self, kept: &Self::Kept) -> Option<Self::Out>;
+    /// Returns the body for one more attempt.
+    fn again(&self, kept: &Self::Kept) -> Option<O>;
 
-    /// The body for the last attempt.
-    fn last(&self, kept: Self::Kept) -> Option<Self::Out> {
+    /// Returns the body for the last attempt.
+    fn last(&self, kept: Self::Kept) -> Option<O> {
         self.again(&kept)
     }
 
-    /// The whole body in one piece; `None` when it is not in memory.
+    /// Returns the whole body in one piece; `None` when it is not in memory.
     fn bytes(&self, kept: &Self::Kept) -> Option<Bytes>;
 
-    /// The kept body with these bytes in place of its own.
-    fn edited(&self, kept: &Self::Kept, bytes: Bytes) -> Option<Self::Out>;
+    /// Returns the kept body with these bytes in place of its own.
+    fn edited(&self, kept: &Self::Kept, bytes: Bytes) -> Option<O>;
 }
 
-/// How a service is kept for another attempt.
-///
-/// [`Keep`] has an example.
+/// The ways to keep the inner service for another attempt. The trait is sealed: each
+/// [strategy](crate::body) but [`SendOnce`] clones the service.
 #[diagnostic::on_unimplemented(
     message = "the service `{S}` cannot be called again: it is not `Clone`",
-    label = "this stack may send a request again, on a clone of the service",
+    label = "this stack may resend a request, on a clone of the service",
     note = "put `tower::buffer::BufferLayer` below this layer, or add `.send_once()` to it"
 )]
-pub trait Spare<S>: fmt::Debug + Send + Sync + 'static {
-    /// A service for further attempts; `None` when there will be none.
+#[allow(private_bounds, reason = "this seals the trait")]
+pub trait Spare<S>: SpareService<S> {}
+
+/// The method of [`Spare`].
+pub(crate) trait SpareService<S>: fmt::Debug + Send + Sync + 'static {
+    /// Returns a service for further attempts; `None` when there will be none.
     fn spare(&self, service: &S) -> Option<S>;
 }
 
-/// Every request is sent once: any body, and a service that need not be `Clone`.
-///
-/// ```
-/// use tower_failover::{body::{Keep, SendOnce}, RetryLayer};
-///
-/// fn any_body<B>(keep: &impl Keep<B>) {}
-/// any_body::<std::io::Empty>(&SendOnce);
-/// let layer = RetryLayer::default().body_strategy(SendOnce);
-/// ```
+/// Sends every request once: any body, and a service that need not be `Clone`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SendOnce;
 
-/// The body is cloned: for bodies whose clone is cheap.
+/// Clones the body: for bodies whose clone is cheap.
 ///
-/// The clone is made before the first attempt, and only where something could send again. A model
-/// in the body is not changed; one in the path, the query or a header is.
-/// [`SendOnce`] has an example of how a strategy is given.
+/// The clone is made before the first attempt, and only where the request could be resent. A model
+/// named in the body is not changed; one in the path, the query or a header is.
 #[derive(Clone, Copy, Debug, Default)]
 // The compiler quotes the next line, to its end, where it does not give the text of `Keep`.
 pub struct Cloned; // not `Clone`? add `.buffered(cap)` or `.send_once()`
 
-/// The body is in memory: `Full<Bytes>` and its like. It is cloned, and a model in it is changed.
-/// It is the default of [`FailoverBuilder`](crate::failover::FailoverBuilder), which has an example.
+/// Clones a body that is in memory, such as `Full<Bytes>`, and can change a model named in it. The
+/// default of [`FailoverBuilder`](crate::failover::FailoverBuilder).
 #[derive(Clone, Copy, Debug, Default)]
 // The compiler quotes the next line, to its end, where it does not give the text of `Keep`.
 pub struct InMemory; // not in memory? add `.buffered(cap)`, `.body_strategy(Cloned)` or `.send_once()`
 
-/// What is never made: what [`SendOnce`] keeps.
+/// The kept body of [`SendOnce`]: there is none.
 #[derive(Clone, Copy, Debug)]
-pub enum Never {}
+pub(crate) enum Never {}
 
 #[diagnostic::do_not_recommend]
 impl<B> Keep<B> for SendOnce {
     type Out = B;
+}
+
+impl<B> Strategy<B, B> for SendOnce {
     type Kept = Never;
     type Fill = Never;
 
@@ -188,6 +124,10 @@ impl<B> Keep<B> for SendOnce {
 
     fn start(&self, body: B) -> Started<B, Never, Never> {
         Started::Ready(body, Err(NotResent::SentOnce))
+    }
+
+    fn poll_fill(&self, fill: &mut Never, _: &mut Context<'_>) -> Poll<FirstBody<B, Never>> {
+        match *fill {}
     }
 
     fn again(&self, kept: &Never) -> Option<B> {
@@ -204,16 +144,17 @@ impl<B> Keep<B> for SendOnce {
 }
 
 #[diagnostic::do_not_recommend]
-impl<S> Spare<S> for SendOnce {
+impl<S> Spare<S> for SendOnce {}
+
+impl<S> SpareService<S> for SendOnce {
     fn spare(&self, _: &S) -> Option<S> {
         None
     }
 }
 
-/// How a body `B` is kept that need only be cloned.
+/// Writes the methods of a strategy that clones the body `B`.
 macro_rules! kept_by_clone {
     () => {
-        type Out = B;
         type Kept = B;
         type Fill = Never;
 
@@ -223,6 +164,10 @@ macro_rules! kept_by_clone {
 
         fn start(&self, body: B) -> Started<B, B, Never> {
             Started::Ready(body.clone(), Ok(body))
+        }
+
+        fn poll_fill(&self, fill: &mut Never, _: &mut Context<'_>) -> Poll<FirstBody<B, B>> {
+            match *fill {}
         }
 
         fn again(&self, kept: &B) -> Option<B> {
@@ -237,6 +182,10 @@ macro_rules! kept_by_clone {
 
 #[diagnostic::do_not_recommend]
 impl<B: Clone> Keep<B> for Cloned {
+    type Out = B;
+}
+
+impl<B: Clone> Strategy<B, B> for Cloned {
     kept_by_clone!();
 
     fn bytes(&self, _: &B) -> Option<Bytes> {
@@ -250,6 +199,10 @@ impl<B: Clone> Keep<B> for Cloned {
 
 #[diagnostic::do_not_recommend]
 impl<B: Clone + Body<Data = Bytes> + From<Bytes>> Keep<B> for InMemory {
+    type Out = B;
+}
+
+impl<B: Clone + Body<Data = Bytes> + From<Bytes>> Strategy<B, B> for InMemory {
     kept_by_clone!();
 
     fn bytes(&self, kept: &B) -> Option<Bytes> {
@@ -261,11 +214,13 @@ impl<B: Clone + Body<Data = Bytes> + From<Bytes>> Keep<B> for InMemory {
     }
 }
 
-/// How a service is kept that need only be cloned.
+/// Implements [`Spare`] for strategies that clone the service.
 macro_rules! spare_by_clone {
     ($([$($generics:tt)*] $Keep:ty),* $(,)?) => { $(
         #[diagnostic::do_not_recommend]
-        impl<S: Clone, $($generics)*> Spare<S> for $Keep {
+        impl<S: Clone, $($generics)*> Spare<S> for $Keep {}
+
+        impl<S: Clone, $($generics)*> SpareService<S> for $Keep {
             fn spare(&self, service: &S) -> Option<S> {
                 Some(service.clone())
             }
@@ -277,7 +232,7 @@ pub(crate) use spare_by_clone;
 
 spare_by_clone!([] Cloned, [] InMemory);
 
-/// The whole body, when all of it is there at once. `None` for one with trailers, too.
+/// Returns the whole body if all of it is ready. `None` for a body with trailers, too.
 pub(crate) fn gather<B: Body<Data = Bytes>>(body: B) -> Option<Bytes> {
     let mut body = pin!(body);
     let mut cx = Context::from_waker(Waker::noop());

@@ -1,4 +1,4 @@
-//! Reading the beginning of an error body, to find out what the answer means.
+//! Reading the beginning of an error body, to classify the answer.
 
 use std::{
     future::Future,
@@ -12,12 +12,12 @@ use http::response::Parts;
 use http_body::Body;
 
 use super::response::Peeked;
-use crate::clock::{self, Sleep};
+use crate::clock::{Sleep, Timer};
 
-/// So many frames are read at most: the empty ones of a hostile upstream never fill the limit.
+/// The most frames that are read: the empty ones of a hostile upstream never reach the limit in bytes.
 const FRAMES: usize = 4096;
 
-/// How much of an error body is read, and for how long.
+/// Limits on reading an error body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PeekLimits {
     pub(crate) bytes: usize,
@@ -30,31 +30,31 @@ impl Default for PeekLimits {
     }
 }
 
-/// An answer whose body is being read. What is read is given on whole, errors included.
+/// An answer whose body is being read. All that is read is passed on, errors included.
 pub(crate) struct Peek<B: Body> {
     pub(crate) head: Parts,
     body: Peeked<B>,
     text: Vec<u8>,
-    /// How much was read; a frame without data counts too, for it is kept.
+    /// The bytes that were read; a frame without data counts as one, because it is kept.
     read: usize,
     limit: usize,
-    /// `None` where there is no timer: then only what is there at once is read.
+    /// `None` where there is no timer: then only the data that is ready is read.
     until: Option<Sleep>,
 }
 
 impl<B: Body<Data = Bytes>> Peek<B> {
-    pub(crate) fn new(head: Parts, body: B, limits: PeekLimits) -> Self {
+    pub(crate) fn new(head: Parts, body: B, limits: PeekLimits, timer: &Timer) -> Self {
         Self {
             head,
             body: Peeked::new(body),
             text: Vec::new(),
             read: 0,
             limit: limits.bytes,
-            until: clock::sleep(limits.time),
+            until: timer.sleep(limits.time),
         }
     }
 
-    /// Ready when the end, the limit or the time is reached.
+    /// Becomes ready when the end, the limit or the time is reached.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.read >= self.limit || self.body.ahead.len() >= FRAMES {
@@ -86,7 +86,7 @@ impl<B: Body<Data = Bytes>> Peek<B> {
         }
     }
 
-    /// The head, the beginning of the body, and the whole body.
+    /// Returns the head, the beginning of the body, and the whole body.
     pub(crate) fn into_parts(self) -> (Parts, Vec<u8>, Peeked<B>) {
         (self.head, self.text, self.body)
     }

@@ -1,4 +1,4 @@
-//! Bodies that were read before they are sent, so that they can be sent again.
+//! Bodies that were read before they are sent, so that they can be resent.
 
 use std::{
     fmt,
@@ -11,27 +11,26 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-/// A request body that was read before it was sent, as far as it was.
+/// The request body that an inner service receives from [`Buffered`](crate::body::Buffered): the data
+/// that was read ahead, then the rest.
 ///
-/// 1. Data, trailers and errors are those of the body it was made of, in their order.
-/// 2. It is as long as that body said. When that said nothing, the length of what was read whole is
-///    known; but not where trailers follow, which HTTP/1.1 has only for bodies of unknown length
-///    (RFC 9112 §7.1.2).
-///
-/// [`Buffered`](crate::body::Buffered) has an example.
+/// 1. Data, trailers and errors are those of the original body, in their order.
+/// 2. Its length is the length that the original declared. Where that declared none and was read
+///    whole, the length is known, but for a body with trailers, which HTTP/1.1 has only for bodies of
+///    unknown length (RFC 9112 §7.1.2).
 pub struct ReplayBody<B: Body> {
     pub(crate) ahead: Chunks,
     pub(crate) at: usize,
     pub(crate) then: Then<B>,
 }
 
-/// What comes after the data that was read.
+/// The part after the data that was read.
 pub(crate) enum Then<B: Body> {
-    /// They stand beside the data.
+    /// Trailers, kept beside the data.
     Trailers,
-    /// The body broke off here, so far from its end, where it said so.
+    /// The error with which the body ended, and how many bytes were missing, if it declared a length.
     Error(B::Error, Option<u64>),
-    /// The rest was not read.
+    /// The rest, which was not read.
     Rest(B),
     End,
 }
@@ -49,15 +48,13 @@ pub(crate) enum Chunks {
 pub(crate) struct Trailed {
     pub(crate) chunks: Vec<Bytes>,
     pub(crate) trailers: HeaderMap,
-    /// Whether the body said how long it is.
+    /// Whether the body declared its length.
     pub(crate) known: bool,
 }
 
 /// A whole body, kept for another attempt.
-///
-/// [`Buffered`](crate::body::Buffered) has an example.
 #[derive(Clone, Debug)]
-pub struct WholeBody(pub(crate) Chunks);
+pub(crate) struct WholeBody(pub(crate) Chunks);
 
 impl<B: Body> ReplayBody<B> {
     pub(crate) fn whole(whole: &WholeBody) -> Self {
@@ -85,14 +82,14 @@ impl Chunks {
         }
     }
 
-    /// Whether the length of a body with trailers may be told.
+    /// Whether the body has trailers and declared its length.
     fn is_known(&self) -> bool {
         matches!(self, Self::Trailed(trailed) if trailed.known)
     }
 }
 
 impl WholeBody {
-    /// These bytes, with the trailers of this body.
+    /// Returns these bytes with the trailers of this body.
     pub(crate) fn with(&self, bytes: Bytes) -> Self {
         Self(match &self.0 {
             Chunks::Trailed(trailed) => Chunks::Trailed(Arc::new(Trailed {
@@ -104,7 +101,7 @@ impl WholeBody {
         })
     }
 
-    /// All data in one piece.
+    /// Returns all data in one piece.
     pub(crate) fn bytes(&self) -> Bytes {
         match self.0.as_slice() {
             [] => Bytes::new(),
@@ -120,7 +117,7 @@ impl WholeBody {
     }
 }
 
-/// Its parts are never pinned in place; an error that is held is only given away.
+/// Its parts are never pinned in place; the error is only moved out.
 impl<B: Body + Unpin> Unpin for ReplayBody<B> {}
 
 impl<B: Body<Data = Bytes> + Unpin> Body for ReplayBody<B> {
@@ -165,7 +162,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ReplayBody<B> {
         match &self.then {
             Then::End => hint.set_exact(ahead),
             Then::Trailers if self.ahead.is_known() => hint.set_exact(ahead),
-            // A body that breaks off must not look like a shorter one.
+            // A body that ends with an error must not look like a shorter one.
             Then::Error(_, Some(missing)) => hint.set_exact(ahead.saturating_add(*missing)),
             Then::Trailers | Then::Error(_, None) => hint.set_lower(ahead),
             Then::Rest(rest) => {

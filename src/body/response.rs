@@ -1,4 +1,4 @@
-//! The response's body: the inner one, with what this crate must add.
+//! The response's body: the inner one, or one of this crate's own.
 
 use std::{
     collections::VecDeque,
@@ -13,22 +13,20 @@ use pin_project::pin_project;
 
 use crate::pool::lease::InFlight;
 
-/// The body of a response: the upstream's own, frame for frame, or a short local one.
+/// The body of every response: the upstream's own, frame for frame, or that of a local answer.
 ///
-/// Data, trailers and errors of the upstream pass whole. Where the beginning was read to find out
-/// what an error answer means, it is given first and the rest follows.
-///
-/// [`Failover`](crate::Failover) has an example of a service whose answers have it.
+/// All data, trailers and errors of the upstream are passed on. Where the beginning of an error body
+/// was read to classify the answer, it comes first and the rest follows.
 ///
 /// # Cancel safety
 ///
-/// Dropping it unread is fine: where the pool chooses by requests in flight, the request has then
-/// ended. What that does to the connection is the client's business.
+/// It may be dropped unread: where the pool selects by requests in flight, the request then counts
+/// as ended. The client decides about the connection.
 #[pin_project]
 pub struct FailoverBody<B: Body> {
     #[pin]
     inner: Inner<B>,
-    /// Ends with the body.
+    /// Dropped at the end of the body.
     in_flight: Option<InFlight>,
 }
 
@@ -39,13 +37,13 @@ enum Inner<B: Body> {
     Local(Option<Bytes>),
 }
 
-/// What was read ahead, and what has not been read.
+/// A body with its frames that were read ahead, and the unread rest.
 pub(crate) struct Peeked<B: Body> {
     pub(crate) ahead: VecDeque<Frame<Bytes>>,
-    /// Given after what was read ahead; nothing comes after it.
+    /// Comes after the frames that were read ahead, and ends the body.
     pub(crate) error: Option<B::Error>,
     pub(crate) rest: Option<Pin<Box<B>>>,
-    /// How much data the body said would come, less what was given on.
+    /// The declared bounds of the length, less the data that was passed on.
     said: (u64, Option<u64>),
 }
 
@@ -58,7 +56,7 @@ impl<B: Body> FailoverBody<B> {
         Self { inner: Inner::Peeked(Box::new(peeked)), in_flight: None }
     }
 
-    /// A body of this crate's own.
+    /// Builds the body of a local answer.
     pub(crate) const fn local(bytes: Bytes) -> Self {
         Self { inner: Inner::Local(Some(bytes)), in_flight: None }
     }
@@ -68,7 +66,7 @@ impl<B: Body> FailoverBody<B> {
         self
     }
 
-    /// Whether the upstream gave this body, as opposed to this crate.
+    /// Returns whether this is the body of an answer of the upstream, as opposed to a local answer.
     pub const fn is_upstream(&self) -> bool {
         !matches!(self.inner, Inner::Local(_))
     }
@@ -137,7 +135,7 @@ where
 }
 
 impl<B: Body<Data = Bytes>> Peeked<B> {
-    /// A body of which nothing was read yet.
+    /// Wraps a body of which nothing was read yet.
     pub(crate) fn new(body: B) -> Self {
         let hint = body.size_hint();
         let said = (hint.lower(), hint.upper());
@@ -176,7 +174,7 @@ impl<B: Body<Data = Bytes>> Peeked<B> {
                 let rest = rest.size_hint();
                 (rest.lower().saturating_add(ahead), rest.upper().and_then(more))
             }
-            // What breaks off must not look like a shorter body, and HTTP/1.1 has trailers only for
+            // A body that ends with an error must not look like a shorter one, and HTTP/1.1 has trailers only for
             // bodies of unknown length (RFC 9112 §7.1.2).
             None if self.error.is_some() || self.ahead.iter().any(Frame::is_trailers) => {
                 let lower = self.said.0.max(ahead);

@@ -1,4 +1,4 @@
-//! One who pays and owns the results.
+//! Accounts.
 
 use std::{fmt, sync::Arc};
 
@@ -11,9 +11,10 @@ use super::{
     source::TokenSource,
 };
 
-/// Who pays and who owns the results: an id, a credential, and all that goes with it.
+/// An account at the upstream: it pays for requests and owns their results.
 ///
-/// What an account has is put on a request as one, and never mixed with another account's.
+/// It has an id, a credential, and the settings that go with them. They are put on a request together
+/// and never mixed with those of another account. The setters may be called in any order.
 ///
 /// ```
 /// use http::{HeaderName, HeaderValue, Uri};
@@ -46,7 +47,7 @@ pub struct Account {
     make_credential: Option<MakeCredential>,
 }
 
-/// Where an account's tokens come from, and what is made of them.
+/// An account's source of tokens, with its settings.
 #[derive(Clone)]
 pub(crate) struct SourceSettings {
     pub(crate) source: Arc<dyn TokenSource>,
@@ -54,18 +55,20 @@ pub(crate) struct SourceSettings {
     pub(crate) make_credential: Option<MakeCredential>,
 }
 
-/// Makes a credential of a token.
+/// Turns a token into a credential.
 pub(crate) type MakeCredential =
     Arc<dyn Fn(&str) -> Result<Credential, CredentialError> + Send + Sync>;
 
 impl Account {
-    /// An account called `id`, whose tokens come from `source`, the first one as well: it is asked
-    /// for when somebody needs it ([`Pool::wait_ready`](crate::Pool::wait_ready), or a request).
+    /// Builds an account with the id `id` that takes all its tokens from `source`.
+    ///
+    /// The source is called for the first token when a request or
+    /// [`Pool::wait_ready`](crate::Pool::wait_ready) needs it.
     pub fn from_source(id: impl Into<Arc<str>>, source: impl TokenSource) -> Self {
         Self::new(id, Credential::unloaded()).source(source)
     }
 
-    /// An account called `id`, which is what reports and views show of it.
+    /// Builds an account with the id `id`, which reports and views show.
     pub fn new(id: impl Into<Arc<str>>, credential: Credential) -> Self {
         Self {
             id: id.into(),
@@ -83,16 +86,16 @@ impl Account {
         }
     }
 
-    /// Where the tokens come from that take the place of the account's credential, once it is
-    /// refused or about to end.
+    /// Sets the source of the tokens that replace the account's credential when it is rejected or
+    /// about to expire.
     #[must_use]
     pub fn source(mut self, source: impl TokenSource) -> Self {
         self.source = Some(Arc::new(source));
         self
     }
 
-    /// How a token of the [source](Self::source) is put on a request. As
-    /// [`Credential::bearer`] by default.
+    /// Sets how a token of the [source](Self::source) becomes a credential. By default with
+    /// [`Credential::bearer`].
     ///
     /// ```
     /// use http::HeaderName;
@@ -111,7 +114,7 @@ impl Account {
         self
     }
 
-    /// How long before its end a token of the [source](Self::source) is replaced.
+    /// Sets how long before its expiry a token of the [source](Self::source) is replaced.
     #[must_use]
     pub const fn refresh_windows(mut self, windows: RefreshWindows) -> Self {
         self.windows = windows;
@@ -127,16 +130,16 @@ impl Account {
         })
     }
 
-    /// When the account's tokens end, where neither they nor their source say so.
+    /// Sets when the account's tokens expire, if neither they nor their source say so.
     ///
-    /// A date ([`At`](Expires::At)), or a lifetime ([`In`](Expires::In)), is that of the credential that
-    /// the account begins with. Where it [begins with none](Account::from_source), each token lives
-    /// so long.
+    /// A date ([`At`](Expires::At)) or a lifetime ([`In`](Expires::In)) applies to the credential that
+    /// the account starts with. If it [starts with none](Account::from_source), a lifetime applies to
+    /// each token.
     ///
     /// ```
     /// use tower_failover::{credential::Expires, Account, Credential};
     ///
-    /// // Every token of this service ends at 03:30 in India.
+    /// // Every token of this service expires at 03:30 in India.
     /// let account = Account::new("upstox", Credential::bearer("s3cr3t")?)
     ///     .expires(Expires::Daily("03:30+05:30".parse()?));
     /// # drop(account);
@@ -148,56 +151,56 @@ impl Account {
         self
     }
 
-    /// The account's id.
+    /// Returns the account's id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// A header that goes wherever the credential goes, such as an organization's id. It replaces
-    /// the request's own of that name.
+    /// Adds a header that is sent with the credential, such as an organization's id. It replaces the
+    /// request's own header of that name.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
         self
     }
 
-    /// Where the account lives: replaces scheme and authority of each of its requests.
+    /// Sets the base URI, which replaces the scheme and authority of each request.
     ///
-    /// A path other than `/` is refused when the pool is built.
+    /// A path other than `/` is an error when the pool is built.
     #[must_use]
     pub fn base_uri(mut self, uri: Uri) -> Self {
         self.base_uri = Some(uri);
         self
     }
 
-    /// Its tier, 0 by default: a higher one serves first, and a lower one only when no account of a
-    /// higher one can.
+    /// Sets the priority (0). An account serves only if no account with a higher priority can.
     #[must_use]
     pub const fn priority(mut self, priority: i32) -> Self {
         self.priority = priority;
         self
     }
 
-    /// Its share under [`Selection::Weighted`](crate::pool::Selection::Weighted), 1 by default.
+    /// Sets the share under [`Selection::Weighted`](crate::pool::Selection::Weighted) (1).
     ///
-    /// One with weight 0 serves only when no other of its tier can. The other ways of choosing do
-    /// not look at it.
+    /// An account with weight 0 serves only if no other of its priority can. The other strategies
+    /// ignore the weight.
     #[must_use]
     pub const fn weight(mut self, weight: u32) -> Self {
         self.weight = weight;
         self
     }
 
-    /// The owner or OAuth client that it shares with others; see [`Cascade`](crate::pool::Cascade).
+    /// Sets the group: the owner or OAuth client that it shares with other accounts. See
+    /// [`Cascade`](crate::pool::Cascade).
     #[must_use]
     pub fn group(mut self, id: impl Into<Arc<str>>) -> Self {
         self.group = Some(id.into());
         self
     }
 
-    /// The models that it may serve; without a list, all of them.
+    /// Sets the models that the account serves. Without this, it serves all models.
     ///
-    /// A request whose model is not known goes to any account.
+    /// A request whose model is unknown goes to any account.
     #[must_use]
     pub fn models<M: Into<Box<str>>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
         self.models = Some(models.into_iter().map(Into::into).collect());
@@ -207,7 +210,7 @@ impl Account {
 
 impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A fixed header may hold a secret too, and not be marked.
+        // A fixed header may hold a secret without being marked as sensitive.
         f.debug_struct("Account")
             .field("id", &self.id)
             .field("credential", &self.credential)
@@ -219,7 +222,7 @@ impl fmt::Debug for Account {
             .field("models", &self.models)
             .field("expires", &self.expires)
             .field("source", &self.source.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

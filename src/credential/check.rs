@@ -1,6 +1,6 @@
-//! What cannot be a credential: the marks that copy and paste leave behind.
+//! The checks of credentials, mostly for the traces of copy and paste.
 
-/// Why something cannot be a credential.
+/// The reason why a value cannot be a credential.
 ///
 /// No message shows the value.
 ///
@@ -14,24 +14,24 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialError {
-    /// Nothing is there.
+    /// The value is empty.
     #[error("the credential is empty: check that the variable or file it comes from is set")]
     Empty,
-    /// White space stands before or after it.
+    /// The value starts or ends with white space.
     #[error(
-        "the credential begins or ends with white space: trim it (a file often ends with a newline)"
+        "the credential starts or ends with white space: trim it (a file often ends with a newline)"
     )]
     WhiteSpace,
-    /// Quotation marks stand around it.
+    /// The value is in quotation marks.
     #[error("the credential has quotation marks around it: give it without them")]
     Quoted,
-    /// A scheme stands before it.
+    /// The value starts with a scheme.
     #[error(
-        "the credential begins with a scheme such as `Bearer`: give the token alone, \
+        "the credential starts with a scheme such as `Bearer`: give the token alone, \
          or use `Credential::scheme` for a scheme of your own"
     )]
     Scheme,
-    /// It holds something that no header or query may carry.
+    /// The value holds a character that a header or query cannot carry.
     #[error(
         "the credential holds a character that is not visible ASCII (a space, a newline, an accent): \
          copy it again"
@@ -43,7 +43,7 @@ pub enum CredentialError {
     /// The query key or the scheme's name is empty, or holds more than letters, digits, `-`, `.` and `_`.
     #[error("the name of the query key or scheme may hold only letters, digits, `-`, `.` and `_`")]
     Name,
-    /// The header belongs to the connection or to the body.
+    /// The header frames or routes the message.
     #[error(
         "a credential cannot go into this header, which frames or routes the message: \
          name the header that the upstream documents"
@@ -64,16 +64,17 @@ pub(crate) const FRAMING: [&str; 9] = [
     "upgrade",
 ];
 
-/// Words that people copy along with a token.
+/// Scheme names that are often copied along with a token.
 const SCHEMES: [&str; 7] =
     ["bearer", "basic", "token", "digest", "apikey", "authorization:", "bearer:"];
 
+/// Checks a value that goes into a header or query as it is.
 pub(super) fn check(value: &[u8]) -> Result<(), CredentialError> {
     check_outline(value)?;
     if value.iter().all(u8::is_ascii_graphic) { Ok(()) } else { Err(CredentialError::NotVisible) }
 }
 
-/// What is refused for whatever ends up in whichever place.
+/// Checks what holds for every value: it is not empty, quoted, padded or prefixed.
 pub(super) fn check_outline(value: &[u8]) -> Result<(), CredentialError> {
     let (Some(first), Some(last)) = (value.first(), value.last()) else {
         return Err(CredentialError::Empty);
@@ -91,6 +92,7 @@ pub(super) fn check_outline(value: &[u8]) -> Result<(), CredentialError> {
     Ok(())
 }
 
+/// Checks the name of a query key or scheme.
 pub(super) fn check_name(name: &str) -> Result<(), CredentialError> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if name.is_empty() || name.len() > 256 || !name.bytes().all(good) {

@@ -1,4 +1,4 @@
-//! Credentials: checked once, made ready once, never printed, wiped with their last clone.
+//! Credentials: checked and encoded once, never printed, wiped with their last clone.
 
 use std::fmt;
 
@@ -13,15 +13,15 @@ use super::check::{CredentialError, FRAMING, check, check_name, check_outline};
 #[cfg(test)]
 mod tests;
 
-/// What proves to the upstream who asks.
+/// A secret that authenticates requests, and the place where it is sent.
 ///
-/// 1. The value is checked here: what a copy and paste error leaves behind is refused with a message
-///    that says what to change, and never shows the value.
-/// 2. The header value is made here, once, and marked
-///    [sensitive](http::HeaderValue::is_sensitive); a request only gets another handle to it.
-/// 3. The bytes are wiped when the last handle goes. What others made of them (a `String` of the
-///    caller's, a URI with a key in its query, a TLS buffer) is out of reach.
-/// 4. `Debug` shows where the credential goes, and never the credential.
+/// 1. The value is checked when it is built. Copy and paste errors give an error that says what to
+///    change, and never shows the value.
+/// 2. The header value is encoded once and marked
+///    [sensitive](http::HeaderValue::is_sensitive). Each request gets another handle to it.
+/// 3. The bytes are wiped when the last handle is dropped. Copies elsewhere (a `String` of the
+///    caller, a URI with a key in its query, a TLS buffer) are out of reach.
+/// 4. `Debug` shows the place and never the secret.
 ///
 /// ```
 /// use tower_failover::{credential::CredentialError, Credential};
@@ -40,50 +40,50 @@ pub struct Credential {
     secrets: Secrets,
 }
 
-/// Where a credential goes.
+/// The place of a credential in a request.
 #[derive(Clone)]
 pub(crate) enum Placement {
-    /// A header and its ready-made value.
+    /// A header and its encoded value.
     Header(HeaderName, HeaderValue),
     /// A query key, percent-encoded, and the value, percent-encoded.
     Query(Box<str>, Bytes),
 }
 
-/// What must not be shown, apart from the place's own bytes.
+/// The parts of a credential that must not be shown.
 #[derive(Clone)]
 enum Secrets {
-    /// The place's value from this byte on.
+    /// The value of the placement from this byte on.
     From(u16),
-    /// These, and the place's value from this byte on.
+    /// These, and the value of the placement from this byte on.
     Apart(Box<[Bytes]>, u16),
 }
 
 impl Credential {
-    /// A bearer token (RFC 6750 §2.1): `Authorization: Bearer <token>`.
+    /// Builds a bearer token (RFC 6750 §2.1): `Authorization: Bearer <token>`.
     ///
     /// # Errors
     ///
-    /// What the variants of [`CredentialError`] say.
+    /// See the variants of [`CredentialError`].
     pub fn bearer(token: impl AsRef<[u8]>) -> Result<Self, CredentialError> {
         Self::prefixed("Bearer ", token.as_ref())
     }
 
-    /// A token under another scheme: `Authorization: <name> <token>`, such as `Token` or `Key`.
+    /// Builds a token of another scheme, such as `Token` or `Key`: `Authorization: <name> <token>`.
     ///
     /// # Errors
     ///
-    /// What the variants of [`CredentialError`] say.
+    /// See the variants of [`CredentialError`].
     pub fn scheme(name: impl AsRef<str>, token: impl AsRef<[u8]>) -> Result<Self, CredentialError> {
         let name = name.as_ref();
         check_name(name)?;
         Self::prefixed(&format!("{name} "), token.as_ref())
     }
 
-    /// A key in a header of its own, such as `x-api-key`.
+    /// Builds a key in a header of its own, such as `x-api-key`.
     ///
     /// # Errors
     ///
-    /// What the variants of [`CredentialError`] say.
+    /// See the variants of [`CredentialError`].
     pub fn header(name: HeaderName, value: impl AsRef<[u8]>) -> Result<Self, CredentialError> {
         let value = value.as_ref();
         check(value)?;
@@ -94,13 +94,13 @@ impl Credential {
         Ok(Self { place: Placement::Header(name, value), secrets: Secrets::From(0) })
     }
 
-    /// A key in the query, such as `?key=...`; an equal key of the request's own is replaced.
+    /// Builds a key in the query, such as `?key=...`. It replaces the request's own value of that key.
     ///
-    /// The URI then holds it, and [`Uri`](http::Uri) prints it: log paths without their query.
+    /// The URI then holds the key, and [`Uri`](http::Uri) prints it: log paths without their query.
     ///
     /// # Errors
     ///
-    /// What the variants of [`CredentialError`] say.
+    /// See the variants of [`CredentialError`].
     pub fn query(key: impl AsRef<str>, value: impl AsRef<[u8]>) -> Result<Self, CredentialError> {
         let (key, value) = (key.as_ref(), value.as_ref());
         check_name(key)?;
@@ -118,14 +118,14 @@ impl Credential {
         })
     }
 
-    /// A user and a password (RFC 7617).
+    /// Builds a user and a password (RFC 7617).
     ///
-    /// Either may be empty, as some APIs take their key as the user and others as the password, but
-    /// not both. A password may hold spaces and any letter; it is sent as UTF-8.
+    /// Either may be empty, but not both: some APIs take their key as the user, others as the
+    /// password. A password may hold spaces and any letter, and is sent as UTF-8.
     ///
     /// # Errors
     ///
-    /// What the variants of [`CredentialError`] say.
+    /// See the variants of [`CredentialError`].
     pub fn basic(
         user: impl AsRef<str>,
         password: impl AsRef<str>,
@@ -148,7 +148,7 @@ impl Credential {
         let both = Zeroizing::new([user, ":", password].concat());
         let mut value = Zeroizing::new(vec![0; 6 + both.len().div_ceil(3) * 4]);
         value[..6].copy_from_slice(b"Basic ");
-        // The slice is exactly as long as the encoded text.
+        // The slice has exactly the length of the encoded text.
         let _ = STANDARD.encode_slice(both.as_bytes(), &mut value[6..]);
         let value = sensitive(value)?;
         let secret = if password.is_empty() { user } else { password };
@@ -169,18 +169,18 @@ impl Credential {
         Ok(Self { place, secrets: Secrets::From(from) })
     }
 
-    /// What stands for a credential that has not been loaded: it is never sent.
+    /// Builds the placeholder for a credential that was not loaded yet. It is never sent.
     pub(crate) fn unloaded() -> Self {
         let value = HeaderValue::from_static("");
         Self { place: Placement::Header(AUTHORIZATION, value), secrets: Secrets::From(0) }
     }
 
-    /// Whether there is anything to send.
+    /// Returns whether the credential was loaded.
     pub(crate) fn is_loaded(&self) -> bool {
         !self.token().is_empty()
     }
 
-    /// What the user gave: the token, the key, or the password.
+    /// Returns the token, key or password as the user gave it.
     pub(crate) fn token(&self) -> &[u8] {
         match &self.secrets {
             Secrets::From(from) => self.value().get(usize::from(*from)..).unwrap_or_default(),
@@ -188,7 +188,7 @@ impl Credential {
         }
     }
 
-    /// Whether both would be sent alike.
+    /// Returns whether both are sent in the same place with the same value.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let same_place = match (&self.place, &other.place) {
             (Placement::Header(one, _), Placement::Header(two, _)) => one == two,
@@ -205,7 +205,7 @@ impl Credential {
         }
     }
 
-    /// Calls `f` with everything that must not be shown.
+    /// Calls `f` with each secret that must not be shown.
     pub(crate) fn visit_secrets(&self, f: &mut dyn FnMut(&[u8])) {
         let (apart, from): (&[Bytes], u16) = match &self.secrets {
             Secrets::From(from) => (&[], *from),
@@ -229,11 +229,11 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// What stands unescaped in a query value: the unreserved characters of RFC 3986 §2.3.
+/// The characters that need no encoding in a query value (RFC 3986 §2.3).
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 fn sensitive(value: Zeroizing<Vec<u8>>) -> Result<HeaderValue, CredentialError> {
-    // A `Bytes` is taken over as it is: no second copy that nobody would wipe.
+    // `HeaderValue` keeps this `Bytes` without a copy, which would not be wiped.
     let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(value))
         .map_err(|_| CredentialError::NotVisible)?;
     value.set_sensitive(true);

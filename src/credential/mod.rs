@@ -1,17 +1,36 @@
-//! Who is asking: accounts, secrets, and the pool with its states.
+//! Accounts, their credentials, and the sources of new tokens.
 //!
-//! 1. A [`Credential`] is checked and made ready once; it is never printed, and wiped with its last
-//!    handle.
-//! 2. An [`Account`] is a credential and all that goes with it: fixed headers, a base URI, a priority,
-//!    a weight, a group, the models it may serve. All of it is put on a request as one.
-//! 3. A [`Pool`](crate::Pool) knows what may be done with each account now, chooses one for each attempt, and
-//!    learns from what became of it. Its page has the [states](crate::Pool#states) and the rules.
-//! 4. A credential is given by hand, or comes from a [`TokenSource`], which is asked when it is first
-//!    needed, before it ends ([`Expires`], [`RefreshWindows`]) and after a refusal: once at a time, for
-//!    all who wait.
-//! 5. A job belongs to the account that made it: with the feature `job-ids`, `JobIds` makes job ids that
-//!    know theirs.
-//! 6. Accounts come, go and change at run time; [`Pool::view`](crate::Pool::view) shows them on a status page.
+//! 1. A [`Credential`] is checked and encoded once. It is never printed, and it is wiped when its last
+//!    clone is dropped.
+//! 2. An [`Account`] is a credential with its fixed headers, base URI, priority, weight, group and
+//!    models. They are put on a request together.
+//! 3. A [`Pool`](crate::Pool) keeps the [state](crate::Pool#states) of each account and selects one for
+//!    each attempt.
+//! 4. A [`TokenSource`] supplies new tokens. The pool calls it on first use, shortly before expiry
+//!    ([`Expires`], [`RefreshWindows`]) and after a rejection. Concurrent requests share one call.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower_failover::{
+//!     Account, Credential,
+//!     credential::{EnvToken, RefreshReason, RefreshWindows, SourceError, Token},
+//! };
+//!
+//! // A key that never changes, and one that is read again when it is rejected.
+//! let alice = Account::new("alice", Credential::bearer("s3cr3t")?);
+//! let bob = Account::from_source("bob", EnvToken::new("BOB_KEY"));
+//!
+//! // A token from a function of your own, which may fail for a while.
+//! let carol = Account::from_source("carol", |reason: RefreshReason| async move {
+//!     if reason.is_rejected() {
+//!         return Err(SourceError::transient("the vault is sealed"));
+//!     }
+//!     Ok(Token::new("s3cr3t").expires_in(Duration::from_secs(3600)))
+//! })
+//! .refresh_windows(RefreshWindows::fixed(Duration::from_secs(300), Duration::from_secs(60)));
+//! # drop((alice, bob, carol));
+//! # Ok::<(), tower_failover::credential::CredentialError>(())
+//! ```
 
 pub(crate) mod account;
 pub(crate) mod check;

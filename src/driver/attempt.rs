@@ -1,197 +1,126 @@
-//! From a verdict to the next attempt, or to the end.
+//! The attempts of one request: the parts kept for them, and the building of the next one.
 
-use bytes::Bytes;
-use http::{Request, Response, request};
-use http_body::Body;
+use http::{Request, request};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{
-    exchange::{Exchange, GetBytes},
-    outcome::{Awaiting, Heard, Held, Settled},
-};
+use super::exchange::Exchange;
 use crate::{
     answer::local,
-    body::{FailoverBody, Keep, Spare},
-    classify::{Cause, Code, Verdict},
-    clock::Sleep,
+    body::{Keep, Spare},
+    classify::Cause,
     pool::ChangeWait,
     stage::{Stage, model::Rewritten},
 };
 
-/// What only a request needs that is not simply sent: a service of its own, and what it will send.
-pub(crate) struct Cold<S, B> {
-    pub(crate) service: S,
-    head: Option<request::Parts>,
-    body: Option<B>,
-    /// It is not the first attempt, which the deadline never forbids.
+/// One request, with the parts that are kept for further attempts.
+///
+/// The order of the fields is the order of their drop: the exchange reports last.
+pub(crate) struct Attempts<S, St: Stage, K: Keep<B>, B> {
+    /// The service of the last attempt, when it was not the driver's own.
+    pub(crate) spare: Option<Box<S>>,
+    /// The kept body.
+    pub(crate) kept: Option<K::Kept>,
+    pub(crate) exchange: Exchange<S, St, K>,
+}
+
+/// An attempt that is not sent at once, with the service that it will be sent on.
+pub(crate) struct NextAttempt<S, O> {
+    pub(crate) service: Box<S>,
+    pub(crate) head: request::Parts,
+    pub(crate) body: O,
+    /// Whether an attempt was made before: the deadline never forbids the first one.
     again: bool,
-    /// Time has passed since it was decided on.
+    /// Whether time has passed since it was decided on.
     pub(crate) waited: bool,
     /// When a credential for it was first waited for.
-    since: Option<Instant>,
+    waiting_since: Option<Instant>,
 }
 
-impl<S, B> Cold<S, B> {
-    pub(crate) fn new(service: S, request: Request<B>) -> Box<Self> {
-        let (head, body) = request.into_parts();
-        Box::new(Self { head: Some(head), body: Some(body), ..Self::with(service) })
+/// A request whose body is read before the first attempt, and its service.
+pub(crate) struct Upload<S, Fi> {
+    pub(crate) fill: Fi,
+    pub(crate) service: Box<S>,
+    pub(crate) head: request::Parts,
+}
+
+impl<S, O> NextAttempt<S, O> {
+    /// A first attempt.
+    pub(crate) fn first(service: Box<S>, head: request::Parts, body: O) -> Box<Self> {
+        Box::new(Self { service, head, body, again: false, waited: false, waiting_since: None })
     }
 
-    /// Without a body yet.
-    pub(crate) fn awaiting(service: S, head: request::Parts) -> Box<Self> {
-        Box::new(Self { head: Some(head), ..Self::with(service) })
+    /// An attempt after a failed one.
+    fn again(service: Box<S>, head: request::Parts, body: O) -> Box<Self> {
+        Box::new(Self { service, head, body, again: true, waited: false, waiting_since: None })
     }
 
-    const fn with(service: S) -> Self {
-        Self { service, head: None, body: None, again: false, waited: false, since: None }
+    /// Returns whether the deadline forbids it.
+    pub(crate) fn is_late<St: Stage, K>(&self, exchange: &Exchange<S, St, K>) -> bool {
+        self.again && self.waited && exchange.limits().is_late()
     }
 
-    /// The body has come: chooses what the first attempt will use. Or says why it cannot be made,
-    /// and whether the answer is to be gRPC.
-    pub(crate) fn fill<St: Stage, K>(
+    /// Returns whether a local answer in its place is to be gRPC.
+    pub(crate) fn wants_grpc(&self) -> bool {
+        local::wants_grpc(&self.head)
+    }
+
+    /// Returns the wait that may remove `cause`; `None` where waiting does not help.
+    ///
+    /// The service is replaced by one that was not polled ready: a permit that it holds may be
+    /// needed by the call that fetches the credential.
+    #[cold]
+    pub(crate) fn await_credential<St: Stage, K: Spare<S>>(
         &mut self,
-        exchange: &mut Exchange<S, St, K>,
-        body: B,
-        bytes: GetBytes<'_>,
-    ) -> Result<(), (Cause, bool)> {
-        self.body = Some(body);
-        exchange.tell_source(bytes);
-        self.reserve(exchange, bytes, false)
-    }
-
-    /// Chooses what the next attempt will use, after a wait; `last` says that there is no other. Or says why it cannot be made, and
-    /// whether the answer is to be gRPC.
-    pub(crate) fn reserve<St: Stage, K>(
-        &mut self,
-        exchange: &mut Exchange<S, St, K>,
-        bytes: GetBytes<'_>,
-        last: bool,
-    ) -> Result<(), (Cause, bool)> {
-        self.waited = true;
-        exchange.waited();
-        let Some(head) = &self.head else { return Ok(()) };
-        exchange.reserve(head, bytes, last).map_err(|cause| (cause, local::wants_grpc(head)))
-    }
-
-    /// Sends the next attempt on the service, which is ready; or says why it became impossible, and
-    /// whether the answer is to be gRPC.
-    pub(crate) fn send<St: Stage, K>(
-        &mut self,
-        exchange: &mut Exchange<S, St, K>,
-    ) -> Result<S::Future, (Cause, bool)>
-    where
-        S: Service<Request<B>>,
-    {
-        let (Some(mut head), Some(body)) = (self.head.take(), self.body.take()) else {
-            debug_assert!(false, "nothing to send");
-            return Err((Cause::local(Code::NotReady), false));
-        };
-        if self.again && self.waited && exchange.is_late() {
-            let cause = Cause::local(Code::DeadlineExceeded);
-            return Err((cause, local::wants_grpc(&head)));
+        exchange: &Exchange<S, St, K>,
+        cause: &Cause,
+    ) -> Option<ChangeWait> {
+        if !cause.is_under_way() {
+            return None;
         }
-        match exchange.prepare(&mut head, false) {
-            Ok(()) => Ok(self.service.call(Request::from_parts(head, body))),
-            Err(cause) => {
-                let grpc = local::wants_grpc(&head);
-                // It may be sent yet.
-                (self.head, self.body) = (Some(head), Some(body));
-                Err((cause, grpc))
-            }
-        }
+        let pool = exchange.shared.config.stages.chosen(&exchange.st).pool?;
+        *self.service = exchange.shared.spare()?;
+        Some(pool.wait_for_change(&mut self.waiting_since, exchange.limits().deadline()))
     }
 }
 
-/// What a request waits for that cannot be sent for this reason: `None` if that does not go away.
-///
-/// What its service has set aside, being ready, is for others meanwhile: whoever asks for the
-/// credential may need it.
-#[cold]
-pub(crate) fn await_credential<S, B, St: Stage, K: Spare<S>>(
-    exchange: &Exchange<S, St, K>,
-    cold: Option<&mut Box<Cold<S, B>>>,
-    cause: &Cause,
-) -> Option<ChangeWait> {
-    let cold = cold.filter(|_| cause.is_under_way())?;
-    let pool = exchange.live.config.stages.pool(&exchange.st)?;
-    cold.service = exchange.live.spare()?;
-    Some(pool.wait_for_change(&mut cold.since, exchange.deadline()))
-}
-
-/// What comes next.
-pub(crate) enum Act<RB: Body, E> {
-    Done(Result<Response<FailoverBody<RB>>, E>),
-    Wait(Sleep),
-    Ready,
-    Await(Box<Awaiting<RB, E>>),
-}
-
-#[cold]
-pub(crate) fn act<S, St, K, B, RB>(
-    exchange: &mut Exchange<S, St, K>,
-    kept: &mut Option<K::Kept>,
-    cold: &mut Option<Box<Cold<S, K::Out>>>,
-    (held, verdict): (Held<RB, S::Error>, Verdict),
-    heard: Option<Heard>,
-) -> Act<RB, S::Error>
+impl<S, St, K, B> Attempts<S, St, K, B>
 where
-    S: Service<Request<K::Out>, Response = Response<RB>>,
-    S::Error: 'static,
+    S: Service<Request<K::Out>>,
     St: Stage,
     K: Keep<B> + Spare<S>,
-    RB: Body<Data = Bytes>,
 {
-    let live = exchange.live.clone();
-    match held {
-        Held::Answer(head, body) if verdict.is_success() => {
-            return Act::Done(Ok(
-                exchange.succeed(head, |in_flight| body.with_in_flight(in_flight))
-            ));
-        }
-        // Only another model could do anything about it, and about this no other does.
-        Held::Local(cause, grpc)
-            if live.config.common.model_at.is_none() || verdict.is_unauthorized() =>
-        {
-            return Act::Done(Ok(exchange.answer(&cause, grpc, false)));
-        }
-        _ => {}
+    /// Chooses an account for `attempt`, which has waited; `last` ends the wait for a credential.
+    pub(crate) fn reserve(
+        &mut self,
+        attempt: &mut NextAttempt<S, K::Out>,
+        last: bool,
+    ) -> Result<(), Cause> {
+        attempt.waited = true;
+        self.exchange.waited();
+        let shared = self.exchange.shared.clone();
+        let bytes = || shared.config.keep.bytes(self.kept.as_ref()?);
+        self.exchange.reserve(&attempt.head, &bytes, last)
     }
-    let keep = &live.config.keep;
-    let mut moved = None;
-    let settled = {
-        let kept = &*kept;
-        let bytes = || keep.bytes(kept.as_ref()?);
-        let moved = &mut moved;
-        exchange.settle(held, verdict, heard, &bytes, |exchange, last| {
-            let mut head = exchange.rebuild(last)?;
-            let body = match exchange.rewrite(&mut head, &bytes)? {
-                Rewritten::Body(bytes) => Some(keep.edited(kept.as_ref()?, bytes)?),
-                // Whoever has not read the model yet may want to after the last attempt.
-                Rewritten::SameBody if last && !exchange.may_read_body() => {
-                    *moved = Some(());
-                    None
-                }
-                Rewritten::SameBody => Some(keep.again(kept.as_ref()?)?),
-            };
-            let service = match cold.take() {
-                Some(cold) => cold.service,
-                None => live.spare()?,
-            };
-            Some(Box::new(Cold { head: Some(head), body, again: true, ..Cold::with(service) }))
-        })
-    };
-    match settled {
-        Settled::Done(outcome) => Act::Done(outcome),
-        Settled::Await(awaiting) => Act::Await(awaiting),
-        Settled::Again(nap, mut next) => {
-            // The last attempt takes what was kept.
-            if moved.is_some() {
-                next.body = kept.take().and_then(|kept| keep.last(kept));
+
+    /// Builds the next attempt from the caller's request; `last` says that no other follows it.
+    pub(crate) fn build(&mut self, last: bool) -> Option<Box<NextAttempt<S, K::Out>>> {
+        let shared = self.exchange.shared.clone();
+        let keep = &shared.config.keep;
+        let mut head = self.exchange.rebuild(last)?;
+        let bytes = || keep.bytes(self.kept.as_ref()?);
+        let body = match self.exchange.rewrite(&mut head, &bytes)? {
+            Rewritten::Body(bytes) => keep.edited(self.kept.as_ref()?, bytes)?,
+            // A model that was not read yet may be asked for after the last attempt.
+            Rewritten::SameBody if last && !self.exchange.may_read_body() => {
+                keep.last(self.kept.take()?)?
             }
-            next.waited = nap.is_some();
-            *cold = Some(next);
-            nap.map_or(Act::Ready, Act::Wait)
-        }
+            Rewritten::SameBody => keep.again(self.kept.as_ref()?)?,
+        };
+        let service = match self.spare.take() {
+            Some(service) => service,
+            None => Box::new(shared.spare()?),
+        };
+        Some(NextAttempt::again(service, head, body))
     }
 }

@@ -1,81 +1,54 @@
-//! From an outcome to its verdict.
+//! The verdict on the outcome of an attempt.
 
 use bytes::Bytes;
-use http::response;
+use http::response::Parts;
 use http_body::Body;
 
-use super::{exchange::Exchange, outcome::Held};
+use super::{
+    config::Settings,
+    outcome::{Failure, Outcome},
+};
 use crate::{
     body::{FailoverBody, Peek},
     classify::{Cause, Verdict},
     clock,
-    stage::Stage,
 };
 
-/// What an answer's head says.
-pub(crate) enum Judged<RB: Body, E> {
-    Verdict(Held<RB, E>, Verdict),
-    /// The body must be read first.
-    Peek(Box<Peek<RB>>),
+/// Classifies an answer by its head; `None` where its body must be read first.
+#[cold]
+pub(crate) fn classify_head(common: &Settings, head: &Parts) -> Option<Verdict> {
+    // A layer of this crate below has classified it already.
+    let below = head.extensions.get::<Cause>().map(|cause| Verdict::from(*cause));
+    below.or_else(|| common.classifier.head(head, clock::wall))
 }
 
+/// Classifies an answer by its head and the beginning of its body.
 #[cold]
-pub(crate) fn judge_head<S, St: Stage, K, RB, E>(
-    exchange: &Exchange<S, St, K>,
-    head: response::Parts,
-    body: RB,
-) -> Judged<RB, E>
-where
-    RB: Body<Data = Bytes>,
-{
-    let config = &exchange.live.config.common;
-    // A layer of this crate below has said what it means.
-    let said = head.extensions.get::<Cause>().map(|cause| Verdict::from(*cause));
-    match said.or_else(|| config.classifier.head(&head, clock::wall)) {
-        Some(verdict) => {
-            Judged::Verdict(Held::Answer(head, FailoverBody::upstream(body, None)), verdict)
-        }
-        None => Judged::Peek(Box::new(Peek::new(head, body, config.peek))),
-    }
-}
-
-#[cold]
-pub(crate) fn judge_body<S, St: Stage, K, RB, E>(
-    exchange: &Exchange<S, St, K>,
-    peek: Peek<RB>,
-) -> (Held<RB, E>, Verdict)
+pub(crate) fn classify_body<RB, E>(common: &Settings, peek: Peek<RB>) -> Failure<RB, E>
 where
     RB: Body<Data = Bytes>,
 {
     let (head, text, body) = peek.into_parts();
-    let verdict = exchange.live.config.common.classifier.body(&head, &text, clock::wall());
-    (Held::Answer(head, FailoverBody::peeked(body)), verdict)
+    let verdict = common.classifier.body(&head, &text, clock::wall());
+    Failure::new(Outcome::Answer(head, FailoverBody::peeked(body)), verdict)
 }
 
+/// Classifies an error of the inner service.
 #[cold]
-pub(crate) fn judge_error<S, St: Stage, K, RB, E>(
-    exchange: &Exchange<S, St, K>,
-    error: E,
-) -> (Held<RB, E>, Verdict)
-where
-    RB: Body,
-    E: 'static,
-{
-    let verdict = exchange.live.config.common.classifier.error(&error);
-    (Held::Error(error), verdict)
+pub(crate) fn classify_error<RB: Body, E: 'static>(common: &Settings, error: E) -> Failure<RB, E> {
+    let verdict = common.classifier.error(&error);
+    Failure::new(Outcome::Error(error), verdict)
 }
 
-/// The service for the next attempt failed before it was called: nothing was sent.
+/// Classifies an error of `poll_ready` of a service for a further attempt: nothing was sent.
 #[cold]
-pub(crate) fn judge_unready<S, St: Stage, K, RB, E>(
-    exchange: &Exchange<S, St, K>,
+pub(crate) fn classify_unready<RB: Body, E: 'static>(
+    common: &Settings,
     error: E,
-) -> (Held<RB, E>, Verdict)
-where
-    RB: Body,
-    E: 'static,
-{
-    let (held, verdict) = judge_error(exchange, error);
-    let refused = Verdict::unavailable().with_delay(verdict.delay());
-    (held, if matches!(verdict, Verdict::Transient { .. }) { refused } else { verdict })
+) -> Failure<RB, E> {
+    let mut failure = classify_error(common, error);
+    if matches!(failure.verdict, Verdict::Transient { .. }) {
+        failure.verdict = Verdict::unavailable().with_delay(failure.verdict.delay());
+    }
+    failure
 }

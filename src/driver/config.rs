@@ -1,4 +1,4 @@
-//! What a driver is told when it is built.
+//! The configuration of a driver.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     stage::{Limits, model::ModelAt},
 };
 
-/// What becomes of an upstream's refusal of one of our credentials.
+/// The answer that the caller gets when the upstream has rejected a credential of the pool.
 ///
 /// ```
 /// use tower_failover::{short_circuit::AuthFailureMode, AuthShortCircuitLayer};
@@ -22,43 +22,43 @@ use crate::{
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AuthFailureMode {
-    /// The upstream's answer goes out as it is, with the header `x-failover-auth`, which says
-    /// that the credential was the pool's, and not the caller's own.
+    /// The upstream's answer, with the header `x-failover-auth`: the credential was the pool's and
+    /// not the caller's own.
     #[default]
     Passthrough,
-    /// The local answer goes out in its place.
+    /// A local answer in its place.
     Replace,
 }
 
-/// Takes something out of the extensions of all attempts but the first.
+/// Removes a type from the extensions of every attempt but the first.
 pub(crate) type Deny = fn(&mut Extensions);
 
-/// What all layers have in common.
+/// The settings that all layers have in common.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) classifier: Classifier,
     pub(crate) attempts: u32,
     pub(crate) deadline: Duration,
-    /// The two above, where the user set them: they hold for the other layers too.
+    /// Attempts and deadline, where the user has set them: they hold for the other layers too.
     pub(crate) set: Limits,
     pub(crate) peek: PeekLimits,
     pub(crate) help: Option<Arc<str>>,
     pub(crate) hook: Option<Hook>,
     pub(crate) mode: AuthFailureMode,
-    /// Who is told of failed requests; `None` where this driver does not report.
+    /// The reporter of failed requests; `None` where this driver does not report.
     pub(crate) reporter: Option<ReporterHandle>,
     pub(crate) recovered: bool,
     pub(crate) served_by: bool,
-    /// Whether layers below are to know of this request: a layer on its own, or one of several.
+    /// Whether layers below get a handle: a layer on its own, or one of several, gives one.
     pub(crate) announce: bool,
     pub(crate) deny: Vec<Deny>,
-    /// Where requests name their model, in a stack that falls back.
+    /// The place of the model in a request, in a stack that falls back.
     pub(crate) model_at: Option<ModelAt>,
-    /// The pool whose secrets must not stand in what is reported.
+    /// The pool whose secrets are redacted in reports.
     pub(crate) secrets: Option<Pool>,
 }
 
-/// A driver's stages and settings.
+/// The stages and settings of a driver.
 #[derive(Debug)]
 pub(crate) struct Config<St, K> {
     pub(crate) stages: St,
@@ -90,8 +90,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The pool's help text goes into local answers, its secrets out of reports.
-    pub(crate) fn know(&mut self, pool: &Pool) {
+    /// Takes the help text for local answers from the pool, and redacts its secrets in reports.
+    pub(crate) fn set_pool(&mut self, pool: &Pool) {
         self.help = pool.help().cloned();
         self.secrets = Some(pool.clone());
     }
@@ -117,7 +117,7 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-/// A connection can be upgraded once: the handle goes with the first attempt.
+/// Returns the types that only the first attempt carries: a connection can be upgraded once.
 #[cfg(feature = "hyper")]
 fn denied() -> Vec<Deny> {
     vec![|extensions| {

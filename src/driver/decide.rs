@@ -1,316 +1,298 @@
-//! What follows a failure: what is learned from it, and whether the request is sent again.
+//! The decision after a failed attempt.
+//!
+//! The promises of this crate rest on the order of its steps:
+//!
+//! 1. The outcome that a driver below has noted is read: its trail, its attempts, its pools.
+//! 2. The stages learn from the failure, once, and the attempt is written into the trail.
+//! 3. While the rejected credential is renewed, the failure is held, and nothing is decided.
+//! 4. The stages choose what comes next, and the drivers below must be able to serve it.
+//! 5. The next attempt is reserved; only then the held outcome is given up.
+//! 6. Else the outcome goes out, and is noted for the driver above.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use http::{Extensions, Response};
+use bytes::Bytes;
+use http::{Request, Response};
 use http_body::Body;
+use tower_service::Service;
 
 use super::{
-    config::AuthFailureMode,
-    exchange::{Exchange, GetBytes},
-    model_source::{Head, Source},
-    outcome::{Awaiting, Heard, Held, Settled, Spent},
+    attempt::Attempts,
+    config::Config,
+    consult::{Choice, await_renewal, choose_next, facts, learn},
+    exchange::Exchange,
+    limits::RequestLimits,
+    model_source::{GetBytes, Head, ModelSource},
+    outcome::{Failure, Outcome, Spent},
     report,
+    state::{Phase, Step},
 };
 use crate::{
-    answer::{FAILOVER_AUTH, local},
-    body::FailoverBody,
-    classify::{Cause, Code, Origin, Reason, Verdict},
-    clock::{self, Now, Sleep},
-    pool::{
-        Pool,
-        lease::{InFlight, Paused},
-    },
-    report::{Attempt, Followed, NotResent, Outcome},
-    stage::{Facts, InnerOutcome, Ledger, ModelLookup, Next, Stage, Stamp, rotation::will_serve},
+    body::{FailoverBody, Keep, Spare},
+    clock::Now,
+    pool::ChangeWait,
+    report::{Attempt, Followed, NotResent},
+    stage::{Facts, InnerOutcome, Ledger, ModelLookup, Next, Stage},
 };
 
-impl<S, St: Stage, K> Exchange<S, St, K> {
-    /// Learns from a failure, and either reserves the next attempt or lets the outcome go out.
+impl<S, St, K, B> Attempts<S, St, K, B>
+where
+    S: Service<Request<K::Out>>,
+    S::Error: 'static,
+    St: Stage,
+    K: Keep<B> + Spare<S>,
+{
+    /// Decides what follows a classified outcome.
+    #[cold]
+    pub(crate) fn follow<RB>(&mut self, mut failure: Failure<RB, S::Error>) -> Step<S, K, B, RB>
+    where
+        S: Service<Request<K::Out>, Response = Response<RB>>,
+        RB: Body<Data = Bytes>,
+    {
+        match failure.outcome {
+            // The status could have been a failure, and the body says that it is none.
+            Outcome::Answer(head, body) if failure.verdict.is_success() => {
+                let succeed = |in_flight| body.with_in_flight(in_flight);
+                return Step::Done(Ok(self.exchange.succeed(head, succeed)));
+            }
+            // Only another model could help, and only where the cause is no credential.
+            Outcome::Local(cause, grpc)
+                if self.exchange.common().model_at.is_none()
+                    || failure.verdict.is_unauthorized() =>
+            {
+                return Step::Done(Ok(self.exchange.answer(&cause, grpc, false)));
+            }
+            _ => {}
+        }
+        let ledger = self.exchange.ledger();
+        self.exchange.read_inner_outcome(&ledger, &mut failure);
+        let choice = {
+            let shared = self.exchange.shared.clone();
+            let kept = &self.kept;
+            let bytes = || shared.config.keep.bytes(kept.as_ref()?);
+            match self.exchange.choose(&ledger, &mut failure, &bytes) {
+                Ok(choice) => choice,
+                Err(change) => return Phase::Holding(Box::new(change), Box::new(failure)).into(),
+            }
+        };
+        match self.reserve_next(&ledger, choice.next) {
+            Ok(phase) => {
+                self.exchange.note_followed(&ledger, &failure, followed(choice.next));
+                phase.into()
+            }
+            Err(why) => Step::Done(self.exchange.give_up(&ledger, failure, &choice, why)),
+        }
+    }
+
+    /// Reserves everything that `next` needs: its timer, its parts, and its place in the budget.
     ///
-    /// `build` makes the next attempt; its argument says whether it is the last one.
-    #[allow(clippy::too_many_lines)] // The order of these steps is the promise of this crate.
-    pub(crate) fn settle<B: Body, E: 'static, N>(
+    /// The held outcome is given up only after this. The error says why the request is not sent
+    /// again, where that is not the stages' decision.
+    fn reserve_next<RB: Body>(
         &mut self,
-        mut held: Held<B, E>,
-        verdict: Verdict,
-        heard: Option<Heard>,
-        bytes: GetBytes<'_>,
-        build: impl FnOnce(&mut Self, bool) -> Option<N>,
-    ) -> Settled<B, E, N> {
-        let ledger = self.ledger();
-        let resumed = heard.is_some();
-        let mut heard = heard.unwrap_or_else(|| Heard::of(self.hear(&ledger)));
-        let note = &heard.note;
-        if let Some(Spent(attempts)) = held.take_spent() {
+        ledger: &Ledger,
+        next: Next,
+    ) -> Result<Phase<S, K, B, RB>, Option<NotResent>> {
+        let wait = match next {
+            Next::Pass => return Err(None),
+            Next::Rotate | Next::Replay | Next::FallBack => Duration::ZERO,
+            Next::Retry(wait) => wait,
+        };
+        let mut sleep = None;
+        if !wait.is_zero() {
+            let timer = &self.exchange.shared.timer;
+            sleep = Some(timer.sleep(wait).ok_or(NotResent::NoTimer)?);
+        }
+        let limit = self.exchange.limits().attempts(ledger);
+        let last = ledger.attempts().saturating_add(1) >= limit;
+        let mut attempt = self.build(last).ok_or(NotResent::SentOnce)?;
+        if !ledger.take_attempt(limit) {
+            return Err(Some(NotResent::Attempts));
+        }
+        attempt.waited = sleep.is_some();
+        Ok(match sleep {
+            Some(sleep) => Phase::Sleeping(sleep, attempt),
+            None => Phase::Readying(attempt),
+        })
+    }
+}
+
+impl<S, St: Stage, K> Exchange<S, St, K> {
+    /// Reads the outcome of the attempt that drivers below have noted.
+    fn read_inner_outcome<B: Body, E>(&self, ledger: &Ledger, failure: &mut Failure<B, E>) {
+        if failure.is_new() {
+            failure.inner = self.take_inner_outcome(ledger);
+        }
+        if let Some(Spent(attempts)) = failure.take_spent() {
             ledger.add_attempts_taken(attempts.saturating_sub(1));
         }
-        let local = held.cause().is_some_and(|cause| cause.origin == Origin::Local);
-        let mut now = Now::unread();
+    }
+
+    /// Has the stages learn from the failure and choose what comes next.
+    ///
+    /// The error is the wait that must end before anything can be chosen.
+    fn choose<B: Body, E: 'static>(
+        &mut self,
+        ledger: &Arc<Ledger>,
+        failure: &mut Failure<B, E>,
+        bytes: GetBytes<'_>,
+    ) -> Result<Choice, ChangeWait> {
+        let shared = self.shared.clone();
+        let (stages, common) = (&shared.config.stages, &shared.config.common);
         let mut model = std::mem::take(&mut self.scratch.model);
-        let live = self.live.clone();
-        let stages = &live.config.stages;
-        let source = Source {
-            at: live.config.common.model_at.as_ref(),
-            ledger: Some(&ledger),
+        let source = ModelSource {
+            at: common.model_at.as_ref(),
+            ledger: Some(ledger),
             head: Head::Kept(self.scratch.snapshot()),
             bytes,
         };
         let mut read = || source.read();
-        let wanted = ModelLookup::new(stages.model(&self.st).cloned(), &mut model, &mut read);
-        let mut facts = Facts {
-            status: held.status(),
-            local,
-            unsent: note.as_ref().is_some_and(|note| note.unsent),
-            charged: note.as_ref().is_some_and(|note| note.charged),
-            options: self.scratch.options.as_ref(),
-            ledger: Some(&ledger),
-            deadline: self.deadline(),
-            repeatable: self.is_repeatable(),
-            barred: self.bar(&ledger),
-            last: heard.over,
-            random: fastrand::f64,
-            available_in: note.as_ref().and_then(|note| note.available_in),
-            not_resent: note
-                .as_ref()
-                .map_or(NotResent::Final, |_| ledger.not_resent(self.scratch.parent)),
-            ..Facts::of(verdict, &mut now, wanted)
+        let mut now = Now::unread();
+        let wanted =
+            ModelLookup::new(stages.chosen(&self.st).model.cloned(), &mut model, &mut read);
+        let limits = RequestLimits { common, data: &self.scratch };
+        let mut facts = facts(limits, ledger, failure, &mut now, wanted);
+        if failure.is_new() {
+            learn(stages, &mut self.st, failure, &mut facts);
+            self.write_attempt(ledger, failure, &facts);
+        }
+        let choice = match await_renewal(stages, &self.st, failure, &mut facts) {
+            Some(change) => Err(change),
+            None => Ok(choose_next(stages, &mut self.st, failure, &mut facts)),
         };
-        let written = !local && self.is_told();
-        if !resumed {
-            stages.note_failure(&mut self.st, &mut facts);
-            // What is asked of the stages next may let go of the account that has answered.
-            heard.stamp = stages.stamp(&self.st);
-            heard.in_flight = stages.in_flight(&mut self.st).map(InFlight::pause);
-        }
-        if written && !resumed && heard.note.is_none() {
-            let mut attempt = self.attempt(&held, verdict, heard.stamp.as_ref());
-            attempt.model =
-                facts.model.replacement.clone().or_else(|| self.scratch.outer.model.clone());
-            ledger.add_attempt(self.scratch.parent, attempt);
-        }
-        let awaits = !heard.over && stages.awaits_refresh(&self.st, &mut facts);
-        if let Some(pool) = stages.pool(&self.st).filter(|_| awaits) {
-            let next = heard.next.take();
-            let news =
-                next.unwrap_or_else(|| pool.wait_for_change(&mut heard.since, facts.deadline));
-            self.scratch.model = model;
-            return Settled::Await(Box::new(Awaiting { held, verdict, heard, news }));
-        }
-        let Heard { note, stamp, in_flight, .. } = heard;
-        let instead = note.as_ref().is_some_and(|note| note.instead);
-        let lines = written || instead && self.is_told();
-        // A rotation of this driver's own would have taken care of it.
-        let unsent = note.as_ref().is_some_and(|note| note.unsent) && !stages.rotates();
-        let mut pools = note.map(|note| note.pools).unwrap_or_default();
-        let mut next = stages.next(&mut self.st, &mut facts);
-        if !can_be_served(next, &pools, &mut facts) {
-            stages.cancel(&mut self.st);
-            next = facts.decline(NotResent::NoAccount);
-        }
-        let (available_in, charged, mut why) =
-            (facts.available_in, facts.charged, facts.not_resent);
-        let unready = facts.not_ready;
-        if live.config.common.model_at.is_some() && self.scratch.outer.model.is_none() {
-            let asked = match next {
-                // For the trail: of a request that fails for good, it is worth the reading.
-                Next::Pass => lines,
-                Next::FallBack => true,
-                // The account is chosen by it when the wait is over, and the body may be gone.
-                Next::After(wait) => !wait.is_zero() && stages.rotates(),
-                Next::Again | Next::Replay => false,
-            };
-            let own = facts.model.own_if(asked);
-            if let (Next::Pass | Next::FallBack, Some(own)) = (next, own) {
-                ledger.set_own_model(own);
-            }
+        if let Ok(choice) = &choice {
+            self.note_own_model(ledger, failure, choice.next, &mut facts);
         }
         self.scratch.model = model;
-        match self.take(&ledger, next, build) {
-            Ok((nap, built)) => {
-                if written {
-                    ledger.set_followed(self.scratch.parent, followed(next));
-                }
-                return Settled::Again(nap, built);
-            }
-            Err(other) => {
-                stages.cancel(&mut self.st);
-                why = other.unwrap_or(why);
-            }
-        }
-        if written && why != NotResent::Final {
-            ledger.set_followed(self.scratch.parent, Followed::NotResent(why));
-        }
-        let ours = stamp.is_some() && !charged && !local;
-        let charged = charged || ours;
-        if !matches!(held, Held::Local(..)) {
-            pools.extend(stages.pool(&self.st).cloned());
-            let pools = pools.clone();
-            let send = self.scratch.parent;
-            self.leave(
-                &ledger,
-                InnerOutcome { send, available_in, charged, unsent, instead, pools },
-            );
-        }
-        let held = match unready {
-            // A source that is down is no refusal; any other answer stays what it is.
-            Some(cause) if ours && verdict.is_unauthorized() => Held::Local(cause, self.is_grpc()),
-            _ => held,
-        };
-        Settled::Done(self.let_go(held, Answered { verdict, ours, stamp, in_flight, pools }))
+        choice
     }
 
-    /// Tells layers further out that do not share the ledger how much was spent.
-    fn count(&self, extensions: &mut Extensions) {
-        let ledger = self.scratch.ledger.as_ref().filter(|_| self.scratch.parent == 0);
-        if let Some(spent) = ledger.map(|ledger| ledger.attempts()).filter(|spent| *spent > 1) {
-            extensions.insert(Spent(spent));
-        }
-    }
-
-    /// Takes what the next attempt needs; the held answer is given up only after this.
-    fn take<N>(
-        &mut self,
-        ledger: &Ledger,
-        next: Next,
-        build: impl FnOnce(&mut Self, bool) -> Option<N>,
-    ) -> Result<(Option<Sleep>, N), Option<NotResent>> {
-        let wait = match next {
-            Next::Pass => return Err(None),
-            Next::Again | Next::Replay | Next::FallBack => Duration::ZERO,
-            Next::After(wait) => wait,
-        };
-        let nap =
-            if wait.is_zero() { None } else { Some(clock::sleep(wait).ok_or(NotResent::NoTimer)?) };
-        let last = ledger.attempts().saturating_add(1) >= self.attempts_limit(ledger);
-        let built = build(self, last).ok_or(NotResent::SentOnce)?;
-        if !ledger.take_attempt(self.attempts_limit(ledger)) {
-            return Err(Some(NotResent::Attempts));
-        }
-        Ok((nap, built))
-    }
-
-    fn attempt<B: Body, E: 'static>(
+    /// Writes the attempt into the trail, unless it was local or a driver below has done so.
+    fn write_attempt<B: Body, E: 'static>(
         &self,
-        held: &Held<B, E>,
-        verdict: Verdict,
-        stamp: Option<&Stamp>,
-    ) -> Attempt {
-        let common = self.common();
-        let stamp = stamp.or(self.scratch.outer.stamp.as_ref());
+        ledger: &Ledger,
+        failure: &Failure<B, E>,
+        facts: &Facts<'_>,
+    ) {
+        if !self.is_written(failure) || failure.inner.is_some() {
+            return;
+        }
+        let stamp = failure.stamp.as_ref().or(self.scratch.handoff.stamp.as_ref());
         let secrets = self.secrets();
-        let mut attempt = Attempt::new(verdict);
+        let mut attempt = Attempt::new(failure.verdict);
         attempt.account = stamp.map(|stamp| stamp.id.clone());
         attempt.generation = stamp.map(|stamp| stamp.generation);
         attempt.credential = stamp.is_some() || self.is_authorized();
-        match held {
-            Held::Answer(head, _) => {
+        match &failure.outcome {
+            Outcome::Answer(head, _) => {
                 attempt.status = Some(head.status);
                 attempt.upstream_request_id = report::upstream_request_id(&head.headers, secrets);
             }
-            Held::Error(error) => {
-                attempt.error = Some(report::error_text(&common.classifier, error, secrets));
+            Outcome::Error(error) => {
+                let classifier = &self.common().classifier;
+                attempt.error = Some(report::error_text(classifier, error, secrets));
             }
-            Held::Local(..) => {}
+            Outcome::Local(..) => {}
         }
-        attempt
+        attempt.model =
+            facts.model.replacement.clone().or_else(|| self.scratch.handoff.model.clone());
+        ledger.add_attempt(self.scratch.parent, attempt);
     }
 
-    /// The last outcome, as the caller gets it.
-    fn let_go<B: Body, E: 'static>(
+    /// Notes the model of the caller's request, where the trail or a later attempt needs it.
+    fn note_own_model<B: Body, E>(
+        &self,
+        ledger: &Ledger,
+        failure: &Failure<B, E>,
+        next: Next,
+        facts: &mut Facts<'_>,
+    ) {
+        let Config { stages, common, .. } = &self.shared.config;
+        if common.model_at.is_none() || self.scratch.handoff.model.is_some() {
+            return;
+        }
+        let asked = match next {
+            // Reading it costs something: it is read for the trail of a request that fails.
+            Next::Pass => self.is_written(failure) || failure.is_instead() && self.is_reported(),
+            Next::FallBack => true,
+            // The account is chosen by it after the wait, and the body may be gone by then.
+            Next::Retry(wait) => !wait.is_zero() && stages.rotates(),
+            Next::Rotate | Next::Replay => false,
+        };
+        let own = facts.model.own_if(asked);
+        if let (Next::Pass | Next::FallBack, Some(own)) = (next, own) {
+            ledger.set_own_model(own);
+        }
+    }
+
+    /// Lets the newest outcome go out, and notes it for the driver above.
+    ///
+    /// `why` is the reason that no attempt could be reserved, where the stages wanted one.
+    fn give_up<B: Body, E: 'static>(
         &mut self,
-        held: Held<B, E>,
-        answered: Answered,
+        ledger: &Ledger,
+        mut failure: Failure<B, E>,
+        choice: &Choice,
+        why: Option<NotResent>,
     ) -> Result<Response<FailoverBody<B>>, E> {
-        let Answered { verdict, ours, stamp, in_flight, mut pools } = answered;
-        self.scratch.done = true;
-        match held {
-            Held::Local(cause, grpc) => Ok(self.answer(&cause, grpc, ours)),
-            Held::Error(error) => {
-                if self.reporter().is_some() {
-                    let common = self.common();
-                    // The pools below have their secrets in it, whether or not this driver has one.
-                    pools.extend(common.secrets.clone());
-                    let secrets = report::Secrets(&pools);
-                    let text = report::error_text(&common.classifier, &error, secrets);
-                    self.tell(Outcome::Error(text), report::Kind::Failed);
-                }
-                Err(error)
+        self.shared.config.stages.cancel(&mut self.st);
+        let why = why.unwrap_or(choice.why);
+        if why != NotResent::Final {
+            self.note_followed(ledger, &failure, Followed::NotResent(why));
+        }
+        // Whether it was sent with a credential of this driver's pool, which takes the blame.
+        let ours = failure.stamp.is_some() && !choice.charged && !failure.is_local();
+        let inner = failure.inner.take().unwrap_or_default();
+        let mut pools = inner.pools;
+        let stages = &self.shared.config.stages;
+        if !matches!(failure.outcome, Outcome::Local(..)) {
+            pools.extend(stages.chosen(&self.st).pool.cloned());
+            self.put_inner_outcome(
+                ledger,
+                InnerOutcome {
+                    send: self.scratch.parent,
+                    available_in: choice.available_in,
+                    charged: choice.charged || ours,
+                    // A rotation of this driver has used another credential by now.
+                    unsent: inner.unsent && !stages.rotates(),
+                    instead: inner.instead,
+                    pools: pools.clone(),
+                },
+            );
+        }
+        match choice.unready {
+            // Only a rejection is outdated by a token source that is down.
+            Some(cause) if ours && failure.verdict.is_unauthorized() => {
+                let grpc = self.is_grpc();
+                Ok(self.answer(&cause, grpc, true))
             }
-            Held::Answer(mut head, mut body) => {
-                self.count(&mut head.extensions);
-                let local = head.extensions.get::<Cause>().filter(|c| c.origin == Origin::Local);
-                let local = local.map(|cause| Outcome::Local(cause.code));
-                if let (true, Verdict::Unauthorized(reason)) = (ours, verdict) {
-                    let cause = refused(&pools, stamp.as_ref(), reason);
-                    if self.common().mode == AuthFailureMode::Replace {
-                        let answer = self.live.config.local.answer(&cause, self.is_grpc());
-                        let (made, bytes) = answer.into_parts();
-                        (head, body) = (made, FailoverBody::local(bytes));
-                    } else {
-                        head.headers
-                            .insert(FAILOVER_AUTH.clone(), local::failover_auth(cause.code));
-                        head.extensions.insert(cause);
-                    }
-                }
-                // What the caller gets is what is told: a layer further out would see no other.
-                let outcome = local.unwrap_or(Outcome::Answer(head.status));
-                self.tell(outcome, report::Kind::Failed);
-                let in_flight = in_flight.map(Paused::resume);
-                Ok(self.hand_out(head, stamp, || body.with_in_flight(in_flight)))
-            }
+            _ => self.hand_out_failure(failure, ours, pools),
         }
     }
-}
 
-impl Heard {
-    fn of(note: Option<InnerOutcome>) -> Self {
-        Self { note, stamp: None, in_flight: None, since: None, next: None, over: false }
+    /// Notes in the trail how the failure was followed.
+    fn note_followed<B: Body, E>(
+        &self,
+        ledger: &Ledger,
+        failure: &Failure<B, E>,
+        followed: Followed,
+    ) {
+        if self.is_written(failure) {
+            ledger.set_followed(self.scratch.parent, followed);
+        }
     }
-}
 
-/// What is known of the last attempt.
-struct Answered {
-    verdict: Verdict,
-    /// It was sent with a credential of a pool of this driver, which has taken the blame.
-    ours: bool,
-    stamp: Option<Stamp>,
-    in_flight: Option<Paused>,
-    /// The pools below, whose secrets may stand in an error.
-    pools: Vec<Pool>,
-}
-
-/// The cause of a refusal, as the pool would give it for the same account.
-fn refused(pools: &[Pool], stamp: Option<&Stamp>, reason: Reason) -> Cause {
-    let cause = Cause::upstream(Code::from(reason));
-    let Some(stamp) = stamp else { return cause };
-    let Some(pool) = pools.iter().find(|pool| pool.id() == stamp.pool) else { return cause };
-    let none = pool.rejection(&stamp.id, stamp.account, stamp.generation, reason);
-    cause.of_pool(none.can_mint, none.expired_at)
-}
-
-/// Whether the rotations below, of other drivers, will have an account for the next attempt: an
-/// answer is not given up for one that they would answer themselves.
-fn can_be_served(next: Next, pools: &[Pool], facts: &mut Facts<'_>) -> bool {
-    let wait = match next {
-        Next::Pass => return true,
-        Next::Again | Next::Replay | Next::FallBack => Duration::ZERO,
-        Next::After(wait) => wait,
-    };
-    if pools.is_empty() {
-        return true;
+    /// Returns whether the failure stands in the trail.
+    fn is_written<B: Body, E>(&self, failure: &Failure<B, E>) -> bool {
+        !failure.is_local() && self.is_reported()
     }
-    let Some(at) = facts.now.get().checked_add(wait) else { return true };
-    let at_once = next != Next::After(wait);
-    let (options, ledger) = (facts.options, facts.ledger);
-    pools.iter().all(|pool| will_serve(pool, options, ledger, at, at_once, &mut facts.model))
 }
 
 fn followed(next: Next) -> Followed {
     match next {
-        Next::After(wait) => Followed::Retried(wait),
+        Next::Retry(wait) => Followed::Retried(wait),
         Next::FallBack => Followed::FellBack,
         Next::Replay => Followed::Replayed,
-        Next::Again | Next::Pass => Followed::Rotated,
+        Next::Rotate | Next::Pass => Followed::Rotated,
     }
 }

@@ -1,42 +1,45 @@
-//! The future of a request: it waits and reports, and decides nothing.
+//! The future of a request: it polls the state that the request is in, and enters the next one.
 
 use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, response};
 use http_body::Body;
 use pin_project::pin_project;
 use tower_service::Service;
 
 use super::{
-    attempt::{Act, Cold, act, await_credential},
-    classify::{Judged, judge_body, judge_error, judge_head, judge_unready},
-    exchange::Exchange,
-    outcome::{Awaiting, Held},
-    service::{Live, Readied},
+    attempt::{Attempts, NextAttempt, Upload},
+    classify::{classify_body, classify_error, classify_head, classify_unready},
+    outcome::{Failure, Outcome, Renewal},
+    state::{Phase, State, StateProj, Step},
 };
 use crate::{
-    answer::local,
-    body::{FailoverBody, Keep, Peek, Spare, Started},
-    classify::{Cause, Verdict},
-    clock::Sleep,
+    body::{FailoverBody, Keep, Peek, Spare},
+    classify::{Cause, Code, Verdict},
     pool::ChangeWait,
     stage::Stage,
 };
 
 /// The response future of every layer of this crate.
 ///
+/// # Runtime
+///
+/// Waits before a retry, for an error body and for a credential need a tokio runtime with
+/// [`enable_time`](tokio::runtime::Builder::enable_time). Without one the outcome goes out instead of
+/// a retry with a wait, and only the part of an error body that is there at once is read. The first
+/// wait in a runtime without a timer costs one caught panic; the layer keeps the answer.
+///
 /// # Cancel safety
 ///
-/// It may be dropped at any point: an account that was only probed gives its slot back, counts and
-/// locks are right, and what was learned stays learned. A request that is dropped after a failed
-/// attempt is told as [abandoned](crate::Event::RequestAbandoned).
+/// It may be dropped at any point: a probe gives its slot back, counts stay right, and evidence
+/// about accounts is kept. A request that is dropped after a failed attempt is reported as
+/// [abandoned](crate::Event::RequestAbandoned).
 ///
 /// The [first page](crate) has examples of services that return it.
 #[pin_project]
@@ -47,99 +50,10 @@ where
     K: Keep<B>,
     RB: Body,
 {
-    // The order matters: the inner future goes first, and what it leaves behind is told after.
+    // Dropped first: the inner future notes its outcome on drop, and the exchange reports after it.
     #[pin]
-    pub(crate) state: State<S::Future, K::Fill, RB, S::Error>,
-    pub(crate) cold: Option<Box<Cold<S, K::Out>>>,
-    pub(crate) kept: Option<K::Kept>,
-    pub(crate) exchange: Exchange<S, St, K>,
-}
-
-#[pin_project(project = StateProj, project_replace = StateOwned)]
-pub(crate) enum State<F, Fi, RB: Body, E> {
-    /// An attempt is in flight.
-    Calling(#[pin] F),
-    /// The request's body is being awaited, before the first attempt.
-    Filling(Box<Fi>),
-    /// The beginning of an error body is being read.
-    Peeking(Box<Peek<RB>>),
-    /// The time for the next attempt has not come.
-    Waiting(Sleep),
-    /// The next attempt waits for its service to be ready.
-    Readying,
-    /// A credential for the next attempt is awaited.
-    Renewing(ChangeWait),
-    /// A refused credential is being replaced, and its answer is held.
-    Awaiting(Box<Awaiting<RB, E>>),
-    /// Nothing was sent, for this reason; whether the answer is to be gRPC.
-    Local(Cause, bool),
-    Done,
-}
-
-impl<S, St, K, B, RB> ResponseFuture<S, St, K, B, RB>
-where
-    S: Service<Request<K::Out>, Response = Response<RB>>,
-    St: Stage,
-    K: Keep<B> + Spare<S>,
-    RB: Body,
-{
-    #[inline]
-    pub(crate) fn start(
-        inner: &mut S,
-        live: &Arc<Live<S, St, K>>,
-        ready: &mut Readied,
-        request: Request<B>,
-    ) -> Self {
-        let readied = std::mem::replace(ready, Readied::Unasked);
-        let (mut head, body) = request.into_parts();
-        if readied == Readied::Nobody {
-            if let Some(refused) = Self::refuse(live, &head) {
-                return refused;
-            }
-        }
-        let mut exchange = Exchange::begin(live, &head, false);
-        let keep = &live.config.keep;
-        let started = match exchange.scratch.barred {
-            None => keep.start(body),
-            Some(why) => Started::Ready(keep.once(body), Err(why)),
-        };
-        let (body, kept) = match started {
-            Started::Ready(body, kept) => (body, kept),
-            Started::Fill(fill) => {
-                return Self::fill(exchange, inner, (readied, ready), head, fill);
-            }
-        };
-        let kept = kept.map_err(|why| exchange.scratch.barred = Some(why)).ok();
-        let bytes = || keep.bytes(kept.as_ref()?);
-        exchange.tell_source(&bytes);
-        let mut admitted = exchange.reserve(&head, &bytes, false);
-        if admitted.is_ok() && readied != Readied::Nobody {
-            admitted = exchange.prepare(&mut head, true);
-        }
-        match (admitted, readied) {
-            (Ok(()), Readied::Inner | Readied::Unasked) => Self {
-                state: State::Calling(inner.call(Request::from_parts(head, body))),
-                cold: None,
-                kept,
-                exchange,
-            },
-            // It is prepared when there is a service to send it with.
-            (Ok(()), Readied::Nobody) => {
-                let request = Request::from_parts(head, body);
-                let cold = live.spare().map(|service| Cold::new(service, request));
-                Self { state: State::Readying, cold, kept, exchange }
-            }
-            (Err(cause), _) if cause.is_under_way() => {
-                let request = Request::from_parts(head, body);
-                Self::renew(exchange, inner, (readied, ready), (request, kept), cause)
-            }
-            (Err(cause), _) => {
-                readied.keep(ready);
-                let state = State::Local(cause, local::wants_grpc(&head));
-                Self { state, cold: None, kept, exchange }
-            }
-        }
-    }
+    pub(crate) state: State<S, K, B, RB>,
+    pub(crate) attempts: Attempts<S, St, K, B>,
 }
 
 impl<S, St, K, B, RB> Future for ResponseFuture<S, St, K, B, RB>
@@ -152,142 +66,234 @@ where
 {
     type Output = Result<Response<FailoverBody<RB>>, S::Error>;
 
-    #[allow(clippy::too_many_lines)] // One arm for each state; the arms are short.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let mut again = None;
-            let outcome = match this.state.as_mut().project() {
-                StateProj::Calling(call) => match ready!(call.poll(cx)) {
-                    Ok(answer) => {
-                        let (head, body) = answer.into_parts();
-                        if this.exchange.live.config.common.classifier.succeeds(&head) {
-                            let answer = this
-                                .exchange
-                                .succeed(head, |in_flight| FailoverBody::upstream(body, in_flight));
-                            this.state.set(State::Done);
-                            return Poll::Ready(Ok(answer));
-                        }
-                        // What an inner driver writes is complete only when it is gone.
-                        this.state.set(State::Done);
-                        match judge_head(this.exchange, head, body) {
-                            Judged::Verdict(held, verdict) => (held, verdict),
-                            Judged::Peek(peek) => {
-                                this.state.set(State::Peeking(peek));
-                                continue;
+            let step = match this.state.as_mut().project() {
+                StateProj::Calling(call) => {
+                    match ready!(call.poll(cx)) {
+                        Ok(answer) => {
+                            let (head, body) = answer.into_parts();
+                            let exchange = &mut this.attempts.exchange;
+                            if exchange.common().classifier.succeeds(&head) {
+                                let answer = exchange.succeed(head, |in_flight| {
+                                    FailoverBody::upstream(body, in_flight)
+                                });
+                                this.state.set(State::DONE);
+                                return Poll::Ready(Ok(answer));
                             }
-                        }
-                    }
-                    Err(error) => {
-                        this.state.set(State::Done);
-                        judge_error(this.exchange, error)
-                    }
-                },
-                StateProj::Peeking(peek) => {
-                    ready!(peek.poll(cx));
-                    match this.state.as_mut().project_replace(State::Done) {
-                        StateOwned::Peeking(peek) => judge_body(this.exchange, *peek),
-                        _ => return Poll::Pending,
-                    }
-                }
-                StateProj::Waiting(nap) => {
-                    ready!(Pin::new(nap).poll(cx));
-                    this.state.set(State::Readying);
-                    continue;
-                }
-                StateProj::Filling(fill) => {
-                    let live = this.exchange.live.clone();
-                    let (body, kept) = ready!(live.config.keep.poll_fill(fill, cx));
-                    *this.kept = kept.map_err(|why| this.exchange.scratch.barred = Some(why)).ok();
-                    let Some(cold) = this.cold else { return Poll::Pending };
-                    let kept = &*this.kept;
-                    let bytes = || live.config.keep.bytes(kept.as_ref()?);
-                    let next = match cold.fill(this.exchange, body, &bytes) {
-                        Ok(()) => State::Readying,
-                        Err(why) => State::unsent(this.exchange, this.cold, why),
-                    };
-                    this.state.set(next);
-                    continue;
-                }
-                StateProj::Renewing(news) => {
-                    let next = ready!(Pin::new(news).poll(cx));
-                    let live = this.exchange.live.clone();
-                    let Some(cold) = this.cold else { return Poll::Pending };
-                    let kept = &*this.kept;
-                    let bytes = || live.config.keep.bytes(kept.as_ref()?);
-                    let next = match cold.reserve(this.exchange, &bytes, next.is_none()) {
-                        Ok(()) => State::Readying,
-                        Err((cause, grpc)) => match next.filter(|_| cause.is_under_way()) {
-                            Some(news) => State::Renewing(news),
-                            None => State::Local(cause, grpc),
-                        },
-                    };
-                    this.state.set(next);
-                    continue;
-                }
-                StateProj::Awaiting(awaiting) => {
-                    let next = ready!(Pin::new(&mut awaiting.news).poll(cx));
-                    match this.state.as_mut().project_replace(State::Done) {
-                        StateOwned::Awaiting(awaiting) => {
-                            let Awaiting { held, verdict, mut heard, .. } = *awaiting;
-                            (heard.over, heard.next) = (next.is_none(), next);
-                            again = Some(heard);
-                            (held, verdict)
-                        }
-                        _ => return Poll::Pending,
-                    }
-                }
-                StateProj::Readying => {
-                    let Some(cold) = this.cold else { return Poll::Pending };
-                    let polled = cold.service.poll_ready(cx);
-                    cold.waited |= polled.is_pending();
-                    match ready!(polled) {
-                        Ok(()) => {
-                            let next = match cold.send(this.exchange) {
-                                Ok(call) => State::Calling(call),
-                                // It became impossible while it waited.
-                                Err(why) => State::unsent(this.exchange, this.cold, why),
-                            };
-                            this.state.set(next);
-                            continue;
+                            // The notes of an inner driver are complete when it is dropped.
+                            this.state.set(State::DONE);
+                            this.attempts.classify(head, body)
                         }
                         Err(error) => {
-                            // Such a service is not to be used again.
-                            this.state.set(State::Done);
-                            *this.cold = None;
-                            judge_unready(this.exchange, error)
+                            this.state.set(State::DONE);
+                            let failure = classify_error(this.attempts.exchange.common(), error);
+                            this.attempts.follow(failure)
                         }
                     }
                 }
-                StateProj::Local(cause, grpc) => {
-                    let (cause, grpc) = (*cause, *grpc);
-                    this.state.set(State::Done);
-                    (Held::Local(cause, grpc), Verdict::from(cause))
-                }
-                StateProj::Done => return Poll::Pending,
+                StateProj::Between(phase) => phase.take().poll(this.attempts, cx),
             };
-            match act(this.exchange, this.kept, this.cold, outcome, again) {
-                Act::Done(outcome) => return Poll::Ready(outcome),
-                Act::Wait(nap) => this.state.set(State::Waiting(nap)),
-                Act::Ready => this.state.set(State::Readying),
-                Act::Await(awaiting) => this.state.set(State::Awaiting(awaiting)),
+            match step {
+                Step::Enter(state) => this.state.set(state),
+                Step::Pending(phase) => {
+                    this.state.set(State::Between(phase));
+                    return Poll::Pending;
+                }
+                Step::Done(outcome) => return Poll::Ready(outcome),
             }
         }
     }
 }
 
-impl<F, Fi, RB: Body, E> State<F, Fi, RB, E> {
-    /// After an attempt that could not be made: a credential that is on its way is awaited.
+impl<S, K, B, RB> Phase<S, K, B, RB>
+where
+    S: Service<Request<K::Out>, Response = Response<RB>>,
+    S::Error: 'static,
+    K: Keep<B> + Spare<S>,
+    RB: Body<Data = Bytes>,
+{
+    /// Polls the phase, and goes on when its wait is over.
     #[cold]
-    fn unsent<S, St: Stage, K: Spare<S>, B>(
-        exchange: &Exchange<S, St, K>,
-        cold: &mut Option<Box<Cold<S, B>>>,
-        (cause, grpc): (Cause, bool),
-    ) -> Self {
-        match await_credential(exchange, cold.as_mut(), &cause) {
-            Some(news) => Self::Renewing(news),
-            None => Self::Local(cause, grpc),
+    fn poll<St: Stage>(
+        self,
+        attempts: &mut Attempts<S, St, K, B>,
+        cx: &mut Context<'_>,
+    ) -> Step<S, K, B, RB> {
+        match self {
+            Self::Uploading(upload) => attempts.poll_upload(upload, cx),
+            Self::Renewing(change, attempt) => attempts.poll_renewal(change, attempt, cx),
+            Self::Sleeping(mut sleep, attempt) => match Pin::new(&mut sleep).poll(cx) {
+                Poll::Ready(()) => Self::Readying(attempt).into(),
+                Poll::Pending => Step::Pending(Self::Sleeping(sleep, attempt)),
+            },
+            Self::Readying(attempt) => attempts.poll_service(attempt, cx),
+            Self::Peeking(mut peek) => match peek.poll(cx) {
+                Poll::Ready(()) => {
+                    let failure = classify_body(attempts.exchange.common(), *peek);
+                    attempts.follow(failure)
+                }
+                Poll::Pending => Step::Pending(Self::Peeking(peek)),
+            },
+            Self::Holding(change, failure) => attempts.poll_held(change, failure, cx),
+            Self::Local(cause, grpc) => {
+                let verdict = Verdict::from(cause);
+                attempts.follow(Failure::new(Outcome::Local(cause, grpc), verdict))
+            }
+            Self::Done => {
+                debug_assert!(false, "a response future is polled after its end");
+                Step::Pending(Self::Done)
+            }
         }
+    }
+}
+
+impl<S, St, K, B> Attempts<S, St, K, B>
+where
+    S: Service<Request<K::Out>>,
+    S::Error: 'static,
+    St: Stage,
+    K: Keep<B> + Spare<S>,
+{
+    /// Classifies an answer by its head, or begins to read its body.
+    #[cold]
+    fn classify<RB>(&mut self, head: response::Parts, body: RB) -> Step<S, K, B, RB>
+    where
+        S: Service<Request<K::Out>, Response = Response<RB>>,
+        RB: Body<Data = Bytes>,
+    {
+        let common = self.exchange.common();
+        if let Some(verdict) = classify_head(common, &head) {
+            let body = FailoverBody::upstream(body, None);
+            return self.follow(Failure::new(Outcome::Answer(head, body), verdict));
+        }
+        let timer = &self.exchange.shared.timer;
+        Phase::Peeking(Box::new(Peek::new(head, body, common.peek, timer))).into()
+    }
+
+    /// Polls the body of the request; when it is there, chooses an account for the first attempt.
+    fn poll_upload<RB: Body>(
+        &mut self,
+        mut upload: Box<Upload<S, K::Fill>>,
+        cx: &mut Context<'_>,
+    ) -> Step<S, K, B, RB> {
+        let shared = self.exchange.shared.clone();
+        let Poll::Ready((body, kept)) = shared.config.keep.poll_fill(&mut upload.fill, cx) else {
+            return Step::Pending(Phase::Uploading(upload));
+        };
+        self.kept = kept.map_err(|why| self.exchange.scratch.barred = Some(why)).ok();
+        let Upload { service, head, .. } = *upload;
+        let mut attempt = NextAttempt::first(service, head, body);
+        let kept = &self.kept;
+        self.exchange.announce_model_source(&|| shared.config.keep.bytes(kept.as_ref()?));
+        match self.reserve(&mut attempt, false) {
+            Ok(()) => Phase::Readying(attempt).into(),
+            Err(cause) => self.unsent(attempt, cause).into(),
+        }
+    }
+
+    /// Polls for changes of the pool; after one, chooses an account for the attempt again.
+    fn poll_renewal<RB: Body>(
+        &mut self,
+        mut change: Box<ChangeWait>,
+        mut attempt: Box<NextAttempt<S, K::Out>>,
+        cx: &mut Context<'_>,
+    ) -> Step<S, K, B, RB> {
+        let Poll::Ready(next) = Pin::new(&mut *change).poll(cx) else {
+            return Step::Pending(Phase::Renewing(change, attempt));
+        };
+        match (self.reserve(&mut attempt, next.is_none()), next) {
+            (Ok(()), _) => Phase::Readying(attempt).into(),
+            (Err(cause), Some(change)) if cause.is_under_way() => {
+                Phase::Renewing(Box::new(change), attempt).into()
+            }
+            (Err(cause), _) => self.answer_instead(*attempt, cause).into(),
+        }
+    }
+
+    /// Polls the service of an attempt, and sends the attempt when it is ready.
+    fn poll_service<RB>(
+        &mut self,
+        mut attempt: Box<NextAttempt<S, K::Out>>,
+        cx: &mut Context<'_>,
+    ) -> Step<S, K, B, RB>
+    where
+        S: Service<Request<K::Out>, Response = Response<RB>>,
+        RB: Body<Data = Bytes>,
+    {
+        match attempt.service.poll_ready(cx) {
+            Poll::Pending => {
+                attempt.waited = true;
+                Step::Pending(Phase::Readying(attempt))
+            }
+            Poll::Ready(Ok(())) => Step::Enter(self.send(attempt)),
+            Poll::Ready(Err(error)) => {
+                // A service that has failed must not be used again.
+                drop(attempt);
+                let failure = classify_unready(self.exchange.common(), error);
+                self.follow(failure)
+            }
+        }
+    }
+
+    /// Polls for changes of the pool while a failure is held.
+    fn poll_held<RB>(
+        &mut self,
+        mut change: Box<ChangeWait>,
+        mut failure: Box<Failure<RB, S::Error>>,
+        cx: &mut Context<'_>,
+    ) -> Step<S, K, B, RB>
+    where
+        S: Service<Request<K::Out>, Response = Response<RB>>,
+        RB: Body<Data = Bytes>,
+    {
+        let Poll::Ready(next) = Pin::new(&mut *change).poll(cx) else {
+            return Step::Pending(Phase::Holding(change, failure));
+        };
+        failure.renewal = next.map_or(Renewal::Over, Renewal::Changed);
+        self.follow(*failure)
+    }
+
+    /// Sends an attempt on its service, which is ready.
+    fn send<RB: Body>(&mut self, mut attempt: Box<NextAttempt<S, K::Out>>) -> State<S, K, B, RB> {
+        if attempt.is_late(&self.exchange) {
+            let cause = Cause::local(Code::DeadlineExceeded);
+            return State::Between(self.answer_instead(*attempt, cause));
+        }
+        match self.exchange.prepare(&mut attempt.head, false) {
+            Ok(()) => {
+                let NextAttempt { mut service, head, body, .. } = *attempt;
+                let call = service.call(Request::from_parts(head, body));
+                self.spare = Some(service);
+                State::Calling(call)
+            }
+            Err(cause) => State::Between(self.unsent(attempt, cause)),
+        }
+    }
+
+    /// Waits for the credential of an attempt that could not be sent, or answers in its place.
+    #[cold]
+    pub(crate) fn unsent<RB: Body>(
+        &mut self,
+        mut attempt: Box<NextAttempt<S, K::Out>>,
+        cause: Cause,
+    ) -> Phase<S, K, B, RB> {
+        match attempt.await_credential(&self.exchange, &cause) {
+            Some(change) => Phase::Renewing(Box::new(change), attempt),
+            None => self.answer_instead(*attempt, cause),
+        }
+    }
+
+    /// Answers locally in the place of an attempt; its service is kept for another one.
+    fn answer_instead<RB: Body>(
+        &mut self,
+        attempt: NextAttempt<S, K::Out>,
+        cause: Cause,
+    ) -> Phase<S, K, B, RB> {
+        let grpc = attempt.wants_grpc();
+        self.spare = Some(attempt.service);
+        Phase::Local(cause, grpc)
     }
 }
 
@@ -301,13 +307,7 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Calling(_) => "calling",
-            State::Filling(_) => "awaiting the request's body",
-            State::Peeking(_) => "reading an error body",
-            State::Waiting(_) => "waiting",
-            State::Readying => "readying",
-            State::Renewing(_) | State::Awaiting(_) => "awaiting a credential",
-            State::Local(..) => "answering",
-            State::Done => "done",
+            State::Between(phase) => phase.name(),
         };
         f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! What drivers of one request tell each other by its extensions.
+//! What a driver hands down to the drivers below, in the extensions of a request.
 
 use std::sync::Arc;
 
@@ -6,21 +6,22 @@ use http::Extensions;
 
 use crate::stage::{Handle, Ledger, Stamp};
 
-/// What outer layers of this crate have put on a request.
+/// The credential and the model that outer layers have put on a request.
 #[derive(Debug, Default)]
-pub(crate) struct Outer {
+pub(crate) struct Handoff {
     pub(crate) stamp: Option<Stamp>,
     pub(crate) model: Option<Arc<str>>,
 }
 
-impl Outer {
+impl Handoff {
+    /// Returns whether it holds anything.
     pub(crate) const fn is_some(&self) -> bool {
         self.stamp.is_some() || self.model.is_some()
     }
 }
 
-/// Puts on the request what drivers below need to know.
-pub(crate) fn address(
+/// Puts the handle for the drivers below on an attempt.
+pub(crate) fn hand_down(
     extensions: &mut Extensions,
     ledger: &Arc<Ledger>,
     send: u32,

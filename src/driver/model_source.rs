@@ -1,32 +1,37 @@
-//! What a request's model is read from.
+//! Where the model of a request is read.
 
+use bytes::Bytes;
 use http::request::Parts;
 
-use super::{exchange::GetBytes, scratch::Snapshot};
+use super::scratch::Snapshot;
 use crate::{
     report::NotResent,
     stage::{Ledger, Model, model::ModelAt},
 };
 
-/// The head of the caller's request, as far as it is at hand.
+/// Returns the kept body in one piece; `None` where it is not in memory.
+pub(crate) type GetBytes<'a> = &'a dyn Fn() -> Option<Bytes>;
+
+/// The head of the caller's request: in hand, or kept.
 #[derive(Clone, Copy)]
 pub(crate) enum Head<'a> {
     Parts(&'a Parts),
     Kept(Option<&'a Snapshot>),
 }
 
-/// See the [module](self).
+/// The head and the body of a request, and the place of the model in them.
 #[derive(Clone, Copy)]
-pub(crate) struct Source<'a> {
-    /// Where this driver's own fallback finds the model.
+pub(crate) struct ModelSource<'a> {
+    /// The place that this driver's own fallback reads.
     pub(crate) at: Option<&'a ModelAt>,
-    /// What an outer fallback has said of it.
+    /// The ledger, in which an outer fallback may have announced the place.
     pub(crate) ledger: Option<&'a Ledger>,
     pub(crate) head: Head<'a>,
     pub(crate) bytes: GetBytes<'a>,
 }
 
-impl Source<'_> {
+impl ModelSource<'_> {
+    /// Reads the model.
     pub(crate) fn read(&self) -> Model {
         let none = Model::Absent(NotResent::NoModel);
         let (at, body) = match (self.at, self.ledger.and_then(Ledger::model_source)) {

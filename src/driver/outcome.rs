@@ -1,81 +1,106 @@
-//! What a driver holds between an outcome and what follows it.
+//! The outcome of an attempt, held until the next attempt is reserved.
 
-use http::{Response, StatusCode, response};
+use http::{StatusCode, response};
 use http_body::Body;
 use tokio::time::Instant;
 
 use crate::{
     body::FailoverBody,
-    classify::{Cause, Verdict},
-    clock::Sleep,
+    classify::{Cause, Origin, Verdict},
     pool::{ChangeWait, lease::Paused},
     stage::{InnerOutcome, Stamp},
 };
 
-/// The newest outcome, held until the next attempt is reserved.
-pub(crate) enum Held<B: Body, E> {
+/// The newest outcome of a request.
+pub(crate) enum Outcome<B: Body, E> {
     Answer(response::Parts, FailoverBody<B>),
     Error(E),
-    /// Nothing was sent; whether the answer is to be gRPC.
+    /// Nothing was sent; the flag says whether the local answer is to be gRPC.
     Local(Cause, bool),
 }
 
-/// How many attempts were made for an answer, by layers that could not find the ledger of those
-/// further out: somebody between them made the request anew.
+/// The number of attempts made for an answer, in the answer's extensions.
+///
+/// For layers further out that do not share the ledger, because a service between them made the
+/// request anew.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spent(pub(crate) u32);
 
-/// What follows an outcome.
-pub(crate) enum Settled<B: Body, E, N> {
-    /// It goes out.
-    Done(Result<Response<FailoverBody<B>>, E>),
-    /// The request is sent again, after this wait, with what was built for it.
-    Again(Option<Sleep>, N),
-    /// Nothing is decided before a token source has answered.
-    Await(Box<Awaiting<B, E>>),
-}
-
-/// An outcome that is held until a token source has answered.
-pub(crate) struct Awaiting<B: Body, E> {
-    pub(crate) held: Held<B, E>,
+/// An outcome with its verdict, and the facts learned from it so far.
+pub(crate) struct Failure<B: Body, E> {
+    pub(crate) outcome: Outcome<B, E>,
     pub(crate) verdict: Verdict,
-    pub(crate) heard: Heard,
-    pub(crate) news: ChangeWait,
-}
-
-/// What was learned from an outcome.
-pub(crate) struct Heard {
-    pub(crate) note: Option<InnerOutcome>,
+    /// The outcome that a driver below has noted.
+    pub(crate) inner: Option<InnerOutcome>,
+    /// The credential that was put on the attempt.
     pub(crate) stamp: Option<Stamp>,
     pub(crate) in_flight: Option<Paused>,
     /// When a token source was first waited for.
-    pub(crate) since: Option<Instant>,
-    /// What comes after the news that were waited for; nothing when the time is up.
-    pub(crate) next: Option<ChangeWait>,
-    /// It is not waited for any longer.
-    pub(crate) over: bool,
+    pub(crate) waiting_since: Option<Instant>,
+    pub(crate) renewal: Renewal,
 }
 
-impl<B: Body, E> Held<B, E> {
-    pub(crate) fn cause(&self) -> Option<Cause> {
-        match self {
-            Self::Answer(head, _) => head.extensions.get().copied(),
-            Self::Local(cause, _) => Some(*cause),
-            Self::Error(_) => None,
+/// The progress of the wait for a newer credential of the rejected account.
+pub(crate) enum Renewal {
+    /// The stages have not learned from the failure yet.
+    Unasked,
+    /// The pool has changed; the next change may be waited for.
+    Changed(ChangeWait),
+    /// The wait is over: the stages choose among the credentials that are there.
+    Over,
+}
+
+impl<B: Body, E> Failure<B, E> {
+    /// An outcome that nothing was learned from yet.
+    pub(crate) const fn new(outcome: Outcome<B, E>, verdict: Verdict) -> Self {
+        Self {
+            outcome,
+            verdict,
+            inner: None,
+            stamp: None,
+            in_flight: None,
+            waiting_since: None,
+            renewal: Renewal::Unasked,
         }
     }
 
+    /// Returns whether the stages have yet to learn from it.
+    pub(crate) const fn is_new(&self) -> bool {
+        matches!(self.renewal, Renewal::Unasked)
+    }
+
+    /// Returns whether the answer was made by this crate, in this driver or below.
+    pub(crate) fn is_local(&self) -> bool {
+        let cause = match &self.outcome {
+            Outcome::Answer(head, _) => head.extensions.get(),
+            Outcome::Local(cause, _) => Some(cause),
+            Outcome::Error(_) => None,
+        };
+        cause.is_some_and(|cause| cause.origin == Origin::Local)
+    }
+
+    /// Returns whether a local answer below has taken the place of an attempt's answer.
+    pub(crate) fn is_instead(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.instead)
+    }
+
+    /// Returns whether a driver below has kept back the credential on the request.
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.unsent)
+    }
+
+    /// Removes the number of attempts that layers below have made.
     pub(crate) fn take_spent(&mut self) -> Option<Spent> {
-        match self {
-            Self::Answer(head, _) => head.extensions.remove(),
-            Self::Error(_) | Self::Local(..) => None,
+        match &mut self.outcome {
+            Outcome::Answer(head, _) => head.extensions.remove(),
+            Outcome::Error(_) | Outcome::Local(..) => None,
         }
     }
 
     pub(crate) fn status(&self) -> Option<StatusCode> {
-        match self {
-            Self::Answer(head, _) => Some(head.status),
-            Self::Error(_) | Self::Local(..) => None,
+        match &self.outcome {
+            Outcome::Answer(head, _) => Some(head.status),
+            Outcome::Error(_) | Outcome::Local(..) => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is said of a request when it is over.
+//! The report of a request that has ended.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,16 +15,16 @@ use crate::{
     },
 };
 
-/// The caller's own id for a request.
+/// The header with the caller's id of a request.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The upstream's id for a request, as vendors name it.
+/// The headers with the upstream's id of a request, by vendor.
 static UPSTREAM_IDS: [HeaderName; 3] = [
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("request-id"),
     HeaderName::from_static("x-amzn-requestid"),
 ];
 
-/// What became of the request.
+/// The event that is reported for a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Failed,
@@ -32,16 +32,16 @@ pub(crate) enum Kind {
     Abandoned,
 }
 
-/// The request that is told of.
+/// The request that is reported.
 #[derive(Debug)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct Subject<'a> {
     pub(crate) snapshot: Option<&'a Snapshot>,
     pub(crate) label: Option<&'a Arc<str>>,
     pub(crate) started: Option<Instant>,
     pub(crate) secrets: Secrets<'a>,
 }
 
-/// What must not stand in what others wrote.
+/// The secrets that are redacted in texts of others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Secrets<'a>(pub(crate) &'a [Pool]);
 
@@ -62,15 +62,18 @@ impl Redact for Secrets<'_> {
     }
 }
 
+/// Returns whether a request has a credential in its `Authorization` header.
 pub(crate) fn is_authorized(head: &request::Parts) -> bool {
     head.headers.contains_key(AUTHORIZATION)
 }
 
+/// Returns the upstream's id of a request, redacted.
 pub(crate) fn upstream_request_id(headers: &HeaderMap, secrets: Secrets<'_>) -> Option<Box<str>> {
     let id = UPSTREAM_IDS.iter().find_map(|name| headers.get(name))?;
     Some(foreign(&String::from_utf8_lossy(id.as_bytes()), &secrets))
 }
 
+/// Returns the text of an error and its sources, redacted.
 pub(crate) fn error_text<E: 'static>(
     classifier: &Classifier,
     error: &E,
@@ -79,7 +82,7 @@ pub(crate) fn error_text<E: 'static>(
     foreign(&classifier.describe(error), &secrets)
 }
 
-/// Keeps secrets out of a line that a driver below wrote, which may know of no pool.
+/// Redacts an attempt that a driver below wrote: that driver may have no pool.
 pub(crate) fn redact(attempt: &mut Attempt, secrets: Secrets<'_>) {
     if secrets.0.is_empty() {
         return;
@@ -89,10 +92,10 @@ pub(crate) fn redact(attempt: &mut Attempt, secrets: Secrets<'_>) {
     }
 }
 
-/// Tells of the request.
-pub(crate) fn tell(
+/// Builds the event of a request and reports it.
+pub(crate) fn report_request(
     reporter: &ReporterHandle,
-    asked: &Asked<'_>,
+    subject: &Subject<'_>,
     trail: Vec<Attempt>,
     outcome: Outcome,
     kind: Kind,
@@ -100,15 +103,15 @@ pub(crate) fn tell(
     if reporter.is_none() {
         return;
     }
-    let method = asked.snapshot.map_or(Method::GET, Snapshot::method);
-    let path = asked.snapshot.map(Snapshot::path).unwrap_or_default();
-    let mut record = RequestRecord::new(method, foreign(path, &asked.secrets), outcome);
-    let id = asked.snapshot.and_then(|kept| kept.header(&REQUEST_ID));
-    record.request_id = id.map(|id| foreign(id, &asked.secrets));
-    record.label = asked.label.cloned();
+    let method = subject.snapshot.map_or(Method::GET, Snapshot::method);
+    let path = subject.snapshot.map(Snapshot::path).unwrap_or_default();
+    let mut record = RequestRecord::new(method, foreign(path, &subject.secrets), outcome);
+    let id = subject.snapshot.and_then(|kept| kept.header(&REQUEST_ID));
+    record.request_id = id.map(|id| foreign(id, &subject.secrets));
+    record.label = subject.label.cloned();
     record.sent = !trail.is_empty();
     record.trail = trail;
-    record.elapsed = asked.started.map_or(Duration::ZERO, |started| started.elapsed());
+    record.elapsed = subject.started.map_or(Duration::ZERO, |started| started.elapsed());
     reporter.report(&match kind {
         Kind::Failed => Event::RequestFailed(record),
         Kind::Recovered => Event::RequestRecovered(record),

@@ -1,8 +1,8 @@
-//! The one service with logic: every public service is a name for it.
+//! The service of every layer: all public services wrap this one.
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -11,67 +11,27 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{config::Config, future::ResponseFuture};
+use super::{
+    config::Config,
+    future::ResponseFuture,
+    shared::{Callee, Readiness, Shared},
+};
 use crate::{
     body::{FailoverBody, Keep, Spare},
     stage::Stage,
 };
 
-/// See the [module](self).
+/// A service that sends requests, and sends them again when its stages ask for it.
 pub(crate) struct Driver<S, St, K> {
     inner: S,
-    live: Arc<Live<S, St, K>>,
-    readied: Readied,
-}
-
-/// What a driver and the futures of its requests share.
-pub(crate) struct Live<S, St, K> {
-    pub(crate) config: Config<St, K>,
-    /// The service that those for further attempts are clones of. It is never called itself.
-    prototype: Option<Mutex<S>>,
-}
-
-/// Whose readiness `poll_ready` answered for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Readied {
-    /// Nothing was asked since the last call.
-    Unasked,
-    /// The inner service's.
-    Inner,
-    /// Nobody's: the request will most likely be answered here.
-    Nobody,
-}
-
-impl Readied {
-    /// The service was not called: what it has set aside is still there.
-    pub(crate) fn keep(self, ready: &mut Self) {
-        if self == Self::Inner {
-            *ready = self;
-        }
-    }
-}
-
-impl<S, St, K> Live<S, St, K> {
-    /// A service for one more attempt, not ready yet.
-    pub(crate) fn spare(&self) -> Option<S>
-    where
-        K: Spare<S>,
-    {
-        let prototype = self.prototype.as_ref()?;
-        let prototype = prototype.lock().unwrap_or_else(PoisonError::into_inner);
-        self.config.keep.spare(&prototype)
-    }
-
-    pub(crate) const fn has_spare(&self) -> bool {
-        self.prototype.is_some()
-    }
+    shared: Arc<Shared<S, St, K>>,
+    readiness: Readiness,
 }
 
 impl<S, St, K: Spare<S>> Driver<S, St, K> {
     pub(crate) fn new(inner: S, config: Config<St, K>) -> Self {
-        let prototype = config.keep.spare(&inner).map(Mutex::new);
-        let live = Arc::new(Live { config, prototype });
-        Self { inner, live, readied: Readied::Unasked }
+        let shared = Arc::new(Shared::new(&inner, config));
+        Self { inner, shared, readiness: Readiness::Unasked }
     }
 }
 
@@ -91,8 +51,12 @@ impl<S, St, K> Driver<S, St, K> {
 
 impl<S: Clone, St, K> Clone for Driver<S, St, K> {
     fn clone(&self) -> Self {
-        // Readiness is not inherited.
-        Self { inner: self.inner.clone(), live: self.live.clone(), readied: Readied::Unasked }
+        // A clone of a service is not ready.
+        Self {
+            inner: self.inner.clone(),
+            shared: self.shared.clone(),
+            readiness: Readiness::Unasked,
+        }
     }
 }
 
@@ -100,7 +64,7 @@ impl<S: fmt::Debug, St: fmt::Debug, K: fmt::Debug> fmt::Debug for Driver<S, St, 
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver")
             .field("inner", &self.inner)
-            .field("config", &self.live.config)
+            .field("config", &self.shared.config)
             .finish_non_exhaustive()
     }
 }
@@ -118,24 +82,12 @@ where
     type Future = ResponseFuture<S, St, K, B, RB>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        // A dead pool answers although the service below is busy. Only where a service for the
-        // unlikely other case can be made ready later.
-        // What the inner service has set aside for a call is used, not asked for a second time.
-        let held = self.readied == Readied::Inner;
-        if !held && self.live.has_spare() && self.live.config.stages.is_unavailable() {
-            self.readied = Readied::Nobody;
-            return Poll::Ready(Ok(()));
-        }
-        self.readied = Readied::Unasked;
-        let polled = self.inner.poll_ready(cx);
-        if matches!(polled, Poll::Ready(Ok(()))) {
-            self.readied = Readied::Inner;
-        }
-        polled
+        self.readiness.poll(&mut self.inner, &self.shared, cx)
     }
 
     #[inline]
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        ResponseFuture::start(&mut self.inner, &self.live, &mut self.readied, request)
+        let callee = Callee::new(&mut self.inner, &mut self.readiness);
+        ResponseFuture::start(callee, &self.shared, request)
     }
 }

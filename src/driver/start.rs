@@ -1,4 +1,4 @@
-//! How a request begins that is not simply sent.
+//! The start of a request: it is sent at once, answered locally, or prepared for a later attempt.
 
 use std::sync::Arc;
 
@@ -7,93 +7,158 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    attempt::{Cold, await_credential},
+    attempt::{Attempts, NextAttempt, Upload},
     exchange::Exchange,
-    future::{ResponseFuture, State},
-    service::{Live, Readied},
+    future::ResponseFuture,
+    shared::{Callee, Shared},
+    state::{Phase, State},
 };
 use crate::{
     answer::local,
-    body::{Keep, Spare},
-    classify::Cause,
+    body::{Keep, Spare, Started},
+    classify::{Cause, Code},
     stage::Stage,
 };
 
 impl<S, St, K, B, RB> ResponseFuture<S, St, K, B, RB>
 where
     S: Service<Request<K::Out>, Response = Response<RB>>,
+    S::Error: 'static,
     St: Stage,
     K: Keep<B> + Spare<S>,
     RB: Body,
 {
-    /// The answer to a request of which nothing is kept, because it is not going to be sent.
+    /// Starts a request.
+    #[inline]
+    pub(crate) fn start(
+        callee: Callee<'_, S>,
+        shared: &Arc<Shared<S, St, K>>,
+        request: Request<B>,
+    ) -> Self {
+        let (mut head, body) = request.into_parts();
+        if !callee.is_ready() {
+            if let Some(answered) = Self::answer_locally(shared, &head) {
+                return answered;
+            }
+        }
+        let mut exchange = Exchange::begin(shared, &head, false);
+        let keep = &shared.config.keep;
+        let started = match exchange.scratch.barred {
+            None => keep.start(body),
+            Some(why) => Started::Ready(keep.once(body), Err(why)),
+        };
+        let (body, kept) = match started {
+            Started::Ready(body, kept) => (body, kept),
+            Started::Fill(fill) => return Self::upload(exchange, callee, head, fill),
+        };
+        let kept = kept.map_err(|why| exchange.scratch.barred = Some(why)).ok();
+        let bytes = || keep.bytes(kept.as_ref()?);
+        exchange.announce_model_source(&bytes);
+        let mut admitted = exchange.reserve(&head, &bytes, false);
+        // Without a ready service, it is prepared when the attempt is sent.
+        if admitted.is_ok() && callee.is_ready() {
+            admitted = exchange.prepare(&mut head, true);
+        }
+        match admitted {
+            Ok(()) if callee.is_ready() => Self {
+                state: State::Calling(callee.call(Request::from_parts(head, body))),
+                attempts: Attempts { spare: None, kept, exchange },
+            },
+            Ok(()) => Self::send_later(exchange, kept, head, body),
+            Err(cause) if cause.is_under_way() => {
+                let request = Request::from_parts(head, body);
+                Self::await_credential(exchange, callee, (request, kept), cause)
+            }
+            Err(cause) => {
+                callee.put_back();
+                Self::ended(exchange, kept, cause, local::wants_grpc(&head))
+            }
+        }
+    }
+
+    /// Answers a request that is surely not sent, without keeping anything of it.
     #[cold]
-    pub(crate) fn refuse(live: &Arc<Live<S, St, K>>, head: &request::Parts) -> Option<Self> {
-        let mut exchange = Exchange::begin(live, head, true);
+    fn answer_locally(shared: &Arc<Shared<S, St, K>>, head: &request::Parts) -> Option<Self> {
+        let mut exchange = Exchange::begin(shared, head, true);
         let cause = exchange.reserve(head, &|| None, false).err()?;
         if cause.is_under_way() {
             return None;
         }
-        let state = State::Local(cause, local::wants_grpc(head));
-        Some(Self { state, cold: None, kept: None, exchange })
+        Some(Self::ended(exchange, None, cause, local::wants_grpc(head)))
     }
 
-    /// The credential comes first, and then a service.
+    /// A request that is answered locally for `cause`.
     #[cold]
-    pub(crate) fn renew(
+    fn ended(
         exchange: Exchange<S, St, K>,
-        inner: &mut S,
-        (readied, ready): (Readied, &mut Readied),
+        kept: Option<K::Kept>,
+        cause: Cause,
+        grpc: bool,
+    ) -> Self {
+        let state = State::Between(Phase::Local(cause, grpc));
+        Self { state, attempts: Attempts { spare: None, kept, exchange } }
+    }
+
+    /// Waits for a service: the driver was polled ready because a local answer was expected.
+    #[cold]
+    fn send_later(
+        exchange: Exchange<S, St, K>,
+        kept: Option<K::Kept>,
+        head: request::Parts,
+        body: K::Out,
+    ) -> Self {
+        let Some(service) = exchange.shared.spare() else {
+            let grpc = local::wants_grpc(&head);
+            return Self::ended(exchange, kept, Cause::local(Code::NotReady), grpc);
+        };
+        let attempt = NextAttempt::first(Box::new(service), head, body);
+        let state = State::Between(Phase::Readying(attempt));
+        Self { state, attempts: Attempts { spare: None, kept, exchange } }
+    }
+
+    /// Waits for a credential, and then for a service.
+    #[cold]
+    fn await_credential(
+        exchange: Exchange<S, St, K>,
+        callee: Callee<'_, S>,
         (request, kept): (Request<K::Out>, Option<K::Kept>),
         cause: Cause,
     ) -> Self {
-        let grpc = request.headers().get(CONTENT_TYPE);
-        let grpc = local::is_grpc(grpc.map(HeaderValue::as_bytes));
-        let mut cold = exchange.live.spare().map(|spare| {
-            let service = match readied {
-                Readied::Inner | Readied::Unasked => std::mem::replace(inner, spare),
-                Readied::Nobody => spare,
-            };
-            Cold::new(service, request)
-        });
-        if cold.is_none() {
-            readied.keep(ready);
-        }
-        let state = match await_credential(&exchange, cold.as_mut(), &cause) {
-            Some(news) => State::Renewing(news),
-            None => State::Local(cause, grpc),
+        let Some(spare) = exchange.shared.spare() else {
+            callee.put_back();
+            let grpc = request.headers().get(CONTENT_TYPE);
+            let grpc = local::is_grpc(grpc.map(HeaderValue::as_bytes));
+            return Self::ended(exchange, kept, cause, grpc);
         };
-        Self { state, cold, kept, exchange }
+        let (head, body) = request.into_parts();
+        let attempt = NextAttempt::first(Box::new(callee.take(spare)), head, body);
+        let mut attempts = Attempts { spare: None, kept, exchange };
+        let state = State::Between(attempts.unsent(attempt, cause));
+        Self { state, attempts }
     }
 
-    /// The body comes first; the service that is ready is kept for it. What the attempt will use is
-    /// chosen when the body is there: nobody holds an account for somebody's upload, and the model
+    /// Waits for the body of the request; the service that is ready is kept for it.
+    ///
+    /// The account is chosen when the body is there: it is not leased during an upload, and the model
     /// may stand in the body.
     #[cold]
-    pub(crate) fn fill(
+    fn upload(
         mut exchange: Exchange<S, St, K>,
-        inner: &mut S,
-        (readied, ready): (Readied, &mut Readied),
+        callee: Callee<'_, S>,
         head: request::Parts,
         fill: K::Fill,
     ) -> Self {
-        let refused = exchange.refuse_at_once(&head);
-        let spare = exchange.live.spare();
-        let (state, cold) = match (refused, spare) {
-            (Some(cause), _) => {
-                readied.keep(ready);
-                (State::Local(cause, local::wants_grpc(&head)), None)
-            }
-            (None, Some(spare)) => {
-                let service = match readied {
-                    // It is this one that was polled ready, and not its clone.
-                    Readied::Inner | Readied::Unasked => std::mem::replace(inner, spare),
-                    Readied::Nobody => spare,
-                };
-                (State::Filling(Box::new(fill)), Some(Cold::awaiting(service, head)))
-            }
-            (None, None) => (State::Done, None),
+        if let Some(cause) = exchange.certain_local_cause(&head) {
+            callee.put_back();
+            return Self::ended(exchange, None, cause, local::wants_grpc(&head));
+        }
+        let Some(spare) = exchange.shared.spare() else {
+            callee.put_back();
+            let grpc = local::wants_grpc(&head);
+            return Self::ended(exchange, None, Cause::local(Code::NotReady), grpc);
         };
-        Self { state, cold, kept: None, exchange }
+        let upload = Upload { fill, service: Box::new(callee.take(spare)), head };
+        let state = State::Between(Phase::Uploading(Box::new(upload)));
+        Self { state, attempts: Attempts { spare: None, kept: None, exchange } }
     }
 }

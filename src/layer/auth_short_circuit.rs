@@ -54,14 +54,14 @@ impl AuthShortCircuitLayer {
 
     /// Creates a layer that reads the state of this pool's accounts.
     pub fn with_pool(pool: Pool) -> Self {
-        let mut common = Settings::default();
-        common.know(&pool);
-        Self::with_gate(Gate::with_pool(pool), common)
+        let mut settings = Settings::default();
+        settings.set_pool(&pool);
+        Self::with_gate(Gate::with_pool(pool), settings)
     }
 
-    fn with_gate(stages: Gate, common: Settings) -> Self {
+    fn with_gate(stages: Gate, settings: Settings) -> Self {
         // It never resends, so no layer below needs the handle.
-        Self { stages, keep: SendOnce, common: Settings { announce: false, ..common } }
+        Self { stages, keep: SendOnce, settings: Settings { announce: false, ..settings } }
     }
 }
 

@@ -47,7 +47,7 @@ pub struct FailoverBuilder<K = InMemory> {
     any_credential: bool,
     coalesce: Option<Duration>,
     keep: K,
-    common: Settings,
+    settings: Settings,
 }
 
 impl FailoverLayer {
@@ -62,7 +62,7 @@ impl FailoverLayer {
             any_credential: false,
             coalesce: None,
             keep: InMemory,
-            common: Settings { announce: false, ..Settings::default() },
+            settings: Settings { announce: false, ..Settings::default() },
         }
     }
 }
@@ -73,7 +73,7 @@ limit_setters!(FailoverBuilder);
 impl<K> FailoverBuilder<K> {
     /// Rotates over the accounts of this pool, and keeps its rejected credentials from being sent.
     pub fn rotation(mut self, pool: Pool) -> Self {
-        self.common.know(&pool);
+        self.settings.set_pool(&pool);
         self.pool = Some(pool);
         self
     }
@@ -86,17 +86,17 @@ impl<K> FailoverBuilder<K> {
 
     /// Falls back along this chain when a model cannot serve.
     ///
-    /// The retry policy then leaves an overloaded model to the chain, unless it was told otherwise
-    /// with [`overloaded`](RetryPolicy::overloaded).
+    /// The retry policy then leaves an overloaded model to the chain, unless it sets
+    /// [`overloaded`](RetryPolicy::overloaded).
     pub fn models(mut self, chain: ModelChain) -> Self {
         self.models = Some(chain);
-        self.common.model_at.get_or_insert_default();
+        self.settings.model_at.get_or_insert_default();
         self
     }
 
     /// Sets where requests name their model. Default: the member `model` of a JSON body.
     pub fn model_at(mut self, at: ModelAt) -> Self {
-        self.common.model_at = Some(at);
+        self.settings.model_at = Some(at);
         self
     }
 
@@ -113,18 +113,20 @@ impl<K> FailoverBuilder<K> {
     /// Incidents (a dead account, a dead pool) go to the reporter of the
     /// [pool](crate::pool::PoolBuilder::reporter).
     pub fn reporter(mut self, reporter: impl Reporter) -> Self {
-        self.common.reporter = Some(reporter.into_handle());
+        self.settings.reporter = Some(reporter.into_handle());
         self
     }
 
     /// Sets whether requests that succeeded after failed attempts are reported too. Default: `false`.
     pub fn report_recovered(mut self, report: bool) -> Self {
-        self.common.recovered = report;
+        self.settings.recovered = report;
         self
     }
 
-    /// Of like failures within this window tells the first, and then how many more there were; see
-    /// [`Coalesce`]. For more fingerprints than its default, give one to [`reporter`](Self::reporter).
+    /// Reports the first of like failures within this window, and then the number of the others.
+    ///
+    /// To remember more fingerprints than by default, give a [`Coalesce`] to
+    /// [`reporter`](Self::reporter).
     pub fn coalesce(mut self, window: Duration) -> Self {
         self.coalesce = Some(window);
         self
@@ -148,7 +150,7 @@ impl<K> FailoverBuilder<K> {
     /// Costs four allocations a request. Not needed inside an
     /// [`ErrorDedupLayer`](crate::ErrorDedupLayer), which shares them already.
     pub fn outermost_of_several(mut self) -> Self {
-        self.common.announce = true;
+        self.settings.announce = true;
         self
     }
 
@@ -163,7 +165,7 @@ impl<K> FailoverBuilder<K> {
             any_credential: self.any_credential,
             coalesce: self.coalesce,
             keep,
-            common: self.common,
+            settings: self.settings,
         }
     }
 
@@ -174,7 +176,7 @@ impl<K> FailoverBuilder<K> {
     /// When a setting needs a pool, a chain or a reporter and there is none, the window of
     /// [`coalesce`](Self::coalesce) is zero or longer than 24 h, or nothing is switched on.
     pub fn build(mut self) -> Result<FailoverLayer<K>, BuildError> {
-        self.settle_reporter()?;
+        self.coalesce_reporter()?;
         let rotation = self.rotation_stage()?;
         let gate = if self.any_credential {
             Some(Gate::without_pool(true, gate::default_credential_headers(), REMEMBERED))
@@ -186,18 +188,19 @@ impl<K> FailoverBuilder<K> {
             Some(policy) if models.is_some() => Some(policy.with_fallback()),
             policy => policy,
         };
-        if retry.is_none() && gate.is_none() && models.is_none() && self.common.reporter.is_none() {
+        if retry.is_none() && gate.is_none() && models.is_none() && self.settings.reporter.is_none()
+        {
             return Err(BuildError::Nothing);
         }
         let stages = (models, (retry, (rotation, gate)));
-        Ok(FailoverLayer { stages, keep: self.keep, common: self.common })
+        Ok(FailoverLayer { stages, keep: self.keep, settings: self.settings })
     }
 
     /// Puts the coalescing reporter in front of the reporter.
-    fn settle_reporter(&mut self) -> Result<(), BuildError> {
+    fn coalesce_reporter(&mut self) -> Result<(), BuildError> {
         if let Some(window) = self.coalesce {
-            let reporter = self.common.reporter.take().ok_or(BuildError::NoReporter)?;
-            self.common.reporter = Some(Coalesce::handle(reporter, window)?);
+            let reporter = self.settings.reporter.take().ok_or(BuildError::NoReporter)?;
+            self.settings.reporter = Some(Coalesce::handle(reporter, window)?);
         }
         Ok(())
     }
@@ -222,10 +225,10 @@ impl<K> FailoverBuilder<K> {
         match self.models.take() {
             Some(chain) => {
                 let pool = rotation.map(|rotation| rotation.pool.clone());
-                let at = self.common.model_at.get_or_insert_default().clone();
+                let at = self.settings.model_at.get_or_insert_default().clone();
                 Ok(Some(Models { chain, at, pool }))
             }
-            None if self.common.model_at.is_some() => Err(BuildError::NoModels("model_at")),
+            None if self.settings.model_at.is_some() => Err(BuildError::NoModels("model_at")),
             None => Ok(None),
         }
     }

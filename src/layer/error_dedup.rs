@@ -43,33 +43,34 @@ impl ErrorDedupLayer {
     /// [`ReporterHandle`](crate::report::ReporterHandle) that is shared with others.
     pub fn new(reporter: impl Reporter) -> Self {
         let reporter = Some(reporter.into_handle());
-        let common = Settings { reporter, ..Settings::default() };
-        Self { stages: (), keep: SendOnce, common }
+        let settings = Settings { reporter, ..Settings::default() };
+        Self { stages: (), keep: SendOnce, settings }
     }
 }
 
 impl<K> ErrorDedupLayer<K> {
     /// Sets whether requests that succeeded after failed attempts are reported too. Default: `false`.
     pub fn report_recovered(mut self, report: bool) -> Self {
-        self.common.recovered = report;
+        self.settings.recovered = report;
         self
     }
 
-    /// Of like failures within this window tells the first, and then how many more there were; see
-    /// [`Coalesce`]. For more fingerprints than its default, give one to [`new`](Self::new).
+    /// Reports the first of like failures within this window, and then the number of the others.
+    ///
+    /// To remember more fingerprints than by default, give a [`Coalesce`] to [`new`](Self::new).
     ///
     /// # Errors
     ///
     /// When the window is zero or longer than 24 h.
     pub fn coalesce(mut self, window: Duration) -> Result<Self, BuildError> {
-        let reporter = self.common.reporter.take().ok_or(BuildError::NoReporter)?;
-        self.common.reporter = Some(Coalesce::handle(reporter, window)?);
+        let reporter = self.settings.reporter.take().ok_or(BuildError::NoReporter)?;
+        self.settings.reporter = Some(Coalesce::handle(reporter, window)?);
         Ok(self)
     }
 
     /// Removes the secrets of this pool from all reported text.
     pub fn redact(mut self, pool: &Pool) -> Self {
-        self.common.secrets = Some(pool.clone());
+        self.settings.secrets = Some(pool.clone());
         self
     }
 }

@@ -22,7 +22,7 @@ layer_and_service! {
     /// across them. Layers of this crate *below* share its budget and its report with
     /// [`outermost_of_several`](crate::failover::FailoverBuilder::outermost_of_several).
     layer FailoverLayer,
-    /// The service of a [`FailoverLayer`]: one type, whichever stages are switched on.
+    /// The service of a [`FailoverLayer`]: one type for any set of stages.
     ///
     /// ```
     /// use bytes::Bytes;

@@ -53,15 +53,15 @@ impl ModelFallbackLayer {
     /// Creates a layer with this chain; the model is the member `model` of a JSON body.
     pub fn new(chain: ModelChain) -> Self {
         let stages = Models::new(chain);
-        let common = Settings { model_at: Some(stages.at.clone()), ..Settings::default() };
-        Self { stages, keep: InMemory, common }
+        let settings = Settings { model_at: Some(stages.at.clone()), ..Settings::default() };
+        Self { stages, keep: InMemory, settings }
     }
 }
 
 impl<K> ModelFallbackLayer<K> {
     /// Sets where requests name their model. Default: the member `model` of a JSON body.
     pub fn model_at(mut self, at: ModelAt) -> Self {
-        self.common.model_at = Some(at.clone());
+        self.settings.model_at = Some(at.clone());
         self.stages.at = at;
         self
     }

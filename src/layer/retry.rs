@@ -37,8 +37,8 @@ impl RetryLayer {
     /// Creates a layer with this policy and its classifier.
     pub fn new(policy: RetryPolicy) -> Self {
         let classifier = policy.settings.classifier.clone();
-        let common = Settings { classifier, ..Settings::default() };
-        Self { stages: policy, keep: Cloned, common }
+        let settings = Settings { classifier, ..Settings::default() };
+        Self { stages: policy, keep: Cloned, settings }
     }
 }
 

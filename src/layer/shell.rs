@@ -3,7 +3,7 @@
 
 /// Adds the setters that all layers and the builder share.
 ///
-/// The type has a field `common: Settings` and a method `body_strategy`.
+/// The type has a field `settings: Settings` and a method `body_strategy`.
 macro_rules! common_setters {
     ($Layer:ident) => {
         impl<K> $Layer<K> {
@@ -33,20 +33,20 @@ macro_rules! common_setters {
 
             /// Sets the classifier, which decides what answers and errors mean.
             pub fn classifier(mut self, classifier: $crate::classify::Classifier) -> Self {
-                self.common.classifier = classifier;
+                self.settings.classifier = classifier;
                 self
             }
 
             /// Sets how much of an error body is read to classify the answer (64 KiB), and for how
             /// long (2 s). The body that is passed on is complete.
             pub fn error_body(mut self, bytes: usize, time: ::std::time::Duration) -> Self {
-                self.common.peek = $crate::body::PeekLimits { bytes, time };
+                self.settings.peek = $crate::body::PeekLimits { bytes, time };
                 self
             }
 
             /// Sets what the caller receives when the upstream rejects a credential of the pool.
             pub fn auth_failure(mut self, mode: $crate::driver::AuthFailureMode) -> Self {
-                self.common.mode = mode;
+                self.settings.mode = mode;
                 self
             }
 
@@ -61,21 +61,21 @@ macro_rules! common_setters {
                     + Sync
                     + 'static,
             {
-                self.common.hook = Some(::std::sync::Arc::new(hook));
+                self.settings.hook = Some(::std::sync::Arc::new(hook));
                 self
             }
 
             /// Sets whether [`ServedBy`](crate::ServedBy) is added to the response's extensions.
             /// Default: `false`.
             pub fn served_by(mut self, add: bool) -> Self {
-                self.common.served_by = add;
+                self.settings.served_by = add;
                 self
             }
 
             /// Removes this type from the extensions of all attempts but the first: for values that
             /// can be used once. With the feature `hyper`, its upgrade handle is removed by default.
             pub fn first_attempt_only<T: Send + Sync + 'static>(mut self) -> Self {
-                self.common.deny.push(|extensions: &mut ::http::Extensions| {
+                self.settings.deny.push(|extensions: &mut ::http::Extensions| {
                     extensions.remove::<T>();
                 });
                 self
@@ -93,8 +93,8 @@ macro_rules! limit_setters {
             ///
             /// Of several layers in one stack the smallest number that was set holds for all.
             pub fn attempts(mut self, attempts: ::std::num::NonZeroU32) -> Self {
-                self.common.attempts = attempts.get();
-                self.common.set.attempts = Some(attempts.get());
+                self.settings.attempts = attempts.get();
+                self.settings.set.attempts = Some(attempts.get());
                 self
             }
 
@@ -103,8 +103,8 @@ macro_rules! limit_setters {
             /// An attempt in flight is never cut: put a timeout below for that. Of several layers in
             /// one stack the earliest deadline that was set holds for all.
             pub fn deadline(mut self, after: ::std::time::Duration) -> Self {
-                self.common.deadline = after;
-                self.common.set.deadline = Some(after);
+                self.settings.deadline = after;
+                self.settings.set.deadline = Some(after);
                 self
             }
         }
@@ -135,7 +135,7 @@ macro_rules! layer_and_service {
         pub struct $Layer<K = $Keep> {
             pub(crate) stages: $Stages,
             pub(crate) keep: K,
-            pub(crate) common: $crate::driver::Settings,
+            pub(crate) settings: $crate::driver::Settings,
         }
 
         $crate::layer::shell::common_setters!($Layer);
@@ -143,7 +143,7 @@ macro_rules! layer_and_service {
         impl<K> $Layer<K> {
             /// Sets how request bodies are kept for another attempt.
             pub fn body_strategy<L>(self, keep: L) -> $Layer<L> {
-                $Layer { stages: self.stages, keep, common: self.common }
+                $Layer { stages: self.stages, keep, settings: self.settings }
             }
         }
 
@@ -154,7 +154,7 @@ macro_rules! layer_and_service {
                 let config = $crate::driver::Config::new(
                     self.stages.clone(),
                     self.keep.clone(),
-                    self.common.clone(),
+                    self.settings.clone(),
                 );
                 $Service { driver: $crate::driver::Driver::new(inner, config) }
             }

@@ -54,9 +54,9 @@ limit_setters!(TokenRotationLayer);
 impl TokenRotationLayer {
     /// Creates a layer that rotates over the accounts of this pool.
     pub fn new(pool: Pool) -> Self {
-        let mut common = Settings::default();
-        common.know(&pool);
-        Self { stages: Rotation::new(pool), keep: Cloned, common }
+        let mut settings = Settings::default();
+        settings.set_pool(&pool);
+        Self { stages: Rotation::new(pool), keep: Cloned, settings }
     }
 }
 

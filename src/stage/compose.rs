@@ -1,18 +1,15 @@
-//! How stages compose: no stage, a slot for one, and two of them.
+//! Composition of stages: no stage, an optional stage, and a pair of stages.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::request::Parts;
 
 use super::{
+    facts::{Ask, Chosen, Draft, Facts, Next, Stamp, Success},
     options::RequestOptions,
-    stage::{Ask, Draft, Facts, Next, Stage, Stamp, Success, sealed},
+    stage::{Stage, sealed},
 };
-use crate::{
-    classify::Cause,
-    pool::{Pool, lease::InFlight},
-    report::NotResent,
-};
+use crate::{classify::Cause, report::NotResent};
 
 impl sealed::Sealed for () {}
 
@@ -25,7 +22,8 @@ impl Stage for () {
 
 impl<A: sealed::Sealed, B: sealed::Sealed> sealed::Sealed for (A, B) {}
 
-/// The outer stage first: `(outermost, (next, (.., innermost)))`. This is the whole law of composition.
+/// The outer stage comes first: `(outermost, (next, (.., innermost)))`. All rules about the order of
+/// stages stand here.
 impl<A: Stage, B: Stage> Stage for (A, B) {
     type State = (A::State, B::State);
 
@@ -74,25 +72,13 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         self.1.awaits_refresh(&st.1, facts) || self.0.awaits_refresh(&st.0, facts)
     }
 
-    fn model<'a>(&self, st: &'a Self::State) -> Option<&'a Arc<str>> {
-        self.0.model(&st.0).or_else(|| self.1.model(&st.1))
-    }
-
     fn rotates(&self) -> bool {
         self.0.rotates() || self.1.rotates()
     }
 
-    fn stamp(&self, st: &Self::State) -> Option<Stamp> {
-        self.1.stamp(&st.1).or_else(|| self.0.stamp(&st.0))
-    }
-
-    fn pool<'a>(&'a self, st: &Self::State) -> Option<&'a Pool> {
-        self.1.pool(&st.1).or_else(|| self.0.pool(&st.0))
-    }
-
     #[inline]
-    fn in_flight(&self, st: &mut Self::State) -> Option<InFlight> {
-        self.1.in_flight(&mut st.1).or_else(|| self.0.in_flight(&mut st.0))
+    fn chosen<'a>(&'a self, st: &'a Self::State) -> Chosen<'a> {
+        self.1.chosen(&st.1).or(self.0.chosen(&st.0))
     }
 
     fn next(&self, st: &mut Self::State, facts: &mut Facts<'_>) -> Next {
@@ -103,28 +89,21 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         let outer = self.0.next(&mut st.0, facts);
         let at = match outer {
             Next::Pass => return Next::Pass,
-            // At once is now: what is chosen need not be chosen again when the attempt starts.
-            Next::Again | Next::Replay | Next::FallBack | Next::After(Duration::ZERO) => None,
-            Next::After(wait) => facts.now.get().checked_add(wait),
+            // Without a wait, the choice made now holds for the attempt.
+            Next::Rotate | Next::Replay | Next::FallBack | Next::Retry(Duration::ZERO) => None,
+            Next::Retry(wait) => facts.now.get().checked_add(wait),
         };
         self.1.reset(&mut st.1);
-        let mut ask = Ask {
-            options: facts.options,
-            ledger: facts.ledger,
-            now: facts.now,
-            model: &mut facts.model,
-            at,
-            last: facts.last,
-        };
-        if self.1.reserve(&mut st.1, &mut ask).is_ok() {
+        if self.1.reserve(&mut st.1, &mut facts.ask(at)).is_ok() {
             return outer;
         }
-        // The outer stage wanted to, and nobody inside can serve: the held answer goes out.
+        // The outer stage wants another attempt, but no account inside can serve: the answer that
+        // is held goes out.
         self.0.cancel(&mut st.0);
         facts.decline(NotResent::NoAccount)
     }
 
-    /// Only the stage that acted has something to cancel.
+    /// Cancels both: only the stage that acted has something to take back.
     fn cancel(&self, st: &mut Self::State) {
         self.0.cancel(&mut st.0);
         self.1.cancel(&mut st.1);
@@ -138,7 +117,7 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
 
 impl<A: sealed::Sealed> sealed::Sealed for Option<A> {}
 
-/// A slot of the fused stack: one type, chosen at run time.
+/// A stage of the fused stack that may be absent, so that all stacks have one type.
 impl<A: Stage> Stage for Option<A> {
     type State = Option<A::State>;
 
@@ -203,25 +182,16 @@ impl<A: Stage> Stage for Option<A> {
         }
     }
 
-    fn model<'a>(&self, st: &'a Self::State) -> Option<&'a Arc<str>> {
-        self.as_ref()?.model(st.as_ref()?)
-    }
-
     fn rotates(&self) -> bool {
         self.as_ref().is_some_and(Stage::rotates)
     }
 
-    fn stamp(&self, st: &Self::State) -> Option<Stamp> {
-        self.as_ref()?.stamp(st.as_ref()?)
-    }
-
-    fn pool<'a>(&'a self, st: &Self::State) -> Option<&'a Pool> {
-        self.as_ref()?.pool(st.as_ref()?)
-    }
-
     #[inline]
-    fn in_flight(&self, st: &mut Self::State) -> Option<InFlight> {
-        self.as_ref()?.in_flight(st.as_mut()?)
+    fn chosen<'a>(&'a self, st: &'a Self::State) -> Chosen<'a> {
+        match (self, st) {
+            (Some(stage), Some(st)) => stage.chosen(st),
+            _ => Chosen::default(),
+        }
     }
 
     fn cancel(&self, st: &mut Self::State) {

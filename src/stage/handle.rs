@@ -1,21 +1,21 @@
-//! What separate layers find of each other in a request's extensions.
+//! The handle by which separate layers of one stack share a request's state.
 
 use std::sync::Arc;
 
-use super::{ledger::Ledger, stage::Stamp};
+use super::{facts::Stamp, ledger::Ledger};
 
-/// What stands in a request's extensions: the shared ledger, and what is true of this one send.
+/// The value in a request's extensions: the shared ledger, and the facts of this one send.
 ///
-/// It is cloned with the request; what stands inline belongs to the clone.
+/// It is cloned with the request. The ledger is shared by the clones, the other fields are not.
 #[derive(Clone, Debug)]
 pub(crate) struct Handle {
     pub(crate) ledger: Arc<Ledger>,
     /// The send that this request is part of.
     pub(crate) send: u32,
-    /// The credential that the innermost rotation so far put on it.
+    /// The credential that the innermost rotation so far put on the request.
     pub(crate) stamp: Option<Stamp>,
     /// The model that an outer fallback put in place of the caller's.
     pub(crate) model: Option<Arc<str>>,
-    /// A layer outside reports this request.
+    /// A layer further out reports this request.
     pub(crate) reported: bool,
 }

@@ -1,11 +1,17 @@
-//! What all drivers of one request share: attempts, rejections, and the trail.
+//! The state that all drivers of one request share: attempts, rejections, and the trail.
 //!
-//! A fused driver makes a ledger after its first failure and keeps it to itself. Separate layers
-//! find it in the request's extensions, where the outermost of them put it (see [`Handle`](super::handle::Handle)).
+//! A fused driver creates its ledger after the first failure. Separate layers find the ledger in the
+//! request's extensions, where the outermost of them put it (see [`Handle`](super::handle::Handle)).
 //!
-//! Every send of every driver has a number of its own, and a driver tags what it writes with the
-//! number of the send that it is part of. So two clones of a request in flight at once (hedging)
-//! never take each other's lines for their own.
+//! Every send of every driver has its own number, and a driver tags its entries with the number of
+//! the send that it is part of. So two clones of a request in flight at once (hedging) never mix up
+//! their entries.
+//!
+//! # Ordering
+//!
+//! All atomics are `Relaxed`. The mutex orders the entries; the flags and counters beside it only
+//! save locking. A driver sees its own writes, and those of an inner driver whose answer it has
+//! received, because handing over the answer synchronizes the two.
 
 use std::{
     sync::{
@@ -18,48 +24,33 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::model::ModelAt;
+use super::{limits::Limits, model::ModelAt};
 use crate::{
     pool::Pool,
     report::{Attempt, Followed, NotResent},
 };
 
-/// How an inner driver ended, for the driver whose send it was part of.
+/// The result of an inner driver, for the driver whose send it was part of.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InnerOutcome {
     /// The outer driver's send.
     pub(crate) send: u32,
-    /// After how long an account may serve again, when none could.
+    /// The time until an account can serve again, if none could.
     pub(crate) available_in: Option<Duration>,
-    /// A pool has taken the blame for the refusal.
+    /// A pool has applied the verdict to one of its accounts.
     pub(crate) charged: bool,
-    /// The credential that stood on the request was not sent: it is known to be dead.
+    /// The credential on the request was not sent, because it is known to be rejected.
     pub(crate) unsent: bool,
-    /// A local answer has taken the place of an attempt's.
+    /// A local answer replaced that of an attempt.
     pub(crate) instead: bool,
-    /// The pools that one more attempt would need an account of.
+    /// The pools of which another attempt would need an account.
     pub(crate) pools: Vec<Pool>,
 }
 
 impl InnerOutcome {
-    /// A pool takes the credit for a success.
+    /// Builds the outcome of a success that a pool has recorded.
     pub(crate) fn credit(send: u32) -> Self {
         Self { send, charged: true, ..Self::default() }
-    }
-}
-
-/// What a user has set as limits; `None` leaves it to whoever else has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Limits {
-    pub(crate) attempts: Option<u32>,
-    pub(crate) deadline: Option<Duration>,
-}
-
-impl Limits {
-    fn least(self, other: Self) -> Self {
-        let attempts = self.attempts.into_iter().chain(other.attempts).min();
-        let deadline = self.deadline.into_iter().chain(other.deadline).min();
-        Self { attempts, deadline }
     }
 }
 
@@ -72,7 +63,7 @@ struct Line {
 #[derive(Debug, Default)]
 struct Cold {
     rejected: Vec<(u32, u32, u64)>,
-    /// The models that some fallback has gone to, or from.
+    /// The models that any fallback has tried.
     models: Vec<Arc<str>>,
     groups: Vec<(u32, u32)>,
     stopped: bool,
@@ -86,20 +77,20 @@ pub(crate) struct Ledger {
     started: Option<Instant>,
     sends: AtomicU32,
     attempts: AtomicU32,
-    /// The smallest limits that the layers so far were given.
+    /// The smallest limits of the layers so far.
     limits: OnceLock<Mutex<Limits>>,
-    /// Whether `cold` holds anything: a success need not lock to know that there is nothing.
+    /// `cold` was used. A success takes no lock if it was not.
     touched: AtomicBool,
-    /// How many credentials were rejected, as it stands in `cold`.
+    /// The number of rejected credentials in `cold`.
     rejections: AtomicUsize,
-    /// Where the caller's request names its model, for layers that do not know.
+    /// The location of the model in the caller's request, for layers without a setting of their own.
     source: OnceLock<ModelSource>,
-    /// The model that the caller's request names, when somebody has read it.
+    /// The model that the caller's request names, once a layer has read it.
     own_model: OnceLock<Arc<str>>,
     cold: Mutex<Cold>,
 }
 
-/// Where a model can be read, and what of.
+/// The location of a model, and the body to read it from.
 #[derive(Debug)]
 pub(crate) struct ModelSource {
     pub(crate) at: ModelAt,
@@ -107,7 +98,7 @@ pub(crate) struct ModelSource {
 }
 
 impl Ledger {
-    /// A ledger of a request that came in at `started`, whose first attempt is taken.
+    /// Builds the ledger of a request that came in at `started`. Its first attempt counts already.
     pub(crate) fn new(started: Option<Instant>) -> Self {
         Self {
             started,
@@ -130,7 +121,7 @@ impl Ledger {
         self.source.get()
     }
 
-    /// The outermost who knows is believed.
+    /// Sets where the model stands. The first call wins: it is that of the outermost layer.
     pub(crate) fn set_model_source(&self, source: ModelSource) {
         let _ = self.source.set(source);
     }
@@ -152,17 +143,17 @@ impl Ledger {
         !self.touched.load(Ordering::Relaxed)
     }
 
-    /// A number for one more send, never 0.
+    /// Returns the number of a new send, never 0.
     pub(crate) fn next_send(&self) -> u32 {
         self.sends.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 
-    /// How many attempts have been taken.
+    /// Returns the number of attempts taken.
     pub(crate) fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)
     }
 
-    /// What a layer was given holds for all of them: the smallest limit wins.
+    /// Applies the limits of one layer to the whole request: the smallest limit wins.
     pub(crate) fn tighten_limits(&self, limits: Limits) {
         if limits != Limits::default() {
             let mut all = self.limits.get_or_init(Mutex::default).lock();
@@ -171,7 +162,7 @@ impl Ledger {
         }
     }
 
-    /// The smallest limits that any layer was given.
+    /// Returns the smallest limits of all layers.
     pub(crate) fn limits(&self) -> Limits {
         self.limits
             .get()
@@ -179,13 +170,13 @@ impl Ledger {
             .unwrap_or_default()
     }
 
-    /// Counts attempts that a ledger of its own has counted further in.
+    /// Adds the attempts that a separate ledger further in has counted.
     pub(crate) fn add_attempts_taken(&self, attempts: u32) {
         let add = |taken: u32| Some(taken.saturating_add(attempts));
         let _ = self.attempts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
-    /// Takes one more attempt, unless `limit` of them are taken.
+    /// Takes an attempt, unless `limit` of them are taken.
     pub(crate) fn take_attempt(&self, limit: u32) -> bool {
         self.attempts
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
@@ -194,7 +185,7 @@ impl Ledger {
             .is_ok()
     }
 
-    /// This credential was rejected for this request: no layer sends it again for it.
+    /// Records a rejected credential: no layer sends it again for this request.
     pub(crate) fn note_rejected(&self, pool: u32, account: u32, generation: u64) {
         let key = (pool, account, generation);
         let mut cold = self.cold();
@@ -208,18 +199,18 @@ impl Ledger {
         self.rejections() > 0 && self.cold().rejected.contains(&(pool, account, generation))
     }
 
-    /// How many credentials of this account were rejected for this request.
+    /// Returns how many credentials of this account were rejected for this request.
     pub(crate) fn rejections_of(&self, pool: u32, account: u32) -> usize {
         let of = |key: &&(u32, u32, u64)| (key.0, key.1) == (pool, account);
         if self.rejections() == 0 { 0 } else { self.cold().rejected.iter().filter(of).count() }
     }
 
-    /// How many credentials were rejected for this request.
+    /// Returns how many credentials were rejected for this request.
     pub(crate) fn rejections(&self) -> usize {
         self.rejections.load(Ordering::Relaxed)
     }
 
-    /// Some fallback goes from this model, or to it: no fallback goes to it again.
+    /// Records that a fallback tried this model: no fallback tries it again.
     pub(crate) fn note_visited(&self, model: &Arc<str>) {
         let mut cold = self.cold();
         if !cold.models.contains(model) {
@@ -231,7 +222,7 @@ impl Ledger {
         !self.untouched() && self.cold().models.contains(model)
     }
 
-    /// No account of this group is tried any more for this request.
+    /// Closes a group: none of its accounts is tried again for this request.
     pub(crate) fn close_group(&self, pool: u32, group: u32) {
         self.cold().groups.push((pool, group));
     }
@@ -240,7 +231,7 @@ impl Ledger {
         !self.untouched() && self.cold().groups.contains(&(pool, group))
     }
 
-    /// No account is tried any more for this request.
+    /// Stops rotation: no other account is tried for this request.
     pub(crate) fn stop_rotation(&self) {
         self.cold().stopped = true;
     }
@@ -249,12 +240,12 @@ impl Ledger {
         !self.untouched() && self.cold().stopped
     }
 
-    /// Writes a failed attempt down.
+    /// Adds a failed attempt to the trail.
     pub(crate) fn add_attempt(&self, tag: u32, attempt: Attempt) {
         self.cold().lines.push(Line { tag, attempt });
     }
 
-    /// Takes over what inner drivers wrote below send `from`.
+    /// Moves the attempts that inner drivers added under send `from` to send `to`.
     pub(crate) fn adopt_attempts(&self, from: u32, to: u32, edit: impl Fn(&mut Attempt)) {
         if self.untouched() {
             return;
@@ -265,7 +256,7 @@ impl Ledger {
         }
     }
 
-    /// Why the newest attempt under `tag` was not sent again, as far as inner drivers know.
+    /// Returns why inner drivers did not send the newest attempt under `tag` again.
     pub(crate) fn not_resent(&self, tag: u32) -> NotResent {
         if self.untouched() {
             return NotResent::Final;
@@ -278,7 +269,7 @@ impl Ledger {
         }
     }
 
-    /// Says what followed the newest attempt under `tag`.
+    /// Sets what followed the newest attempt under `tag`.
     pub(crate) fn set_followed(&self, tag: u32, followed: Followed) {
         let mut cold = self.cold();
         if let Some(line) = cold.lines.iter_mut().rev().find(|line| line.tag == tag) {
@@ -286,12 +277,12 @@ impl Ledger {
         }
     }
 
-    /// Whether anything stands under `tag`.
+    /// Returns whether there are attempts under `tag`.
     pub(crate) fn has_attempts(&self, tag: u32) -> bool {
         !self.untouched() && self.cold().lines.iter().any(|line| line.tag == tag)
     }
 
-    /// Takes what stands under `tag`, oldest first.
+    /// Removes and returns the attempts under `tag`, oldest first.
     pub(crate) fn take_trail(&self, tag: u32) -> Vec<Attempt> {
         if self.untouched() {
             return Vec::new();

@@ -1,9 +1,11 @@
-//! What to do about a verdict: a pure core for each layer.
+//! The decisions after a verdict: one pure stage for each layer.
 
 pub(crate) mod compose;
+pub(crate) mod facts;
 pub(crate) mod gate;
 pub(crate) mod handle;
 pub(crate) mod ledger;
+pub(crate) mod limits;
 pub(crate) mod model;
 pub(crate) mod models;
 pub(crate) mod options;
@@ -12,6 +14,7 @@ pub(crate) mod rotation;
 pub(crate) mod stage;
 
 pub use self::{
+    facts::{Ask, Chosen, Draft, Facts, Next, Stamp, Success},
     gate::stage::{Gate, GateState},
     model::{
         access::{ModelAccess, Rewritten},
@@ -26,15 +29,16 @@ pub use self::{
         backoff::{Backoff, BackoffError, Jitter},
         budget::{Budget, Cost, TokenBucket, Unlimited},
         policy::RetryPolicy,
-        stage::Session,
+        session::Session,
         window::{BudgetError, WindowBudget},
     },
     rotation::stage::{Rotation, RotationState},
-    stage::{Ask, Draft, Facts, Next, Stage, Stamp, Success},
+    stage::Stage,
 };
 pub(crate) use self::{
     handle::Handle,
-    ledger::{InnerOutcome, Ledger, Limits},
+    ledger::{InnerOutcome, Ledger},
+    limits::Limits,
     model::{Model, ModelLookup},
     stage::sealed,
 };

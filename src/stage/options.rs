@@ -1,22 +1,22 @@
-//! What one request may ask for.
+//! The options of one request.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-/// Which account a request wants.
+/// The account that a request is tied to.
 ///
-/// Made by [`RequestOptions::pin`] and [`RequestOptions::prefer`].
+/// [`RequestOptions::pin`] and [`RequestOptions::prefer`] build it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AccountPin {
-    /// This account or none; its rests are ignored, a quarantine is not.
+    /// Only this account; its cooldowns are ignored, its quarantine is not.
     Strict(Arc<str>),
-    /// This account while it is usable, else the pool's choice.
+    /// This account while it is usable, otherwise the pool's choice.
     Prefer(Arc<str>),
 }
 
-/// What one request asks for, put into its extensions by the caller.
+/// Settings for a single request, which the caller puts into its extensions.
 ///
-/// Options only tighten what the layers allow; the one exception is
+/// Options only restrict what the layers allow. The one exception is
 /// [`repeatable`](RequestOptions::repeatable), a promise that only the caller can make.
 ///
 /// ```
@@ -43,12 +43,12 @@ pub struct RequestOptions {
 }
 
 impl RequestOptions {
-    /// Options that ask for nothing.
+    /// Builds options that change nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Only this account may serve; whether it rests does not matter.
+    /// Lets only this account serve, whether or not it is cooling.
     ///
     /// While its credential is quarantined or the account is retired, the request is answered at
     /// once, as if the pool had no other account. An id that the pool does not have is answered
@@ -58,10 +58,9 @@ impl RequestOptions {
         self
     }
 
-    /// Only the account that made this job may serve, as with [`pin`](Self::pin).
+    /// Lets only the account that made this job serve, as with [`pin`](Self::pin).
     ///
-    /// A refusal ends with that account: nothing goes to another one, and the request that made the
-    /// job is not sent again.
+    /// If that account's credential is rejected, the request fails: it does not go to another account.
     ///
     /// ```
     /// use tower_failover::{pool::JobIds, Account, Credential, Pool, RequestOptions};
@@ -83,16 +82,16 @@ impl RequestOptions {
         self.pin(Arc::clone(job.owner()))
     }
 
-    /// This account serves while it is usable.
+    /// Prefers this account while it is usable.
     pub fn prefer(mut self, account: impl Into<Arc<str>>) -> Self {
         self.pin = Some(AccountPin::Prefer(account.into()));
         self
     }
 
-    /// Requests with the same key go to the same account while it is usable.
+    /// Sends requests with the same key to the same account while it is usable.
     ///
-    /// White space at the ends of the key is not part of it; an empty key is none. When an account
-    /// comes, goes or rests, no key moves but to it or from it.
+    /// White space around the key is ignored, and an empty key is no key. When an account is added,
+    /// removed or cooling, only the keys of that account move.
     ///
     /// ```
     /// use tower_failover::RequestOptions;
@@ -110,44 +109,44 @@ impl RequestOptions {
         self
     }
 
-    /// The model that the request is for: accounts that do not serve it, or rest for it, are passed over.
+    /// Names the request's model. Accounts that do not serve it, or are cooling for it, are skipped.
     pub fn model(mut self, model: impl Into<Arc<str>>) -> Self {
         self.model = Some(model.into());
         self
     }
 
-    /// Never sent again for a reason that is not the credential's.
+    /// Turns retries off for this request. Rotation and fallback stay on.
     pub fn no_retry(mut self) -> Self {
         self.no_retry = true;
         self
     }
 
-    /// Never sent again with another model.
+    /// Turns fallback to other models off for this request.
     pub fn no_fallback(mut self) -> Self {
         self.no_fallback = true;
         self
     }
 
-    /// Doing the work twice is harmless, whatever the method says.
+    /// Declares that doing the work twice is harmless, whatever the method is.
     pub fn repeatable(mut self) -> Self {
         self.repeatable = true;
         self
     }
 
-    /// At most this many attempts in all. A layer's own smaller limit stays.
+    /// Limits the attempts of this request, the first one included. A smaller limit of a layer stays.
     pub fn attempts(mut self, attempts: NonZeroU32) -> Self {
         self.attempts = Some(attempts.get());
         self
     }
 
-    /// No attempt starts later than this after the first layer saw the request. A layer's own
-    /// earlier deadline stays.
+    /// Starts no attempt later than this after the first layer received the request. An earlier
+    /// deadline of a layer stays.
     pub fn deadline(mut self, after: Duration) -> Self {
         self.deadline = Some(after);
         self
     }
 
-    /// A word that stands in every event about this request.
+    /// Sets a label that appears in every event about this request.
     pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
         self.label = Some(label.into());
         self

@@ -87,7 +87,7 @@ fn error(plan: &Plan, status: u16) -> Response<Frames> {
 
 proptest! {
     #[test]
-    fn an_answer_passes_whole_however_much_of_it_was_read(
+    fn answer_passes_whole_after_any_part_of_it_was_read(
         plan in plans(),
         status in prop_oneof![Just(200_u16), Just(400), Just(404), Just(429), Just(403), Just(500)],
         stack in stacks(),
@@ -112,7 +112,7 @@ async fn hear(stack: Stack, plan: &Plan, status: u16) -> (Duration, Heard) {
 }
 
 #[test]
-fn nobody_waits_longer_for_an_error_body_than_its_layers_allow() {
+fn error_body_is_awaited_for_the_shortest_time_of_its_layers() {
     paused(async {
         let plan = Plan {
             beats: vec![
@@ -137,7 +137,7 @@ fn nobody_waits_longer_for_an_error_body_than_its_layers_allow() {
 }
 
 #[test]
-fn no_more_is_read_than_the_limit_and_the_frame_that_crosses_it() {
+fn error_body_is_read_up_to_the_frame_that_crosses_the_limit() {
     paused(async {
         // What comes after the pause is not asked for: the limit was reached before.
         let long = "x".repeat(LIMIT - 1);
@@ -157,7 +157,7 @@ fn no_more_is_read_than_the_limit_and_the_frame_that_crosses_it() {
 }
 
 #[test]
-fn frames_without_data_are_not_read_for_ever() {
+fn empty_frames_are_not_read_without_end() {
     paused(async {
         let mut beats = vec![Beat::Data(Bytes::new()); 1000];
         beats.extend([pause(1), data("end")]);
@@ -171,7 +171,7 @@ fn frames_without_data_are_not_read_for_ever() {
 }
 
 #[test]
-fn an_answer_knows_its_length_and_its_end_once_they_are_known() {
+fn answer_knows_its_length_and_its_end_once_they_are_known() {
     paused(async {
         let builder = FailoverLayer::builder().rotation(pool(&["a"], &Recorder::new()));
         let layer = builder.error_body(LIMIT, TIME).build().unwrap();
@@ -197,7 +197,7 @@ fn an_answer_knows_its_length_and_its_end_once_they_are_known() {
 }
 
 #[test]
-fn an_answer_without_a_body_has_ended_before_it_is_read() {
+fn answer_without_a_body_has_ended_before_it_is_read() {
     paused(async {
         for status in [204, 500] {
             let plan = Plan { beats: vec![], known: true, missing: 0 };

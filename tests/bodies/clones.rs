@@ -107,7 +107,7 @@ where
 }
 
 #[test]
-fn the_last_attempt_that_is_allowed_takes_what_was_kept() {
+fn last_allowed_attempt_takes_the_kept_body() {
     paused(async {
         for layer in ["retry", "rotation", "models"] {
             // One clone before the first attempt, one for each but the last of four.
@@ -125,7 +125,7 @@ fn the_last_attempt_that_is_allowed_takes_what_was_kept() {
 }
 
 #[test]
-fn what_nothing_could_send_again_is_not_cloned() {
+fn body_that_cannot_be_resent_is_not_cloned() {
     paused(async {
         let count = Arc::new(AtomicUsize::new(0));
         let body = || Counted { data: Some(Bytes::from_static(b"hello")), clones: count.clone() };
@@ -142,7 +142,7 @@ fn what_nothing_could_send_again_is_not_cloned() {
 }
 
 #[test]
-fn a_body_is_not_kept_for_a_model_that_is_known_without_it() {
+fn body_is_not_kept_if_the_model_is_known_without_it() {
     paused(async {
         let count = Arc::new(AtomicUsize::new(0));
         let body = Counted { data: Some(Bytes::from_static(b"hello")), clones: count.clone() };

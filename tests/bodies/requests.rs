@@ -101,7 +101,7 @@ where
 
 proptest! {
     #[test]
-    fn a_body_that_is_not_kept_is_sent_once(tried in tries()) {
+    fn body_that_is_not_kept_is_sent_once(tried in tries()) {
         paused(async {
             let (_, sent) = tried.send(SendOnce, tried.plan.body()).await;
             assert_eq!(sent, Err(NotResent::SentOnce));
@@ -128,7 +128,7 @@ proptest! {
     }
 
     #[test]
-    fn what_fits_is_kept_and_what_does_not_is_sent_once_and_whole(
+    fn body_that_fits_is_kept_and_a_larger_one_is_sent_once_whole(
         tried in tries(), cap in caps(),
     ) {
         paused(async {
@@ -189,7 +189,7 @@ proptest! {
 }
 
 #[test]
-fn a_body_in_memory_is_sent_in_the_same_pieces() {
+fn body_in_memory_is_sent_in_the_same_pieces() {
     paused(async {
         let sink = Sink::script([(Read::All, 503)]);
         let layer = RetryLayer::new(RetryPolicy::new()).buffered(100);
@@ -228,7 +228,7 @@ fn trailers_go_with_the_body_to_the_next_model() {
 
 /// What is kept for each piece counts too, however little there is in it.
 #[test]
-fn a_body_is_kept_in_sixteen_thousand_pieces_and_not_in_more() {
+fn body_is_kept_in_up_to_sixteen_thousand_pieces() {
     paused(async {
         for (pieces, kept) in [(16 * 1024, Ok(())), (16 * 1024 + 1, Err(NotResent::TooLarge))] {
             for piece in ["", "x"] {

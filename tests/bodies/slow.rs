@@ -57,7 +57,7 @@ async fn waits<F: Future>(mut future: Pin<&mut F>) -> bool {
 }
 
 #[test]
-fn only_a_body_of_known_length_is_awaited() {
+fn body_is_awaited_only_if_its_length_is_known() {
     paused(async {
         for known in [true, false] {
             let sink = sink(&[503]);
@@ -80,7 +80,7 @@ fn only_a_body_of_known_length_is_awaited() {
 }
 
 #[test]
-fn the_service_that_was_ready_waits_for_the_body_and_another_takes_its_place() {
+fn ready_service_waits_for_the_body_and_a_clone_replaces_it() {
     paused(async {
         let permits = Arc::new(Semaphore::new(2));
         let sink = sink::<ReplayBody<Body>>(&[]);
@@ -104,7 +104,7 @@ fn the_service_that_was_ready_waits_for_the_body_and_another_takes_its_place() {
 }
 
 #[test]
-fn dropping_a_request_while_its_body_is_awaited_leaves_nothing_behind() {
+fn request_dropped_while_its_body_is_awaited_leaves_nothing_behind() {
     paused(async {
         for fused in [true, false] {
             let recorder = Recorder::new();
@@ -159,7 +159,7 @@ fn dropping_a_request_while_its_body_is_awaited_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_body_that_is_awaited_holds_no_probe() {
+fn awaited_body_holds_no_probe() {
     paused(async {
         let recorder = Recorder::new();
         let accounts = pool(&["a"], &recorder);
@@ -181,7 +181,7 @@ fn a_body_that_is_awaited_holds_no_probe() {
 }
 
 #[test]
-fn a_dead_pool_answers_without_waiting_for_the_body() {
+fn dead_pool_answers_without_waiting_for_the_body() {
     paused(async {
         for fused in [true, false] {
             let accounts = pool(&["a", "b"], &Recorder::new());
@@ -210,7 +210,7 @@ fn a_dead_pool_answers_without_waiting_for_the_body() {
 }
 
 #[test]
-fn an_account_that_dies_while_a_body_is_awaited_is_not_the_one_that_serves() {
+fn account_that_is_rejected_while_a_body_is_awaited_does_not_serve() {
     paused(async {
         let accounts = pool(&["a", "b"], &Recorder::new());
         let sink = sink::<ReplayBody<Body>>(&[]);
@@ -236,7 +236,7 @@ fn layer_of(accounts: &Pool) -> FailoverLayer<tower_failover::body::Buffered> {
 const ASKED: &str = r#"{"prompt":"a cat","model":"m1"}"#;
 
 #[test]
-fn a_model_in_a_body_that_was_awaited_is_known_when_the_account_is_chosen() {
+fn model_in_an_awaited_body_is_known_for_the_selection() {
     paused(async {
         for fused in [true, false] {
             let accounts = Pool::builder()
@@ -260,7 +260,7 @@ fn a_model_in_a_body_that_was_awaited_is_known_when_the_account_is_chosen() {
 }
 
 #[test]
-fn a_model_that_rests_everywhere_is_passed_over_when_its_body_has_come() {
+fn model_that_cools_everywhere_is_skipped_after_its_body_arrived() {
     paused(async {
         for fused in [true, false] {
             let accounts = pool(&["a"], &Recorder::new());
@@ -301,7 +301,7 @@ async fn send_asked(fused: bool, accounts: &Pool, chain: ModelChain, sink: &Sink
 }
 
 #[test]
-fn an_error_that_cannot_be_moved_about_comes_after_what_came_before_it() {
+fn error_that_is_not_send_follows_the_data_before_it() {
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]
     struct Pinned {

@@ -85,7 +85,7 @@ where
 }
 
 #[test]
-fn a_stream_in_both_directions_is_answered_before_it_ends() {
+fn stream_in_both_directions_is_answered_before_it_ends() {
     paused(async {
         let (sender, body) = channel();
         let layer = RetryLayer::new(RetryPolicy::new()).buffered(1024);
@@ -171,7 +171,7 @@ fn trailers_that_were_kept_arrive_with_each_attempt() {
 }
 
 #[test]
-fn a_body_that_was_kept_is_sent_with_its_length() {
+fn body_that_was_kept_is_sent_with_its_length() {
     paused(async {
         // Nobody knew its length before it was read.
         let plan = Plan { beats: vec![data("hello"), data("!")], known: false, missing: 0 };

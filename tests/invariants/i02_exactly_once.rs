@@ -170,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn i02_a_reporter_that_panics_harms_nobody(world in patient(), stack in stack()) {
+    fn i02_panicking_reporter_harms_no_request(world in patient(), stack in stack()) {
         let ends = |panics: bool| paused(async {
             let recorder = Recorder::new();
             let heard = recorder.clone();
@@ -281,13 +281,13 @@ fn apart(world: &World, both: bool) -> Result<(), String> {
 
 proptest! {
     #[test]
-    fn i02_each_attempt_stands_in_one_trail_whoever_splits(mut world in world(), both: bool) {
+    fn i02_attempt_is_in_one_trail_in_any_split(mut world in world(), both: bool) {
         world.opinions.clear();
         prop_assert_eq!(apart(&world, both), Ok(()));
     }
 
     #[test]
-    fn i02_two_clones_in_flight_lose_and_double_nothing(
+    fn i02_clones_in_flight_lose_and_double_nothing(
         mut world in world(),
         both: bool,
         below in proptest::sample::select(vec![

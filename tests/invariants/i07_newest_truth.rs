@@ -148,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn i07_an_answer_is_not_given_up_for_nothing(mut world in world(), stack in stack()) {
+    fn i07_answer_is_not_given_up_without_a_next_attempt(mut world in world(), stack in stack()) {
         // One request at a time: what is possible when it is decided is possible when it is done.
         for round in &mut world.rounds {
             round.requests.truncate(1);

@@ -230,7 +230,7 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_is_told_is_found() {
+async fn leaked_secret_is_detected() {
     let secret = ["abcdefghijklmnop+/".to_owned()];
     let request = Request::get("/").header("authorization", secret[0].as_str());
     let request = request.body(Load::default()).unwrap();

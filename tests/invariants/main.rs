@@ -21,6 +21,7 @@ mod stack;
 mod upstream;
 mod world;
 
+mod counterexamples;
 mod i01_no_retry_on_401;
 mod i02_exactly_once;
 mod i03_one_budget;
@@ -33,5 +34,5 @@ mod i09_secrets_stay_in;
 mod i10_cancel_safe;
 mod i11_fused_equals_stacked;
 mod i12_own_credential;
-mod regressions;
-mod sources_are_asked_once;
+
+mod sources_are_called_once;

@@ -19,7 +19,7 @@ use crate::{
 };
 
 #[test]
-fn what_is_dead_is_not_sent() {
+fn dead_credential_is_not_sent() {
     cases::check("auth_short_circuit.json", &[], &[], holds);
 }
 

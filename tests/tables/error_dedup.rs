@@ -15,7 +15,7 @@ use crate::{
 const REFRESHED_ELSEWHERE: &[&str] = &["error_dedup.401-then-refresh-success-no-failure"];
 
 #[test]
-fn a_failure_is_told_once() {
+fn failure_is_reported_once() {
     cases::check("error_dedup.json", &[], REFRESHED_ELSEWHERE, holds);
 }
 

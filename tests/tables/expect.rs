@@ -51,7 +51,7 @@ impl<'a> Expect<'a> {
 }
 
 #[test]
-fn what_nobody_looks_at_is_not_right() {
+fn field_without_a_check_is_a_fault() {
     let case = serde_json::json!({"expect": {"a": 1, "b": [2]}});
     let mut expect = Expect::of(&case);
     expect.is("a", 1.0);

@@ -32,7 +32,7 @@ const EXCUSED: &[Excused] = &[(
 )];
 
 #[test]
-fn the_next_model_is_asked_where_that_may_help() {
+fn next_model_is_used_if_it_may_help() {
     let cases = cases::load("model_fallback.json");
     let streamed = |case: &&Value| case["request"]["stream"] == true;
     let streamed: Vec<_> = cases.iter().filter(streamed).map(cases::id).collect();
@@ -47,7 +47,7 @@ fn the_next_model_is_asked_where_that_may_help() {
 
 /// The trail has what the excused case asks for.
 #[test]
-fn when_all_models_fail_the_trail_names_them_in_order() {
+fn trail_names_all_failed_models_in_order() {
     let cases = cases::load("model_fallback.json");
     let case = cases.iter().find(|case| cases::id(case) == EXCUSED[0].0).unwrap();
     for shape in [Shape::Fused, Shape::Stacked] {

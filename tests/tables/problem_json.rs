@@ -28,7 +28,7 @@ const PARSED_ELSEWHERE: &[&str] = &[
 ];
 
 #[test]
-fn a_problem_document_says_what_rfc_9457_has_it_say() {
+fn problem_document_follows_rfc_9457() {
     for id in PARSED_ELSEWHERE {
         assert!(id.starts_with("problem_json.parse-"), "{id} is no case of reading");
     }

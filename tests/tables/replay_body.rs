@@ -6,11 +6,7 @@ use bytes::Bytes;
 use http_body::Body;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
-use tower_failover::{
-    TokenRotationLayer,
-    body::{Buffered, Keep, ReplayBody, Started},
-    report::NotResent,
-};
+use tower_failover::{TokenRotationLayer, body::ReplayBody, report::NotResent, testing::Replays};
 
 use crate::{
     expect::Expect,
@@ -31,7 +27,7 @@ const EXCUSED: &[Excused] = &[(
 )];
 
 #[test]
-fn a_body_is_replayed_as_it_came() {
+fn body_is_replayed_unchanged() {
     cases::check("replay_body.json", EXCUSED, &[], holds);
 }
 
@@ -81,10 +77,7 @@ fn holds(case: &Value) -> Outcome {
 
 /// The body of an attempt, by hand.
 fn stepped(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, String> {
-    let keep = Buffered::up_to(cap);
-    let Started::Ready(first, kept) = keep.start(body(case)) else {
-        return Err("it waits for a body that is there".into());
-    };
+    let (first, kept) = Replays::of(body(case), cap).ok_or("it waits for a body that is there")?;
     let kept = match kept {
         Ok(kept) => kept,
         // No error to anybody: it goes out once.
@@ -94,19 +87,16 @@ fn stepped(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, Strin
         Err(why) => return Err(format!("not kept: {why}")),
     };
     // A body with another model in it is in one piece.
-    let whole = Keep::<Original>::bytes(&keep, &kept).ok_or("it is not in memory")?;
-    let in_one: Option<ReplayBody<Original>> = keep.edited(&kept, whole);
-    let mut one = in_one.filter(|_| case["config"]["kind"] == "buffer");
+    let mut one = (case["config"]["kind"] == "buffer").then(|| kept.in_one_piece::<Original>());
     let mut first = Some(first);
     let mut results = Vec::new();
     for step in steps {
         let (who, what) = step.split_once(": ").unwrap_or(("", step));
-        let again = || Keep::<Original>::again(&keep, &kept).ok_or("no replay");
         results.push(match (who, what) {
             ("", "construct") => json!("ok"),
             ("", what) => ask(one.as_mut().ok_or("no such body")?, what)?,
             ("initial", what) => ask(&mut first.take().ok_or("it is gone")?, what)?,
-            (_, what) => ask(&mut again()?, what)?,
+            (_, what) => ask(&mut kept.again::<Original>(), what)?,
         });
     }
     Ok(results)

@@ -30,7 +30,7 @@ const EXCUSED: &[Excused] = &[
 ];
 
 #[test]
-fn a_budget_pays_for_what_its_profile_says() {
+fn budget_pays_as_its_profile_says() {
     cases::check("retry_budget.json", EXCUSED, &[], holds);
 }
 

@@ -43,7 +43,7 @@ const EXCUSED: &[Excused] = &[
 ];
 
 #[test]
-fn a_source_is_asked_when_it_must_be_and_once() {
+fn source_is_called_once_when_due() {
     cases::check("token_cache_refresh.json", EXCUSED, &[], holds);
 }
 

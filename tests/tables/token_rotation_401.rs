@@ -30,7 +30,7 @@ const EXCUSED: &[Excused] = &[(
 )];
 
 #[test]
-fn a_refused_token_is_not_sent_again() {
+fn rejected_token_is_not_sent_again() {
     cases::check("token_rotation_401.json", EXCUSED, &[], holds);
 }
 

@@ -19,7 +19,7 @@ use crate::{
 };
 
 #[test]
-fn the_contract_is_kept() {
+fn tower_contract_is_kept() {
     cases::check("tower_contract.json", &[], &[], |case| {
         for shape in [Shape::Fused, Shape::Stacked] {
             for own in [OwnCredential::Keep, OwnCredential::Replace] {

@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, time::Duration};
 
-use tower_failover::{Pool, Reason, internals};
+use tower_failover::{Pool, Reason, testing};
 
 use crate::{
     count,
@@ -63,7 +63,7 @@ fn one(pool: &Pool) -> (f64, (u64, u64)) {
     let before = count::so_far();
     let start = std::time::Instant::now();
     for _ in 0..CALLS {
-        assert!(internals::choose(black_box(pool), now));
+        assert!(testing::choose(black_box(pool), now));
     }
     let time = start.elapsed();
     let after = count::so_far();

@@ -20,7 +20,7 @@ fn secrets_of(credential: &Credential) -> Vec<String> {
 }
 
 #[test]
-fn each_kind_of_credential_goes_where_the_rfcs_say() {
+fn credentials_are_placed_as_the_rfcs_say() {
     let bearer = Credential::bearer(SECRET).unwrap();
     assert_eq!(header_of(&bearer), ("authorization", "Bearer s3cr3t-0123456789"));
     assert_eq!(secrets_of(&bearer), [SECRET]);
@@ -64,7 +64,7 @@ fn header_values_are_marked_sensitive() {
 // One table.
 #[allow(clippy::too_many_lines)]
 #[test]
-fn what_copy_and_paste_leaves_behind_is_refused() {
+fn copy_and_paste_errors_are_detected() {
     use CredentialError as E;
     let rows: &[(&str, E)] = &[
         ("", E::Empty),
@@ -115,7 +115,7 @@ fn what_copy_and_paste_leaves_behind_is_refused() {
 }
 
 #[test]
-fn what_looks_odd_but_is_a_credential_is_taken() {
+fn unusual_credentials_are_accepted() {
     for value in ["a", "\"a", "a'b'", "tokenish", "bearertok", "a=b&c", "~!@#$%^&*()"] {
         assert!(Credential::bearer(value).is_ok(), "{value:?}");
     }
@@ -124,18 +124,18 @@ fn what_looks_odd_but_is_a_credential_is_taken() {
 }
 
 #[test]
-fn each_message_says_what_to_change() {
+fn messages_say_what_to_change() {
     use CredentialError as E;
     let rows = [
         (E::Empty, "the credential is empty: check that the variable or file it comes from is set"),
         (
             E::WhiteSpace,
-            "the credential begins or ends with white space: trim it (a file often ends with a newline)",
+            "the credential starts or ends with white space: trim it (a file often ends with a newline)",
         ),
         (E::Quoted, "the credential has quotation marks around it: give it without them"),
         (
             E::Scheme,
-            "the credential begins with a scheme such as `Bearer`: give the token alone, \
+            "the credential starts with a scheme such as `Bearer`: give the token alone, \
              or use `Credential::scheme` for a scheme of your own",
         ),
         (
@@ -164,7 +164,7 @@ fn each_message_says_what_to_change() {
 
 proptest! {
     #[test]
-    fn nothing_that_is_printed_holds_the_secret(secret in "[!-~]{8,40}", user in "[a-z]{1,8}") {
+    fn debug_and_errors_never_show_the_secret(secret in "[!-~]{8,40}", user in "[a-z]{1,8}") {
         prop_assume!(!"Credential(header `authorization`)`x-api-key`query key".contains(&secret));
         let all = [
             Credential::bearer(&secret),
@@ -188,7 +188,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_taken_or_refused_and_never_panic(value in any::<Vec<u8>>(), text in any::<String>()) {
+    fn constructors_never_panic(value in any::<Vec<u8>>(), text in any::<String>()) {
         let all =
             [Credential::bearer(&value), Credential::query("k", &value), Credential::basic(&text, &text)];
         for credential in all.into_iter().flatten() {

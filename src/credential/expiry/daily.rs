@@ -1,4 +1,4 @@
-//! A time of the day at which every token of a service ends.
+//! A time of the day at which all tokens of a service expire.
 
 use std::{
     fmt,
@@ -8,11 +8,11 @@ use std::{
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// A time of the day in a fixed offset from UTC, at which every token of a service ends.
+/// A time of the day in a fixed offset from UTC, at which all tokens of a service expire.
 ///
-/// Some services end all tokens at one time, whenever they were made
+/// Some services expire all tokens at one time, whenever they were issued
 /// ([Upstox](https://upstox.com/developer/api-documentation/authentication): 03:30 in India); a
-/// lifetime cannot say that.
+/// lifetime cannot express that.
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -25,26 +25,24 @@ const DAY: u64 = 24 * 60 * 60;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DailyTime {
-    /// Seconds after midnight, UTC; below a day.
+    /// Seconds after midnight, UTC; less than a day.
     utc: u32,
     /// Minutes east of UTC.
     offset: i16,
 }
 
-/// Something is no time of the day.
-///
-/// [`DailyTime`] has an example.
+/// The error of a text or number that is not a [`DailyTime`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write the time of the day and its offset from UTC as in `03:30+05:30`")]
 #[non_exhaustive]
 pub struct DailyTimeError;
 
 impl DailyTime {
-    /// `hour` and `minute` where clocks are `offset` minutes ahead of UTC (behind it, if negative).
+    /// Builds the time `hour`:`minute` on clocks that are `offset` minutes ahead of UTC.
     ///
     /// # Errors
     ///
-    /// No clock shows such a time, or the offset is a day or more.
+    /// The hour or minute is out of range, or the offset is a day or more.
     pub const fn new(hour: u8, minute: u8, offset: i16) -> Result<Self, DailyTimeError> {
         const MINUTES: i32 = 24 * 60;
         if hour > 23 || minute > 59 || offset as i32 <= -MINUTES || offset as i32 >= MINUTES {
@@ -57,12 +55,12 @@ impl DailyTime {
         Ok(Self { utc, offset })
     }
 
-    /// The first such moment after `now`.
+    /// Returns the first such moment after `now`.
     pub fn next_after(&self, now: SystemTime) -> SystemTime {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let today = since.as_secs() / DAY * DAY + u64::from(self.utc);
         let next = if Duration::from_secs(today) > since { today } else { today + DAY };
-        // A clock that shows the end of time has no next day.
+        // Past the largest time there is no next day.
         UNIX_EPOCH.checked_add(Duration::from_secs(next)).unwrap_or(now)
     }
 }
@@ -122,10 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_an_upstox_token_is_the_next_half_past_three() {
+    fn upstox_token_expires_at_the_next_half_past_three() {
         let end: DailyTime = "03:30+05:30".parse().unwrap();
         assert_eq!(end, DailyTime::new(3, 30, 330).unwrap());
-        // Issued at 15:30 in India; at 02:00, when it lives for 90 minutes; and at the moment itself.
+        // Issued at 15:30 in India; at 02:00, 90 minutes before; and at the moment itself.
         assert_eq!(end.next_after(at("2024-01-01T10:00:00Z")), at("2024-01-01T22:00:00Z"));
         assert_eq!(end.next_after(at("2024-01-01T20:30:00Z")), at("2024-01-01T22:00:00Z"));
         assert_eq!(end.next_after(at("2024-01-01T22:00:00Z")), at("2024-01-02T22:00:00Z"));
@@ -133,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_clock_shows_is_refused() {
+    fn bad_time_is_an_error() {
         let bad = [
             "",
             "03:30",
@@ -155,9 +153,9 @@ mod tests {
     }
 
     proptest! {
-        /// Against a clock on the wall that is looked at every minute.
+        /// Compares with a search of each minute.
         #[test]
-        fn the_next_moment_is_the_first_at_which_that_clock_shows_the_time(
+        fn next_after_is_the_first_minute_with_that_local_time(
             hour in 0_u8..24,
             minute in 0_u8..60,
             offset in -1439_i16..1440,

@@ -1,62 +1,62 @@
-//! What is known of the end of a token, and what that makes of its validity.
+//! The expiry of a token, as far as it is known.
 
 use std::time::{Duration, SystemTime};
 
 use super::{daily::DailyTime, jwt::jwt_expiry};
 
-/// When a token ends, as far as anybody knows.
+/// The expiry of a token, as far as it is known.
 ///
-/// What a clock far away has set ([`At`](Self::At), [`Daily`](Self::Daily), a JWT) is held against
-/// the wall clock here once, when the token comes in, and 60 s of difference between the two are
-/// tolerated. A lifetime ([`In`](Self::In)) is measured here, and exact.
+/// A time that another clock has set ([`At`](Self::At), [`Daily`](Self::Daily), a JWT) is compared
+/// with the local wall clock once, when the token arrives, and may be off by 60 s. A lifetime
+/// ([`In`](Self::In)) is measured locally and is exact.
 ///
-/// [`Account::expires`](crate::Account::expires) has an example.
+/// [`Account::expires`](crate::Account::expires) sets it for an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expires {
-    /// Nobody said; if it is a JWT, it [says so itself](crate::credential::jwt_expiry). The default.
+    /// The default: unknown, unless the token is a JWT with an [expiry](crate::credential::jwt_expiry).
     #[default]
     Unknown,
-    /// Whatever it says itself, it is good until it is refused.
+    /// The token is valid until it is rejected, whatever it says itself.
     Never,
-    /// It is good for so long from when it came in (`expires_in`, RFC 6749 §5.1). Zero is unknown.
+    /// The token is valid for this long after it arrived (`expires_in`, RFC 6749 §5.1). Zero is unknown.
     In(Duration),
-    /// It ends at this time.
+    /// The token expires at this time.
     At(SystemTime),
-    /// It ends at the next such time.
+    /// The token expires at the next such time.
     Daily(DailyTime),
 }
 
-/// How far the clocks of others may be off.
+/// The tolerated difference to other clocks.
 pub(crate) const SKEW: Duration = Duration::from_secs(60);
 
-/// What is left of a token as it came in.
+/// The validity of a token when it arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Validity {
-    /// How long it is good by what is known; `None` if nothing is.
+    /// The remaining lifetime, if it is known.
     pub(crate) remaining: Option<Duration>,
-    /// How much longer it may still be sent: the clock that set its end may be behind.
+    /// The extra time for which it may be sent, because the clock that set its expiry may be slow.
     pub(crate) grace: Duration,
-    /// Its end, as a clock on the wall shows it.
+    /// The wall clock time of its expiry.
     pub(crate) expires_at: Option<SystemTime>,
-    /// It had ended before it came in, by so much: one of the clocks is wrong. It is sent all the
-    /// same, until it is refused.
+    /// The time by which it had expired before it arrived. Then one of the clocks is wrong, and the
+    /// token is sent until it is rejected.
     pub(crate) expired_by: Option<Duration>,
 }
 
 impl Validity {
-    /// Nothing is known.
+    /// The validity of a token of which nothing is known.
     const UNKNOWN: Self =
         Self { remaining: None, grace: Duration::ZERO, expires_at: None, expired_by: None };
 }
 
 impl Expires {
-    /// This, or `other` where this says nothing.
+    /// Returns this expiry, or `other` if this is unknown.
     pub(crate) fn or(self, other: Self) -> Self {
         if self == Self::Unknown { other } else { self }
     }
 
-    /// The life of `token`, which comes in at `now`.
+    /// Returns the validity of `token`, which arrives at `now`.
     pub(crate) fn validity(self, token: &[u8], now: SystemTime) -> Validity {
         let ends = match self {
             Self::Never => None,
@@ -71,7 +71,7 @@ impl Expires {
         };
         let Some(ends) = ends else { return Validity::UNKNOWN };
         match ends.duration_since(now) {
-            // RFC 7519 §4.1.4: on or after its end it must not be accepted.
+            // RFC 7519 §4.1.4: a token must not be accepted on or after its expiry.
             Ok(left) if !left.is_zero() => Validity {
                 remaining: Some(left),
                 grace: SKEW,
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lifetime_is_exact_and_a_date_is_not() {
+    fn lifetime_is_exact_and_a_date_has_grace() {
         let validity = Expires::In(seconds(5)).validity(b"", NOW);
         assert_eq!((validity.remaining, validity.grace), (Some(seconds(5)), Duration::ZERO));
         let validity = Expires::At(NOW + seconds(5)).validity(b"", NOW);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_had_ended_before_it_came_is_late_and_not_dead() {
+    fn token_that_arrives_expired_is_still_sent() {
         let now = NOW + seconds(100);
         for (ends, late) in [(100, 0), (40, 60)] {
             let validity = Expires::At(NOW + seconds(ends)).validity(b"", now);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_comes_before_what_the_token_says() {
+    fn explicit_expiry_wins_over_that_of_the_token() {
         // {"alg":"none"} . {"iss":"joe","exp":1300819380}
         let jwt = b"eyJhbGciOiJub25lIn0.eyJpc3MiOiJqb2UiLCJleHAiOjEzMDA4MTkzODB9.";
         let said = |expires: Expires| expires.validity(jwt, NOW).remaining;
@@ -135,7 +135,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_both_alive_and_late(ends in any::<u32>(), now in any::<u32>()) {
+        fn token_is_either_valid_or_expired(ends in any::<u32>(), now in any::<u32>()) {
             let now = UNIX_EPOCH + seconds(now.into());
             let validity = Expires::At(UNIX_EPOCH + seconds(ends.into())).validity(b"", now);
             prop_assert_ne!(validity.remaining.is_some(), validity.expired_by.is_some());

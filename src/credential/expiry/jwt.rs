@@ -1,4 +1,4 @@
-//! Reading the end of a JWT without its key.
+//! The expiry of a JWT, read without its key.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,22 +12,22 @@ use serde_json::{Map, Value};
 #[cfg(test)]
 mod tests;
 
-/// The longest part of a token that is looked into, in bytes as sent. Proxies refuse headers that
-/// are longer than this together.
+/// The longest part of a token that is decoded, in bytes as sent. Proxies usually limit all headers
+/// together to this size.
 const MAX_LENGTH: usize = 16 * 1024;
 
-/// Some write the padding that RFC 7515 §2 leaves out.
+/// Padding is optional, because some issuers write it against RFC 7515 §2.
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// When a token says that it ends: the `exp` of a JWT (RFC 7519 §4.1.4), read without a key.
+/// Returns the expiry of a JWT: its `exp` (RFC 7519 §4.1.4), read without a key.
 ///
-/// Nothing is verified: this is for the token's holder, who wants to know when to ask for the next
-/// one, and not for whoever is shown it. `None` is "unknown": the token is no JWS in compact form
-/// (RFC 7515 §7.1), names no `exp`, or is malformed, and then it may still be sent. Parts of more
-/// than 16 KiB are not looked into.
+/// Nothing is verified. This serves the token's holder, who wants to know when to refresh it, and not
+/// a server that has to check it. `None` is unknown: the token is not a JWS in compact form (RFC 7515
+/// §7.1), has no `exp`, or is malformed. Such a token may still be sent. Parts of more than 16 KiB are
+/// not decoded.
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -44,7 +44,7 @@ pub fn jwt_expiry(token: impl AsRef<[u8]>) -> Option<SystemTime> {
     if parts.next().is_some() {
         return None;
     }
-    // A header is an object as well; without one, the dots of a token mean something else.
+    // Without an object as header, the token is not a JWT, even if it has two dots.
     object(header)?;
     moment(object(claims)?.get("exp")?)
 }
@@ -56,7 +56,7 @@ fn object(part: &[u8]) -> Option<Map<String, Value>> {
     serde_json::from_slice(&BASE64URL.decode(part).ok()?).ok()
 }
 
-/// A `NumericDate`: seconds since 1970, fractions allowed (RFC 7519 §2).
+/// Reads a `NumericDate`: seconds since 1970, fractions allowed (RFC 7519 §2).
 fn moment(exp: &Value) -> Option<SystemTime> {
     let since = match exp.as_u64() {
         Some(seconds) => Duration::from_secs(seconds),

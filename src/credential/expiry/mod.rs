@@ -1,4 +1,4 @@
-//! When a token ends, and when to look for the next one. Pure: times and chance are arguments.
+//! The expiry of tokens, and the schedule of their refresh. Pure: times and random numbers are arguments.
 
 pub(crate) mod daily;
 pub(crate) mod expires;

@@ -1,16 +1,16 @@
-//! How long before its end a token is replaced.
+//! The schedule by which a token is refreshed.
 
 use std::time::Duration;
 
 use super::expires::Validity;
 
-/// How long before the end of a token the next one is asked for.
+/// The times before a token's expiry at which it is refreshed.
 ///
-/// In the *advisory* window one request starts the refresh, and all go on with the old token. In
-/// the *mandatory* window, requests that have no other account wait for the new one; if it does not
-/// come, the old one is good until its end.
+/// In the *advisory* window, one request starts the refresh, and all requests keep using the old
+/// token. In the *mandatory* window, requests without another account wait for the new token. If it
+/// does not come, the old one stays in use until it expires.
 ///
-/// By default they depend on how long the token is good when it comes in:
+/// By default the windows depend on the token's lifetime when it arrives:
 ///
 /// | lifetime | advisory | mandatory |
 /// | --- | --- | --- |
@@ -19,42 +19,43 @@ use super::expires::Validity;
 /// | up to 12 h | 15 min | 60 s |
 /// | more | 60 min | 60 s |
 ///
-/// The advisory window opens a little later each time, by up to a tenth of it, so that accounts
-/// whose tokens came together do not all ask together.
+/// The start of the advisory window is delayed by a random part of up to a tenth, so that accounts
+/// whose tokens arrived together are not refreshed together.
 ///
-/// [`TokenSource`](crate::credential::TokenSource) has an example of an account with a source.
+/// [`Account::refresh_windows`](crate::Account::refresh_windows) sets them for an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RefreshWindows(Option<(Duration, Duration)>);
 
-/// The shortest time between two tokens of one account that no refusal asked for.
+/// The shortest time between two scheduled refreshes of one account.
 const MIN_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What to do with a token when, in time from when it came in; `None` is never.
+/// The times of a token's refresh and expiry, counted from its arrival. `None` is never.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RefreshSchedule {
-    /// The advisory window opens.
+    /// The start of the advisory window.
     pub(crate) advisory: Option<Duration>,
-    /// The mandatory window opens.
+    /// The start of the mandatory window.
     pub(crate) mandatory: Option<Duration>,
-    /// It is not sent any more.
+    /// The time from which the token is no longer sent.
     pub(crate) expired: Option<Duration>,
 }
 
 impl RefreshWindows {
-    /// The windows of the table above.
+    /// Builds the windows of the table above.
     pub const fn by_lifetime() -> Self {
         Self(None)
     }
 
-    /// These windows, whatever the lifetime. The mandatory one is part of the advisory one.
+    /// Builds windows that do not depend on the lifetime. The mandatory window is part of the advisory
+    /// one.
     ///
-    /// A token that comes in within its advisory window is replaced after half a second; one that
-    /// comes in within its mandatory window as well, and nobody waits for that.
+    /// A token that arrives within its advisory window is refreshed after half a second. If it arrives
+    /// within its mandatory window, no request waits for that refresh.
     pub const fn fixed(advisory: Duration, mandatory: Duration) -> Self {
         Self(Some((advisory, mandatory)))
     }
 
-    /// The windows of a token with this lifetime: advisory, mandatory.
+    /// Returns the advisory and mandatory windows of a token with this lifetime.
     fn for_lifetime(self, lifetime: Duration) -> (Duration, Duration) {
         const MINUTE: Duration = Duration::from_secs(60);
         if let Some((advisory, mandatory)) = self.0 {
@@ -71,8 +72,8 @@ impl RefreshWindows {
         }
     }
 
-    /// What to do when with a token of such a validity. `random` is from 0 to 1; `again` is when its
-    /// source wants to be asked in any case.
+    /// Returns the schedule of a token with this validity. `random` is from 0 to 1; `again` is the time
+    /// after which its source must be called in any case.
     pub(crate) fn schedule(
         self,
         validity: &Validity,
@@ -83,11 +84,11 @@ impl RefreshWindows {
             return RefreshSchedule { advisory: again, mandatory: None, expired: None };
         };
         let (advisory, mandatory) = self.for_lifetime(left);
-        // One that comes within its window is late already.
+        // A token that arrives within its advisory window gets no jitter.
         let window = if advisory < left { advisory } else { Duration::ZERO };
         let jitter = window.saturating_sub(mandatory).min(window / 10);
         let jitter = jitter.mul_f64(random.clamp(0.0, 1.0));
-        // Nobody waits for another because of one that comes within that window: so may the next.
+        // If a token arrives within its mandatory window, so may the next one: no request waits.
         let wait = match left.saturating_sub(mandatory) {
             Duration::ZERO => left,
             wait => wait.max(MIN_INTERVAL).min(left),
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_go_by_the_lifetime() {
+    fn windows_depend_on_the_lifetime() {
         let minutes = |left: u64| {
             let (advisory, mandatory) =
                 RefreshWindows::by_lifetime().for_lifetime(Duration::from_secs(left * 60));
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_comes_within_its_window_is_replaced_soon() {
+    fn token_that_arrives_within_its_window_is_refreshed_soon() {
         let seconds = Duration::from_secs;
         for (mandatory, left, wait) in
             [(30_000, 60_000, 30_000), (59_900, 60_000, 500), (60_000, 60_000, 60_000)]
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_without_an_end_is_never_asked_for_again_unless_its_source_wants_that() {
+    fn token_without_expiry_is_refreshed_only_if_its_source_asks() {
         let unknown = Expires::Never.validity(b"", std::time::UNIX_EPOCH);
         let windows = RefreshWindows::default();
         assert_eq!(windows.schedule(&unknown, None, 0.5), RefreshSchedule::default());
@@ -157,7 +158,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_asked_for_before_it_is_waited_for_and_waited_for_before_it_is_dead(
+        fn schedule_is_ordered_and_within_the_windows(
             left in 1_u64..10_000_000_000,
             fixed in prop::option::of((0_u64..10_000_000_000, 0_u64..10_000_000_000)),
             grace in 0_u64..60_000,
@@ -176,7 +177,7 @@ mod tests {
             prop_assert!(ask <= wait && wait <= left && left <= dead, "{schedule:?}");
             prop_assert_eq!(dead, left + millis(grace));
             if fixed.is_none() && again.is_none() && left >= 40 * MIN_INTERVAL {
-                // Never later than halfway through the window, and never in the first half of validity.
+                // Never later than halfway through the window, nor in the first half of the lifetime.
                 let (advisory, mandatory) = windows.for_lifetime(left);
                 let window = left.saturating_sub(ask);
                 prop_assert!(window >= mandatory && window <= advisory);

@@ -1,4 +1,4 @@
-//! A token out of the environment.
+//! A token from the environment.
 
 use std::{
     env::{self, VarError},
@@ -12,19 +12,17 @@ use super::{
 };
 use crate::classify::Reason;
 
-/// A token out of an environment variable, without the white space around it.
+/// A token from an environment variable, without the white space around it.
 ///
-/// It is read whenever one is asked for. A variable that is not set is a transient failure: whoever
-/// sets the variables of a program may yet do so.
-///
-/// [`Account::credential_from`](crate::Account::credential_from) has an example.
+/// The variable is read at each call. A variable that is not set is a transient failure, since it
+/// may be set later.
 #[derive(Clone, Debug)]
 pub struct EnvToken {
     variable: OsString,
 }
 
 impl EnvToken {
-    /// The token in `variable`.
+    /// Reads the token from `variable`.
     pub fn new(variable: impl Into<OsString>) -> Self {
         Self { variable: variable.into() }
     }
@@ -56,7 +54,7 @@ impl TokenSource for EnvToken {
         Box::pin(std::future::ready(self.read()))
     }
 
-    /// Whatever was refused, and why: others set the variable.
+    /// Returns `true` for every reason: the variable may be changed from outside.
     fn can_renew_after(&self, _: Reason) -> bool {
         true
     }

@@ -1,4 +1,4 @@
-//! A token out of a file.
+//! A token from a file.
 
 use std::{
     fs,
@@ -17,33 +17,31 @@ use super::{
 };
 use crate::classify::Reason;
 
-/// A token out of a file that others write, such as a projected service account token, without the
-/// white space around it.
+/// A token from a file that another program writes, such as a projected service account token,
+/// without the white space around it.
 ///
-/// 1. It is looked at again every [10 s](Self::check_every), and after each refusal.
-/// 2. A file that is changed while it is read is read again; one that stays empty, too large (64 KiB)
-///    or not UTF-8 is a transient failure, and the token there is stays in use.
-/// 3. It is read where blocking is allowed (`tokio::task::spawn_blocking`).
-///
-/// [`TokenSource`] has an example.
+/// 1. The file is read again every [10 s](Self::check_every), and after each rejection.
+/// 2. A file that changes while it is read is read again. A file that is empty, larger than 64 KiB or
+///    not UTF-8 is a transient failure, and the current token stays in use.
+/// 3. The file is read in `tokio::task::spawn_blocking`.
 #[derive(Clone, Debug)]
 pub struct FileToken {
     path: Arc<Path>,
     every: Duration,
 }
 
-/// The longest token that is read, in bytes.
+/// The largest token file, in bytes.
 const MAX_LENGTH: u64 = 64 * 1024;
-/// How often a file is read that changes meanwhile.
+/// The number of reads of a file that changes meanwhile.
 const MAX_READS: usize = 3;
 
 impl FileToken {
-    /// The token in the file at `path`.
+    /// Reads the token from the file at `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into().into(), every: Duration::from_secs(10) }
     }
 
-    /// How often the file is looked at while its token is in use. Every 10 s by default.
+    /// Sets how often the file is read while its token is in use (10 s).
     #[must_use]
     pub const fn check_every(mut self, time: Duration) -> Self {
         self.every = time;
@@ -66,13 +64,13 @@ impl TokenSource for FileToken {
         })
     }
 
-    /// Whatever was refused, and why: others write the file.
+    /// Returns `true` for every reason: the file may be changed from outside.
     fn can_renew_after(&self, _: Reason) -> bool {
         true
     }
 }
 
-/// What the file holds, once it has held still for as long as it was read.
+/// Reads the file, and again if it changed during the read.
 fn read(path: &Path) -> io::Result<Zeroizing<String>> {
     let mut before = state(path)?;
     for _ in 0..MAX_READS {
@@ -83,11 +81,11 @@ fn read(path: &Path) -> io::Result<Zeroizing<String>> {
         }
         before = after;
     }
-    Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is empty, or changes while it is read"))
+    Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is empty, or changed while it was read"))
 }
 
 fn read_once(path: &Path) -> io::Result<Zeroizing<String>> {
-    // Room for all of it at once: what a string leaves behind when it grows is not wiped.
+    // The whole capacity at once, because a string that grows leaves copies that are not wiped.
     let mut text =
         Zeroizing::new(String::with_capacity(usize::try_from(MAX_LENGTH).unwrap_or(0) + 1));
     fs::File::open(path)?.take(MAX_LENGTH + 1).read_to_string(&mut text)?;
@@ -113,14 +111,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_read_anew_and_a_torn_one_is_a_passing_failure() {
+    async fn file_is_read_again_and_an_empty_one_is_a_transient_failure() {
         let path = file("token-anew");
         let source = FileToken::new(&path);
         let missing = source.token(RefreshReason::First).await.unwrap_err();
         assert!(!missing.is_terminal(), "{missing}");
         fs::write(&path, "first\n").unwrap();
         assert_eq!(source.token(RefreshReason::First).await.unwrap().expose(), "first");
-        // Somebody has just emptied it to write it anew.
+        // The writer has truncated the file, and has not written it yet.
         fs::write(&path, "\n").unwrap();
         assert!(!source.token(RefreshReason::Expiring).await.unwrap_err().is_terminal());
         fs::write(&path, "second").unwrap();
@@ -130,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_token_is_not_shown() {
+    async fn bad_file_content_is_not_shown() {
         let path = file("token-rubbish");
         for rubbish in [vec![b'x'; 70_000], vec![0xff; 20]] {
             fs::write(&path, rubbish).unwrap();

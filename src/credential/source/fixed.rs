@@ -1,4 +1,4 @@
-//! A token that is always the same.
+//! A token that never changes.
 
 use std::fmt;
 
@@ -7,14 +7,12 @@ use super::{
     token_source::{RefreshReason, TokenFuture, TokenSource},
 };
 
-/// A token that is always the same.
-///
-/// [`TokenSource`] has an example.
+/// A token that never changes.
 #[derive(Clone)]
 pub struct FixedToken(Token);
 
 impl FixedToken {
-    /// This token, and no other.
+    /// Builds a source that always supplies this token.
     pub fn new(token: impl Into<String>) -> Self {
         Self(Token::new(token))
     }

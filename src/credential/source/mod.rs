@@ -1,14 +1,14 @@
-//! Where tokens come from.
+//! Sources of tokens.
 //!
-//! | source | a refused token | feature |
+//! | source | after a rejection, the token | feature |
 //! | --- | --- | --- |
-//! | [`FixedToken`] | stays refused | |
-//! | [`EnvToken`] | is read anew, and stays refused if it is the same | |
-//! | [`FileToken`] | is read anew; a file that changes is noticed without a refusal | |
-//! | a closure, or a [`TokenSource`] of your own | is made anew | |
-//! | [`OAuthRefresh`] (RFC 6749 §6) | is made anew; a rotated refresh token is kept first | `oauth` |
-//! | [`OAuthClient`] (RFC 6749 §4.4) | is made anew | `oauth` |
-//! | [`ServiceAccount`] (RFC 7523) | is made anew | `service-account` |
+//! | [`FixedToken`] | stays rejected | |
+//! | [`EnvToken`] | is read again, and stays rejected if it is the same | |
+//! | [`FileToken`] | is read again; a changed file is noticed without a rejection | |
+//! | a closure, or a [`TokenSource`] of your own | is requested again | |
+//! | [`OAuthRefresh`] (RFC 6749 §6) | is requested again; a rotated refresh token is stored first | `oauth` |
+//! | [`OAuthClient`] (RFC 6749 §4.4) | is requested again | `oauth` |
+//! | [`ServiceAccount`] (RFC 7523) | is requested again | `service-account` |
 
 pub(crate) mod env;
 pub(crate) mod error;

@@ -1,4 +1,4 @@
-//! What a source gives.
+//! A token, as a source supplies it.
 
 use std::{fmt, time::Duration};
 
@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::credential::expiry::Expires;
 
-/// A token as its source gives it, with what is known of its end.
+/// A token, as a source supplies it, with its expiry.
 ///
 /// It is wiped when it is dropped, and `Debug` does not show it.
 ///
@@ -25,33 +25,32 @@ pub struct Token {
 }
 
 impl Token {
-    /// A token of which nothing is known; if it is a JWT, it tells its end itself.
+    /// Builds a token of unknown expiry. If it is a JWT, its `exp` is read.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: Zeroizing::new(text.into()), expires: Expires::Unknown, refresh_in: None }
     }
 
-    /// It is good for so long from now on.
+    /// Sets the lifetime, counted from now.
     #[must_use]
     pub const fn expires_in(self, left: Duration) -> Self {
         self.expires(Expires::In(left))
     }
 
-    /// When it ends.
+    /// Sets the expiry.
     #[must_use]
     pub const fn expires(mut self, expires: Expires) -> Self {
         self.expires = expires;
         self
     }
 
-    /// The source wants to be asked again after so long, whatever becomes of this token: it may
-    /// have another by then.
+    /// Sets the time after which the source is called again, even if this token is still valid.
     #[must_use]
     pub const fn refresh_in(mut self, time: Duration) -> Self {
         self.refresh_in = Some(time);
         self
     }
 
-    /// The token itself.
+    /// Returns the token itself.
     pub fn expose(&self) -> &str {
         &self.text
     }

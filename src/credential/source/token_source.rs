@@ -1,45 +1,41 @@
-//! What a source is.
+//! The trait of a token source.
 
 use std::{future::Future, pin::Pin};
 
 use super::{error::SourceError, token::Token};
 use crate::classify::Reason;
 
-/// What a source is asked for a token gives.
-///
-/// [`TokenSource`] has an example.
+/// The future of [`TokenSource::token`].
 pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Result<Token, SourceError>> + Send + 'a>>;
 
-/// Why a source is asked.
-///
-/// [`TokenSource`] has an example.
+/// The reason for which a [`TokenSource`] is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefreshReason {
-    /// There is no token yet.
+    /// The account has no token yet.
     First,
-    /// The token there is ends soon, or the source wanted to be asked again.
+    /// The token expires soon, or its [`Token::refresh_in`] has passed.
     Expiring,
-    /// The upstream refused the token there is: what is kept somewhere must not be given again.
+    /// The upstream rejected the token: the source must not supply it again from a cache.
     Rejected(Reason),
 }
 
 impl RefreshReason {
-    /// Whether the token there is was refused.
+    /// Returns whether the token was rejected.
     pub const fn is_rejected(&self) -> bool {
         matches!(self, Self::Rejected(_))
     }
 }
 
-/// Where an account's tokens come from.
+/// A source of an account's tokens.
 ///
-/// 1. A pool asks the source of an account at most once at a time, and those of one
-///    [group](crate::Account::group) one after the other: accounts that share a source
-///    belong into one. It asks in a task of its own: whoever started that may be dropped.
-/// 2. The answer is for all who wait, a failure as well. It is not asked again for a short, growing
-///    time after a failure, whatever the upstream says meanwhile.
-/// 3. One that panics has failed. One that does not answer in time has failed for those who wait, and
-///    is asked nothing else meanwhile: its late answer still
+/// 1. A pool calls the source of an account at most once at a time, and the sources of one
+///    [group](crate::Account::group) one after the other: put accounts that share a source into one
+///    group. The call runs in a task of its own, so dropping a request does not cancel it.
+/// 2. All waiting requests share the result, also a failure. After a failure the source is not called
+///    for a short time, which grows with each failure, whatever the upstream answers meanwhile.
+/// 3. A source that panics has failed. If a source does not answer in time, the waiting requests see a
+///    failure, and the source is not called again meanwhile. Its late answer still
 ///    [counts](crate::pool::PoolBuilder::refresh_deadline).
 ///
 /// A function is a source:
@@ -54,19 +50,19 @@ impl RefreshReason {
 /// # drop(account);
 /// ```
 pub trait TokenSource: Send + Sync + 'static {
-    /// A token.
+    /// Returns a token.
     ///
     /// # Errors
     ///
-    /// [Terminal](SourceError::terminal) when only a person can help, else
+    /// [Terminal](SourceError::terminal) if only a person can help, otherwise
     /// [transient](SourceError::transient).
     fn token(&self, reason: RefreshReason) -> TokenFuture<'_>;
 
-    /// Whether another token may come of asking again after `reason`.
+    /// Returns whether the source can supply a better token after a rejection for `reason`.
     ///
-    /// By default after one that has expired or is not accepted; a revoked one has been taken back
-    /// on purpose, and neither a lack of scope nor a disabled account goes away with a new token.
-    /// Where others write the tokens that the source reads, after any.
+    /// By default it can after an expired or invalid token. A revoked token was withdrawn on purpose,
+    /// and a new token solves neither a lack of scope nor a disabled account. A source that reads
+    /// tokens which another program writes returns `true` for every reason.
     fn can_renew_after(&self, reason: Reason) -> bool {
         matches!(reason, Reason::Expired | Reason::Invalid | Reason::Missing)
     }

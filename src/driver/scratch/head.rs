@@ -18,31 +18,30 @@ const LARGEST: usize = 16 * 1024;
 /// The top bit of a value's length says that the value is sensitive.
 const SENSITIVE: u32 = 1 << 31;
 
-/// See the [module](self).
+/// The caller's request head, or the parts of it that a report needs.
 #[derive(Default)]
 pub(crate) struct Snapshot {
     version: Version,
-    /// The method, the URI, then for each header: two lengths, the name, the value.
-    /// Zeros beyond what is used.
+    /// The method, the URI, then for each header: two lengths, the name, the value. The rest is zero.
     buffer: Vec<u8>,
     used: usize,
-    /// Where the method ends; 0 while nothing was taken.
+    /// The end of the method; 0 while nothing was taken.
     method: u32,
-    /// Where the URI ends.
+    /// The end of the URI.
     uri: u32,
     path: (u32, u32),
     headers: u32,
     extensions: Extensions,
-    /// The request head, once it was needed.
+    /// The request head, once it was rebuilt.
     rebuilt: OnceLock<Parts>,
 }
 
 impl Snapshot {
-    /// Takes everything that another attempt needs, with or without the extensions.
+    /// Takes everything that another attempt needs; `bare` leaves out the extensions.
     #[inline]
     pub(crate) fn keep_whole(&mut self, head: &Parts, bare: bool) {
         self.start(head);
-        // Not in its place: so that the length stays in a register.
+        // Taken out, so that the length stays in a register.
         let (mut buffer, mut used) = (std::mem::take(&mut self.buffer), self.used);
         for (name, value) in &head.headers {
             let (name, value) =
@@ -56,7 +55,7 @@ impl Snapshot {
         }
     }
 
-    /// Takes only what a report needs: method, URI, two headers, and whether two others are there.
+    /// Takes the parts that a report needs: method, URI, two headers, and the presence of two others.
     ///
     /// One walk over the headers costs less than looking for each of them.
     pub(crate) fn keep_brief(&mut self, head: &Parts) {
@@ -101,12 +100,12 @@ impl Snapshot {
         self.used += text.len();
     }
 
-    /// Whether anything was taken.
+    /// Returns whether anything was taken.
     pub(crate) const fn is_taken(&self) -> bool {
         self.method != 0
     }
 
-    /// Forgets the request; the bytes are somebody's credential, so they are overwritten.
+    /// Removes the request, and overwrites its bytes: they hold a credential.
     pub(crate) fn wipe(&mut self) {
         if !self.is_taken() {
             return;
@@ -128,29 +127,30 @@ impl Snapshot {
         self.used = push(&mut self.buffer, self.used, name.as_bytes(), (value, sensitive));
     }
 
-    /// What was written.
+    /// Returns the bytes in use.
     fn bytes(&self) -> &[u8] {
         self.buffer.get(..self.used).unwrap_or_default()
     }
 
+    /// Returns the method.
     pub(crate) fn method(&self) -> Method {
         let bytes = self.bytes().get(..self.method as usize).unwrap_or_default();
-        // It was a method when it came.
+        // The bytes were taken from a method.
         Method::from_bytes(bytes).unwrap_or_default()
     }
 
-    /// The path without the query.
+    /// Returns the path without the query.
     pub(crate) fn path(&self) -> &str {
         let bytes = self.bytes().get(self.path.0 as usize..self.path.1 as usize);
         bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 
-    /// The first value of this header, when it is text.
+    /// Returns the first value of this header, when it is text.
     pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
         std::str::from_utf8(self.value(name)?).ok()
     }
 
-    /// Whether there is such a header.
+    /// Returns whether there is such a header.
     pub(crate) fn has(&self, name: &HeaderName) -> bool {
         self.value(name).is_some()
     }
@@ -160,7 +160,7 @@ impl Snapshot {
         headers.find(|(found, _, _)| *found == name.as_str().as_bytes()).map(|(_, value, _)| value)
     }
 
-    /// The caller's request head, as it came; made again when it is first asked for.
+    /// Returns the caller's request head; rebuilds it when it is first needed.
     pub(crate) fn head(&self) -> Option<&Parts> {
         if let Some(rebuilt) = self.rebuilt.get() {
             return Some(rebuilt);
@@ -169,13 +169,13 @@ impl Snapshot {
         Some(self.rebuilt.get_or_init(|| rebuilt))
     }
 
-    /// The same to be sent; `last` says that nobody will ask for it again.
+    /// Returns a head to be sent; `last` says that none is needed after it.
     pub(crate) fn next_head(&mut self, last: bool) -> Option<Parts> {
         if last { self.rebuilt.take().or_else(|| self.rebuild()) } else { self.head().cloned() }
     }
 
     fn rebuild(&self) -> Option<Parts> {
-        // One copy that all values share.
+        // All values share one copy.
         let shared = Bytes::copy_from_slice(self.bytes());
         let uri = shared.get(self.method as usize..self.uri as usize)?;
         let uri = shared.slice_ref(uri);
@@ -184,7 +184,7 @@ impl Snapshot {
         parts.version = self.version;
         parts.uri =
             if uri.is_empty() { Uri::default() } else { Uri::from_maybe_shared(uri).ok()? };
-        // Many values of one name are more than a map has room for names.
+        // The capacity of a map counts names, and one name may have many values: a hint.
         let mut headers = HeaderMap::try_with_capacity(self.headers as usize).unwrap_or_default();
         let rest = shared.get(self.uri as usize..)?;
         for (name, value, sensitive) in Headers(rest) {
@@ -217,7 +217,7 @@ impl<'a> Iterator for Headers<'a> {
     }
 }
 
-/// Room for `len` bytes more, after the `used` first of a buffer. They are zeros.
+/// Returns the `len` bytes after the `used` first ones of a buffer, which it grows. They are zeros.
 #[inline]
 fn room(buffer: &mut Vec<u8>, used: usize, len: usize) -> &mut [u8] {
     if buffer.len() < used + len {
@@ -232,18 +232,18 @@ fn grow(buffer: &mut Vec<u8>, len: usize) {
     if let Some(start) = larger.get_mut(..buffer.len()) {
         start.copy_from_slice(buffer);
     }
-    // What it held is somebody's credential.
+    // It holds a credential.
     overwrite(buffer);
     *buffer = larger;
 }
 
 fn overwrite(bytes: &mut [u8]) {
     bytes.fill(0);
-    // Not to be optimised away.
+    // Keeps the compiler from leaving the write out.
     std::hint::black_box(bytes);
 }
 
-/// Writes one header down, and tells how much is used then.
+/// Writes one header, and returns the new length in use.
 #[inline]
 fn push(buffer: &mut Vec<u8>, used: usize, name: &[u8], (value, secret): (&[u8], bool)) -> usize {
     let secret = if secret { SENSITIVE } else { 0 };
@@ -259,7 +259,7 @@ fn push(buffer: &mut Vec<u8>, used: usize, name: &[u8], (value, secret): (&[u8],
     used + len
 }
 
-/// Lengths of heads fit: `HeaderMap` and `Uri` are far below 2 GiB.
+/// Converts a length: `HeaderMap` and `Uri` are far below 2 GiB.
 fn length(length: usize) -> u32 {
     debug_assert!(length < SENSITIVE as usize, "a request head of 2 GiB");
     u32::try_from(length).unwrap_or(0)
@@ -308,7 +308,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_rebuilt_head_is_the_head_that_came(head in head()) {
+        fn rebuilt_head_equals_the_original(head in head()) {
             let mut snapshot = Snapshot::default();
             snapshot.keep_whole(&head, false);
             let rebuilt = snapshot.rebuild().unwrap();
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_brief_snapshot_knows_what_reports_ask_for_and_keeps_no_credential() {
+    fn brief_snapshot_has_what_reports_need_and_no_credential() {
         let mut head = Request::post("https://example.com/a?b").body(()).unwrap().into_parts().0;
         let pairs = [
             ("content-type", "application/grpc"),
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wiped_buffer_holds_nothing_of_the_request_before() {
+    fn wiped_buffer_holds_nothing_of_the_request_before() {
         let mut head = Request::new(()).into_parts().0;
         head.headers.insert("authorization", HeaderValue::from_static("Bearer SECRET-SECRET"));
         let mut snapshot = Snapshot::default();
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_rebuilt_once_however_often_it_is_sent() {
+    fn head_is_rebuilt_once_for_all_attempts() {
         let (mut head, ()) = Request::new(()).into_parts();
         head.headers.insert("x-a", HeaderValue::from_static("value"));
         let mut snapshot = Snapshot::default();
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_buffer_is_not_kept() {
+    fn large_buffer_is_freed() {
         let mut head = Request::new(()).into_parts().0;
         let large = HeaderValue::from_bytes(&vec![b'a'; 2 * LARGEST]).unwrap();
         head.headers.insert("x-large", large);

@@ -5,5 +5,5 @@ pub(crate) mod scratch;
 
 pub(crate) use self::{
     head::Snapshot,
-    scratch::{Scratch, Written},
+    scratch::{RequestData, Scratch},
 };

@@ -1,7 +1,6 @@
-//! What a driver writes down of one request, on a slate that is wiped and used again.
+//! The data of one request, in memory that is wiped and used again.
 //!
-//! Most of it stays empty for most requests. In the future itself all of it would be moved with the
-//! future, time and again.
+//! Most of it stays empty for most requests. Inside the future it would be moved whenever the future is.
 
 use std::{
     cell::RefCell,
@@ -14,88 +13,89 @@ use tokio::time::Instant;
 
 use super::head::Snapshot;
 use crate::{
-    driver::Outer,
+    driver::handoff::Handoff,
     report::NotResent,
     stage::{Ledger, Model, RequestOptions},
 };
 
-/// At most this many slates are kept for each thread.
-const KEPT: usize = 64;
+/// At most this many buffers are kept for each thread.
+const MOST_RECYCLED: usize = 64;
 
 thread_local! {
-    #[allow(clippy::vec_box)] // It is the boxes that are used again.
-    static SLATES: RefCell<Vec<Box<Written>>> = const { RefCell::new(Vec::new()) };
+    #[allow(clippy::vec_box)] // The boxes are used again.
+    static RECYCLED: RefCell<Vec<Box<RequestData>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// See the [module](self).
-pub(crate) struct Scratch(Option<Box<Written>>);
+/// The data of a request, in a recycled box.
+pub(crate) struct Scratch(Option<Box<RequestData>>);
 
-/// What stands on a slate.
+/// The contents of a [`Scratch`].
 #[derive(Debug, Default)]
-#[allow(clippy::struct_excessive_bools)] // Facts that have nothing to do with each other.
-pub(crate) struct Written {
-    /// The caller's request head, as far as it is needed.
+#[allow(clippy::struct_excessive_bools)] // Independent facts.
+pub(crate) struct RequestData {
+    /// The parts of the caller's request head that are needed later.
     pub(crate) snapshot: Snapshot,
     /// Why the request cannot be sent again, whatever happens.
     pub(crate) barred: Option<NotResent>,
     pub(crate) ledger: Option<Arc<Ledger>>,
     pub(crate) options: Option<RequestOptions>,
     pub(crate) started: Option<Instant>,
-    /// `started` was read for this driver, and not for one further out.
+    /// Whether `started` was read by this driver, and the request has not waited since.
     pub(crate) just_started: bool,
-    /// The model that the caller's request names, when somebody has asked.
+    /// The model that the caller's request names, once it was read.
     pub(crate) model: Model,
-    /// What outer layers have put on the request.
-    pub(crate) outer: Outer,
-    /// The send of an outer driver that this request is part of; 0 for none.
+    /// The credential and the model that outer layers have put on the request.
+    pub(crate) handoff: Handoff,
+    /// The send of the driver above that this request is part of; 0 for none.
     pub(crate) parent: u32,
-    /// The send in flight; 0 while nobody below is told of it.
+    /// The send in flight; 0 where drivers below have no handle.
     pub(crate) send: u32,
-    /// A layer outside reports this request.
+    /// Whether a layer outside reports this request.
     pub(crate) reported: bool,
-    /// A credential of the caller's own was on the request; known here where no snapshot tells it.
+    /// Whether the caller put a credential on the request; set where no snapshot is kept.
     pub(crate) authorized: bool,
-    /// Doing the work twice is harmless; known here where no snapshot tells it.
+    /// Whether doing the work twice is harmless; set where no snapshot is kept.
     pub(crate) harmless: bool,
+    /// Whether the request has ended and was reported.
     pub(crate) done: bool,
 }
 
 impl Scratch {
-    /// An empty one.
+    /// Takes a recycled box, or makes one; it holds no data.
     #[inline]
     pub(crate) fn take() -> Self {
         let used =
-            SLATES.try_with(|scratches| scratches.try_borrow_mut().ok()?.pop()).ok().flatten();
+            RECYCLED.try_with(|scratches| scratches.try_borrow_mut().ok()?.pop()).ok().flatten();
         Self(Some(used.unwrap_or_default()))
     }
 }
 
-impl Written {
-    /// Nothing of one request is there for the next.
+impl RequestData {
+    /// Removes all data of the request.
     #[inline]
     fn wipe(&mut self) {
         let Self { snapshot, barred, ledger, options, started, just_started, .. } = self;
         snapshot.wipe();
         (*barred, *started, *just_started) = (None, None, false);
-        // What is empty already, as it mostly is, is not written.
+        // Fields that are empty, as they mostly are, are not written.
         if ledger.is_some() {
             *ledger = None;
         }
         if options.is_some() {
             *options = None;
         }
-        let Self { model, outer, parent, send, reported, authorized, harmless, done, .. } = self;
+        let Self { model, handoff, parent, send, reported, authorized, harmless, done, .. } = self;
         if !matches!(model, Model::Unread) {
             *model = Model::Unread;
         }
-        if outer.is_some() {
-            *outer = Outer::default();
+        if handoff.is_some() {
+            *handoff = Handoff::default();
         }
         (*parent, *send) = (0, 0);
         (*reported, *authorized, *harmless, *done) = (false, false, false, false);
     }
 
-    /// The caller's request head, where anything of it was kept.
+    /// Returns the caller's request head, where parts of it were kept.
     pub(crate) fn snapshot(&self) -> Option<&Snapshot> {
         self.snapshot.is_taken().then_some(&self.snapshot)
     }
@@ -106,9 +106,9 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let Some(mut written) = self.0.take() else { return };
         written.wipe();
-        let _ = SLATES.try_with(|scratches| {
+        let _ = RECYCLED.try_with(|scratches| {
             if let Ok(mut scratches) = scratches.try_borrow_mut() {
-                if scratches.len() < KEPT {
+                if scratches.len() < MOST_RECYCLED {
                     scratches.push(written);
                 }
             }
@@ -117,10 +117,10 @@ impl Drop for Scratch {
 }
 
 impl Deref for Scratch {
-    type Target = Written;
+    type Target = RequestData;
 
     #[inline]
-    fn deref(&self) -> &Written {
+    fn deref(&self) -> &RequestData {
         match &self.0 {
             Some(written) => written,
             None => unreachable!("a scratch is taken away only when it is dropped"),
@@ -130,7 +130,7 @@ impl Deref for Scratch {
 
 impl DerefMut for Scratch {
     #[inline]
-    fn deref_mut(&mut self) -> &mut Written {
+    fn deref_mut(&mut self) -> &mut RequestData {
         match &mut self.0 {
             Some(written) => written,
             None => unreachable!("a scratch is taken away only when it is dropped"),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_used_slate_says_nothing_of_the_request_before() {
+    fn recycled_scratch_holds_nothing_of_the_request_before() {
         let mut scratch = Scratch::take();
         let mut before = head();
         before.headers.insert("a", HeaderValue::from_static("b"));
@@ -167,13 +167,13 @@ mod tests {
         scratch.options = Some(RequestOptions::new().label("one"));
         scratch.started = Some(Instant::now());
         scratch.model = Model::Named("m".into(), None);
-        scratch.outer.model = Some("m".into());
+        scratch.handoff.model = Some("m".into());
         (scratch.just_started, scratch.reported, scratch.authorized) = (true, true, true);
         (scratch.harmless, scratch.done, scratch.parent, scratch.send) = (true, true, 1, 2);
         drop(scratch);
-        let fresh = format!("{:?}", Written::default());
+        let fresh = format!("{:?}", RequestData::default());
         assert_eq!(format!("{:?}", *Scratch::take()), fresh);
-        // What `Debug` does not show of the head.
+        // `Debug` does not show the headers and extensions of the snapshot.
         let mut again = Scratch::take();
         again.snapshot.keep_whole(&head(), false);
         let rebuilt = again.snapshot.head().unwrap();
@@ -181,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn slates_are_bounded_in_number() {
-        drop((0..KEPT + 20).map(|_| Scratch::take()).collect::<Vec<_>>());
-        assert_eq!(SLATES.with(|scratches| scratches.borrow().len()), KEPT);
+    fn recycled_boxes_are_bounded_in_number() {
+        drop((0..MOST_RECYCLED + 20).map(|_| Scratch::take()).collect::<Vec<_>>());
+        assert_eq!(RECYCLED.with(|scratches| scratches.borrow().len()), MOST_RECYCLED);
     }
 
     #[test]
-    fn a_slate_taken_while_another_is_wiped_is_a_new_one() {
-        /// Takes a slate while it is dropped itself.
+    fn scratch_taken_during_a_wipe_is_a_new_one() {
+        /// Takes a scratch while it is dropped.
         #[derive(Clone)]
         struct Nested(#[allow(dead_code)] Arc<Again>);
         struct Again;

@@ -1,4 +1,4 @@
-//! The table of defaults in the README says what the code does.
+//! Compares the table of defaults in the docs with the code.
 
 #![allow(clippy::unwrap_used)] // A test that panics has failed.
 
@@ -23,7 +23,7 @@ fn shown(time: Duration) -> String {
 }
 
 fn rows() -> Vec<String> {
-    let common = Settings::default();
+    let settings = Settings::default();
     let policy = RetryPolicy::new();
     let retry = &policy.settings;
     let pool = Pool::builder().may_be_empty().any_origin().build().unwrap();
@@ -42,14 +42,14 @@ fn rows() -> Vec<String> {
     vec![
         format!(
             "| attempts in all; retries; refusals (`max_refusals`) | {}; {}; {refusals} a request |",
-            common.attempts, retry.retries,
+            settings.attempts, retry.retries,
         ),
         format!(
             "| backoff; `max_wait`; deadline | {} doubling to {}, full jitter; {}; {} |",
             backoff(1),
             backoff(99),
             shown(retry.max_wait),
-            shown(common.deadline),
+            shown(settings.deadline),
         ),
         format!(
             "| retry budget, shared by the service | {tokens} tokens; a retry costs {}, a success at the first try gives {} back |",
@@ -58,23 +58,23 @@ fn rows() -> Vec<String> {
         ),
         format!(
             "| error body read | {} KiB; {} |",
-            common.peek.bytes / 1024,
-            shown(common.peek.time)
+            settings.peek.bytes / 1024,
+            shown(settings.peek.time)
         ),
         format!("| request body kept (`Buffered`) | {} MiB |", kept / 1024 / 1024),
     ]
 }
 
 #[test]
-fn the_readme_names_the_defaults_that_the_code_has() {
+fn defaults_in_the_docs_are_those_of_the_code() {
     let readme = include_str!("../../../README.md");
     let (_, table) = readme.split_once("## Defaults\n").unwrap();
     let (table, _) = table.split_once("\n## ").unwrap();
-    let told: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+    let listed: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
     let rows = rows();
     for row in &rows {
-        assert!(told.contains(&row.as_str()), "{row}\nis not in\n{table}");
+        assert!(listed.contains(&row.as_str()), "{row}\nis not in\n{table}");
     }
-    // The others are the pool's, and held by a test of its own.
-    assert_eq!(told.len(), rows.len() + 4, "a default that no test holds");
+    // The other rows are the pool's and have a test of their own.
+    assert_eq!(listed.len(), rows.len() + 4, "a default without a test");
 }

@@ -1,10 +1,10 @@
-//! What is wrong with a job id, or with what one is to be made of.
+//! The errors of making and opening job ids.
 
 use crate::classify::Code;
 
-/// Why a job id cannot be opened.
+/// The reason why a job id cannot be opened.
 ///
-/// No message shows anything of the id. Each is [`Code::PinUnknown`] to whoever sent the id:
+/// No message shows any part of the id. The client that sent the id gets [`Code::PinUnknown`]:
 ///
 /// ```
 /// use http::StatusCode;
@@ -22,22 +22,24 @@ use crate::classify::Code;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum JobIdError {
-    /// It was not made with any of these keys in this scope, or it is not what it was.
-    #[error("this job id was not made here, or is not whole: give it back as it was handed out")]
+    /// The id was not made with any of these keys in this scope, or it was changed.
+    #[error(
+        "this job id was not made here, or was changed: send it back exactly as it was received"
+    )]
     Invalid,
-    /// It is whole, and the pool does not have the account that the job belongs to.
+    /// The id is valid, but the pool does not have the account of the job.
     #[error("the account that this job belongs to is not in the pool")]
     AccountUnknown,
 }
 
 impl JobIdError {
-    /// The code for answers and metrics: [`Code::PinUnknown`].
+    /// Returns the code for answers and metrics: [`Code::PinUnknown`].
     pub const fn code(&self) -> Code {
         Code::PinUnknown
     }
 }
 
-/// Why no job id can be made of what the upstream calls a job.
+/// The reason why no job id can be made of an upstream's id.
 ///
 /// No message shows the upstream's id.
 ///
@@ -50,10 +52,10 @@ impl JobIdError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpstreamIdError {
-    /// Nothing is there.
+    /// The id is empty.
     #[error("the upstream's job id is empty: check which member of its answer holds it")]
     Empty,
-    /// It is longer than [`JobIds::MAX_UPSTREAM_ID`](crate::pool::JobIds::MAX_UPSTREAM_ID).
+    /// The id is longer than [`JobIds::MAX_UPSTREAM_ID`](crate::pool::JobIds::MAX_UPSTREAM_ID).
     #[error(
         "the upstream's job id is longer than 1024 bytes: check which member of its answer holds it"
     )]

@@ -1,4 +1,4 @@
-//! Makes and opens job ids.
+//! Making and opening of job ids.
 
 use std::{fmt, sync::Arc};
 
@@ -11,26 +11,27 @@ use super::{
 };
 use crate::pool::Pool;
 
-/// Makes job ids that carry the account which the job belongs to, and opens them again.
+/// Makes and opens job ids that carry the account of the job.
 ///
-/// A job is polled, and its result fetched, with the account that made it; with another one it is not
-/// found. Hand out such an id in place of the upstream's own, and there is no table of jobs and
-/// accounts to keep.
+/// A job can be polled, and its result fetched, only with the account that created it. With such an id
+/// in place of the upstream's own, a program needs no table of jobs and accounts.
 ///
-/// 1. An id holds the upstream's own id, and of the account a keyed tag: 16 bytes of an HMAC-SHA-256
-///    (RFC 2104) of the account's id. Both are masked, so that who has no key reads neither, nor sees
-///    which jobs belong to the same account. How long the upstream's id is can be seen.
-/// 2. A MAC of 128 bits covers all of it, and is compared in constant time. An id that was forged,
-///    changed, cut, or made with another key is [`JobIdError::Invalid`], and never another account's.
-/// 3. An account is known by its id: with a new credential, or removed and inserted again under the
-///    same id, it is the same account. While it is gone, its jobs are [`JobIdError::AccountUnknown`].
-/// 4. Ids are URL-safe without padding: `A-Z`, `a-z`, `0-9`, `-`, `_`; 45 characters and 4 for every
-///    3 bytes of the upstream's id. One job has the same id each time.
-/// 5. An id outlives the process: all that it takes to open it is the key, the
-///    [scope](Self::scope), and a pool with that account.
+/// 1. An id holds the upstream's id and a keyed tag of the account: 16 bytes of an HMAC-SHA-256 (RFC
+///    2104) of the account's id. Both are masked. Without the key, neither can be read, and jobs of
+///    one account cannot be linked. The length of the upstream's id is visible.
+/// 2. A MAC of 128 bits covers the whole id, and is compared in constant time. An id that was forged,
+///    changed, cut, or made with another key is [`JobIdError::Invalid`]; it never opens as another
+///    account's.
+/// 3. An account is identified by its id. With a new credential, or removed and inserted again under
+///    the same id, it is the same account. While it is removed, its jobs are
+///    [`JobIdError::AccountUnknown`].
+/// 4. Ids are URL-safe without padding: `A-Z`, `a-z`, `0-9`, `-`, `_`. They have 45 characters, and 4
+///    for every 3 bytes of the upstream's id. A job has the same id each time.
+/// 5. An id outlives the process. Opening it takes only the key, the [scope](Self::scope), and a pool
+///    with that account.
 ///
-/// An id does not prove that its bearer may see the job: that is for the program to know, or for a
-/// [scope](Self::scope) with the user's id in it.
+/// An id does not prove that its bearer may see the job. The program must check that, or put the
+/// user's id into the [scope](Self::scope).
 ///
 /// ```
 /// use tower_failover::{pool::{JobIdError, JobIds}, Account, Credential, Pool, RequestOptions};
@@ -42,20 +43,20 @@ use crate::pool::Pool;
 ///     .account(Account::new("bob", Credential::bearer("tok-bob")?))
 ///     .origins(["https://api.example.com"])
 ///     .build()?;
-/// // 32 bytes of good randomness, such as `openssl rand 32` gives, kept like a password.
+/// // 32 random bytes, such as from `openssl rand 32`, kept like a password.
 /// let job_ids = JobIds::new(random_bytes()).previous_key(old_bytes());
 ///
-/// // The upstream made `video/7` for bob, as `ServedBy` says: this is what the user gets.
+/// // The upstream created `video/7` for bob, as `ServedBy` says. The user gets this id.
 /// let id = job_ids.seal("bob", "video/7")?;
 /// assert!(id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
 ///
-/// // The user asks for it: only bob is asked.
+/// // The user asks for the job: the request goes to bob only.
 /// let job = job_ids.open(&pool, &id)?;
 /// let mut request = http::Request::get(format!("https://api.example.com/{}", job.upstream_id()));
 /// request.extensions_mut().unwrap().insert(RequestOptions::new().pin_job(&job));
 /// assert_eq!((job.upstream_id(), job.account()), ("video/7", "bob"));
 ///
-/// // Whatever else is sent in its place.
+/// // A changed id, and an account that was removed, are errors.
 /// assert_eq!(job_ids.open(&pool, &id[1..]).unwrap_err(), JobIdError::Invalid);
 /// pool.remove("bob");
 /// assert_eq!(job_ids.open(&pool, &id).unwrap_err(), JobIdError::AccountUnknown);
@@ -64,23 +65,23 @@ use crate::pool::Pool;
 ///
 /// # Costs
 ///
-/// One or two microseconds to make or open an id, with 100,000 accounts as with one. What opens first
-/// takes about one more for each account of the pool; later, new accounts, and jobs whose account is gone,
-/// take a look at each.
+/// Making or opening an id takes one or two microseconds, for 100,000 accounts as for one. The first
+/// call that opens an id takes about one more for each account of the pool. Later, a new account, or a
+/// job whose account was removed, takes a scan of all accounts.
 ///
 /// # Clone
 ///
-/// Cheap; clones share the keys, which are wiped with the last one. The array that was given is the
-/// caller's to wipe.
+/// Cheap; clones share the keys, which are wiped with the last clone. The caller must wipe the array
+/// that was passed in.
 #[derive(Clone)]
 pub struct JobIds {
     key: Arc<Key>,
-    /// For reading.
+    /// The keys that only open ids.
     older: Vec<Arc<Key>>,
     scope: Arc<str>,
 }
 
-/// A job, and the account that it belongs to: what [`JobIds::open`] finds.
+/// A job and its account, as [`JobIds::open`] returns them.
 ///
 /// ```
 /// use tower_failover::{pool::JobIds, Account, Credential, Pool, RequestOptions};
@@ -102,20 +103,21 @@ pub struct Job {
 }
 
 impl JobIds {
-    /// The longest id of an upstream's that fits, in bytes.
+    /// The longest upstream id that fits, in bytes.
     pub const MAX_UPSTREAM_ID: usize = sealed::MAX_UPSTREAM_ID;
 
-    /// Makes ids, and opens them, with this key.
+    /// Makes and opens ids with this key.
     ///
-    /// Its 32 bytes are random; a password is no key. Whoever has them can make ids.
+    /// The 32 bytes must be random; a password is not a key. Anyone who has them can make ids.
     pub fn new(key: [u8; 32]) -> Self {
         Self { key: Key::new(&Zeroizing::new(key)), older: Vec::new(), scope: Arc::from("") }
     }
 
-    /// Opens the ids of an older key as well.
+    /// Opens the ids of a previous key as well.
     ///
-    /// To change the key, give the new one to [`new`](Self::new) and the old one here for as long as
-    /// its ids are about. Give both to every process that opens ids before one makes ids with the new.
+    /// To change the key, pass the new one to [`new`](Self::new) and the old one here for as long as
+    /// its ids are in use. Deploy both to every process that opens ids before one makes ids with the
+    /// new key.
     ///
     /// ```
     /// use tower_failover::{pool::JobIds, Account, Credential, Pool};
@@ -136,11 +138,11 @@ impl JobIds {
         self
     }
 
-    /// Where the ids are good: one that was made in another scope is [`JobIdError::Invalid`].
+    /// Sets the scope. An id that was made in another scope is [`JobIdError::Invalid`].
     ///
-    /// Give each pool a scope of its own where two of them share a key and may have accounts of the
-    /// same id: an account's id is all that an id tells them apart by. With the user's id in it, one
-    /// user's job ids are of no use to another.
+    /// If two pools share a key and may have accounts with the same id, give each its own scope: ids
+    /// distinguish accounts only by their id. With the user's id in the scope, a user cannot use the
+    /// job ids of another.
     ///
     /// ```
     /// use tower_failover::{pool::{JobIdError, JobIds}, Account, Credential, Pool};
@@ -161,7 +163,7 @@ impl JobIds {
         self
     }
 
-    /// The id of a job that the upstream calls `upstream_id` and that `account` made
+    /// Returns the id of the job `upstream_id`, which `account` created
     /// ([`ServedBy::account`](crate::ServedBy::account)).
     ///
     /// # Errors
@@ -177,13 +179,13 @@ impl JobIds {
         Ok(self.key.seal(&self.scope, account, upstream_id).write())
     }
 
-    /// The job that this id was made for, if `pool` has its account.
+    /// Returns the job of an id, if `pool` has its account.
     ///
-    /// Whether the account can serve now is not looked at: the pool says so when the job is asked for.
+    /// This does not check whether the account can serve now; the request for the job does.
     ///
     /// # Errors
     ///
-    /// What the variants of [`JobIdError`] say.
+    /// See the variants of [`JobIdError`].
     pub fn open(&self, pool: &Pool, id: &str) -> Result<Job, JobIdError> {
         let sealed = Sealed::read(id).ok_or(JobIdError::Invalid)?;
         let mut keys = std::iter::once(&self.key).chain(&self.older);
@@ -196,12 +198,12 @@ impl JobIds {
 }
 
 impl Job {
-    /// What the upstream calls the job.
+    /// Returns the upstream's id of the job.
     pub fn upstream_id(&self) -> &str {
         &self.upstream_id
     }
 
-    /// The id of the account that made it.
+    /// Returns the id of the account that created the job.
     pub fn account(&self) -> &str {
         &self.account
     }

@@ -1,9 +1,9 @@
-//! What one key makes and reads.
+//! The key that seals and opens job ids.
 //!
-//! The MAC is made of all that is sealed, and what masks that is made of the MAC: a synthetic IV
-//! (Rogaway and Shrimpton, "Deterministic Authenticated-Encryption", 2006), with HMAC-SHA-256 (RFC 2104)
-//! for both. One job has one id for each key; without the key, two ids do not even show whether they
-//! belong to the same account.
+//! The MAC covers all sealed bytes, and the mask is derived from the MAC: a synthetic IV (Rogaway and
+//! Shrimpton, "Deterministic Authenticated-Encryption", 2006), with HMAC-SHA-256 (RFC 2104) for both.
+//! A job has one id for each key. Without the key, two ids do not show whether they belong to the same
+//! account.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,10 +17,10 @@ use zeroize::Zeroizing;
 use super::sealed::{Sealed, TAG, Tag, VERSION};
 use crate::pool::Pool;
 
-/// All that it holds is wiped when it is dropped.
+/// The pseudorandom function. Its state is wiped when it is dropped.
 type Prf = Hmac<Sha256>;
 
-/// What one key makes and reads: see the [module](self).
+/// See the [module](self).
 pub(crate) struct Key {
     tag: Prf,
     mac: Prf,
@@ -28,7 +28,7 @@ pub(crate) struct Key {
     known: Mutex<Known>,
 }
 
-/// The accounts whose tags have been worked out.
+/// The accounts whose tags were computed.
 #[derive(Default)]
 struct Known {
     by_tag: HashMap<Tag, Arc<str>>,
@@ -59,24 +59,24 @@ impl Key {
         Sealed { mac, masked }
     }
 
-    /// The account's tag and the upstream's id; `None` unless this key sealed exactly that.
+    /// Returns the account's tag and the upstream's id. `None` unless this key sealed exactly that.
     pub(crate) fn unseal(&self, scope: &str, sealed: &Sealed) -> Option<(Tag, String)> {
         let mut plain = sealed.masked.clone();
         self.mask(&sealed.mac, &mut plain);
-        // In constant time.
+        // Compares in constant time.
         self.mac(scope, &plain).verify_truncated_left(&sealed.mac).ok()?;
         let (tag, upstream_id) = plain.split_first_chunk::<TAG>()?;
         Some((*tag, String::from_utf8(upstream_id.to_vec()).ok()?))
     }
 
-    /// The account of the pool that has this tag.
+    /// Returns the account of the pool that has this tag.
     ///
-    /// The first look at an account takes its hash; later ones are as quick for 100,000 accounts as
-    /// for one.
+    /// The tag of each account is computed once. Later calls are as fast for 100,000 accounts as for
+    /// one.
     pub(crate) fn account(&self, tag: &Tag, pool: &Pool) -> Option<Arc<str>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.by_tag.contains_key(tag) {
-            // Those who have left are not kept for ever.
+            // Removed accounts must not accumulate.
             if known.ids.len() > 2 * pool.len() + 64 {
                 *known = Known::default();
             }
@@ -95,7 +95,8 @@ impl Key {
         truncated(prf)
     }
 
-    /// `plain` begins with a tag, which has one length: only the scope's must be told.
+    /// Computes the MAC. `plain` starts with a tag of fixed length, so only the length of the scope is
+    /// included.
     fn mac(&self, scope: &str, plain: &[u8]) -> Prf {
         let mut prf = self.mac.clone();
         prf.update(&[VERSION]);
@@ -105,7 +106,7 @@ impl Key {
         prf
     }
 
-    /// Masks, or unmasks.
+    /// Masks or unmasks bytes.
     fn mask(&self, mac: &Tag, bytes: &mut [u8]) {
         for (block, counter) in bytes.chunks_mut(32).zip(0_u32..) {
             let mut prf = self.mask.clone();
@@ -118,7 +119,7 @@ impl Key {
 }
 
 fn keyed(key: &[u8; 32]) -> Prf {
-    // A key that is shorter than a block is one that is padded with zeros (RFC 2104 §2).
+    // A key shorter than a block is padded with zeros (RFC 2104 §2).
     let mut block = Zeroizing::new([0; 64]);
     block[..32].copy_from_slice(key);
     Prf::new((&*block).into())

@@ -1,4 +1,4 @@
-//! Job ids that know their account.
+//! Job ids that carry their account.
 
 pub(crate) mod error;
 pub(crate) mod ids;

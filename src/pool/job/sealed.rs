@@ -7,20 +7,20 @@
 //! | 16 | the account's tag, masked |
 //! | 1 to 1024 | the upstream's id, masked |
 //!
-//! As text: base64url without padding (RFC 4648 §5), which each string of bytes has exactly one of.
+//! The text is base64url without padding (RFC 4648 §5), so each id has exactly one spelling.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-/// What stands for an account, or proves that an id is whole.
+/// The tag of an account, or the MAC of an id.
 pub(crate) type Tag = [u8; TAG];
 
-/// 128 bits.
+/// The length of a tag: 128 bits.
 pub(crate) const TAG: usize = 16;
 
-/// The version of the format, under the MAC as well.
+/// The version of the format, which the MAC covers too.
 pub(crate) const VERSION: u8 = 1;
 
-/// The longest id of an upstream's, in bytes.
+/// The longest upstream id, in bytes.
 pub(crate) const MAX_UPSTREAM_ID: usize = 1024;
 
 const HEAD: usize = 1 + TAG;
@@ -34,7 +34,7 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
-    /// `None` when it cannot be one. Takes no longer than a bounded time, whatever the text.
+    /// Decodes an id. `None` if the text cannot be one. Takes bounded time for any text.
     pub(crate) fn read(text: &str) -> Option<Self> {
         if text.len() > MAX_TEXT {
             return None;

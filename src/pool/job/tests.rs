@@ -20,16 +20,16 @@ fn account(id: &str) -> Account {
 }
 
 #[test]
-fn keys_are_wiped_with_their_last_handle() {
+fn keys_are_wiped_with_their_last_clone() {
     fn wiped<T: ZeroizeOnDrop>() {}
-    // All that an `Hmac` holds: two hashes and a buffer.
+    // An `Hmac` holds two hashes and a buffer.
     wiped::<<Sha256 as EagerHash>::Core>();
     wiped::<Buffer<HmacCore<Sha256>>>();
     wiped::<Zeroizing<[u8; 32]>>();
 }
 
 #[test]
-fn handles_can_be_shared() {
+fn public_types_are_send_sync_and_clone() {
     fn shared<T: Clone + Send + Sync + 'static>() {}
     shared::<JobIds>();
     shared::<super::ids::Job>();
@@ -38,7 +38,7 @@ fn handles_can_be_shared() {
 }
 
 #[test]
-fn those_who_left_are_not_remembered_for_ever() {
+fn removed_accounts_do_not_accumulate() {
     let pool = Pool::builder().account(account("stays")).any_origin().build().unwrap();
     let key = Key::new(&Zeroizing::new([1; 32]));
     let tag_of = |id: &str| key.unseal("", &key.seal("", id, "7")).unwrap().0;

@@ -10,7 +10,7 @@ use crate::{
         settings::Selection,
         shared::Shared,
     },
-    sync::{AtomicU64, Ordering},
+    sync::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// One generation of an account's credential, for one attempt.
@@ -25,7 +25,7 @@ pub(crate) struct Lease {
     /// The request was sent, and no outcome is known.
     sent: bool,
     /// It counts as in flight, and this ends it.
-    counted: bool,
+    counted: AtomicBool,
     /// When it was leased, all accounts of the pool put a credential into the same header, and no more.
     one_header: bool,
     /// The pool to which a probe that is dropped is returned.
@@ -47,7 +47,15 @@ impl Lease {
         }
         let probe = since.probe.then(|| Arc::clone(shared));
         let (seen, tried) = (since.seen, tried.map(Box::new));
-        Self { generation, seen, tried, sent: false, counted, one_header, probe }
+        Self {
+            generation,
+            seen,
+            tried,
+            sent: false,
+            counted: AtomicBool::new(counted),
+            one_header,
+            probe,
+        }
     }
 
     /// An account that is taken in its turn, of a pool that counts no requests in flight.
@@ -58,7 +66,15 @@ impl Lease {
         seen: GenerationState,
         one_header: bool,
     ) -> Self {
-        Self { generation, seen, tried: None, sent: false, counted: false, one_header, probe: None }
+        Self {
+            generation,
+            seen,
+            tried: None,
+            sent: false,
+            counted: AtomicBool::new(false),
+            one_header,
+            probe: None,
+        }
     }
 
     /// The account's number, unique in the process.
@@ -126,8 +142,10 @@ impl Lease {
     }
 
     /// Keeps the request in flight until it is dropped; `Some` only when the pool chooses by that.
-    pub(crate) fn in_flight_guard(&mut self) -> Option<InFlight> {
-        let counted = std::mem::take(&mut self.counted);
+    pub(crate) fn in_flight_guard(&self) -> Option<InFlight> {
+        // One attempt drives this: no two threads take it at once.
+        let counted = self.counted.load(Ordering::Relaxed);
+        self.counted.store(false, Ordering::Relaxed);
         counted.then(|| InFlight(Arc::clone(&self.generation.account)))
     }
 
@@ -159,7 +177,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.inconclusive();
-        if self.counted {
+        if self.counted.load(Ordering::Relaxed) {
             self.generation.account.open.fetch_sub(1, Ordering::Relaxed);
         }
     }

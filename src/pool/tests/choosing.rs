@@ -111,7 +111,7 @@ fn weights_are_exact_in_a_large_tier() {
 #[test]
 fn the_least_busy_is_chosen_until_its_body_ends() {
     let bench = Bench::new(accounts(&["a", "b", "c"]).selection(Selection::LeastInFlight));
-    let mut held: Vec<_> = (0..3).map(|_| bench.pick().unwrap()).collect();
+    let held: Vec<_> = (0..3).map(|_| bench.pick().unwrap()).collect();
     let ids: Vec<_> = held.iter().map(|lease| lease.id().to_string()).collect();
     assert_eq!(ids, ["a", "b", "c"]);
     let guard = held[1].in_flight_guard().unwrap();

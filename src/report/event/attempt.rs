@@ -1,10 +1,14 @@
 //! What is kept of each failed attempt.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt::{self, Formatter, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::StatusCode;
 
-use crate::classify::Verdict;
+use crate::{classify::Verdict, report::text::Quoted};
 
 /// Why a failed request was not sent again.
 ///
@@ -80,7 +84,7 @@ impl NotResent {
 }
 
 impl fmt::Display for NotResent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
@@ -117,7 +121,7 @@ impl Followed {
 }
 
 impl fmt::Display for Followed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())?;
         match self {
             Self::Retried(wait) if !wait.is_zero() => write!(f, " after {wait:?}"),
@@ -174,6 +178,31 @@ impl Attempt {
             credential: false,
             upstream_request_id: None,
             followed: Followed::NotResent(NotResent::Final),
+        }
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.account {
+            Some(account) => write!(f, "account {}", Quoted(account))?,
+            None if self.credential => f.write_str("the caller's credential")?,
+            None => f.write_str("no credential")?,
+        }
+        if let Some(model) = &self.model {
+            write!(f, ", model {}", Quoted(model))?;
+        }
+        f.write_char(':')?;
+        if let Some(status) = self.status {
+            write!(f, " {}", status.as_u16())?;
+        }
+        if let Some(error) = &self.error {
+            write!(f, " error {}", Quoted(error))?;
+        }
+        write!(f, " {}, {}", self.verdict, self.followed)?;
+        match &self.upstream_request_id {
+            Some(id) => write!(f, ", upstream id {}", Quoted(id)),
+            None => Ok(()),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{
 use tokio::sync::{Semaphore, mpsc};
 
 use super::reporter::Reporter;
-use crate::report::event::Event;
+use crate::report::Event;
 
 /// Makes a reporter whose events come out at the other end, at most `n` of them waiting there.
 ///

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use crate::report::event::Event;
+use crate::report::Event;
 
 /// Is told of every event.
 ///
@@ -104,15 +104,6 @@ impl ReporterHandle {
     pub fn panics(&self) -> u64 {
         let shared = self.0.as_ref();
         shared.map_or(0, |shared| shared.panics.load(Ordering::Relaxed))
-    }
-}
-
-impl Default for ReporterHandle {
-    fn default() -> Self {
-        #[cfg(feature = "tracing")]
-        return Self::new(super::tracing::TracingReporter::new());
-        #[cfg(not(feature = "tracing"))]
-        Self::none()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a gate without a pool remembers: bounded, keyed, without the credentials themselves.
+//! The memory of a gate without a pool: bounded, and of keyed hashes in place of credentials.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -25,17 +25,23 @@ const FIRST_REVOKED: Duration = Duration::from_secs(60 * 60);
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 const LONGEST_REVOKED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The dead credentials that one gate has seen.
+/// The rejected credentials that one gate has seen.
 ///
 /// A credential is known by a keyed hash over the origin, the names of its headers and their
 /// values. At most `capacity` are remembered; the oldest is forgotten first.
+///
+/// # Ordering
+///
+/// `rejected` is stored with `Release` under the lock, and loaded with `Acquire` in
+/// [`enter`](Self::enter). A load that sees zero skips the lock; an entry that is added at the same
+/// time is as if it had been added right after.
 pub(crate) struct Memory {
     any: bool,
     names: Vec<HeaderName>,
     capacity: usize,
     hasher: RandomState,
-    /// How many are dead: while none is, nobody takes the lock.
-    dead: AtomicUsize,
+    /// The number of entries: while it is zero, no attempt takes the lock.
+    rejected: AtomicUsize,
     table: Mutex<Table>,
 }
 
@@ -53,18 +59,18 @@ struct Entry {
     probing: bool,
 }
 
-/// What a credential is remembered by.
+/// The hash by which a credential is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(u64);
 
-/// An attempt that may go out. Dropped without a verdict, a probe gives its slot back.
+/// An attempt that may be sent. A probe that is dropped without a verdict gives its slot back.
 pub(crate) struct Pass {
     key: Key,
     probe: Option<Arc<Memory>>,
 }
 
 impl Key {
-    /// The key of the credential on this request; `None` when there is none.
+    /// Returns the key of the credential on this request, if there is one.
     pub(crate) fn of(head: &Parts, memory: &Memory) -> Option<Self> {
         let mut hasher = memory.hasher.build_hasher();
         let mut found = false;
@@ -105,26 +111,37 @@ impl Memory {
             names,
             capacity: capacity.max(1),
             hasher: RandomState::new(),
-            dead: AtomicUsize::new(0),
+            rejected: AtomicUsize::new(0),
             table: Mutex::new(Table::default()),
         }
     }
 
-    /// Whether credentials count that no rotation put on the request.
-    pub(crate) const fn any(&self) -> bool {
-        self.any
+    /// Admits an attempt with the credential on this request, or returns why it must not be sent.
+    ///
+    /// `stamped` says that a rotation put the credential there.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        head: &Parts,
+        stamped: bool,
+        now: &mut Now,
+    ) -> Result<Option<Pass>, Cause> {
+        if !stamped && !self.any {
+            return Ok(None);
+        }
+        let Some(key) = Key::of(head, self) else { return Ok(None) };
+        self.enter(key, now)
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Table) -> T) -> T {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let result = f(&mut table);
-        self.dead.store(table.entries.len(), Ordering::Release);
+        self.rejected.store(table.entries.len(), Ordering::Release);
         result
     }
 
-    /// Whether an attempt with this credential may go out.
+    /// Admits an attempt with this credential, as a probe if one is due.
     pub(crate) fn enter(self: &Arc<Self>, key: Key, now: &mut Now) -> Result<Option<Pass>, Cause> {
-        if self.dead.load(Ordering::Acquire) == 0 {
+        if self.rejected.load(Ordering::Acquire) == 0 {
             return Ok(Some(Pass { key, probe: None }));
         }
         let now = now.get();
@@ -140,7 +157,7 @@ impl Memory {
         })
     }
 
-    /// The upstream refused it.
+    /// Records that the upstream rejected the credential.
     pub(crate) fn note_rejected(&self, mut pass: Pass, reason: Reason, now: &mut Now) {
         let probe = pass.probe.take().is_some();
         let now = now.get();
@@ -152,7 +169,7 @@ impl Memory {
                     entry.reason = reason;
                     entry.until = quarantine_end(now, reason, entry.strikes).max(entry.until);
                 }
-                // Others were in flight together with the one that was written down: one refusal.
+                // Other attempts were in flight with the rejected one: together they count once.
                 return;
             }
             let until = quarantine_end(now, reason, 0);
@@ -165,8 +182,8 @@ impl Memory {
         });
     }
 
-    /// The upstream took it. Only a probe clears what is written: other successes may be older
-    /// than the refusal.
+    /// Forgets a credential that the upstream accepted as a probe. Other successes change nothing:
+    /// they may be older than the rejection.
     pub(crate) fn forget(&self, mut pass: Pass) {
         if pass.probe.take().is_some() {
             self.with(|table| {
@@ -209,7 +226,7 @@ impl fmt::Debug for Memory {
         f.debug_struct("Memory")
             .field("any", &self.any)
             .field("capacity", &self.capacity)
-            .field("dead", &self.dead.load(Ordering::Relaxed))
+            .field("rejected", &self.rejected.load(Ordering::Relaxed))
             .finish_non_exhaustive()
     }
 }

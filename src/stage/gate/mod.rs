@@ -1,7 +1,6 @@
-//! Refusing to send what is known to be dead.
+//! The short circuit: keeps rejected credentials from being sent.
 
 pub(crate) mod memory;
 pub(crate) mod stage;
 
-pub(crate) use self::stage::Gate;
-pub(crate) use self::stage::default_credential_headers;
+pub(crate) use self::stage::{Gate, default_credential_headers};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, header::AUTHORIZATION, request::Parts};
 
-use super::memory::{Key, Memory, Pass};
+use super::memory::{Memory, Pass};
 use crate::{
     classify::{Cause, Code, Verdict},
     clock::Now,
@@ -12,42 +12,41 @@ use crate::{
     stage::{Draft, Facts, Ledger, RequestOptions, Stage, Stamp, Success, sealed::Sealed},
 };
 
-/// The stage behind [`AuthShortCircuitLayer`](crate::AuthShortCircuitLayer).
+/// The stage that keeps credentials from being sent that are known to be rejected.
 #[derive(Clone, Debug)]
 pub struct Gate(Knowledge);
 
-/// Where the knowledge of dead credentials comes from.
+/// The source of knowledge about rejected credentials.
 #[derive(Clone, Debug)]
 enum Knowledge {
-    /// The pool knows.
+    /// The states of the pool.
     Pool(Pool),
-    /// What this gate has seen itself.
+    /// The answers that this gate has seen.
     Memory(Arc<Memory>),
 }
 
-/// What is kept of one request.
+/// The gate's state of one request.
 #[derive(Debug, Default)]
 pub struct GateState(Admission);
 
-/// What is held while an attempt is in flight.
+/// The admission of the attempt in flight.
 #[derive(Debug, Default)]
 enum Admission {
-    /// Nothing.
     #[default]
-    Empty,
-    /// What the attempt in flight is remembered by.
-    Passed(Pass),
-    /// The pool's credential that was let pass, which a rotation further out put on.
-    Admitted(Admitted),
+    None,
+    /// A credential that the memory knows by its hash.
+    Remembered(Pass),
+    /// A credential of the pool, which a rotation further out put on the request.
+    Pooled(Admitted),
 }
 
 impl Gate {
-    /// A gate that asks this pool.
+    /// Builds a gate over a pool.
     pub(crate) const fn with_pool(pool: Pool) -> Self {
         Self(Knowledge::Pool(pool))
     }
 
-    /// A gate without a pool; `any` covers credentials that no rotation put on the request.
+    /// Builds a gate without a pool. `any` includes credentials that no rotation put on the request.
     pub(crate) fn without_pool(any: bool, names: Vec<HeaderName>, capacity: usize) -> Self {
         Self(Knowledge::Memory(Arc::new(Memory::new(any, names, capacity))))
     }
@@ -58,17 +57,19 @@ impl Gate {
         }
         match draft.stamp() {
             Some(stamp) if stamp.pool == pool.id() => {
-                // What was refused for this request stays so for it, whatever became of it since.
+                // A credential that was rejected for this request stays rejected for it, even if it
+                // was revived since.
                 let (account, generation) = (stamp.account, stamp.generation);
-                let refused = |ledger: &Ledger| ledger.is_rejected(stamp.pool, account, generation);
-                if draft.ledger.is_some_and(refused) {
+                let rejected =
+                    |ledger: &Ledger| ledger.is_rejected(stamp.pool, account, generation);
+                if draft.ledger.is_some_and(rejected) {
                     return Err(Cause::local(Code::CredentialInvalid));
                 }
                 let admitted = pool.admit(account, generation, stamp.probe);
-                st.0 = Admission::Admitted(admitted.map_err(Cause::local)?);
+                st.0 = Admission::Pooled(admitted.map_err(Cause::local)?);
                 Ok(())
             }
-            // What the caller put on is the caller's business.
+            // A credential of the caller's own is not checked.
             None if pool.surely_dead() && !pool.carries_own(draft.head) => {
                 Err(Self::unavailable_cause(pool, draft.now))
             }
@@ -80,7 +81,7 @@ impl Gate {
         let query = Query { probes: false, ..Query::ANY };
         match pool.pick(&query, now) {
             Err(none) => none.into(),
-            // It came back this very moment; the answer was promised when readiness was.
+            // An account became usable just now, but this driver is ready without a service.
             Ok(_) => Cause::local(Code::CredentialInvalid),
         }
     }
@@ -102,11 +103,11 @@ impl Stage for Gate {
             Knowledge::Pool(pool) => Self::check_pool(pool, st, draft),
             Knowledge::Memory(memory) => {
                 // Two attempts of one request never hold a probe at once.
-                st.0 = Admission::Empty;
-                // This driver's own pool knows better, and hears of it when a person revives one.
+                st.0 = Admission::None;
+                // The driver's own pool has checked the credential, and knows of revived ones.
                 if !draft.verified {
                     let pass = memory.admit(draft.head, draft.stamp().is_some(), draft.now)?;
-                    st.0 = pass.map_or(Admission::Empty, Admission::Passed);
+                    st.0 = pass.map_or(Admission::None, Admission::Remembered);
                 }
                 Ok(())
             }
@@ -116,9 +117,9 @@ impl Stage for Gate {
     #[inline]
     fn note_success(&self, st: &mut GateState, _: &Success<'_>) {
         match (&self.0, std::mem::take(&mut st.0)) {
-            (Knowledge::Memory(memory), Admission::Passed(pass)) => memory.forget(pass),
+            (Knowledge::Memory(memory), Admission::Remembered(pass)) => memory.forget(pass),
             // A probe has healed the account, also if an outer stage never reports the success.
-            (Knowledge::Pool(pool), Admission::Admitted(admitted)) if admitted.is_probe() => {
+            (Knowledge::Pool(pool), Admission::Pooled(admitted)) if admitted.is_probe() => {
                 pool.succeeded(&mut pool.lease(admitted), None);
             }
             _ => {}
@@ -131,17 +132,16 @@ impl Stage for Gate {
             return;
         }
         match (&self.0, held, facts.verdict) {
-            (Knowledge::Memory(memory), Admission::Passed(pass), verdict) => match verdict {
+            (Knowledge::Memory(memory), Admission::Remembered(pass), verdict) => match verdict {
                 Verdict::Unauthorized(reason) => memory.note_rejected(pass, reason, facts.now),
                 Verdict::Transient { .. } | Verdict::Rejected => {}
                 _ => memory.forget(pass),
             },
-            // What sends again between the rotation and this gate must not have to be told.
-            (
-                Knowledge::Pool(pool),
-                Admission::Admitted(admitted),
-                Verdict::Unauthorized(reason),
-            ) if !facts.charged => {
+            // The account is quarantined here, so that a layer between the rotation and this gate
+            // cannot send its credential again.
+            (Knowledge::Pool(pool), Admission::Pooled(admitted), Verdict::Unauthorized(reason))
+                if !facts.charged =>
+            {
                 let (account, generation) = admitted.key();
                 // The outer stage may note it as well: one of them takes the account out.
                 pool.rejected(&mut pool.lease(admitted), reason, facts.status, facts.now);
@@ -149,9 +149,9 @@ impl Stage for Gate {
                     ledger.note_rejected(pool.id(), account, generation);
                 }
             }
-            (Knowledge::Pool(pool), Admission::Admitted(admitted), verdict) => match verdict {
+            (Knowledge::Pool(pool), Admission::Pooled(admitted), verdict) => match verdict {
                 Verdict::Unauthorized(_) | Verdict::Transient { .. } | Verdict::Rejected => {}
-                // It was let in, and refused for something else.
+                // The credential was accepted, and the request failed for another reason.
                 _ if admitted.is_probe() => pool.healthy_failure(&mut pool.lease(admitted)),
                 _ => {}
             },
@@ -160,7 +160,7 @@ impl Stage for Gate {
     }
 }
 
-/// The credential headers that a gate looks for when it is not told others.
+/// Returns the headers in which a gate looks for credentials by default.
 pub(crate) fn default_credential_headers() -> Vec<HeaderName> {
     vec![
         AUTHORIZATION,
@@ -168,20 +168,4 @@ pub(crate) fn default_credential_headers() -> Vec<HeaderName> {
         HeaderName::from_static("api-key"),
         HeaderName::from_static("x-goog-api-key"),
     ]
-}
-
-impl Memory {
-    /// Whether this attempt may go out, and what it is remembered by.
-    fn admit(
-        self: &Arc<Self>,
-        head: &Parts,
-        stamped: bool,
-        now: &mut Now,
-    ) -> Result<Option<Pass>, Cause> {
-        if !stamped && !self.any() {
-            return Ok(None);
-        }
-        let Some(key) = Key::of(head, self) else { return Ok(None) };
-        self.enter(key, now)
-    }
 }

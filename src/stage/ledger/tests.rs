@@ -1,11 +1,11 @@
-//! What clones of one request in flight at once may do to its ledger.
+//! The ledger under concurrent clones of one request.
 
 use std::thread;
 
 use super::*;
 
 #[test]
-fn clones_never_take_more_attempts_than_there_are() {
+fn concurrent_clones_never_exceed_the_attempt_limit() {
     let ledger = Ledger::new(None);
     let taken = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -16,6 +16,6 @@ fn clones_never_take_more_attempts_than_there_are() {
             });
         }
     });
-    // The first was taken when the request came in.
+    // The ledger counts the first attempt from the start.
     assert_eq!((taken.into_inner(), ledger.attempts()), (149, 150));
 }

@@ -1,9 +1,9 @@
-//! Models in places of one's own.
+//! Models in locations that the crate does not know.
 
 use bytes::Bytes;
 use http::request::Parts;
 
-/// Reads the model from a request, and puts another one in its place: for places that
+/// Reads the model from a request, and replaces it, in a location that
 /// [`ModelAt`](crate::fallback::ModelAt) does not know.
 ///
 /// ```
@@ -37,24 +37,22 @@ use http::request::Parts;
 /// # Ok::<(), http::Error>(())
 /// ```
 pub trait ModelAccess: Send + Sync + 'static {
-    /// The model that the request names; `None` when it names none.
+    /// Returns the model that the request names, if it names one.
     ///
-    /// `body` is the whole body; `None` when it is not in memory.
+    /// `body` is the whole body, or `None` if it is not in memory.
     fn read(&self, head: &Parts, body: Option<&Bytes>) -> Option<String>;
 
-    /// Puts `model` on an attempt. `None` when that cannot be done: the request is not sent again.
+    /// Puts `model` on an attempt. `None` if that is impossible: then the request is not sent again.
     ///
-    /// `content-length` is put right by the caller.
+    /// The caller updates `content-length`.
     fn write(&self, head: &mut Parts, body: Option<&Bytes>, model: &str) -> Option<Rewritten>;
 }
 
-/// What became of a request's body.
-///
-/// [`ModelAccess`] has an example.
+/// The body after [`ModelAccess::write`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rewritten {
-    /// The body is as it was.
+    /// The body is unchanged.
     SameBody,
-    /// This is the body now.
+    /// The body was replaced by this one.
     Body(Bytes),
 }

@@ -1,4 +1,4 @@
-//! Finds a member of a JSON body, and puts another string in its place.
+//! Finds a string member of a JSON body, and replaces its value.
 
 mod nesting;
 mod scan;
@@ -9,44 +9,43 @@ use bytes::Bytes;
 
 use self::scan::{Scanner, Written};
 
-/// Where a string member stands in the object that a body is.
+/// The result of a search for a string member.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found<'a> {
-    /// Here, and this is the text, unescaped.
+    /// The position of the member's value, and the value unescaped.
     Member(Span, Cow<'a, str>),
     /// The object has no such member.
     Missing,
-    /// What the member holds is no text: another type, or a string with half of a surrogate pair.
+    /// The value is not text: it has another type, or holds half of a surrogate pair.
     NotAString,
-    /// The body is JSON, and no object.
+    /// The body is JSON, but not an object.
     NotAnObject,
-    /// Two members have that name: which of them counts is the reader's choice (RFC 8259 §4).
+    /// Two members have that name. Which of them counts depends on the reader (RFC 8259 §4).
     Ambiguous,
     /// The body is not JSON.
     Invalid,
 }
 
-/// The place of a value in the body that it was found in, quotes included.
+/// The position of a value in its body, quotes included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Span(Range<usize>);
 
-/// What the members of the name that is looked for hold, so far.
-enum Held<'a> {
-    Nothing,
+/// The values of the matching members so far.
+enum Matches<'a> {
+    None,
     Text(Written<'a>),
     Other,
-    Two,
+    Several,
 }
 
-/// Finds the member of that name, in one pass over the whole body.
+/// Finds the member with that name, in one pass over the whole body.
 ///
-/// 1. Names are compared as they are after unescaping, and case counts.
-/// 2. Only the members of the body itself count, not those of objects in it.
-/// 3. Every byte is checked, those behind the member too: a body that is not JSON from end to end is
-///    [`Found::Invalid`], whatever it begins with. That outweighs everything else.
-/// 4. Half of a surrogate pair and a number of any size are left for the body's reader to judge; the grammar
-///    allows both.
-/// 5. Depth is no danger. Nothing is allocated but for what is written with escapes, and for more than 64 levels.
+/// 1. Names are compared after unescaping, and with case.
+/// 2. Only the members of the outermost object count.
+/// 3. Every byte is checked, also those after the member: a body that is not JSON from end to end is
+///    [`Found::Invalid`] in any case.
+/// 4. Half of a surrogate pair and a number of any size are accepted, since the grammar allows both.
+/// 5. Any depth is safe. Only values with escapes, and more than 64 levels, allocate.
 pub(crate) fn find<'a>(body: &'a [u8], member: &str) -> Found<'a> {
     walk(body, member).unwrap_or(Found::Invalid)
 }
@@ -60,18 +59,18 @@ fn walk<'a>(body: &'a [u8], member: &str) -> Option<Found<'a>> {
         return Some(Found::NotAnObject);
     }
     json.take(b'{')?;
-    let mut found = Held::Nothing;
+    let mut found = Matches::None;
     let mut more = json.take(b'}').is_none();
     while more {
         let named = is_named(json.key()?, member);
-        let held = if json.peek() == b'"' {
-            Held::Text(json.string()?)
+        let value = if json.peek() == b'"' {
+            Matches::Text(json.string()?)
         } else {
             json.value()?;
-            Held::Other
+            Matches::Other
         };
         if named {
-            found = if matches!(found, Held::Nothing) { held } else { Held::Two };
+            found = if matches!(found, Matches::None) { value } else { Matches::Several };
         }
         more = json.take(b',').is_some();
         if !more {
@@ -80,23 +79,23 @@ fn walk<'a>(body: &'a [u8], member: &str) -> Option<Found<'a>> {
     }
     json.end()?;
     Some(match found {
-        Held::Nothing => Found::Missing,
-        Held::Other => Found::NotAString,
-        Held::Two => Found::Ambiguous,
-        Held::Text(Written { text, start }) => match unescape(text) {
+        Matches::None => Found::Missing,
+        Matches::Other => Found::NotAString,
+        Matches::Several => Found::Ambiguous,
+        Matches::Text(Written { text, start }) => match unescape(text) {
             Some(value) => Found::Member(Span(start..start + text.len()), value),
             None => Found::NotAString,
         },
     })
 }
 
-/// Whether a name, as it is written, is this one.
+/// Returns whether a name as written equals this one.
 fn is_named(key: &[u8], member: &str) -> bool {
-    // One byte is written with six at most, and the quotes are two more: nothing longer is worth unescaping.
+    // A byte takes at most six to write, and the quotes are two more: a longer name cannot be equal.
     key.len() <= 6 * member.len() + 2 && unescape(key).is_some_and(|name| name == member)
 }
 
-/// The text of a string as it is written, quotes included; `None`: half of a surrogate pair stands in it.
+/// Unescapes a string as written, quotes included. `None` if it holds half of a surrogate pair.
 fn unescape(written: &[u8]) -> Option<Cow<'_, str>> {
     if written.contains(&b'\\') {
         return serde_json::from_slice(written).ok().map(Cow::Owned);
@@ -105,24 +104,24 @@ fn unescape(written: &[u8]) -> Option<Cow<'_, str>> {
     str::from_utf8(text).ok().map(Cow::Borrowed)
 }
 
-/// The body with another string in that place: one buffer, each byte copied once.
+/// Returns the body with another string at that position: one buffer, each byte copied once.
 ///
-/// `span` is of this body.
+/// `span` must be of this body.
 pub(crate) fn splice(body: &[u8], span: &Span, value: &str) -> Bytes {
     let before = body.get(..span.0.start).unwrap_or_default();
     let after = body.get(span.0.end..).unwrap_or_default();
-    // To the byte: a buffer that is full becomes `Bytes` without another allocation.
+    // The exact length, since a full buffer becomes `Bytes` without another allocation.
     let len = before.len() + written_len(value) + after.len();
     let mut whole = Vec::with_capacity(len);
     whole.extend_from_slice(before);
-    // A string can be written, and a vector takes it.
+    // Writing a string to a vector cannot fail.
     let _: Result<(), _> = serde_json::to_writer(&mut whole, value);
     whole.extend_from_slice(after);
     debug_assert_eq!(whole.len(), len, "the length of a string is known before it is written");
     whole.into()
 }
 
-/// How many bytes `serde_json` writes for a string, quotes included.
+/// Returns the number of bytes that `serde_json` writes for a string, quotes included.
 fn written_len(value: &str) -> usize {
     let escaped = |byte: u8| match byte {
         b'"' | b'\\' | 0x08 | b'\t' | b'\n' | 0x0c | b'\r' => 2,

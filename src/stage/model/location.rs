@@ -1,4 +1,4 @@
-//! Where a request names its model.
+//! The location of the model in a request.
 
 use std::{borrow::Cow, fmt, str, sync::Arc};
 
@@ -18,10 +18,10 @@ use super::{
 };
 use crate::{classify::answer::is_json, report::NotResent};
 
-/// RFC 3986 §2.3: what never needs to be encoded.
+/// The unreserved characters of RFC 3986 §2.3, which need no encoding.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What says something of the bytes of a body that is changed (RFC 9530, RFC 1864).
+/// Headers with a digest of the body, which a changed body makes wrong (RFC 9530, RFC 1864).
 static DIGESTS: [HeaderName; 4] = [
     HeaderName::from_static("content-digest"),
     HeaderName::from_static("repr-digest"),
@@ -29,7 +29,7 @@ static DIGESTS: [HeaderName; 4] = [
     HeaderName::from_static("content-md5"),
 ];
 
-/// Where a request names its model.
+/// The location of the model in a request.
 ///
 /// The default is the member `model` at the top of a JSON body.
 ///
@@ -56,44 +56,44 @@ enum At {
 }
 
 impl ModelAt {
-    /// A string member at the top of a JSON body.
+    /// Locates the model in a string member at the top of a JSON body.
     ///
-    /// 1. The new name is spliced in; every other byte stays as it is.
-    /// 2. Names are compared after unescaping. When two members match, nothing is changed.
-    /// 3. A body with a `content-encoding`, or of a type that is not JSON, is left alone.
-    /// 4. `content-length` is put right, digests of the old body are taken off.
+    /// 1. Only the bytes of the name are replaced.
+    /// 2. Names are compared after unescaping. If two members match, nothing is changed.
+    /// 3. A body with a `content-encoding`, or of a type that is not JSON, is not changed.
+    /// 4. `content-length` is updated, and digests of the old body are removed.
     pub fn json(member: impl Into<Arc<str>>) -> Self {
         Self(At::Json(member.into()))
     }
 
-    /// The path segment behind this one, up to a colon: `path_after("models")` finds `x` in
-    /// `/v1/models/x:generate` ([AIP-136](https://google.aip.dev/136)). When two segments match,
-    /// nothing is changed.
+    /// Locates the model in the path segment after this one, up to a colon: `path_after("models")`
+    /// finds `x` in `/v1/models/x:generate` ([AIP-136](https://google.aip.dev/136)). If two segments
+    /// match, nothing is changed.
     pub fn path_after(segment: impl Into<Arc<str>>) -> Self {
         Self(At::Path(segment.into()))
     }
 
-    /// A query parameter.
+    /// Locates the model in a query parameter.
     pub fn query(key: impl Into<Arc<str>>) -> Self {
         Self(At::Query(key.into()))
     }
 
-    /// A header.
+    /// Locates the model in a header.
     pub const fn header(name: HeaderName) -> Self {
         Self(At::Header(name))
     }
 
-    /// Wherever this code finds it.
+    /// Locates the model with code of your own.
     pub fn custom(code: impl ModelAccess) -> Self {
         Self(At::Custom(Arc::new(code)))
     }
 
-    /// Whether it stands in the body.
+    /// Returns whether the model may be in the body.
     pub(crate) const fn needs_body(&self) -> bool {
         matches!(self.0, At::Json(_) | At::Custom(_))
     }
 
-    /// The model that this request names.
+    /// Returns the model that this request names.
     pub(crate) fn read(&self, head: &Parts, body: Option<&Bytes>) -> Model {
         let found = match &self.0 {
             At::Json(member) => return read_json(head, body, member),
@@ -121,7 +121,7 @@ impl ModelAt {
         }
     }
 
-    /// Puts another model on an attempt; `span` is where [`read`](Self::read) found the old one.
+    /// Puts another model on an attempt. `span` is the position that [`read`](Self::read) found.
     pub(crate) fn write(
         &self,
         head: &mut Parts,
@@ -134,7 +134,7 @@ impl ModelAt {
                 let body = body?;
                 match span {
                     Some(span) => Rewritten::Body(json::splice(body, span, model)),
-                    // The caller said which model it is, and nobody has looked for it here.
+                    // The caller named the model in the options, so the body was not searched yet.
                     None => match read_json(head, Some(body), member) {
                         Model::Named(_, Some(span)) => {
                             Rewritten::Body(json::splice(body, &span, model))
@@ -154,7 +154,7 @@ impl ModelAt {
                 let target = format!("{}?{}", head.uri.path(), at.with(model));
                 replace(&mut head.uri, &target)?
             }
-            // White space around a value is not part of it (RFC 9110 §5.5): it would not arrive.
+            // White space around a header value is not transmitted (RFC 9110 §5.5).
             At::Header(_) if model.trim() != model || model.is_empty() => return None,
             At::Header(name) => {
                 head.headers.insert(name, HeaderValue::from_str(model).ok()?);
@@ -180,7 +180,7 @@ fn read_json(head: &Parts, body: Option<&Bytes>, member: &str) -> Model {
         return Model::Absent(NotResent::EncodedBody);
     }
     let content_type = head.headers.get(CONTENT_TYPE);
-    // A body without a type is read: many callers leave the header to their client.
+    // A body without a type is read, because many callers leave the header to their client.
     if content_type.is_some_and(|value| !is_json(value.as_bytes())) {
         return Model::Absent(NotResent::NotJson);
     }
@@ -193,12 +193,12 @@ fn read_json(head: &Parts, body: Option<&Bytes>, member: &str) -> Model {
     }
 }
 
-/// Where a model stands in a part of a URI.
+/// The position of a model in a part of a URI.
 struct UriSlot<'a> {
     before: &'a str,
-    /// What must stand between `before` and a model.
+    /// The text to insert between `before` and a model.
     glue: &'static str,
-    /// The model as it is spelled.
+    /// The model as it is written.
     spelled: &'a str,
     after: &'a str,
 }
@@ -209,7 +209,7 @@ impl UriSlot<'_> {
     }
 }
 
-/// The model in a path; an error when several segments could be it.
+/// Returns the model in a path. An error if several segments match.
 fn in_path<'a>(path: &'a str, segment: &str) -> Result<Option<UriSlot<'a>>, NotResent> {
     let mut found = None;
     let mut from = 0;
@@ -219,7 +219,7 @@ fn in_path<'a>(path: &'a str, segment: &str) -> Result<Option<UriSlot<'a>>, NotR
         if part != segment {
             continue;
         }
-        // What stands behind the segment is a model, be it spelled like the segment.
+        // The next segment is a model, even if it equals the segment.
         let Some(part) = parts.next() else { break };
         if found.is_some() {
             return Err(NotResent::AmbiguousModel);
@@ -227,13 +227,13 @@ fn in_path<'a>(path: &'a str, segment: &str) -> Result<Option<UriSlot<'a>>, NotR
         let spelled = part.split(':').next().unwrap_or_default();
         let (before, rest) = path.split_at_checked(from).unwrap_or((path, ""));
         let after = rest.get(spelled.len()..).unwrap_or_default();
-        // Where another stands is all the same: there must be none.
+        // The search goes on, because a second match is an error.
         found = Some(UriSlot { before, glue: "", spelled, after });
     }
     Ok(found)
 }
 
-/// The model in a query; an error when several parameters could be it.
+/// Returns the model in a query. An error if several parameters match.
 fn in_query<'a>(query: &'a str, key: &str) -> Result<Option<UriSlot<'a>>, NotResent> {
     let mut found = None;
     let mut from = 0;

@@ -1,19 +1,19 @@
-//! The model that an attempt is for: read from the request once, and only for whoever asks.
+//! The lookup of an attempt's model: read from the request at most once, and only when needed.
 
 use std::{fmt, sync::Arc};
 
 use super::json::Span;
 use crate::report::NotResent;
 
-/// What is known of the model that the caller's request names.
+/// The model that the caller's request names, as far as it is known.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Model {
-    /// Nobody has asked.
+    /// It was not read yet.
     #[default]
     Unread,
-    /// Its name, and where it stands when that is in a JSON body.
+    /// Its name, and its position if it was found in a JSON body.
     Named(Arc<str>, Option<Span>),
-    /// The request names none that could be read or changed.
+    /// The request names no model that can be read or replaced.
     Absent(NotResent),
 }
 
@@ -34,7 +34,7 @@ impl<'a> ModelLookup<'a> {
         Self { replacement, own, read }
     }
 
-    /// The attempt's model.
+    /// Returns the attempt's model.
     pub(crate) fn get(&mut self) -> Result<Arc<str>, NotResent> {
         match &self.replacement {
             Some(model) => Ok(model.clone()),
@@ -42,21 +42,21 @@ impl<'a> ModelLookup<'a> {
         }
     }
 
-    /// The model of the caller's own request.
+    /// Returns the model of the caller's own request.
     pub(crate) fn own(&mut self) -> Result<Arc<str>, NotResent> {
         if matches!(self.own, Model::Unread) {
             *self.own = (self.read)();
         }
         match &*self.own {
             Model::Named(model, _) => Ok(model.clone()),
-            Model::Absent(why) => Err(*why),
+            Model::Absent(reason) => Err(*reason),
             Model::Unread => Err(NotResent::NoModel),
         }
     }
 
-    /// The model of the caller's own request, where that is asked for.
-    pub(crate) fn own_if(&mut self, asked: bool) -> Option<Arc<str>> {
-        if asked { self.own().ok() } else { None }
+    /// Returns the model of the caller's own request if `wanted`; reads nothing otherwise.
+    pub(crate) fn own_if(&mut self, wanted: bool) -> Option<Arc<str>> {
+        if wanted { self.own().ok() } else { None }
     }
 }
 

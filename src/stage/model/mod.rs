@@ -1,4 +1,4 @@
-//! The model of a request: where the request names it, and how another one takes its place.
+//! The model of a request: its location in the request, and its replacement.
 
 pub(crate) mod access;
 pub(crate) mod json;

@@ -1,4 +1,4 @@
-//! Which model comes after which.
+//! The order of the models to fall back to.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::classify::ModelFault;
 
-/// Why a [`ModelChain`] cannot be built.
+/// The reason why a [`ModelChain`] cannot be built.
 ///
 /// ```
 /// use tower_failover::{fallback::ModelChainError, ModelChain};
@@ -21,21 +21,21 @@ pub enum ModelChainError {
     /// A list names a model twice.
     #[error("the list names the model {0:?} twice: a request visits a model once, so name it once")]
     Duplicate(Box<str>),
-    /// A model has no name.
-    #[error("a model without a name: remove the empty name from the list")]
+    /// A model name is empty.
+    #[error("a model name is empty: remove it from the list")]
     Empty,
 }
 
 /// The models to fall back to.
 ///
-/// 1. In a [list](ModelChain::list), the models behind the request's own are tried in order.
-/// 2. In a [map](ModelChain::map), those that the request's own model names, then those that they
-///    name. Cycles end: a request visits a model once.
-/// 3. A model that no list and no entry names has no fallback, unless there is a
+/// 1. In a [list](ModelChain::list), the models after the request's own are tried in order.
+/// 2. In a [map](ModelChain::map), the models that the request's own model maps to are tried first,
+///    then those that these map to. A request tries each model once, so cycles end.
+/// 3. A model that appears in no list or entry has no fallback, unless there is a
 ///    [default](ModelChain::otherwise).
-/// 4. A request that is too long, or against a model's policy, falls back to
-///    [lists](ModelChain::when_too_long) [of their own](ModelChain::when_forbidden), and to nothing
-///    without them: the next model as such is no better.
+/// 4. A request that is too long, or against a model's content policy, falls back only to the lists
+///    for [these](ModelChain::when_too_long) [cases](ModelChain::when_forbidden), because the next
+///    model of the chain would usually fail in the same way.
 ///
 /// ```
 /// use tower_failover::ModelChain;
@@ -54,11 +54,11 @@ pub struct ModelChain {
 }
 
 impl ModelChain {
-    /// One list, best first.
+    /// Builds a chain from one list, best model first.
     ///
     /// # Errors
     ///
-    /// When it names a model twice, or one without a name.
+    /// A name is empty, or occurs twice.
     pub fn list<M: Into<Arc<str>>>(
         models: impl IntoIterator<Item = M>,
     ) -> Result<Self, ModelChainError> {
@@ -69,11 +69,11 @@ impl ModelChain {
         Ok(Self { after: after.collect(), ..Self::default() })
     }
 
-    /// For each model, the models to fall back to.
+    /// Builds a chain from the models to fall back to for each model.
     ///
     /// # Errors
     ///
-    /// When one list names a model twice, or one without a name.
+    /// A name is empty, or occurs twice in one list.
     pub fn map<K, M, L>(entries: impl IntoIterator<Item = (K, L)>) -> Result<Self, ModelChainError>
     where
         K: Into<Arc<str>>,
@@ -91,11 +91,11 @@ impl ModelChain {
         Ok(Self { after, ..Self::default() })
     }
 
-    /// What models fall back to that nothing else names.
+    /// Sets the fallback of models that appear nowhere else.
     ///
     /// # Errors
     ///
-    /// When the list names a model twice, or one without a name.
+    /// A name is empty, or occurs twice.
     pub fn otherwise<M: Into<Arc<str>>>(
         mut self,
         models: impl IntoIterator<Item = M>,
@@ -104,11 +104,11 @@ impl ModelChain {
         Ok(self)
     }
 
-    /// What a request falls back to that is longer than its model's context.
+    /// Sets the fallback of requests that are longer than their model's context.
     ///
     /// # Errors
     ///
-    /// When the list names a model twice, or one without a name.
+    /// A name is empty, or occurs twice.
     pub fn when_too_long<M: Into<Arc<str>>>(
         mut self,
         models: impl IntoIterator<Item = M>,
@@ -117,11 +117,11 @@ impl ModelChain {
         Ok(self)
     }
 
-    /// What a request falls back to that its model's content policy forbids.
+    /// Sets the fallback of requests that their model's content policy forbids.
     ///
     /// # Errors
     ///
-    /// When the list names a model twice, or one without a name.
+    /// A name is empty, or occurs twice.
     pub fn when_forbidden<M: Into<Arc<str>>>(
         mut self,
         models: impl IntoIterator<Item = M>,
@@ -130,7 +130,7 @@ impl ModelChain {
         Ok(self)
     }
 
-    /// The models to try after `visited`, in order; the first of `visited` is the request's own.
+    /// Returns the models to try after `visited`, in order. The first of `visited` is the request's own.
     pub(crate) fn after(&self, visited: &[Arc<str>], fault: Option<ModelFault>) -> Vec<Arc<str>> {
         let special = match fault {
             Some(ModelFault::ContextTooLong) => Some(&self.too_long),
@@ -143,7 +143,7 @@ impl ModelChain {
         }
     }
 
-    /// What the visited models name, and what those name in turn: breadth first, each once.
+    /// Returns the models that can be reached from the request's own: breadth first, each once.
     fn reachable(&self, visited: &[Arc<str>]) -> Vec<Arc<str>> {
         let Some(own) = visited.first() else { return Vec::new() };
         let Some(first) = self.after.get(own) else {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_goes_on_behind_the_requests_own_model() {
+    fn list_continues_after_the_requests_own_model() {
         let chain = ModelChain::list(["a", "b", "c"]).unwrap();
         for (visited, next) in [
             (&["a"][..], &["b", "c"][..]),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_is_for_models_that_nothing_names() {
+    fn default_applies_to_models_that_appear_nowhere() {
         let chain = ModelChain::list(["a", "b"]).unwrap().otherwise(["x", "a"]).unwrap();
         assert_eq!(chain.after(&names(&["unknown"]), None), names(&["x", "a"]));
         assert_eq!(chain.after(&names(&["unknown", "x"]), None), names(&["a"]));
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn special_faults_have_lists_of_their_own_and_no_other() {
+    fn special_faults_use_their_own_lists_only() {
         let chain = ModelChain::list(["a", "b"]).unwrap().when_too_long(["wide"]).unwrap();
         let own = names(&["a"]);
         assert_eq!(chain.after(&own, Some(ModelFault::ContextTooLong)), names(&["wide"]));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn empty_or_repeated_name_is_an_error() {
         let twice = ModelChain::list(["a", "b", "a"]).unwrap_err();
         assert_eq!(twice, ModelChainError::Duplicate("a".into()));
         assert!(twice.to_string().contains("name it once"));
@@ -241,7 +241,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn maps_with_cycles_end_and_visit_each_model_once(
+        fn map_with_cycles_ends_and_visits_each_model_once(
             edges in proptest::collection::btree_map("[a-f]", proptest::collection::btree_set("[a-f]", 0..5), 0..6),
             own in "[a-f]",
         ) {

@@ -1,4 +1,4 @@
-//! Falling back to another model: which one comes next.
+//! Fallback: selects the next model of the chain.
 
 pub(crate) mod chain;
 pub(crate) mod stage;

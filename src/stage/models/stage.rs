@@ -9,30 +9,32 @@ use crate::{
     classify::{Cause, ModelFault, Verdict},
     pool::Pool,
     report::NotResent,
-    stage::{Draft, Facts, Next, RequestOptions, Stage, Stamp, model::ModelAt, sealed::Sealed},
+    stage::{
+        Chosen, Draft, Facts, Next, RequestOptions, Stage, Stamp, model::ModelAt, sealed::Sealed,
+    },
 };
 
-/// Falls back to the next model.
+/// The stage that sends the request again with the next model.
 #[derive(Clone, Debug)]
 pub struct Models {
     pub(crate) chain: ModelChain,
     pub(crate) at: ModelAt,
-    /// Models that none of its accounts can serve now are passed over.
+    /// The pool whose accounts must be able to serve a model; others are skipped.
     pub(crate) pool: Option<Pool>,
 }
 
-/// What is kept of one request. Nothing until a model failed.
+/// The fallback's state of one request. Empty until a model failed.
 #[derive(Debug, Default)]
 pub struct ModelsState(Option<Box<Visited>>);
 
 /// The models that were tried.
 #[derive(Debug)]
 struct Visited {
-    /// The request's own first.
+    /// The tried models, the request's own first.
     models: Vec<Arc<str>>,
-    /// Which of them the attempt is for.
+    /// The index of the attempt's model.
     current: usize,
-    /// Which of them it was for, while the next one has not been sent.
+    /// The index before the last fallback, until its attempt is sent.
     before: Option<usize>,
 }
 
@@ -41,7 +43,7 @@ impl Models {
         Self { chain, at: ModelAt::default(), pool: None }
     }
 
-    /// Whether another model may serve where this one did not.
+    /// Returns whether another model may succeed after this verdict.
     fn applies_to(facts: &Facts<'_>) -> bool {
         match facts.verdict {
             Verdict::ModelFault { .. } | Verdict::Limited { .. } => true,
@@ -50,6 +52,7 @@ impl Models {
         }
     }
 
+    /// Returns the next model of the chain that this request has not tried and an account can serve.
     fn next_model(&self, visited: &[Arc<str>], facts: &mut Facts<'_>) -> Option<Arc<str>> {
         let fault = match facts.verdict {
             Verdict::ModelFault { fault, .. } => Some(fault),
@@ -59,7 +62,7 @@ impl Models {
             self.pool.as_ref().is_none_or(|pool| pool.can_serve(model, facts.now))
         };
         let candidates = self.chain.after(visited, fault);
-        // Another fallback of the same stack may have been there.
+        // Another fallback of the same stack may have tried the model.
         let ledger = facts.ledger;
         let fresh = |model: &Arc<str>| ledger.is_none_or(|ledger| !ledger.is_visited(model));
         candidates.into_iter().find(|model| fresh(model) && can_serve(model, facts))
@@ -80,10 +83,9 @@ impl Stage for Models {
         true
     }
 
-    fn model<'a>(&self, st: &'a ModelsState) -> Option<&'a Arc<str>> {
-        let visited = st.0.as_deref()?;
-        // The caller's own need not be put there.
-        visited.models.get(visited.current).filter(|_| visited.current > 0)
+    #[inline]
+    fn chosen<'a>(&'a self, st: &'a ModelsState) -> Chosen<'a> {
+        Chosen { model: st.0.as_deref().and_then(Visited::replacement), ..Chosen::default() }
     }
 
     fn next(&self, st: &mut ModelsState, facts: &mut Facts<'_>) -> Next {
@@ -138,7 +140,7 @@ impl Stage for Models {
 }
 
 impl Models {
-    /// The reason of the stages inside says more, unless the model itself was the matter.
+    /// Declines because no model is left. The reason of a stage further in stays unless the model failed.
     fn exhausted(facts: &mut Facts<'_>) -> Next {
         match facts.verdict {
             Verdict::ModelFault { fault: ModelFault::Overloaded, .. }
@@ -155,6 +157,11 @@ impl Models {
 impl Visited {
     fn new(own: Arc<str>) -> Self {
         Self { models: vec![own], current: 0, before: None }
+    }
+
+    /// Returns the current model, unless it is the request's own.
+    fn replacement(&self) -> Option<&Arc<str>> {
+        self.models.get(self.current).filter(|_| self.current > 0)
     }
 
     fn advance_to(&mut self, model: Arc<str>) {

@@ -1,8 +1,8 @@
-//! How long to wait before a retry.
+//! The wait before a retry.
 
 use std::time::Duration;
 
-/// How much of a backoff is left to chance.
+/// The random part of a backoff.
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,51 +21,49 @@ pub struct Jitter {
 }
 
 impl Jitter {
-    /// The wait is exactly the backoff.
+    /// Waits exactly the backoff.
     pub const NONE: Self = Self { low: 1.0, high: 1.0 };
-    /// The wait is anything from nothing to the backoff.
+    /// Waits a random time from zero to the backoff.
     pub const FULL: Self = Self { low: 0.0, high: 1.0 };
-    /// The wait is anything from half the backoff to all of it.
+    /// Waits a random time from half the backoff to all of it.
     pub const EQUAL: Self = Self { low: 0.5, high: 1.0 };
 
-    /// The wait is the backoff times a number from `low` to `high`: `(0.8, 1.2)` is ±20 %.
+    /// Multiplies the backoff by a random number from `low` to `high`: `(0.8, 1.2)` is ±20 %.
     ///
     /// # Errors
     ///
-    /// When one of them is negative, not finite, or `low` is above `high`.
+    /// A number is negative or not finite, or `low` is above `high`.
     pub fn between(low: f64, high: f64) -> Result<Self, BackoffError> {
         let fine = low.is_finite() && high.is_finite() && low >= 0.0 && low <= high;
         fine.then_some(Self { low, high }).ok_or(BackoffError::Jitter)
     }
 
-    /// The factor for a random number from 0 to 1.
+    /// Returns the factor for a random number from 0 to 1.
     fn factor(self, random: f64) -> f64 {
         self.low + (self.high - self.low) * random.clamp(0.0, 1.0)
     }
 }
 
-/// Why a [`Backoff`] cannot be built.
-///
-/// [`Jitter`] has an example.
+/// The reason why a [`Backoff`] or [`Jitter`] cannot be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackoffError {
-    /// The jitter is no range.
+    /// The jitter is not a range of finite numbers from 0.
     #[error(
         "jitter must be two finite numbers, 0 or more, the smaller one first, e.g. between(0.8, 1.2)"
     )]
     Jitter,
-    /// The multiplier shrinks the wait, or is no number.
+    /// The multiplier is below 1 or not finite.
     #[error("the backoff's multiplier must be a finite number, 1 or more, e.g. 2.0")]
     Multiplier,
-    /// The first wait is longer than the longest.
+    /// The first wait is longer than the longest wait.
     #[error(
         "the first backoff must not be longer than the longest: raise `max` or lower `initial`"
     )]
     Order,
 }
 
-/// Exponential backoff: `initial`, then `multiplier` times as long each time, up to `max`, with jitter.
+/// Exponential backoff from `initial` up to `max`, with jitter.
 ///
 /// The default is 100 ms doubling to 5 s with full jitter
 /// ([Exponential Backoff And Jitter](https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/)).
@@ -89,7 +87,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// 100 ms doubling to 5 s, full jitter.
+    /// The default: 100 ms doubling to 5 s, with full jitter.
     pub const DEFAULT: Self = Self {
         initial: Duration::from_millis(100),
         max: Duration::from_secs(5),
@@ -97,11 +95,11 @@ impl Backoff {
         jitter: Jitter::FULL,
     };
 
-    /// A backoff that doubles from `initial` to `max`, with full jitter.
+    /// Builds a backoff that doubles from `initial` to `max`, with full jitter.
     ///
     /// # Errors
     ///
-    /// When `initial` is longer than `max`.
+    /// `initial` is longer than `max`.
     pub fn new(initial: Duration, max: Duration) -> Result<Self, BackoffError> {
         if initial > max {
             return Err(BackoffError::Order);
@@ -109,16 +107,16 @@ impl Backoff {
         Ok(Self { initial, max, ..Self::DEFAULT })
     }
 
-    /// No wait at all.
+    /// Builds a backoff without any wait.
     pub const fn none() -> Self {
         Self { initial: Duration::ZERO, max: Duration::ZERO, ..Self::DEFAULT }
     }
 
-    /// How many times as long each wait is as the one before.
+    /// Sets the factor by which each wait is longer than the one before (2).
     ///
     /// # Errors
     ///
-    /// When it is below 1 or not finite.
+    /// The multiplier is below 1 or not finite.
     pub fn multiplier(mut self, multiplier: f64) -> Result<Self, BackoffError> {
         if !multiplier.is_finite() || multiplier < 1.0 {
             return Err(BackoffError::Multiplier);
@@ -127,22 +125,22 @@ impl Backoff {
         Ok(self)
     }
 
-    /// How much is left to chance.
+    /// Sets the jitter.
     #[must_use]
     pub const fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;
         self
     }
 
-    /// The wait before retry number `retry` (from 1), for a random number from 0 to 1.
+    /// Returns the wait before retry number `retry` (from 1), for a random number from 0 to 1.
     ///
-    /// The jitter is applied to the bounded backoff. Never overflows.
+    /// The jitter applies to the bounded backoff. The result never overflows.
     pub fn delay(&self, retry: u32, random: f64) -> Duration {
         let exponent = i32::try_from(retry.saturating_sub(1)).unwrap_or(i32::MAX);
         let seconds = self.initial.as_secs_f64() * self.multiplier.powi(exponent);
-        // NaN is 0 * infinity: no first wait, so no wait at all.
+        // NaN is 0 * infinity: `initial` is zero, so the wait is zero.
         let backoff = if seconds.is_nan() { 0.0 } else { seconds };
-        // Seconds as a float are not exact for very long waits: the bound is.
+        // A float of seconds is not exact for very long waits; the bound is.
         let bounded = Duration::try_from_secs_f64(backoff).map_or(self.max, |b| b.min(self.max));
         let factor = self.jitter.factor(random);
         let jittered = Duration::try_from_secs_f64(bounded.as_secs_f64() * factor);
@@ -163,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    /// Doubling in whole milliseconds, step by step.
+    /// Multiplies in whole milliseconds, step by step.
     fn naive(initial: u64, max: u64, factor: u32, retry: u32) -> u32 {
         let mut wait = u128::from(initial);
         for _ in 1..retry {
@@ -174,7 +172,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn without_jitter_it_is_the_naive_product(
+        fn delay_without_jitter_is_the_naive_product(
             initial in 0u64..5_000, more in 0u64..600_000, factor in 1u32..5, retry in 1u32..200,
         ) {
             let max = initial + more;
@@ -183,8 +181,8 @@ mod tests {
                 .unwrap()
                 .jitter(Jitter::NONE);
             let got = backoff.delay(retry, 0.3).as_secs_f64() * 1e3;
-            let query = naive(initial, max, factor, retry);
-            prop_assert!((got - f64::from(query)).abs() < 1e-3, "{got} {query}");
+            let expected = naive(initial, max, factor, retry);
+            prop_assert!((got - f64::from(expected)).abs() < 1e-3, "{got} {expected}");
         }
 
         #[test]
@@ -198,7 +196,7 @@ mod tests {
         }
 
         #[test]
-        fn no_number_is_too_large(initial: u32, max: u64, factor in 1.0f64..1e300, retry: u32, random: f64) {
+        fn delay_never_overflows(initial: u32, max: u64, factor in 1.0f64..1e300, retry: u32, random: f64) {
             let initial = Duration::from_millis(initial.into());
             let max = Duration::from_millis(max).max(initial);
             let backoff = Backoff::new(initial, max).and_then(|b| b.multiplier(factor)).unwrap();
@@ -207,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_numbers_are_refused_with_what_to_change() {
+    fn bad_numbers_are_errors_that_say_what_to_change() {
         for (low, high) in [(-0.1, 1.0), (f64::NAN, 1.0), (0.0, f64::INFINITY), (1.0, 0.5)] {
             let error = Jitter::between(low, high).unwrap_err();
             assert!(error.to_string().contains("between(0.8, 1.2)"), "{error}");

@@ -1,10 +1,10 @@
-//! What all retries of a service may cost together.
+//! The budget that all retries of a service share.
 //!
 //! # Why a budget and not only a limit for each request?
 //!
-//! When the upstream is down, a limit of two retries triples its load just when it can bear it
-//! least. A budget that all requests share lets retries through while they are few, and stops them
-//! when most requests fail; each success pays for a few more.
+//! When the upstream is down, a limit of two retries triples its load when it can bear it least. A
+//! shared budget lets retries through while they are few, and stops them when most requests fail.
+//! Each success pays for a few more.
 
 #[cfg(not(all(test, failover_loom)))]
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,27 +14,25 @@ use std::{fmt::Debug, sync::Arc};
 use loom::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::Instant;
 
-/// What a retry is for, as far as its price goes.
-///
-/// [`Budget`] has an example.
+/// The kind of a retry, by which a [`Budget`] may set its price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cost {
-    /// After an answer, or an error that is no timeout.
+    /// A retry after an answer, or after an error other than a timeout.
     Retry,
-    /// After a timeout: such retries keep the caller waiting longest.
+    /// A retry after a timeout. These keep the caller waiting longest.
     Timeout,
-    /// After the upstream asked for fewer requests.
+    /// A retry after the upstream asked for fewer requests (429).
     Limited,
 }
 
-/// Something that retries are paid from; shared by all requests of a service.
+/// A budget from which retries are paid. All requests of a service share it.
 ///
 /// ```
 /// use std::sync::{Arc, atomic::{AtomicBool, Ordering::Relaxed}};
 /// use tower_failover::{retry::{Budget, Cost}, RetryPolicy};
 ///
-/// /// No retries while somebody has switched them off.
+/// /// Stops all retries while it is set.
 /// #[derive(Debug, Default)]
 /// struct Switch(AtomicBool);
 ///
@@ -52,17 +50,17 @@ pub enum Cost {
 /// assert_eq!(switch.withdraw(Cost::Retry), None);
 /// ```
 pub trait Budget: Debug + Send + Sync + 'static {
-    /// Takes the price of one retry. `None` when it cannot be paid; else what was taken.
+    /// Takes the price of one retry, and returns the amount. `None` if the budget does not cover it.
     fn withdraw(&self, cost: Cost) -> Option<u32>;
 
-    /// A request succeeded; `taken` is what its last retry cost, when there was one.
+    /// Records that a request succeeded. `taken` is the price of its last retry, if there was one.
     fn succeeded(&self, taken: Option<u32>);
 
-    /// A retry that was paid for did not happen.
+    /// Returns the price of a retry that was paid for and not sent.
     fn refund(&self, taken: u32);
 }
 
-/// No budget: every retry is free.
+/// A budget that never runs out: every retry is free.
 ///
 /// ```
 /// use tower_failover::{retry::Unlimited, RetryPolicy};
@@ -83,7 +81,7 @@ impl Budget for Unlimited {
     fn refund(&self, _: u32) {}
 }
 
-/// A budget that is shared, with another policy or with the code that watches it.
+/// Shares a budget with another policy, or with code that reads it.
 impl<T: Budget + ?Sized> Budget for Arc<T> {
     fn withdraw(&self, cost: Cost) -> Option<u32> {
         (**self).withdraw(cost)
@@ -98,12 +96,12 @@ impl<T: Budget + ?Sized> Budget for Arc<T> {
     }
 }
 
-/// A number of tokens, without a lock.
+/// A bucket of tokens, without a lock.
 ///
-/// 1. A retry takes its price, or does not happen.
-/// 2. A success after a retry gives back what its last retry took; one at the first try gives back
-///    [`success`](TokenBucket::success), by default 1.
-/// 3. Never more than the capacity; nothing is written while it is full.
+/// 1. A retry is sent only if the bucket holds its price.
+/// 2. A success after a retry puts back the price of that retry. A success at the first attempt puts
+///    back [`success`](TokenBucket::success) tokens, 1 by default.
+/// 3. The bucket never holds more than its capacity, and nothing is written while it is full.
 ///
 /// This is the bucket of the AWS SDKs
 /// ([standard retry mode](https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html)).
@@ -112,11 +110,16 @@ impl<T: Budget + ?Sized> Budget for Arc<T> {
 /// use std::sync::Arc;
 /// use tower_failover::{retry::TokenBucket, RetryPolicy};
 ///
-/// // 20 retries at most when all requests fail, and two more each second.
+/// // At most 20 retries when all requests fail, and two more each second.
 /// let bucket = Arc::new(TokenBucket::new(100).refill(10));
 /// let policy = RetryPolicy::new().budget(bucket.clone());
 /// assert_eq!(bucket.tokens(), 100);
 /// ```
+///
+/// # Ordering
+///
+/// All accesses are `Relaxed`. Each number changes by an atomic read-modify-write, which no
+/// interleaving can split, and no other memory is published through it.
 #[derive(Debug)]
 pub struct TokenBucket {
     tokens: AtomicU64,
@@ -128,17 +131,17 @@ pub struct TokenBucket {
     refill: Option<Refill>,
 }
 
-/// Whole tokens that come with time, and when they were last counted.
+/// The refill with time, and how much of it was counted.
 #[derive(Debug)]
 struct Refill {
     per_second: u32,
     epoch: Instant,
-    /// Tokens that time has given since the epoch and that are in the bucket already.
+    /// The refilled tokens since the epoch that were added to the bucket.
     counted: AtomicU64,
 }
 
 impl TokenBucket {
-    /// A full bucket of `capacity` tokens; any retry costs 5, a success gives 1.
+    /// Builds a full bucket of `capacity` tokens. A retry costs 5 tokens, a success puts back 1.
     pub fn new(capacity: u32) -> Self {
         Self {
             tokens: AtomicU64::new(capacity.into()),
@@ -151,42 +154,42 @@ impl TokenBucket {
         }
     }
 
-    /// What a retry costs that is neither after a timeout nor after a limit.
+    /// Sets the price of a retry that follows neither a timeout nor a 429.
     #[must_use]
     pub const fn retry_cost(mut self, tokens: u32) -> Self {
         self.retry = tokens;
         self
     }
 
-    /// What a retry after a timeout costs.
+    /// Sets the price of a retry after a timeout.
     #[must_use]
     pub const fn timeout_cost(mut self, tokens: u32) -> Self {
         self.timeout = tokens;
         self
     }
 
-    /// What a retry after a 429 costs.
+    /// Sets the price of a retry after a 429.
     #[must_use]
     pub const fn limited_cost(mut self, tokens: u32) -> Self {
         self.limited = tokens;
         self
     }
 
-    /// What a success at the first try gives back.
+    /// Sets the number of tokens that a success at the first attempt puts back.
     #[must_use]
     pub const fn success(mut self, tokens: u32) -> Self {
         self.success = tokens;
         self
     }
 
-    /// How many tokens are there at first, at most the capacity.
+    /// Sets the number of tokens at the start, at most the capacity.
     #[must_use]
     pub fn initial(self, tokens: u32) -> Self {
         self.tokens.store(u64::from(tokens).min(self.capacity), Ordering::Relaxed);
         self
     }
 
-    /// Tokens that come with time, from now on.
+    /// Adds tokens with time, starting now.
     #[must_use]
     pub fn refill(mut self, per_second: u32) -> Self {
         self.refill =
@@ -194,7 +197,7 @@ impl TokenBucket {
         self
     }
 
-    /// How many tokens are there.
+    /// Returns the number of tokens in the bucket.
     pub fn tokens(&self) -> u64 {
         self.count_refill();
         self.tokens.load(Ordering::Relaxed)
@@ -208,7 +211,7 @@ impl TokenBucket {
         }
     }
 
-    /// Moves what time has given into the bucket; of two that count at once one wins.
+    /// Adds the tokens that are due since the last count. Of two concurrent calls, one adds them.
     fn count_refill(&self) {
         let Some(refill) = &self.refill else { return };
         let due = refill.epoch.elapsed().as_millis() * u128::from(refill.per_second) / 1000;
@@ -226,7 +229,7 @@ impl TokenBucket {
 
     fn add(&self, tokens: u64) {
         let capacity = self.capacity;
-        // A failed update is a full bucket: nothing is written, so nothing is shared.
+        // The update fails if the bucket is full: then nothing is written to the shared line.
         let _ = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
             (held < capacity && tokens > 0).then(|| held.saturating_add(tokens).min(capacity))
         });

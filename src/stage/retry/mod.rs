@@ -1,8 +1,9 @@
-//! Sending again what is transient: when, how often, how soon, and at whose cost.
+//! Retries of transient failures: the decision, the backoff and the budget.
 
 pub(crate) mod backoff;
 pub(crate) mod budget;
 pub(crate) mod policy;
+pub(crate) mod session;
 pub(crate) mod stage;
 pub(crate) mod window;
 

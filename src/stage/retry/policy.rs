@@ -1,4 +1,4 @@
-//! The settings of a retry, which are also a policy for tower's own `Retry`.
+//! The settings of retries, which are also a policy for tower's own `Retry`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,33 +7,36 @@ use http::{HeaderName, Method};
 use super::{
     backoff::Backoff,
     budget::{Budget, TokenBucket},
-    stage::Session,
+    session::Session,
 };
-use crate::{classify::Classifier, stage::RequestOptions};
+use crate::{classify::Classifier, clock::Timer, stage::RequestOptions};
 
 /// `Idempotency-Key`
 /// ([draft-ietf-httpapi-idempotency-key-header](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/)).
 pub(crate) static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Whether doing a request twice is harmless: an idempotent method (RFC 9110 §9.2.2), an
-/// `Idempotency-Key` (`keyed`), or the caller's word.
+/// Returns whether doing a request twice is harmless: the method is idempotent (RFC 9110 §9.2.2), the
+/// request has an `Idempotency-Key` (`keyed`), or the caller says so.
 pub(crate) fn repeatable(method: &Method, keyed: bool, options: Option<&RequestOptions>) -> bool {
     method.is_idempotent() || keyed || options.is_some_and(RequestOptions::is_repeatable)
 }
 
-/// When a request is sent again for a reason that is not the credential's.
+/// The rules for resending a request for a reason other than its credential.
 ///
 /// 1. Only [transient](crate::Verdict::Transient), [limited](crate::Verdict::Limited) and, unless
-///    [switched off](RetryPolicy::overloaded), overloaded answers are sent again. A 401 never is:
-///    there is no setting for it.
-/// 2. What the upstream [may have done](crate::classify::Delivery::PerhapsDone) is sent again only when doing
-///    it twice is harmless: an idempotent method (RFC 9110 §9.2.2), an `Idempotency-Key` header, or
+///    [turned off](RetryPolicy::overloaded), overloaded answers are retried. A 401 never is, and no
+///    setting changes that.
+/// 2. If the upstream [may have done the work](crate::classify::Delivery::PerhapsDone), the request is
+///    retried only if doing it twice is harmless: the method is idempotent (RFC 9110 §9.2.2), the
+///    request has an `Idempotency-Key` header, or the caller set
 ///    [`RequestOptions::repeatable`](crate::RequestOptions::repeatable).
-/// 3. The wait is the backoff or the server's delay, whichever is longer. A server's delay above
-///    [`max_wait`](RetryPolicy::max_wait) is not waited for, and not shortened either.
+/// 3. The wait is the longer of the backoff and the server's delay. If the server's delay is longer
+///    than [`max_wait`](RetryPolicy::max_wait), the request is not retried.
 /// 4. Each retry is paid for from a [`Budget`] that all requests share.
 ///
-/// With the feature `tower` it is a policy for [tower's own `Retry`](https://docs.rs/tower/latest/tower/retry/struct.Retry.html) too; clones share the budget.
+/// With the feature `tower`, this type is also a policy for
+/// [tower's own `Retry`](https://docs.rs/tower/latest/tower/retry/struct.Retry.html). Clones share the
+/// budget.
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,7 +51,7 @@ pub(crate) fn repeatable(method: &Method, keyed: bool, options: Option<&RequestO
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
     pub(crate) settings: Arc<Settings>,
-    /// What tower's `Retry` keeps of one request: it clones the policy for each.
+    /// The state of one request under tower's `Retry`, which clones the policy for each request.
     #[cfg_attr(not(feature = "tower"), allow(dead_code))]
     pub(crate) session: Session,
 }
@@ -62,10 +65,14 @@ pub(crate) struct Settings {
     pub(crate) idempotent_only: bool,
     pub(crate) budget: Arc<dyn Budget>,
     pub(crate) classifier: Classifier,
+    /// For tower's `Retry`: the layers have a timer of their own.
+    #[cfg_attr(not(feature = "tower"), allow(dead_code))]
+    pub(crate) timer: Timer,
 }
 
 impl RetryPolicy {
-    /// Two retries, 100 ms doubling to 5 s with full jitter, a full bucket of 500 tokens.
+    /// Builds a policy with two retries, a backoff of 100 ms doubling to 5 s with full jitter, and a
+    /// full bucket of 500 tokens.
     pub fn new() -> Self {
         Self {
             settings: Arc::new(Settings {
@@ -76,6 +83,7 @@ impl RetryPolicy {
                 idempotent_only: false,
                 budget: Arc::new(TokenBucket::default()),
                 classifier: Classifier::default(),
+                timer: Timer::new(),
             }),
             session: Session::default(),
         }
@@ -86,34 +94,34 @@ impl RetryPolicy {
         self
     }
 
-    /// How many times one request is sent again, at most. 0 never sends again.
+    /// Sets the largest number of retries of one request (2). 0 turns retries off.
     pub fn retries(self, retries: u32) -> Self {
         self.with(|settings| settings.retries = retries)
     }
 
-    /// How long to wait when the server does not say.
+    /// Sets the wait before a retry if the server gives no delay.
     pub fn backoff(self, backoff: Backoff) -> Self {
         self.with(|settings| settings.backoff = backoff)
     }
 
-    /// The longest delay of a server, or rest of an account, that a request waits for.
+    /// Sets the longest server delay or account cooldown that a request waits for (5 s).
     pub fn max_wait(self, max: Duration) -> Self {
         self.with(|settings| settings.max_wait = max)
     }
 
-    /// Whether an overloaded model (529) is sent the request again. True by default; false by
-    /// default where a next model is there to fall back to.
+    /// Sets whether a request is retried if its model is overloaded (529). By default it is, unless
+    /// there is a next model to fall back to.
     pub fn overloaded(self, retry: bool) -> Self {
         self.with(|settings| settings.overloaded = Some(retry))
     }
 
-    /// An overloaded model is left to the chain, unless this policy was told otherwise.
+    /// Leaves overloaded models to the fallback, unless [`overloaded`](Self::overloaded) was set.
     pub(crate) fn with_fallback(self) -> Self {
         self.with(|settings| settings.overloaded = settings.overloaded.or(Some(false)))
     }
 
-    /// Whether requests that may not be [repeated](crate::RequestOptions::repeatable) are left alone
-    /// even when the upstream surely did no work (503, 429). False by default.
+    /// Sets whether requests that are not safe to [repeat](crate::RequestOptions::repeatable) are never
+    /// retried, even if the upstream certainly did no work (503, 429). False by default.
     pub fn idempotent_only(self, only: bool) -> Self {
         self.with(|settings| settings.idempotent_only = only)
     }
@@ -125,10 +133,10 @@ impl RetryPolicy {
         self.with(|settings| settings.budget = Arc::new(budget))
     }
 
-    /// What answers mean, where this policy is used with tower's own `Retry`, and by default in a
+    /// Sets the classifier of answers for tower's own `Retry`, and the default classifier of a
     /// [`RetryLayer`](crate::RetryLayer).
     ///
-    /// tower's `Retry` does not read bodies: only what the head says counts there.
+    /// tower's `Retry` does not read bodies, so only the head of an answer counts there.
     pub fn classifier(self, classifier: Classifier) -> Self {
         self.with(|settings| settings.classifier = classifier)
     }

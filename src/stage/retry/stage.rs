@@ -1,4 +1,4 @@
-//! The decision: one function for the layer and for tower's own `Retry`.
+//! The decision to retry, shared by the layer and by tower's own `Retry`.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use http::request::Parts;
 use super::{
     budget::Cost,
     policy::{RetryPolicy, Settings},
+    session::Session,
 };
 use crate::{
     classify::{Cause, Delivery, ModelFault, Verdict},
@@ -14,33 +15,15 @@ use crate::{
     stage::{Draft, Facts, Next, RequestOptions, Stage, Stamp, Success, sealed::Sealed},
 };
 
-/// What is kept of one request.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Session {
-    retries: u32,
-    last: LastRetry,
-}
-
-/// The last retry, and what it cost.
-#[derive(Clone, Copy, Debug, Default)]
-enum LastRetry {
-    /// There was none, or it cost nothing.
-    #[default]
-    Free,
-    /// It was paid for, and has not been sent yet.
-    Paid(u32),
-    Sent(u32),
-}
-
-/// What the decision is about.
+/// The facts on which the decision is based.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RetryQuery {
     pub(crate) verdict: Verdict,
-    /// Whether doing the work twice is harmless.
+    /// Doing the work twice is harmless.
     pub(crate) repeatable: bool,
-    /// After how long an account may serve again, when none could now.
+    /// The time until an account can serve again, if none can now.
     pub(crate) available_in: Option<Duration>,
-    /// Gives numbers from 0 to 1.
+    /// Returns a random number from 0 to 1.
     pub(crate) random: fn() -> f64,
 }
 
@@ -55,7 +38,7 @@ impl Settings {
         }
     }
 
-    /// Whether to send again, and after how long. Nothing is taken yet.
+    /// Returns the wait before a retry, or the reason against one. Takes nothing from the budget.
     pub(crate) fn decide(
         &self,
         session: &Session,
@@ -68,18 +51,18 @@ impl Settings {
         if !query.repeatable && (perhaps_done || self.idempotent_only) {
             return Err(NotResent::PerhapsDone);
         }
-        if session.retries >= self.retries {
+        if session.retries() >= self.retries {
             return Err(NotResent::Retries);
         }
         let wanted = query.verdict.delay().max(query.available_in);
         if wanted.is_some_and(|wanted| wanted > self.max_wait) {
             return Err(NotResent::WaitTooLong);
         }
-        let backoff = self.backoff.delay(session.retries.saturating_add(1), (query.random)());
+        let backoff = self.backoff.delay(session.retries().saturating_add(1), (query.random)());
         Ok(backoff.max(wanted.unwrap_or_default()))
     }
 
-    /// Pays for the retry that was decided on.
+    /// Pays for a retry from the budget.
     pub(crate) fn withdraw(
         &self,
         session: &mut Session,
@@ -90,24 +73,19 @@ impl Settings {
             Verdict::Limited { .. } => Cost::Limited,
             _ => Cost::Retry,
         };
-        session.last = LastRetry::Paid(self.budget.withdraw(cost).ok_or(NotResent::Budget)?);
-        session.retries = session.retries.saturating_add(1);
+        session.note_paid(self.budget.withdraw(cost).ok_or(NotResent::Budget)?);
         Ok(())
     }
 
-    /// The retry that was paid for does not happen, if it has not been sent.
+    /// Returns the price of a retry to the budget, if it was not sent.
     fn refund(&self, session: &mut Session) {
-        if let LastRetry::Paid(taken) = session.last {
-            session.last = LastRetry::Free;
-            self.budget.refund(taken);
+        if let Some(price) = session.take_refund() {
+            self.budget.refund(price);
         }
     }
 
     pub(crate) fn note_success(&self, session: &Session) {
-        self.budget.succeeded(match session.last {
-            LastRetry::Free => None,
-            LastRetry::Paid(taken) | LastRetry::Sent(taken) => Some(taken),
-        });
+        self.budget.succeeded(session.last_price());
     }
 }
 
@@ -127,9 +105,7 @@ impl Stage for RetryPolicy {
 
     #[inline]
     fn prepare(&self, session: &mut Session, _: &mut Draft<'_, '_>) -> Result<(), Cause> {
-        if let LastRetry::Paid(taken) = session.last {
-            session.last = LastRetry::Sent(taken);
-        }
+        session.note_sent();
         Ok(())
     }
 
@@ -139,7 +115,7 @@ impl Stage for RetryPolicy {
     }
 
     fn next(&self, session: &mut Session, facts: &mut Facts<'_>) -> Next {
-        // A local answer is final: nothing was sent, and it says itself when to come back.
+        // A local answer is final: nothing was sent, and it carries its own delay.
         if facts.local || !self.settings.applies_to(&facts.verdict) {
             return Next::Pass;
         }
@@ -163,7 +139,7 @@ impl Stage for RetryPolicy {
             return facts.decline(NotResent::Deadline);
         }
         match self.settings.withdraw(session, &facts.verdict) {
-            Ok(()) => Next::After(wait),
+            Ok(()) => Next::Retry(wait),
             Err(why) => facts.decline(why),
         }
     }

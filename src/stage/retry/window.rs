@@ -1,4 +1,4 @@
-//! A budget that is a share of the requests of the last seconds.
+//! A budget in proportion to the requests of the last seconds.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -9,24 +9,23 @@ use tokio::time::Instant;
 
 use super::budget::{Budget, Cost};
 
-/// Retries as a share of the requests of the last seconds, as Finagle and tower have it.
+/// Retries in proportion to the requests of the last seconds, as in Finagle and tower.
 ///
-/// Each request that succeeds at the first try, or fails, counts as one deposit, made by
-/// [`deposit`](WindowBudget::deposit); the layer makes it on success. A mutex is taken for each
-/// success: prefer [`TokenBucket`](crate::retry::TokenBucket), which writes nothing while all goes well.
+/// The layer makes a [`deposit`](WindowBudget::deposit) for each success. This takes a mutex: prefer
+/// [`TokenBucket`](crate::retry::TokenBucket), which writes nothing while all requests succeed.
 ///
 /// ```
 /// use std::time::Duration;
 /// use tower_failover::{retry::WindowBudget, RetryPolicy};
 ///
-/// // One retry for five requests of the last ten seconds, and ten retries a second besides.
+/// // One retry for five requests of the last ten seconds, and ten more retries a second.
 /// let budget = WindowBudget::new(Duration::from_secs(10), 0.2, 10)?;
 /// let policy = RetryPolicy::new().budget(budget);
 /// # Ok::<(), tower_failover::retry::BudgetError>(())
 /// ```
 #[derive(Debug)]
 pub struct WindowBudget {
-    /// Thousandths of a retry that a deposit is worth.
+    /// The value of a deposit, in thousandths of a retry.
     worth: u64,
     reserve: u64,
     slot: Duration,
@@ -40,34 +39,32 @@ const RETRY: u32 = 1000;
 struct Window {
     epoch: Instant,
     at: u128,
-    /// Thousandths of retries, deposited and taken in each slot.
+    /// Thousandths of retries that were deposited and taken in each slot.
     slots: [(u64, u64); SLOTS],
-    /// What was taken from the reserve in each slot.
+    /// Thousandths of retries that were taken from the reserve in each slot.
     reserve: [u64; SLOTS],
 }
 
-/// Why a [`WindowBudget`] cannot be built.
-///
-/// [`WindowBudget`] has an example.
+/// The reason why a [`WindowBudget`] cannot be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BudgetError {
-    /// The ratio is no number of retries for a request.
+    /// The ratio is not from 0 to 1000.
     #[error(
         "the ratio must be a finite number from 0 to 1000, e.g. 0.2 for one retry in five requests"
     )]
     Ratio,
-    /// The window is empty or endless.
+    /// The window is not from 10 ms to 1 h.
     #[error("the window must be from 10 ms to 1 h long, e.g. 10 s")]
     Window,
 }
 
 impl WindowBudget {
-    /// `ratio` retries for each request of the last `window`, and `reserve` retries a second besides.
+    /// Allows `ratio` retries for each request of the last `window`, and `reserve` more a second.
     ///
     /// # Errors
     ///
-    /// When the ratio is negative, not finite or above 1000, or the window is not from 10 ms to 1 h.
+    /// The ratio is not from 0 to 1000, or the window is not from 10 ms to 1 h.
     pub fn new(window: Duration, ratio: f64, reserve: u32) -> Result<Self, BudgetError> {
         if !(0.0..=1000.0).contains(&ratio) {
             return Err(BudgetError::Ratio);
@@ -101,7 +98,7 @@ impl WindowBudget {
         self.with(|window, slot| window.slots[slot].0 += worth);
     }
 
-    /// How many whole retries could be paid now.
+    /// Returns the number of whole retries that the budget covers now.
     pub fn balance(&self) -> u64 {
         self.with(|window, _| self.left(window) / u64::from(RETRY))
     }
@@ -113,7 +110,7 @@ impl WindowBudget {
         deposits.saturating_sub(taken) + self.reserve.saturating_sub(reserved)
     }
 
-    /// Forgets the slots that time has passed by, and runs `f` on the present one.
+    /// Clears the slots that have expired, and calls `f` with the current one.
     fn with<T>(&self, f: impl FnOnce(&mut Window, usize) -> T) -> T {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let at = window.epoch.elapsed().as_nanos() / self.slot.as_nanos().max(1);

@@ -1,98 +1,84 @@
-//! What each verdict means for the account that was used, and for the others.
+//! The effect of each verdict on the account that was used, and on the others.
 
-use super::{
-    select::is_refreshing,
-    stage::{Rotation, RotationState},
-};
+use super::select::is_refreshing;
 use crate::{
     classify::{ModelFault, Reason, Verdict},
-    pool::{Cascade, lease::Lease},
-    stage::{Ask, Facts, Ledger},
+    pool::{Cascade, Pool, lease::Lease},
+    stage::{Facts, Ledger},
 };
 
-impl Rotation {
-    pub(super) fn apply_verdict(&self, lease: &mut Lease, facts: &mut Facts<'_>) {
-        match facts.verdict {
-            Verdict::Unauthorized(reason) => self.note_rejection(lease, reason, facts),
-            Verdict::Limited { delay } => {
-                let model = facts.model.get().ok();
-                self.pool.limited(lease, model.as_deref(), delay, facts.now);
-            }
-            Verdict::OutOfQuota { delay } => {
-                self.pool.out_of_quota(lease, delay, facts.status, facts.now)
-            }
-            Verdict::ModelFault { fault: ModelFault::NotFound, .. } => {
-                match facts.model.get().ok() {
-                    Some(model) => {
-                        self.pool.model_missing(lease, &model, facts.verdict.delay(), facts.now)
-                    }
-                    None => self.pool.healthy_failure(lease),
-                }
-            }
-            Verdict::Forbidden | Verdict::ModelFault { .. } => self.pool.healthy_failure(lease),
-            // A success is told otherwise.
-            Verdict::Transient { .. } | Verdict::Rejected | Verdict::Success => {
-                lease.inconclusive();
-            }
+/// Applies a verdict to the account that was used.
+pub(super) fn apply_verdict(pool: &Pool, lease: &mut Lease, facts: &mut Facts<'_>) {
+    match facts.verdict {
+        Verdict::Unauthorized(reason) => note_rejection(pool, lease, reason, facts),
+        Verdict::Limited { delay } => {
+            let model = facts.model.get().ok();
+            pool.limited(lease, model.as_deref(), delay, facts.now);
+        }
+        Verdict::OutOfQuota { delay } => pool.out_of_quota(lease, delay, facts.status, facts.now),
+        Verdict::ModelFault { fault: ModelFault::NotFound, .. } => match facts.model.get().ok() {
+            Some(model) => pool.model_missing(lease, &model, facts.verdict.delay(), facts.now),
+            None => pool.healthy_failure(lease),
+        },
+        Verdict::Forbidden | Verdict::ModelFault { .. } => pool.healthy_failure(lease),
+        // A success takes another path.
+        Verdict::Transient { .. } | Verdict::Rejected | Verdict::Success => lease.inconclusive(),
+    }
+}
+
+fn note_rejection(pool: &Pool, lease: &mut Lease, reason: Reason, facts: &mut Facts<'_>) {
+    pool.rejected(lease, reason, facts.status, facts.now);
+    let Some(ledger) = facts.ledger else { return };
+    ledger.note_rejected(pool.id(), lease.uid(), lease.generation());
+    cascade(pool, lease, facts);
+}
+
+/// Closes the account's group for this request if its credential was revoked.
+///
+/// The group stays open if the account's source can still make another token, which is known only
+/// after it was called.
+pub(super) fn cascade(pool: &Pool, lease: &Lease, facts: &Facts<'_>) {
+    let Some(ledger) = facts.ledger else { return };
+    let revoked = facts.verdict == Verdict::Unauthorized(Reason::Revoked);
+    if revoked && !lease.is_renewing() {
+        match (pool.cascade(), lease.group()) {
+            (Cascade::Never, _) => ledger.stop_rotation(),
+            (Cascade::SameGroup, Some(group)) => ledger.close_group(pool.id(), group),
+            _ => {}
         }
     }
+}
 
-    fn note_rejection(&self, lease: &mut Lease, reason: Reason, facts: &mut Facts<'_>) {
-        self.pool.rejected(lease, reason, facts.status, facts.now);
-        let Some(ledger) = facts.ledger else { return };
-        ledger.note_rejected(self.pool.id(), lease.uid(), lease.generation());
-        self.cascade(lease, facts);
+/// Returns whether the account that was rejected may be used with its next credential, which happens
+/// once for each request.
+pub(super) fn may_replay(pool: &Pool, lease: &Lease, facts: &Facts<'_>) -> bool {
+    let first = |ledger: &Ledger| ledger.rejections_of(pool.id(), lease.uid()) <= 1;
+    facts.verdict.is_unauthorized()
+        && facts.ledger.is_some_and(|ledger| first(ledger) && !ledger.is_rotation_stopped())
+}
+
+/// Returns whether no account can serve now, but another one can after a refresh in progress.
+pub(super) fn others_are_refreshing(
+    pool: &Pool,
+    tried: &[(u32, u64)],
+    facts: &mut Facts<'_>,
+) -> bool {
+    let stopped = facts.ledger.is_some_and(Ledger::is_rotation_stopped);
+    // A 429 is a useful answer, so it is not held back for a refresh.
+    if stopped || !facts.verdict.is_unauthorized() {
+        return false;
     }
+    is_refreshing(pool, tried, &mut facts.ask(None))
+}
 
-    /// A revoked credential keeps the request from others of its group, unless its source makes
-    /// another all the same. Whether it does is known when it has been asked.
-    pub(super) fn cascade(&self, lease: &Lease, facts: &Facts<'_>) {
-        let Some(ledger) = facts.ledger else { return };
-        let revoked = facts.verdict == Verdict::Unauthorized(Reason::Revoked);
-        if revoked && !lease.is_renewing() {
-            match (self.pool.cascade(), lease.group()) {
-                (Cascade::Never, _) => ledger.stop_rotation(),
-                (Cascade::SameGroup, Some(group)) => ledger.close_group(self.pool.id(), group),
-                _ => {}
-            }
-        }
-    }
-
-    /// Whether the account that was refused may be sent with its next credential: once for each
-    /// request.
-    pub(super) fn may_replay(&self, lease: &Lease, facts: &Facts<'_>) -> bool {
-        let known = |ledger: &Ledger| ledger.rejections_of(self.pool.id(), lease.uid()) <= 1;
-        facts.verdict.is_unauthorized()
-            && facts.ledger.is_some_and(|ledger| known(ledger) && !ledger.is_rotation_stopped())
-    }
-
-    /// Whether nobody can serve now, but another account will once its source has answered.
-    pub(super) fn others_are_refreshing(&self, st: &RotationState, facts: &mut Facts<'_>) -> bool {
-        let stopped = facts.ledger.is_some_and(Ledger::is_rotation_stopped);
-        // A limit is an answer of its own.
-        if stopped || !facts.verdict.is_unauthorized() {
-            return false;
-        }
-        let mut ask = Ask {
-            options: facts.options,
-            ledger: facts.ledger,
-            now: facts.now,
-            model: &mut facts.model,
-            at: None,
-            last: false,
-        };
-        is_refreshing(&self.pool, &st.tried, &mut ask)
-    }
-
-    /// Whether another account may help after this verdict.
-    pub(super) fn applies_to(&self, facts: &Facts<'_>) -> bool {
-        match facts.verdict {
-            // A gate below may have found out, before sending, that this credential died meanwhile.
-            Verdict::Unauthorized(_) => !facts.charged && (!facts.local || facts.unsent),
-            Verdict::Limited { .. } | Verdict::OutOfQuota { .. } => !facts.local && !facts.charged,
-            // A rotation below has tried all that there are.
-            Verdict::Forbidden => self.forbidden && !facts.local && !facts.charged,
-            _ => false,
-        }
+/// Returns whether another account may help after this verdict. `forbidden` includes a 403.
+pub(super) fn may_help(forbidden: bool, facts: &Facts<'_>) -> bool {
+    match facts.verdict {
+        // A gate further in may reject a credential before it is sent, if it died meanwhile.
+        Verdict::Unauthorized(_) => !facts.charged && (!facts.local || facts.unsent),
+        Verdict::Limited { .. } | Verdict::OutOfQuota { .. } => !facts.local && !facts.charged,
+        // A rotation further in has tried all accounts.
+        Verdict::Forbidden => forbidden && !facts.local && !facts.charged,
+        _ => false,
     }
 }

@@ -1,4 +1,4 @@
-//! Which account serves: choosing one, charging it, and choosing another.
+//! Rotation: selects an account, applies the verdict to it, and selects another one.
 
 pub(crate) mod evidence;
 pub(crate) mod select;

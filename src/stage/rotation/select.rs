@@ -1,4 +1,4 @@
-//! What a request asks of a pool.
+//! The queries of a request to its pool.
 
 use tokio::time::Instant;
 
@@ -12,6 +12,7 @@ use crate::{
     stage::{AccountPin, Ask, Ledger, ModelLookup, RequestOptions},
 };
 
+/// The accounts that this request must not use again.
 struct Exclusions<'a> {
     pool: u32,
     tried: &'a [(u32, u64)],
@@ -19,9 +20,9 @@ struct Exclusions<'a> {
 }
 
 impl Exclusions<'_> {
-    /// Whether anybody is left out.
+    /// Returns whether any account is excluded.
     fn is_any(&self) -> bool {
-        // Groups are closed, and rotation is stopped, after refusals only.
+        // Groups are closed, and rotation is stopped, only after rejections.
         !self.tried.is_empty() || self.ledger.is_some_and(|ledger| ledger.rejections() > 0)
     }
 }
@@ -30,7 +31,7 @@ impl Avoid for Exclusions<'_> {
     fn avoids(&self, account: u32, generation: u64, group: Option<u32>) -> bool {
         self.tried.contains(&(account, generation))
             || self.ledger.is_some_and(|ledger| {
-                // Sent twice, and refused twice: its third credential is not for this request.
+                // Two credentials of the account were rejected: the request does not try a third.
                 ledger.is_rejected(self.pool, account, generation)
                     || ledger.rejections_of(self.pool, account) > 1
                     || group.is_some_and(|group| ledger.is_group_closed(self.pool, group))
@@ -38,7 +39,7 @@ impl Avoid for Exclusions<'_> {
     }
 }
 
-/// The account `id` once more, with another credential.
+/// Selects the account `id` again, with another credential.
 pub(super) fn select_same(
     pool: &Pool,
     tried: &[(u32, u64)],
@@ -59,8 +60,8 @@ pub(super) fn select_same(
     pool.pick(&query, ask.now).ok()
 }
 
-/// Whether an account will be there for an attempt that starts at `at`; `at_once` says that this is
-/// now, when a probe will do.
+/// Returns whether an account can serve an attempt that starts at `at`. `at_once` says that this is
+/// now, so that a probe counts.
 pub(crate) fn will_serve(
     pool: &Pool,
     options: Option<&RequestOptions>,
@@ -74,13 +75,13 @@ pub(crate) fn will_serve(
     select_or_probe(pool, &[], &mut ask, at_once).is_ok()
 }
 
-/// An account for the attempt that is asked about, and for its model where that makes a difference.
+/// Selects an account for the attempt, and for its model if accounts differ by model.
 pub(super) fn select(
     pool: &Pool,
     tried: &[(u32, u64)],
     ask: &mut Ask<'_, '_>,
 ) -> Result<Lease, Unavailable> {
-    // Nobody knows who is probed until then.
+    // Which account has a free probe at a later time is unknown.
     let probes = ask.at.is_none();
     select_or_probe(pool, tried, ask, probes)
 }
@@ -91,7 +92,7 @@ fn select_or_probe(
     ask: &mut Ask<'_, '_>,
     probes: bool,
 ) -> Result<Lease, Unavailable> {
-    // Reading the model costs something: only where accounts differ by it.
+    // The model is read only if accounts differ by model, since reading it costs time.
     if !pool.is_restricted() {
         let lease = select_for(pool, tried, ask, None, (probes, true))?;
         if !lease.has_model_cooldowns() {
@@ -117,14 +118,14 @@ fn select_for(
     }
 }
 
-/// Whether nobody can serve now, and somebody will when its source has answered. Takes nobody.
+/// Returns whether no account can serve now, but one can after a refresh in progress. Leases none.
 pub(super) fn is_refreshing(pool: &Pool, tried: &[(u32, u64)], ask: &mut Ask<'_, '_>) -> bool {
     let model = if pool.is_restricted() { ask.model.get().ok() } else { None };
     let exclude = Exclusions { pool: pool.id(), tried, ledger: ask.ledger };
     pool.is_under_way(&query(ask, &exclude, model.as_deref(), true), ask.now)
 }
 
-/// Whether an account's source is down, or late, whose next credential the request could use.
+/// Returns whether the source of an account fails or is late whose next credential the request could use.
 pub(super) fn is_renewed(pool: &Pool, tried: &[(u32, u64)], ask: &mut Ask<'_, '_>) -> bool {
     let model = if pool.is_restricted() { ask.model.get().ok() } else { None };
     let exclude = Exclusions { pool: pool.id(), tried, ledger: ask.ledger };

@@ -1,18 +1,24 @@
 //! The stage behind [`TokenRotationLayer`](crate::TokenRotationLayer).
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, request::Parts};
 
-use super::select::{is_renewed, select, select_same};
+use super::{
+    evidence::{apply_verdict, cascade, may_help, may_replay, others_are_refreshing},
+    select::{is_renewed, select, select_same},
+};
 use crate::{
     classify::{Cause, Code},
     pool::{
         OwnCredential, Pool,
-        lease::{Admitted, InFlight, Lease},
+        lease::{Admitted, Lease},
         select::Unavailable,
     },
     report::NotResent,
     stage::{
-        Ask, Draft, Facts, Ledger, Next, RequestOptions, Stage, Stamp, Success, sealed::Sealed,
+        Ask, Chosen, Draft, Facts, Ledger, Next, RequestOptions, Stage, Stamp, Success,
+        sealed::Sealed,
     },
 };
 
@@ -21,7 +27,7 @@ static REMAINING_QUOTA: [HeaderName; 2] = [
     HeaderName::from_static("x-ratelimit-remaining"),
 ];
 
-/// The stage behind [`TokenRotationLayer`](crate::TokenRotationLayer).
+/// The stage that puts a credential of the pool on each attempt, and rotates to the next account.
 #[derive(Clone, Debug)]
 pub struct Rotation {
     pub(crate) pool: Pool,
@@ -29,35 +35,35 @@ pub struct Rotation {
     pub(crate) forbidden: bool,
 }
 
-/// What is kept of one request.
+/// The rotation's state of one request.
 #[derive(Debug)]
 pub struct RotationState {
     lease: Option<Lease>,
-    /// The accounts that have answered since the last stage outside acted. Empty until one failed.
-    pub(super) tried: Vec<(u32, u64)>,
-    /// The request carries a credential of the caller's own, which is kept.
+    /// The accounts and generations that have failed since a stage further out acted.
+    tried: Vec<(u32, u64)>,
+    /// The caller put a credential on the request, and it is kept.
     own: bool,
-    /// The caller's own credential is not welcome.
+    /// The caller put a credential on the request, which the pool's settings refuse.
     own_forbidden: bool,
-    /// There was no other account when the request came in: nothing was kept to send again, and
-    /// whether another stage kept it must make no difference.
+    /// The pool had no other account and no source when the request came in, so this stage kept
+    /// nothing to send again. Copies that other stages kept must make no difference.
     single_account: bool,
-    /// What a rotation further out, over the same pool, has chosen for the first attempt.
+    /// The account that a rotation further out, over the same pool, has chosen for the first attempt.
     outer_choice: Option<Box<Stamp>>,
 }
 
 impl Rotation {
-    /// Three refusals a request; a 403 stays where it is.
+    /// Builds a stage that allows three rejections a request, and does not rotate on a 403.
     pub(crate) const fn new(pool: Pool) -> Self {
         Self { pool, max_refusals: 3, forbidden: false }
     }
 
-    /// The account whose turn it is, where nothing is asked that could make a difference.
-    #[inline(always)] // Written where it stays: what was just written is slow to move.
+    /// Selects the next account in turn, for a request without options or failures.
+    #[inline(always)] // The lease is written in place: moving it right after the write is slow.
     #[allow(clippy::inline_always)]
     fn select_fast(&self, st: &RotationState, ask: &mut Ask<'_, '_>) -> Option<Lease> {
         let any = st.tried.is_empty() && ask.options.is_none() && ask.at.is_none();
-        // What was refused for this request may be whose turn it is.
+        // The next account in turn may be one that was rejected for this request.
         let clean = ask.ledger.is_none_or(|ledger| ledger.rejections() == 0);
         if any && clean { self.pool.turn(ask.now) } else { None }
     }
@@ -66,12 +72,13 @@ impl Rotation {
         select(&self.pool, st.tried.as_slice(), ask)
     }
 
-    /// What a rotation further out has chosen, when it is over the same pool.
+    /// Returns the choice of a rotation further out, if it is over the same pool.
     #[cold]
     fn outer_choice(&self, stamp: &Stamp) -> Option<Box<Stamp>> {
         (stamp.pool == self.pool.id()).then(|| Box::new(stamp.clone()))
     }
 
+    /// Checks that the credential of a rotation further out may still be sent.
     fn admit_outer(&self, stamp: &Stamp, ledger: Option<&Ledger>) -> Option<Admitted> {
         let (account, generation) = (stamp.account, stamp.generation);
         if ledger.is_some_and(|ledger| ledger.is_rejected(stamp.pool, account, generation)) {
@@ -81,16 +88,34 @@ impl Rotation {
     }
 }
 
-fn stamp(pool: u32, lease: &Lease) -> Stamp {
-    Stamp {
-        pool,
-        account: lease.uid(),
-        id: lease.id().clone(),
-        generation: lease.generation(),
-        probe: lease.is_probe(),
+impl Rotation {
+    /// Sends again with the account that was selected, if another attempt is possible.
+    fn go_on(st: &mut RotationState, facts: &mut Facts<'_>, lease: Lease) -> Next {
+        // The same account with a new credential: no stage was required to keep the request.
+        if st.single_account {
+            return facts.decline(NotResent::NoAccount);
+        }
+        if !facts.may_act() || facts.is_past_deadline(Duration::ZERO) {
+            return Next::Pass;
+        }
+        let same = st.tried.last().is_some_and(|(uid, _)| *uid == lease.uid());
+        st.lease = Some(lease);
+        if same { Next::Replay } else { Next::Rotate }
+    }
+
+    /// Declines because no account can serve, and sets when or why.
+    fn give_up(&self, st: &RotationState, facts: &mut Facts<'_>, none: Unavailable) -> Next {
+        let mut ask = facts.ask(None);
+        let not_ready = none.code == Code::NotReady && is_renewed(&self.pool, &st.tried, &mut ask);
+        facts.available_in = none.retry_after;
+        // A source that is being called has not failed, as long as the request may wait for it.
+        let failed = not_ready && (facts.last || !none.is_under_way());
+        facts.not_ready = failed.then(|| none.into());
+        facts.decline(NotResent::NoAccount)
     }
 }
 
+/// Returns the number of requests that the upstream says are left, if it says so.
 fn remaining_quota(headers: &HeaderMap) -> Option<u64> {
     if headers.is_empty() {
         return None;
@@ -117,7 +142,7 @@ impl Stage for Rotation {
         _: Option<&RequestOptions>,
         stamp: Option<&Stamp>,
     ) -> RotationState {
-        // What an outer rotation put on the request is ours to replace, not the caller's own.
+        // A credential that a rotation further out put on the request is not the caller's own.
         let own = self.pool.own();
         let carried =
             own != OwnCredential::Replace && stamp.is_none() && self.pool.carries_own(head);
@@ -147,13 +172,13 @@ impl Stage for Rotation {
         if st.own_forbidden {
             return Err(Cause::local(Code::CredentialInvalid));
         }
-        // Somebody else's layer sends this request again and again: it may be what is wrong.
+        // A foreign layer may send this request over and over: the limit holds across its attempts.
         if ask.ledger.is_some_and(|ledger| ledger.rejections() >= self.max_refusals) {
             return Err(Cause::local(Code::CredentialInvalid));
         }
-        // What was held for an attempt that is over must not stand in the way of this one.
+        // The lease of an attempt that is over must not block this one.
         st.lease = None;
-        // One choice is enough; and when it is the account's one probe, there is no other.
+        // The outer choice may be the account's only probe, so no second one is made.
         if let Some(admitted) =
             st.outer_choice.take().and_then(|stamp| self.admit_outer(&stamp, ask.ledger))
         {
@@ -165,8 +190,8 @@ impl Stage for Rotation {
             return Ok(());
         }
         let lease = self.select(st, ask)?;
-        // For a later attempt it is enough that somebody will be there: who serves is chosen when
-        // it starts, by what is known then.
+        // A later attempt only needs to know that an account will be there. The account is selected
+        // when the attempt starts.
         st.lease = ask.at.is_none().then_some(lease);
         Ok(())
     }
@@ -179,23 +204,15 @@ impl Stage for Rotation {
         let good = |lease: &Lease| lease.still_good() && !self.pool.has_ended(lease, draft.now);
         let good = st.lease.as_ref().is_some_and(good);
         if !good {
-            // It died while this request waited: the pool chooses again.
+            // The credential was rejected or expired while the request waited: select again.
             st.lease = None;
-            let mut ask = Ask {
-                options: draft.options,
-                ledger: draft.ledger,
-                now: draft.now,
-                model: draft.model,
-                at: None,
-                last: false,
-            };
-            st.lease = Some(self.select(st, &mut ask)?);
+            st.lease = Some(self.select(st, &mut draft.ask())?);
         }
         let Some(lease) = &mut st.lease else { return Ok(()) };
         self.pool.apply(lease, draft.head).map_err(Cause::local)?;
         lease.sent();
         if draft.wants_stamp {
-            draft.put = Some(stamp(self.pool.id(), lease));
+            draft.put = Some(Stamp::new(&self.pool, lease));
         }
         draft.verified = true;
         Ok(())
@@ -215,86 +232,53 @@ impl Stage for Rotation {
         if facts.charged || facts.local {
             lease.inconclusive();
         } else {
-            self.apply_verdict(lease, facts);
+            apply_verdict(&self.pool, lease, facts);
         }
         st.tried.push((lease.uid(), lease.generation()));
     }
 
     fn awaits_refresh(&self, st: &RotationState, facts: &mut Facts<'_>) -> bool {
         let Some(lease) = &st.lease else { return false };
-        self.applies_to(facts)
+        may_help(self.forbidden, facts)
             && !st.single_account
             && facts.ledger.is_some_and(|ledger| ledger.rejections() < self.max_refusals)
             && facts.barred.is_none()
-            && !facts.is_past_deadline(std::time::Duration::ZERO)
-            && (self.may_replay(lease, facts) && self.pool.is_renewing_account(lease)
-                || self.others_are_refreshing(st, facts))
+            && !facts.is_past_deadline(Duration::ZERO)
+            && (may_replay(&self.pool, lease, facts) && self.pool.is_renewing_account(lease)
+                || others_are_refreshing(&self.pool, &st.tried, facts))
     }
 
     fn next(&self, st: &mut RotationState, facts: &mut Facts<'_>) -> Next {
-        let Some(lease) = st.lease.as_ref().filter(|_| self.applies_to(facts)) else {
+        let Some(lease) = st.lease.as_ref().filter(|_| may_help(self.forbidden, facts)) else {
             return Next::Pass;
         };
         if !facts.local {
-            self.cascade(lease, facts);
+            cascade(&self.pool, lease, facts);
         }
-        if facts.ledger.is_some_and(|l| l.rejections() >= self.max_refusals) {
+        if facts.ledger.is_some_and(|ledger| ledger.rejections() >= self.max_refusals) {
             return facts.decline(NotResent::Refusals);
         }
         if facts.ledger.is_some_and(Ledger::is_rotation_stopped) {
             return facts.decline(NotResent::NoAccount);
         }
-        let replay = st.lease.as_ref().filter(|lease| self.may_replay(lease, facts));
-        let same = replay.map(|lease| lease.id().clone());
-        // The probe that this attempt may have been is over.
+        let replay = may_replay(&self.pool, lease, facts).then(|| lease.id().clone());
+        // If this attempt was a probe, the probe has ended.
         st.lease = None;
-        let mut ask = Ask {
-            options: facts.options,
-            ledger: facts.ledger,
-            now: facts.now,
-            model: &mut facts.model,
-            at: None,
-            last: facts.last,
-        };
-        let same = same.and_then(|id| select_same(&self.pool, &st.tried, &mut ask, &id));
-        let lease = same.map_or_else(|| self.select(st, &mut ask), Ok);
-        match lease {
-            // Its own account with a new credential: nobody promised to have kept the request.
-            Ok(_) if st.single_account => facts.decline(NotResent::NoAccount),
-            Ok(lease) => {
-                if !facts.may_act() || facts.is_past_deadline(std::time::Duration::ZERO) {
-                    return Next::Pass;
-                }
-                let same = st.tried.last().is_some_and(|(uid, _)| *uid == lease.uid());
-                st.lease = Some(lease);
-                if same { Next::Replay } else { Next::Again }
-            }
-            Err(none) => {
-                let not_ready =
-                    none.code == Code::NotReady && is_renewed(&self.pool, &st.tried, &mut ask);
-                facts.available_in = none.retry_after;
-                // One that is being asked is not down, while it may be waited for.
-                let down = not_ready && (facts.last || !none.is_under_way());
-                facts.not_ready = down.then(|| none.into());
-                facts.decline(NotResent::NoAccount)
-            }
+        let mut ask = facts.ask(None);
+        let same = replay.and_then(|id| select_same(&self.pool, &st.tried, &mut ask, &id));
+        match same.map_or_else(|| self.select(st, &mut ask), Ok) {
+            Ok(lease) => Self::go_on(st, facts, lease),
+            Err(none) => self.give_up(st, facts, none),
         }
-    }
-
-    fn pool(&self, st: &RotationState) -> Option<&Pool> {
-        (!st.own).then_some(&self.pool)
     }
 
     fn rotates(&self) -> bool {
         true
     }
 
-    fn stamp(&self, st: &RotationState) -> Option<Stamp> {
-        st.lease.as_ref().map(|lease| stamp(self.pool.id(), lease))
-    }
-
-    fn in_flight(&self, st: &mut RotationState) -> Option<InFlight> {
-        st.lease.as_mut().and_then(Lease::in_flight_guard)
+    #[inline]
+    fn chosen<'a>(&'a self, st: &'a RotationState) -> Chosen<'a> {
+        Chosen { model: None, pool: (!st.own).then_some(&self.pool), lease: st.lease.as_ref() }
     }
 
     fn reset(&self, st: &mut RotationState) {

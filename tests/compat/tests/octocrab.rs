@@ -1,11 +1,10 @@
 //! octocrab's client, built of a service.
 
-use http_body::Body;
 use octocrab::{
     AuthState, OctoBody, Octocrab, OctocrabBuilder, service::middleware::base_uri::BaseUriLayer,
 };
 use serde_json::{Value, json};
-use tower_failover::body::{ReplayBody, TryCloned};
+use tower_failover::body::{BufferedAs, ReplayBody};
 use tower_failover_compat::{CAP, Rig, client, go};
 
 /// What succeeded is what was sent.
@@ -35,11 +34,8 @@ async fn fused() {
     rig.sees_all_three(async || post(&octocrab).await).await;
 }
 
-/// octocrab's own clone knows nothing of bodies that are empty.
-fn keep() -> TryCloned<OctoBody> {
-    let clone =
-        |body: &OctoBody| body.try_clone().or_else(|| body.is_end_stream().then(OctoBody::empty));
-    TryCloned::new(clone).made_of(OctoBody::from)
+fn keep() -> BufferedAs<fn(ReplayBody<OctoBody>) -> OctoBody> {
+    BufferedAs::new(CAP, OctoBody::new)
 }
 
 fn separate_layers(rig: &Rig) -> Octocrab {

@@ -14,7 +14,7 @@ fn at(seconds: f64) -> Option<SystemTime> {
 }
 
 #[test]
-fn what_is_no_number_of_seconds_is_unknown() {
+fn exp_that_is_not_a_number_of_seconds_is_unknown() {
     let exp = |exp: &str| jwt_expiry(token("{}", &format!("{{\"exp\":{exp}}}")));
     assert_eq!(exp("1700000000"), at(1_700_000_000.0));
     assert_eq!(exp("1700003600.5"), at(1_700_003_600.5));
@@ -26,13 +26,13 @@ fn what_is_no_number_of_seconds_is_unknown() {
 }
 
 #[test]
-fn of_two_ends_the_last_counts() {
+fn last_of_two_exp_members_counts() {
     // RFC 7519 §4: "use a JSON parser that returns only the lexically last duplicate member name".
     assert_eq!(jwt_expiry(token("{}", r#"{"exp":1,"exp":2}"#)), at(2.0));
 }
 
 #[test]
-fn only_a_signed_compact_token_is_looked_into() {
+fn only_a_compact_jws_is_decoded() {
     let good = token("{}", r#"{"exp":1}"#);
     assert_eq!(jwt_expiry(&good), at(1.0));
     let (header, rest) = good.split_once('.').unwrap();
@@ -53,13 +53,13 @@ fn only_a_signed_compact_token_is_looked_into() {
 }
 
 #[test]
-fn padding_is_put_up_with() {
+fn padding_is_accepted() {
     let [header, claims] = ["{}", r#"{"exp":1}"#].map(|part| URL_SAFE.encode(part));
     assert_eq!(jwt_expiry(format!("{header}.{claims}.")), at(1.0));
 }
 
 #[test]
-fn what_is_huge_or_deep_is_unknown() {
+fn huge_or_deep_token_is_unknown() {
     let huge = format!("{{\"exp\":1,\"pad\":\"{}\"}}", "x".repeat(MAX_LENGTH));
     assert_eq!(jwt_expiry(token("{}", &huge)), None);
     let deep = format!("{{\"exp\":1,\"pad\":{}{}}}", "[".repeat(4000), "]".repeat(4000));
@@ -68,14 +68,14 @@ fn what_is_huge_or_deep_is_unknown() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn jwt_expiry_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = jwt_expiry(&bytes);
         let _ = jwt_expiry([b"e30.", &*bytes, b".x"].concat());
         let _ = jwt_expiry(token("{}", &String::from_utf8_lossy(&bytes)));
     }
 
     #[test]
-    fn whatever_stands_around_it_the_end_is_found(
+    fn exp_is_found_among_other_claims(
         seconds in 0_u64..253_402_300_800,
         name in "[a-d]{1,3}",
         text in ".{0,20}",

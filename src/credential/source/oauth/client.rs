@@ -12,7 +12,7 @@ use crate::{
     credential::source::{RefreshReason, TokenFuture, TokenSource},
 };
 
-/// Tokens for a client's own account: the client credentials grant (RFC 6749 §4.4).
+/// Tokens for a client's own account, from the client credentials grant (RFC 6749 §4.4).
 ///
 /// ```
 /// # use http_body_util::Full;
@@ -34,11 +34,11 @@ pub struct OAuthClient {
 }
 
 impl OAuthClient {
-    /// For the client `id`, at the token endpoint `uri`.
+    /// Builds a source for the client `id` at the token endpoint `uri`.
     ///
     /// # Errors
     ///
-    /// The URI is none that a token endpoint can have.
+    /// The URI has no scheme or authority.
     pub fn new<U: TryInto<Uri>>(
         uri: U,
         id: impl Into<String>,
@@ -57,9 +57,9 @@ impl OAuthClient {
 impl TokenSource for OAuthClient {
     fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         Box::pin(async {
-            let given =
+            let response =
                 self.endpoint.request_token(&[("grant_type", "client_credentials")]).await?;
-            Ok(given.token)
+            Ok(response.token)
         })
     }
 

@@ -1,4 +1,4 @@
-//! One question to a token endpoint, and what its answer gives.
+//! A request to a token endpoint, and its response.
 
 use std::{fmt, time::Duration};
 
@@ -22,25 +22,24 @@ use crate::{
     credential::source::{SourceError, Token},
 };
 
-/// Something is no token endpoint.
-///
-/// [`OAuthClient`](crate::credential::OAuthClient) has an example.
+/// The error of a URI that cannot be a token endpoint, from
+/// [`OAuthClient::new`](crate::credential::OAuthClient::new) and its like.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write the token endpoint as `https://host/path`, without a fragment (RFC 6749 §3.2)")]
 #[non_exhaustive]
 pub struct OAuthError;
 
-/// A token endpoint, and who asks it.
+/// A token endpoint, with the client that sends requests to it.
 #[derive(Clone)]
 pub(super) struct Endpoint {
     pub(super) http: OAuthHttp,
     pub(super) uri: Uri,
     pub(super) client: Option<Client>,
-    /// More members of each question, such as `scope`.
+    /// Further parameters of each request, such as `scope`.
     pub(super) params: Vec<(String, String)>,
 }
 
-/// The client's name, and how it proves it (RFC 6749 §2.3.1).
+/// The client's id, and its authentication (RFC 6749 §2.3.1).
 #[derive(Clone)]
 pub(super) struct Client {
     pub(super) id: String,
@@ -48,30 +47,29 @@ pub(super) struct Client {
     pub(super) in_body: bool,
 }
 
-/// Whether whoever asks in its own name gets another token after `reason`: that one was revoked says
-/// nothing of the client, or of the key.
+/// Returns whether a client that acts for itself gets another token after a rejection for `reason`. A
+/// revoked token says nothing about the client or its key.
 pub(super) const fn can_renew_after_rejection(reason: Reason) -> bool {
     !matches!(reason, Reason::Inactive | Reason::InsufficientScope)
 }
 
-/// The setters of what is asked, over a field `endpoint`.
+/// Writes the setters of the request parameters, over a field `endpoint`.
 macro_rules! request_settings {
     () => {
-        /// What the tokens shall be good for (RFC 6749 §3.3); where one is refreshed, no more than
-        /// before (§6).
+        /// Sets the scope of the tokens (RFC 6749 §3.3). A refresh cannot extend it (§6).
         #[must_use]
         pub fn scope(self, scope: impl Into<String>) -> Self {
             self.param("scope", scope)
         }
 
-        /// One more member of each question, such as `audience`.
+        /// Adds a parameter to each request, such as `audience`.
         #[must_use]
         pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
             self.endpoint.params.push((name.into(), value.into()));
             self
         }
 
-        /// Sends the client's secret in the body, for endpoints that take it nowhere else (RFC 6749
+        /// Sends the client's secret in the body, for endpoints that accept it only there (RFC 6749
         /// §2.3.1). By default it goes into `Authorization`.
         #[must_use]
         pub fn secret_in_body(mut self) -> Self {
@@ -84,10 +82,10 @@ macro_rules! request_settings {
 }
 pub(super) use request_settings;
 
-/// What the endpoint gave.
+/// A successful response of the endpoint.
 pub(super) struct TokenResponse {
     pub(super) token: Token,
-    /// The refresh token that takes the place of the one that was used.
+    /// The refresh token that replaces the one that was used.
     pub(super) refresh: Option<Zeroizing<String>>,
 }
 
@@ -100,7 +98,7 @@ impl Endpoint {
         Ok(Self { http, uri, client: None, params: Vec::new() })
     }
 
-    /// Asks for a token by this grant.
+    /// Requests a token with this grant.
     pub(super) async fn request_token(
         &self,
         grant: &[(&str, &str)],
@@ -152,7 +150,7 @@ impl Endpoint {
             request = request.header(AUTHORIZATION, value);
         }
         request.body(Bytes::from_owner(form.0)).map_err(|error| {
-            SourceError::transient("the question to the token endpoint cannot be built")
+            SourceError::transient("the request to the token endpoint cannot be built")
                 .with_source(error)
         })
     }
@@ -164,7 +162,7 @@ fn read_response(mut members: Map<String, Value>) -> TokenResponse {
         _ => None,
     };
     let (mut access, refresh) = (text("access_token").unwrap_or_default(), text("refresh_token"));
-    // Some write the number as text, and some a float.
+    // Some endpoints write the number as text, others as a float.
     let expires_in = members.get("expires_in").and_then(|value| match value {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.parse().ok(),
@@ -177,15 +175,15 @@ fn read_response(mut members: Map<String, Value>) -> TokenResponse {
     TokenResponse { token, refresh: refresh.filter(|refresh| !refresh.is_empty()) }
 }
 
-/// `application/x-www-form-urlencoded`.
+/// A body of the type `application/x-www-form-urlencoded`.
 struct Form(Zeroizing<Vec<u8>>);
 
-/// What a form leaves as it is.
+/// The characters that a form does not encode.
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
 
 impl Default for Form {
     fn default() -> Self {
-        // Room for all of it at once: what a buffer leaves behind when it grows is not wiped.
+        // A large capacity at once, because a buffer that grows leaves copies that are not wiped.
         Self(Zeroizing::new(Vec::with_capacity(4 * 1024)))
     }
 }
@@ -201,7 +199,7 @@ impl Form {
     }
 }
 
-/// RFC 6749 §2.3.1: both are encoded as in a form first.
+/// Builds the header value of RFC 6749 §2.3.1, where both parts are form-encoded first.
 fn basic(id: &str, secret: &str) -> Option<HeaderValue> {
     let [id, secret] = [id, secret]
         .map(|text| Zeroizing::new(utf8_percent_encode(text, FORM).collect::<String>()));
@@ -221,7 +219,7 @@ impl Client {
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Somebody may have put a secret into the query, or into a member.
+        // The query or a parameter may hold a secret.
         f.debug_struct("Endpoint")
             .field("host", &self.uri.host())
             .field("client", &self.client.as_ref().map(|client| &client.id))

@@ -1,4 +1,4 @@
-//! The service that carries requests to a token endpoint.
+//! The service that sends requests to a token endpoint.
 
 use std::{
     error::Error,
@@ -17,10 +17,10 @@ use zeroize::Zeroizing;
 type BoxError = Box<dyn Error + Send + Sync>;
 type SendFuture = Pin<Box<dyn Future<Output = Result<CollectedResponse, BoxError>> + Send>>;
 
-/// A head, and as much of its body as a token needs.
+/// A head, with its collected body.
 type CollectedResponse = (response::Parts, Zeroizing<Vec<u8>>);
 
-/// The longest answer that is read, in bytes.
+/// The longest response that is read, in bytes.
 const MAX_LENGTH: usize = 64 * 1024;
 
 /// The HTTP service that sends requests to a token endpoint: a hyper-util client, a
@@ -41,7 +41,7 @@ const MAX_LENGTH: usize = 64 * 1024;
 /// # }
 /// ```
 ///
-/// [`OAuthClient`](crate::credential::OAuthClient) has an example with another service.
+/// See [`OAuthClient`](crate::credential::OAuthClient) for another service.
 ///
 /// # Clone
 ///
@@ -66,7 +66,7 @@ impl OAuthHttp {
         RB: Body<Data = Bytes> + Send + 'static,
         RB::Error: Into<BoxError>,
     {
-        // A service need not be `Sync`, and is only cloned here.
+        // The mutex makes a service shareable that is not `Sync`. It is only cloned under it.
         let service = Mutex::new(service);
         let send = move |request: Request<Bytes>| -> SendFuture {
             let mut service = service.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -88,19 +88,19 @@ impl OAuthHttp {
     }
 }
 
-/// The body, if it is not too long for a token.
+/// Collects a body, if it is not too long for a token.
 async fn collect<B>(body: B) -> Result<Zeroizing<Vec<u8>>, BoxError>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
     let mut body = pin!(body);
-    // Room for most tokens at once: what a buffer leaves behind when it grows is not wiped.
+    // A large capacity at once, because a buffer that grows leaves copies that are not wiped.
     let mut all = Zeroizing::new(Vec::with_capacity(8 * 1024));
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         let Ok(data) = frame.map_err(Into::into)?.into_data() else { continue };
         if all.len() + data.len() > MAX_LENGTH {
-            return Err("the token endpoint's answer is too long".into());
+            return Err("the response of the token endpoint is too long".into());
         }
         all.extend_from_slice(&data);
     }

@@ -16,15 +16,15 @@ use crate::credential::{
     source::{RefreshReason, SourceError, Token, TokenFuture, TokenSource},
 };
 
-/// Tokens for a person who has logged in once: the refresh token grant (RFC 6749 §6).
+/// Tokens for a person who has logged in once, from the refresh token grant (RFC 6749 §6).
 ///
-/// 1. A rotated refresh token is handed to the [store](RefreshTokenStore) before the token that came
-///    with it is used. While the store fails, that is a transient failure, and the next call begins
-///    with the store: no refresh token is used twice.
-/// 2. `invalid_grant` and its like are terminal: the person must log in again. An endpoint that is
-///    down, or overloaded, is transient.
-/// 3. Give all accounts that share one OAuth client, or one login, the same
-///    [group](crate::Account::group): they are then refreshed one after the other.
+/// 1. A rotated refresh token is given to the [store](RefreshTokenStore) before the token that came
+///    with it is used. If the store fails, that is a transient failure, and the next call starts with
+///    the store, so no refresh token is used twice.
+/// 2. `invalid_grant` and similar errors are terminal: the person must log in again. An endpoint that
+///    is down or overloaded is a transient failure.
+/// 3. Give all accounts that share one OAuth client or one login the same
+///    [group](crate::Account::group), so that they are refreshed one after the other.
 ///
 /// ```
 /// # use http_body_util::Full;
@@ -53,16 +53,16 @@ pub struct OAuthRefresh {
 
 struct State {
     refresh_token: Zeroizing<String>,
-    /// What came with a refresh token that the store has not taken yet, and when.
+    /// The token that came with a refresh token which is not stored yet, and the time it arrived.
     unstored: Option<(Token, Instant)>,
 }
 
 impl OAuthRefresh {
-    /// With this refresh token, at the token endpoint `uri`.
+    /// Builds a source for this refresh token at the token endpoint `uri`.
     ///
     /// # Errors
     ///
-    /// The URI is none that a token endpoint can have.
+    /// The URI has no scheme or authority.
     pub fn new<U: TryInto<Uri>>(
         uri: U,
         refresh_token: impl Into<String>,
@@ -76,7 +76,7 @@ impl OAuthRefresh {
         })
     }
 
-    /// The client that the refresh token was given to, and its secret if it has one.
+    /// Sets the client that the refresh token was issued to, and its secret if it has one.
     #[must_use]
     pub fn client(mut self, id: impl Into<String>, secret: Option<&str>) -> Self {
         let secret = secret.map(|secret| Zeroizing::new(secret.to_owned()));
@@ -86,8 +86,7 @@ impl OAuthRefresh {
 
     request_settings!();
 
-    /// Who keeps a refresh token that takes the place of another. Without one, it is lost when the
-    /// program ends.
+    /// Sets the store of rotated refresh tokens. Without a store, they are lost when the program ends.
     #[must_use]
     pub fn store(mut self, store: impl RefreshTokenStore) -> Self {
         self.store = Some(Arc::new(store));
@@ -99,15 +98,15 @@ impl OAuthRefresh {
         if state.unstored.is_none() {
             let used =
                 [("grant_type", "refresh_token"), ("refresh_token", state.refresh_token.as_str())];
-            let given = self.endpoint.request_token(&used).await?;
-            let rotated = given.refresh.filter(|refresh| *refresh != state.refresh_token);
-            let Some(rotated) = rotated else { return Ok(given.token) };
-            // From here on nothing is awaited before both are in the state.
+            let response = self.endpoint.request_token(&used).await?;
+            let rotated = response.refresh.filter(|refresh| *refresh != state.refresh_token);
+            let Some(rotated) = rotated else { return Ok(response.token) };
+            // No await before both are in the state, so that a dropped call loses neither.
             state.refresh_token = rotated;
             if self.store.is_none() {
-                return Ok(given.token);
+                return Ok(response.token);
             }
-            state.unstored = Some((given.token, Instant::now()));
+            state.unstored = Some((response.token, Instant::now()));
         }
         if let Some(store) = &self.store {
             store.store(&state.refresh_token).await.map_err(|error| {
@@ -122,10 +121,10 @@ impl OAuthRefresh {
     }
 }
 
-/// The token as it is when it came a while ago.
+/// Returns a token that arrived a while ago, with its lifetime shortened.
 fn shorten(token: Token, by: Duration) -> Token {
     match token.expires {
-        // Never zero, which would mean that nothing is known: it is replaced soon.
+        // At least 1 ms, since zero means unknown.
         Expires::In(left) => {
             let left = left.saturating_sub(by).max(Duration::from_millis(1));
             token.expires_in(left)

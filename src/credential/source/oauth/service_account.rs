@@ -21,17 +21,17 @@ use crate::{
     credential::source::{RefreshReason, SourceError, TokenFuture, TokenSource},
 };
 
-/// How long an assertion is good, in seconds: the longest that Google takes.
+/// The lifetime of an assertion: the longest that Google accepts.
 const LIFETIME_SECONDS: u64 = 60 * 60;
-/// The clocks may differ: the assertion was made a little while ago.
+/// The assertion is dated back by this, in case the other clock is slow.
 const CLOCK_SKEW_SECONDS: u64 = 10;
 
-/// Tokens for a service account, by an assertion that its key signs: the JWT bearer grant
+/// Tokens for a service account, for an assertion signed with its key: the JWT bearer grant
 /// (RFC 7523 §2.1; [Google](https://developers.google.com/identity/protocols/oauth2/service-account#httprest)).
 ///
 /// The assertion is signed with RS256 (RFC 7518 §3.3).
 ///
-/// [`OAuthClient`](crate::credential::OAuthClient) has an example of such a source.
+/// It is used like an [`OAuthClient`](crate::credential::OAuthClient).
 pub struct ServiceAccount {
     endpoint: Endpoint,
     key: Arc<RsaKeyPair>,
@@ -42,35 +42,33 @@ pub struct ServiceAccount {
     scope: String,
 }
 
-/// Something is no key of a service account.
-///
-/// [`OAuthClient`](crate::credential::OAuthClient) has an example of such a source.
+/// The error of a key file that is not that of a [`ServiceAccount`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceAccountError {
-    /// It is no JSON object.
+    /// The file is not a JSON object.
     #[error(
-        "the service account's key is no JSON object: give the whole file as it was downloaded"
+        "the service account's key is not a JSON object: give the whole file as it was downloaded"
     )]
     NotJson,
-    /// A member is missing, or is no text.
+    /// A member is missing, or is not a string.
     #[error("the service account's key has no `{0}`: give the whole file as it was downloaded")]
     Missing(&'static str),
-    /// The private key is none that can be used.
-    #[error("the service account's `private_key` is no RSA key in PKCS #8 form")]
+    /// The private key cannot be used.
+    #[error("the service account's `private_key` is not an RSA key in PKCS #8 form")]
     Key,
-    /// The token endpoint is none.
-    #[error("the service account's `token_uri` is no URI with a host")]
+    /// The token endpoint is not a URI with a host.
+    #[error("the service account's `token_uri` is not a URI with a host")]
     TokenUri,
 }
 
 impl ServiceAccount {
-    /// With the key file of a service account: `client_email`, `private_key`, `token_uri`, and
-    /// `private_key_id` where it is there.
+    /// Builds a source from the key file of a service account: `client_email`, `private_key`,
+    /// `token_uri`, and `private_key_id` if it is present.
     ///
     /// # Errors
     ///
-    /// What the variants of [`ServiceAccountError`] say. None shows what stands in the file.
+    /// See the variants of [`ServiceAccountError`]. No message shows the content of the file.
     pub fn from_json(key: impl AsRef<[u8]>, http: OAuthHttp) -> Result<Self, ServiceAccountError> {
         let mut file: Map<String, Value> =
             serde_json::from_slice(key.as_ref()).map_err(|_| ServiceAccountError::NotJson)?;
@@ -91,21 +89,21 @@ impl ServiceAccount {
         Ok(Self { endpoint, key, key_id, issuer, audience, subject, scope })
     }
 
-    /// What the tokens shall be good for, separated by spaces.
+    /// Sets the scopes of the tokens, separated by spaces.
     #[must_use]
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = scope.into();
         self
     }
 
-    /// On whose behalf (`sub`): a user who has delegated that.
+    /// Sets the user on whose behalf the account acts (`sub`).
     #[must_use]
     pub fn subject(mut self, subject: impl Into<String>) -> Self {
         self.subject = Some(subject.into());
         self
     }
 
-    /// A signed assertion, made at `now` (seconds since 1970).
+    /// Returns a signed assertion of the time `now` (seconds since 1970).
     fn assertion(&self, now: u64) -> Option<Zeroizing<String>> {
         let mut header = json!({ "alg": "RS256", "typ": "JWT" });
         if let Some(id) = &self.key_id {

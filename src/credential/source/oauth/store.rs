@@ -1,23 +1,22 @@
-//! Who keeps a rotated refresh token.
+//! The store of rotated refresh tokens.
 
 use std::{error::Error, future::Future, pin::Pin};
 
-/// Who keeps a refresh token that takes the place of another.
+/// A store of rotated refresh tokens.
 ///
-/// Many endpoints give a new refresh token along with each token, and take the old one no more
-/// (RFC 6749 §6); one that is lost means that a person must log in again. It is therefore handed
-/// over before the new token is used, and handed over again until that succeeds: meanwhile the new
-/// token is not used, and no other is asked for.
+/// Many endpoints issue a new refresh token with each token, and stop accepting the old one (RFC 6749
+/// §6). If the new one is lost, a person must log in again. So it is stored before the new token is
+/// used. If that fails, it is tried again, and until it succeeds the new token is not used and no
+/// other is requested.
 ///
-/// A function is a store: it is given the refresh token.
-///
-/// [`OAuthRefresh`](crate::credential::OAuthRefresh) has an example.
+/// A function of the refresh token is a store; see
+/// [`OAuthRefresh::store`](crate::credential::OAuthRefresh::store).
 pub trait RefreshTokenStore: Send + Sync + 'static {
-    /// Keeps the refresh token.
+    /// Stores the refresh token durably.
     fn store(&self, refresh_token: &str) -> StoreFuture<'_>;
 }
 
-/// What a store gives.
+/// The future of [`RefreshTokenStore::store`].
 type StoreFuture<'a> =
     Pin<Box<dyn Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send + 'a>>;
 

@@ -18,10 +18,10 @@ use crate::{
     },
 };
 
-/// What a token endpoint was asked.
+/// The requests that a token endpoint has received.
 type Asked = Arc<Mutex<Vec<(request::Parts, String)>>>;
 
-/// An endpoint that answers with these, one after the other.
+/// Builds an endpoint that gives these answers, one after the other.
 fn endpoint(answers: &[(u16, &str)]) -> (OAuthHttp, Asked) {
     let asked = Asked::default();
     let answers: VecDeque<_> =
@@ -47,7 +47,7 @@ fn forms(asked: &Asked) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_used_as_rfc_6749_6_has_it() {
+async fn refresh_token_grant_follows_rfc_6749_6() {
     let (http, asked) = endpoint(&[(200, r#"{"access_token":"tok","expires_in":"90"}"#)]);
     let source = OAuthRefresh::new("https://auth.example.com/token", "r+1 &x", http).unwrap();
     let source = source.client("me:1", Some("p:w/d")).scope("a b").param("resource", "r");
@@ -66,7 +66,7 @@ async fn a_refresh_token_is_used_as_rfc_6749_6_has_it() {
 }
 
 #[tokio::test]
-async fn a_client_asks_for_itself_as_rfc_6749_4_4_has_it() {
+async fn client_credentials_grant_follows_rfc_6749_4_4() {
     let (http, asked) = endpoint(&[(200, r#"{"access_token":"tok"}"#); 2]);
     let source = OAuthClient::new("https://auth.example.com/token", "me", "pw", http).unwrap();
     let source = source.scope("videos");
@@ -84,7 +84,7 @@ async fn a_client_asks_for_itself_as_rfc_6749_4_4_has_it() {
 }
 
 #[tokio::test]
-async fn a_rotated_refresh_token_is_kept_before_the_new_token_is_used() {
+async fn rotated_refresh_token_is_stored_before_the_new_token_is_used() {
     tokio::time::pause();
     let (http, asked) = endpoint(&[
         (200, r#"{"access_token":"t1","refresh_token":"r2","expires_in":60}"#),
@@ -105,15 +105,15 @@ async fn a_rotated_refresh_token_is_kept_before_the_new_token_is_used() {
             Ok(())
         }
     });
-    // While it is not kept, nothing new is asked for, and nothing new is used.
+    // Until it is stored, no token is requested and none is returned.
     for _ in 0..2 {
         assert!(!source.token(RefreshReason::First).await.unwrap_err().is_terminal());
         tokio::time::advance(Duration::from_secs(10)).await;
     }
     let first = source.token(RefreshReason::First).await.unwrap();
     assert_eq!((first.expose(), &*kept.lock().unwrap()), ("t1", &vec!["r2".to_owned()]));
-    assert_eq!(first.expires, Expires::In(Duration::from_secs(40)), "it has aged");
-    // The same refresh token again is no news; another one is.
+    assert_eq!(first.expires, Expires::In(Duration::from_secs(40)), "its lifetime was shortened");
+    // Only a refresh token that differs is stored.
     assert_eq!(source.token(RefreshReason::Expiring).await.unwrap().expose(), "t2");
     assert_eq!(source.token(RefreshReason::Expiring).await.unwrap().expose(), "t3");
     assert_eq!(*kept.lock().unwrap(), ["r2", "r3"]);
@@ -122,7 +122,7 @@ async fn a_rotated_refresh_token_is_kept_before_the_new_token_is_used() {
 }
 
 #[tokio::test]
-async fn a_login_that_is_over_is_terminal_and_an_endpoint_that_is_down_is_not() {
+async fn invalid_grant_is_terminal_and_an_endpoint_that_is_down_is_not() {
     let (http, _) = endpoint(&[
         (503, r#"{"error":"invalid_grant"}"#),
         (400, r#"{"error":"invalid_grant","error_description":"r1 was revoked"}"#),
@@ -136,7 +136,7 @@ async fn a_login_that_is_over_is_terminal_and_an_endpoint_that_is_down_is_not() 
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_not_reached_or_says_too_much_is_transient() {
+async fn unreachable_endpoint_or_long_response_is_transient() {
     let broken = tower::service_fn(|_: Request<Full<Bytes>>| async {
         Err::<Response<Full<Bytes>>, _>(std::io::Error::other("connection refused"))
     });
@@ -152,7 +152,7 @@ async fn an_endpoint_that_is_not_reached_or_says_too_much_is_transient() {
 }
 
 #[test]
-fn what_is_no_endpoint_is_refused() {
+fn bad_endpoint_uri_is_an_error() {
     for bad in ["", "/token", "auth.example.com/token"] {
         let (http, _) = endpoint(&[]);
         assert!(OAuthClient::new(bad, "me", "pw", http).is_err(), "{bad}");

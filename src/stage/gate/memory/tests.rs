@@ -36,7 +36,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What a person would write down: until when it is dead, how often, and whether somebody probes.
+/// A naive entry: the end of the quarantine, the strikes, and whether a probe is out.
 #[derive(Clone, Copy, Debug)]
 struct Naive {
     until: u64,
@@ -46,12 +46,12 @@ struct Naive {
 
 proptest! {
     #[test]
-    fn it_does_what_a_naive_list_does(ops in proptest::collection::vec(op(), 1..60)) {
+    fn memory_matches_a_naive_list(ops in proptest::collection::vec(op(), 1..60)) {
         let memory = memory(100);
         let start = Instant::now();
         let mut seconds = 0u64;
         let mut naive: HashMap<u8, Naive> = HashMap::new();
-        // The passes in flight, with whether each is a probe.
+        // The passes in flight, and whether each is a probe.
         let mut flying: Vec<(u8, Pass)> = Vec::new();
         for op in ops {
             let mut now = Now::at(start + Duration::from_secs(seconds));
@@ -105,12 +105,12 @@ proptest! {
                     }
                 }
             }
-            prop_assert_eq!(memory.dead.load(Ordering::Relaxed), naive.len());
+            prop_assert_eq!(memory.rejected.load(Ordering::Relaxed), naive.len());
         }
     }
 
     #[test]
-    fn no_more_are_remembered_than_there_is_room_for(count in 1usize..80, capacity in 1usize..20) {
+    fn memory_never_exceeds_its_capacity(count in 1usize..80, capacity in 1usize..20) {
         let memory = memory(capacity);
         let mut now = Now::at(Instant::now());
         for token in 0..count {
@@ -119,8 +119,8 @@ proptest! {
                 memory.note_rejected(pass, Reason::Invalid, &mut now);
             }
         }
-        prop_assert_eq!(memory.dead.load(Ordering::Relaxed), count.min(capacity));
-        // The newest are the ones that are still known.
+        prop_assert_eq!(memory.rejected.load(Ordering::Relaxed), count.min(capacity));
+        // The newest entries are kept.
         let newest = key(&memory, "http://a", &(count - 1).to_string()).unwrap();
         prop_assert!(memory.enter(newest, &mut now).is_err());
         let oldest = key(&memory, "http://a", "0").unwrap();
@@ -129,7 +129,7 @@ proptest! {
 }
 
 #[test]
-fn a_credential_is_known_by_origin_header_and_value() {
+fn key_covers_origin_header_and_value() {
     let memory = memory(10);
     let known = key(&memory, "https://api.example.com/a", "Bearer x");
     assert_eq!(known, key(&memory, "https://user@API.example.com/b?c", "Bearer x"));
@@ -146,7 +146,7 @@ fn a_credential_is_known_by_origin_header_and_value() {
 }
 
 #[test]
-fn a_revoked_credential_rests_for_hours() {
+fn revoked_credential_is_quarantined_for_hours() {
     let memory = memory(10);
     let start = Instant::now();
     let known = key(&memory, "http://a", "t").unwrap();
@@ -158,7 +158,7 @@ fn a_revoked_credential_rests_for_hours() {
 }
 
 #[test]
-fn what_has_healed_takes_no_ones_place() {
+fn forgotten_entry_frees_its_place() {
     let memory = memory(2);
     let start = Instant::now();
     let mut now = Now::at(start);

@@ -1,15 +1,15 @@
-//! Which brackets are open.
+//! The stack of open brackets.
 
-/// The open brackets, a bit each: set for an object.
+/// The open brackets, one bit each: set for an object.
 ///
-/// The innermost 64 cost nothing; a hundred thousand take 12 KiB.
+/// The innermost 64 need no allocation; a hundred thousand take 12 KiB.
 #[derive(Debug, Default)]
 pub(super) struct Nesting {
-    /// The levels of the last word, the innermost lowest.
+    /// The levels of the last word, the innermost in the lowest bit.
     word: u64,
-    /// How many levels there are.
+    /// The number of levels.
     depth: usize,
-    /// The full words below.
+    /// The full words of the outer levels.
     outer: Vec<u64>,
 }
 
@@ -32,7 +32,7 @@ impl Nesting {
         }
     }
 
-    /// Whether the innermost bracket is an object's; `None`: all are closed.
+    /// Returns whether the innermost bracket is an object's. `None` if all are closed.
     #[inline]
     pub(super) fn innermost(&self) -> Option<bool> {
         (self.depth > 0).then_some(self.word & 1 == 1)
@@ -47,7 +47,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_stack_of_bits(runs in prop::collection::vec((any::<bool>(), 0..100_usize, any::<u64>()), 0..20)) {
+        fn nesting_matches_a_stack_of_bools(runs in prop::collection::vec((any::<bool>(), 0..100_usize, any::<u64>()), 0..20)) {
             let (mut nesting, mut oracle) = (Nesting::default(), Vec::new());
             for (push, times, bits) in runs {
                 for n in 0..times {
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn sixty_four_levels_allocate_nothing_and_more_take_a_bit_each() {
+    fn nesting_allocates_a_bit_a_level_beyond_sixty_four() {
         let mut nesting = Nesting::default();
         for _ in 0..64 {
             nesting.push(true);

@@ -1,12 +1,12 @@
-//! A walk over JSON that checks every byte and builds nothing.
+//! A scanner that checks every byte of a JSON text and builds nothing.
 
 use std::str;
 
 use super::nesting::Nesting;
 
-/// What a string is looked through in at a time, once it has turned out to be long.
+/// The block size for long strings.
 const BLOCK: usize = 64;
-/// How many words a string is looked through in before it counts as long.
+/// The number of words after which a string counts as long.
 const SHORT: usize = 4;
 const WORD: usize = size_of::<u64>();
 /// A one in every byte of a word.
@@ -14,17 +14,17 @@ const ONES: u64 = u64::MAX / 255;
 /// The high bits: set where a byte is not ASCII.
 const HIGH: u64 = ONES << 7;
 
-/// Walks over one JSON text (RFC 8259), front to back, without recursion.
+/// Scans one JSON text (RFC 8259), front to back, without recursion.
 ///
-/// Why not `serde_json`? It looks through strings a word at a time, and prompts are long strings: with vectors this
-/// takes a half to a quarter of its time on ASCII prose, three quarters on other prose, and the same on dense JSON.
+/// Why not `serde_json`? It scans strings a word at a time, and prompts are long strings. With vectors, this scanner
+/// takes half to a quarter of its time on ASCII prose, three quarters on other prose, and the same on dense JSON.
 ///
-/// 1. A method that gives `None` has met what is not JSON; the walk is over then.
-/// 2. White space before a token is the token's.
-/// 3. Whether the text is UTF-8 is asked once, at the end, and only where a byte was not ASCII: no byte of a
-///    longer sequence can be taken for one of JSON's own.
-/// 4. As with `serde_json::de::IgnoredAny`, a `\u` escape may be half of a surrogate pair (§8.2 lets the
-///    grammar allow it: JavaScript cuts strings so), and a number may be of any size.
+/// 1. A method returns `None` for text that is not JSON, which ends the scan.
+/// 2. White space before a token belongs to the token.
+/// 3. UTF-8 is checked once, at the end, and only if a byte was not ASCII: no byte of a longer sequence equals
+///    one of JSON's own.
+/// 4. As with `serde_json::de::IgnoredAny`, a `\u` escape may be half of a surrogate pair (the grammar allows it,
+///    §8.2, and JavaScript produces it), and a number may have any size.
 #[derive(Debug)]
 pub(super) struct Scanner<'a> {
     text: &'a [u8],
@@ -33,12 +33,12 @@ pub(super) struct Scanner<'a> {
     seen: u64,
 }
 
-/// A string as it is written.
+/// A string as written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written<'a> {
     /// Quotes included.
     pub(super) text: &'a [u8],
-    /// Where the opening quote stands.
+    /// The position of the opening quote.
     pub(super) start: usize,
 }
 
@@ -47,7 +47,7 @@ impl<'a> Scanner<'a> {
         Self { text, at: 0, seen: 0 }
     }
 
-    /// The next byte that is not white space, left in place; zero, which is nowhere right, at the end.
+    /// Returns the next byte that is not white space, without taking it. Zero, which is never valid, at the end.
     #[inline]
     pub(super) fn peek(&mut self) -> u8 {
         loop {
@@ -115,7 +115,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The end: nothing but white space is left, and what was walked over is UTF-8.
+    /// Checks that only white space is left, and that the text is UTF-8.
     pub(super) fn end(mut self) -> Option<()> {
         self.peek();
         let ascii = self.seen & HIGH == 0;
@@ -123,7 +123,7 @@ impl<'a> Scanner<'a> {
         (whole && (ascii || str::from_utf8(self.text).is_ok())).then_some(())
     }
 
-    /// What stands before the value of an element: in an object its name.
+    /// Takes what stands before the value of an element: the name, if it is in an object.
     #[inline]
     fn element(&mut self, object: bool) -> Option<()> {
         if object { self.key().map(drop) } else { Some(()) }
@@ -134,7 +134,7 @@ impl<'a> Scanner<'a> {
         rest.starts_with(word).then(|| self.at += word.len())
     }
 
-    /// RFC 8259 §6.
+    /// Takes a number (RFC 8259 §6).
     fn number(&mut self) -> Option<()> {
         self.at += usize::from(self.here() == b'-');
         if self.here() == b'0' {
@@ -154,7 +154,7 @@ impl<'a> Scanner<'a> {
         Some(())
     }
 
-    /// One digit or more.
+    /// Takes one digit or more.
     fn digits(&mut self) -> Option<()> {
         let start = self.at;
         while self.here().is_ascii_digit() {
@@ -168,7 +168,7 @@ impl<'a> Scanner<'a> {
         self.text.get(self.at).copied().unwrap_or(0)
     }
 
-    /// What follows an opening quote, closing quote included.
+    /// Takes the rest of a string after its opening quote, closing quote included.
     #[inline]
     fn string_rest(&mut self) -> Option<()> {
         loop {
@@ -200,9 +200,9 @@ impl<'a> Scanner<'a> {
         Some(())
     }
 
-    /// Goes on to the next byte that means something in a string: quote, backslash, control character.
+    /// Skips to the next byte with a meaning in a string: a quote, a backslash, a control character.
     ///
-    /// Names and numbers of dense JSON are short and prose is long, so words come first and blocks after them.
+    /// Names in dense JSON are short and prose is long, so words come first and blocks after them.
     #[inline]
     fn plain(&mut self) {
         for _ in 0..SHORT {
@@ -214,7 +214,7 @@ impl<'a> Scanner<'a> {
         while !self.plain_word() {}
     }
 
-    /// A word of plain bytes; true when the next byte that is not plain (or the end) has been reached.
+    /// Skips a word of plain bytes. Returns whether it reached a byte that is not plain, or the end.
     #[inline]
     fn plain_word(&mut self) -> bool {
         let rest = self.text.get(self.at..).unwrap_or_default();
@@ -249,7 +249,7 @@ impl<'a> Scanner<'a> {
         true
     }
 
-    /// Whole blocks of plain bytes, in a shape that the compiler turns into vector code.
+    /// Skips whole blocks of plain bytes, in a form that the compiler turns into vector code.
     fn plain_blocks(&mut self) {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let (mut seen, mut blocks) = ([0_u8; BLOCK], 0);

@@ -18,7 +18,7 @@ fn bytes(hex: &Value) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(byte).collect()
 }
 
-/// What a case comes to, in the words of the cases, and the body that goes out.
+/// Returns the result of a case, in the words of the cases, and the resulting body.
 fn rewrite(case: &Value) -> (&'static str, Vec<u8>) {
     let body = bytes(&case["request"]["body_hex"]);
     let content_type = case["request"]["headers"]["content-type"].as_str();
@@ -40,7 +40,7 @@ fn rewrite(case: &Value) -> (&'static str, Vec<u8>) {
 }
 
 #[test]
-fn the_cases_hold() {
+fn find_and_splice_match_the_cases() {
     let cases: Vec<Value> = serde_json::from_str(CASES).expect("an array of cases");
     assert_eq!(cases.len(), 35, "none is left out");
     for case in &cases {
@@ -52,7 +52,7 @@ fn the_cases_hold() {
     }
 }
 
-/// `Some`: what the one member holds, and how its value is written.
+/// Returns the value of the member, and the value as written.
 fn member<'a>(found: &'a Found<'_>, body: &'a [u8]) -> Option<(&'a str, &'a [u8])> {
     match found {
         Found::Member(span, value) => Some((value, &body[span.0.clone()])),
@@ -61,14 +61,14 @@ fn member<'a>(found: &'a Found<'_>, body: &'a [u8]) -> Option<(&'a str, &'a [u8]
 }
 
 #[test]
-fn a_member_is_found_under_any_spelling() {
+fn member_is_found_under_any_spelling() {
     for (body, value, written) in [
         (r#"{"model":"m"}"#, "m", r#""m""#),
         (r#"{"mod\u0065l":"m"}"#, "m", r#""m""#),
         (r#"{"\u006D\u006f\u0064\u0065\u006c" : "m" , "a" : 1}"#, "m", r#""m""#),
         (r#"{"model":"a\/b\u00e9\ud83d\ude00"}"#, "a/bé😀", r#""a\/b\u00e9\ud83d\ude00""#),
         (r#"{"a":[{"model":1}],"model":"é"}"#, "é", r#""é""#),
-        // What nobody looks for is left for its reader to judge: size of numbers, halves of pairs.
+        // Other members may hold numbers of any size and halves of surrogate pairs.
         (r#"{"a":1e999,"model":"m"}"#, "m", r#""m""#),
         (r#"{"a":"\ud83d","\udc00":1,"model":"m"}"#, "m", r#""m""#),
     ] {
@@ -78,7 +78,7 @@ fn a_member_is_found_under_any_spelling() {
 }
 
 #[test]
-fn what_is_no_member_to_replace_is_told_apart() {
+fn body_without_a_replaceable_member_has_a_reason() {
     for (body, wanted) in [
         (&br#"{"model":"a","model":"a"}"#[..], Found::Ambiguous),
         (br#"{"model":"a","mod\u0065l":"b"}"#, Found::Ambiguous),
@@ -110,9 +110,9 @@ fn what_is_no_member_to_replace_is_told_apart() {
     }
 }
 
-/// On a stack that a recursion of a thousand levels would leave.
+/// Runs on a stack that a recursion of a thousand levels would overflow.
 #[test]
-fn a_hundred_thousand_levels_are_walked_over_on_a_small_stack() {
+fn scan_of_a_hundred_thousand_levels_fits_a_small_stack() {
     let walk = || {
         for (open, close) in [("[", "]"), (r#"{"model":"#, "}"), (r#"[{"a":"#, "}]")] {
             let (open, close) = (open.repeat(100_000), close.repeat(100_000));
@@ -128,9 +128,9 @@ fn a_hundred_thousand_levels_are_walked_over_on_a_small_stack() {
     small.expect("a thread").join().expect("it ends well");
 }
 
-/// Words, blocks and their seams: one odd byte at every place of strings of many lengths.
+/// Covers words, blocks and their borders: one special byte at every position of many lengths.
 #[test]
-fn a_byte_counts_wherever_it_stands_in_a_string() {
+fn special_byte_is_seen_at_every_position_of_a_string() {
     for len in [1, 7, 8, 9, 31, 32, 33, 63, 64, 65, 100, 130] {
         for at in 0..len {
             for byte in 0..=u8::MAX {
@@ -142,9 +142,9 @@ fn a_byte_counts_wherever_it_stands_in_a_string() {
     }
 }
 
-/// What one odd byte does not show: two in one block, and nothing but them.
+/// Covers two special bytes in one block, and strings of special bytes only.
 #[test]
-fn bytes_count_however_many_they_are_in_a_string() {
+fn special_bytes_are_seen_in_any_number() {
     for byte in 0..=u8::MAX {
         for (from, count) in [(32, 64), (32, 63), (32, 2), (40, 2), (32, 128), (0, 130)] {
             let mut body = format!(r#"{{"a":"{}","model":"m"}}"#, "x".repeat(200)).into_bytes();
@@ -155,12 +155,12 @@ fn bytes_count_however_many_they_are_in_a_string() {
 }
 
 #[test]
-fn a_member_may_have_an_empty_name() {
+fn member_may_have_an_empty_name() {
     let body = br#"{"model":"m","":"n"}"#;
     assert_eq!(member(&find(body, ""), body), Some(("n", &br#""n""#[..])));
 }
 
-/// An object as a list: every member, in order.
+/// An object as a list of all members, in order.
 struct Members(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -185,10 +185,10 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// Whether `find` and `serde_json` say the same of a body, as far as `serde_json` says anything.
+/// Compares `find` with `serde_json` on a body, as far as `serde_json` checks it.
 fn agrees(body: &[u8]) -> Result<(), TestCaseError> {
     let found = find(body, "model");
-    // It does not look at the encoding of what it ignores.
+    // `serde_json` does not check the encoding of ignored values.
     let text =
         str::from_utf8(body).ok().filter(|it| serde_json::from_str::<IgnoredAny>(it).is_ok());
     let Some(text) = text else {
@@ -200,7 +200,7 @@ fn agrees(body: &[u8]) -> Result<(), TestCaseError> {
         prop_assert_eq!(found, Found::NotAnObject);
         return Ok(());
     }
-    // Halves of surrogate pairs and enormous numbers are its errors, not ours.
+    // Halves of surrogate pairs and huge numbers are errors only in `serde_json`.
     let Ok(Members(members)) = serde_json::from_str(text) else { return Ok(()) };
     let mut named = members.iter().filter(|(name, _)| name == "model").map(|(_, value)| value);
     match (named.next(), named.next()) {
@@ -220,7 +220,7 @@ fn space() -> impl Strategy<Value = String> {
     prop_oneof![4 => Just(String::new()), 1 => "[ \t\r\n]{1,3}"]
 }
 
-/// One character of a string, in one of its spellings.
+/// Returns a character in one of its spellings.
 fn spelt_char(char: char, way: u8) -> String {
     let unicode = |char: char| {
         let mut units = [0; 2];
@@ -273,7 +273,7 @@ fn object(value: impl Strategy<Value = String>) -> impl Strategy<Value = String>
     joined(('{', '}'), member.prop_map(|(name, a, b, value)| format!("{name}{a}:{b}{value}")))
 }
 
-/// Any JSON value, as somebody might write it.
+/// Any JSON value, in any formatting.
 fn value() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("null".to_owned()),
@@ -287,13 +287,13 @@ fn value() -> impl Strategy<Value = String> {
     })
 }
 
-/// A body that is mostly an object.
+/// A body that is usually an object.
 fn body() -> impl Strategy<Value = String> {
     let top = prop_oneof![1 => value().boxed(), 5 => object(value()).boxed()];
     (space(), top, space()).prop_map(|(a, top, b)| a + &top + &b)
 }
 
-/// A body with the members before and behind the one that is found.
+/// A body with members before and after the one to find.
 fn body_with_model() -> impl Strategy<Value = String> {
     let others = || {
         let name = spelt(name().prop_filter("another name", |it| it != "model"));
@@ -311,7 +311,7 @@ fn body_with_model() -> impl Strategy<Value = String> {
     })
 }
 
-/// Puts a byte there, or in its place, or cuts there, or says a part twice.
+/// Inserts or replaces a byte, cuts the body, or repeats a part.
 fn mutated(mut body: Vec<u8>, edits: &[(u8, Index, u8)]) -> Vec<u8> {
     for (kind, at, byte) in edits {
         let at = at.index(body.len() + 1);
@@ -335,7 +335,7 @@ fn edits() -> impl Strategy<Value = Vec<(u8, Index, u8)>> {
 
 proptest! {
     #[test]
-    fn only_the_member_changes(body in body_with_model(), model in any::<String>()) {
+    fn splice_changes_only_the_member(body in body_with_model(), model in any::<String>()) {
         let found = find(body.as_bytes(), "model");
         let Found::Member(span, _) = &found else { panic!("{found:?} in {body}") };
         let out = splice(body.as_bytes(), span, &model);
@@ -352,7 +352,7 @@ proptest! {
     }
 
     #[test]
-    fn the_way_back_gives_the_same_bytes(body in body_with_model(), model in any::<String>()) {
+    fn splice_back_restores_the_bytes(body in body_with_model(), model in any::<String>()) {
         let Found::Member(span, value) = find(body.as_bytes(), "model") else { panic!("{body}") };
         let there = splice(body.as_bytes(), &span, &model);
         let Found::Member(span, found) = find(&there, "model") else { panic!("{there:?}") };
@@ -364,42 +364,42 @@ proptest! {
     }
 
     #[test]
-    fn what_serde_json_reads_is_read_alike(body in body()) {
+    fn find_agrees_with_serde_json_on_json(body in body()) {
         prop_assert!(serde_json::from_str::<IgnoredAny>(&body).is_ok(), "{}", body);
         agrees(body.as_bytes())?;
     }
 
     #[test]
-    fn what_is_damaged_is_judged_alike(body in body(), edits in edits()) {
+    fn find_agrees_with_serde_json_on_damaged_json(body in body(), edits in edits()) {
         agrees(&mutated(body.into_bytes(), &edits))?;
     }
 
     #[test]
-    fn what_looks_like_json_is_judged_alike(body in r#"\{?"model":["\[\]{}:,\\u0-9eE+. tfn\-]{0,30}\}?"#) {
+    fn find_agrees_with_serde_json_on_json_like_text(body in r#"\{?"model":["\[\]{}:,\\u0-9eE+. tfn\-]{0,30}\}?"#) {
         agrees(body.as_bytes())?;
     }
 
     #[test]
-    fn numbers_are_judged_alike(number in "[-+.eE0-9]{1,8}") {
+    fn find_agrees_with_serde_json_on_numbers(number in "[-+.eE0-9]{1,8}") {
         agrees(number.as_bytes())?;
         agrees(format!("[{number}]").as_bytes())?;
     }
 
     #[test]
-    fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..200), name in any::<String>()) {
+    fn find_never_panics(body in prop::collection::vec(any::<u8>(), 0..200), name in any::<String>()) {
         agrees(&body)?;
         let _ = find(&body, &name);
     }
 
     #[test]
-    fn any_member_is_found_by_its_name(name in any::<String>(), value in any::<String>()) {
+    fn find_finds_any_member_by_its_name(name in any::<String>(), value in any::<String>()) {
         let body = serde_json::json!({ name.clone(): value.clone() }).to_string();
         let found = find(body.as_bytes(), &name);
         prop_assert_eq!(member(&found, body.as_bytes()).map(|(text, _)| text), Some(&*value));
     }
 
     #[test]
-    fn the_length_of_a_string_is_known_before_it_is_written(text in any::<String>(), low in "[\0-\x7f]{0,40}") {
+    fn written_len_is_the_length_of_the_written_string(text in any::<String>(), low in "[\0-\x7f]{0,40}") {
         for text in [text, low] {
             prop_assert_eq!(written_len(&text), serde_json::to_string(&text).expect("it is written").len());
         }

@@ -1,4 +1,4 @@
-//! Reading and replacing models, and what nobody would call a request.
+//! Reading and replacing models, in usual and unusual requests.
 
 use http::{Request, header::HeaderMap};
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ fn head(uri: &str, headers: &[(&str, &str)]) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
-/// What the request names, or why nothing can be read.
+/// Returns the model of the request, or why it cannot be read.
 fn read(at: &ModelAt, head: &Parts) -> Result<String, NotResent> {
     match at.read(head, None) {
         Model::Named(model, _) => Ok(model.to_string()),
@@ -29,7 +29,7 @@ fn write(at: &ModelAt, uri: &str, model: &str) -> Option<String> {
 }
 
 #[test]
-fn a_model_stands_behind_its_segment_up_to_a_colon() {
+fn path_model_follows_its_segment_up_to_a_colon() {
     let at = ModelAt::path_after("models");
     for (uri, model) in [
         ("/v1/models/m1", Ok("m1")),
@@ -53,13 +53,13 @@ fn a_model_stands_behind_its_segment_up_to_a_colon() {
 }
 
 #[test]
-fn of_two_segments_that_match_nobody_knows_which_one_counts() {
+fn path_with_two_matching_segments_is_ambiguous() {
     let at = ModelAt::path_after("models");
     for uri in ["/models/a/models/b", "/models/a:x/models/b?q", "/models/models/models/b"] {
         assert_eq!(read(&at, &head(uri, &[])), Err(NotResent::AmbiguousModel), "{uri}");
         assert_eq!(write(&at, uri, "c"), None, "{uri}");
     }
-    // What stands behind the segment is a model, whatever it is called; behind the last is nothing.
+    // The next segment is a model, whatever its name; after the last segment there is none.
     for uri in ["/models/models", "/models/models/x", "/models/models:generate"] {
         assert_eq!(read(&at, &head(uri, &[])), Ok("models".into()), "{uri}");
     }
@@ -68,7 +68,7 @@ fn of_two_segments_that_match_nobody_knows_which_one_counts() {
 }
 
 #[test]
-fn a_model_stands_in_one_parameter_of_the_query() {
+fn query_model_is_one_parameter() {
     let at = ModelAt::query("the model");
     for (uri, model) in [
         ("/?the%20model=m1", Ok("m1")),
@@ -88,7 +88,7 @@ fn a_model_stands_in_one_parameter_of_the_query() {
     for (uri, changed) in [
         ("/p?a&m=1&b=%20", Some("/p?a&m=x%26y&b=%20")),
         ("/p?m=", Some("/p?m=x%26y")),
-        // The caller named the model elsewhere: this is where it goes.
+        // The caller named the model in the options; the replacement goes into the query.
         ("/p?m", Some("/p?m=x%26y")),
         ("/p?a=1&m&b", Some("/p?a=1&m=x%26y&b")),
         ("/p?a=1", None),
@@ -99,7 +99,7 @@ fn a_model_stands_in_one_parameter_of_the_query() {
 }
 
 #[test]
-fn a_model_stands_in_one_header() {
+fn header_model_is_one_header() {
     let at = ModelAt::header(HeaderName::from_static("x-model"));
     let with = |values: &[&'static str]| {
         let pairs: Vec<_> = values.iter().map(|value| ("x-model", *value)).collect();
@@ -112,7 +112,7 @@ fn a_model_stands_in_one_header() {
     for none in [&[][..], &[""], &["  "]] {
         assert_eq!(read(&at, &with(none)), Err(NotResent::NoModel), "{none:?}");
     }
-    // What a header cannot hold is not sent: it would be another model, or none.
+    // A model that a header cannot hold is not sent: it would arrive as another model, or as none.
     for model in ["a\nb", " m2", "m2 ", "\u{a0}m2", ""] {
         let mut head = with(&["m1"]);
         assert_eq!(at.write(&mut head, None, None, model), None, "{model:?}");
@@ -121,7 +121,7 @@ fn a_model_stands_in_one_header() {
 }
 
 #[test]
-fn a_model_that_the_caller_named_apart_is_found_in_the_body_when_it_is_replaced() {
+fn model_named_in_the_options_is_replaced_in_the_body() {
     let body = Bytes::from_static(br#"{"n":1,"model":"m1"}"#);
     let at = ModelAt::default();
     let mut asked = head("/", &[("content-length", "20")]);
@@ -141,7 +141,7 @@ fn a_model_that_the_caller_named_apart_is_found_in_the_body_when_it_is_replaced(
 }
 
 #[test]
-fn targets_without_a_path_are_left_alone() {
+fn target_without_a_path_is_unchanged() {
     for at in [ModelAt::path_after("models"), ModelAt::query("m")] {
         for uri in ["*", "example.com:443", "example.com", "http://example.com"] {
             assert_eq!(read(&at, &head(uri, &[])), Err(NotResent::NoModel), "{at:?} {uri}");
@@ -150,7 +150,7 @@ fn targets_without_a_path_are_left_alone() {
     }
 }
 
-/// URIs of every form, with pieces that matter here in places where they should not be.
+/// URIs of every form, with matching pieces in the wrong positions.
 fn uris() -> impl Strategy<Value = Uri> {
     let piece = prop_oneof![
         Just("models"),
@@ -193,7 +193,7 @@ fn pairs(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_and_nothing_else_is_changed(
+    fn written_model_is_read_back_and_nothing_else_changes(
         uri in uris(),
         model in models(),
         key in prop_oneof![Just("models".to_owned()), Just("m".to_owned()), any::<String>()],
@@ -216,7 +216,7 @@ proptest! {
             if written.is_none() {
                 prop_assert_eq!(&asked.uri, &before.uri);
                 prop_assert_eq!(pairs(&asked.headers), pairs(&before.headers));
-                // A header holds less than a path or a query.
+                // A header can hold fewer characters than a path or a query.
                 let fits = !matches!(at.0, At::Header(_));
                 prop_assert!(named.is_err() || !fits, "{:?} {} {:?}", at, uri, model);
                 continue;
@@ -225,7 +225,7 @@ proptest! {
             prop_assert_eq!(read(&at, &asked), Ok(model.clone()), "{:?} {}", at, asked.uri);
             prop_assert_eq!(asked.uri.scheme(), before.uri.scheme());
             prop_assert_eq!(asked.uri.authority(), before.uri.authority());
-            // Putting the old model back gives the old request, but for how it was spelled.
+            // Writing the old model restores the old request, except for its encoding.
             let in_header = matches!(at.0, At::Header(_));
             if in_header { prop_assert_eq!(&asked.uri, &before.uri); }
             if matches!(at.0, At::Path(_)) { prop_assert_eq!(asked.uri.query(), before.uri.query()); }
@@ -244,7 +244,7 @@ proptest! {
     }
 }
 
-/// What stands before and after the model.
+/// Returns the text before and after the model.
 fn around(at: &ModelAt, head: &Parts, key: &str) -> Option<(String, String)> {
     let place = match &at.0 {
         At::Path(_) => in_path(head.uri.path(), key),

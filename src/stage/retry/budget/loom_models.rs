@@ -1,5 +1,4 @@
-//! The bucket in every interleaving: never above its capacity, never below nothing, and no token lost
-//! or doubled. `RUSTFLAGS="--cfg failover_loom" cargo test --release --lib loom`.
+//! The bucket in every interleaving: between zero and its capacity, with no token lost or doubled. `RUSTFLAGS="--cfg failover_loom" cargo test --release --lib loom`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +6,7 @@ use loom::{model, thread};
 
 use super::*;
 
-/// Both at once.
+/// Runs both at once.
 fn both<A>(a: impl FnOnce() -> A, b: impl FnOnce() -> A + Send + 'static) -> (A, A)
 where
     A: Send + 'static,
@@ -21,7 +20,7 @@ fn bucket(capacity: u32, initial: u32) -> Arc<TokenBucket> {
 }
 
 #[test]
-fn of_two_retries_the_last_tokens_pay_for_one() {
+fn last_tokens_pay_for_one_of_two_retries() {
     model(|| {
         let bucket = bucket(500, 9);
         let other = Arc::clone(&bucket);
@@ -33,7 +32,7 @@ fn of_two_retries_the_last_tokens_pay_for_one() {
 }
 
 #[test]
-fn two_retries_take_two_prices() {
+fn two_retries_are_both_charged() {
     model(|| {
         let bucket = bucket(500, 10);
         let other = Arc::clone(&bucket);
@@ -43,7 +42,7 @@ fn two_retries_take_two_prices() {
 }
 
 #[test]
-fn what_two_give_back_is_all_there() {
+fn two_refunds_are_both_added() {
     model(|| {
         let bucket = bucket(10, 0);
         let other = Arc::clone(&bucket);
@@ -53,7 +52,7 @@ fn what_two_give_back_is_all_there() {
 }
 
 #[test]
-fn two_that_give_back_do_not_overflow_it() {
+fn two_successes_do_not_overflow_the_bucket() {
     model(|| {
         let bucket = bucket(10, 8);
         let (one, two) = (Arc::clone(&bucket), Arc::clone(&bucket));
@@ -70,7 +69,7 @@ fn two_that_give_back_do_not_overflow_it() {
 }
 
 #[test]
-fn what_is_taken_and_given_back_at_once_adds_up() {
+fn concurrent_retry_and_success_add_up() {
     model(|| {
         let bucket = bucket(10, 6);
         let (one, two) = (Arc::clone(&bucket), Arc::clone(&bucket));
@@ -80,14 +79,14 @@ fn what_is_taken_and_given_back_at_once_adds_up() {
         assert!([6, 1, 10, 5].contains(&seen), "{seen}");
         assert_eq!(retry.join().unwrap(), Some(5));
         success.join().unwrap();
-        // Taken first: 6 - 5 + 5. Given first: 10, for there is no room for 11, then 5.
+        // The retry first: 6 - 5 + 5. The success first: 10, since 11 exceed the capacity, then 5.
         let left = bucket.tokens();
         assert!([6, 5].contains(&left), "{left}");
     });
 }
 
 #[test]
-fn what_time_gives_is_counted_once() {
+fn refill_is_counted_once() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -95,13 +94,13 @@ fn what_time_gives_is_counted_once() {
         .unwrap();
     let runtime = Arc::new(runtime);
     model(move || {
-        // Its clock stands for both: they are one thread to everybody but the model checker.
+        // One clock serves both: only the model checker sees two threads.
         let _clock = runtime.enter();
         let bucket = Arc::new(TokenBucket::new(100).initial(0).refill(10));
         runtime.block_on(tokio::time::advance(Duration::from_secs(1)));
         let other = Arc::clone(&bucket);
         let (one, two) = both(|| bucket.withdraw(Cost::Retry), move || other.withdraw(Cost::Retry));
-        // Who comes while the other counts may find nothing yet, and is not paid.
+        // A retry during the other's count may find no tokens yet, and is not paid.
         let paid = [one, two].into_iter().flatten().map(u64::from).sum::<u64>();
         assert_eq!(bucket.tokens() + paid, 10);
     });

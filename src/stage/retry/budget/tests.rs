@@ -1,4 +1,4 @@
-//! Budgets against naive ones, and what they promise.
+//! The bucket against a naive counter.
 
 use proptest::prelude::*;
 
@@ -26,7 +26,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 proptest! {
     #[test]
-    fn a_bucket_is_a_number_between_nothing_and_its_capacity(
+    fn bucket_matches_a_naive_counter_between_zero_and_capacity(
         capacity in 0u32..200, prices in [0u32..20, 0u32..20, 0u32..20], gain in 0u32..5,
         ops in proptest::collection::vec(op(), 0..200),
     ) {
@@ -65,7 +65,7 @@ proptest! {
 }
 
 #[test]
-fn threads_never_take_more_than_there_is() {
+fn bucket_never_pays_more_than_it_holds_across_threads() {
     let bucket = TokenBucket::new(1000).retry_cost(1);
     let paid = AtomicU64::new(0);
     std::thread::scope(|scope| {
@@ -80,7 +80,7 @@ fn threads_never_take_more_than_there_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_come_with_time_and_fractions_are_kept() {
+async fn refill_adds_tokens_with_time_and_keeps_fractions() {
     let bucket = TokenBucket::new(1000).initial(0).refill(10);
     for (wait, tokens) in [(2000, 20), (50, 20), (50, 21), (99_000, 1000), (1000, 1000)] {
         tokio::time::advance(Duration::from_millis(wait)).await;

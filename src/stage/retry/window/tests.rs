@@ -1,4 +1,4 @@
-//! The window against what it owes.
+//! The window against the retries that it owes.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::*;
 
 proptest! {
     #[test]
-    fn a_window_never_lends_more_than_its_ratio_and_reserve(
+    fn window_pays_its_ratio_and_reserve_and_no_more(
         ratio in 0.0f64..2.0, reserve in 0u32..20, deposits in 0u32..300,
     ) {
         let window = WindowBudget::new(Duration::from_secs(1), ratio, reserve).unwrap();
@@ -21,7 +21,7 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deposit_is_gone_after_the_window() {
+async fn deposit_expires_after_the_window() {
     let window = WindowBudget::new(Duration::from_secs(1), 1.0, 0).unwrap();
     window.deposit();
     tokio::time::advance(Duration::from_millis(901)).await;
@@ -31,7 +31,7 @@ async fn a_deposit_is_gone_after_the_window() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_goes_on_for_ever() {
+async fn window_slides_across_long_pauses() {
     let window = WindowBudget::new(Duration::from_secs(1), 1.0, 0).unwrap();
     // One deposit in each slot, for three windows, and then a long pause.
     for wait in [100; 30].into_iter().chain([3_600_000]) {
@@ -44,12 +44,12 @@ async fn a_window_goes_on_for_ever() {
         assert_eq!(window.balance(), slots.min(10));
         tokio::time::advance(Duration::from_millis(100)).await;
     }
-    // The deposits of nine slots are there, and the present one is empty.
+    // Nine slots hold a deposit, and the current one is empty.
     assert_eq!((window.withdraw(Cost::Retry), window.balance()), (Some(1), 8));
 }
 
 #[test]
-fn bad_windows_are_refused() {
+fn bad_ratio_or_window_is_an_error() {
     for ratio in [-0.1, f64::NAN, f64::INFINITY, 1001.0] {
         let error = WindowBudget::new(Duration::from_secs(1), ratio, 0).unwrap_err();
         assert_eq!(error, BudgetError::Ratio, "{ratio}");

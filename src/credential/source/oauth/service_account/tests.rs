@@ -11,7 +11,7 @@ use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 
 use super::*;
 
-/// Made for these tests, and good for nothing else.
+/// A key that was generated for these tests and has no other use.
 const KEY: &str = include_str!("tests/key.pem");
 
 fn file(change: impl Fn(&mut Map<String, Value>)) -> String {
@@ -48,7 +48,7 @@ fn part(jwt: &str, at: usize) -> Value {
 }
 
 #[test]
-fn the_assertion_is_what_rfc_7523_asks_for_and_is_signed_by_the_key() {
+fn assertion_follows_rfc_7523_and_is_signed_by_the_key() {
     let source = ServiceAccount::from_json(file(|_| {}), http(&Arc::default())).unwrap();
     let source = source.scope("videos").subject("user@example.com");
     let jwt = source.assertion(1_700_000_000).unwrap();
@@ -73,7 +73,7 @@ fn the_assertion_is_what_rfc_7523_asks_for_and_is_signed_by_the_key() {
 }
 
 #[tokio::test]
-async fn the_assertion_is_exchanged_for_a_token() {
+async fn assertion_is_exchanged_for_a_token() {
     let seen = Arc::default();
     let source = ServiceAccount::from_json(file(|_| {}), http(&seen)).unwrap();
     let token = source.token(RefreshReason::First).await.unwrap();
@@ -85,7 +85,7 @@ async fn the_assertion_is_exchanged_for_a_token() {
 }
 
 #[test]
-fn a_key_that_is_not_whole_is_refused_without_being_shown() {
+fn bad_key_is_an_error_that_does_not_show_it() {
     let refused = |text: String| {
         let error = ServiceAccount::from_json(text, http(&Arc::default())).unwrap_err();
         assert!(!error.to_string().contains("MII"));

@@ -149,7 +149,7 @@ fn crowded() -> impl Strategy<Value = World> {
 
 proptest! {
     #[test]
-    fn sources_are_asked_once(world in crowded(), stack in rotating()) {
+    fn sources_are_called_once(world in crowded(), stack in rotating()) {
         // Whoever waits for another's turn waits for what that waits for.
         let mut stack = of_one_pool(stack);
         stack.retain(|layer| *layer != Layer::Limit);
@@ -174,7 +174,7 @@ proptest! {
 
     /// One token, refused for all who have it at once: one question, and one replay for each.
     #[test]
-    fn one_refusal_of_many_is_one_refresh(mut world in living(), stack in rotating(), many in 2..20_u32) {
+    fn rejection_of_many_requests_is_one_refresh(mut world in living(), stack in rotating(), many in 2..20_u32) {
         let stack = of_one_pool(stack);
         world.rounds.truncate(1);
         let round = &mut world.rounds[0];

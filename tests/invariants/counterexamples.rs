@@ -62,7 +62,7 @@ fn quick() -> RetryPolicy {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rest_is_over_for_the_retry_that_waited_for_it() {
+async fn cooldown_is_over_for_the_retry_that_waited_for_it() {
     let limited = Step::answer(429, &[("retry-after", "1")], "");
     let upstream = Upstream::default().token("tok-a", [limited.clone()]).token("tok-b", [limited]);
     let service = ServiceBuilder::new()
@@ -74,7 +74,7 @@ async fn a_rest_is_over_for_the_retry_that_waited_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_get_without_retries_was_not_perhaps_done() {
+async fn get_without_retries_was_not_perhaps_done() {
     let recorder = Recorder::new();
     let service = ServiceBuilder::new()
         .layer(ErrorDedupLayer::new(recorder.clone()))
@@ -86,7 +86,7 @@ async fn a_get_without_retries_was_not_perhaps_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replaced_answer_is_told_as_the_caller_gets_it() {
+async fn replaced_answer_is_reported_as_the_caller_gets_it() {
     let recorder = Recorder::new();
     let layer = FailoverLayer::builder()
         .rotation(pool(&["a"], &recorder))
@@ -121,7 +121,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_is_not_given_up_for_a_pool_that_died_meanwhile() {
+async fn answer_is_not_given_up_for_a_pool_that_died_in_the_meantime() {
     let fused = |pool| {
         let builder = FailoverLayer::builder().rotation(pool).retry(quick()).served_by(true);
         Erase(builder.build().unwrap())
@@ -139,7 +139,7 @@ async fn an_answer_is_not_given_up_for_a_pool_that_died_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gate_stops_what_a_foreign_retry_above_it_repeats() {
+async fn gate_stops_the_repeats_of_a_foreign_retry_above() {
     let recorder = Recorder::new();
     let pool = pool(&["a", "b"], &recorder);
     let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
@@ -154,7 +154,7 @@ async fn a_gate_stops_what_a_foreign_retry_above_it_repeats() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gate_knows_that_a_limited_probe_was_let_in() {
+async fn gate_knows_that_a_limited_probe_was_let_in() {
     let recorder = Recorder::new();
     let pool = pool(&["a"], &recorder);
     let upstream = Upstream::statuses(&[401, 429, 401]);
@@ -171,7 +171,7 @@ async fn a_gate_knows_that_a_limited_probe_was_let_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_begins_before_the_body_is_awaited() {
+async fn deadline_begins_before_the_body_is_awaited() {
     use super::load::{Load, Shape};
     let upstream = Upstream::statuses(&[429]);
     let inner = upstream.clone();
@@ -193,7 +193,7 @@ async fn a_deadline_begins_before_the_body_is_awaited() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_rotations_over_one_pool_heal_it() {
+async fn rotations_over_one_pool_heal_it() {
     let pool = pool(&["a"], &Recorder::new());
     let upstream = Upstream::statuses(&[401]);
     let service = ServiceBuilder::new()
@@ -207,7 +207,7 @@ async fn two_rotations_over_one_pool_heal_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outer_rotation_takes_no_credit_for_the_inner_ones_success() {
+async fn outer_rotation_takes_no_credit_for_the_inner_ones_success() {
     let (outer, inner) = (pool(&["a", "b"], &Recorder::new()), pool(&["c"], &Recorder::new()));
     let service = ServiceBuilder::new()
         .layer(TokenRotationLayer::new(outer.clone()).served_by(true))
@@ -220,7 +220,7 @@ async fn an_outer_rotation_takes_no_credit_for_the_inner_ones_success() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_of_a_layer_without_a_pool_holds_no_secret() {
+async fn trail_line_of_a_layer_without_a_pool_holds_no_secret() {
     let recorder = Recorder::new();
     let pool = super::support::stack::builder(&["alice-and-bob"], &recorder).build().unwrap();
     let upstream =
@@ -237,7 +237,7 @@ async fn a_line_of_a_layer_without_a_pool_holds_no_secret() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_foreign_retry_does_not_raise_max_refusals() {
+async fn foreign_retry_does_not_raise_max_refusals() {
     let pool = pool(&["a", "b", "c", "d"], &Recorder::new());
     let upstream = Upstream::default().otherwise(Step::status(401));
     let service = ServiceBuilder::new()
@@ -251,7 +251,7 @@ async fn a_foreign_retry_does_not_raise_max_refusals() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lone_accounts_new_credential_waits_for_the_next_request() {
+async fn lone_accounts_new_credential_waits_for_the_next_request() {
     for retries in [0, 2] {
         let pool = pool(&["a"], &Recorder::new());
         let upstream = Upstream::script([Step::status(401).after(Duration::from_secs(1))]);
@@ -273,7 +273,7 @@ async fn a_lone_accounts_new_credential_waits_for_the_next_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fallback_that_did_not_happen_did_not_serve() {
+async fn fallback_that_did_not_happen_did_not_serve() {
     let chain = tower_failover::ModelChain::list(["m1", "m2"]).unwrap();
     let layer = FailoverLayer::builder().models(chain).served_by(true).build().unwrap();
     let mut request = get();
@@ -285,7 +285,7 @@ async fn a_fallback_that_did_not_happen_did_not_serve() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_local_answer_counts_no_attempt_whoever_hands_it_out() {
+async fn local_answer_counts_no_attempt_in_any_layer() {
     let pool = pool(&["a"], &Recorder::new());
     pool.cool_down("a", None, Duration::from_secs(9));
     let service = ServiceBuilder::new()
@@ -298,7 +298,7 @@ async fn a_local_answer_counts_no_attempt_whoever_hands_it_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lone_account_below_a_fallback_rests_for_the_model_only() {
+async fn lone_account_below_a_fallback_cools_for_the_model_only() {
     let pool = pool(&["a"], &Recorder::new());
     let chain = tower_failover::ModelChain::default();
     let service = ServiceBuilder::new()
@@ -312,7 +312,7 @@ async fn a_lone_account_below_a_fallback_rests_for_the_model_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_reads_the_model_names_it_in_the_trail() {
+async fn layer_that_reads_the_model_names_it_in_the_trail() {
     let recorder = Recorder::new();
     let pool = tower_failover::Pool::builder()
         .account(super::support::stack::account("a").models(["m1"]))
@@ -336,7 +336,7 @@ async fn whoever_reads_the_model_names_it_in_the_trail() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_attempt_too_rests_its_account_for_the_model_only() {
+async fn last_attempt_cools_its_account_for_the_model_only() {
     let pool = pool(&["a"], &Recorder::new());
     let chain = tower_failover::ModelChain::list(["m1", "m2"]).unwrap();
     let builder = FailoverLayer::builder().models(chain).retry(quick()).rotation(pool.clone());
@@ -350,7 +350,7 @@ async fn the_last_attempt_too_rests_its_account_for_the_model_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_awaited_has_a_model_too() {
+async fn awaited_body_has_a_model_too() {
     use super::load::{Load, Shape};
     for fused in [true, false] {
         let pool = tower_failover::Pool::builder()
@@ -393,7 +393,7 @@ async fn a_body_that_is_awaited_has_a_model_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_smallest_limit_that_was_set_holds_for_all_layers() {
+async fn smallest_limit_that_was_set_holds_for_all_layers() {
     for (outer, inner, most) in [
         (Some(2), Some(6), 2),
         (Some(6), Some(2), 2),
@@ -414,7 +414,7 @@ async fn the_smallest_limit_that_was_set_holds_for_all_layers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fallback_above_a_rotation_may_be_the_probe() {
+async fn fallback_above_a_rotation_may_be_the_probe() {
     let pool = pool(&["a"], &Recorder::new());
     let chain = tower_failover::ModelChain::list(["m1", "m2"]).unwrap();
     let upstream = Upstream::statuses(&[401, 503]);
@@ -429,7 +429,7 @@ async fn a_fallback_above_a_rotation_may_be_the_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_pool_says_whether_it_would_serve_the_model_at_all() {
+async fn dead_pool_says_whether_it_could_serve_the_model() {
     for fused in [true, false] {
         let account = super::support::stack::account("a").models(["m9"]);
         let pool = tower_failover::Pool::builder().account(account).any_origin().build().unwrap();
@@ -452,7 +452,7 @@ async fn a_dead_pool_says_whether_it_would_serve_the_model_at_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_overloaded_model_without_another_keeps_the_reason_of_the_retry() {
+async fn overloaded_model_without_another_keeps_the_reason_of_the_retry() {
     let recorder = Recorder::new();
     let chain = tower_failover::ModelChain::default();
     let service = ServiceBuilder::new()
@@ -494,7 +494,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fallback_leaves_a_probe_to_the_attempt_that_takes_it() {
+async fn fallback_leaves_a_probe_to_the_attempt_that_takes_it() {
     let fused = half_open(|pool, chain| {
         let builder = FailoverLayer::builder().rotation(pool).models(chain);
         Erase(builder.retry(quick().retries(0)).build().unwrap())
@@ -512,7 +512,7 @@ async fn a_fallback_leaves_a_probe_to_the_attempt_that_takes_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_rotation_goes_back_to_what_one_below_has_tried() {
+async fn rotation_does_not_return_to_accounts_that_one_below_has_tried() {
     let pool = pool(&["a", "b"], &Recorder::new());
     let upstream = Upstream::default()
         .token_forever("tok-a", Step::status(429))
@@ -539,7 +539,7 @@ fn pool_of(account: tower_failover::Account) -> tower_failover::Pool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gate_stops_a_token_that_has_ended() {
+async fn gate_stops_an_expired_token() {
     let account = super::support::stack::account("a").source(slow("tok-next"));
     let pool = pool_of(account.expires(Expires::In(Duration::from_millis(300))));
     let upstream = Upstream::script([Step::status(503).after(Duration::from_secs(1))]);
@@ -553,7 +553,7 @@ async fn a_gate_stops_a_token_that_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_stays_one_while_its_source_is_asked_and_not_down() {
+async fn rejection_stays_one_while_its_source_is_called_and_not_down() {
     for attempts in [1, 2] {
         let pool = pool_of(super::support::stack::account("a").source(slow("tok-next")));
         let layer =
@@ -565,7 +565,7 @@ async fn a_refusal_stays_one_while_its_source_is_asked_and_not_down() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_gives_way_to_a_503_keeps_its_model_in_the_trail() {
+async fn rejection_replaced_by_a_503_keeps_its_model_in_the_trail() {
     for fused in [true, false] {
         let recorder = Recorder::new();
         let down = |_: RefreshReason| async { Err::<Token, _>(SourceError::transient("down")) };
@@ -590,7 +590,7 @@ async fn a_refusal_that_gives_way_to_a_503_keeps_its_model_in_the_trail() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_was_refused_is_not_sent_again_because_it_is_said_to_be_good_for_longer() {
+async fn rejected_token_is_not_sent_again_after_a_later_expiry() {
     // Asked in time, the source gives the same one for longer, while a request with it is refused.
     let same =
         |_: RefreshReason| async { Ok(Token::new("tok-a").expires_in(Duration::from_secs(7200))) };
@@ -606,7 +606,7 @@ async fn a_token_that_was_refused_is_not_sent_again_because_it_is_said_to_be_goo
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_token_is_not_woken_by_its_own_look_at_a_probe() {
+async fn token_waiter_is_not_woken_by_its_own_check_of_a_probe() {
     // One account is due for a probe, but not with this model; of the other nothing is heard.
     let never = |_: RefreshReason| std::future::pending::<Result<Token, SourceError>>();
     let pool = tower_failover::Pool::builder()
@@ -627,7 +627,7 @@ async fn who_waits_for_a_token_is_not_woken_by_its_own_look_at_a_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_token_is_not_woken_every_millisecond() {
+async fn token_waiter_is_not_woken_every_millisecond() {
     let pool = pool_of(super::support::stack::account("a").source(slow("tok-next")));
     let service = TokenRotationLayer::new(pool).layer(Upstream::statuses(&[401]));
     let mut polls = 0;
@@ -641,7 +641,7 @@ async fn who_waits_for_a_token_is_not_woken_every_millisecond() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_is_refused_again_is_told_once_whatever_its_source_gives() {
+async fn rejected_probe_is_reported_once_whatever_its_source_returns() {
     let recorder = Recorder::new();
     let same = |_: RefreshReason| async { Ok::<_, SourceError>(Token::new("tok-a")) };
     let pool = tower_failover::Pool::builder()

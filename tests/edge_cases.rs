@@ -40,7 +40,7 @@ fn quick() -> RetryPolicy {
 // --- the budget
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_that_is_dropped_while_it_waits_has_cost_nothing() {
+async fn retry_dropped_while_it_waits_costs_nothing() {
     let bucket = Arc::new(TokenBucket::new(500));
     let upstream = Upstream::statuses(&[503]);
     let service = RetryLayer::new(quick().budget(bucket.clone())).layer(upstream);
@@ -53,7 +53,7 @@ async fn a_retry_that_is_dropped_while_it_waits_has_cost_nothing() {
 }
 
 #[test]
-fn a_retry_that_has_no_timer_has_cost_nothing() {
+fn retry_without_a_timer_costs_nothing() {
     let bucket = Arc::new(TokenBucket::new(500));
     let upstream = Upstream::statuses(&[503, 503, 503]);
     let service = RetryLayer::new(quick().budget(bucket.clone())).layer(upstream);
@@ -62,7 +62,7 @@ fn a_retry_that_has_no_timer_has_cost_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_that_was_sent_is_paid_although_it_is_dropped() {
+async fn retry_that_was_sent_is_charged_although_it_is_dropped() {
     let bucket = Arc::new(TokenBucket::new(500));
     let upstream = Upstream::script([Step::status(503), Step::hang()]);
     let service = RetryLayer::new(quick().budget(bucket.clone())).layer(upstream);
@@ -74,7 +74,7 @@ async fn a_retry_that_was_sent_is_paid_although_it_is_dropped() {
 // --- accounts that a person has revived
 
 #[tokio::test(start_paused = true)]
-async fn a_revived_account_serves_at_once_beside_any_credential() {
+async fn revived_account_serves_at_once_beside_any_credential() {
     let recorder = Recorder::new();
     let pool = pool(&["a"], &recorder);
     let upstream = Upstream::statuses(&[401, 200]);
@@ -106,7 +106,7 @@ impl Body for Endless {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_body_of_endless_empty_frames_is_not_read_for_ever() {
+async fn error_body_of_endless_empty_frames_is_not_read_without_end() {
     let inner = service_fn(|_: Request<Full<Bytes>>| async {
         let answer = Response::builder().status(429).header("content-type", "application/json");
         Ok::<_, Infallible>(answer.body(Endless).unwrap())
@@ -117,7 +117,7 @@ async fn an_error_body_of_endless_empty_frames_is_not_read_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_body_of_endless_empty_frames_is_sent_and_not_kept() {
+async fn request_body_of_endless_empty_frames_is_sent_and_not_kept() {
     let inner = service_fn(|_: Request<_>| async {
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
     });
@@ -130,7 +130,7 @@ async fn a_request_body_of_endless_empty_frames_is_sent_and_not_kept() {
 // --- heads
 
 #[tokio::test(start_paused = true)]
-async fn a_head_with_very_many_values_is_sent_again() {
+async fn head_with_very_many_values_is_resent() {
     let upstream = Upstream::statuses(&[503, 200]);
     let mut request = get();
     for _ in 0..30_000 {
@@ -142,7 +142,7 @@ async fn a_head_with_very_many_values_is_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_of_any_size_comes_through_a_retry() {
+async fn head_of_any_size_is_resent_unchanged() {
     for length in [1, 1023, 1024, 1025, 5000, 60_000] {
         let upstream = Upstream::statuses(&[503, 200]);
         let mut request = get();
@@ -161,7 +161,7 @@ async fn a_head_of_any_size_comes_through_a_retry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_opaque_header_value_comes_through_a_retry() {
+async fn opaque_header_value_is_resent_unchanged() {
     let upstream = Upstream::statuses(&[503, 200]);
     let mut request = get();
     let value = HeaderValue::from_bytes(b"\xff\xfe caf\xe9").unwrap();
@@ -172,7 +172,7 @@ async fn an_opaque_header_value_comes_through_a_retry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_opaque_idempotency_key_is_a_key() {
+async fn opaque_idempotency_key_is_a_key() {
     for fused in [false, true] {
         let upstream = Upstream::statuses(&[500, 200]);
         let mut request = support::post();
@@ -190,7 +190,7 @@ async fn an_opaque_idempotency_key_is_a_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tunnel_to_elsewhere_gets_no_credential() {
+async fn tunnel_to_another_host_gets_no_credential() {
     let recorder = Recorder::new();
     let pool = Pool::builder()
         .account(stack::account("a"))
@@ -214,7 +214,7 @@ async fn a_tunnel_to_elsewhere_gets_no_credential() {
 // --- readiness
 
 #[tokio::test(start_paused = true)]
-async fn a_place_below_that_was_taken_while_the_pool_lived_is_used_when_it_died() {
+async fn permit_taken_before_the_pool_died_is_used_after() {
     let recorder = Recorder::new();
     let pool = pool(&["a"], &recorder);
     let upstream = Upstream::default();
@@ -232,7 +232,7 @@ async fn a_place_below_that_was_taken_while_the_pool_lived_is_used_when_it_died(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_below_that_a_local_answer_left_unused_is_used_next() {
+async fn permit_that_a_local_answer_left_unused_is_used_next() {
     let pool = pool(&["a"], &Recorder::new());
     let mut service = ServiceBuilder::new()
         .layer(TokenRotationLayer::new(pool.clone()))
@@ -267,7 +267,7 @@ impl fmt::Display for Mute {
 impl std::error::Error for Mute {}
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_cannot_be_shown_is_told_of_all_the_same() {
+async fn error_whose_display_fails_is_reported() {
     let recorder = Recorder::new();
     let inner = service_fn(|_: Request<Full<Bytes>>| async {
         Err::<Response<Full<Bytes>>, tower::BoxError>(Box::new(Mute))
@@ -279,7 +279,7 @@ async fn an_error_that_cannot_be_shown_is_told_of_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_panics_gives_its_probe_and_its_count_back() {
+async fn service_that_panics_releases_its_probe_and_its_count() {
     let recorder = Recorder::new();
     let pool =
         stack::builder(&["a"], &recorder).selection(Selection::LeastInFlight).build().unwrap();
@@ -302,7 +302,7 @@ async fn a_service_that_panics_gives_its_probe_and_its_count_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rule_that_panics_gives_the_probe_back() {
+async fn rule_that_panics_releases_the_probe() {
     let recorder = Recorder::new();
     let pool = pool(&["a"], &recorder);
     let upstream = Upstream::statuses(&[401, 500, 200]);
@@ -321,7 +321,7 @@ async fn a_rule_that_panics_gives_the_probe_back() {
 // --- extremes
 
 #[tokio::test(start_paused = true)]
-async fn the_largest_settings_neither_panic_nor_wait_for_ever() {
+async fn largest_settings_neither_panic_nor_wait_without_end() {
     for delay in ["18446744073709551615", "99999999999999999999", "9223372036854775807"] {
         let answer = || Step::answer(429, &[("retry-after", delay)], "");
         let recorder = Recorder::new();
@@ -353,7 +353,7 @@ async fn the_largest_settings_neither_panic_nor_wait_for_ever() {
 // --- secrets
 
 #[tokio::test(start_paused = true)]
-async fn a_report_outside_a_rotation_holds_no_secret_of_its_pool() {
+async fn report_outside_a_rotation_holds_no_secret_of_its_pool() {
     let recorder = Recorder::new();
     let pool = pool(&["alice-and-her-long-token"], &recorder);
     let upstream = Upstream::script([Step::play(support::upstream::Play::EchoError)]);
@@ -367,7 +367,7 @@ async fn a_report_outside_a_rotation_holds_no_secret_of_its_pool() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_inside_a_rotation_puts_no_secret_into_any_report() {
+async fn retry_inside_a_rotation_puts_no_secret_into_any_report() {
     let echo = || Step::play(support::upstream::Play::EchoError);
     for steps in [vec![echo(), echo(), echo()], vec![echo()], vec![echo(), Step::hang()]] {
         let recorder = Recorder::new();
@@ -385,7 +385,7 @@ async fn a_retry_inside_a_rotation_puts_no_secret_into_any_report() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_attempt_starts_after_the_deadline_because_its_service_was_busy() {
+async fn deadline_forbids_an_attempt_after_a_busy_service() {
     let upstream = Upstream::statuses(&[503, 200]);
     let layer = FailoverLayer::builder().retry(quick()).deadline(Duration::from_secs(10));
     let mut service = layer.build().unwrap().layer(upstream.clone());
@@ -430,7 +430,7 @@ impl Service<Request<stack::Body>> for SlowClones {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_attempt_starts_after_the_deadline_because_a_service_was_slow_to_be_ready() {
+async fn deadline_forbids_an_attempt_after_a_service_was_slow_to_be_ready() {
     let upstream = Upstream::statuses(&[401]);
     let inner = SlowClones { inner: upstream.clone(), wait: None };
     // Another account is tried at once: nothing else is waited for.
@@ -442,7 +442,7 @@ async fn no_attempt_starts_after_the_deadline_because_a_service_was_slow_to_be_r
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_attempt_starts_after_the_deadline_because_a_timer_was_late() {
+async fn deadline_forbids_an_attempt_after_a_late_timer() {
     let upstream = Upstream::statuses(&[503]);
     let layer = RetryLayer::new(quick()).deadline(Duration::from_secs(5));
     let mut future = Box::pin(layer.layer(upstream.clone()).oneshot(get()));
@@ -476,7 +476,7 @@ impl Body for Late {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_account_whose_rest_ends_during_an_upload_serves() {
+async fn account_whose_cooldown_ends_during_an_upload_serves() {
     let pool = pool(&["a", "b"], &Recorder::new());
     for id in ["a", "b"] {
         assert!(pool.cool_down(id, None, Duration::from_secs(3)));
@@ -492,7 +492,7 @@ async fn an_account_whose_rest_ends_during_an_upload_serves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_refused_for_a_request_stays_so_although_somebody_revives_it() {
+async fn rejection_for_a_request_outlives_a_revival() {
     for fused in [true, false] {
         let pool = pool(&["a", "b"], &Recorder::new());
         let wait = Step::answer(503, &[("retry-after", "1")], "");

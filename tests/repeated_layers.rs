@@ -22,7 +22,7 @@ fn models(upstream: &Upstream) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_fallbacks_of_a_stack_visit_each_model_once() {
+async fn fallbacks_of_a_stack_visit_each_model_once() {
     let upstream = Upstream::default().otherwise(Step::status(529));
     let outer = ModelChain::list(["m1", "m2", "m4"]).unwrap();
     let inner = ModelChain::list(["m1", "m2", "m3"]).unwrap();
@@ -35,7 +35,7 @@ async fn two_fallbacks_of_a_stack_visit_each_model_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_spent_further_in_counts_although_somebody_between_makes_the_request_anew() {
+async fn inner_attempts_count_although_a_layer_between_rebuilds_the_request() {
     let upstream = Upstream::default().otherwise(Step::status(503));
     let policy = RetryPolicy::new().retries(3).backoff(Backoff::none());
     let service = ServiceBuilder::new()
@@ -52,7 +52,7 @@ async fn what_was_spent_further_in_counts_although_somebody_between_makes_the_re
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rotation_is_neither_blamed_nor_asked_for_what_one_further_in_has_sent() {
+async fn rotation_does_not_act_on_attempts_of_an_inner_one() {
     let again = Step::answer(429, &[("retry-after", "0")], "");
     for (step, ids, state) in [
         // It has another account, and may not try it.

@@ -33,7 +33,7 @@ fn quick() -> RetryPolicy {
 // --- attempts
 
 #[tokio::test(start_paused = true)]
-async fn attempts_below_a_service_that_makes_requests_anew_are_counted_all_the_same() {
+async fn attempts_below_a_service_that_rebuilds_requests_are_counted() {
     for (outer, inner, calls) in [(4, 4, 4), (6, 4, 8), (3, 1, 3)] {
         let upstream = Upstream::default().otherwise(Step::status(503));
         let below = RetryLayer::new(quick()).attempts(limit(inner)).layer(upstream.clone());
@@ -50,7 +50,7 @@ async fn attempts_below_a_service_that_makes_requests_anew_are_counted_all_the_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_to_the_only_attempt_is_handed_out_with_nothing_added() {
+async fn answer_to_the_only_attempt_is_returned_unchanged() {
     for status in [200, 404, 500] {
         let upstream = Upstream::default().otherwise(Step::status(status));
         let answer = RetryLayer::new(quick().retries(0)).layer(upstream).oneshot(get());
@@ -63,7 +63,7 @@ async fn an_answer_to_the_only_attempt_is_handed_out_with_nothing_added() {
 // --- whose credential it was
 
 #[tokio::test(start_paused = true)]
-async fn an_account_that_a_gate_knows_to_be_dead_is_replaced_whatever_stands_between() {
+async fn account_that_a_gate_knows_to_be_dead_is_replaced_through_any_layer() {
     let gate = AuthShortCircuitLayer::new().any_credential();
     let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
     // Somebody else's request: the gate has seen it, and the pool has not.
@@ -83,7 +83,7 @@ async fn an_account_that_a_gate_knows_to_be_dead_is_replaced_whatever_stands_bet
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_pool_below_is_asked_once_and_not_for_each_account_above() {
+async fn dead_pool_below_answers_once_and_not_for_each_account_above() {
     for between in [false, true] {
         let recorder = Recorder::new();
         let (above, below) = (pool(&["a", "b", "c"], &recorder), pool(&["d"], &recorder));
@@ -110,7 +110,7 @@ async fn a_dead_pool_below_is_asked_once_and_not_for_each_account_above() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_with_a_credential_from_below_heals_nobody_above() {
+async fn success_with_a_credential_from_below_heals_no_account_above() {
     let (above, below) = (pool(&["a"], &Recorder::new()), pool(&["b"], &Recorder::new()));
     assert!(above.invalidate("a", Reason::Invalid));
     let before = above.view().accounts[0].state;
@@ -128,7 +128,7 @@ async fn a_success_with_a_credential_from_below_heals_nobody_above() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_succeeded_heals_its_account_whatever_is_made_of_its_answer_above() {
+async fn successful_probe_heals_its_account_whatever_a_layer_above_does() {
     let accounts = pool(&["a"], &Recorder::new());
     assert!(accounts.invalidate("a", Reason::Invalid));
     let upstream = Upstream::default();
@@ -150,7 +150,7 @@ async fn a_probe_that_succeeded_heals_its_account_whatever_is_made_of_its_answer
 /// The first model is overloaded; while the attempt for the second one waits for its service to be
 /// ready, the last account that is left comes to rest.
 #[tokio::test(start_paused = true)]
-async fn an_answer_made_here_does_not_change_what_followed_the_attempt_before() {
+async fn local_answer_does_not_change_the_step_after_the_attempt_before() {
     for fused in [true, false] {
         let recorder = Recorder::new();
         let accounts = pool(&["a", "b"], &Recorder::new());
@@ -193,7 +193,7 @@ async fn an_answer_made_here_does_not_change_what_followed_the_attempt_before() 
 // --- secrets
 
 #[tokio::test(start_paused = true)]
-async fn with_more_accounts_than_can_be_searched_for_no_foreign_text_is_told() {
+async fn foreign_text_is_withheld_with_more_accounts_than_can_be_searched() {
     for (accounts, told) in [(1024, true), (1025, false)] {
         let ids: Vec<String> = (0..accounts).map(|n| n.to_string()).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
