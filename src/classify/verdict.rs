@@ -5,8 +5,6 @@ use std::{fmt, time::Duration};
 /// Why a credential was refused.
 ///
 /// A refusal is never answered with another try of the same credential, whatever the reason.
-///
-/// [`Verdict`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
@@ -25,8 +23,6 @@ pub enum Reason {
 }
 
 /// What is wrong with the model that was asked for.
-///
-/// [`Verdict`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ModelFault {
@@ -43,8 +39,6 @@ pub enum ModelFault {
 }
 
 /// Whether the upstream may have done the work it was asked for.
-///
-/// [`Verdict`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Delivery {
     /// The upstream said no and did no work, or the request provably never reached it.

@@ -72,11 +72,12 @@ pub(crate) mod text;
 #[cfg(feature = "tracing")]
 pub use self::reporter::tracing::TracingReporter;
 pub use self::{
-    coalesce::adapter::{Coalesce, CoalesceError},
+    coalesce::coalesce::{Coalesce, CoalesceError},
     event::{
         attempt::{Attempt, Followed, NotResent},
-        event::{Coalesced, Event, Outcome, RequestRecord, Severity},
+        event::{Coalesced, Event, Severity},
         incident::{AccountOut, AccountTag, OutReason, PoolDead},
+        request::{Outcome, RequestRecord},
         token::{TokenEvent, TokenEventKind},
     },
     reporter::{

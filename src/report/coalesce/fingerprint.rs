@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 
 use crate::{
     classify::Code,
-    report::event::{Event, Outcome, RequestRecord},
+    report::{Event, Outcome, RequestRecord},
 };
 
 /// The identity of an event's cause. No text that an upstream or an error wrote is part of it.
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::{
         classify::{Reason, Verdict},
-        report::event::{AccountOut, AccountTag, Attempt, Coalesced, OutReason, PoolDead},
+        report::{AccountOut, AccountTag, Attempt, Coalesced, OutReason, PoolDead},
     };
     use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! The one task that waits for the ends of windows.
 
-use std::{pin::Pin, sync::Weak};
+use std::pin::Pin;
 
 use tokio::{
     runtime::Handle,
@@ -8,7 +8,6 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::adapter::Core;
 use crate::clock;
 
 /// The task, as far as reports know of it.
@@ -70,18 +69,17 @@ pub(crate) fn find(first: Instant) -> Found {
 }
 
 impl Wait {
-    /// Starts the task.
-    ///
-    /// It holds no part of the adapter while it waits: the adapter's last handle can be dropped.
-    pub(crate) fn start(self, core: Weak<Core>) -> Timer {
-        Timer::Running(self.runtime.spawn(wait(core, self.sleep)).abort_handle())
+    /// Starts the task. At the end of each wait it calls `wake`, which returns the end of the next
+    /// one, or `None` to end the task.
+    pub(crate) fn start(self, wake: impl FnMut() -> Option<Instant> + Send + 'static) -> Timer {
+        Timer::Running(self.runtime.spawn(run(self.sleep, wake)).abort_handle())
     }
 }
 
-async fn wait(core: Weak<Core>, mut sleep: Pin<Box<Sleep>>) {
+async fn run(mut sleep: Pin<Box<Sleep>>, mut wake: impl FnMut() -> Option<Instant>) {
     loop {
         sleep.as_mut().await;
-        let Some(next) = core.upgrade().and_then(|core| core.wake()) else { return };
+        let Some(next) = wake() else { return };
         sleep.as_mut().reset(next);
     }
 }

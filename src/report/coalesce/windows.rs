@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::fingerprint::Fingerprint;
-use crate::report::event::{Coalesced, Event};
+use crate::report::{Coalesced, Event};
 
 /// The open windows, at most `capacity` of them.
 #[derive(Debug)]

@@ -1,14 +1,16 @@
 //! What is kept of each failed attempt.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt::{self, Formatter, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::StatusCode;
 
-use crate::classify::Verdict;
+use crate::{classify::Verdict, report::text::Quoted};
 
 /// Why a failed request was not sent again.
-///
-/// [`Attempt`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotResent {
@@ -80,14 +82,12 @@ impl NotResent {
 }
 
 impl fmt::Display for NotResent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
 /// What followed a failed attempt.
-///
-/// [`Attempt`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Followed {
@@ -117,7 +117,7 @@ impl Followed {
 }
 
 impl fmt::Display for Followed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())?;
         match self {
             Self::Retried(wait) if !wait.is_zero() => write!(f, " after {wait:?}"),
@@ -174,6 +174,31 @@ impl Attempt {
             credential: false,
             upstream_request_id: None,
             followed: Followed::NotResent(NotResent::Final),
+        }
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.account {
+            Some(account) => write!(f, "account {}", Quoted(account))?,
+            None if self.credential => f.write_str("the caller's credential")?,
+            None => f.write_str("no credential")?,
+        }
+        if let Some(model) = &self.model {
+            write!(f, ", model {}", Quoted(model))?;
+        }
+        f.write_char(':')?;
+        if let Some(status) = self.status {
+            write!(f, " {}", status.as_u16())?;
+        }
+        if let Some(error) = &self.error {
+            write!(f, " error {}", Quoted(error))?;
+        }
+        write!(f, " {}, {}", self.verdict, self.followed)?;
+        match &self.upstream_request_id {
+            Some(id) => write!(f, ", upstream id {}", Quoted(id)),
+            None => Ok(()),
         }
     }
 }

@@ -1,19 +1,17 @@
 //! What is told: failed requests and incidents.
 
-use std::{sync::Arc, time::Duration};
-
-use http::{Method, StatusCode};
+use std::{
+    fmt::{self, Formatter},
+    time::Duration,
+};
 
 use super::{
-    attempt::Attempt,
     incident::{AccountOut, PoolDead},
+    request::RequestRecord,
     token::TokenEvent,
 };
-use crate::classify::Code;
 
 /// How urgent an event is; the tracing reporter uses the level of the same name.
-///
-/// [`Event`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
     /// For whoever looks closely.
@@ -59,49 +57,7 @@ pub enum Event {
     Coalesced(Coalesced),
 }
 
-/// A request and its trail.
-///
-/// [`Event`] has an example.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct RequestRecord {
-    /// The request's method.
-    pub method: Method,
-    /// The request's path, without the query: shortened, escaped, without secrets.
-    pub path: Box<str>,
-    /// The caller's `x-request-id`.
-    pub request_id: Option<Box<str>>,
-    /// The label of the request's options.
-    pub label: Option<Arc<str>>,
-    /// Every failed attempt, oldest first. Empty when nothing was sent.
-    pub trail: Vec<Attempt>,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Whether anything went out; `false` when the request was answered without the upstream.
-    pub sent: bool,
-    /// How long the request took, waits included.
-    pub elapsed: Duration,
-}
-
-/// How a request ended.
-///
-/// [`Event`] has an example.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// With an answer of the upstream.
-    Answer(StatusCode),
-    /// With an error: shortened, escaped, without secrets.
-    Error(Box<str>),
-    /// With an answer of this crate's own.
-    Local(Code),
-    /// The caller did not wait for the end.
-    Dropped,
-}
-
 /// Events that were held back, as one.
-///
-/// [`Coalesce`](crate::report::Coalesce) has an example.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Coalesced {
@@ -179,49 +135,57 @@ impl Event {
     }
 }
 
-impl RequestRecord {
-    /// A request that ended with `outcome`, with an empty trail; the fields tell the rest.
-    ///
-    /// It counts as sent, unless the outcome is a local answer.
-    pub fn new(method: Method, path: impl Into<Box<str>>, outcome: Outcome) -> Self {
-        let sent = !matches!(outcome, Outcome::Local(_));
-        Self {
-            method,
-            path: path.into(),
-            request_id: None,
-            label: None,
-            trail: Vec::new(),
-            outcome,
-            sent,
-            elapsed: Duration::ZERO,
-        }
-    }
-}
-
-impl Outcome {
-    /// A stable word for logs and metrics.
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Answer(_) => "answer",
-            Self::Error(_) => "error",
-            Self::Local(_) => "local",
-            Self::Dropped => "dropped",
-        }
-    }
-
-    /// The status that the caller got, when it was a response.
-    pub const fn status(&self) -> Option<StatusCode> {
-        match self {
-            Self::Answer(status) => Some(*status),
-            Self::Local(code) => Some(code.status()),
-            Self::Error(_) | Self::Dropped => None,
-        }
-    }
-}
-
 impl Coalesced {
     /// `held_back` events, of which `last` came last, were held back within `window`.
     pub fn new(last: Event, held_back: u64, window: Duration) -> Self {
         Self { last: Box::new(last), held_back, window }
     }
 }
+
+/// One line, whatever the fields hold: control characters are written as escapes.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_failover::Reason;
+/// use tower_failover::{report::{AccountOut, AccountTag, OutReason}, Event};
+///
+/// let out = AccountOut::new(
+///     AccountTag::new("alice", 1, 2),
+///     1,
+///     OutReason::Rejected(Reason::Invalid),
+///     Some(http::StatusCode::UNAUTHORIZED),
+///     Duration::from_secs(300),
+/// );
+/// assert_eq!(
+///     Event::AccountOut(out).to_string(),
+///     r#"account "alice" (#1 of 2): token rejected (401 credential_invalid); quarantined for 300 s"#,
+/// );
+/// ```
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RequestFailed(record) => record.write("failed", f),
+            Self::RequestRecovered(record) => record.write("recovered", f),
+            Self::RequestAbandoned(record) => record.write("was abandoned", f),
+            Self::AccountOut(out) => out.fmt(f),
+            Self::PoolDead(dead) => dead.fmt(f),
+            Self::Token(token) => token.fmt(f),
+            Self::Coalesced(coalesced) => coalesced.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Coalesced {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let were = if self.held_back == 1 { "was" } else { "were" };
+        write!(f, "{} more like this {were} held back within ", self.held_back)?;
+        match (self.window.as_secs(), self.window.subsec_nanos()) {
+            (seconds, 0) => write!(f, "{seconds} s")?,
+            _ => write!(f, "{:?}", self.window)?,
+        }
+        write!(f, "; the last: {}", self.last)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,19 @@
 //! What happens to accounts and pools.
 
 use std::{
+    fmt::{self, Formatter},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use http::StatusCode;
 
-use crate::classify::Reason;
+use crate::{
+    classify::Reason,
+    report::text::{OneLine, Quoted, whole_seconds},
+};
 
 /// An account that people can find again in their configuration.
-///
-/// [`Event`](crate::Event) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AccountTag {
@@ -24,8 +26,6 @@ pub struct AccountTag {
 }
 
 /// Why an account is out.
-///
-/// [`Event`](crate::Event) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OutReason {
@@ -40,8 +40,6 @@ pub enum OutReason {
 }
 
 /// An account's incident.
-///
-/// [`Event`](crate::Event) has an example.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AccountOut {
@@ -64,8 +62,6 @@ pub struct AccountOut {
 }
 
 /// The pool's incident.
-///
-/// [`Event`](crate::Event) has an example.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PoolDead {
@@ -123,6 +119,71 @@ impl PoolDead {
     /// All `accounts` of the pool are out, the last one by `cause`; `help` says what its owner must do.
     pub const fn new(accounts: usize, cause: AccountOut, help: Option<Arc<str>>) -> Self {
         Self { accounts, cause, help }
+    }
+}
+
+impl fmt::Display for AccountTag {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "account {} (#{} of {})", Quoted(&self.id), self.ordinal, self.of)
+    }
+}
+
+impl fmt::Display for AccountOut {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.account)?;
+        let state = match self.reason {
+            OutReason::Rejected(_) => {
+                f.write_str("token rejected (")?;
+                if let Some(status) = self.status {
+                    write!(f, "{} ", status.as_u16())?;
+                }
+                write!(f, "{}); ", self.reason.as_str())?;
+                "quarantined"
+            }
+            OutReason::OutOfQuota => {
+                f.write_str("out of quota")?;
+                if let Some(status) = self.status {
+                    write!(f, " ({})", status.as_u16())?;
+                }
+                f.write_str("; ")?;
+                "cooling"
+            }
+            OutReason::Expired => {
+                f.write_str("token expired")?;
+                if let Some(ago) = self.expired_ago {
+                    write!(f, " {} s ago", ago.as_secs())?;
+                }
+                f.write_str("; ")?;
+                "out"
+            }
+            OutReason::RefreshFailed(reason) => {
+                f.write_str("no new token")?;
+                if let Some(error) = &self.error {
+                    write!(f, ": {}", Quoted(error))?;
+                }
+                write!(f, " ({}); ", reason.as_str())?;
+                "out"
+            }
+        };
+        if self.out_for == Duration::MAX {
+            return f.write_str("retired until a person acts");
+        }
+        write!(f, "{state} for {} s", whole_seconds(self.out_for))
+    }
+}
+
+impl fmt::Display for PoolDead {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match (self.cause.reason, self.accounts) {
+            (OutReason::Rejected(_), 1) => f.write_str("the only credential is rejected")?,
+            (OutReason::Rejected(_), all) => write!(f, "all {all} credentials are rejected")?,
+            (_, 1) => f.write_str("the only account is out")?,
+            (_, all) => write!(f, "all {all} accounts are out")?,
+        }
+        if let Some(help) = &self.help {
+            write!(f, ": {}", OneLine(help))?;
+        }
+        write!(f, "; the last: {}", self.cause)
     }
 }
 

@@ -12,8 +12,6 @@ use crate::{
 };
 
 /// Something about an account's token that no request has met yet.
-///
-/// [`Event`](crate::Event) has an example.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TokenEvent {
@@ -26,8 +24,6 @@ pub struct TokenEvent {
 }
 
 /// The kinds of a [`TokenEvent`].
-///
-/// [`Event`](crate::Event) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenEventKind {

@@ -8,7 +8,7 @@ use std::sync::{
 use tokio::sync::{Semaphore, mpsc};
 
 use super::reporter::Reporter;
-use crate::report::event::Event;
+use crate::report::Event;
 
 /// Makes a reporter whose events come out at the other end, at most `n` of them waiting there.
 ///
@@ -64,8 +64,6 @@ impl Reporter for ChannelReporter {
 /// Where the events of a [`ChannelReporter`] come out.
 ///
 /// Dropping it harms nobody: later events are dropped and counted.
-///
-/// [`channel`] has an example.
 #[derive(Debug)]
 pub struct EventReceiver {
     receiver: mpsc::Receiver<Event>,

@@ -1,8 +1,7 @@
 //! Where events go.
 
 pub(crate) mod channel;
+mod default;
 pub(crate) mod reporter;
 #[cfg(feature = "tracing")]
 pub(crate) mod tracing;
-
-pub(crate) use self::reporter::{Reporter, ReporterHandle};

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use crate::report::event::Event;
+use crate::report::Event;
 
 /// Is told of every event.
 ///
@@ -57,8 +57,6 @@ impl<R: Reporter + ?Sized> Reporter for Arc<R> {
 /// # Clone
 ///
 /// Cheap; clones share the reporter and the count of its panics.
-///
-/// [`Reporter`] has an example.
 #[derive(Clone)]
 pub struct ReporterHandle(Option<Arc<Shared<dyn Reporter>>>);
 
@@ -104,15 +102,6 @@ impl ReporterHandle {
     pub fn panics(&self) -> u64 {
         let shared = self.0.as_ref();
         shared.map_or(0, |shared| shared.panics.load(Ordering::Relaxed))
-    }
-}
-
-impl Default for ReporterHandle {
-    fn default() -> Self {
-        #[cfg(feature = "tracing")]
-        return Self::new(super::tracing::TracingReporter::new());
-        #[cfg(not(feature = "tracing"))]
-        Self::none()
     }
 }
 

@@ -4,7 +4,7 @@ use ::tracing::{Level, event};
 use http::StatusCode;
 
 use super::reporter::Reporter;
-use crate::report::event::{
+use crate::report::{
     AccountOut, Attempt, Coalesced, Event, Followed, Outcome, PoolDead, RequestRecord, Severity,
     TokenEvent, TokenEventKind,
 };

@@ -2,7 +2,7 @@ use http::{Method, StatusCode};
 use proptest::prelude::*;
 
 use super::*;
-use crate::report::event::{Outcome, RequestRecord};
+use crate::report::{Outcome, RequestRecord};
 
 const WINDOW: Duration = Duration::from_millis(10);
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::{
     classify::{Code, Reason, Verdict},
-    report::event::{
+    report::{
         AccountOut, AccountTag, Attempt, Coalesced, Event, Followed, NotResent, OutReason, Outcome,
         PoolDead, RequestRecord, Severity,
     },

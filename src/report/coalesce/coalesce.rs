@@ -13,10 +13,7 @@ use super::{
     timer::{self, Found, Timer},
     windows::{Fate, Windows},
 };
-use crate::report::{
-    event::Event,
-    reporter::{Reporter, ReporterHandle},
-};
+use crate::report::{Event, Reporter, ReporterHandle};
 
 /// How many fingerprints are remembered when nothing else is said.
 const CAPACITY: usize = 1024;
@@ -119,7 +116,7 @@ pub enum CoalesceError {
 
 /// What reports and the task share.
 #[derive(Debug)]
-pub(crate) struct Core {
+struct Core {
     reporter: ReporterHandle,
     state: Mutex<State>,
 }
@@ -240,7 +237,11 @@ impl Core {
         let mut state = self.lock();
         // The lock keeps the task from ending before it is known.
         state.timer = match found {
-            Found::Wait(wait) => wait.start(Arc::downgrade(self)),
+            Found::Wait(wait) => {
+                // The task does not keep the adapter alive: the last handle can be dropped.
+                let core = Arc::downgrade(self);
+                wait.start(move || core.upgrade().and_then(|core| core.wake()))
+            }
             Found::NoRuntime => Timer::Idle,
             // Looking in vain is a caught panic, and the panic hook prints it: once a window is
             // enough.
@@ -249,7 +250,7 @@ impl Core {
     }
 
     /// Tells what has ended; when to come again, or `None` when nothing is held back.
-    pub(crate) fn wake(&self) -> Option<Instant> {
+    fn wake(&self) -> Option<Instant> {
         let mut state = self.lock();
         let ended = state.windows.end(Instant::now());
         drop(state);

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use tokio::{runtime, time::sleep};
 
 use super::*;
-use crate::report::event::{Outcome, RequestRecord};
+use crate::report::{Outcome, RequestRecord};
 
 const WINDOW: Duration = Duration::from_millis(100);
 const HOUR: Duration = Duration::from_secs(3600);

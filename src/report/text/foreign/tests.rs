@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use super::{OneLine, foreign};
-use crate::report::text::{NoSecrets, Redact};
+use super::foreign;
+use crate::report::text::{NoSecrets, OneLine, Redact};
 
 struct Secret(&'static str);
 

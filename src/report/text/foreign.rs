@@ -1,8 +1,6 @@
 //! Text that others wrote, made fit for an event.
 
-use std::fmt;
-
-use super::{filter::Redact, redact::hidden};
+use super::{filter::Redact, line::is_unprintable, redact::hidden};
 
 /// The most characters of a foreign text that enter an event.
 const SHOWN: usize = 200;
@@ -95,36 +93,6 @@ impl Line {
 fn head(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     text.get(..end.unwrap_or(0)).unwrap_or_default()
-}
-
-/// Shows a text with what could break its line written as escapes.
-///
-/// Text that came through [`foreign`] looks the same: a backslash is not escaped again.
-pub(crate) struct OneLine<'a>(pub(crate) &'a str);
-
-impl fmt::Display for OneLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0;
-        while let Some(at) = rest.find(is_unprintable) {
-            let (plain, from) = rest.split_at(at);
-            f.write_str(plain)?;
-            let mut chars = from.chars();
-            if let Some(char) = chars.next() {
-                write!(f, "{}", char.escape_default())?;
-            }
-            rest = chars.as_str();
-        }
-        f.write_str(rest)
-    }
-}
-
-/// Control characters, the line and paragraph separator, and the bidi controls of UAX #9 §2.
-fn is_unprintable(char: char) -> bool {
-    char.is_control()
-        || matches!(
-            char,
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-        )
 }
 
 #[cfg(test)]

@@ -1,0 +1,132 @@
+//! A request that failed, recovered or was abandoned.
+
+use std::{
+    fmt::{self, Formatter},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::{Method, StatusCode};
+
+use super::attempt::Attempt;
+use crate::{
+    classify::Code,
+    report::text::{Elapsed, OneLine, Quoted},
+};
+
+/// A request and its trail.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RequestRecord {
+    /// The request's method.
+    pub method: Method,
+    /// The request's path, without the query: shortened, escaped, without secrets.
+    pub path: Box<str>,
+    /// The caller's `x-request-id`.
+    pub request_id: Option<Box<str>>,
+    /// The label of the request's options.
+    pub label: Option<Arc<str>>,
+    /// Every failed attempt, oldest first. Empty when nothing was sent.
+    pub trail: Vec<Attempt>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Whether anything went out; `false` when the request was answered without the upstream.
+    pub sent: bool,
+    /// How long the request took, waits included.
+    pub elapsed: Duration,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// With an answer of the upstream.
+    Answer(StatusCode),
+    /// With an error: shortened, escaped, without secrets.
+    Error(Box<str>),
+    /// With an answer of this crate's own.
+    Local(Code),
+    /// The caller did not wait for the end.
+    Dropped,
+}
+
+impl RequestRecord {
+    /// A request that ended with `outcome`, with an empty trail; the fields tell the rest.
+    ///
+    /// It counts as sent, unless the outcome is a local answer.
+    pub fn new(method: Method, path: impl Into<Box<str>>, outcome: Outcome) -> Self {
+        let sent = !matches!(outcome, Outcome::Local(_));
+        Self {
+            method,
+            path: path.into(),
+            request_id: None,
+            label: None,
+            trail: Vec::new(),
+            outcome,
+            sent,
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn write(&self, what: &str, f: &mut Formatter<'_>) -> fmt::Result {
+        let path = OneLine(&self.path);
+        write!(f, "{} {path} {what}", OneLine(self.method.as_str()))?;
+        self.outcome.write(f)?;
+        if self.sent {
+            let (attempts, s) = (self.trail.len(), plural(self.trail.len()));
+            write!(f, " after {attempts} failed attempt{s}")?;
+            write!(f, " in {}", Elapsed(self.elapsed))?;
+        } else {
+            f.write_str(", nothing was sent")?;
+        }
+        for (index, attempt) in self.trail.iter().enumerate() {
+            let before = if index == 0 { ":" } else { ";" };
+            write!(f, "{before} [{}] {attempt}", index + 1)?;
+        }
+        if let Some(id) = &self.request_id {
+            write!(f, "; request id {}", Quoted(id))?;
+        }
+        match &self.label {
+            Some(label) => write!(f, "; label {}", Quoted(label)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Outcome {
+    /// A stable word for logs and metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Answer(_) => "answer",
+            Self::Error(_) => "error",
+            Self::Local(_) => "local",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    /// The status that the caller got, when it was a response.
+    pub const fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Answer(status) => Some(*status),
+            Self::Local(code) => Some(code.status()),
+            Self::Error(_) | Self::Dropped => None,
+        }
+    }
+
+    /// What follows the verb.
+    fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer(status) => write!(f, " with {}", status.as_u16()),
+            Self::Error(error) => write!(f, " with error {}", Quoted(error)),
+            Self::Local(code) => {
+                let message = code.message().trim_end_matches('.');
+                write!(f, " with a local {} ({code}: {message})", code.status().as_u16())
+            }
+            Self::Dropped => Ok(()),
+        }
+    }
+}
+
+const fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}

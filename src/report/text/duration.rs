@@ -1,0 +1,24 @@
+//! Durations as a part of a line.
+
+use std::{
+    fmt::{self, Formatter},
+    time::Duration,
+};
+
+/// A measured time, as exact as a person wants it.
+pub(crate) struct Elapsed(pub(crate) Duration);
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.0 < Duration::from_secs(1) {
+            return write!(f, "{} ms", self.0.as_millis());
+        }
+        write!(f, "{:.1} s", self.0.as_secs_f64())
+    }
+}
+
+/// Rounded up: whoever looks when the time is up shall not be early.
+pub(crate) fn whole_seconds(time: Duration) -> u64 {
+    let more = u64::from(time.subsec_nanos() > 0);
+    time.as_secs().saturating_add(more)
+}
