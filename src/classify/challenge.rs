@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header::WWW_AUTHENTICATE};
 
-use super::{answer::error_code, verdict::Reason};
+use super::reason::Reason;
 
 /// One challenge: a scheme, and what the server says with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
 pub(crate) fn reason(headers: &HeaderMap) -> Option<Reason> {
     challenges(headers).iter().find_map(|challenge| match challenge.param("error")? {
         "invalid_token" => {
-            let said = challenge.param("error_description").and_then(error_code::reason);
+            let said = challenge.param("error_description").and_then(Reason::described_by);
             Some(said.unwrap_or(Reason::Invalid))
         }
         "insufficient_scope" => Some(Reason::InsufficientScope),

@@ -10,13 +10,14 @@ use std::{
 use http::{StatusCode, response};
 
 use super::{
-    answer::{Answer, grpc, table},
+    answer::{Answer, grpc, server_delay::with_delay, table},
     code::Cause,
     error_ref::ErrorRef,
     floor::Floor,
     non_auth::{NonAuth, NonAuthError},
     policy::Policy,
-    verdict::{Reason, Verdict},
+    reason::Reason,
+    verdict::Verdict,
 };
 
 /// Says what an answer, or an error in place of one, means.
@@ -203,7 +204,7 @@ impl Classifier {
     fn refine(&self, answer: &NonAuth<'_>, now: impl FnOnce() -> SystemTime) -> Verdict {
         let said = self.user_policy().and_then(|policy| policy.answer(answer));
         let verdict = said.unwrap_or_else(|| answer.generic());
-        table::with_delay(verdict, answer.headers(), answer.error(), now)
+        with_delay(verdict, answer.headers(), answer.error(), now)
     }
 
     fn judge_error(&self, error: ErrorRef<'_>) -> Verdict {

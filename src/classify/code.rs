@@ -7,7 +7,7 @@ use std::{
 
 use http::StatusCode;
 
-use super::verdict::Reason;
+use super::reason::Reason;
 
 /// Why this crate answers in the upstream's place, or what it says beside the upstream's own answer.
 ///

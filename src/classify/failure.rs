@@ -5,7 +5,8 @@ use thiserror::Error;
 
 use super::{
     code::{Cause, Code},
-    verdict::{Reason, Verdict},
+    reason::Reason,
+    verdict::Verdict,
 };
 
 /// An answer with a [`Cause`], turned into an error.

@@ -7,7 +7,8 @@ use http::StatusCode;
 use super::{
     answer::Answer,
     error_ref::{self, ErrorRef, Walk},
-    verdict::{Reason, Verdict},
+    reason::Reason,
+    verdict::Verdict,
 };
 
 pub(crate) type AnswerRule = dyn Fn(&Answer<'_>) -> Option<Reason> + Send + Sync;
@@ -59,7 +60,7 @@ impl Floor {
     }
 
     /// Why this answer refuses the credential; `None` when it does not. `generic` is what the table says.
-    pub(crate) fn refusal(&self, answer: &Answer<'_>, generic: Verdict) -> Option<Reason> {
+    pub(crate) fn rejection(&self, answer: &Answer<'_>, generic: Verdict) -> Option<Reason> {
         let by_body = || {
             answer.body()?;
             let asked = self.bodies.iter().filter(|(s, _)| s.contains(&answer.status()));
@@ -70,7 +71,7 @@ impl Floor {
     }
 
     /// Why this error refuses the credential; `None` when it does not. `generic` is what the table says.
-    pub(crate) fn error_refusal(&self, error: &ErrorRef<'_>, generic: Verdict) -> Option<Reason> {
+    pub(crate) fn error_rejection(&self, error: &ErrorRef<'_>, generic: Verdict) -> Option<Reason> {
         let by_rule = self.errors.iter().find_map(|rule| rule(error));
         by_rule.or(generic_reason(generic))
     }

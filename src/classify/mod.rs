@@ -16,17 +16,18 @@ pub(crate) mod failure;
 pub(crate) mod floor;
 pub(crate) mod non_auth;
 pub(crate) mod policy;
+pub(crate) mod reason;
 pub(crate) mod transport;
 pub(crate) mod verdict;
 
 pub use self::{
-    answer::answer::Answer,
+    answer::{answer::Answer, server_delay::server_delay},
     classifier::Classifier,
     code::{Cause, Code, Origin},
-    delay::delay::server_delay,
     error_ref::ErrorRef,
     failure::FailureError,
     non_auth::{NonAuth, NonAuthError},
     policy::Policy,
-    verdict::{Delivery, ModelFault, Reason, Verdict},
+    reason::Reason,
+    verdict::{Delivery, ModelFault, Verdict},
 };

@@ -8,8 +8,9 @@ use super::{
     answer::{Answer, ErrorBody, table},
     error_ref::ErrorRef,
     floor::Floor,
+    reason::Reason,
     transport,
-    verdict::{Reason, Verdict},
+    verdict::Verdict,
 };
 
 /// An answer that does not refuse the credential.
@@ -90,7 +91,7 @@ impl<'a> NonAuth<'a> {
         let json = answer.body().filter(|_| answer.is_json());
         let error = json.map(ErrorBody::parse).unwrap_or_default();
         let generic = table::verdict(&answer, &error);
-        match floor.refusal(&answer, generic) {
+        match floor.rejection(&answer, generic) {
             Some(reason) => Err(reason),
             None => Ok(Self { answer, error, generic }),
         }
@@ -188,7 +189,7 @@ impl<'a> NonAuthError<'a> {
     /// The error, if the floor lets it through. The only way to make one.
     pub(crate) fn past(floor: &Floor, error: ErrorRef<'a>) -> Result<Self, Reason> {
         let generic = transport::verdict(&error);
-        match floor.error_refusal(&error, generic) {
+        match floor.error_rejection(&error, generic) {
             Some(reason) => Err(reason),
             None => Ok(Self { error, generic }),
         }

@@ -2,25 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-/// Why a credential was refused.
-///
-/// A refusal is never answered with another try of the same credential, whatever the reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// The request carried no credential at all (RFC 6750 §3: a challenge without an error code).
-    Missing,
-    /// The credential was good once, and its time is over: a refresh may help.
-    Expired,
-    /// The credential is not accepted. The default when the upstream gives no reason.
-    Invalid,
-    /// The credential was taken back for good: only a new login helps.
-    Revoked,
-    /// The account behind the credential is disabled.
-    Inactive,
-    /// The credential lacks the scope (RFC 6750 §3.1, `insufficient_scope`).
-    InsufficientScope,
-}
+use super::reason::Reason;
 
 /// What is wrong with the model that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -205,27 +187,6 @@ impl fmt::Display for Verdict {
             Some(delay) => write!(f, " (for {delay:?})"),
             None => Ok(()),
         }
-    }
-}
-
-impl Reason {
-    /// The stable code for logs and metrics: the same in a verdict, an event, the pool's view and an
-    /// answer ([`Code`](crate::Code)).
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Missing => "credential_missing",
-            Self::Expired => "credential_expired",
-            Self::Invalid => "credential_invalid",
-            Self::Revoked => "credential_revoked",
-            Self::Inactive => "credential_inactive",
-            Self::InsufficientScope => "insufficient_scope",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

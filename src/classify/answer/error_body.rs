@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde_core::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::classify::delay::delay;
+use crate::classify::delay::protobuf_duration;
 
 /// Nobody sends more reasons than this in one error.
 const MAX_REASONS: usize = 8;
@@ -121,7 +121,7 @@ impl Place<'_> {
             // `{"error": "invalid_grant"}`, RFC 6749 §5.2.
             Self::Error(body) => _ = body.error.code.get_or_insert_with(|| text.into()),
             Self::Reason(reasons) if reasons.len() < MAX_REASONS => reasons.push(text.into()),
-            Self::Delay(slot) => *slot = slot.or_else(|| delay::protobuf_duration(text)),
+            Self::Delay(slot) => *slot = slot.or_else(|| protobuf_duration(text)),
             _ => {}
         }
     }

@@ -84,25 +84,3 @@ pub(crate) fn of_message(message: &str) -> Option<Verdict> {
 pub(crate) fn names_model(code: &str, message: Option<&str>) -> bool {
     code == "not_found_error" && message.is_some_and(|m| m.starts_with("model:"))
 }
-
-/// The reason that a description of a refused credential gives; `None` when it gives none, or several.
-///
-/// "The access token provided is expired, revoked, malformed, or invalid" (RFC 6750 §3.1) tells nothing.
-pub(crate) fn reason(text: &str) -> Option<Reason> {
-    let mut found = None;
-    for word in text.split(|c: char| !c.is_ascii_alphanumeric()) {
-        let reason = match word.to_ascii_lowercase().as_str() {
-            "expired" => Reason::Expired,
-            "revoked" | "invalidated" => Reason::Revoked,
-            "deactivated" | "disabled" | "suspended" | "inactive" => Reason::Inactive,
-            "invalid" | "malformed" | "incorrect" => Reason::Invalid,
-            _ => continue,
-        };
-        match found {
-            None => found = Some(reason),
-            Some(same) if same == reason => {}
-            Some(_) => return None,
-        }
-    }
-    found
-}

@@ -3,7 +3,6 @@
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode;
 
-use super::error_code;
 use crate::classify::{Reason, Verdict};
 
 /// Looked for in every answer, so it is not made of a string each time.
@@ -39,7 +38,7 @@ pub(crate) fn verdict(code: u8, message: Option<&str>) -> Verdict {
     match code {
         0 => Verdict::Success,
         UNAUTHENTICATED => {
-            Verdict::Unauthorized(message.and_then(error_code::reason).unwrap_or(Reason::Invalid))
+            Verdict::Unauthorized(message.and_then(Reason::described_by).unwrap_or(Reason::Invalid))
         }
         7 => Verdict::Forbidden,
         8 => Verdict::limited(),

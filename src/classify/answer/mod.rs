@@ -5,6 +5,7 @@ pub(crate) mod content;
 pub(crate) mod error_body;
 pub(crate) mod error_code;
 pub(crate) mod grpc;
+pub(crate) mod server_delay;
 pub(crate) mod table;
 #[cfg(feature = "oauth")]
 pub(crate) mod token_answer;

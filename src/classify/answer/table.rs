@@ -2,12 +2,12 @@
 //!
 //! It reads the status, a few headers, and for some statuses the body. It knows no provider.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use http::{HeaderMap, StatusCode};
 
 use super::{answer::Answer, error_body::ErrorBody, error_code, grpc};
-use crate::classify::{Cause, ModelFault, Reason, Verdict, challenge, delay::delay, failure};
+use crate::classify::{Cause, ModelFault, Reason, Verdict, challenge, delay, failure};
 
 /// What a status means by itself (RFC 9110 §15, RFC 6585, RFC 8470; 529 is Anthropic's).
 pub(crate) fn by_status(status: StatusCode) -> Verdict {
@@ -45,7 +45,7 @@ pub(crate) fn verdict(answer: &Answer<'_>, error: &ErrorBody) -> Verdict {
         return failure::verdict(cause);
     }
     if status == StatusCode::UNAUTHORIZED {
-        return Verdict::Unauthorized(refusal(answer.headers(), error));
+        return Verdict::Unauthorized(unauthorized_reason(answer.headers(), error));
     }
     if let Some(code) = grpc::code(answer.headers()) {
         return grpc::of_head(code, answer.headers());
@@ -67,7 +67,7 @@ fn special(answer: &Answer<'_>, error: &ErrorBody) -> Option<Verdict> {
     };
     let refined = named.or_else(worded).map(|verdict| match verdict {
         Verdict::Unauthorized(Reason::Invalid) => {
-            let said = error.message().and_then(error_code::reason);
+            let said = error.message().and_then(Reason::described_by);
             Verdict::Unauthorized(said.unwrap_or(Reason::Invalid))
         }
         other => other,
@@ -98,13 +98,13 @@ fn forbidden(headers: &HeaderMap) -> Option<Verdict> {
         Some(reason) => return Some(Verdict::Unauthorized(reason)),
     }
     // Whether there is a hint does not hang on the time.
-    let waits = delay::asked_for(headers, UNIX_EPOCH).is_some();
+    let waits = delay::requested(headers, UNIX_EPOCH).is_some();
     let empty = headers.get("x-ratelimit-remaining").is_some_and(|n| n.as_bytes() == b"0");
     (waits || empty).then(Verdict::limited)
 }
 
 /// Why a 401 was said: the challenge first, then the body where it was read for some other reason.
-fn refusal(headers: &HeaderMap, error: &ErrorBody) -> Reason {
+fn unauthorized_reason(headers: &HeaderMap, error: &ErrorBody) -> Reason {
     if let Some(reason) = challenge::reason(headers) {
         if reason != Reason::Invalid {
             return reason;
@@ -114,32 +114,7 @@ fn refusal(headers: &HeaderMap, error: &ErrorBody) -> Reason {
         Some(Verdict::Unauthorized(reason)) if reason != Reason::Invalid => Some(reason),
         _ => None,
     });
-    coded.or_else(|| error.message().and_then(error_code::reason)).unwrap_or(Reason::Invalid)
-}
-
-/// The verdict with the server's delay, where it has room for one and none yet.
-pub(crate) fn with_delay(
-    verdict: Verdict,
-    headers: &HeaderMap,
-    error: &ErrorBody,
-    now: impl FnOnce() -> SystemTime,
-) -> Verdict {
-    let windows = match verdict {
-        Verdict::Limited { delay: None } => true,
-        // A window's end stands in every answer of some vendors: beside these it is no wait.
-        Verdict::OutOfQuota { delay: None }
-        | Verdict::ModelFault { delay: None, .. }
-        | Verdict::Transient { delay: None, .. } => false,
-        _ => return verdict,
-    };
-    if headers.is_empty() {
-        return verdict.with_delay(error.retry_delay);
-    }
-    let now = now();
-    let asked = delay::asked_for(headers, now)
-        .or_else(|| windows.then(|| delay::window_end(headers, now)).flatten())
-        .or(error.retry_delay);
-    verdict.with_delay(asked)
+    coded.or_else(|| error.message().and_then(Reason::described_by)).unwrap_or(Reason::Invalid)
 }
 
 impl Answer<'_> {

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 use http::response;
 use serde_json::{Map, Value};
 
-use crate::classify::{Reason, delay::server_delay};
+use super::server_delay::server_delay;
+use crate::classify::Reason;
 
 /// What a token endpoint answered.
 #[derive(Debug, PartialEq, Eq)]

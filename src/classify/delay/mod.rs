@@ -1,6 +1,10 @@
-//! How long a server asks to wait.
+//! Delays that a server asks for, and the formats in which it gives them.
 
-pub(crate) mod delay;
+pub(crate) mod dates;
+pub(crate) mod delays;
+pub(crate) mod durations;
 
-#[cfg(feature = "oauth")]
-pub(crate) use self::delay::server_delay;
+pub(crate) use self::{
+    delays::{requested, window_end},
+    durations::protobuf_duration,
+};

@@ -3,7 +3,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
-use super::{go_duration, rfc3339, server_delay};
+use super::server_delay;
+use crate::classify::delay::{dates::rfc3339, durations::go_duration};
 
 /// 2024-01-01T00:00:00Z.
 const NOW: Duration = Duration::from_secs(1_704_067_200);
