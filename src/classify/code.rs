@@ -188,8 +188,6 @@ impl From<Reason> for Code {
 }
 
 /// Who gave an answer that carries a [`Cause`].
-///
-/// [`failure`](crate::failure) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// The upstream did; status, headers and body are its own.

@@ -5,8 +5,6 @@ use std::fmt;
 /// Why a credential was refused.
 ///
 /// A refusal is never answered with another try of the same credential, whatever the reason.
-///
-/// [`Verdict`](crate::Verdict) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {

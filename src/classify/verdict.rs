@@ -5,8 +5,6 @@ use std::{fmt, time::Duration};
 use super::reason::Reason;
 
 /// What is wrong with the model that was asked for.
-///
-/// [`Verdict`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ModelFault {
@@ -23,8 +21,6 @@ pub enum ModelFault {
 }
 
 /// Whether the upstream may have done the work it was asked for.
-///
-/// [`Verdict`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Delivery {
     /// The upstream said no and did no work, or the request provably never reached it.

@@ -1,38 +1,38 @@
-//! Who is told what: every failed request and every incident, each once.
+//! Events and reporters: each failed request and each incident is reported exactly once.
 //!
-//! | event | code | severity | told when |
+//! | event | code | severity | reported when |
 //! | --- | --- | --- | --- |
-//! | [`Event::RequestFailed`] | `request_failed` | error; debug when nothing was sent | a request ended in a failure |
-//! | [`Event::RequestRecovered`] | `request_recovered` | debug | a request succeeded after failed attempts; only when asked for |
-//! | [`Event::RequestAbandoned`] | `request_abandoned` | debug | a request was dropped after a failed attempt |
-//! | [`Event::AccountOut`] | `account_out` | warn | an account's credential was refused, has ended or is not replaced, or its quota is used up |
-//! | [`Event::PoolDead`] | `pool_dead` | error | a refusal left no usable account |
-//! | [`Event::Token`] | `credential_expiring` | warn | a token that nothing replaces ends soon |
-//! | | `refresh_failed` | warn | a token was not replaced, and its account is not out for it; once for each row of failures |
-//! | | `clock_skew` | warn | a token had ended before it came in; once for each pool |
-//! | [`Event::Coalesced`] | `coalesced` | that of what was held back | a window of a [`Coalesce`] that held events back ended |
+//! | [`Event::RequestFailed`] | `request_failed` | error; debug when nothing was sent | a request ends in a failure |
+//! | [`Event::RequestRecovered`] | `request_recovered` | debug | a request succeeds after failed attempts; off by default |
+//! | [`Event::RequestAbandoned`] | `request_abandoned` | debug | a request is dropped after a failed attempt |
+//! | [`Event::AccountOut`] | `account_out` | warn | an account's credential is rejected, has expired or is not replaced, or its quota is used up |
+//! | [`Event::PoolDead`] | `pool_dead` | error | an incident leaves no usable account |
+//! | [`Event::Token`] | `credential_expiring` | warn | a token that no source replaces expires soon |
+//! | | `refresh_failed` | warn | a token is not replaced while its account is still in use; once for each series of failures |
+//! | | `clock_skew` | warn | a token had expired before it arrived; once for each pool |
+//! | [`Event::Coalesced`] | `coalesced` | that of the events held back | a window of a [`Coalesce`] ends that held events back |
 //!
 //! "Once" means:
 //!
-//! 1. A failed request is one event, however many attempts it made. Each failed attempt stands in
+//! 1. A failed request is one event, however many attempts it made. Each failed attempt is in
 //!    exactly one [trail](RequestRecord::trail).
-//! 2. A success tells nothing, unless recovered requests are asked for.
-//! 3. A request that is dropped after a failed attempt is abandoned, and that is no failure. One
-//!    that is dropped before is not told.
-//! 4. An incident is one cause. The refusal that leaves no usable account is one `pool_dead`, with
-//!    the refusal as its [cause](PoolDead::cause), and not an `account_out` as well.
-//! 5. Ten requests that are refused with the same credential are one incident. A drop loses none.
-//! 6. A [`Reporter`] that panics harms nobody: the panic is caught and
-//!    [counted](ReporterHandle::panics).
-//! 7. Whoever wants to hear less than that puts a [`Coalesce`] in front of the reporter: of many
-//!    like failures, the first is told, and the number of the rest.
+//! 2. A success reports nothing, unless recovered requests are switched on.
+//! 3. A request dropped after a failed attempt is abandoned, which is no failure. A request dropped
+//!    before that is not reported.
+//! 4. An incident has one cause. The rejection that leaves no usable account is one `pool_dead`, with
+//!    the rejection as its [cause](PoolDead::cause), and no `account_out` besides.
+//! 5. Ten requests rejected with the same credential are one incident. Dropping a request loses no
+//!    incident.
+//! 6. A panic of a [`Reporter`] is caught and [counted](ReporterHandle::panics).
+//! 7. A [`Coalesce`] in front of a reporter reduces this further: it passes on the first of many
+//!    similar failures, and then the number of the others.
 //!
-//! No event holds a credential. What others wrote (an upstream's message, an inner error) stands in
-//! one only shortened to 200 characters, with control characters escaped and with `[redacted]` for
-//! each run of 8 or more bytes of a secret of the pool, be it raw, percent-encoded or base64.
+//! No event holds a credential. Text written by others (an upstream's message, an inner error) is
+//! shortened to 200 characters, control characters are escaped, and `[redacted]` replaces each run of
+//! 8 or more bytes of a secret of the pool: raw, percent-encoded or base64-encoded.
 //!
-//! Every event is one line for a person ([`Display`](std::fmt::Display)), and words for a machine
-//! ([`Event::code`], `as_str` of what it holds) that stay as they are.
+//! [`Display`](std::fmt::Display) shows an event as one line. The codes ([`Event::code`], and
+//! `as_str` of its parts) are stable.
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
@@ -46,7 +46,7 @@
 //! let (reporter, mut events) = channel(64);
 //! let reporter = ReporterHandle::new(reporter);
 //!
-//! // What a pool does when its last token is refused:
+//! // The report of a pool whose last token is rejected:
 //! let alice = AccountTag::new("alice", 1, 2);
 //! let rejected = OutReason::Rejected(Reason::Invalid);
 //! let status = Some(StatusCode::UNAUTHORIZED);
@@ -54,7 +54,7 @@
 //! let help = Arc::from("update your tokens in Settings (https://example.com/settings)");
 //! reporter.report(&Event::PoolDead(PoolDead::new(2, cause, Some(help))));
 //!
-//! let event = events.try_recv().expect("it was told");
+//! let event = events.try_recv().expect("the event was sent");
 //! assert_eq!(event.code(), "pool_dead");
 //! assert_eq!(
 //!     event.to_string(),

@@ -1,4 +1,4 @@
-//! The reporter that holds back.
+//! The reporter that holds similar failures back.
 
 use std::{
     fmt,
@@ -15,47 +15,47 @@ use super::{
 };
 use crate::report::{Event, Reporter, ReporterHandle};
 
-/// How many fingerprints are remembered when nothing else is said.
+/// The default limit of remembered fingerprints.
 const CAPACITY: usize = 1024;
-/// The most fingerprints that may be remembered: each may keep an event.
+/// The upper bound of that limit: each fingerprint may keep an event.
 const MAX_CAPACITY: usize = 65_536;
-/// The longest window: what is held back longer is not news any more.
+/// The longest window.
 const MAX_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Tells the first of many like events, and then how many more there were.
+/// A reporter that passes on the first of many similar events, and then the number of the others.
 ///
-/// 1. The first event of a fingerprint is told at once, and opens a window. Those that follow in the
-///    window are held back and counted.
-/// 2. At the end of the window, one [`Event::Coalesced`] tells how many were held back, with the
-///    last of them inside; nothing when there were none. The next event of the fingerprint is told
-///    at once again.
+/// 1. The first event of a fingerprint is reported at once and opens a window. Further events with
+///    that fingerprint are held back and counted while the window is open.
+/// 2. At the end of the window, one [`Event::Coalesced`] reports the number of events held back, with
+///    the last of them inside. Nothing is reported if there were none. The next event of the
+///    fingerprint is then reported at once again.
 /// 3. [Incidents](Event::is_incident) are never held back, nor are the counts of another `Coalesce`.
-/// 4. What is held back is told when the last clone is dropped, too, or by [`flush`](Self::flush).
-///    Every event is told or counted exactly once.
+/// 4. Dropping the last clone, or [`flush`](Self::flush), also reports the events held back. Each event
+///    is reported or counted exactly once.
 ///
 /// # Fingerprint
 ///
-/// Two events are alike when their causes are, whatever their texts say. These must be equal:
+/// Two events are similar if their causes are the same, whatever their texts. These must be equal:
 ///
 /// 1. the event's [code](Event::code), and whether anything was [sent](crate::report::RequestRecord::sent);
 /// 2. the request's method;
 /// 3. its [label](crate::report::RequestRecord::label); without one, the first segment of its path that is
 ///    not a version (`videos` of `/v1/videos/42`). Requests whose paths start with an id need a
 ///    label to be alike;
-/// 4. how it ended: with which status, with an error, with which local answer, dropped;
-/// 5. the verdict's word, the account and the model of the last failed attempt.
+/// 4. the outcome: the status, an error, the code of the local answer, or dropped;
+/// 5. the verdict's code, the account and the model of the last failed attempt.
 ///
 /// # Memory
 ///
-/// At most 1024 fingerprints are remembered ([`with_capacity`](Self::with_capacity)), each with one
-/// event at most. An event that finds no room is told at once, and opens no window.
+/// At most 1024 fingerprints are remembered ([`with_capacity`](Self::with_capacity) changes this), each
+/// with at most one event. Beyond that, events are reported at once and open no window.
 ///
 /// # Runtime
 ///
-/// The ends of all windows are waited for by one tokio task. The first event that is held back
-/// starts it, on the runtime of whoever reports; it ends when nothing is held back any more. Where
-/// there is no runtime, one without a timer, or one that nobody drives any more, a count is told by
-/// the next event after the window's end, whatever its fingerprint, and on drop.
+/// One tokio task waits for the ends of all windows. The first event that is held back starts it, on
+/// the runtime of the reporting task, and it ends when nothing is held back. Without a runtime, without
+/// a timer, or in a runtime that no longer runs, a count is reported with the next event after the
+/// window's end, whatever its fingerprint, and on drop.
 ///
 /// # Clone
 ///
@@ -75,11 +75,11 @@ const MAX_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 ///     let record = RequestRecord::new(Method::GET, format!("/videos/{id}"), outcome);
 ///     coalesce.report(&Event::RequestFailed(record));
 /// }
-/// drop(coalesce); // or: the minute is over
+/// drop(coalesce); // reports the count, as the end of the minute does
 ///
-/// let first = events.try_recv().expect("told at once");
+/// let first = events.try_recv().expect("reported at once");
 /// assert_eq!(first.code(), "request_failed");
-/// let Some(Event::Coalesced(rest)) = events.try_recv() else { panic!("the rest is counted") };
+/// let Some(Event::Coalesced(rest)) = events.try_recv() else { panic!("the others are counted") };
 /// assert_eq!(rest.held_back, 999);
 /// assert_eq!(&*rest.last.record().expect("of a request").path, "/videos/1000");
 /// assert!(events.try_recv().is_none());
@@ -100,21 +100,21 @@ pub struct Coalesce(Arc<Flush>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CoalesceError {
-    /// The window is over before it begins.
-    #[error("a window of no length holds nothing back: give `coalesce` a longer one")]
+    /// The window is zero.
+    #[error("the window of `coalesce` is zero: give it a longer one")]
     ZeroWindow,
     /// The window is longer than a day.
-    #[error("a window may last 24 h at most: what is held back longer is no news")]
+    #[error("the window of `coalesce` is longer than 24 h: give it a shorter one")]
     WindowTooLong,
-    /// Not a single fingerprint may be remembered.
-    #[error("nothing can be held back without a fingerprint to know it by: raise the capacity")]
+    /// The capacity is zero.
+    #[error("the capacity of `Coalesce` is zero: raise it")]
     ZeroCapacity,
-    /// More fingerprints than are sensible.
-    #[error("at most 65536 fingerprints can be remembered: lower the capacity")]
+    /// The capacity is above 65,536.
+    #[error("the capacity of `Coalesce` is above 65536: lower it")]
     CapacityTooLarge,
 }
 
-/// What reports and the task share.
+/// The state that clones and the task share.
 #[derive(Debug)]
 struct Core {
     reporter: ReporterHandle,
@@ -127,24 +127,25 @@ struct State {
     timer: Timer,
 }
 
-/// Tells what is held back when it is dropped. All clones share it, and the task has no part in it.
+/// The owner of the shared state, which reports the events held back when it is dropped. All clones
+/// share it; the task does not.
 struct Flush(Arc<Core>);
 
 impl Coalesce {
-    /// Holds back from this reporter what is like an event of the last `window`.
+    /// Creates a reporter that holds similar events back from `reporter` for `window`.
     ///
     /// # Errors
     ///
-    /// When the window is zero or longer than 24 h.
+    /// If the window is zero or longer than 24 h.
     pub fn new(reporter: impl Reporter, window: Duration) -> Result<Self, CoalesceError> {
         Self::with_capacity(reporter, window, CAPACITY)
     }
 
-    /// The same, and at most `capacity` fingerprints are remembered.
+    /// Like [`new`](Self::new), remembering at most `capacity` fingerprints.
     ///
     /// # Errors
     ///
-    /// When the window is zero or longer than 24 h, or the capacity is zero or above 65,536.
+    /// If the window is zero or longer than 24 h, or the capacity is zero or above 65,536.
     pub fn with_capacity(
         reporter: impl Reporter,
         window: Duration,
@@ -166,17 +167,18 @@ impl Coalesce {
         }
     }
 
-    /// The handle that layers hold: nobody is told by it when nobody was before.
+    /// Wraps the reporter of a layer. A handle without a reporter stays one.
     pub(crate) fn handle(
         reporter: ReporterHandle,
         window: Duration,
     ) -> Result<ReporterHandle, CoalesceError> {
-        let nobody = reporter.is_none();
+        let is_none = reporter.is_none();
         let coalesce = Self::new(reporter, window)?;
-        Ok(if nobody { ReporterHandle::none() } else { coalesce.into_handle() })
+        Ok(if is_none { ReporterHandle::none() } else { coalesce.into_handle() })
     }
 
-    /// Ends all windows now, and tells what they held back: for a shutdown that drops nothing.
+    /// Ends all windows and reports the events held back, for a shutdown that does not drop the
+    /// reporter.
     pub fn flush(&self) {
         self.0.0.flush();
     }
@@ -200,7 +202,7 @@ impl fmt::Debug for Coalesce {
 }
 
 impl Core {
-    /// Nothing of a stranger runs while the lock is held: no reporter, no panic hook.
+    /// Locks the state. No foreign code (reporter, panic hook) runs while it is locked.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,12 +210,12 @@ impl Core {
     fn report(self: &Arc<Self>, event: &Event) {
         let fingerprint = Fingerprint::of(event);
         let mut state = self.lock();
-        // Read under the lock: windows end in the order in which they were opened.
+        // Read under the lock, so that windows end in the order in which they were opened.
         let now = Instant::now();
         let ended = state.windows.end(now);
         let fate = match fingerprint {
             Some(fingerprint) => state.windows.report(fingerprint, event, now),
-            None => Fate::Tell,
+            None => Fate::Report,
         };
         let start = match (fate, state.windows.wake_at()) {
             (Fate::HeldBack, Some(first)) if state.timer.is_wanted(now) => {
@@ -226,8 +228,8 @@ impl Core {
         if let Some(first) = start {
             self.start(first, now);
         }
-        self.tell(&ended);
-        if fate == Fate::Tell {
+        self.report_all(&ended);
+        if fate == Fate::Report {
             self.reporter.report(event);
         }
     }
@@ -235,7 +237,7 @@ impl Core {
     fn start(self: &Arc<Self>, first: Instant, now: Instant) {
         let found = timer::find(first);
         let mut state = self.lock();
-        // The lock keeps the task from ending before it is known.
+        // The lock keeps the task from ending before it is stored.
         state.timer = match found {
             Found::Wait(wait) => {
                 // The task does not keep the adapter alive: the last handle can be dropped.
@@ -243,19 +245,19 @@ impl Core {
                 wait.start(move || core.upgrade().and_then(|core| core.wake()))
             }
             Found::NoRuntime => Timer::Idle,
-            // Looking in vain is a caught panic, and the panic hook prints it: once a window is
-            // enough.
+            // A failed search is a caught panic that the panic hook prints: at most one a window.
             Found::NoTimer => Timer::Missing(now + state.windows.length()),
         };
     }
 
-    /// Tells what has ended; when to come again, or `None` when nothing is held back.
+    /// Reports the counts of ended windows. Returns the end of the next window, or `None` if nothing is
+    /// held back.
     fn wake(&self) -> Option<Instant> {
         let mut state = self.lock();
         let ended = state.windows.end(Instant::now());
         drop(state);
-        self.tell(&ended);
-        // Asked for only now: a reporter may have reported, and a task that waits is still one.
+        self.report_all(&ended);
+        // Read after reporting, since a reporter may report through this adapter meanwhile.
         let mut state = self.lock();
         let next = state.windows.wake_at();
         if next.is_none() {
@@ -266,10 +268,10 @@ impl Core {
 
     fn flush(&self) {
         let ended = self.lock().windows.end_all();
-        self.tell(&ended);
+        self.report_all(&ended);
     }
 
-    fn tell(&self, events: &[Event]) {
+    fn report_all(&self, events: &[Event]) {
         for event in events {
             self.reporter.report(event);
         }

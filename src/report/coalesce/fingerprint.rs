@@ -1,4 +1,4 @@
-//! What makes two events the same.
+//! The identity of an event's cause.
 
 use std::sync::Arc;
 
@@ -9,16 +9,16 @@ use crate::{
     report::{Event, Outcome, RequestRecord},
 };
 
-/// The identity of an event's cause. No text that an upstream or an error wrote is part of it.
+/// The identity of an event's cause. It contains no text of an upstream or an error.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Fingerprint {
     code: &'static str,
-    /// The severity hangs on it.
+    /// The severity depends on it.
     sent: bool,
     method: Method,
     target: Target,
     ended: Ended,
-    /// The last failed attempt's.
+    /// That of the last failed attempt.
     verdict: Option<&'static str>,
     account: Option<Arc<str>>,
     model: Option<Arc<str>>,
@@ -26,9 +26,9 @@ pub(crate) struct Fingerprint {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Target {
-    /// What the caller calls it.
+    /// The label that the caller gave.
     Label(Arc<str>),
-    /// See [`resource`].
+    /// The first segment of the path, by [`resource`].
     Resource(Box<str>),
 }
 
@@ -42,8 +42,8 @@ enum Ended {
 }
 
 impl Fingerprint {
-    /// That of an event about a request. Incidents have none: each of them is a cause of its own.
-    /// Nor has an event that counts others.
+    /// Returns the fingerprint of an event about a request. Incidents have none, since each has a
+    /// cause of its own; nor have counts of other events.
     pub(crate) fn of(event: &Event) -> Option<Self> {
         event.record().map(|record| Self::new(event.code(), record))
     }
@@ -71,8 +71,8 @@ impl Fingerprint {
     }
 }
 
-/// The first segment of a path that is not a version (`v1`, `v1beta`): what follows it is often an
-/// id, and an id would make each request a cause of its own.
+/// Returns the first segment of a path that is not a version (`v1`, `v1beta`). Later segments are often
+/// ids, which would make each request a cause of its own.
 fn resource(path: &str) -> &str {
     let mut segments = path.split('/').filter(|segment| !segment.is_empty());
     segments.find(|segment| !is_version(segment)).unwrap_or_default()
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_from_request_to_request_is_no_part_of_it() {
+    fn fingerprint_ignores_what_differs_between_requests() {
         let one = failed(|_| ());
         assert!(one.is_some());
         assert_eq!(one, failed(|record| record.path = "/v1/videos/43".into()));
@@ -123,20 +123,20 @@ mod tests {
         assert_eq!(one, failed(|record| record.trail[0].error = Some("reset by 10.0.0.7".into())));
         let later = Verdict::unavailable().with_delay(Some(Duration::from_secs(3)));
         assert_eq!(one, failed(|record| record.trail[0].verdict = later));
-        // An earlier attempt is not what the request ended with.
+        // Only the last attempt counts.
         let earlier = attempt(Verdict::limited(), "bob");
         assert_eq!(one, failed(|record| record.trail.insert(0, earlier)));
     }
 
     #[test]
-    fn the_text_of_an_error_is_no_part_of_it() {
+    fn fingerprint_ignores_the_text_of_an_error() {
         let text = |text: &str| failed(|record| record.outcome = Outcome::Error(text.into()));
         assert_eq!(text("reset by 10.0.0.7"), text("reset by 10.0.0.8"));
         assert_ne!(text("reset by 10.0.0.7"), failed(|_| ()));
     }
 
     #[test]
-    fn every_part_of_the_cause_makes_another_one() {
+    fn fingerprint_differs_by_each_part_of_the_cause() {
         let all = [
             failed(|_| ()),
             failed(|record| record.method = Method::GET),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_stands_in_place_of_the_path() {
+    fn label_replaces_the_path() {
         let labelled = |path: &str| {
             failed(|record| {
                 record.label = Some("nightly".into());
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn incidents_and_counts_have_none() {
+    fn incidents_and_counts_have_no_fingerprint() {
         let reason = OutReason::Rejected(Reason::Invalid);
         let out = AccountOut::new(AccountTag::new("a", 1, 1), 1, reason, None, Duration::MAX);
         let dead = PoolDead::new(1, out.clone(), None);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_known_by_its_first_segment_that_is_no_version() {
+    fn resource_is_the_first_segment_that_is_no_version() {
         for (path, should) in [
             ("/videos/42", "videos"),
             ("/v1/videos/42", "videos"),

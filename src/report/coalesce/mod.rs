@@ -1,4 +1,4 @@
-//! Holding back what was told already, and saying how much of it there was.
+//! Coalescing: of many similar failures, the first is reported, and then the number of the others.
 
 pub(crate) mod coalesce;
 pub(crate) mod fingerprint;

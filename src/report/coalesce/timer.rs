@@ -10,33 +10,33 @@ use tokio::{
 
 use crate::clock;
 
-/// The task, as far as reports know of it.
+/// The state of the task, as the reporting side knows it.
 #[derive(Debug, Default)]
 pub(crate) enum Timer {
-    /// There is none.
+    /// There is no task.
     #[default]
     Idle,
-    /// Somebody is starting it.
+    /// A report is starting it.
     Starting,
-    /// It waits, unless its runtime has ended.
+    /// It runs, unless its runtime has ended.
     Running(AbortHandle),
-    /// Nothing to wait with was found; nobody looks again until then.
+    /// No timer was found. The next search is at this time at the earliest.
     Missing(Instant),
 }
 
 impl Timer {
-    /// Whether a task should be started.
+    /// Returns whether a task should be started.
     pub(crate) fn is_wanted(&self, now: Instant) -> bool {
         match self {
             Self::Idle => true,
             Self::Starting => false,
-            // A runtime that shuts down takes the task with it.
+            // The task ends with its runtime.
             Self::Running(task) => task.is_finished(),
             Self::Missing(until) => *until <= now,
         }
     }
 
-    /// Ends the task: what it waits for was told.
+    /// Ends the task.
     pub(crate) fn stop(&mut self) {
         if let Self::Running(task) = std::mem::take(self) {
             task.abort();
@@ -44,22 +44,22 @@ impl Timer {
     }
 }
 
-/// What a task needs before it can be started.
+/// The runtime and the timer of a task that is not started yet.
 pub(crate) struct Wait {
     runtime: Handle,
     sleep: Pin<Box<Sleep>>,
 }
 
-/// What there is to wait with.
+/// The result of a search for a runtime and a timer.
 pub(crate) enum Found {
     Wait(Wait),
-    /// Not inside a runtime: whoever reports next may be.
+    /// Not inside a runtime. The next report may be inside one.
     NoRuntime,
     /// Inside a runtime without a timer.
     NoTimer,
 }
 
-/// Looks for something to wait with until `first`.
+/// Looks for a runtime, and for a timer that waits until `first`.
 pub(crate) fn find(first: Instant) -> Found {
     let Ok(runtime) = Handle::try_current() else { return Found::NoRuntime };
     match clock::timer(|| sleep_until(first)) {
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_no_timer_was_found_nobody_looks_until_the_time_is_up() {
+    fn missing_timer_is_looked_for_again_when_the_time_is_up() {
         let until = Instant::now();
         let timer = Timer::Missing(until);
         assert!(!timer.is_wanted(until - Duration::from_nanos(1)));

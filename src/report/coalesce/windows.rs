@@ -1,4 +1,4 @@
-//! Which windows are open, and what they hold back: no clock, no lock, no reporter.
+//! The open windows and the events they hold back. Pure: no clock, no lock, no reporter.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,24 +17,24 @@ pub(crate) struct Windows {
     length: Duration,
     capacity: usize,
     open: HashMap<Arc<Fingerprint>, Held>,
-    /// All windows are equally long: the first to be opened is the first to end.
+    /// The ends, in order: all windows are equally long.
     ends: VecDeque<(Instant, Arc<Fingerprint>)>,
-    /// How many windows hold something back.
+    /// The number of windows that hold events back.
     holding: usize,
 }
 
-/// What one window holds back.
+/// The events that one window holds back.
 #[derive(Debug, Default)]
 struct Held {
     count: u64,
     last: Option<Box<Event>>,
 }
 
-/// What becomes of an event.
+/// The decision about an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It is told at once.
-    Tell,
+    /// It is reported at once.
+    Report,
     /// It was counted.
     HeldBack,
 }
@@ -48,13 +48,13 @@ impl Windows {
         self.length
     }
 
-    /// How many windows are open.
+    /// Returns the number of open windows.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.open.len()
     }
 
-    /// Decides about an event. What [has ended](Self::end) by `now` must have been taken before.
+    /// Decides about an event. [`end`](Self::end) must have been called with `now` before.
     pub(crate) fn report(&mut self, fingerprint: Fingerprint, event: &Event, now: Instant) -> Fate {
         if let Some(held) = self.open.get_mut(&fingerprint) {
             if held.count == 0 {
@@ -64,34 +64,34 @@ impl Windows {
             held.last = Some(Box::new(event.clone()));
             return Fate::HeldBack;
         }
-        // A window that would end after all time is not opened.
+        // No window is opened if its end cannot be represented.
         if let (true, Some(end)) = (self.open.len() < self.capacity, now.checked_add(self.length)) {
             let fingerprint = Arc::new(fingerprint);
             self.ends.push_back((end, Arc::clone(&fingerprint)));
             self.open.insert(fingerprint, Held::default());
         }
-        Fate::Tell
+        Fate::Report
     }
 
-    /// Closes the windows that have ended by `now`, and says what they held back.
+    /// Closes the windows that have ended by `now`, and returns their counts.
     pub(crate) fn end(&mut self, now: Instant) -> Vec<Event> {
-        let mut said = Vec::new();
+        let mut counts = Vec::new();
         while self.ends.front().is_some_and(|(end, _)| *end <= now) {
-            said.extend(self.close_first());
+            counts.extend(self.close_first());
         }
-        said
+        counts
     }
 
-    /// Closes all windows, and says what they held back.
+    /// Closes all windows, and returns their counts.
     pub(crate) fn end_all(&mut self) -> Vec<Event> {
-        let mut said = Vec::new();
+        let mut counts = Vec::new();
         while !self.ends.is_empty() {
-            said.extend(self.close_first());
+            counts.extend(self.close_first());
         }
-        said
+        counts
     }
 
-    /// When the next window ends; `None` when no window holds anything back.
+    /// Returns the end of the next window; `None` if no window holds an event back.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
         let (end, _) = self.ends.front()?;
         (self.holding > 0).then_some(*end)

@@ -1,4 +1,4 @@
-//! What is kept of each failed attempt.
+//! The record of one failed attempt.
 
 use std::{
     fmt::{self, Formatter, Write as _},
@@ -10,54 +10,52 @@ use http::StatusCode;
 
 use crate::{classify::Verdict, report::text::Quoted};
 
-/// Why a failed request was not sent again.
-///
-/// [`Attempt`] has an example.
+/// Why a failed attempt was not followed by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotResent {
-    /// The verdict is final: nobody sends such a request again (a 401 without another account, a 404).
+    /// The verdict is final: no layer resends such a request (a 401 without another account, a 404).
     Final,
-    /// The upstream may have done the work, and repeating it may not be harmless (RFC 9110 §9.2.2).
+    /// The upstream may have done the work, and the request is not idempotent (RFC 9110 §9.2.2).
     PerhapsDone,
-    /// The body was sent once and is gone.
+    /// The body was sent without being kept.
     SentOnce,
-    /// The body was still being made when it was sent.
+    /// The body was not complete when it was sent.
     Streaming,
-    /// The body is larger than what is kept.
+    /// The body is larger than the limit for kept bodies.
     TooLarge,
     /// The request names no model.
     NoModel,
     /// The request names the model twice.
     AmbiguousModel,
-    /// The body that should name the model is not JSON.
+    /// The body in which the model is looked for is not JSON.
     NotJson,
-    /// The body that should name the model has a `content-encoding`.
+    /// The body in which the model is looked for has a `content-encoding`.
     EncodedBody,
-    /// There is no other model to fall back to.
+    /// The chain has no other model.
     NoFallback,
     /// All attempts of the request are used up.
     Attempts,
     /// All retries are used up.
     Retries,
-    /// The request has had as many accounts refused as one request may.
+    /// `max_refusals` accounts were rejected for this request.
     Refusals,
-    /// The deadline has passed, or the wait would go beyond it.
+    /// The deadline has passed, or would pass during the wait.
     Deadline,
-    /// The server wants a longer rest than a request may wait.
+    /// The server asks for a delay above `max_wait`.
     WaitTooLong,
     /// The shared retry budget is empty.
     Budget,
     /// No other account can serve.
     NoAccount,
-    /// The request asked not to be sent again.
+    /// The request's options forbid it.
     OptedOut,
-    /// No timer is there to wait with: not inside a tokio runtime with time enabled.
+    /// The wait needs a tokio runtime with its timer enabled, and there is none.
     NoTimer,
 }
 
 impl NotResent {
-    /// A stable word for logs and metrics.
+    /// Returns the stable code for logs and metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Final => "final",
@@ -89,26 +87,24 @@ impl fmt::Display for NotResent {
     }
 }
 
-/// What followed a failed attempt.
-///
-/// [`Attempt`] has an example.
+/// What the driver did after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Followed {
-    /// Sent again after this wait, for a reason that is not the credential's.
+    /// It repeated the attempt after this wait, for a reason other than the credential.
     Retried(Duration),
-    /// Sent again with another account.
+    /// It sent the request with another account.
     Rotated,
-    /// Sent again with a newer credential of the same account.
+    /// It sent the request with a newer credential of the same account.
     Replayed,
-    /// Sent again with another model.
+    /// It sent the request with another model.
     FellBack,
-    /// Not sent again.
+    /// It did not resend the request.
     NotResent(NotResent),
 }
 
 impl Followed {
-    /// The stable code for logs and metrics, without the wait and without the reason.
+    /// Returns the stable code for logs and metrics, without the wait or the reason.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Retried(_) => "retried",
@@ -131,12 +127,12 @@ impl fmt::Display for Followed {
     }
 }
 
-/// One failed attempt, as it stands in a trail.
+/// One failed attempt of a trail.
 ///
 /// ```
 /// use tower_failover::report::{Followed, NotResent, RequestRecord};
 ///
-/// /// Whether a request was given up because doing it twice may not be harmless.
+/// /// Returns whether a request was not resent because the work may have been done.
 /// fn perhaps_done(record: &RequestRecord) -> bool {
 ///     let last = record.trail.last().map(|attempt| attempt.followed);
 ///     last == Some(Followed::NotResent(NotResent::PerhapsDone))
@@ -145,28 +141,28 @@ impl fmt::Display for Followed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Attempt {
-    /// The id of the account whose credential was sent, when it was one of ours.
+    /// The id of the pool's account whose credential was sent.
     pub account: Option<Arc<str>>,
     /// The generation of that credential.
     pub generation: Option<u64>,
-    /// The model, when a layer chose it.
+    /// The model, if a layer chose it.
     pub model: Option<Arc<str>>,
-    /// The status of the answer; `None` when there was an error in its place.
+    /// The status of the answer; `None` if there was an error instead.
     pub status: Option<StatusCode>,
-    /// What the error said: shortened, escaped, without secrets.
+    /// The text of the error: shortened, escaped, without secrets.
     pub error: Option<Box<str>>,
-    /// What it meant.
+    /// The meaning of the answer or error.
     pub verdict: Verdict,
-    /// Whether any credential was on the request.
+    /// Whether the request had any credential.
     pub credential: bool,
     /// The upstream's own id for the request.
     pub upstream_request_id: Option<Box<str>>,
-    /// What followed.
+    /// What the driver did next.
     pub followed: Followed,
 }
 
 impl Attempt {
-    /// An attempt that ended with `verdict` and was not sent again; the fields tell the rest.
+    /// Creates a record with this verdict, not resent; its fields can be set afterwards.
     pub const fn new(verdict: Verdict) -> Self {
         Self {
             account: None,

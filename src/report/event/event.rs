@@ -1,4 +1,4 @@
-//! What is told: failed requests and incidents.
+//! The event: a failed request or an incident.
 
 use std::{
     fmt::{self, Formatter},
@@ -11,25 +11,23 @@ use super::{
     token::TokenEvent,
 };
 
-/// How urgent an event is; the tracing reporter uses the level of the same name.
-///
-/// [`Event`] has an example.
+/// The severity of an event. The tracing reporter uses the level of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
-    /// For whoever looks closely.
+    /// For debugging; no action is needed.
     Debug,
-    /// An account needs a person.
+    /// An account needs attention.
     Warn,
     /// Requests fail.
     Error,
 }
 
-/// One thing that happened, told once.
+/// A failed request or an incident, reported once.
 ///
 /// ```
 /// use tower_failover::{report::OutReason, Event};
 ///
-/// /// What is worth waking somebody up for.
+/// /// Returns the text of a page to the person on call.
 /// fn page(event: &Event) -> Option<String> {
 ///     match event {
 ///         Event::PoolDead(dead) => Some(format!("all {} accounts are out", dead.accounts)),
@@ -45,36 +43,35 @@ pub enum Severity {
 pub enum Event {
     /// A request failed for good.
     RequestFailed(RequestRecord),
-    /// A request succeeded after failed attempts; told only when asked for.
+    /// A request succeeded after failed attempts. Reported only if switched on.
     RequestRecovered(RequestRecord),
     /// A request was dropped after a failed attempt.
     RequestAbandoned(RequestRecord),
-    /// An account's credential was refused, or its quota is used up.
+    /// An account's credential was rejected, has expired or is not replaced, or its quota is used up.
     AccountOut(AccountOut),
-    /// No account of the pool is usable any more; the last refusal is the cause.
+    /// No account of the pool is usable any more; the last incident is the cause.
     PoolDead(PoolDead),
-    /// An account's token ends soon, was not replaced, or came in with a date that cannot be right.
+    /// An account's token expires soon, was not replaced, or had expired before it arrived.
     Token(TokenEvent),
-    /// A [`Coalesce`](crate::report::Coalesce) held back events that were like one told before.
+    /// A [`Coalesce`](crate::report::Coalesce) held back events similar to one reported before.
     Coalesced(Coalesced),
 }
 
-/// Events that were held back, as one.
-///
-/// [`Coalesce`](crate::report::Coalesce) has an example.
+/// The number of similar events that were held back, and the last of them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Coalesced {
-    /// The last of them, which stands for all: their [cause](crate::report::Coalesce#fingerprint) is one.
+    /// The last event held back. All of them have the same
+    /// [fingerprint](crate::report::Coalesce#fingerprint).
     pub last: Box<Event>,
-    /// How many they are, the last included, and not the one that was told at once.
+    /// The number of events held back, including the last, without the one reported at once.
     pub held_back: u64,
-    /// Within how long they happened, at most.
+    /// The length of the window in which they happened.
     pub window: Duration,
 }
 
 impl Severity {
-    /// A stable word for logs and metrics.
+    /// Returns the stable code for logs and metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Debug => "debug",
@@ -85,7 +82,7 @@ impl Severity {
 }
 
 impl Event {
-    /// A stable word for logs and metrics, and for alerts to match on.
+    /// Returns the stable code for logs, metrics and alerts.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::RequestFailed(_) => "request_failed",
@@ -98,10 +95,10 @@ impl Event {
         }
     }
 
-    /// How urgent this is.
+    /// Returns the severity.
     ///
-    /// A request that was answered locally is no news: the incident behind it was told when it
-    /// happened, once. Events that were held back are as urgent together as each of them.
+    /// A request that was answered locally is at debug level: the incident behind it was reported
+    /// when it happened. Events held back have the severity of the last of them.
     pub const fn severity(&self) -> Severity {
         match self {
             Self::PoolDead(_) => Severity::Error,
@@ -114,21 +111,21 @@ impl Event {
         }
     }
 
-    /// Whether this is about an account or the pool, not about one request.
+    /// Returns whether the event is about an account or the pool, not about one request.
     pub const fn is_incident(&self) -> bool {
         matches!(self, Self::AccountOut(_) | Self::PoolDead(_) | Self::Token(_))
     }
 
-    /// Whether a request failed for good.
+    /// Returns whether the event is a request that failed for good.
     ///
-    /// One that recovered or was abandoned is no failure. Failures that were held back are not *one*
-    /// failure either: [`Coalesced::held_back`] says how many they are.
+    /// False for recovered and abandoned requests, and for [`Event::Coalesced`], which stands for
+    /// [several](Coalesced::held_back) failures.
     pub const fn is_failure(&self) -> bool {
         matches!(self, Self::RequestFailed(_))
     }
 
-    /// The request and its trail, when this is about one request: not about several that were held
-    /// back.
+    /// Returns the request and its trail if the event is about one request. None for
+    /// [`Event::Coalesced`].
     pub const fn record(&self) -> Option<&RequestRecord> {
         match self {
             Self::RequestFailed(record)
@@ -140,13 +137,13 @@ impl Event {
 }
 
 impl Coalesced {
-    /// `held_back` events, of which `last` came last, were held back within `window`.
+    /// Creates the event for `held_back` events within `window`, `last` being the last of them.
     pub fn new(last: Event, held_back: u64, window: Duration) -> Self {
         Self { last: Box::new(last), held_back, window }
     }
 }
 
-/// One line, whatever the fields hold: control characters are written as escapes.
+/// Shows the event as one line. Control characters in its fields are escaped.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What happens to accounts and pools.
+//! Incidents of accounts and pools.
 
 use std::{
     fmt::{self, Formatter},
@@ -13,23 +13,19 @@ use crate::{
     report::text::{OneLine, Quoted, whole_seconds},
 };
 
-/// An account that people can find again in their configuration.
-///
-/// [`Event`](crate::Event) has an example.
+/// An account, as it is listed in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AccountTag {
     /// The account's id.
     pub id: Arc<str>,
-    /// Its place in the pool, from 1.
+    /// The account's position in the pool, from 1.
     pub ordinal: usize,
-    /// How many accounts the pool has.
+    /// The number of accounts in the pool.
     pub of: usize,
 }
 
-/// Why an account is out.
-///
-/// [`Event`](crate::Event) has an example.
+/// Why an account is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OutReason {
@@ -37,66 +33,61 @@ pub enum OutReason {
     Rejected(Reason),
     /// Its quota is used up.
     OutOfQuota,
-    /// Its credential has ended by the clock here, and no source replaces it.
+    /// Its credential has expired by the local clock, and no source replaces it.
     Expired,
-    /// Its source gives no other credential until a person acts.
+    /// Its source returned a terminal error: a person must act.
     RefreshFailed(Reason),
 }
 
-/// An account's incident.
-///
-/// [`Event`](crate::Event) has an example.
+/// An incident of an account: it is not used for a time.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AccountOut {
-    /// Which account.
+    /// The account.
     pub account: AccountTag,
     /// The generation of the credential.
     pub generation: u64,
-    /// The reason.
+    /// Why it is out.
     pub reason: OutReason,
-    /// The status that said so, when it was a response.
+    /// The status of the response that caused it, if it was one.
     pub status: Option<StatusCode>,
-    /// How long nothing uses it, from now; [`Duration::MAX`] is until a person acts.
+    /// How long the account is not used, from now. [`Duration::MAX`] means until a person acts.
     pub out_for: Duration,
-    /// When the credential ended, if that is why, and known.
+    /// When the credential expired, if that is the reason and known.
     pub expired_at: Option<SystemTime>,
-    /// How long ago that was.
+    /// The time since then.
     pub expired_ago: Option<Duration>,
-    /// The source's error, if the account is out because of it: shortened, escaped, without secrets.
+    /// The error of the account's source, if that is the cause: shortened, escaped, without secrets.
     pub error: Option<Box<str>>,
 }
 
-/// The pool's incident.
-///
-/// [`Event`](crate::Event) has an example.
+/// An incident of a pool: no account is usable.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PoolDead {
-    /// How many accounts the pool has, all of them out.
+    /// The number of accounts in the pool, all of them out.
     pub accounts: usize,
-    /// The refusal that was the last straw.
+    /// The incident of the last usable account.
     pub cause: AccountOut,
-    /// The pool's help text: what its owner must do.
+    /// The pool's help text for its owner.
     pub help: Option<Arc<str>>,
 }
 
 impl AccountTag {
-    /// The account `id`, which is number `ordinal` (from 1) of `of`.
+    /// Creates the tag of the account `id`, number `ordinal` (from 1) of `of`.
     pub fn new(id: impl Into<Arc<str>>, ordinal: usize, of: usize) -> Self {
         Self { id: id.into(), ordinal, of }
     }
 }
 
 impl OutReason {
-    /// Whether the credential has ended, by whoever says so.
+    /// Returns whether the credential has expired, by the local clock or by the upstream.
     pub(crate) const fn is_expiry(self) -> bool {
         matches!(self, Self::Expired | Self::Rejected(Reason::Expired))
     }
 
-    /// The stable code for logs and metrics.
-    ///
-    /// That of a credential's fault is the code of its [`Reason`].
+    /// Returns the stable code for logs and metrics. A rejected or expired credential has the code of
+    /// its [`Reason`].
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Rejected(reason) => reason.as_str(),
@@ -108,9 +99,9 @@ impl OutReason {
 }
 
 impl AccountOut {
-    /// The credential of `generation` is out for `reason`, and nothing uses it for `out_for`.
+    /// Creates the incident: the account is out for `reason`, and not used for `out_for`.
     ///
-    /// `status` is the response's, and `None` when the refusal came in an error.
+    /// `status` is that of the response, or `None` if the cause was an error.
     pub const fn new(
         account: AccountTag,
         generation: u64,
@@ -124,7 +115,7 @@ impl AccountOut {
 }
 
 impl PoolDead {
-    /// All `accounts` of the pool are out, the last one by `cause`; `help` says what its owner must do.
+    /// Creates the incident: all `accounts` are out, the last one by `cause`.
     pub const fn new(accounts: usize, cause: AccountOut, help: Option<Arc<str>>) -> Self {
         Self { accounts, cause, help }
     }
@@ -201,7 +192,7 @@ mod tests {
     use crate::classify::{Code, Verdict};
 
     #[test]
-    fn one_code_names_a_reason_in_verdict_event_and_answer() {
+    fn reason_has_one_code_in_verdict_event_and_answer() {
         for reason in [
             Reason::Missing,
             Reason::Expired,

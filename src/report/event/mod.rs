@@ -1,4 +1,4 @@
-//! What is reported.
+//! The events and their parts.
 
 pub(crate) mod attempt;
 pub(crate) mod event;

@@ -1,4 +1,4 @@
-//! A request that failed, recovered or was abandoned.
+//! The record of a request that failed, recovered or was abandoned.
 
 use std::{
     fmt::{self, Formatter},
@@ -15,8 +15,6 @@ use crate::{
 };
 
 /// A request and its trail.
-///
-/// [`Event`](crate::Event) has an example.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RequestRecord {
@@ -28,36 +26,34 @@ pub struct RequestRecord {
     pub request_id: Option<Box<str>>,
     /// The label of the request's options.
     pub label: Option<Arc<str>>,
-    /// Every failed attempt, oldest first. Empty when nothing was sent.
+    /// The failed attempts, oldest first. Empty if nothing was sent.
     pub trail: Vec<Attempt>,
-    /// How it ended.
+    /// How the request ended.
     pub outcome: Outcome,
-    /// Whether anything went out; `false` when the request was answered without the upstream.
+    /// Whether an attempt was sent; `false` if the request was answered locally.
     pub sent: bool,
-    /// How long the request took, waits included.
+    /// The time that the request took, including waits.
     pub elapsed: Duration,
 }
 
 /// How a request ended.
-///
-/// [`Event`](crate::Event) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// With an answer of the upstream.
+    /// With an answer from the upstream.
     Answer(StatusCode),
     /// With an error: shortened, escaped, without secrets.
     Error(Box<str>),
-    /// With an answer of this crate's own.
+    /// With a local answer, made by this crate.
     Local(Code),
-    /// The caller did not wait for the end.
+    /// Dropped by the caller before it ended.
     Dropped,
 }
 
 impl RequestRecord {
-    /// A request that ended with `outcome`, with an empty trail; the fields tell the rest.
+    /// Creates a record with an empty trail; its fields can be set afterwards.
     ///
-    /// It counts as sent, unless the outcome is a local answer.
+    /// `sent` is true unless the outcome is a local answer.
     pub fn new(method: Method, path: impl Into<Box<str>>, outcome: Outcome) -> Self {
         let sent = !matches!(outcome, Outcome::Local(_));
         Self {
@@ -72,6 +68,7 @@ impl RequestRecord {
         }
     }
 
+    /// Writes the line of an event; `what` is its verb.
     pub(super) fn write(&self, what: &str, f: &mut Formatter<'_>) -> fmt::Result {
         let path = OneLine(&self.path);
         write!(f, "{} {path} {what}", OneLine(self.method.as_str()))?;
@@ -98,7 +95,7 @@ impl RequestRecord {
 }
 
 impl Outcome {
-    /// A stable word for logs and metrics.
+    /// Returns the stable code for logs and metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Answer(_) => "answer",
@@ -108,7 +105,7 @@ impl Outcome {
         }
     }
 
-    /// The status that the caller got, when it was a response.
+    /// Returns the status that the caller received, if it received a response.
     pub const fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Answer(status) => Some(*status),
@@ -117,7 +114,7 @@ impl Outcome {
         }
     }
 
-    /// What follows the verb.
+    /// Writes the part that follows the verb.
     fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answer(status) => write!(f, " with {}", status.as_u16()),

@@ -1,4 +1,4 @@
-//! What is told of a token before, or without, a refusal.
+//! Events of a token that no request has met.
 
 use std::{
     fmt::{self, Formatter},
@@ -11,13 +11,11 @@ use crate::{
     report::text::{Quoted, whole_seconds},
 };
 
-/// Something about an account's token that no request has met yet.
-///
-/// [`Event`](crate::Event) has an example.
+/// An event of an account's token that no request has met.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TokenEvent {
-    /// Which account.
+    /// The account.
     pub account: AccountTag,
     /// The generation of the credential.
     pub generation: u64,
@@ -26,42 +24,41 @@ pub struct TokenEvent {
 }
 
 /// The kinds of a [`TokenEvent`].
-///
-/// [`Event`](crate::Event) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenEventKind {
-    /// It ends soon, and no source will replace it: told once at each lead that was set.
+    /// The token expires soon, and no source replaces it. Reported once for each time set by
+    /// [`expiry_warnings`](crate::pool::PoolBuilder::expiry_warnings).
     Expiring {
-        /// How long it is good yet.
+        /// How long the token is still valid.
         expires_in: Duration,
-        /// When it ends, as a clock on the wall shows it.
+        /// When it expires, by the wall clock.
         expires_at: Option<SystemTime>,
     },
-    /// Its source gave no other: told once for each row of failures, and once more when only a person
-    /// can help while the old one is valid. When that has expired, the account is out: see
-    /// [`AccountOut`](crate::report::AccountOut).
+    /// The source returned no new token. Reported once for each series of failures, and once more if
+    /// the error is terminal while the old token is valid. An account whose token has expired is
+    /// reported as [`AccountOut`](crate::report::AccountOut).
     RefreshFailed {
         /// The source's error: shortened, escaped, without secrets.
         error: Box<str>,
-        /// What is wrong with the account, if only a person can help.
+        /// The reason, if the error is terminal.
         reason: Option<Reason>,
-        /// How long the old token is still valid; `None` if it may not be sent. [`Duration::MAX`] when
+        /// How long the old token is still valid; `None` if it must not be sent. [`Duration::MAX`] if
         /// its expiry is unknown.
         valid_for: Option<Duration>,
-        /// After how long the source may be called again; `None` if it is not.
+        /// The time until the source may be called again; `None` if it is not called again.
         next_call_in: Option<Duration>,
     },
-    /// It had ended before it came in: one of the two clocks is wrong. It is sent all the same. Told
-    /// once for each pool.
+    /// The token had expired before it arrived, so one of the two clocks is wrong. It is sent
+    /// nevertheless. Reported once for each pool.
     ClockSkew {
-        /// By so much, if its own date is right.
+        /// The time between its expiry and its arrival.
         late: Duration,
     },
 }
 
 impl TokenEvent {
-    /// An event of this kind about the credential of `generation`.
+    /// Creates an event of this kind for the credential of `generation`.
     pub const fn new(account: AccountTag, generation: u64, kind: TokenEventKind) -> Self {
         Self { account, generation, kind }
     }
@@ -72,7 +69,7 @@ impl TokenEvent {
 }
 
 impl TokenEventKind {
-    /// A stable word for logs and metrics.
+    /// Returns the stable code for logs and metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Expiring { .. } => "credential_expiring",
@@ -91,7 +88,10 @@ impl fmt::Display for TokenEvent {
             }
             TokenEventKind::ClockSkew { late } => {
                 let late = whole_seconds(*late);
-                write!(f, "token came in {late} s after its end, by this clock; it is sent anyway")
+                write!(
+                    f,
+                    "token expired {late} s before it arrived, by this clock; it is sent anyway"
+                )
             }
             TokenEventKind::RefreshFailed { error, reason, valid_for, next_call_in } => {
                 write!(f, "no new token: {}", Quoted(error))?;
@@ -101,12 +101,14 @@ impl fmt::Display for TokenEvent {
                 match valid_for {
                     Some(Duration::MAX) => f.write_str("; the old one stays in use")?,
                     Some(left) => {
-                        write!(f, "; the old one is good for {} s", whole_seconds(*left))?;
+                        write!(f, "; the old one is valid for {} s", whole_seconds(*left))?;
                     }
                     None => f.write_str("; there is no other")?,
                 }
                 match next_call_in {
-                    Some(again) => write!(f, "; asked again in {} s", whole_seconds(*again)),
+                    Some(again) => {
+                        write!(f, "; the source is called again in {} s", whole_seconds(*again))
+                    }
                     None => f.write_str("; a person must act"),
                 }
             }

@@ -1,4 +1,4 @@
-//! Events through a bounded channel.
+//! A reporter that sends events through a bounded channel.
 
 use std::sync::{
     Arc,
@@ -10,11 +10,11 @@ use tokio::sync::{Semaphore, mpsc};
 use super::reporter::Reporter;
 use crate::report::Event;
 
-/// Makes a reporter whose events come out at the other end, at most `n` of them waiting there.
+/// Creates a reporter and the receiver of its events, with room for `n` events between them.
 ///
-/// 1. An event that finds the channel full is dropped and counted: nobody waits for a reader.
-/// 2. `n` of 0 is taken for 1.
-/// 3. Neither end needs a runtime, but [`EventReceiver::recv`] must be awaited somewhere.
+/// 1. An event that finds the channel full is dropped and counted. Reporting never blocks.
+/// 2. An `n` of 0 is treated as 1.
+/// 3. Neither end needs a tokio runtime.
 ///
 /// ```
 /// use tower_failover::report::channel;
@@ -24,18 +24,18 @@ use crate::report::Event;
 /// assert_eq!(reporter.dropped(), 0);
 /// ```
 pub fn channel(n: usize) -> (ChannelReporter, EventReceiver) {
-    // Above this many, tokio panics.
+    // tokio panics above this number.
     let (sender, receiver) = mpsc::channel(n.clamp(1, Semaphore::MAX_PERMITS));
     let dropped = Arc::new(AtomicU64::new(0));
     let reporter = ChannelReporter { sender, dropped: Arc::clone(&dropped) };
     (reporter, EventReceiver { receiver, dropped })
 }
 
-/// Sends events to an [`EventReceiver`]; made by [`channel`].
+/// The reporter of a [`channel`], which sends events to an [`EventReceiver`].
 ///
 /// # Clone
 ///
-/// Clones send to the same receiver, and share the count.
+/// Clones send to the same receiver and share the count of dropped events.
 #[derive(Clone, Debug)]
 pub struct ChannelReporter {
     sender: mpsc::Sender<Event>,
@@ -43,7 +43,7 @@ pub struct ChannelReporter {
 }
 
 impl ChannelReporter {
-    /// How many events were dropped: the channel was full, or its receiver gone.
+    /// Returns the number of events dropped because the channel was full or closed.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -51,7 +51,7 @@ impl ChannelReporter {
 
 impl Reporter for ChannelReporter {
     fn report(&self, event: &Event) {
-        // The place first: an event that nobody will get is not copied.
+        // Reserved first: an event that is dropped is not cloned.
         match self.sender.try_reserve() {
             Ok(place) => place.send(event.clone()),
             Err(_) => {
@@ -61,11 +61,9 @@ impl Reporter for ChannelReporter {
     }
 }
 
-/// Where the events of a [`ChannelReporter`] come out.
+/// The receiver of a [`channel`].
 ///
-/// Dropping it harms nobody: later events are dropped and counted.
-///
-/// [`channel`] has an example.
+/// After it is dropped, further events are dropped and counted.
 #[derive(Debug)]
 pub struct EventReceiver {
     receiver: mpsc::Receiver<Event>,
@@ -73,21 +71,21 @@ pub struct EventReceiver {
 }
 
 impl EventReceiver {
-    /// The next event, or `None` when no reporter is left to send one.
+    /// Waits for the next event. None when all reporters of the channel are dropped.
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped, no event is lost.
+    /// Dropping the future loses no event.
     pub async fn recv(&mut self) -> Option<Event> {
         self.receiver.recv().await
     }
 
-    /// The next event, when there is one already.
+    /// Returns the next event if there is one.
     pub fn try_recv(&mut self) -> Option<Event> {
         self.receiver.try_recv().ok()
     }
 
-    /// How many events were dropped, because they found the channel full.
+    /// Returns the number of events dropped because the channel was full.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! The reporter of pools and layers that were given none.
+//! The reporter of pools and layers that are built without one.
 
 use super::reporter::ReporterHandle;
 #[cfg(feature = "tracing")]

@@ -1,4 +1,4 @@
-//! Where events go.
+//! Receivers of events.
 
 pub(crate) mod channel;
 mod default;

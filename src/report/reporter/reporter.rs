@@ -1,4 +1,4 @@
-//! Who is told.
+//! The receiver of events, and the handle that pools and layers hold.
 
 use std::{
     fmt,
@@ -11,11 +11,11 @@ use std::{
 
 use crate::report::Event;
 
-/// Is told of every event.
+/// A receiver of events.
 ///
-/// 1. It is called inline, by whoever drives the request, also from a drop: it must not block.
-/// 2. It may be called by several threads at once.
-/// 3. When it panics, the panic is caught and counted, and the request goes on.
+/// 1. It is called inline, in the task that drives the request, also from a `Drop`. It must not block.
+/// 2. Several threads may call it at once.
+/// 3. A panic of the reporter is caught and counted, and the request continues.
 ///
 /// A closure is a reporter:
 ///
@@ -50,15 +50,14 @@ impl<R: Reporter + ?Sized> Reporter for Arc<R> {
     }
 }
 
-/// A reporter, or none, as pools and layers hold it.
+/// A shared reporter, or none.
 ///
-/// The default is the tracing reporter with feature `tracing`, and nobody without it.
+/// The default is [`TracingReporter`](crate::report::TracingReporter) with the feature `tracing`, and
+/// none without it.
 ///
 /// # Clone
 ///
 /// Cheap; clones share the reporter and the count of its panics.
-///
-/// [`Reporter`] has an example.
 #[derive(Clone)]
 pub struct ReporterHandle(Option<Arc<Shared<dyn Reporter>>>);
 
@@ -78,12 +77,12 @@ impl ReporterHandle {
         Self(Some(Arc::new(Shared { panics, reporter })))
     }
 
-    /// Tells nobody.
+    /// Creates a handle without a reporter: events are dropped.
     pub const fn none() -> Self {
         Self(None)
     }
 
-    /// Whether nobody is told: then an event need not even be made.
+    /// Returns whether the handle has no reporter. An event then need not be created.
     pub const fn is_none(&self) -> bool {
         self.0.is_none()
     }
@@ -94,13 +93,13 @@ impl ReporterHandle {
         let done = catch_unwind(AssertUnwindSafe(|| shared.reporter.report(event)));
         let Err(payload) = done else { return };
         shared.panics.fetch_add(1, Ordering::Relaxed);
-        // What was thrown may panic once more when it is dropped.
+        // The payload may panic again when it is dropped.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(again);
         }
     }
 
-    /// How many times the reporter has panicked.
+    /// Returns the number of panics of the reporter.
     pub fn panics(&self) -> u64 {
         let shared = self.0.as_ref();
         shared.map_or(0, |shared| shared.panics.load(Ordering::Relaxed))

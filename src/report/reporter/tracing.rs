@@ -1,4 +1,4 @@
-//! Events as events of `tracing`.
+//! A reporter that passes events to `tracing`.
 
 use ::tracing::{Level, event};
 use http::StatusCode;
@@ -9,9 +9,11 @@ use crate::report::{
     TokenEvent, TokenEventKind,
 };
 
-/// Passes every event to the current subscriber of `tracing`, at the target `tower_failover`.
+/// A reporter that passes each event to the current subscriber of `tracing`, with the target
+/// `tower_failover`.
 ///
-/// The message is the event's line, the level its [`Severity`]. A field without a value is left out.
+/// The message is the event's line, and the level its [`Severity`]. Fields without a value are left
+/// out.
 ///
 /// | event | fields |
 /// | --- | --- |
@@ -22,9 +24,9 @@ use crate::report::{
 /// | `pool_dead` | those of its cause, and `help` |
 /// | `coalesced` | `of`, `held_back`, `window_ms`; of the last request `method`, `path`, `outcome`, `status`, `account`, `model`, `verdict`, `label` |
 ///
-/// `attempts` counts the failed ones; `account`, `model`, `verdict` and `not_resent` are the last
-/// one's; `upstream_request_id` is the last that was given; `answer` is the code of a local answer;
-/// `of` is the code of what was held back.
+/// `attempts` is the number of failed attempts. `account`, `model`, `verdict` and `not_resent` are those
+/// of the last one, and `upstream_request_id` is the last one received. `answer` is the code of a local
+/// answer, and `of` the code of the events held back.
 ///
 /// ```
 /// use tower_failover::ErrorDedupLayer;
@@ -37,7 +39,7 @@ use crate::report::{
 pub struct TracingReporter;
 
 impl TracingReporter {
-    /// The reporter; all of it is the subscriber's.
+    /// Creates the reporter.
     pub const fn new() -> Self {
         Self
     }
@@ -57,7 +59,7 @@ impl Reporter for TracingReporter {
     }
 }
 
-/// `tracing` wants each level in a place of its own.
+/// Emits an event at the level of a severity: `tracing` needs a call site for each level.
 macro_rules! at_severity {
     ($severity:expr, $($fields:tt)+) => {
         match $severity {
@@ -214,7 +216,7 @@ fn upstream_request_id(record: &RequestRecord) -> Option<&str> {
     newest_first.find_map(|attempt| attempt.upstream_request_id.as_deref())
 }
 
-/// Seconds since 1970.
+/// Returns the seconds since 1970.
 fn unix(at: std::time::SystemTime) -> Option<u64> {
     at.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
 }

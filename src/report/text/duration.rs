@@ -1,11 +1,11 @@
-//! Durations as a part of a line.
+//! Durations as part of a line.
 
 use std::{
     fmt::{self, Formatter},
     time::Duration,
 };
 
-/// A measured time, as exact as a person wants it.
+/// A measured time, shown in milliseconds below a second and with one decimal above.
 pub(crate) struct Elapsed(pub(crate) Duration);
 
 impl fmt::Display for Elapsed {
@@ -17,7 +17,7 @@ impl fmt::Display for Elapsed {
     }
 }
 
-/// Rounded up: whoever looks when the time is up shall not be early.
+/// Returns the duration in seconds, rounded up, so that the time is over when the number says so.
 pub(crate) fn whole_seconds(time: Duration) -> u64 {
     let more = u64::from(time.subsec_nanos() > 0);
     time.as_secs().saturating_add(more)

@@ -1,4 +1,4 @@
-//! Who knows the secrets, and a quick look at a text: whether it could hold one at all.
+//! The source of the secrets to redact, and a fast filter for texts that hold none.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -7,24 +7,24 @@ use std::{
 
 use super::forms::{RUN, fold, forms};
 
-/// Who knows the secrets that must not be told.
+/// A source of secrets that must not be in an event.
 pub(crate) trait Redact {
     /// Calls `f` with each secret.
     fn visit_secrets(&self, f: &mut dyn FnMut(&[u8]));
 
-    /// Whether there are so many that a failed request must not pay for looking; foreign text is
-    /// then withheld.
+    /// Returns whether there are too many secrets to search for in a request. Foreign text is then
+    /// withheld.
     fn too_many(&self) -> bool {
         false
     }
 
-    /// A quick look that spares most texts the search, when there is one.
+    /// Returns a filter that spares most texts the search, if there is one.
     fn filter(&self) -> Option<Arc<Filter>> {
         None
     }
 }
 
-/// Nobody's secrets.
+/// A source without secrets.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct NoSecrets;
@@ -34,23 +34,23 @@ impl Redact for NoSecrets {
     fn visit_secrets(&self, _: &mut dyn FnMut(&[u8])) {}
 }
 
-/// The runs of all secrets, as bits: what is not in here is surely no run of a secret.
+/// A Bloom filter of the runs of all secrets.
 ///
-/// A text without escapes that has no run in here need not be searched: most texts are such. Hashes
-/// are keyed, so that nobody can write texts that always have to be searched, or read secrets out
-/// of what is kept.
+/// A text without escapes and without a run in the filter holds no secret, and is not searched. The
+/// hashes are keyed: a text cannot be crafted to be always searched, and the bits reveal no secret.
 pub(crate) struct Filter {
     keys: (u64, u64),
     bits: Box<[u64]>,
-    /// Some secret is shorter than a run, and would have to be searched for everywhere.
+    /// A secret is shorter than a run, so that every text must be searched.
     short: bool,
 }
 
-/// Bits for each run, which sets four of one word: one text in a dozen, as long as an id, is searched
-/// for nothing.
+/// Bits for each run, which sets four bits of one word. About one in twelve texts as long as an id is
+/// searched in vain.
 const BITS: usize = 16;
 
 impl Filter {
+    /// Builds the filter of these secrets.
     pub(crate) fn of(secrets: &dyn Redact) -> Self {
         let mut runs = 0usize;
         let mut short = false;
@@ -77,16 +77,16 @@ impl Filter {
         filter
     }
 
-    /// Whether a secret may stand in `text`; `false` is sure.
+    /// Returns whether `text` may hold a secret. There are no false negatives.
     pub(crate) fn may_hold(&self, text: &[u8]) -> bool {
         if text.len() < RUN && !self.short {
             return false;
         }
-        // An escape can be read in more than one way.
+        // An escape can be read in several ways.
         if self.short || text.iter().any(|byte| matches!(byte, b'%' | b'\\')) {
             return true;
         }
-        // Each byte is folded once: a run is the one before it, less its first byte.
+        // Each byte is folded once: a run is the previous one without its first byte.
         let mut run = 0;
         text.iter().enumerate().any(|(at, byte)| {
             run = run >> 8 | u64::from(fold(*byte)) << 56;
@@ -98,10 +98,10 @@ impl Filter {
         })
     }
 
-    /// The word of a run, and its bits in there.
+    /// Returns the word of a run, and its bits in that word.
     #[allow(clippy::cast_possible_truncation)] // Masked to the number of words.
     fn place(&self, run: u64) -> (usize, u64) {
-        // One multiplication to twice the width, folded: as good as it needs to be for a guess.
+        // One multiplication to twice the width, folded: good enough for a filter.
         let wide = u128::from(run ^ self.keys.0) * u128::from(self.keys.1 | 1);
         let hash = (wide >> 64) as u64 ^ wide as u64;
         let bit = |n: u32| 1 << (hash >> (6 * n) & 63);
@@ -132,7 +132,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_it_lets_pass_holds_no_secret(
+        fn filter_passes_no_text_with_a_secret(
             secrets in proptest::collection::vec("[!-~]{1,40}", 0..5),
             before in "[ -~]{0,20}", from in 0usize..40, len in 0usize..40, after in "[ -~]{0,20}",
             coded in any::<bool>(), pick in any::<prop::sample::Index>(),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn most_texts_need_not_be_searched() {
+    fn filter_spares_most_texts_the_search() {
         let secrets = These((0..100).map(|n| format!("sk-{n:040}").into_bytes()).collect());
         let filter = Filter::of(&secrets);
         let searched = (0..1000).filter(|n| filter.may_hold(format!("/v1/videos/{n}").as_bytes()));

@@ -1,26 +1,26 @@
-//! Text that others wrote, made fit for an event.
+//! Foreign text, prepared for an event.
 
 use super::{filter::Redact, line::is_unprintable, redact::hidden};
 
-/// The most characters of a foreign text that enter an event.
+/// The maximum number of characters of a foreign text in an event.
 const SHOWN: usize = 200;
-/// The most bytes of a foreign text that are looked at; what follows is as if it were not there.
+/// The maximum number of bytes of a foreign text that are read; the rest is ignored.
 const LOOKED_AT: usize = 4096;
-/// What stands for a secret.
+/// The replacement of a secret.
 const REDACTED: &str = "[redacted]";
-/// What stands for a text in which more secrets would have to be looked for than is sensible.
+/// The replacement of a text if there are too many secrets to search for.
 const WITHHELD: &str = "[withheld: too many secrets to look for]";
 
-/// `text`, which a stranger wrote, as it may stand in an event.
+/// Prepares a foreign text for an event.
 ///
-/// 1. A run of 8 or more bytes that also stands in a secret is replaced, be the secret there as it
-///    is, percent-encoded or base64-encoded; a shorter secret is replaced where all of it stands.
+/// 1. Each run of 8 or more bytes of a secret is replaced, whether raw, percent-encoded or
+///    base64-encoded. A shorter secret is replaced where it occurs as a whole.
 /// 2. Control characters are escaped, and so are those that break a line or change the direction
 ///    of writing (U+2028, U+2029, the bidi controls).
-/// 3. What is left is shortened to 200 characters, the ellipsis included; no escape is cut.
+/// 3. The result is shortened to 200 characters, including the ellipsis. No escape is cut.
 ///
-/// In this order: a secret that is cut or escaped first would not be recognised. Only the first
-/// 4 KiB are looked at, and only what was looked at is shown.
+/// The order matters: a secret that is cut or escaped first would not be recognised. Only the first
+/// 4 KiB are read and shown.
 pub(crate) fn foreign(text: &str, secrets: &dyn Redact) -> Box<str> {
     if text.is_empty() {
         return Box::default();
@@ -37,7 +37,7 @@ pub(crate) fn foreign(text: &str, secrets: &dyn Redact) -> Box<str> {
     let mut line = Line::default();
     let mut redacting = false;
     for (at, char) in seen.char_indices() {
-        // A run of a secret that is no UTF-8 may start or end inside a character.
+        // A run of a secret that is not UTF-8 may start or end inside a character.
         let bytes = hidden.get(at..at + char.len_utf8()).unwrap_or_default();
         let redact = bytes.contains(&true);
         let fits = match (redact, redacting) {
@@ -62,12 +62,12 @@ pub(crate) fn foreign(text: &str, secrets: &dyn Redact) -> Box<str> {
 struct Line {
     text: String,
     chars: usize,
-    /// The length in bytes up to which the text leaves room for the ellipsis.
+    /// The length in bytes at which the ellipsis still fits.
     keep: usize,
 }
 
 impl Line {
-    /// Adds what must not be cut apart; `false`, and nothing added, when it does not fit.
+    /// Adds a piece that must not be cut. Returns `false`, and adds nothing, if it does not fit.
     fn push(&mut self, piece: impl IntoIterator<Item = char, IntoIter: Clone>) -> bool {
         let piece = piece.into_iter();
         let chars = self.chars + piece.clone().count();
@@ -89,7 +89,7 @@ impl Line {
     }
 }
 
-/// The longest start of `text` with at most `most` bytes.
+/// Returns the longest start of `text` with at most `most` bytes.
 fn head(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     text.get(..end.unwrap_or(0)).unwrap_or_default()

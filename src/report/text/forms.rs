@@ -1,19 +1,19 @@
-//! The forms in which a secret may stand in a text.
+//! The forms in which a secret occurs in a text.
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use zeroize::Zeroizing;
 
-/// How many bytes of a text give a secret away.
+/// The number of consecutive bytes that reveal a secret.
 pub(crate) const RUN: usize = 8;
-/// Fewer digits of base64 than these say nothing.
+/// The least number of base64 digits that reveal anything.
 const LEAST: usize = 3;
 
-/// Gives each form of a secret: as it is, and the digits of its base64 that it alone decides, for
-/// each of the three ways in which it may lie between its neighbours.
+/// Calls `f` with each form of a secret: raw, and the base64 digits that depend on the secret alone,
+/// for each of the three alignments.
 pub(crate) fn forms(secret: &[u8], f: &mut dyn FnMut(&[u8])) {
     let folded: Zeroizing<Vec<u8>> = Zeroizing::new(secret.iter().copied().map(fold).collect());
     f(&folded);
-    // What may stand before the secret shifts its bits against the base64 digits.
+    // The bytes before the secret shift its bits against the base64 digits.
     let mut shifted = Zeroizing::new(Vec::with_capacity(secret.len() + 2));
     shifted.extend_from_slice(&[0, 0]);
     shifted.extend_from_slice(secret);
@@ -24,7 +24,7 @@ pub(crate) fn forms(secret: &[u8], f: &mut dyn FnMut(&[u8])) {
         if STANDARD_NO_PAD.encode_slice(bytes, &mut digits).is_err() {
             continue;
         }
-        // Only the digits that the secret alone decides.
+        // Only the digits that depend on the secret alone.
         let (first, end) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
         let form = digits.get(first..end).unwrap_or_default();
         if form.len() >= LEAST {
@@ -33,7 +33,7 @@ pub(crate) fn forms(secret: &[u8], f: &mut dyn FnMut(&[u8])) {
     }
 }
 
-/// Both alphabets of base64 (RFC 4648 §4 and §5) are one here.
+/// Maps the URL-safe alphabet of base64 to the standard one (RFC 4648 §4 and §5).
 pub(crate) const fn fold(byte: u8) -> u8 {
     match byte {
         b'-' => b'+',

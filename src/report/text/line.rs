@@ -1,10 +1,11 @@
-//! Texts as a part of one line.
+//! Foreign text as part of one line.
 
 use std::fmt;
 
-/// Shows a text with what could break its line written as escapes.
+/// A text shown with escapes for the characters that break a line.
 ///
-/// Text that came through [`foreign`] looks the same: a backslash is not escaped again.
+/// The output of [`foreign`](super::foreign::foreign) is shown unchanged: a backslash is not escaped
+/// again.
 pub(crate) struct OneLine<'a>(pub(crate) &'a str);
 
 impl fmt::Display for OneLine<'_> {
@@ -23,7 +24,7 @@ impl fmt::Display for OneLine<'_> {
     }
 }
 
-/// A foreign word between quotes.
+/// A foreign text in quotation marks.
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {
@@ -32,7 +33,8 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// Control characters, the line and paragraph separator, and the bidi controls of UAX #9 §2.
+/// Returns whether a character breaks or turns a line: control characters, the line and paragraph
+/// separators, and the bidi controls of UAX #9 §2.
 pub(crate) fn is_unprintable(char: char) -> bool {
     char.is_control()
         || matches!(

@@ -1,4 +1,4 @@
-//! Text of others in events: quoted, shortened, redacted.
+//! Foreign text in events: quoted, shortened, redacted.
 
 pub(crate) mod duration;
 pub(crate) mod filter;

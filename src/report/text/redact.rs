@@ -1,24 +1,24 @@
-//! Finds secrets in a text, however they are spelled there.
+//! The search for secrets in a text, in all their forms.
 //!
-//! The text is indexed once, by the first three bytes that each of its places can be read as, and
-//! every secret is looked up in it: the cost grows with the sum of the secrets' and the text's bytes,
-//! not with their product. A text that is made to cost more is hidden whole.
+//! The text is indexed once, by the first three bytes that each position can be read as, and each
+//! secret is looked up in the index: the cost grows with the sum of the bytes of secrets and text, not
+//! with their product. A text crafted to cost more is hidden as a whole.
 
 use super::{
     filter::Redact,
     forms::{RUN, fold, forms},
 };
 
-/// How many decoded bytes a place is indexed by.
+/// The number of decoded bytes by which a position is indexed.
 const GRAM: usize = 3;
-/// How many lists the index has: as many as the text may have bytes.
+/// The number of lists of the index: the maximum length of the text.
 const LISTS: usize = 4096;
-/// How many entries and bytes are compared for one text; some milliseconds.
+/// The maximum number of entries and bytes compared for one text; a few milliseconds.
 const WORK: usize = 1 << 20;
 /// The end of a list.
 const END: u32 = u32::MAX;
 
-/// Which bytes of `text` belong to a secret; empty when there is no secret at all.
+/// Returns for each byte of `text` whether it belongs to a secret. Empty if there are no secrets.
 pub(crate) fn hidden(text: &[u8], secrets: &dyn Redact) -> Vec<bool> {
     let mut finder: Option<Finder<'_>> = None;
     secrets.visit_secrets(&mut |secret| {
@@ -34,11 +34,11 @@ struct Finder<'t> {
     /// The newest entry of each list.
     lists: Vec<u32>,
     entries: Vec<Entry>,
-    /// What is left of [`WORK`].
+    /// The rest of [`WORK`].
     work: usize,
 }
 
-/// A place of the text that can be read as three bytes.
+/// A position of the text that can be read as three bytes.
 #[derive(Clone, Copy)]
 struct Entry {
     gram: u32,
@@ -61,8 +61,8 @@ impl<'t> Finder<'t> {
         finder
     }
 
-    /// Enters every way to read three bytes from `start` on. An escape can be read in two ways:
-    /// whatever stands before a secret may make its first bytes look like a part of one.
+    /// Enters every way to read three bytes from `start` on. An escape can be read in two ways, since
+    /// the bytes before a secret may make its first bytes look like a part of an escape.
     fn index(&mut self, start: usize, at: usize, gram: u32, depth: usize) {
         if depth == GRAM {
             self.enter(start, gram);
@@ -94,7 +94,7 @@ impl<'t> Finder<'t> {
 }
 
 impl Finder<'_> {
-    /// Hides every long enough run of `form`, or all of it when it is short.
+    /// Hides every run of `form` that is long enough, or the whole form if it is short.
     fn hide_form(&mut self, form: &[u8]) {
         if form.len() < GRAM {
             for start in 0..self.text.len() {
@@ -120,7 +120,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Counts the work; when there has been too much, everything is hidden and it is `false`.
+    /// Counts work. Returns `false`, and hides the whole text, when the limit is reached.
     fn spend(&mut self, work: usize) -> bool {
         if let Some(left) = self.work.checked_sub(work) {
             self.work = left;
@@ -131,8 +131,8 @@ impl Finder<'_> {
         false
     }
 
-    /// Whether a run of `form` that has reached `from` at `start` has begun before, and so has been
-    /// followed already.
+    /// Returns whether a run of `form` that is at `from` at `start` began earlier, and so was followed
+    /// before.
     fn continues(&self, start: usize, form: &[u8], from: usize) -> bool {
         let Some(&wanted) = from.checked_sub(1).and_then(|before| form.get(before)) else {
             return false;
@@ -144,8 +144,8 @@ impl Finder<'_> {
         })
     }
 
-    /// Hides what stands at `start` as far as it reads like `form` from `from` on, when that is long
-    /// enough: a run, or all of a short form.
+    /// Hides the text at `start` as far as it reads like `form` from `from` on, if that is long enough:
+    /// a run, or the whole of a short form.
     fn hide_at(&mut self, start: usize, form: &[u8], from: usize) {
         let rest = form.get(from..).unwrap_or_default();
         let (end, read) = self.read(start, rest);
@@ -156,9 +156,9 @@ impl Finder<'_> {
         }
     }
 
-    /// How far the text from `start` on reads like `form`: where that ends, and the most bytes read.
+    /// Follows `form` in the text from `start` on. Returns the end, and the number of bytes of the form.
     ///
-    /// All ways to read it are followed at once: a text full of escapes has very many.
+    /// All ways to read the text are followed at once, since a text full of escapes has very many.
     fn read(&mut self, start: usize, form: &[u8]) -> (usize, usize) {
         let (mut ends, mut longer) = (vec![start], Vec::new());
         let mut furthest = start;
@@ -184,15 +184,16 @@ impl Finder<'_> {
     }
 }
 
-/// What the place `at` can be read as, folded, and how long that is: a byte, or an escape.
+/// Returns the bytes that the position `at` can be read as, folded, each with its length: a plain byte,
+/// or an escape.
 fn readings(text: &[u8], at: usize) -> impl Iterator<Item = (u8, usize)> {
     let plain = text.get(at).map(|&byte| (byte, 1));
     let all = [plain, escape(text, at)].into_iter().flatten();
     all.map(|(byte, len)| (fold(byte), len))
 }
 
-/// The byte that an escape at `at` stands for, and the escape's length: percent-encoding
-/// (RFC 3986 §2.1), of any byte, and what JSON strings may hold for visible ASCII (RFC 8259 §7).
+/// Decodes an escape at `at`. Returns its byte and its length: percent-encoding (RFC 3986 §2.1) of any
+/// byte, and the escapes of JSON strings for visible ASCII (RFC 8259 §7).
 fn escape(text: &[u8], at: usize) -> Option<(u8, usize)> {
     match text.get(at..)? {
         [b'%', high, low, ..] => Some((hex(*high, *low)?, 3)),
@@ -212,7 +213,7 @@ fn extend(gram: u32, byte: u8) -> u32 {
 }
 
 const fn list(gram: u32) -> usize {
-    // Knuth's multiplicative hash; its top twelve bits.
+    // The top twelve bits of Knuth's multiplicative hash.
     (gram.wrapping_mul(0x9e37_79b1) >> 20) as usize
 }
 

@@ -22,7 +22,7 @@ fn event(kind: u8) -> Event {
     Event::RequestFailed(RequestRecord::new(Method::GET, format!("/{kind}"), outcome))
 }
 
-/// The kind of an event, and for how many it stands when they were held back.
+/// Returns the kind of an event, and the number of events held back that it stands for.
 fn short(event: &Event) -> (String, u64) {
     match event {
         Event::Coalesced(held) => (short(&held.last).0, held.held_back),
@@ -30,22 +30,22 @@ fn short(event: &Event) -> (String, u64) {
     }
 }
 
-type Told = Arc<Mutex<Vec<(Instant, String, u64)>>>;
+type Reported = Arc<Mutex<Vec<(Instant, String, u64)>>>;
 
-/// A reporter that remembers what it was told, and when.
-fn recorder() -> (ReporterHandle, Told) {
-    let told = Told::default();
-    let memory = told.clone();
+/// Returns a reporter and the list of what it receives, with the times.
+fn recorder() -> (ReporterHandle, Reported) {
+    let reported = Reported::default();
+    let memory = reported.clone();
     let reporter = ReporterHandle::new(move |event: &Event| {
         let (kind, count) = short(event);
         memory.lock().unwrap().push((Instant::now(), kind, count));
     });
-    (reporter, told)
+    (reporter, reported)
 }
 
-/// What was told, without when.
-fn said(told: &Told) -> Vec<(String, u64)> {
-    told.lock().unwrap().iter().map(|(_, kind, count)| (kind.clone(), *count)).collect()
+/// Returns the received events without their times.
+fn said(reported: &Reported) -> Vec<(String, u64)> {
+    reported.lock().unwrap().iter().map(|(_, kind, count)| (kind.clone(), *count)).collect()
 }
 
 fn words(words: &[(&str, u64)]) -> Vec<(String, u64)> {
@@ -56,7 +56,7 @@ fn paused() -> runtime::Runtime {
     runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
-/// Sleeps, and lets the task go first when it wakes at the same time.
+/// Sleeps, and lets the task run first if both wake at the same time.
 async fn pass(time: Duration) {
     sleep(time).await;
     tokio::task::yield_now().await;
@@ -75,8 +75,8 @@ fn timer_of(coalesce: &Coalesce) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_task_is_started_by_what_is_held_back_and_ends_with_its_window() {
-    let (reporter, told) = recorder();
+async fn task_starts_with_the_first_event_held_back_and_ends_with_its_window() {
+    let (reporter, reported) = recorder();
     let coalesce = Coalesce::new(reporter, WINDOW).unwrap();
     let tasks = || runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
@@ -93,10 +93,10 @@ async fn one_task_is_started_by_what_is_held_back_and_ends_with_its_window() {
     pass(WINDOW).await;
     assert_eq!(tasks(), before);
     assert_eq!(timer_of(&coalesce), "idle");
-    let told = told.lock().unwrap().clone();
+    let reported = reported.lock().unwrap().clone();
     let ends = |kind: u32| start + WINDOW / 10 * kind + WINDOW;
     assert_eq!(
-        told[3..],
+        reported[3..],
         [
             (ends(0), "/0".to_owned(), 1),
             (ends(1), "/1".to_owned(), 1),
@@ -106,26 +106,26 @@ async fn one_task_is_started_by_what_is_held_back_and_ends_with_its_window() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_drop_tells_what_is_held_back_and_ends_the_task() {
-    let (reporter, told) = recorder();
+async fn last_drop_reports_the_counts_and_ends_the_task() {
+    let (reporter, reported) = recorder();
     let coalesce = Coalesce::new(reporter, WINDOW).unwrap();
     let clone = coalesce.clone();
     for _ in 0..4 {
         coalesce.report(&event(7));
     }
     drop(coalesce);
-    assert_eq!(said(&told), words(&[("/7", 0)]));
+    assert_eq!(said(&reported), words(&[("/7", 0)]));
     drop(clone);
-    assert_eq!(said(&told), words(&[("/7", 0), ("/7", 3)]));
+    assert_eq!(said(&reported), words(&[("/7", 0), ("/7", 3)]));
     tokio::task::yield_now().await;
     assert_eq!(runtime::Handle::current().metrics().num_alive_tasks(), 0);
     pass(WINDOW * 2).await;
-    assert_eq!(said(&told).len(), 2, "told twice");
+    assert_eq!(said(&reported).len(), 2, "reported twice");
 }
 
 #[test]
-fn a_runtime_that_ends_while_the_task_waits_loses_nothing() {
-    let (reporter, told) = recorder();
+fn runtime_that_ends_while_the_task_waits_loses_no_count() {
+    let (reporter, reported) = recorder();
     let coalesce = Coalesce::new(reporter, HOUR).unwrap();
     for round in 1..=3 {
         let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -138,16 +138,16 @@ fn a_runtime_that_ends_while_the_task_waits_loses_nothing() {
         assert_eq!(timer_of(&coalesce), "finished", "round {round}");
     }
     drop(coalesce);
-    assert_eq!(said(&told), words(&[("/0", 0), ("/0", 5)]));
+    assert_eq!(said(&reported), words(&[("/0", 0), ("/0", 5)]));
 }
 
 #[test]
-fn a_new_runtime_gets_a_new_task() {
-    let (reporter, told) = recorder();
+fn new_runtime_gets_a_new_task() {
+    let (reporter, reported) = recorder();
     let coalesce = Coalesce::new(reporter, HOUR).unwrap();
     for _ in 0..2 {
         paused().block_on(async {
-            // The clocks of two paused runtimes differ, but by no hour.
+            // The clocks of two paused runtimes differ by less than an hour.
             coalesce.report(&event(0));
             coalesce.report(&event(0));
         });
@@ -156,15 +156,15 @@ fn a_new_runtime_gets_a_new_task() {
         coalesce.report(&event(0));
         pass(HOUR * 2).await;
     });
-    assert_eq!(said(&told), words(&[("/0", 0), ("/0", 4)]));
+    assert_eq!(said(&reported), words(&[("/0", 0), ("/0", 4)]));
     assert_eq!(timer_of(&coalesce), "idle");
 }
 
 #[test]
-fn without_a_runtime_the_next_event_after_the_end_tells_the_count() {
-    let (reporter, told) = recorder();
+fn count_without_a_runtime_is_reported_with_the_next_event_after_the_end() {
+    let (reporter, reported) = recorder();
     let coalesce = Coalesce::new(reporter, Duration::from_nanos(1)).unwrap();
-    // With no runtime the clock cannot be paused: what is over is over after any two readings.
+    // Without a runtime the clock cannot be paused: the window is one that has ended at once.
     let core = &coalesce.0.0;
     let now = Instant::now();
     let held = event(0);
@@ -174,13 +174,13 @@ fn without_a_runtime_the_next_event_after_the_end_tells_the_count() {
     }
     while Instant::now() < now + Duration::from_nanos(1) {}
     coalesce.report(&event(1));
-    assert_eq!(said(&told), words(&[("/0", 2), ("/1", 0)]));
+    assert_eq!(said(&reported), words(&[("/0", 2), ("/1", 0)]));
     assert_eq!(timer_of(&coalesce), "idle");
 }
 
 #[test]
-fn a_runtime_without_a_timer_is_looked_at_once_a_window() {
-    let (reporter, told) = recorder();
+fn timer_is_looked_for_once_a_window_in_a_runtime_without_one() {
+    let (reporter, reported) = recorder();
     let coalesce = Coalesce::new(reporter, HOUR).unwrap();
     let runtime = runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
@@ -191,12 +191,12 @@ fn a_runtime_without_a_timer_is_looked_at_once_a_window() {
     assert_eq!(timer_of(&coalesce), "missing");
     assert_eq!(runtime.metrics().num_alive_tasks(), 0);
     drop(coalesce);
-    assert_eq!(said(&told), words(&[("/0", 0), ("/0", 2)]));
+    assert_eq!(said(&reported), words(&[("/0", 0), ("/0", 2)]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plain_thread_that_held_back_first_leaves_the_task_to_the_next() {
-    let (reporter, told) = recorder();
+async fn task_is_started_by_the_first_report_inside_a_runtime() {
+    let (reporter, reported) = recorder();
     let coalesce = Coalesce::new(reporter, WINDOW).unwrap();
     coalesce.report(&event(0));
     let clone = coalesce.clone();
@@ -205,14 +205,14 @@ async fn a_plain_thread_that_held_back_first_leaves_the_task_to_the_next() {
     coalesce.report(&event(0));
     assert_eq!(timer_of(&coalesce), "running");
     pass(WINDOW).await;
-    assert_eq!(said(&told), words(&[("/0", 0), ("/0", 2)]));
+    assert_eq!(said(&reported), words(&[("/0", 0), ("/0", 2)]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reporter_that_reports_does_not_wait_for_itself() {
+async fn reporter_that_reports_does_not_deadlock() {
     let within: Arc<OnceLock<Coalesce>> = Arc::default();
-    let told = Arc::new(AtomicUsize::new(0));
-    let (again, count) = (within.clone(), told.clone());
+    let reported = Arc::new(AtomicUsize::new(0));
+    let (again, count) = (within.clone(), reported.clone());
     let reporter = ReporterHandle::new(move |event: &Event| {
         count.fetch_add(1, Ordering::Relaxed);
         let last = if let Event::Coalesced(held) = event { &held.last } else { event };
@@ -220,19 +220,19 @@ async fn a_reporter_that_reports_does_not_wait_for_itself() {
     });
     let coalesce = within.get_or_init(|| Coalesce::new(reporter, WINDOW).unwrap()).clone();
     coalesce.report(&event(0));
-    assert_eq!(told.load(Ordering::Relaxed), 1);
-    // The count is told, what it reports opens a window, and what that reports is held back.
+    assert_eq!(reported.load(Ordering::Relaxed), 1);
+    // The count is reported, the event it reports opens a window, and the next one is held back.
     pass(WINDOW).await;
-    assert_eq!(told.load(Ordering::Relaxed), 3);
+    assert_eq!(reported.load(Ordering::Relaxed), 3);
     coalesce.flush();
-    assert_eq!(told.load(Ordering::Relaxed), 5);
+    assert_eq!(reported.load(Ordering::Relaxed), 5);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panicking_reporter_harms_neither_the_task_nor_the_count() {
-    let (tell, told) = mpsc::channel();
+async fn panicking_reporter_affects_neither_the_task_nor_the_count() {
+    let (sender, reported) = mpsc::channel();
     let reporter = ReporterHandle::new(move |event: &Event| {
-        let _ = tell.send(short(event));
+        let _ = sender.send(short(event));
         std::panic::resume_unwind(Box::new("no"));
     });
     let coalesce = Coalesce::new(reporter.clone(), WINDOW).unwrap();
@@ -243,16 +243,16 @@ async fn a_panicking_reporter_harms_neither_the_task_nor_the_count() {
         pass(WINDOW).await;
     }
     assert_eq!(reporter.panics(), 4);
-    let told: Vec<_> = told.try_iter().collect();
-    assert_eq!(told, words(&[("/0", 0), ("/0", 2), ("/0", 0), ("/0", 2)]));
+    let reported: Vec<_> = reported.try_iter().collect();
+    assert_eq!(reported, words(&[("/0", 0), ("/0", 2), ("/0", 0), ("/0", 2)]));
 }
 
 #[test]
-fn many_threads_lose_and_double_nothing() {
+fn threads_lose_and_duplicate_no_event() {
     let runtime =
         runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
-    let (reporter, told) = recorder();
-    // Windows end all the time, by whoever comes first: the task, a report, a flush, the drop.
+    let (reporter, reported) = recorder();
+    // Windows end by whichever comes first: the task, a report, a flush, the drop.
     let coalesce = Coalesce::with_capacity(reporter, Duration::from_micros(50), 3).unwrap();
     let threads: Vec<_> = (0..4u8)
         .map(|number| {
@@ -274,7 +274,7 @@ fn many_threads_lose_and_double_nothing() {
         thread.join().unwrap();
     }
     drop(runtime);
-    let total: u64 = said(&told).iter().map(|(_, count)| count.max(&1)).sum();
+    let total: u64 = said(&reported).iter().map(|(_, count)| count.max(&1)).sum();
     assert_eq!(total, 8000);
 }
 
@@ -297,19 +297,20 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 0..50)
 }
 
-/// What should be told, and when, in milliseconds from the start.
+/// Returns the expected events and their times in milliseconds from the start.
 fn expected(ops: &[Op], capacity: usize) -> Vec<(u64, String, u64)> {
-    let (mut now, mut told) = (0, Vec::new());
-    // Kind, end, how many; in the order of the ends.
+    let (mut now, mut reported) = (0, Vec::new());
+    // Kind, end and count, in the order of the ends.
     let mut open: Vec<(u8, u64, u64)> = Vec::new();
-    let end = |open: &mut Vec<(u8, u64, u64)>, told: &mut Vec<_>, until: u64, at: Option<u64>| {
-        open.retain(|(kind, end, count)| {
-            if *end <= until && *count > 0 {
-                told.push((at.unwrap_or(*end), format!("/{kind}"), *count));
-            }
-            *end > until
-        });
-    };
+    let end =
+        |open: &mut Vec<(u8, u64, u64)>, reported: &mut Vec<_>, until: u64, at: Option<u64>| {
+            open.retain(|(kind, end, count)| {
+                if *end <= until && *count > 0 {
+                    reported.push((at.unwrap_or(*end), format!("/{kind}"), *count));
+                }
+                *end > until
+            });
+        };
     for op in ops {
         match op {
             Op::Report(kind) | Op::Clone(kind) => {
@@ -317,29 +318,29 @@ fn expected(ops: &[Op], capacity: usize) -> Vec<(u64, String, u64)> {
                     window.2 += 1;
                     continue;
                 }
-                told.push((now, format!("/{kind}"), 0));
+                reported.push((now, format!("/{kind}"), 0));
                 if open.len() < capacity {
                     open.push((*kind, now + 100, 0));
                 }
             }
             Op::Sleep(millis) => {
                 now += u64::from(*millis);
-                end(&mut open, &mut told, now, None);
+                end(&mut open, &mut reported, now, None);
             }
-            Op::Flush => end(&mut open, &mut told, u64::MAX, Some(now)),
+            Op::Flush => end(&mut open, &mut reported, u64::MAX, Some(now)),
         }
     }
-    end(&mut open, &mut told, u64::MAX, Some(now));
-    told
+    end(&mut open, &mut reported, u64::MAX, Some(now));
+    reported
 }
 
 proptest! {
     #[test]
-    fn each_count_is_told_at_the_end_of_its_window_or_on_drop(
+    fn count_is_reported_at_the_end_of_its_window_or_on_drop(
         ops in ops(),
         capacity in 1..6usize,
     ) {
-        let (reporter, told) = recorder();
+        let (reporter, reported) = recorder();
         let start = paused().block_on(async {
             let start = Instant::now();
             let coalesce = Coalesce::with_capacity(reporter, WINDOW, capacity).unwrap();
@@ -353,7 +354,7 @@ proptest! {
             }
             start
         });
-        let told: Vec<_> = told
+        let reported: Vec<_> = reported
             .lock()
             .unwrap()
             .iter()
@@ -362,12 +363,12 @@ proptest! {
                 (at, kind.clone(), *count)
             })
             .collect();
-        prop_assert_eq!(told, expected(&ops, capacity));
+        prop_assert_eq!(reported, expected(&ops, capacity));
     }
 }
 
 #[test]
-fn a_window_and_a_capacity_that_cannot_be_are_refused() {
+fn window_and_capacity_out_of_range_are_errors() {
     let new = |window, capacity| {
         let made = Coalesce::with_capacity(ReporterHandle::none(), window, capacity);
         made.map(drop)
@@ -384,9 +385,9 @@ fn a_window_and_a_capacity_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn nobody_stays_nobody_but_a_window_must_be_one() {
-    let nobody = |window| Coalesce::handle(ReporterHandle::none(), window);
-    assert!(nobody(WINDOW).unwrap().is_none());
-    assert_eq!(nobody(Duration::ZERO).map(drop), Err(CoalesceError::ZeroWindow));
+fn handle_without_a_reporter_stays_one_but_its_window_is_checked() {
+    let none = |window| Coalesce::handle(ReporterHandle::none(), window);
+    assert!(none(WINDOW).unwrap().is_none());
+    assert_eq!(none(Duration::ZERO).map(drop), Err(CoalesceError::ZeroWindow));
     assert!(!Coalesce::handle(recorder().0, WINDOW).unwrap().is_none());
 }

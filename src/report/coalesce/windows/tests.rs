@@ -6,7 +6,7 @@ use crate::report::{Outcome, RequestRecord};
 
 const WINDOW: Duration = Duration::from_millis(10);
 
-/// The `number`th event, of this kind.
+/// Returns the `number`th event, of this kind.
 fn event(kind: u8, number: usize) -> Event {
     let outcome = Outcome::Answer(StatusCode::BAD_GATEWAY);
     let mut record = RequestRecord::new(Method::GET, format!("/{kind}"), outcome);
@@ -18,54 +18,54 @@ fn number(event: &Event) -> usize {
     event.record().unwrap().request_id.as_ref().unwrap().parse().unwrap()
 }
 
-/// One thing that was told.
+/// A reported event or count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+enum Reported {
     At(usize),
     Counted { last: usize, count: u64 },
 }
 
-fn counted(event: &Event) -> Told {
+fn counted(event: &Event) -> Reported {
     let Event::Coalesced(held) = event else { panic!("{event:?}") };
     assert_eq!(held.window, WINDOW);
-    Told::Counted { last: number(&held.last), count: held.held_back }
+    Reported::Counted { last: number(&held.last), count: held.held_back }
 }
 
-/// The windows, as the adapter asks them.
-struct Asked {
+/// The windows, called as the adapter calls them.
+struct Actual {
     windows: Windows,
-    told: Vec<Told>,
+    reported: Vec<Reported>,
 }
 
-impl Asked {
+impl Actual {
     fn new(capacity: usize) -> Self {
-        Self { windows: Windows::new(WINDOW, capacity), told: Vec::new() }
+        Self { windows: Windows::new(WINDOW, capacity), reported: Vec::new() }
     }
 
     fn end(&mut self, now: Instant) {
-        self.told.extend(self.windows.end(now).iter().map(counted));
+        self.reported.extend(self.windows.end(now).iter().map(counted));
     }
 
     fn report(&mut self, kind: u8, number: usize, now: Instant) {
         self.end(now);
         let event = event(kind, number);
         let fingerprint = Fingerprint::of(&event).unwrap();
-        if self.windows.report(fingerprint, &event, now) == Fate::Tell {
-            self.told.push(Told::At(number));
+        if self.windows.report(fingerprint, &event, now) == Fate::Report {
+            self.reported.push(Reported::At(number));
         }
     }
 
     fn end_all(&mut self) {
-        self.told.extend(self.windows.end_all().iter().map(counted));
+        self.reported.extend(self.windows.end_all().iter().map(counted));
     }
 }
 
-/// The same, with a list of windows that is searched and rebuilt each time.
+/// The oracle: a list of windows that is searched and rebuilt each time.
 struct Oracle {
     capacity: usize,
-    /// Kind, start, how many, the last.
+    /// Kind, start, count, the last event.
     open: Vec<(u8, Instant, u64, usize)>,
-    told: Vec<Told>,
+    reported: Vec<Reported>,
 }
 
 impl Oracle {
@@ -75,7 +75,7 @@ impl Oracle {
         let ended: Vec<(u8, Instant, u64, usize)> = ended;
         for (_, _, count, last) in ended {
             if count > 0 {
-                self.told.push(Told::Counted { last, count });
+                self.reported.push(Reported::Counted { last, count });
             }
         }
     }
@@ -88,7 +88,7 @@ impl Oracle {
                 return;
             }
         }
-        self.told.push(Told::At(number));
+        self.reported.push(Reported::At(number));
         if self.open.len() < self.capacity {
             self.open.push((kind, now, 0, 0));
         }
@@ -115,33 +115,33 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 proptest! {
     #[test]
-    fn every_event_is_told_or_counted_once_as_a_naive_list_says(
+    fn event_is_reported_or_counted_once_as_a_naive_list_says(
         ops in ops(),
         capacity in 1..7usize,
     ) {
         let mut now = Instant::now();
-        let mut asked = Asked::new(capacity);
-        let mut oracle = Oracle { capacity, open: Vec::new(), told: Vec::new() };
+        let mut actual = Actual::new(capacity);
+        let mut oracle = Oracle { capacity, open: Vec::new(), reported: Vec::new() };
         let mut reported = 0;
         for op in ops {
             match op {
                 Op::Report(kind) => {
-                    asked.report(kind, reported, now);
+                    actual.report(kind, reported, now);
                     oracle.report(kind, reported, now);
                     reported += 1;
                 }
                 Op::Wait(millis) => now += Duration::from_millis(millis),
                 Op::End => {
-                    asked.end(now);
+                    actual.end(now);
                     oracle.end(|start| now - start >= WINDOW);
                 }
                 Op::Flush => {
-                    asked.end_all();
+                    actual.end_all();
                     oracle.end(|_| true);
                 }
             }
-            prop_assert_eq!(&asked.told, &oracle.told);
-            let windows = &asked.windows;
+            prop_assert_eq!(&actual.reported, &oracle.reported);
+            let windows = &actual.windows;
             prop_assert!(windows.open.len() <= capacity);
             prop_assert_eq!(windows.open.len(), windows.ends.len());
             prop_assert_eq!(windows.open.len(), oracle.open.len());
@@ -149,46 +149,49 @@ proptest! {
             let first = oracle.open.iter().map(|window| window.1 + WINDOW).min();
             prop_assert_eq!(windows.wake_at(), first.filter(|_| holding));
         }
-        asked.end_all();
+        actual.end_all();
         oracle.end(|_| true);
-        prop_assert_eq!(&asked.told, &oracle.told);
-        let total = asked.told.iter().map(|told| match told {
-            Told::At(_) => 1,
-            Told::Counted { count, .. } => usize::try_from(*count).unwrap(),
+        prop_assert_eq!(&actual.reported, &oracle.reported);
+        let total = actual.reported.iter().map(|reported| match reported {
+            Reported::At(_) => 1,
+            Reported::Counted { count, .. } => usize::try_from(*count).unwrap(),
         });
         prop_assert_eq!(total.sum::<usize>(), reported);
     }
 }
 
 #[test]
-fn a_window_ends_at_its_end_and_not_before() {
+fn window_ends_at_its_end_and_not_before() {
     let start = Instant::now();
-    let mut asked = Asked::new(8);
-    asked.report(0, 0, start);
-    asked.report(0, 1, start + WINDOW - Duration::from_nanos(1));
-    assert_eq!(asked.told, [Told::At(0)]);
-    assert_eq!(asked.windows.wake_at(), Some(start + WINDOW));
-    asked.report(0, 2, start + WINDOW);
-    assert_eq!(asked.told[1..], [Told::Counted { last: 1, count: 1 }, Told::At(2)]);
+    let mut actual = Actual::new(8);
+    actual.report(0, 0, start);
+    actual.report(0, 1, start + WINDOW - Duration::from_nanos(1));
+    assert_eq!(actual.reported, [Reported::At(0)]);
+    assert_eq!(actual.windows.wake_at(), Some(start + WINDOW));
+    actual.report(0, 2, start + WINDOW);
+    assert_eq!(actual.reported[1..], [Reported::Counted { last: 1, count: 1 }, Reported::At(2)]);
     // The new window starts with the event that opened it.
-    asked.report(0, 3, start + WINDOW * 2 - Duration::from_nanos(1));
-    assert_eq!(asked.told.len(), 3);
+    actual.report(0, 3, start + WINDOW * 2 - Duration::from_nanos(1));
+    assert_eq!(actual.reported.len(), 3);
 }
 
 #[test]
-fn what_finds_no_room_is_told_until_there_is_room() {
+fn event_beyond_the_capacity_is_reported_until_there_is_room() {
     let start = Instant::now();
-    let mut asked = Asked::new(1);
-    asked.report(0, 0, start);
-    asked.report(1, 1, start);
-    asked.report(1, 2, start);
-    assert_eq!(asked.told, [Told::At(0), Told::At(1), Told::At(2)]);
-    // What has a window is held back, room or not.
-    asked.report(0, 3, start);
-    asked.report(1, 4, start + WINDOW);
-    asked.report(1, 5, start + WINDOW);
-    asked.end_all();
-    let rest =
-        [Told::Counted { last: 3, count: 1 }, Told::At(4), Told::Counted { last: 5, count: 1 }];
-    assert_eq!(asked.told[3..], rest);
+    let mut actual = Actual::new(1);
+    actual.report(0, 0, start);
+    actual.report(1, 1, start);
+    actual.report(1, 2, start);
+    assert_eq!(actual.reported, [Reported::At(0), Reported::At(1), Reported::At(2)]);
+    // An event with a window is held back, with or without room.
+    actual.report(0, 3, start);
+    actual.report(1, 4, start + WINDOW);
+    actual.report(1, 5, start + WINDOW);
+    actual.end_all();
+    let rest = [
+        Reported::Counted { last: 3, count: 1 },
+        Reported::At(4),
+        Reported::Counted { last: 5, count: 1 },
+    ];
+    assert_eq!(actual.reported[3..], rest);
 }

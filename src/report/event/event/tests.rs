@@ -19,7 +19,7 @@ fn out(reason: OutReason, status: Option<u16>, rest: Duration) -> AccountOut {
 }
 
 #[test]
-fn a_source_that_needs_a_person_is_quoted() {
+fn terminal_error_of_a_source_is_quoted() {
     let mut out = out(OutReason::RefreshFailed(Reason::Revoked), None, Duration::MAX);
     let without = r#"account "alice" (#1 of 2): no new token (credential_revoked); retired until a person acts"#;
     assert_eq!(Event::AccountOut(out.clone()).to_string(), without);
@@ -44,7 +44,7 @@ fn record(outcome: Outcome) -> RequestRecord {
 }
 
 #[test]
-fn an_account_says_who_why_and_for_how_long() {
+fn account_out_shows_account_reason_and_duration() {
     let s = Duration::from_secs(300);
     let refused = OutReason::Rejected;
     let rows = [
@@ -83,7 +83,7 @@ fn an_account_says_who_why_and_for_how_long() {
 }
 
 #[test]
-fn a_dead_pool_says_what_its_owner_must_do() {
+fn pool_dead_shows_the_help_text() {
     let refused = OutReason::Rejected(Reason::Invalid);
     let invalid = "the last: account \"alice\" (#1 of 2): token rejected (401 credential_invalid); \
                    quarantined for 300 s";
@@ -98,7 +98,7 @@ fn a_dead_pool_says_what_its_owner_must_do() {
 }
 
 #[test]
-fn a_dead_pool_without_help_names_the_last_straw() {
+fn pool_dead_without_help_shows_the_last_incident() {
     assert_eq!(
         dead(2, OutReason::Rejected(Reason::Expired), None),
         "all 2 credentials are rejected; the last: account \"alice\" (#1 of 2): \
@@ -107,7 +107,7 @@ fn a_dead_pool_without_help_names_the_last_straw() {
 }
 
 #[test]
-fn a_failed_request_tells_every_attempt() {
+fn failed_request_shows_every_attempt() {
     let mut record = record(Outcome::Answer(StatusCode::SERVICE_UNAVAILABLE));
     record.request_id = Some("r-1".into());
     record.label = Some("nightly".into());
@@ -137,7 +137,7 @@ fn a_failed_request_tells_every_attempt() {
 }
 
 #[test]
-fn other_ends_of_a_request_are_told_apart() {
+fn outcomes_of_a_request_differ() {
     let mut recovered = record(Outcome::Answer(StatusCode::OK));
     recovered.trail = vec![Attempt::new(Verdict::limited())];
     let mut dropped = record(Outcome::Dropped);
@@ -168,13 +168,13 @@ fn other_ends_of_a_request_are_told_apart() {
 }
 
 #[test]
-fn each_event_has_its_code_and_severity() {
+fn event_has_its_code_and_severity() {
     let failed = |outcome| Event::RequestFailed(record(outcome));
     let sent = || Outcome::Answer(StatusCode::NOT_FOUND);
     let refused = out(OutReason::OutOfQuota, None, Duration::ZERO);
     let dead = PoolDead::new(1, refused.clone(), None);
     let local = Outcome::Local(Code::PoolEmpty);
-    // The event, its code, its severity, whether it is an incident, whether it is a failure.
+    // Event, code, severity, whether it is an incident, whether it is a failure.
     let rows = [
         (failed(sent()), "request_failed", Severity::Error, false, true),
         (failed(local), "request_failed", Severity::Debug, false, true),
@@ -205,7 +205,7 @@ fn each_event_has_its_code_and_severity() {
 }
 
 #[test]
-fn what_was_held_back_is_counted_and_its_last_told() {
+fn coalesced_shows_the_count_and_the_last_event() {
     let held = |count, window| {
         let last = Event::RequestFailed(record(Outcome::Answer(StatusCode::NOT_FOUND)));
         Event::Coalesced(Coalesced::new(last, count, window)).to_string()
@@ -222,7 +222,7 @@ fn what_was_held_back_is_counted_and_its_last_told() {
 }
 
 #[test]
-fn what_was_held_back_is_as_urgent_as_one_of_it_and_no_request() {
+fn coalesced_has_the_severity_of_its_last_and_no_record() {
     let rows = [
         (Event::RequestFailed(record(Outcome::Answer(StatusCode::NOT_FOUND))), Severity::Error),
         (Event::RequestFailed(record(Outcome::Local(Code::PoolEmpty))), Severity::Debug),
@@ -238,7 +238,7 @@ fn what_was_held_back_is_as_urgent_as_one_of_it_and_no_request() {
 }
 
 #[test]
-fn foreign_words_cannot_break_the_line() {
+fn foreign_text_cannot_break_the_line() {
     let tag = AccountTag::new("al\nice\u{202e}\u{1b}[31m", 1, 1);
     let cause = AccountOut::new(tag, 0, OutReason::OutOfQuota, None, Duration::ZERO);
     assert_eq!(
@@ -249,7 +249,7 @@ fn foreign_words_cannot_break_the_line() {
 
 proptest! {
     #[test]
-    fn every_event_is_one_line(word in any::<String>(), secs in any::<u64>(), n in any::<usize>()) {
+    fn any_event_is_one_line(word in any::<String>(), secs in any::<u64>(), n in any::<usize>()) {
         let rest = Duration::from_secs(secs);
         let mut attempt = Attempt::new(Verdict::limited().with_delay(Some(rest)));
         attempt.account = Some(word.as_str().into());

@@ -26,7 +26,7 @@ impl Redact for TooMany {
 const SECRET: Secret = Secret("sk-live-0123456789");
 
 #[test]
-fn a_short_text_stays_as_it_is() {
+fn short_text_is_unchanged() {
     for text in ["", "a", "not found: \"größe\" \\ /", &"ü".repeat(200)] {
         assert_eq!(&*foreign(text, &NoSecrets), text);
         assert_eq!(&*foreign(text, &SECRET), text);
@@ -34,13 +34,13 @@ fn a_short_text_stays_as_it_is() {
 }
 
 #[test]
-fn a_long_text_is_cut_to_200_characters_with_the_ellipsis() {
+fn long_text_is_cut_to_200_characters_with_the_ellipsis() {
     let is = foreign(&"ü".repeat(201), &NoSecrets);
     assert_eq!(*is, format!("{}…", "ü".repeat(199)));
 }
 
 #[test]
-fn an_escape_is_never_cut() {
+fn escape_is_never_cut() {
     let fits = format!("{}\u{202e}", "a".repeat(192));
     let escaped = format!("{}\\u{{202e}}", "a".repeat(192));
     assert_eq!(*foreign(&fits, &NoSecrets), escaped);
@@ -53,7 +53,7 @@ fn an_escape_is_never_cut() {
 }
 
 #[test]
-fn what_breaks_or_turns_a_line_is_escaped() {
+fn characters_that_break_or_turn_a_line_are_escaped() {
     let text = "a\r\n\t\0\u{1b}[0m\u{7f}\u{85}\u{2028}\u{2029}\u{202a}\u{2066}\u{200f}\u{61c}z";
     let escaped = "a\\r\\n\\t\\u{0}\\u{1b}[0m\\u{7f}\\u{85}\\u{2028}\\u{2029}\\u{202a}\\u{2066}\
                    \\u{200f}\\u{61c}z";
@@ -62,13 +62,13 @@ fn what_breaks_or_turns_a_line_is_escaped() {
 }
 
 #[test]
-fn a_secret_is_replaced_before_the_text_is_cut() {
+fn secret_is_replaced_before_the_text_is_cut() {
     let text = format!("{}{}", "a".repeat(195), SECRET.0);
     assert_eq!(*foreign(&text, &SECRET), format!("{}…", "a".repeat(195)));
 }
 
 #[test]
-fn what_stands_beyond_4_kib_is_not_there() {
+fn text_beyond_4_kib_is_ignored() {
     let hidden = SECRET.0.repeat(300);
     let text = format!("{hidden} and more");
     assert_eq!(&*foreign(&text, &SECRET), "[redacted]…");
@@ -77,13 +77,13 @@ fn what_stands_beyond_4_kib_is_not_there() {
 }
 
 #[test]
-fn neighbouring_runs_are_replaced_once() {
+fn adjacent_runs_are_replaced_once() {
     let text = format!("key {0}{0}, {0}", SECRET.0);
     assert_eq!(&*foreign(&text, &SECRET), "key [redacted], [redacted]");
 }
 
 #[test]
-fn with_too_many_secrets_the_text_is_withheld() {
+fn text_is_withheld_with_too_many_secrets() {
     let is = foreign("bad token", &TooMany);
     assert_eq!(&*is, "[withheld: too many secrets to look for]");
     assert_eq!(&*foreign("", &TooMany), "");
@@ -91,7 +91,7 @@ fn with_too_many_secrets_the_text_is_withheld() {
 
 proptest! {
     #[test]
-    fn any_text_comes_out_short_and_on_one_line(text in any::<String>(), times in 0_usize..400) {
+    fn any_text_becomes_short_and_one_line(text in any::<String>(), times in 0_usize..400) {
         for text in [text.clone(), text.repeat(times)] {
             let is = foreign(&text, &SECRET);
             prop_assert!(is.chars().count() <= 200);
@@ -101,7 +101,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_is_lost_but_what_must_be(text in "\\PC{0,60}") {
+    fn printable_text_is_unchanged(text in "\\PC{0,60}") {
         prop_assume!(!text.contains(super::is_unprintable));
         prop_assert_eq!(&*foreign(&text, &NoSecrets), text);
     }

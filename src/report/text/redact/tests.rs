@@ -26,9 +26,9 @@ fn redacted(text: &str, secret: &str) -> String {
 }
 
 #[test]
-fn a_secret_is_found_as_it_is_spelled() {
+fn secret_is_found_in_each_form() {
     let rows = [
-        // secret, text, what is told
+        // The secret, the text, the result.
         ("sk-1234567", "key sk-1234567.", "key [redacted]."),
         ("sk-1234567", "key sk-12345", "key [redacted]"),
         ("sk-1234567", "key sk-1234", "key sk-1234"),
@@ -43,24 +43,24 @@ fn a_secret_is_found_as_it_is_spelled() {
         ("ab/de/gh/j", r#"{"k":"ab\/de\/gh\/j"}"#, r#"{"k":"[redacted]"}"#),
         (r"a\\c\\f\\i", r"a\\c\\f\\%69", "[redacted]"),
         ("sk-1234567", r"\u0073k\u002d1234567", "[redacted]"),
-        // The neighbour makes the first bytes look like an escape.
+        // The preceding bytes make the first ones look like an escape.
         ("41bcdefg", "%41bcdefg", "%[redacted]"),
         ("1bcdefgh", "%41bcdefgh", "%4[redacted]"),
         ("41bcd%fg", "%41bcd%25fg", "%[redacted]"),
-        // A secret of less than eight bytes, only when all of it is there.
+        // A secret of less than eight bytes, only as a whole.
         ("abc", "abcd xab", "[redacted]d xab"),
         ("hunter2", "hunter2 hunter", "[redacted] hunter"),
         ("hunter2", "h%75nter2", "[redacted]"),
         ("x", "axa", "a[redacted]a"),
         ("", "axa", "axa"),
-        // Both spellings of base64, and of what looks like it.
+        // Both alphabets of base64, and text that looks like it.
         (">>>>>>>>>", "Pj4-Pj4-Pj4-", "[redacted]"),
         ("sk?>sk?>sk", "c2s_PnNrPz5zaw==", "[redacted]w=="),
         ("sk?>sk?>sk", "c2s/PnNrPz5zaw==", "[redacted]w=="),
         ("sk?>sk?>sk", "c2s%2FPnNrPz5zaw%3D%3D", "[redacted]w%3D%3D"),
     ];
-    for (secret, text, told) in rows {
-        assert_eq!(redacted(text, secret), told, "{secret} in {text}");
+    for (secret, text, shown) in rows {
+        assert_eq!(redacted(text, secret), shown, "{secret} in {text}");
     }
 }
 
@@ -68,31 +68,31 @@ fn a_secret_is_found_as_it_is_spelled() {
 fn base64_is_found_at_each_alignment() {
     for before in ["", "a", "ab", "abc", "user:"] {
         let encoded = STANDARD.encode(format!("{before}correct-horse"));
-        let told = redacted(&encoded, "correct-horse");
-        let (start, _) = told.split_once("[redacted]").expect("it is found");
+        let shown = redacted(&encoded, "correct-horse");
+        let (start, _) = shown.split_once("[redacted]").expect("it is found");
         assert!(encoded.starts_with(start));
-        assert!(start.len() <= before.len() * 8 / 6 + 1, "{told} of {encoded}");
+        assert!(start.len() <= before.len() * 8 / 6 + 1, "{shown} of {encoded}");
     }
 }
 
 #[test]
-fn a_run_inside_a_character_hides_the_character() {
+fn run_inside_a_character_hides_the_character() {
     let secrets = Secrets(vec!["größe-größe".as_bytes()[3..12].to_vec()]);
     assert_eq!(&*foreign("größe-größe", &secrets), "gr[redacted]ße");
 }
 
 #[test]
-fn a_long_token_is_found_whole_and_nothing_else_is_hidden() {
+fn long_token_is_hidden_whole_and_nothing_else() {
     let token: String = (0_u32..3000).map(|at| char::from(b'!' + (at * at % 89) as u8)).collect();
-    let told = redacted(&format!("no such token: {token}, sorry"), &token);
-    assert_eq!(told, "no such token: [redacted], sorry");
+    let shown = redacted(&format!("no such token: {token}, sorry"), &token);
+    assert_eq!(shown, "no such token: [redacted], sorry");
     let encoded = STANDARD.encode(&token[..2700]);
-    let told = redacted(&format!("no such token: {encoded}, sorry"), &token);
-    assert_eq!(told, "no such token: [redacted], sorry");
+    let shown = redacted(&format!("no such token: {encoded}, sorry"), &token);
+    assert_eq!(shown, "no such token: [redacted], sorry");
 }
 
 #[test]
-fn a_text_that_is_made_to_cost_much_is_hidden_whole() {
+fn costly_text_is_hidden_whole() {
     let secret = "\\".repeat(300);
     let text = format!("a{}", "\\".repeat(4000));
     assert_eq!(redacted(&text, &secret), "[redacted]");
@@ -100,19 +100,19 @@ fn a_text_that_is_made_to_cost_much_is_hidden_whole() {
 }
 
 #[test]
-fn without_a_secret_nothing_is_hidden() {
+fn nothing_is_hidden_without_a_secret() {
     assert!(hidden(b"text", &Secrets(Vec::new())).is_empty());
 }
 
-/// What the oracle calls a leak: eight bytes in a row of what stood in the text for the secret, and
-/// not in the `rest` of the text as well.
-fn leaks(told: &str, spelled: &str, rest: &str) -> bool {
+/// The oracle: returns whether the output holds eight consecutive bytes of the secret as it was
+/// spelled, which are not in the `rest` of the text too.
+fn leaks(shown: &str, spelled: &str, rest: &str) -> bool {
     let shows = |text: &str, run| text.as_bytes().windows(8).any(|seen| seen == run);
     let mut runs = spelled.as_bytes().windows(8);
-    runs.any(|run| shows(told, run) && !shows(rest, run))
+    runs.any(|run| shows(shown, run) && !shows(rest, run))
 }
 
-/// Escapes what must be and what `also` says, in the case that `lower` says.
+/// Percent-encodes the bytes that need it and those that `also` selects, in the case that `lower` selects.
 fn percent(secret: &str, also: &[bool], lower: &[bool]) -> String {
     let flags = also.iter().cycle().zip(lower.iter().cycle());
     let bytes = secret.bytes().zip(flags);
@@ -155,7 +155,7 @@ proptest! {
         all.insert(place.index(others.len() + 1), secret.clone());
         let secrets = Secrets(all.into_iter().map(String::into_bytes).collect());
         for (which, spelled) in spellings.iter().enumerate() {
-            // In base64 only the digits that the secret alone decides are its own.
+            // In base64, only the digits that depend on the secret alone count.
             let own = match which {
                 4..=7 => digits(spelled, inside.len(), secret.len()),
                 _ => spelled,
@@ -164,14 +164,14 @@ proptest! {
             let control = control.as_deref().unwrap_or_default();
             let text = format!("{before}{control}{spelled}{control}{after}");
             let rest = format!("{before}{control}{first}\n{last}{control}{after}");
-            let told = foreign(&text, &secrets);
-            prop_assert!(!leaks(&told, own, &rest), "{} in {} is told as {}", own, text, told);
-            prop_assert!(!leaks(&told, &secret, &rest), "{} in {} is told as {}", secret, text, told);
+            let shown = foreign(&text, &secrets);
+            prop_assert!(!leaks(&shown, own, &rest), "{} in {} is shown as {}", own, text, shown);
+            prop_assert!(!leaks(&shown, &secret, &rest), "{} in {} is shown as {}", secret, text, shown);
         }
     }
 
     #[test]
-    fn a_short_secret_is_replaced_when_all_of_it_is_there(
+    fn short_secret_is_replaced_where_it_is_whole(
         secret in "[!-~]{1,7}",
         before in "[ -~]{0,40}",
         after in "[ -~]{0,40}",
@@ -179,13 +179,13 @@ proptest! {
     ) {
         prop_assume!(!"[redacted]…".contains(&secret));
         for spelled in [secret.clone(), percent(&secret, &also, &[false])] {
-            let told = redacted(&format!("{before}{spelled}{after}"), &secret);
-            prop_assert!(!told.replace("[redacted]", "\n").contains(&spelled), "{}", told);
+            let shown = redacted(&format!("{before}{spelled}{after}"), &secret);
+            prop_assert!(!shown.replace("[redacted]", "\n").contains(&spelled), "{}", shown);
         }
     }
 
     #[test]
-    fn runs_are_found_like_a_naive_search_finds_them(
+    fn runs_are_those_of_a_naive_search(
         secret in "[ab]{1,12}",
         text in "[ab]{0,40}",
     ) {
@@ -202,7 +202,7 @@ proptest! {
     }
 }
 
-/// The digits of base64, some of them percent-encoded, that the secret alone decides.
+/// Returns the base64 digits, some of them percent-encoded, that depend on the secret alone.
 fn digits(spelled: &str, inside: usize, secret: usize) -> &str {
     let mut places = vec![0];
     while let Some(rest) = spelled.get(places[places.len() - 1]..).filter(|rest| !rest.is_empty()) {
