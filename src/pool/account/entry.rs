@@ -8,22 +8,18 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use http::{
-    HeaderMap, HeaderValue, Uri,
-    uri::{Authority, Scheme},
-};
 
 use super::{
+    account::{AttemptCounts, Base, Extras, PooledAccount, Registered},
     generation::Generation,
     kept::Kept,
     source::{self, Source},
     state::GenerationState,
 };
 use crate::{
-    classify::Reason,
     clock,
     credential::Account,
-    sync::{AtomicU32, AtomicU64, Ordering},
+    sync::{AtomicU32, AtomicU64},
 };
 
 /// An account in the pool.
@@ -31,71 +27,6 @@ pub(crate) struct Entry {
     pub(crate) account: Arc<PooledAccount>,
     pub(crate) current: ArcSwap<Generation>,
 }
-
-/// What stays the same for as long as the account does, and what is counted.
-pub(crate) struct PooledAccount {
-    pub(crate) uid: u32,
-    /// Where it stands in the newest roster; checked by whoever uses it.
-    pub(crate) position: AtomicU32,
-    /// Its place as listed, from 1.
-    pub(crate) ordinal: AtomicU32,
-    pub(crate) priority: i32,
-    pub(crate) weight: u32,
-    pub(crate) group: Option<u32>,
-    pub(crate) id: Arc<str>,
-    pub(crate) id_hash: u64,
-    pub(crate) extras: Option<Box<Extras>>,
-    pub(crate) source: Option<Box<Source>>,
-    pub(crate) counts: AttemptCounts,
-    /// Requests in flight; counted only when the pool chooses by it.
-    pub(crate) open: AtomicU32,
-    /// What the upstream last said is left; `u64::MAX` if it never did.
-    pub(crate) remaining: AtomicU64,
-    /// The time at which the due list will look at it; `u64::MAX` if it will not.
-    pub(crate) queued: AtomicU64,
-    /// Its rest while its source is asked.
-    pub(crate) kept: Kept,
-}
-
-/// What few accounts have.
-#[derive(Default)]
-pub(crate) struct Extras {
-    pub(crate) group: Option<Arc<str>>,
-    pub(crate) base: Option<Base>,
-    pub(crate) headers: HeaderMap,
-    pub(crate) models: Option<Vec<Box<str>>>,
-}
-
-/// Where an account lives.
-pub(crate) struct Base {
-    pub(crate) scheme: Scheme,
-    pub(crate) authority: Authority,
-    /// The authority as a `Host` header has it.
-    pub(crate) host: HeaderValue,
-}
-
-/// How many attempts there were, and how they ended.
-#[derive(Default)]
-pub(crate) struct AttemptCounts {
-    pub(crate) sent: AtomicU64,
-    pub(crate) succeeded: AtomicU64,
-    pub(crate) rejected: AtomicU64,
-    pub(crate) limited: AtomicU64,
-    pub(crate) other: AtomicU64,
-}
-
-/// What the pool assigns to an account when it is inserted.
-pub(crate) struct Registered {
-    /// Unique in the process, and growing: the order in which accounts were listed.
-    pub(crate) uid: u32,
-    /// The hash of the account's id, for sticky requests.
-    pub(crate) id_hash: u64,
-    pub(crate) group: Option<u32>,
-    /// Serialises the calls to the sources of one group.
-    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
-}
-
-// === impl Entry ===
 
 impl Entry {
     /// With how long before it came its credential had ended, if it had.
@@ -150,66 +81,5 @@ impl Entry {
 
     pub(crate) fn state(&self) -> GenerationState {
         self.current.load().state()
-    }
-}
-
-// === impl PooledAccount ===
-
-impl PooledAccount {
-    pub(crate) fn headers(&self) -> Option<&HeaderMap> {
-        self.extras.as_deref().map(|extras| &extras.headers)
-    }
-
-    pub(crate) fn group_name(&self) -> Option<&Arc<str>> {
-        self.extras.as_deref()?.group.as_ref()
-    }
-
-    pub(crate) fn is_restricted(&self) -> bool {
-        self.extras.as_deref().is_some_and(|extras| extras.models.is_some())
-    }
-
-    /// Returns the account's source if it has one that can be called.
-    pub(crate) fn minting_source(&self) -> Option<&Source> {
-        self.source.as_deref().filter(|source| source.minting.is_some())
-    }
-
-    /// Returns whether the account's source may give another credential after `reason`.
-    pub(crate) fn can_renew_after(&self, reason: Reason) -> bool {
-        self.source.as_deref().is_some_and(|source| source.can_renew_after(reason))
-    }
-
-    pub(crate) fn may_serve(&self, model: Option<&str>) -> bool {
-        let list = self.extras.as_deref().and_then(|extras| extras.models.as_ref());
-        match (list, model) {
-            (Some(list), Some(model)) => list.iter().any(|one| **one == *model),
-            _ => true,
-        }
-    }
-}
-
-// === impl Base ===
-
-impl Base {
-    /// `None` for what the builder refuses.
-    fn new(uri: Uri) -> Option<Self> {
-        let parts = uri.into_parts();
-        let (scheme, authority) = (parts.scheme?, parts.authority?);
-        // RFC 9110 §7.2: host and port, without what stands before an `@`.
-        let host = authority.as_str();
-        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-        let host = HeaderValue::from_str(host).ok()?;
-        Some(Self { scheme, authority, host })
-    }
-}
-
-// === impl AttemptCounts ===
-
-impl AttemptCounts {
-    pub(crate) fn in_flight(&self) -> u64 {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        // `sent` last: what ends in between has been counted as sent.
-        let ended =
-            read(&self.succeeded) + read(&self.rejected) + read(&self.limited) + read(&self.other);
-        read(&self.sent).saturating_sub(ended)
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    entry::PooledAccount, lifetime::Lifetime, model_cooldowns::ModelCooldowns,
+    account::PooledAccount, lifetime::Lifetime, model_cooldowns::ModelCooldowns,
     state::GenerationState,
 };
 use crate::{

@@ -1,5 +1,6 @@
 //! What the pool knows of one account.
 
+pub(crate) mod account;
 pub(crate) mod cooldown;
 pub(crate) mod entry;
 pub(crate) mod evidence;
@@ -13,8 +14,9 @@ pub(crate) mod source;
 pub(crate) mod state;
 
 pub(crate) use self::{
+    account::{Base, PooledAccount, Registered},
     cooldown::{Cooldowns, millis},
-    entry::{Base, Entry, PooledAccount, Registered},
+    entry::Entry,
     generation::Generation,
     model_cooldowns::{ModelCooldowns, TriedModel},
     single_flight::{Begin, End},

@@ -12,8 +12,8 @@ use super::{bitset::Bitset, weighted::Cycle};
 use crate::{
     credential::Placement,
     pool::{
-        Order, Selection,
         account::{Entry, Kind, PooledAccount},
+        settings::{Order, Selection},
     },
     sync::Ordering,
 };

@@ -218,7 +218,7 @@ fn an_account_takes_at_most_600_bytes() {
     use std::mem::size_of;
     // Each in an `Arc` with two counts, one pointer in the list, two index entries with room to grow.
     let arcs = size_of::<entry::Entry>()
-        + size_of::<entry::PooledAccount>()
+        + size_of::<crate::pool::account::PooledAccount>()
         + size_of::<crate::pool::account::Generation>();
     let lists = 8 + 2 * (size_of::<(std::sync::Arc<str>, u32)>() + 1 + size_of::<(u32, u32)>() + 1);
     let all = arcs + 3 * 16 + lists;
