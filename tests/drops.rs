@@ -273,7 +273,7 @@ fn scenarios() -> Vec<Scenario> {
         scenario("an invalid request", vec![step(422, End)], 1, 422),
         scenario("a rotation", vec![rejected(), fine()], 2, 200),
         scenario("two rotations", vec![rejected(), rejected(), fine()], 3, 200),
-        scenario("a pool that dies", vec![rejected(), rejected(), step(401, End)], 3, 401),
+        scenario("the last account rejected", vec![rejected(), rejected(), step(401, End)], 3, 401),
         scenario("two retries", vec![down(), down(), fine()], 3, 200),
         scenario("retries, and then none", vec![down(), down(), step(404, End)], 3, 404),
         scenario("a connection refused", vec![connect, fine()], 2, 200),
@@ -434,15 +434,15 @@ impl Bench {
     }
 
     /// Checks the state that a drop could leave behind.
-    fn check_state(&self, what: &str) {
+    fn check_state(&self, context: &str) {
         let inner = self.upstream.lock();
-        assert_eq!(inner.open, 0, "{what}: a part of the upstream still exists");
-        assert_eq!(self.permits.available_permits(), 1, "{what}: a permit is kept");
+        assert_eq!(inner.open, 0, "{context}: a part of the upstream still exists");
+        assert_eq!(self.permits.available_permits(), 1, "{context}: a permit is kept");
         for account in self.pool.view().accounts {
-            assert_eq!(account.in_flight, 0, "{what}: {account:?}");
-            assert_ne!(account.state, State::Probing, "{what}: {account:?}");
+            assert_eq!(account.in_flight, 0, "{context}: {account:?}");
+            assert_ne!(account.state, State::Probing, "{context}: {account:?}");
         }
-        assert_eq!(self.bucket.tokens(), Self::tokens(&inner.sent), "{what}: {:?}", inner.sent);
+        assert_eq!(self.bucket.tokens(), Self::tokens(&inner.sent), "{context}: {:?}", inner.sent);
     }
 }
 
@@ -495,39 +495,39 @@ fn paused<F: Future>(future: F) -> F::Output {
 /// Runs a scenario to its end. Returns the number of polls, and the events.
 fn undisturbed(scenario: &Scenario, fused: bool) -> (usize, Vec<&'static str>) {
     paused(async {
-        let what = format!("{}, fused: {fused}", scenario.name);
+        let context = format!("{}, fused: {fused}", scenario.name);
         let bench = Bench::new(scenario, fused).await;
         let (status, run) = bench.send(scenario, None).await;
-        assert_eq!(status.map(|status| status.as_u16()), Some(scenario.status), "{what}");
-        assert_eq!(bench.upstream.lock().sent.len(), scenario.attempts, "{what}");
-        bench.check_state(&what);
+        assert_eq!(status.map(|status| status.as_u16()), Some(scenario.status), "{context}");
+        assert_eq!(bench.upstream.lock().sent.len(), scenario.attempts, "{context}");
+        bench.check_state(&context);
         let codes: Vec<_> = bench.request_events().iter().map(Event::code).collect();
         let failed = (scenario.status != 200).then_some("request_failed");
-        assert_eq!(codes, failed.into_iter().collect::<Vec<_>>(), "{what}");
+        assert_eq!(codes, failed.into_iter().collect::<Vec<_>>(), "{context}");
         // It waits at least for readiness and for the answer.
-        assert!(run.polls > 2 * scenario.attempts, "{what}: {run:?}");
+        assert!(run.polls > 2 * scenario.attempts, "{context}: {run:?}");
         (run.polls, codes)
     })
 }
 
 fn dropped(scenario: &Scenario, fused: bool, polls: usize, whole: &[&str]) {
     paused(async {
-        let what = format!("{}, fused: {fused}, dropped after {polls} polls", scenario.name);
+        let context = format!("{}, fused: {fused}, dropped after {polls} polls", scenario.name);
         let bench = Bench::new(scenario, fused).await;
         let (status, run) = bench.send(scenario, Some(polls)).await;
-        assert_eq!((status, run.polls), (None, polls), "{what}");
-        bench.check_state(&what);
+        assert_eq!((status, run.polls), (None, polls), "{context}");
+        bench.check_state(&context);
 
         // The attempts so far are reported once.
         let codes: Vec<_> = bench.request_events().iter().map(Event::code).collect();
         let sent = bench.upstream.lock().sent.clone();
         let failed = |one: &Sent| one.judged() && one.step.status != Some(200);
         if run.headed {
-            assert_eq!(codes, whole, "{what}");
+            assert_eq!(codes, whole, "{context}");
         } else if sent.iter().any(failed) {
-            assert_eq!(codes, ["request_abandoned"], "{what}");
+            assert_eq!(codes, ["request_abandoned"], "{context}");
         } else {
-            assert!(codes.is_empty(), "{what}: {codes:?}");
+            assert!(codes.is_empty(), "{context}: {codes:?}");
         }
 
         // No rejection is lost, and none is reported twice; that of a probe is not a new one.
@@ -536,26 +536,26 @@ fn dropped(scenario: &Scenario, fused: bool, polls: usize, whole: &[&str]) {
             one.judged() && rotated && scenario.due == 0
         };
         let wanted = sent.iter().filter(rejected).count();
-        assert_eq!(bench.recorder.incidents().len(), wanted, "{what}");
+        assert_eq!(bench.recorder.incidents().len(), wanted, "{context}");
 
-        next(scenario, &bench, &what).await;
+        next(scenario, &bench, &context).await;
     });
 }
 
 /// Checks that the next request works: it gets the account, or the probe, that was released.
-async fn next(scenario: &Scenario, bench: &Bench, what: &str) {
+async fn next(scenario: &Scenario, bench: &Bench, context: &str) {
     bench.upstream.lock().script.clear();
     // A rejected account recovers by itself.
     tokio::time::advance(Duration::from_secs(3601)).await;
     let before = bench.upstream.lock().sent.len();
     for _ in scenario.accounts {
         let (status, run) = bench.send(scenario, None).await;
-        assert_eq!(status, Some(StatusCode::OK), "{what}: the next one, {run:?}");
+        assert_eq!(status, Some(StatusCode::OK), "{context}: the next one, {run:?}");
     }
-    assert_eq!(bench.upstream.lock().sent.len() - before, scenario.accounts.len(), "{what}");
-    assert_eq!(bench.permits.available_permits(), 1, "{what}: after the next one");
+    assert_eq!(bench.upstream.lock().sent.len() - before, scenario.accounts.len(), "{context}");
+    assert_eq!(bench.permits.available_permits(), 1, "{context}: after the next one");
     for account in bench.pool.view().accounts {
-        assert_eq!(account.in_flight, 0, "{what}: {account:?}");
+        assert_eq!(account.in_flight, 0, "{context}: {account:?}");
     }
 }
 

@@ -147,25 +147,29 @@ async fn unchangeable_body_is_not_resent_and_the_trail_has_the_reason() {
     }
 }
 
+/// Reads and writes the model at the start of a body, as in `to m1: hi`.
+struct InPrompt;
+
+impl ModelAccess for InPrompt {
+    fn read(&self, _: &http::request::Parts, body: Option<&Bytes>) -> Option<String> {
+        let text = std::str::from_utf8(body?).ok()?;
+        text.strip_prefix("to ")?.split_once(':').map(|(model, _)| model.to_owned())
+    }
+
+    fn write(
+        &self,
+        _: &mut http::request::Parts,
+        body: Option<&Bytes>,
+        model: &str,
+    ) -> Option<Rewritten> {
+        let text = std::str::from_utf8(body?).ok()?;
+        let (_, rest) = text.split_once(':')?;
+        Some(Rewritten::Body(format!("to {model}:{rest}").into()))
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn model_is_read_in_a_path_a_query_a_header_or_by_user_code() {
-    struct InPrompt;
-    impl ModelAccess for InPrompt {
-        fn read(&self, _: &http::request::Parts, body: Option<&Bytes>) -> Option<String> {
-            let text = std::str::from_utf8(body?).ok()?;
-            text.strip_prefix("to ")?.split_once(':').map(|(model, _)| model.to_owned())
-        }
-        fn write(
-            &self,
-            _: &mut http::request::Parts,
-            body: Option<&Bytes>,
-            model: &str,
-        ) -> Option<Rewritten> {
-            let text = std::str::from_utf8(body?).ok()?;
-            let (_, rest) = text.split_once(':')?;
-            Some(Rewritten::Body(format!("to {model}:{rest}").into()))
-        }
-    }
     let request = |uri: &str, body: &str| {
         Request::post(uri).header("x-model", "m1").body(Full::from(body.to_owned())).unwrap()
     };

@@ -191,6 +191,10 @@ fn public_handles_are_clone_send_and_sync() {
     shared::<WindowBudget>();
     #[cfg(feature = "tower")]
     shared::<tower_failover::retry::RetryWait>();
+}
+
+#[test]
+fn public_errors_are_clone_send_and_sync() {
     error::<BuildError>();
     error::<PoolError>();
     error::<CredentialError>();

@@ -92,9 +92,9 @@ where
 }
 
 /// Awaits the future, and panics if it takes more than an hour of paused time.
-async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+async fn soon<F: Future>(context: &str, future: F) -> F::Output {
     let hour = Duration::from_secs(3600);
-    tokio::time::timeout(hour, future).await.unwrap_or_else(|_| panic!("{what}: a deadlock"))
+    tokio::time::timeout(hour, future).await.unwrap_or_else(|_| panic!("{context}: a deadlock"))
 }
 
 async fn poll_until_ready<S: Service<Request<Body>>>(service: &mut S) -> Result<(), S::Error> {
