@@ -19,7 +19,7 @@ pub struct TokenEvent {
     pub account: AccountTag,
     /// The generation of the credential.
     pub generation: u64,
-    /// What happened.
+    /// The kind of the event.
     pub kind: TokenEventKind,
 }
 
