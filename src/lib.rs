@@ -266,16 +266,12 @@ pub mod failover {
     };
 }
 
-/// Types that stand in public bounds and are of no use outside.
+/// The stages of each layer: parameters of its future's type, without public methods.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::{
         layer::Stages,
-        pool::lease::in_flight::InFlight,
-        stage::{
-            Ask, Chosen, Draft, Facts, Gate, GateState, Models, ModelsState, Next, Rotation,
-            RotationState, Session, Stage, Stamp, Success,
-        },
+        stage::{Gate, Models, Rotation},
     };
 }
 

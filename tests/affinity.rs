@@ -1,4 +1,4 @@
-//! What belongs to an account stays with it.
+//! Jobs stay with the account that made them.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -21,7 +21,7 @@ fn chain() -> ModelChain {
     ModelChain::list(["m1", "m2", "m3"]).unwrap()
 }
 
-/// Everything that sends again, fused and stacked.
+/// Returns the layers that resend, fused and stacked.
 fn stacks(pool: &Pool, recorder: &Recorder, upstream: &Upstream) -> [(&'static str, Stack); 2] {
     let fused = FailoverLayer::builder()
         .rotation(pool.clone())
@@ -78,7 +78,7 @@ async fn poll_that_gets_a_401_never_resends_the_submit() {
         assert_eq!(answer.headers()["x-failover-auth"], "upstream; code=credential_invalid");
         assert_eq!(served_by(&answer), "two", "{name}");
 
-        // While that is known, polls are answered at once, and nobody else is asked.
+        // While that is known, polls are answered locally, and no other account is used.
         let answer = service.clone().oneshot(poll_of("two")).await.unwrap();
         assert_eq!(answer.status(), 401, "{name}");
         let cause = failure(&answer).unwrap();
@@ -97,7 +97,7 @@ async fn poll_that_gets_a_401_never_resends_the_submit() {
         assert_eq!(failures[0].trail.len(), 1);
         assert_eq!(failures[0].trail[0].account.as_deref(), Some("two"));
 
-        // The other account's jobs go on, and so do those of two once it has a new token.
+        // The jobs of the other account continue, and so do those of two once it has a new token.
         let states: Vec<_> = pool.view().accounts.iter().map(|account| account.state).collect();
         assert_eq!(states, [State::Usable, State::Quarantined], "{name}");
         let answer = service.clone().oneshot(poll_of("one")).await.unwrap();
@@ -156,7 +156,7 @@ async fn served_by_can_be_stored_and_read_back() {
         assert_eq!(stored, r#"{"account":"one","model":null,"attempts":1}"#, "{name}");
         assert_eq!(serde_json::from_str::<ServedBy>(&stored).unwrap(), *by);
     }
-    // What an earlier or a later version wrote.
+    // The output of an earlier or a later version.
     let by: ServedBy = serde_json::from_str(r#"{"account":"one","attempts":2,"more":[]}"#).unwrap();
     assert_eq!((by.account.as_deref(), by.model, by.attempts), (Some("one"), None, 2));
 }

@@ -1,4 +1,4 @@
-//! What a request costs on the heap when all goes well: nothing when fused, a few pieces when stacked.
+//! The allocations of a successful request: none when fused, a few when stacked.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -30,7 +30,7 @@ const EIGHT: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
 type Body = Full<Bytes>;
 
-/// Always ready, always 200, and free of charge.
+/// A service that is always ready, answers 200 and allocates nothing.
 #[derive(Clone, Copy, Debug)]
 struct Free;
 
@@ -48,7 +48,7 @@ impl<B> Service<Request<B>> for Free {
     }
 }
 
-/// The text of every body.
+/// The content of every body.
 fn text() -> Vec<u8> {
     let mut text = br#"{"model":"m1","prompt":""#.to_vec();
     text.resize(1022, b'x');
@@ -78,7 +78,7 @@ impl Template {
             (HeaderName::from_static(name), HeaderValue::from_static(value))
         };
         let body = Bytes::from(text());
-        // The first clone of a vector's bytes makes the count that all clones share.
+        // The first clone of a vector's bytes allocates the count that all clones share.
         drop(body.clone());
         Self { headers: pairs.into_iter().map(header).collect(), body }
     }
@@ -94,7 +94,7 @@ impl Template {
     }
 }
 
-/// The most that one of 64 requests allocates, after a few to warm up.
+/// Returns the most that one of 64 requests allocates, after a few to warm up.
 fn most<S, RB>(service: S) -> u64
 where
     S: Service<Request<Body>, Response = Response<RB>, Error = Infallible>,
@@ -102,7 +102,7 @@ where
     most_with(service, Full::new)
 }
 
-/// The same with a body that nothing has cloned yet: the first clone makes the count that all share.
+/// Like [`most`], with a body that was never cloned: the first clone allocates the shared count.
 fn most_fresh<S, RB>(service: S) -> u64
 where
     S: Service<Request<Body>, Response = Response<RB>, Error = Infallible>,
@@ -110,7 +110,7 @@ where
     most_with(service, |_| Full::from(text().into_boxed_slice().into_vec()))
 }
 
-/// The same with bodies that are made so, of the bytes that all requests share.
+/// Like [`most`], with bodies that `make` builds from bytes that all requests share.
 fn most_with<S, B, RB>(mut service: S, make: impl Fn(Bytes) -> B) -> u64
 where
     S: Service<Request<B>, Response = Response<RB>, Error = Infallible>,
@@ -165,7 +165,7 @@ fn models() -> ModelChain {
     ModelChain::list(["m1", "m2", "m3"]).unwrap()
 }
 
-/// Everything that a fused stack can have.
+/// Builds a fused stack with every stage.
 fn everything(recorder: &Recorder) -> FailoverBuilder {
     FailoverLayer::builder()
         .models(models())
@@ -181,7 +181,7 @@ fn success_with_every_stage_costs_the_first_clone_of_its_body() {
     let (shared, fresh) = (most(layer.layer(Free)), most_fresh(layer.layer(Free)));
     println!("all stages: {shared}, with a fresh body {fresh}");
     assert_eq!((shared, fresh), (0, 1));
-    // The gate by what it has seen, in place of the pool's.
+    // A gate that remembers rejections, instead of that of the pool.
     let layer = everything(&recorder).any_credential().build().unwrap();
     assert_eq!((most(layer.layer(Free)), most_fresh(layer.layer(Free))), (0, 1));
 }
@@ -193,13 +193,13 @@ fn keeping_a_body_that_is_in_memory_allocates_nothing_of_its_own() {
     let (shared, fresh) = (most(layer.layer(Free)), most_fresh(layer.layer(Free)));
     println!("buffered: {shared}, with a fresh body {fresh}");
     assert_eq!((shared, fresh), (0, 1));
-    // A body that does not say how long it is, and one that is larger than what is kept.
+    // A body of unknown length, and one that is larger than the limit.
     let unknown = |body: Bytes| StreamBody::new(stream::once(ready(frame(body))));
     let large = everything(&recorder).buffered(1023).build().unwrap();
     assert_eq!(most_with(layer.layer(Free), unknown), 0);
     assert_eq!(most_with(large.layer(Free), Full::new), 0);
     assert_eq!(most_with(large.layer(Free), unknown), 0);
-    // In pieces: the list that grows, and the one that is kept.
+    // In pieces: the list that grows, and the list that is kept.
     let pieces = |body: Bytes| {
         let (start, end) = (body.slice(..100), body.slice(100..));
         StreamBody::new(stream::iter([frame(start), frame(end)]))
@@ -284,7 +284,7 @@ fn single_layer_allocates_its_shared_handle_only() {
     }
 }
 
-/// A token that its source gave and that ends in an hour costs what any other does.
+/// A token of a source that expires in an hour costs no more than any other.
 #[tokio::test]
 async fn fresh_token_of_a_source_allocates_nothing() {
     let accounts = EIGHT.map(|id| {
@@ -296,7 +296,7 @@ async fn fresh_token_of_a_source_allocates_nothing() {
     let recorder = Recorder::new();
     let pool = Pool::builder().any_origin().accounts(accounts).reporter(recorder.clone());
     let pool = pool.build().unwrap();
-    // All of them load before they are counted.
+    // All tokens load before the count.
     while pool.view().accounts.iter().any(|account| account.generation == 0) {
         pool.wait_ready().await.unwrap();
         drop(most_once(&pool));
@@ -313,7 +313,7 @@ async fn fresh_token_of_a_source_allocates_nothing() {
     assert!(recorder.events().is_empty());
 }
 
-/// One request over this pool, answered or not.
+/// Sends one request over this pool.
 fn most_once(pool: &Pool) -> Option<Response<Body>> {
     let mut service = TokenRotationLayer::new(pool.clone()).layer(Free);
     let answer = std::pin::pin!(service.call(Template::new().request()));

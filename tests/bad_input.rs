@@ -1,5 +1,4 @@
-//! What a user can get wrong: a typed error when it is built, which says what to change and shows
-//! no secret.
+//! Invalid settings are typed errors at build time, which name the remedy and contain no secret.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -19,7 +18,7 @@ use tower_failover::{
 
 const SECRET: &str = "s3cr3t-t0ken-0123456789";
 
-/// Every way of asking an error shows a message of one line with these words, and no secret.
+/// Checks that each form of an error is one line with these words, and without a secret.
 fn says(error: &(impl Error + 'static), words: &[&str]) {
     let text = error.to_string();
     for word in words {
@@ -125,7 +124,7 @@ fn accounts_that_cannot_be_distinguished_are_an_error() {
     let nameless = Pool::builder().account(account("")).any_origin().build().unwrap_err();
     assert_eq!(nameless, PoolError::EmptyId);
     says(&nameless, &["empty id"]);
-    // At run time as well; the pool is as it was.
+    // At run time as well; the pool is unchanged.
     let pool = one().any_origin().build().unwrap();
     let again = pool.insert(account("a")).unwrap_err();
     assert!(matches!(again, PoolError::DuplicateId { .. }), "{again:?}");
@@ -150,7 +149,7 @@ fn invalid_origin_is_an_error() {
         }
         says(&error, &["no origin"]);
     }
-    // What stands before the `@` may be a password.
+    // The text before the `@` may be a password.
     let error = one().origins([format!("https://u:{SECRET}@api.example.com")]).build().unwrap_err();
     says(&error, &["leave out"]);
     let elsewhere = account("eu").base_uri(Uri::from_static("https://eu.example.com"));

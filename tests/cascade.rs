@@ -1,4 +1,4 @@
-//! A revoked credential, and how far a request goes on after it.
+//! The accounts that a request tries after a revoked credential.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -68,7 +68,7 @@ async fn revoked_token_stops_the_cascade_where_the_pool_says() {
             let ends: Vec<_> = recorder.failures().iter().map(|r| r.trail[0].followed).collect();
             let stopped = Followed::NotResent(NotResent::NoAccount);
             assert_eq!(ends, vec![stopped; usize::from(status == 401)]);
-            // The siblings are spared by the request, not taken from the others.
+            // This request skips the siblings; other requests still use them.
             assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
             assert!(!upstream.tokens()[1..].contains(&"tok-a".to_owned()));
         }
@@ -100,7 +100,7 @@ async fn group_stays_closed_for_the_retries_of_the_request() {
         let pool = pool(Cascade::SameGroup, &recorder);
         let service = over(fused, &pool, &recorder, &upstream);
         assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 200);
-        // After `d` it would be the turn of `b`.
+        // After `d`, `b` would be next.
         assert_eq!(upstream.tokens(), ["tok-a", "tok-c", "tok-d", "tok-c"], "fused: {fused}");
         for _ in 0..3 {
             assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 200);
@@ -109,7 +109,7 @@ async fn group_stays_closed_for_the_retries_of_the_request() {
     }
 }
 
-/// Makes another credential after any reason, were it not down.
+/// A source that can mint after any reason, but is down.
 struct Slow;
 
 impl TokenSource for Slow {

@@ -1,4 +1,4 @@
-//! `status_classification.json`: what is retried, as far as classification alone decides.
+//! `status_classification.json`: the retried statuses, as far as classification alone decides.
 
 #![allow(clippy::unwrap_used, reason = "a bad case is a panic")]
 
@@ -52,7 +52,7 @@ fn holds(case: &Value) -> Outcome {
     if fits && throttling { Ok(()) } else { Err(format!("{verdict:?} is another class")) }
 }
 
-/// What a retry layer with its defaults does: the verdict, and a method that may be repeated (RFC 9110 §9.2.2).
+/// Returns whether a retry layer with its defaults resends, by the verdict and the method (RFC 9110 §9.2.2).
 fn retried(verdict: Verdict, method: &Method) -> bool {
     match verdict {
         Verdict::Limited { .. } | Verdict::ModelFault { fault: ModelFault::Overloaded, .. } => true,
@@ -63,7 +63,7 @@ fn retried(verdict: Verdict, method: &Method) -> bool {
     }
 }
 
-/// The profile of a case, from the setters that everybody has.
+/// Builds the profile of a case from public setters.
 fn profile(case: &Value) -> Classifier {
     let config = &case["config"];
     let classifier = Classifier::default();
@@ -76,7 +76,7 @@ fn profile(case: &Value) -> Classifier {
             let conflict = answer.status() == StatusCode::CONFLICT;
             Some(if conflict { Verdict::unavailable() } else { Verdict::Rejected })
         }),
-        // These take no answer's word for it that no work was done.
+        // These do not assume that no work was done.
         ("aip194-strict" | "urllib3", _) => classifier.policy(|answer: &NonAuth<'_>| {
             let unavailable = answer.status() == StatusCode::SERVICE_UNAVAILABLE;
             unavailable.then_some(Verdict::transient())
@@ -87,7 +87,7 @@ fn profile(case: &Value) -> Classifier {
     }
 }
 
-/// Errors that no repetition heals.
+/// Errors that a retry does not resolve.
 struct Hopeless;
 
 impl Policy for Hopeless {

@@ -1,4 +1,4 @@
-//! Of like failures, the first is told, and then how many more there were.
+//! Of equal failures, the first is reported, then the number of the others.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -17,7 +17,7 @@ use tower_failover::{
 
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Sleeps, and lets what wakes at the same time go first.
+/// Sleeps, and lets other tasks that wake at the same time run first.
 async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
     tokio::task::yield_now().await;
@@ -133,7 +133,7 @@ async fn incidents_are_never_held_back() {
     let service = layer.layer(upstream.clone());
     for round in 1..=3 {
         service.clone().oneshot(get()).await.unwrap();
-        // While the account is out, what is answered locally is held back.
+        // While the account is out, local answers are held back.
         for _ in 0..2 {
             service.clone().oneshot(get()).await.unwrap();
         }

@@ -1,5 +1,5 @@
-//! A drop at every poll of every future: counts in flight, probes and retry tokens are right after it,
-//! nothing is told twice, and the next request works.
+//! A drop at every poll of every future: counts in flight, probes and retry tokens are correct
+//! afterwards, nothing is reported twice, and the next request works.
 //!
 //! Each scenario is run once to count its polls, and then once for each of them.
 
@@ -38,22 +38,22 @@ use tower_failover::{
     retry::{Backoff, Jitter, TokenBucket},
 };
 
-/// A body that may have to be waited for.
+/// A body that may arrive late.
 type Load = Pin<Box<Frames>>;
 type Svc = BoxCloneService<Request<Load>, Response<Any>, BoxError>;
 
-/// What the upstream does with an attempt; it always takes its time.
+/// The reaction of the upstream to an attempt, always with a delay.
 #[derive(Clone, Debug)]
 struct Step {
     /// `None`: the connection is refused.
     status: Option<u16>,
     body: Vec<Beat>,
-    /// The verdict stands in the body.
+    /// The body contains the verdict.
     peeked: bool,
     then: Then,
 }
 
-/// What a failed attempt leads to, in the scenario that it stands in.
+/// The step after a failed attempt of a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     End,
@@ -83,18 +83,18 @@ fn fine() -> Step {
     Step { body: pieces("an answer in pieces"), ..step(200, Then::End) }
 }
 
-/// One attempt that came in.
+/// A recorded attempt.
 #[derive(Clone, Debug)]
 struct Sent {
     step: Step,
-    /// Its head, or its error, was given.
+    /// Whether its head, or its error, was returned.
     answered: bool,
-    /// Its body was read to the end.
+    /// Whether its body was read to the end.
     read: bool,
 }
 
 impl Sent {
-    /// What it means is known.
+    /// Whether its verdict is known.
     const fn judged(&self) -> bool {
         self.answered && (self.read || !self.step.peeked)
     }
@@ -104,11 +104,11 @@ impl Sent {
 struct Inner {
     script: VecDeque<Step>,
     sent: Vec<Sent>,
-    /// Response futures and bodies that are there.
+    /// Response futures and bodies that exist.
     open: usize,
 }
 
-/// Is ready at the second poll, reads all of the request, waits, answers.
+/// An upstream that is ready at the second poll, reads the whole request, waits, and answers.
 #[derive(Debug, Default)]
 struct Upstream {
     inner: Arc<Mutex<Inner>>,
@@ -127,7 +127,7 @@ impl Upstream {
     }
 }
 
-/// Something of the upstream's that is counted while it is there.
+/// A part of the upstream that is counted while it exists.
 struct Open(Arc<Mutex<Inner>>);
 
 impl Open {
@@ -241,7 +241,7 @@ impl HttpBody for Answered {
     }
 }
 
-/// One request, and what becomes of it.
+/// One request, and its expected result.
 struct Scenario {
     name: &'static str,
     /// The accounts; the first ones are due for a probe.
@@ -249,7 +249,7 @@ struct Scenario {
     due: usize,
     request: Vec<Beat>,
     script: Vec<Step>,
-    /// How many attempts it comes to, and how it ends.
+    /// The number of attempts, and the result.
     attempts: usize,
     status: u16,
 }
@@ -297,7 +297,7 @@ fn scenarios() -> Vec<Scenario> {
             accounts: &["a"],
             due: 1,
             request: awaited(),
-            // No retry counts on a probe for later: another model is asked at once.
+            // A retry does not wait for a probe: another model is used at once.
             ..scenario("a probe that fails, and heals", vec![step(503, Fallback), fine()], 2, 200)
         },
         Scenario {
@@ -312,7 +312,7 @@ const CAPACITY: u32 = 100;
 /// More than any body here.
 const CAP: usize = 1024;
 
-/// A stack over the upstream, and all that a drop could leave wrong.
+/// A stack over the upstream, with all state that a drop could leave incorrect.
 struct Bench {
     pool: Pool,
     recorder: Recorder,
@@ -369,7 +369,7 @@ impl Bench {
         } else {
             let gate = AuthShortCircuitLayer::with_pool(pool.clone()).layer(inner);
             let rotation = TokenRotationLayer::new(pool.clone()).buffered(CAP).layer(gate);
-            // As the builder does it for a chain.
+            // As the builder does for a chain.
             let retry = RetryLayer::new(retry.overloaded(false)).buffered(CAP).layer(rotation);
             let fallback = ModelFallbackLayer::new(chain()).pool(pool.clone()).buffered(CAP);
             boxed(ErrorDedupLayer::new(recorder.clone()).layer(fallback.layer(retry)))
@@ -377,7 +377,7 @@ impl Bench {
         Self { pool, recorder, bucket, permits, upstream, service }
     }
 
-    /// Sends the scenario's request, and reads all of the answer. `None`: dropped after so many polls.
+    /// Sends the request of the scenario, and reads the whole answer. Returns `None` if it was dropped.
     async fn send(&self, scenario: &Scenario, polls: Option<usize>) -> (Option<StatusCode>, Run) {
         let length = scenario.request.iter().map(|beat| match beat {
             Beat::Data(data) => data.len() as u64,
@@ -403,15 +403,15 @@ impl Bench {
         (status, Run { polls: counted.polls, headed })
     }
 
-    /// The requests' events; not the incidents.
+    /// Returns the events of requests, without incidents.
     fn told(&self) -> Vec<Event> {
         let mut events = self.recorder.events();
         events.retain(|event| !event.is_incident());
         events
     }
 
-    /// How many tokens the attempts so far leave in the bucket: a retry that was sent is paid for, and
-    /// no other; a success gives back what its last retry took, or one.
+    /// Returns the tokens that the attempts so far leave in the bucket: only a retry that was sent is
+    /// charged; a success returns the cost of its last retry, or one.
     fn tokens(sent: &[Sent]) -> u64 {
         let (mut tokens, mut last) = (u64::from(CAPACITY), None);
         for (at, one) in sent.iter().enumerate() {
@@ -433,7 +433,7 @@ impl Bench {
         tokens
     }
 
-    /// What a drop could leave behind.
+    /// Checks the state that a drop could leave behind.
     fn look(&self, what: &str) {
         let inner = self.upstream.lock();
         assert_eq!(inner.open, 0, "{what}: something of the upstream's is still there");
@@ -446,11 +446,11 @@ impl Bench {
     }
 }
 
-/// How a run went.
+/// The result of a run.
 #[derive(Debug)]
 struct Run {
     polls: usize,
-    /// The head of the answer was there.
+    /// Whether the head of the answer arrived.
     headed: bool,
 }
 
@@ -492,7 +492,7 @@ fn paused<F: Future>(future: F) -> F::Output {
     runtime.block_on(future)
 }
 
-/// The whole run: how many polls it takes, and what it tells.
+/// Runs a scenario to its end. Returns the number of polls, and the events.
 fn undisturbed(scenario: &Scenario, fused: bool) -> (usize, Vec<&'static str>) {
     paused(async {
         let what = format!("{}, fused: {fused}", scenario.name);
@@ -504,7 +504,7 @@ fn undisturbed(scenario: &Scenario, fused: bool) -> (usize, Vec<&'static str>) {
         let codes: Vec<_> = bench.told().iter().map(Event::code).collect();
         let failed = (scenario.status != 200).then_some("request_failed");
         assert_eq!(codes, failed.into_iter().collect::<Vec<_>>(), "{what}");
-        // It is waited for readiness and for the answer, at the least.
+        // It waits at least for readiness and for the answer.
         assert!(run.polls > 2 * scenario.attempts, "{what}: {run:?}");
         (run.polls, codes)
     })
@@ -518,7 +518,7 @@ fn dropped(scenario: &Scenario, fused: bool, polls: usize, whole: &[&str]) {
         assert_eq!((status, run.polls), (None, polls), "{what}");
         bench.look(&what);
 
-        // Reported as far as it went, and once.
+        // The attempts so far are reported once.
         let codes: Vec<_> = bench.told().iter().map(Event::code).collect();
         let sent = bench.upstream.lock().sent.clone();
         let failed = |one: &Sent| one.judged() && one.step.status != Some(200);
@@ -530,7 +530,7 @@ fn dropped(scenario: &Scenario, fused: bool, polls: usize, whole: &[&str]) {
             assert!(codes.is_empty(), "{what}: {codes:?}");
         }
 
-        // No refusal is lost, and none is told twice; one that a probe heard of is no news.
+        // No rejection is lost, and none is reported twice; that of a probe is not a new one.
         let refused = |one: &&Sent| {
             let refusal = one.step.then == Then::Rotation || one.step.status == Some(401);
             one.judged() && refusal && scenario.due == 0
@@ -542,10 +542,10 @@ fn dropped(scenario: &Scenario, fused: bool, polls: usize, whole: &[&str]) {
     });
 }
 
-/// The request after that one works: it gets the account, or the probe, that was given back.
+/// Checks that the next request works: it gets the account, or the probe, that was released.
 async fn next(scenario: &Scenario, bench: &Bench, what: &str) {
     bench.upstream.lock().script.clear();
-    // Whoever was refused meanwhile comes back by itself.
+    // A rejected account recovers by itself.
     tokio::time::advance(Duration::from_secs(3601)).await;
     let before = bench.upstream.lock().sent.len();
     for _ in scenario.accounts {

@@ -1,4 +1,4 @@
-//! What a hostile reader of the promises would try first.
+//! Edge cases of the guarantees.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
@@ -71,7 +71,7 @@ async fn retry_that_was_sent_is_charged_although_it_is_dropped() {
     assert_eq!(bucket.tokens(), 495);
 }
 
-// --- accounts that a person has revived
+// --- revived accounts
 
 #[tokio::test(start_paused = true)]
 async fn revived_account_serves_at_once_beside_any_credential() {
@@ -248,7 +248,7 @@ async fn permit_that_a_local_answer_left_unused_is_used_next() {
     assert_eq!(call.expect("it waits for itself").unwrap().status(), 200);
 }
 
-// --- things that go wrong in what others wrote
+// --- faults in the code of others
 
 struct Mute;
 
@@ -399,7 +399,7 @@ async fn deadline_forbids_an_attempt_after_a_busy_service() {
 
 // --- time that passes before an attempt
 
-/// Its clones take ten seconds to be ready.
+/// A service whose clones take ten seconds to be ready.
 struct SlowClones {
     inner: Upstream,
     wait: Option<Pin<Box<tokio::time::Sleep>>>,
@@ -433,7 +433,7 @@ impl Service<Request<stack::Body>> for SlowClones {
 async fn deadline_forbids_an_attempt_after_a_service_was_slow_to_be_ready() {
     let upstream = Upstream::statuses(&[401]);
     let inner = SlowClones { inner: upstream.clone(), wait: None };
-    // Another account is tried at once: nothing else is waited for.
+    // Another account is tried at once, without any other wait.
     let layer = TokenRotationLayer::new(pool(&["a", "b"], &Recorder::new()));
     let layer = layer.deadline(Duration::from_secs(5));
     let answer = layer.layer(inner).oneshot(get()).await.unwrap();
@@ -453,7 +453,7 @@ async fn deadline_forbids_an_attempt_after_a_late_timer() {
     assert_eq!(upstream.calls(), 1);
 }
 
-/// Five bytes that come after five seconds.
+/// A body of five bytes that arrives after five seconds.
 struct Late(Option<Pin<Box<tokio::time::Sleep>>>);
 
 impl Body for Late {

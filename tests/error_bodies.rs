@@ -1,7 +1,7 @@
-//! `error_body_classification.json`: real answers of providers, as far as a table that knows none of them goes.
+//! `error_body_classification.json`: real answers of providers, classified by the generic table.
 //!
-//! Each is judged with its body. A layer reads that only where the answer's meaning hangs on it: not of a 401, where it
-//! would only tell the reason, unless a rule asks for it.
+//! Each is classified with its body. A layer reads the body only if the verdict depends on it: not that of a 401, which
+//! would only add the reason, unless a rule asks for it.
 
 #[path = "support/cases.rs"]
 mod cases;
@@ -47,7 +47,7 @@ fn holds(case: &Value) -> Outcome {
     Ok(())
 }
 
-/// What a user of such an upstream sets up; most need nothing.
+/// Returns the settings for such an upstream; most need none.
 fn profile(case: &Value) -> Classifier {
     let said = |wanted: &'static [u8], reason: Reason| {
         move |answer: &Answer<'_>| {

@@ -1,4 +1,4 @@
-//! The next model is tried with the caller's own request.
+//! Fallback sends the original request with the next model.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
@@ -242,7 +242,7 @@ async fn accounts_are_tried_before_models_and_cool_for_their_model_only() {
             .collect();
         assert_eq!(seen[..2], [("tok-a", true), ("tok-b", true)]);
         assert!(!seen[2].1 && seen.len() == 3, "{seen:?}");
-        // Both accounts rest for m1, and serve others.
+        // Both accounts are cooling for m1, and serve other models.
         let view = pool.view();
         assert!(view.accounts.iter().all(|account| account.model_cooldowns.len() == 1), "{view:?}");
         assert!(view.accounts.iter().all(|a| a.state == tower_failover::pool::State::Usable));
@@ -344,8 +344,7 @@ async fn retries_of_a_fallback_go_to_the_same_model() {
     assert!(body(&sent[1]).contains("a-longer-model") && sent[1].body == sent[2].body);
 }
 
-/// The last attempt has the body that was kept; what it failed with names the caller's model all the
-/// same.
+/// The last attempt takes the kept body; its line in the trail still names the caller's model.
 #[tokio::test(start_paused = true)]
 async fn trail_names_the_callers_model_after_the_last_attempt_too() {
     let recorder = Recorder::new();

@@ -1,4 +1,4 @@
-//! A credential that is known to be dead is not sent, whoever knows it: a pool, or the gate itself.
+//! A credential that a pool or the gate itself knows to be dead is not sent.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -21,14 +21,14 @@ use tower_failover::{
     retry::{Backoff, Jitter},
 };
 
-/// A request with a credential of the caller's own.
+/// Builds a request with a credential of the caller.
 fn mine() -> Request<stack::Body> {
     let mut request = get();
     request.headers_mut().insert("authorization", "Bearer mine".parse().unwrap());
     request
 }
 
-/// A gate that covers every credential, alone over this upstream.
+/// Builds a gate for every credential, alone over this upstream.
 fn any(upstream: &Upstream) -> Boxed {
     boxed(AuthShortCircuitLayer::new().any_credential().layer(upstream.clone()))
 }
@@ -37,7 +37,7 @@ async fn status(service: &Boxed, request: Request<stack::Body>) -> u16 {
     service.clone().oneshot(request).await.unwrap().status().as_u16()
 }
 
-// --- what the gate has seen
+// --- rejections that the gate has seen
 
 #[tokio::test(start_paused = true)]
 async fn rejected_credential_is_not_sent_for_a_while() {
@@ -46,12 +46,12 @@ async fn rejected_credential_is_not_sent_for_a_while() {
     assert_eq!(status(&service, mine()).await, 401);
     let answer = service.clone().oneshot(mine()).await.unwrap();
     assert_eq!(failure(&answer).unwrap().code, Code::CredentialInvalid);
-    // Others pass.
+    // Other credentials pass.
     let mut other = mine();
     other.headers_mut().insert("authorization", "Bearer other".parse().unwrap());
     advance(Duration::from_millis(4_999)).await;
     assert_eq!((status(&service, mine()).await, upstream.calls()), (401, 1));
-    // Then one probe, and after its refusal twice the time.
+    // Then one probe, and after its rejection twice the time.
     advance(Duration::from_millis(1)).await;
     assert_eq!((status(&service, mine()).await, upstream.calls()), (401, 2));
     advance(Duration::from_millis(9_999)).await;
@@ -69,7 +69,7 @@ async fn probe_heals_unless_it_fails_for_something_else() {
         assert_eq!(status(&service, mine()).await, 401);
         advance(Duration::from_secs(5)).await;
         assert_eq!(status(&service, mine()).await, probe);
-        // Two at once: both of a good credential, one of a dead one.
+        // Two at once: two requests with a valid credential pass, one with a dead one.
         let slow = Step::status(200).after(Duration::from_secs(1));
         upstream.push([slow.clone(), slow]);
         let (one, two) = tokio::join!(status(&service, mine()), status(&service, mine()));
@@ -113,14 +113,14 @@ async fn gate_without_a_pool_remembers_the_credential_of_a_rotation_and_no_accou
     let answer = service.clone().oneshot(get()).await.unwrap();
     assert_eq!(failure(&answer).unwrap().code, Code::CredentialInvalid);
     assert_eq!(upstream.calls(), 1);
-    // Nothing was sent: that is no second refusal.
+    // Nothing was sent: that is not a second rejection.
     let account = &pool.view().accounts[0];
     assert_eq!((account.state, account.counts.rejected), (State::Usable, 1));
     advance(Duration::from_secs(5)).await;
     assert_eq!((status(&service, get()).await, upstream.calls()), (200, 2));
 }
 
-// --- what a pool knows
+// --- accounts that the pool knows to be out
 
 #[tokio::test(start_paused = true)]
 async fn request_without_its_own_credential_over_a_dead_pool_is_answered_at_once() {
@@ -169,7 +169,7 @@ async fn gate_holds_nothing_against_its_pool_for_a_rotation_below() {
 async fn probe_heals_its_account_whatever_an_outer_layer_does_with_the_answer() {
     let upstream = Upstream::statuses(&[401]);
     let pool = pool(&["a"], &Recorder::new());
-    // Somebody between the two does not like the answer.
+    // A layer between the two rejects the answer.
     let gate = AuthShortCircuitLayer::with_pool(pool.clone()).layer(upstream.clone());
     let between = boxed(gate).map_response(|mut answer| {
         if answer.status() == 200 {

@@ -23,7 +23,7 @@ fn pool<'a>(ids: impl IntoIterator<Item = &'a str>) -> Pool {
     Pool::builder().accounts(accounts).any_origin().may_be_empty().build().unwrap()
 }
 
-/// What an id opens as: the account, and the upstream's id.
+/// Opens an id: the account, and the upstream's id.
 fn opened(ids: &JobIds, pool: &Pool, id: &str) -> Result<(String, String), JobIdError> {
     let job = ids.open(pool, id)?;
     Ok((job.account().to_owned(), job.upstream_id().to_owned()))
@@ -125,7 +125,7 @@ proptest! {
         let both = other.clone().previous_key(keys.2).previous_key(keys.0);
         let job = Ok(("alice".to_owned(), upstream_id.clone()));
         prop_assert_eq!(&opened(&both, &pool, &id), &job);
-        // Older keys make none.
+        // Older keys do not seal.
         let new = both.seal("alice", &upstream_id).unwrap();
         prop_assert_eq!(&new, &other.seal("alice", &upstream_id).unwrap());
         is_invalid(&ids, &pool, &new)?;
@@ -139,7 +139,7 @@ proptest! {
         }
     }
 
-    // Whatever happens to the pools, an id opens exactly where its account is.
+    // After any change of the pools, an id opens exactly where its account is.
     #[test]
     fn id_opens_only_in_a_pool_with_its_account(
         ops in prop::collection::vec((0..4_u8, any::<bool>(), 0..6_usize), 1..60),
@@ -179,14 +179,14 @@ proptest! {
     }
 }
 
-/// The id is none; what is said shows nothing of it, and has the code for it.
+/// Checks that the id is invalid, and that the error has the code and reveals nothing of it.
 #[track_caller]
 fn is_invalid(ids: &JobIds, pool: &Pool, id: &str) -> Result<(), TestCaseError> {
     prop_assert_eq!(opened(ids, pool, id), Err(JobIdError::Invalid), "{}", id);
     Ok(())
 }
 
-/// Worked out with Python's `hmac`, `hashlib` and `base64`: ids stay good from release to release.
+/// Computed with Python's `hmac`, `hashlib` and `base64`: ids stay valid from release to release.
 #[test]
 fn format_is_stable() {
     let key = std::array::from_fn(|i| u8::try_from(i).unwrap());
@@ -229,7 +229,7 @@ fn id_reveals_neither_account_nor_job_nor_their_relation() {
             assert!(!one.windows(4).any(|bytes| bytes == part));
         }
     }
-    // But for the version, jobs of one account have nothing more in common than those of two.
+    // Apart from the version, ids of one account have no more in common than those of two.
     for (account, job) in [(account, "job-8"), ("bob", job), ("bob", "job-8")] {
         let other = decode(&ids.seal(account, job).unwrap());
         let same = one[1..33].iter().zip(&other[1..33]).filter(|(a, b)| a == b).count();
@@ -286,6 +286,6 @@ fn scopes_separate_pools_with_accounts_of_one_name() {
     let id = videos.seal("main", "7").unwrap();
     assert!(videos.open(&pools[0], &id).is_ok());
     assert_eq!(opened(&images, &pools[1], &id), Err(JobIdError::Invalid));
-    // An id of a scope is none of a key without one.
+    // An id with a scope is invalid for a key without one.
     assert_eq!(opened(&JobIds::new(KEY), &pools[0], &id), Err(JobIdError::Invalid));
 }

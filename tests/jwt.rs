@@ -1,4 +1,4 @@
-//! `jwt.json`, as far as it is about reading a token without its key.
+//! `jwt.json`, the cases about reading a token without its key.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -14,7 +14,7 @@ use crate::cases::{Excused, Outcome};
 
 const EXCUSED: &[Excused] = &[];
 
-/// Nothing but verification with a key: who holds a token has none.
+/// Cases about verification with a key, which the holder of a token does not have.
 const VERIFIED: &[&str] = &[
     "jwt.lib-wrong-alg",
     "jwt.exp-missing-required",
@@ -58,7 +58,7 @@ fn holds(case: &Value) -> Outcome {
             "peek_exp" => found == seconds(wanted),
             "expired" => found.is_some_and(|end| end <= now) == wanted.as_bool().unwrap(),
             "peek" | "treat_as" => found.is_none(),
-            // A panic would have ended the test, and what is verified is not peeked at.
+            // A panic would have ended the test, and verification is out of scope.
             "panics" | "verify" | "verify_signature" => continue,
             other => return Err(format!("nobody looks at {other}")),
         };

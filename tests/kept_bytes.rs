@@ -1,4 +1,4 @@
-//! I3, its last part: what is kept of request bodies is bounded, as the allocator sees it.
+//! I3, its last part: the kept bytes of request bodies are bounded, measured with the allocator.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -20,15 +20,15 @@ use proptest::prelude::*;
 use tower::{Layer, Service, service_fn};
 use tower_failover::{RetryLayer, RetryPolicy, retry::Backoff};
 
-/// What a request costs besides its body, and how `Vec`s grow.
+/// The cost of a request without its body, and of the growth of a `Vec`.
 const BESIDES: u64 = 16 * 1024;
 
-/// A body whose frames are made when they are asked for.
+/// A body that creates its frames when it is polled.
 #[derive(Debug)]
 struct Lazy {
     left: usize,
     frame: usize,
-    /// Whether it says how long it is.
+    /// Whether its length is known.
     known: bool,
 }
 
@@ -51,7 +51,7 @@ impl Body for Lazy {
     }
 }
 
-/// Fails `failures` times, having read each body frame by frame; counts attempts and bytes.
+/// An upstream that fails `failures` times after it has read the body; counts attempts and bytes.
 async fn upstream<B>(
     request: Request<B>,
     counts: Arc<(AtomicUsize, AtomicUsize)>,
@@ -70,7 +70,7 @@ where
     Ok(Response::builder().status(status).body(Full::default()).unwrap())
 }
 
-/// Sends the body, and tells the most bytes that were allocated at once for it.
+/// Sends the body, and returns the most bytes that were allocated for it at once.
 fn peak<S, RB>(mut service: S, body: Lazy) -> u64
 where
     S: Service<Request<Lazy>, Response = Response<RB>, Error = Infallible>,
@@ -105,14 +105,14 @@ proptest! {
         let seen = one.clone();
         let service = service_fn(move |request| upstream(request, seen.clone(), failures));
         let bytes = peak(retry().buffered(caps.0).layer(service), body());
-        // A frame is in the hands of whoever reads, and another on its way.
+        // The reader holds a frame, and another is in transit.
         let most = caps.0 + 2 * frame;
         prop_assert!(bytes <= most as u64 + BESIDES, "{} of {}", bytes, most);
         let attempts = if len <= caps.0 { failures + 1 } else { 1 };
         prop_assert_eq!(one.0.load(Ordering::Relaxed), attempts);
         prop_assert_eq!(one.1.load(Ordering::Relaxed), attempts * len);
 
-        // Two layers share the pieces: what both keep is there once.
+        // Two layers share the pieces: what both keep exists once.
         let two = counts();
         let seen = two.clone();
         let service = service_fn(move |request| upstream(request, seen.clone(), failures));

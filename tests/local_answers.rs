@@ -1,4 +1,4 @@
-//! The answers that are made here: their form, their headers, and what a hook may change.
+//! Local answers: their form, their headers, and the changes that a hook may make.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -38,7 +38,7 @@ fn rotating(pool: &Pool, upstream: &Upstream) -> Failover<Upstream> {
     FailoverLayer::builder().rotation(pool.clone()).build().unwrap().layer(upstream.clone())
 }
 
-/// A request of gRPC, or of plain HTTP.
+/// Builds a request of gRPC, or of plain HTTP.
 fn asking(content_type: &str) -> Request<Body> {
     let mut request = get();
     request.headers_mut().insert("content-type", content_type.parse().unwrap());
@@ -79,7 +79,7 @@ async fn challenge_names_the_error_by_what_is_wrong_with_the_credential() {
         let answer = rotating(&pool, &upstream).oneshot(get()).await.unwrap();
         let invalid = "Bearer error=\"invalid_token\", error_description=\"The upstream credential";
         let wanted = match reason {
-            // Nothing was sent that could be wrong (RFC 6750 §3.1).
+            // Nothing was sent, so nothing was rejected (RFC 6750 §3.1).
             Reason::Missing => "Bearer".to_owned(),
             Reason::InsufficientScope => "Bearer error=\"insufficient_scope\"".to_owned(),
             Reason::Expired => format!("{invalid} has expired\""),
@@ -107,11 +107,11 @@ async fn grpc_request_is_answered_in_grpc() {
     assert!(refused.invalidate("a", Reason::Revoked));
     let resting = pool(&["a"], &Recorder::new());
     assert!(resting.cool_down("a", None, Duration::from_secs(30)));
-    // With one of two accounts dead nobody knows the answer before the request has come in.
+    // With one of two accounts dead, the answer depends on the request.
     let half = pool(&["a", "b"], &Recorder::new());
     assert!(half.invalidate("a", Reason::Revoked));
     for kind in ["application/grpc", "application/grpc+proto", "application/grpc; a=b"] {
-        // What is kept of the first answer is given again.
+        // The second answer is a copy of the kept one.
         for _ in 0..2 {
             for (pool, status, retry) in
                 [(&refused, "16", None), (&resting, "8", Some("30")), (&half, "16", None)]
@@ -166,7 +166,7 @@ async fn rejection_is_replaced_in_the_protocol_of_the_caller() {
     }
 }
 
-// --- what it says
+// --- the content
 
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_the_cooldown_in_whole_seconds_and_never_too_short() {
@@ -208,7 +208,7 @@ async fn answers_of_one_code_describe_their_own_account() {
     assert_eq!(ask("minted").await.unwrap().status(), 401);
     assert!(pool.invalidate("fixed", Reason::Invalid));
     assert!(pool.invalidate("ended", Reason::Expired));
-    // Twice: what is said of one must not be kept for the other.
+    // Twice: the answer for one account must not be kept for the other.
     for round in 0..2 {
         for (id, refresh, at) in [
             ("fixed", false, None),
@@ -229,7 +229,7 @@ async fn answers_of_one_code_describe_their_own_account() {
     }
 }
 
-// --- the user's own
+// --- answers of the user
 
 fn hooked(pool: &Pool, hook: fn() -> Option<Response<Bytes>>) -> Failover<Upstream> {
     let layer = FailoverLayer::builder().rotation(pool.clone()).local_answer(move |_| hook());

@@ -1,4 +1,4 @@
-//! What a refusal says of itself: whether a new token would help, when the credential ended, and of which account.
+//! The content of a rejection: whether a new token would help, the expiry, and the account.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -78,8 +78,8 @@ async fn rejection_of_the_upstream_says_as_much_as_a_local_one() {
     assert_eq!((first.requires_refresh, local.requires_refresh), (true, true), "one table");
 }
 
-/// An account whose token ends in 10 s, by its own date: 60 s of skew are tolerated, so it is still
-/// sent after 30 s, and the upstream says that it has expired.
+/// An account whose token expires in 10 s by its own date: 60 s of skew are tolerated, so it is still
+/// sent after 30 s, and the upstream answers that it has expired.
 fn tolerated() -> (Upstream, Pool) {
     let said = "Bearer error=\"invalid_token\", error_description=\"The token expired\"";
     let answer = Step::answer(401, &[("www-authenticate", said)], "");
@@ -106,7 +106,7 @@ async fn expired_of_the_upstream_contains_the_expiry() {
     assert_eq!(first.expired_at, local.expired_at);
 }
 
-/// A refusal whose answer is replaced says as much in its body.
+/// A rejection whose answer is replaced has the same content in its body.
 #[tokio::test(start_paused = true)]
 async fn replaced_rejection_contains_the_expiry() {
     let (upstream, pool) = tolerated();
@@ -122,8 +122,8 @@ async fn replaced_rejection_contains_the_expiry() {
     assert_eq!((&problem["expired_at"], &problem["requires_refresh"]), (&at.into(), &true.into()));
 }
 
-/// Of a whole pool, the last end counts, and a source of any account that was refused for that; what
-/// is kept of such an answer says the same again.
+/// For a whole pool, the latest expiry counts, and the source of any account that was rejected for
+/// that reason; a kept answer has the same content.
 #[tokio::test(start_paused = true)]
 async fn cause_of_a_pool_is_of_the_rejected_accounts() {
     let start = in_seconds(0);
@@ -167,7 +167,7 @@ async fn cause_of_a_pool_is_of_the_rejected_accounts() {
     }
 }
 
-/// Two accounts have expired; a request that is pinned to the first is told of the first.
+/// Two accounts have expired; a request that is pinned to the first gets the expiry of the first.
 #[tokio::test(start_paused = true)]
 async fn cause_of_a_pinned_request_is_of_its_account() {
     let account = |id: &str, seconds| {
@@ -198,7 +198,7 @@ async fn cause_of_a_pinned_request_is_of_its_account() {
     );
 }
 
-/// The view of an account whose source is down says why, and when it is asked again.
+/// The view of an account whose source is down has the reason, and the time of the next call.
 #[tokio::test(start_paused = true)]
 async fn view_shows_the_reason_and_the_end_of_a_refresh() {
     let down = |_: RefreshReason| async {

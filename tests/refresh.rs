@@ -1,4 +1,4 @@
-//! Tokens that load late, end, and are replaced, as requests see it.
+//! Tokens that load late, expire, and are replaced, from the view of a request.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -38,7 +38,7 @@ fn down() -> Answer {
     Err(SourceError::transient("the token endpoint is down"))
 }
 
-/// The whole stack, fused or stacked.
+/// Builds the whole stack, fused or stacked.
 fn stack(fused: bool, pool: &Pool, recorder: &Recorder, upstream: &Upstream) -> Boxed {
     let retry = RetryPolicy::new().retries(3);
     if fused {
@@ -59,7 +59,7 @@ struct World {
     service: Boxed,
 }
 
-/// One account, `a`, with a source, in a stack over an upstream that refuses `dead` tokens.
+/// One account, `a`, with a source, in a stack over an upstream that rejects `dead` tokens.
 fn world(fused: bool, account: Account, script: Script, others: &[&str]) -> World {
     let recorder = Recorder::new();
     let upstream = Upstream::default().token_forever("dead", Step::status(401));
@@ -76,7 +76,7 @@ fn any(builder: PoolBuilder, recorder: &Recorder) -> Pool {
     builder.any_origin().reporter(recorder.clone()).build().unwrap()
 }
 
-/// An account whose token is refused, and comes from this script from then on.
+/// An account whose token is rejected, and then comes from this script.
 fn refused(fused: bool, answers: impl IntoIterator<Item = Answer>, others: &[&str]) -> World {
     let script = Script::each(answers);
     let account = Account::new("a", Credential::bearer("dead").unwrap()).source(script.clone());
@@ -127,7 +127,7 @@ async fn request_that_cannot_wait_longer_gets_not_ready() {
         let cause = *failure(&answer).unwrap();
         assert_eq!((cause.code, cause.origin), (Code::NotReady, Origin::Local));
         assert_eq!((start.elapsed().as_secs(), upstream.calls()), (3, 0));
-        // A request's own deadline is sooner.
+        // The deadline of the request is earlier.
         let mut request = get();
         request.extensions_mut().insert(RequestOptions::new().deadline(Duration::from_secs(1)));
         let start = Instant::now();
@@ -147,7 +147,7 @@ async fn ready_account_does_not_wait_for_an_unready_one() {
     assert_eq!(world.upstream.tokens(), ["tok-b", "t1"]);
 }
 
-/// Its answer is given up for a retry that waits for the next token, if that is not there by then.
+/// The answer is given up for a retry, which waits for the next token if it has not arrived.
 #[tokio::test(start_paused = true)]
 async fn request_that_fails_while_its_token_is_replaced_is_retried() {
     let seconds = Duration::from_secs;
@@ -159,7 +159,7 @@ async fn request_that_fails_while_its_token_is_replaced_is_retried() {
         let world = world(fused, account, script, &[]);
         world.pool.wait_ready().await.unwrap();
         sleep(seconds(89)).await;
-        // Sent with the old one; before it has failed, another request asks for the next.
+        // It is sent with the old token; before it fails, another request starts the refresh.
         world.upstream.push([Step::status(503).after(Duration::from_millis(1500))]);
         let other = async {
             sleep(seconds(1)).await;
@@ -176,7 +176,7 @@ async fn request_that_fails_while_its_token_is_replaced_is_retried() {
 async fn refresh_serves_twelve_rejected_requests_without_a_report() {
     for fused in [true, false] {
         let world = refused(fused, [give("t1")], &["b"]);
-        // All of them are on their way before the first is refused.
+        // All requests are in flight before the first is rejected.
         world.upstream.set_token("dead", Step::status(401).after(Duration::from_secs(1)));
         let all = futures_util::future::join_all((0..12).map(|_| world.send())).await;
         assert!(all.iter().all(|answer| answer.status() == 200), "{fused}");
@@ -250,7 +250,7 @@ async fn source_that_is_down_neither_retires_the_account_nor_becomes_a_401() {
         assert_eq!((cause.code, cause.origin), (Code::NotReady, Origin::Local));
         assert!(cause.retry_after.is_some() && answer.headers().contains_key("retry-after"));
         assert_eq!(world.pool.view().accounts[0].state, State::Refreshing);
-        // What is remembered is not asked again.
+        // The remembered failure is used without a call.
         assert_eq!(world.send().await.status(), 503);
         assert_eq!((world.script.calls(), world.upstream.calls()), (1, 1));
         sleep(Duration::from_secs(2)).await;
@@ -286,7 +286,7 @@ async fn terminated_login_returns_the_answer_of_the_upstream() {
         let [Event::PoolDead(dead)] = &incidents[..] else { panic!("{incidents:?}") };
         assert_eq!(dead.cause.reason, OutReason::RefreshFailed(Reason::Revoked));
         assert!(dead.cause.error.as_deref().unwrap().contains("invalid_grant"), "{dead:?}");
-        // And nothing is sent from then on.
+        // Nothing is sent from then on.
         let answer = world.send().await;
         assert_eq!(failure(&answer).unwrap().code, Code::CredentialRevoked);
         assert_eq!((world.upstream.calls(), world.script.calls()), (1, 1));
@@ -352,7 +352,7 @@ async fn known_expiry_is_in_the_answer_and_a_minting_source_can_help() {
     assert!(problem["expired_at"].as_str().unwrap().ends_with('Z'), "{problem}");
     assert!(problem["expired_seconds_ago"].is_u64());
 
-    // Refused twice: a token of the same source may yet help, when it is asked again.
+    // Rejected twice: another token of the same source may help after its next call.
     let world = refused(true, [give("dead-too")], &[]);
     world.upstream.set_token("dead-too", Step::status(401));
     assert_eq!(world.send().await.status(), 401);
@@ -368,7 +368,7 @@ async fn known_expiry_is_in_the_answer_and_a_minting_source_can_help() {
 #[tokio::test(start_paused = true)]
 async fn request_does_not_wait_for_a_credential_that_must_not_be_sent() {
     for fused in [true, false] {
-        // All its attempts are taken.
+        // All attempts are used up.
         let world = refused(fused, [give("t1")], &[]);
         let mut request = post();
         request.extensions_mut().insert(RequestOptions::new().attempts(limit(1)));
@@ -376,7 +376,7 @@ async fn request_does_not_wait_for_a_credential_that_must_not_be_sent() {
         let answer = world.service.clone().oneshot(request).await.unwrap();
         assert!(failure(&answer).is_some());
         assert_eq!((world.upstream.calls(), start.elapsed()), (1, Duration::ZERO), "{fused}");
-        // Or all its refusals.
+        // Or all rejections.
         let world = refused(fused, [give("t1")], &[]);
         let service = if fused {
             let layer =
@@ -389,7 +389,7 @@ async fn request_does_not_wait_for_a_credential_that_must_not_be_sent() {
         let start = Instant::now();
         let answer = service.clone().oneshot(post()).await.unwrap();
         assert_eq!((answer.status().as_u16(), start.elapsed()), (401, Duration::ZERO), "{fused}");
-        // The next request is another matter.
+        // The next request is not affected.
         assert_eq!(service.oneshot(post()).await.unwrap().status(), 200);
         assert_eq!(world.upstream.tokens(), ["dead", "t1"], "{fused}");
     }
@@ -420,7 +420,7 @@ async fn request_does_not_wait_for_the_third_token_of_an_account() {
             sleep(Duration::from_secs(2)).await;
             assert_eq!(world.send().await.status(), 200);
             sleep(Duration::from_millis(3_500)).await;
-            // Somebody else finds out before: the source is being asked when the refusal comes.
+            // Another request was rejected before: the source is being called when the rejection arrives.
             assert!(world.pool.invalidate("a", Reason::Invalid));
         });
         assert!(failure(&answer).is_some());
@@ -442,7 +442,7 @@ async fn request_does_not_wait_for_a_token_after_a_limit() {
         let service = stack(fused, &pool, &recorder, &upstream);
         let mut pinned = get();
         pinned.extensions_mut().insert(RequestOptions::new().pin("b"));
-        // The source is asked, and takes its time.
+        // The source is called, and takes time.
         assert!(
             timeout(Duration::from_millis(500), service.clone().oneshot(pinned)).await.is_err()
         );

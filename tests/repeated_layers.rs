@@ -1,4 +1,4 @@
-//! The same layer twice in one stack: one trail, one budget, one blame.
+//! The same layer twice in one stack: one trail, one budget, and each rejection counts once.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -12,7 +12,7 @@ use tower_failover::{
     classify::Origin, failure, pool::State, retry::Backoff,
 };
 
-/// The model that each attempt named.
+/// Returns the model of each attempt.
 fn models(upstream: &Upstream) -> Vec<String> {
     let model = |body: &[u8]| {
         let body: serde_json::Value = serde_json::from_slice(body).unwrap();
@@ -47,7 +47,7 @@ async fn inner_attempts_count_although_a_layer_between_rebuilds_the_request() {
         .layer(RetryLayer::new(policy.retries(1)))
         .service(upstream.clone());
     assert_eq!(service.oneshot(get()).await.unwrap().status(), 503);
-    // Twice two of four; the outer one alone would have sent four times two.
+    // Two times two attempts, within the four; the outer one alone would have sent four times two.
     assert_eq!(upstream.calls(), 4);
 }
 
@@ -55,7 +55,7 @@ async fn inner_attempts_count_although_a_layer_between_rebuilds_the_request() {
 async fn rotation_does_not_act_on_attempts_of_an_inner_one() {
     let again = Step::answer(429, &[("retry-after", "0")], "");
     for (step, ids, state) in [
-        // It has another account, and may not try it.
+        // It has another account, and must not try it.
         (Step::status(401), &["x", "y"][..], State::Quarantined),
         (again, &["x"], State::Usable),
     ] {
@@ -73,7 +73,7 @@ async fn rotation_does_not_act_on_attempts_of_an_inner_one() {
             };
             let service = TokenRotationLayer::new(outer.clone()).layer(below);
             let answer = service.oneshot(get()).await.unwrap();
-            // It is the upstream's own answer, once.
+            // It is the answer of the upstream, once.
             assert!(failure(&answer).is_none_or(|cause| cause.origin == Origin::Upstream));
             assert_eq!(upstream.tokens(), ["tok-x"], "{state}, fused: {fused}");
             assert_eq!(inner.view().accounts[0].state, state);

@@ -1,4 +1,4 @@
-//! Who is told of events, and that telling harms nobody.
+//! Reporters receive events, and harm no request.
 
 #[path = "support/recorder.rs"]
 mod recorder;
@@ -41,7 +41,7 @@ fn record(outcome: Outcome) -> RequestRecord {
     record
 }
 
-/// One of each.
+/// One event of each kind.
 fn events() -> [Event; 6] {
     let answer = || record(Outcome::Answer(StatusCode::UNAUTHORIZED));
     let mut local = RequestRecord::new(Method::GET, "/", Outcome::Local(Code::PoolLimited));
@@ -115,7 +115,7 @@ fn none_reports_to_no_reporter() {
     assert_eq!(none.panics(), 0);
 }
 
-/// Thrown by a reporter that wants to do the most harm.
+/// The payload of a panic that panics when it is dropped.
 struct Grenade;
 
 impl Drop for Grenade {
@@ -247,7 +247,7 @@ mod tracing_reporter {
 
     use super::{CODES, events};
 
-    /// The target, the level and the fields of an event.
+    /// Returns the target, the level and the fields of an event.
     type Seen = (String, Level, BTreeMap<&'static str, String>);
 
     #[derive(Clone, Default)]
@@ -326,7 +326,7 @@ mod tracing_reporter {
         }
     }
 
-    /// The fields but for the message, which has a test of its own.
+    /// Returns the fields without the message, which has its own test.
     fn fields(event: usize) -> String {
         fields_of(events()[event].clone())
     }

@@ -1,4 +1,4 @@
-//! Sending again what is transient, alone and under tower's own `Retry`.
+//! Resending after transient failures, alone and under tower's own `Retry`.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
@@ -68,7 +68,7 @@ async fn post_that_is_perhaps_done_is_not_resent() {
     let failure = &recorder.failures()[0];
     assert_eq!(failure.trail[0].followed, Followed::NotResent(NotResent::PerhapsDone));
 
-    // Refused, keyed, or promised: three ways to be sent again.
+    // Refused, with a key, or declared repeatable: three reasons to resend.
     let mut keyed = post();
     keyed.headers_mut().insert("idempotency-key", "k".parse().unwrap());
     let mut promised = post();
@@ -178,7 +178,7 @@ fn retry_outside_a_runtime_neither_waits_nor_panics() {
     let answer = support::upstream::now(service.oneshot(get())).unwrap();
     assert_eq!((answer.status().as_u16(), upstream.calls()), (503, 1));
 
-    // No wait, no timer needed.
+    // Without a wait, no timer is needed.
     let upstream = Upstream::statuses(&[503, 200]);
     let service = RetryLayer::new(quick().backoff(Backoff::none())).layer(upstream.clone());
     let answer = support::upstream::now(service.oneshot(get())).unwrap();
@@ -285,7 +285,7 @@ async fn window_is_paid_by_successes_and_refunds_a_dropped_retry() {
     upstream.push([Step::status(503)]);
     let call = tokio::time::timeout(Duration::from_millis(50), service.oneshot(get()));
     assert!(call.await.is_err());
-    // To the thousandth: it is one retry again, and not yet two.
+    // To the thousandth: one retry is available again, and not yet two.
     assert_eq!((upstream.calls(), window.balance()), (3, 1));
     assert_eq!((window.withdraw(Cost::Retry), window.withdraw(Cost::Retry)), (Some(1), None));
 }
@@ -318,7 +318,7 @@ async fn request_that_can_never_be_resent_is_not_kept() {
         let mine = Arc::new(());
         request.extensions_mut().insert(mine.clone());
         service.oneshot(request).await.unwrap();
-        // Besides the caller's and the request's own.
+        // In addition to those of the caller and of the request.
         assert_eq!(seen.load(Ordering::Relaxed) - 2, kept);
     }
 }
@@ -367,7 +367,7 @@ async fn requests_that_fail_together_come_back_at_different_times() {
             assert_eq!(status, 200);
             waits.extend(upstream.waits());
         }
-        // Full jitter: anything up to the whole backoff.
+        // Full jitter: any wait up to the whole backoff.
         assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(1)), "{waits:?}");
         let (low, high) = (Duration::from_millis(300), Duration::from_millis(700));
         assert!(waits.iter().any(|wait| *wait < low), "{waits:?}");

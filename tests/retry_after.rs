@@ -1,4 +1,4 @@
-//! `retry_after.json`: every way in which a server says how long to wait.
+//! `retry_after.json`: all forms of a server's delay.
 
 #![allow(clippy::unwrap_used, reason = "a bad case is a panic")]
 

@@ -161,7 +161,7 @@ async fn lone_limited_account_is_waited_for_if_the_wait_fits() {
             service.oneshot(post()).await.unwrap().status()
         };
         assert_eq!((status.as_u16(), upstream.calls()), (200, 2), "fused: {fused}");
-        // The rest of an account without a hint is 1 s, longer than the first backoff.
+        // The cooldown of an account without a hint is 1 s, longer than the first backoff.
         assert_eq!(upstream.waits(), [Duration::from_secs(1)]);
     }
 }
@@ -259,7 +259,7 @@ async fn selection_by_remaining_quota_reads_the_answers() {
         for _ in 0..6 {
             assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 200);
         }
-        // Whoever has not said counts as untouched, and whoever says no more keeps what it said.
+        // An account without a figure counts as unused; one that sends no more figures keeps the last.
         let first = ["tok-a", "tok-b", "tok-a", "tok-b", "tok-b", "tok-a"];
         assert_eq!(upstream.tokens(), first, "fused: {fused}");
     }
@@ -268,7 +268,7 @@ async fn selection_by_remaining_quota_reads_the_answers() {
 #[tokio::test(start_paused = true)]
 async fn request_is_in_flight_until_the_body_of_its_answer_ends() {
     for fused in [true, false] {
-        // Answers that are no success are answers too.
+        // Failures carry figures too.
         for status in [200, 404] {
             let upstream = Upstream::default().otherwise(Step::status(status));
             let builder = stack::builder(&["a", "b"], &Recorder::new());
@@ -309,7 +309,7 @@ async fn request_that_names_its_model_goes_to_an_account_that_serves_it() {
             assert_eq!(service.clone().oneshot(request).await.unwrap().status(), 200);
         }
         assert_eq!(upstream.tokens(), ["tok-b", "tok-a", "tok-b", "tok-b"], "fused: {fused}");
-        // What else was asked for stays: a pin, which this account cannot serve.
+        // Other options stay: a pin, which this account cannot serve.
         let mut request = get();
         request.extensions_mut().insert(RequestOptions::new().pin("a").model("m2"));
         let answer = service.oneshot(request).await.unwrap();
@@ -331,7 +331,7 @@ async fn retry_skips_an_account_whose_model_began_to_cool_while_it_waited() {
     let service = layer.layer(upstream.clone());
     let (answer, ()) = tokio::join!(service.oneshot(post()), async {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        // It would be their turn.
+        // They would be next.
         for id in ["b", "c"] {
             assert!(pool.cool_down(id, Some("m1"), Duration::from_secs(60)));
         }

@@ -1,4 +1,4 @@
-//! What the public types promise to the compiler: threads, clones, objects, and the size of futures.
+//! The traits of the public types (threads, clones, objects), and the size of futures.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -41,7 +41,7 @@ use tower_failover::{
 
 type Body = Full<Bytes>;
 
-/// Answers with a future of at least `N` bytes, whatever the body.
+/// A service whose future has at least `N` bytes.
 #[derive(Clone, Debug)]
 struct Sized<const N: usize>;
 
@@ -69,7 +69,7 @@ impl<const N: usize, B> Service<Request<B>> for Sized<N> {
     }
 }
 
-/// How much larger the future of a layer is than the one inside.
+/// Returns the difference between the future of a layer and the inner one.
 fn over<L, S>(_: &L, inner: &S) -> usize
 where
     S: Service<Request<Body>> + Clone,
@@ -80,7 +80,7 @@ where
     size_of::<<L::Service as Service<Request<Body>>>::Future>() - size_of::<S::Future>()
 }
 
-/// What everything can have: models, accounts, retries, and reports.
+/// A stack with all stages: models, accounts, retries, and reports.
 fn everything() -> FailoverBuilder {
     let recorder = Recorder::new();
     FailoverLayer::builder()
@@ -90,7 +90,7 @@ fn everything() -> FailoverBuilder {
         .reporter(recorder)
 }
 
-/// The most bytes that a layer may add to the future inside.
+/// The most bytes that a layer may add to the inner future.
 const MOST: usize = 400;
 
 #[test]
@@ -211,13 +211,13 @@ fn futures_and_bodies_are_as_shareable_as_their_content() {
     sent::<ReplayBody<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>>();
     shared::<FailureToErrFuture<Answer<1>>>();
     shared::<FailoverBody<Body>>();
-    // A body and a client that cannot be shared between threads can still be sent to another.
+    // A body and a client that are not `Sync` can still be sent to another thread.
     sent::<FailoverBody<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>>();
     sent::<Failover<NotSync>>();
     sent::<ResponseFuture<NotSync, Stages, Cloned, Body, Body>>();
 }
 
-/// A service that one thread at a time may use.
+/// A service that is not `Sync`.
 #[derive(Clone, Debug)]
 struct NotSync(PhantomData<std::cell::Cell<u8>>);
 

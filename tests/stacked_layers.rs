@@ -1,4 +1,4 @@
-//! Layers below layers: what one tells the other of an attempt, and what it must not believe.
+//! Layers below layers: the facts about an attempt that they share.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -37,7 +37,7 @@ async fn attempts_below_a_service_that_rebuilds_requests_are_counted() {
     for (outer, inner, calls) in [(4, 4, 4), (6, 4, 8), (3, 1, 3)] {
         let upstream = Upstream::default().otherwise(Step::status(503));
         let below = RetryLayer::new(quick()).attempts(limit(inner)).layer(upstream.clone());
-        // It takes the method and the URI along, and no extensions.
+        // It copies the method and the URI, and no extensions.
         let between = service_fn(move |request: Request<Body>| {
             let (head, body) = request.into_parts();
             let anew = Request::builder().method(head.method).uri(head.uri).body(body).unwrap();
@@ -60,13 +60,13 @@ async fn answer_to_the_only_attempt_is_returned_unchanged() {
     }
 }
 
-// --- whose credential it was
+// --- the pool of a credential
 
 #[tokio::test(start_paused = true)]
 async fn account_that_a_gate_knows_to_be_dead_is_replaced_through_any_layer() {
     let gate = AuthShortCircuitLayer::new().any_credential();
     let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
-    // Somebody else's request: the gate has seen it, and the pool has not.
+    // Another request: the gate has seen the rejection, and the pool has not.
     let mut own = get();
     own.headers_mut().insert("authorization", "Bearer tok-a".parse().unwrap());
     let answer = gate.layer(upstream.clone()).oneshot(own).await.unwrap();
@@ -133,7 +133,7 @@ async fn successful_probe_heals_its_account_whatever_a_layer_above_does() {
     assert!(accounts.invalidate("a", Reason::Invalid));
     let upstream = Upstream::default();
     let gate = AuthShortCircuitLayer::with_pool(accounts.clone()).layer(upstream.clone());
-    // Somebody who finds the answer of no use.
+    // A layer that discards the answer.
     let between = gate.map_response(|mut answer| {
         *answer.status_mut() = StatusCode::BAD_GATEWAY;
         answer
@@ -145,10 +145,10 @@ async fn successful_probe_heals_its_account_whatever_a_layer_above_does() {
     assert_eq!(accounts.view().accounts[0].state, State::Usable);
 }
 
-// --- what the trail says
+// --- the trail
 
 /// The first model is overloaded; while the attempt for the second one waits for its service to be
-/// ready, the last account that is left comes to rest.
+/// ready, the last usable account begins to cool.
 #[tokio::test(start_paused = true)]
 async fn local_answer_does_not_change_the_step_after_the_attempt_before() {
     for fused in [true, false] {
@@ -176,7 +176,7 @@ async fn local_answer_does_not_change_the_step_after_the_attempt_before() {
         upstream.busy(true);
         let minute = Duration::from_secs(60);
         assert!(tokio::time::timeout(minute, &mut call).await.is_err());
-        // The one that is reserved in a fused stack is the next in turn.
+        // A fused stack has reserved the next account.
         assert!(accounts.cool_down("a", None, Duration::from_secs(1000)));
         assert!(accounts.invalidate("b", Reason::Invalid));
         upstream.busy(false);

@@ -1,4 +1,4 @@
-//! What a hostile reader of the promises about tokens that end would try first.
+//! Edge cases of the guarantees about tokens that expire.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
@@ -71,7 +71,7 @@ fn limited(after: &str) -> Step {
     Step::answer(429, &[("retry-after", after)], "slow down")
 }
 
-// --- I8: a rest only grows, whatever becomes of the credential
+// --- I8: a cooldown only grows, whatever happens to the credential
 
 #[tokio::test(start_paused = true)]
 async fn limit_outlives_the_rejection_of_its_credential() {
@@ -126,7 +126,7 @@ async fn cooldown_has_the_requested_length_after_a_failed_source() {
     let b = Account::new("b", bearer("tok-b")).priority(-1);
     let world = world(true, [a, b], Upstream::default());
     sleep(seconds(97)).await;
-    // The token is so near its end that another is waited for, and there is none.
+    // The token is so close to its expiry that requests wait for another, and there is none.
     for _ in 0..2 {
         world.send().await;
         sleep(Duration::from_millis(100)).await;
@@ -158,7 +158,7 @@ async fn longer_cooldown_continues_with_an_unchanged_token() {
     assert_eq!(world.last(), "old", "{:?}", world.upstream.tokens());
 }
 
-// --- I7, I11: the newest answer of the upstream's
+// --- I7, I11: the newest answer of the upstream
 
 #[tokio::test(start_paused = true)]
 async fn limit_is_not_hidden_by_a_missing_token_of_another_account() {
@@ -271,7 +271,7 @@ async fn source_of_expired_tokens_is_not_called_in_a_loop() {
         move |_: RefreshReason| {
             let n = calls.fetch_add(1, Ordering::SeqCst);
             let token = Token::new(format!("t{n}"));
-            // Enough is enough.
+            // A limit, in case the loop does not end.
             let token = if n < 2000 { token.expires_in(Duration::from_micros(1)) } else { token };
             std::future::ready(Ok(token))
         }
@@ -368,7 +368,7 @@ async fn fallback_that_waits_for_a_token_goes_to_an_account_of_its_model() {
     assert_eq!(upstream.tokens(), ["tok-a", "tok-b", "t1"]);
 }
 
-// --- what ends while the service below is not ready
+// --- expiry while the service below is not ready
 
 #[derive(Debug)]
 struct SlowClones {
@@ -460,7 +460,7 @@ async fn rotations_over_one_pool_refresh_once() {
     assert_eq!(pool.view().accounts[0].in_flight, 0);
 }
 
-/// Retries whatever happens.
+/// A policy that always retries.
 #[derive(Clone)]
 struct Always(usize);
 
@@ -525,7 +525,7 @@ async fn slow_token_endpoint_is_not_given_a_one_time_refresh_token_twice() {
                 seen.push(form);
                 first
             };
-            // Slower than the pool waits, once.
+            // Slower than the deadline of the pool, once.
             sleep(seconds(11)).await;
             let (status, body) = if first {
                 (200, r#"{"access_token":"t1","refresh_token":"r2","expires_in":3600}"#)
@@ -580,13 +580,13 @@ async fn valid_token_is_sent_by_a_request_that_cannot_wait_longer() {
     let upstream = Upstream::default();
     let pool = Pool::builder().account(a).any_origin().ready_within(seconds(3)).build().unwrap();
     let service = FailoverLayer::builder().rotation(pool).build().unwrap().layer(upstream.clone());
-    // The last 60 s of it.
+    // The last 60 s of its validity.
     sleep(seconds(1145)).await;
     let answer = service.oneshot(post()).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.tokens()), (200, vec!["old".to_owned()]));
 }
 
-/// A source that panics when it is asked what it can do.
+/// A source that panics in `can_renew_after`.
 struct Panics;
 
 impl TokenSource for Panics {
@@ -613,7 +613,7 @@ async fn panic_of_a_source_harms_no_request() {
 
 #[tokio::test(start_paused = true)]
 async fn token_in_flight_stays_redacted_while_others_are_refreshed() {
-    // Nothing of one stands in another.
+    // No token is part of another.
     let letters = |first: u8, i: usize| char::from(first + u8::try_from(i).unwrap()).to_string();
     let old = |i: usize| letters(b'A', i).repeat(20);
     let upstream = Upstream::default()
@@ -639,7 +639,7 @@ async fn token_in_flight_stays_redacted_while_others_are_refreshed() {
     assert!(!told.contains(&old(0)), "{told}");
 }
 
-/// A source that puts another account into its pool when it is asked what it can do.
+/// A source that inserts an account into its pool in `can_renew_after`.
 #[derive(Clone, Default)]
 struct Meddles(Arc<std::sync::OnceLock<Pool>>);
 
@@ -660,7 +660,7 @@ async fn source_may_change_the_pool_in_can_renew_after() {
     let account = Account::new("a", bearer("tok-a")).source(source.clone());
     let pool = Pool::builder().account(account).any_origin().build().unwrap();
     source.0.set(pool.clone()).unwrap();
-    // Whoever waits for a lock of its own never comes back: in a thread, that is no more than a failure.
+    // A task that waits for its own lock never ends: in a thread of its own, that is only a failure.
     let (done, heard) = std::sync::mpsc::channel();
     let asked = pool.clone();
     std::thread::spawn(move || done.send(asked.invalidate("a", Reason::Invalid)));

@@ -1,4 +1,4 @@
-//! Tokens that change while something else happens to their account.
+//! Tokens that change while their account changes too.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
@@ -124,7 +124,7 @@ async fn account_retired_while_it_waits_for_its_group_is_not_refreshed() {
 #[tokio::test(start_paused = true)]
 async fn token_revoked_during_its_replacement_is_probed_later() {
     for rest in [None, Some(seconds(7200))] {
-        // Refused while another is waited for, and the source has none.
+        // Rejected during a refresh, and the source has no other.
         let upstream = Upstream::default().token("old", [revoked().after(seconds(4))]);
         let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(100_000)));
         let a = a.source(Script::new([(3, down())]));
@@ -157,7 +157,7 @@ async fn cooldown_outlives_a_rejection_that_the_next_token_ends() {
         let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(1200)));
         let a = a.source(Script::new([(5, give("t1"))]));
         let world = world([a, Account::new("b", bearer("tok-b")).priority(-1)], upstream);
-        // The first of them has its source asked, and nobody waits for that.
+        // The first of them starts a call to its source, and no request waits for it.
         sleep(seconds(1000)).await;
         let both = tokio::join!(world.send(), world.send());
         assert_eq!((both.0.status().as_u16(), both.1.status().as_u16()), (200, 200));
@@ -229,7 +229,7 @@ async fn tokens_that_arrive_within_the_wait_are_used() {
 
 #[tokio::test(start_paused = true)]
 async fn answer_to_a_call_from_before_the_rejection_does_not_confirm_it() {
-    // A source that keeps its token until it hears that it was refused.
+    // A source that keeps its token until it is called after a rejection.
     let asked = Arc::new(Mutex::new(Vec::new()));
     let source = {
         let asked = asked.clone();
@@ -244,7 +244,7 @@ async fn answer_to_a_call_from_before_the_rejection_does_not_confirm_it() {
     let world = world([Account::from_source("a", source)], Upstream::default());
     assert_eq!(world.send().await.status(), 200);
     sleep(seconds(61)).await;
-    // This one has its source asked.
+    // This one starts a call to its source.
     assert_eq!(world.send().await.status(), 200);
     sleep(seconds(1)).await;
     world.upstream.set_token("t0", Step::status(401));
@@ -272,7 +272,7 @@ fn request_without_a_timer_does_not_wait_for_a_token() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let script = Script::default();
     let world = world([Account::from_source("a", script.clone())], Upstream::default());
-    // Its source is asked in a runtime, and hangs.
+    // Its source is called in a runtime, and hangs.
     let first = runtime.spawn(world.service.clone().oneshot(get()));
     while script.asked().is_empty() {
         std::thread::yield_now();
@@ -310,7 +310,7 @@ async fn file_or_variable_with_another_token_is_read_after_any_rejection() {
     assert!(EnvToken::new("TOKEN").can_renew_after(Reason::Revoked));
 }
 
-/// A source that has the same token whatever happens, and says that it may have another.
+/// A source that always returns the same token, and says that it can mint.
 struct Hopes(&'static str);
 
 impl TokenSource for Hopes {
@@ -380,7 +380,7 @@ async fn request_does_not_wait_for_a_third_token_after_two_rejections() {
 
 #[tokio::test(start_paused = true)]
 async fn token_waiter_does_not_block_the_refresh() {
-    // The token comes over the same client as all else, which carries one request at a time.
+    // The token is fetched with the same client, which sends one request at a time.
     let upstream = Upstream::default();
     let client = tower::limit::ConcurrencyLimit::new(upstream.clone(), 1);
     let through = client.clone();
@@ -421,7 +421,7 @@ fn validation_may_use_the_pool() {
     assert_eq!(pool.view().accounts[0].state, State::Cooling);
 }
 
-/// Stays for a while after its question was given up, and sees whether another is asked.
+/// A source whose call continues for a while after it was abandoned, and records further calls.
 struct Lingers(mpsc::Receiver<()>, Arc<AtomicBool>);
 
 impl Drop for Lingers {

@@ -1,4 +1,4 @@
-//! What every layer owes the service below and the caller above: readiness, clones, errors, bodies.
+//! The contract of every layer with the service below and the caller: readiness, clones, errors, bodies.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -50,7 +50,7 @@ fn fused(recorder: &Recorder) -> FailoverLayer {
         .unwrap()
 }
 
-/// Each layer alone, the fused stack, and all of them one upon the other.
+/// Each layer alone, the fused stack, and all layers stacked.
 const STACKS: [&str; 8] = [
     "fused",
     "rotation",
@@ -62,7 +62,7 @@ const STACKS: [&str; 8] = [
     "stacked",
 ];
 
-/// The stack of this name over this service, with a pool of its own.
+/// Builds the stack of this name over this service, with its own pool.
 fn stack<S, RB>(name: &str, inner: S) -> Boxed
 where
     S: Service<Request<Body>, Response = Response<RB>, Error = BoxError>,
@@ -91,7 +91,7 @@ where
     }
 }
 
-/// No stack waits for ever.
+/// Fails if a stack does not end.
 async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     let hour = Duration::from_secs(3600);
     tokio::time::timeout(hour, future).await.unwrap_or_else(|_| panic!("{what}: a deadlock"))
@@ -104,7 +104,7 @@ async fn readied<S: Service<Request<Body>>>(service: &mut S) -> Result<(), S::Er
 #[tokio::test(start_paused = true)]
 async fn service_is_called_only_after_poll_ready() {
     for name in STACKS {
-        // It panics when it is called unready; a clone of it begins unready.
+        // It panics if it is called without being ready; a clone begins unready.
         let upstream = Upstream::statuses(&[503, 401, 200, 429, 500]);
         let mut service = stack(name, upstream.clone());
         for _ in 0..6 {
@@ -113,7 +113,7 @@ async fn service_is_called_only_after_poll_ready() {
             }
             service.call(get()).await.unwrap();
         }
-        // With a pool, those after the 429 are answered locally.
+        // With a pool, the requests after the 429 are answered locally.
         assert!(upstream.calls() >= 4, "{name}");
     }
 }
@@ -129,7 +129,7 @@ async fn permit_is_held_for_one_attempt_at_a_time() {
             for _ in 0..8 {
                 service.clone().oneshot(get()).await.unwrap();
             }
-            // Several at once, each of them perhaps with another attempt.
+            // Several at once, each of which may make another attempt.
             upstream.push([503, 500, 503, 500].map(Step::status));
             let calls = (0..6).map(|_| service.clone().oneshot(get()));
             for answer in futures_util::future::join_all(calls).await {
@@ -138,12 +138,12 @@ async fn permit_is_held_for_one_attempt_at_a_time() {
         })
         .await;
         assert_eq!(permits.available_permits(), 1, "{name}: after answers");
-        // Readied, and never called.
+        // Ready, and never called.
         let mut idle = service.clone();
         soon(name, readied(&mut idle)).await.unwrap();
         drop(idle);
         assert_eq!(permits.available_permits(), 1, "{name}: after idling");
-        // Dropped in the middle of an attempt.
+        // Dropped during an attempt.
         let hanging = Upstream::script([Step::status(503), Step::hang(), Step::hang()]);
         let limited = ConcurrencyLimit::with_semaphore(hanging.clone(), permits.clone());
         let mut calls = stack(name, limited);
@@ -177,7 +177,7 @@ async fn buffer_may_stand_inside_or_outside() {
     }
 }
 
-/// Ready so many times, then broken.
+/// A service that is ready this many times, then broken.
 #[derive(Clone, Debug)]
 struct Breaking {
     upstream: Upstream,
@@ -234,7 +234,7 @@ async fn pending_is_passed_on_while_an_account_can_serve() {
     assert_eq!(upstream.calls(), 0);
 }
 
-/// Not `Clone`, with a body that is not `Clone` either.
+/// A service that is not `Clone`, with a body that is not `Clone` either.
 #[derive(Debug)]
 struct Single(Upstream);
 
@@ -337,7 +337,7 @@ async fn errors_pass_unchanged() {
         let own = error.downcast_ref::<Own>().unwrap_or_else(|| panic!("{name}: {error:?}"));
         assert!(own.source().unwrap().is::<Broken>(), "{name}");
     }
-    // The error type is the inner service's, whatever it is.
+    // The error type is that of the inner service.
     let typed = service_fn(|_: Request<Body>| {
         ready(Err::<Response<Body>, Own>(Own(Broken("typed".into()))))
     });
@@ -377,7 +377,7 @@ fn bodies() -> Vec<Vec<Beat>> {
     ]
 }
 
-/// What a body gives, without its pauses and without where its frames begin.
+/// Returns the content of a body, without pauses and frame boundaries.
 #[derive(Debug, Default, PartialEq)]
 struct Given {
     data: Vec<u8>,
@@ -455,13 +455,13 @@ async fn head_of_a_slow_error_body_waits_no_longer_than_its_read() {
     }
 }
 
-/// Something that can be used once.
+/// An extension that can be used once.
 #[derive(Clone, Debug)]
 struct Handle;
 
 type Extensions = Arc<Mutex<Vec<(bool, bool, bool)>>>;
 
-/// Always unavailable; remembers which extensions each attempt carried.
+/// A service that always answers 503, and records the extensions of each attempt.
 fn recording(
     seen: &Extensions,
 ) -> impl Service<
@@ -495,7 +495,7 @@ async fn single_use_extensions_go_with_the_first_attempt_only() {
         request.extensions_mut().insert(upgrade);
         request
     };
-    // An upgrade handle is on the list from the start, where hyper is known at all.
+    // An upgrade handle is on the list by default, with feature `hyper`.
     let hyper = !cfg!(feature = "hyper");
     for listed in [true, false] {
         let seen = Extensions::default();
@@ -533,7 +533,7 @@ async fn dropped_call_is_dropped_below_as_well() {
     }
 }
 
-/// Counts its clones.
+/// A service that counts its clones.
 #[derive(Debug)]
 struct Counted(Upstream, Arc<AtomicUsize>);
 
@@ -567,7 +567,7 @@ async fn answer_that_is_made_here_clones_no_service() {
     let applied = clones.load(Ordering::Relaxed);
     readied(&mut service).await.unwrap();
     assert!(accounts.retire("a") && accounts.retire("b"));
-    // It died after the service below was made ready, and before.
+    // The pool died after the service below was ready, and before.
     for _ in 0..2 {
         assert_eq!(service.call(get()).await.unwrap().status(), 401);
         readied(&mut service).await.unwrap();

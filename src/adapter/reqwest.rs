@@ -197,7 +197,7 @@ mod tests {
     use super::body;
 
     #[test]
-    fn a_body_that_reqwest_has_in_memory_stays_there() {
+    fn body_in_memory_of_reqwest_stays_in_memory() {
         assert_eq!(body(reqwest::Body::from("a film")).as_bytes(), Some(&b"a film"[..]));
         assert_eq!(body("a film".to_owned()).as_bytes(), None);
     }

@@ -9,7 +9,7 @@ use std::{
 use http::{Request, Response};
 
 use crate::{
-    classify::{Cause, Verdict},
+    classify::{Cause, Classifier, Verdict},
     clock::{self, Sleep},
     stage::{
         RequestOptions,
@@ -45,7 +45,7 @@ impl<B: Clone, RB, E: 'static> tower::retry::Policy<Request<B>, Response<RB>, E>
         request: &mut Request<B>,
         result: &mut Result<Response<RB>, E>,
     ) -> Option<RetryWait> {
-        let verdict = self.judge(result)?;
+        let verdict = judge(&self.settings.classifier, result)?;
         if verdict.is_success() {
             self.settings.note_success(&self.session);
             return None;
@@ -72,24 +72,24 @@ impl<B: Clone, RB, E: 'static> tower::retry::Policy<Request<B>, Response<RB>, E>
     }
 }
 
-impl RetryPolicy {
-    /// Classifies a result. `None` for an answer with a cause: a local answer states its own delay,
-    /// and an upstream's is a rejected credential.
-    fn judge<RB, E: 'static>(&self, result: &mut Result<Response<RB>, E>) -> Option<Verdict> {
-        let classifier = &self.settings.classifier;
-        let answer = match result {
-            Ok(answer) => answer,
-            Err(error) => return Some(classifier.error(error)),
-        };
-        if answer.extensions().get::<Cause>().is_some() {
-            return None;
-        }
-        // The classifier reads a whole head; this one is put back right after.
-        let (mut head, ()) = Response::new(()).into_parts();
-        head.status = answer.status();
-        std::mem::swap(&mut head.headers, answer.headers_mut());
-        let verdict = classifier.classify(&head, None, clock::wall());
-        std::mem::swap(&mut head.headers, answer.headers_mut());
-        Some(verdict)
+/// Classifies a result. `None` for an answer with a cause: a local answer states its own delay, and
+/// an upstream's is a rejected credential.
+fn judge<RB, E: 'static>(
+    classifier: &Classifier,
+    result: &mut Result<Response<RB>, E>,
+) -> Option<Verdict> {
+    let answer = match result {
+        Ok(answer) => answer,
+        Err(error) => return Some(classifier.error(error)),
+    };
+    if answer.extensions().get::<Cause>().is_some() {
+        return None;
     }
+    // The classifier takes a whole head, so the headers are moved into one and back.
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.status = answer.status();
+    std::mem::swap(&mut head.headers, answer.headers_mut());
+    let verdict = classifier.classify(&head, None, clock::wall());
+    std::mem::swap(&mut head.headers, answer.headers_mut());
+    Some(verdict)
 }

@@ -30,7 +30,6 @@ pub(crate) enum Started<O, K, F> {
     label = "this stack may resend the request, and cannot with this body",
     note = "for a body in memory, use `Full<Bytes>`, or add `.body_strategy(Cloned)` when it is only `Clone`; for a body that streams, add `.buffered(cap)`, or `.buffered_as(cap, map)` when the inner service takes one type of body only; to send every request once, add `.send_once()`"
 )]
-#[allow(private_bounds, reason = "this seals the trait: the driver's promises rest on its methods")]
 pub trait Keep<B>: Strategy<B, <Self as Keep<B>>::Out> {
     /// The request body that the inner service is called with.
     type Out;
@@ -78,7 +77,6 @@ pub(crate) trait Strategy<B, O>: fmt::Debug + Send + Sync + 'static {
     label = "this stack may resend a request, on a clone of the service",
     note = "put `tower::buffer::BufferLayer` below this layer, or add `.send_once()` to it"
 )]
-#[allow(private_bounds, reason = "this seals the trait")]
 pub trait Spare<S>: SpareService<S> {}
 
 /// The method of [`Spare`].

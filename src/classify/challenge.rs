@@ -1,37 +1,37 @@
-//! The challenges of `WWW-Authenticate` (RFC 9110 §11.6.1).
+//! The parser of `WWW-Authenticate` challenges (RFC 9110 §11.6.1).
 
 use http::{HeaderMap, header::WWW_AUTHENTICATE};
 
 use super::reason::Reason;
 
-/// One challenge: a scheme, and what the server says with it.
+/// One challenge: a scheme with its parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Challenge {
-    /// As it was sent; schemes are compared without case.
+    /// The scheme as sent. Schemes are case-insensitive.
     pub(crate) scheme: String,
-    /// Names in lower case, values unescaped, in the order sent.
+    /// The parameters in the order sent: names in lower case, values unescaped.
     pub(crate) params: Vec<(String, String)>,
-    /// What some schemes (Negotiate) send in place of parameters.
+    /// The token that some schemes (Negotiate) send instead of parameters.
     pub(crate) token68: Option<String>,
 }
 
 impl Challenge {
-    /// The first parameter of this (lower case) name.
+    /// Returns the first parameter of this name, which is in lower case.
     pub(crate) fn param(&self, name: &str) -> Option<&str> {
         self.params.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// The challenges of all header lines; a line that breaks the grammar is left out.
+/// Parses the challenges of all header lines, without the lines that break the grammar.
 pub(crate) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
     let lines = headers.get_all(WWW_AUTHENTICATE).into_iter();
     lines.filter_map(|line| parse(line.as_bytes())).flatten().collect()
 }
 
-/// Why the credential was refused, as far as a challenge with an error code tells (RFC 6750 §3.1).
+/// Returns why the credential was rejected, if a challenge has an error code (RFC 6750 §3.1).
 ///
-/// A challenge without one is no reason: it *should* mean that no credential was sent (§3), and is what many
-/// servers send for a bad one.
+/// A challenge without an error code gives no reason: it *should* mean that no credential was sent (§3), but
+/// many servers send it for a rejected one.
 pub(crate) fn reason(headers: &HeaderMap) -> Option<Reason> {
     challenges(headers).iter().find_map(|challenge| match challenge.param("error")? {
         "invalid_token" => {
@@ -43,7 +43,7 @@ pub(crate) fn reason(headers: &HeaderMap) -> Option<Reason> {
     })
 }
 
-/// The challenges of one header line; `None` when it breaks the grammar.
+/// Parses the challenges of one header line; `None` if it breaks the grammar.
 pub(crate) fn parse(line: &[u8]) -> Option<Vec<Challenge>> {
     let mut text = Text(line);
     let mut found: Vec<Challenge> = Vec::new();
@@ -70,11 +70,11 @@ pub(crate) fn parse(line: &[u8]) -> Option<Vec<Challenge>> {
     }
 }
 
-/// What is left of the line.
+/// The rest of the line.
 struct Text<'a>(&'a [u8]);
 
 impl<'a> Text<'a> {
-    /// A parameter or a token68 behind a scheme, if there is any.
+    /// Parses a parameter or a token68 after a scheme, if there is one.
     fn after_scheme(&mut self, challenge: &mut Challenge) -> Option<()> {
         if matches!(self.0.first(), None | Some(b',')) {
             return Some(());
@@ -89,7 +89,7 @@ impl<'a> Text<'a> {
         Some(())
     }
 
-    /// A token68 that is all of the list element (RFC 9110 §11.2); nothing is taken otherwise.
+    /// Parses a token68 that is the whole list element (RFC 9110 §11.2); takes nothing otherwise.
     fn token68(&mut self) -> Option<&'a [u8]> {
         let part = |b: &u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(b);
         let body = self.0.iter().take_while(|b| part(b)).count();
@@ -103,8 +103,8 @@ impl<'a> Text<'a> {
         })
     }
 
-    /// The `= value` of a parameter: `Some(None)` when no `=` follows, `None` when the value is broken.
-    #[expect(clippy::option_option, reason = "absent and broken are two things")]
+    /// Parses the `= value` of a parameter: `Some(None)` if no `=` follows, `None` if the value is malformed.
+    #[expect(clippy::option_option, reason = "absent and malformed differ")]
     fn value(&mut self) -> Option<Option<String>> {
         let start = self.0;
         self.skip_blank();
@@ -116,7 +116,7 @@ impl<'a> Text<'a> {
         if self.take(b'"') { self.quoted().map(Some) } else { self.token().map(|v| Some(owned(v))) }
     }
 
-    /// The rest of a quoted string, unescaped (RFC 9110 §5.6.4).
+    /// Parses the rest of a quoted string, unescaped (RFC 9110 §5.6.4).
     fn quoted(&mut self) -> Option<String> {
         let mut value = Vec::new();
         loop {

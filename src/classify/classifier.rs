@@ -1,4 +1,4 @@
-//! The floor, the policy and the table, in this order.
+//! The classifier: the floor, the policy and the table, in this order.
 
 use std::{
     error::Error,
@@ -20,23 +20,23 @@ use super::{
     verdict::Verdict,
 };
 
-/// Says what an answer, or an error in place of one, means.
+/// Determines the [`Verdict`] of an answer, or of an error in place of one.
 ///
 /// Cheap to clone. The default has no policy and no rules. The order is always the same:
 ///
-/// 1. the floor, which no policy can lift: 401, gRPC 16, what this crate's own layers refused, what the
-///    generic table calls unauthorized, and the rules given here;
-/// 2. the [`Policy`], asked about other failures;
+/// 1. the floor, which no policy can overrule: 401, gRPC 16, a cause set by a layer of this crate, whatever
+///    else the generic table calls unauthorized, and the rules given here;
+/// 2. the [`Policy`], called for other failures;
 /// 3. the generic table.
 ///
-/// Rules must be pure: one answer may be shown to a rule twice, before and after its body is read.
+/// Rules must be pure: a rule may be called twice for one answer, before and after its body is read.
 ///
 /// ```
 /// use std::time::SystemTime;
 /// use http::{Response, StatusCode};
 /// use tower_failover::{classify::Answer, Classifier, Reason, Verdict};
 ///
-/// // This upstream says 200 `{"ok":false,"error":"token_expired"}`.
+/// // This upstream answers 200 `{"ok":false,"error":"token_expired"}`.
 /// let classifier = Classifier::default().also_unauthorized_body(
 ///     [StatusCode::OK],
 ///     |answer: &Answer<'_>| {
@@ -63,15 +63,16 @@ struct Custom {
 static NO_RULES: Floor = Floor::EMPTY;
 
 impl Classifier {
-    /// Asks this policy what failures mean, in place of an earlier one.
+    /// Sets the policy for failures, replacing an earlier one.
     #[must_use]
     pub fn policy(self, policy: impl Policy) -> Self {
         self.with(|custom| custom.policy = Some(Arc::new(policy)))
     }
 
-    /// Asks this rule about every answer, successes included: a reason means that the credential was refused.
+    /// Adds a rule for every answer, including successes. If it returns a reason, the credential counts as
+    /// rejected.
     ///
-    /// For a 401 the rule may give a better reason; it cannot lift the refusal.
+    /// For a 401 the rule may return a better reason; it cannot lift the rejection.
     #[must_use]
     pub fn also_unauthorized(
         self,
@@ -80,8 +81,8 @@ impl Classifier {
         self.with(|custom| custom.floor.add_answer_rule(Arc::new(rule)))
     }
 
-    /// Asks this rule about every answer with one of these statuses, whose body is read for it, up to a limit
-    /// of size and of time.
+    /// Adds a rule for every answer with one of these statuses. The body is read for it, up to a limit of
+    /// size and time.
     #[must_use]
     pub fn also_unauthorized_body(
         self,
@@ -92,7 +93,7 @@ impl Classifier {
         self.with(|custom| custom.floor.add_body_rule(statuses, Arc::new(rule)))
     }
 
-    /// Asks this rule about every error: a reason means that the credential was refused.
+    /// Adds a rule for every error. If it returns a reason, the credential counts as rejected.
     #[must_use]
     pub fn also_unauthorized_error(
         self,
@@ -101,17 +102,18 @@ impl Classifier {
         self.with(|custom| custom.floor.add_error_rule(Arc::new(rule)))
     }
 
-    /// Looks into errors of this type: the sources of a service error of type `E` are walked.
+    /// Makes the sources of service errors of type `E` visible.
     ///
-    /// Needed only where the service's own error type is `E`; see [`ErrorRef`] for those that are known.
+    /// Needed only if the service's own error type is `E`, and `E` is not one of those that [`ErrorRef`]
+    /// knows.
     #[must_use]
     pub fn walk<E: Error + 'static>(self) -> Self {
         self.with(|custom| custom.floor.add_walk::<E>())
     }
 
-    /// What an answer means, judged from its head and as much of its body as there is.
+    /// Returns the verdict of an answer, from its head and the given part of its body.
     ///
-    /// For unit tests of policies and rules; the layers of this crate read the body only where it is needed.
+    /// For unit tests of policies and rules. The layers read a body only if its verdict depends on it.
     pub fn classify(
         &self,
         head: &response::Parts,
@@ -121,12 +123,12 @@ impl Classifier {
         self.judge(Answer::new(head, body), || now)
     }
 
-    /// What an error means. Never [`Verdict::Success`].
+    /// Returns the verdict of an error, which is never [`Verdict::Success`].
     pub fn classify_error<E: 'static>(&self, error: &E) -> Verdict {
         self.error(error)
     }
 
-    /// Whether this is a success beyond doubt: the short way, without an allocation.
+    /// Returns whether the head alone proves a success: the fast path, without an allocation.
     #[inline]
     pub(crate) fn succeeds(&self, head: &response::Parts) -> bool {
         head.status.as_u16() < 400
@@ -135,7 +137,8 @@ impl Classifier {
             && head.extensions.get::<Cause>().is_none()
     }
 
-    /// What an answer with this head means; `None`: its body must be read first, for [`body`](Self::body).
+    /// Returns the verdict of an answer with this head. None if its body must be read first, for
+    /// [`body`](Self::body).
     pub(crate) fn head(
         &self,
         head: &response::Parts,
@@ -143,11 +146,11 @@ impl Classifier {
     ) -> Option<Verdict> {
         let wanted = self.floor().wants_body(head.status);
         let answer = match NonAuth::past(self.floor(), Answer::new(head, None)) {
-            // A rule may have a better reason when it sees the body.
+            // A rule may return a better reason from the body.
             Err(reason) => return (!wanted).then_some(Verdict::Unauthorized(reason)),
             Ok(answer) => answer,
         };
-        // The body may still tell that the credential was refused, so the policy comes after these.
+        // The body may show that the credential was rejected, so the policy is called after this.
         if wanted || table::reads_body(answer.answer()) {
             return None;
         }
@@ -160,31 +163,31 @@ impl Classifier {
         Some(self.refine(&answer, now))
     }
 
-    /// What an answer with this head and these first bytes of a body means.
+    /// Returns the verdict of an answer with this head and this part of its body.
     pub(crate) fn body(&self, head: &response::Parts, body: &[u8], now: SystemTime) -> Verdict {
         self.judge(Answer::new(head, Some(body)), || now)
     }
 
-    /// What an error means. Never [`Verdict::Success`].
+    /// Returns the verdict of an error, which is never [`Verdict::Success`].
     pub(crate) fn error<E: 'static>(&self, error: &E) -> Verdict {
         self.judge_error(ErrorRef::new(error, self.floor().walks()))
     }
 
-    /// What an error says, and its sources after it. Text of others: to be made harmless first.
+    /// Returns the text of an error and of its sources. It is foreign text, to be redacted before use.
     pub(crate) fn describe<E: 'static>(&self, error: &E) -> String {
         let error = ErrorRef::new(error, self.floor().walks());
         let mut text = String::new();
-        // A chain of errors can be endless; its first links say enough.
+        // A chain of errors can be endless: its first links are enough.
         for link in error.chain().take(8) {
-            // Not `to_string`, which panics when an error cannot be shown.
-            let mut said = String::new();
-            let _ = write!(said, "{link}");
+            // Not `to_string`, which panics if `Display` returns an error.
+            let mut shown = String::new();
+            let _ = write!(shown, "{link}");
             // Many errors repeat their source's text in their own.
-            if !text.contains(&said) {
+            if !text.contains(&shown) {
                 if !text.is_empty() {
                     text.push_str(": ");
                 }
-                text.push_str(&said);
+                text.push_str(&shown);
             }
         }
         if text.is_empty() {
@@ -202,8 +205,8 @@ impl Classifier {
     }
 
     fn refine(&self, answer: &NonAuth<'_>, now: impl FnOnce() -> SystemTime) -> Verdict {
-        let said = self.user_policy().and_then(|policy| policy.answer(answer));
-        let verdict = said.unwrap_or_else(|| answer.generic());
+        let refined = self.user_policy().and_then(|policy| policy.answer(answer));
+        let verdict = refined.unwrap_or_else(|| answer.generic());
         with_delay(verdict, answer.headers(), answer.error(), now)
     }
 
@@ -213,7 +216,7 @@ impl Classifier {
             Ok(error) => error,
         };
         match self.user_policy().and_then(|policy| policy.error(&error)) {
-            // There is no answer that the caller could be given.
+            // There is no answer to return to the caller.
             Some(Verdict::Success) => Verdict::Rejected,
             Some(verdict) => verdict,
             None => error.generic(),

@@ -1,4 +1,4 @@
-//! The stable codes of local answers and of refused credentials: one table for outbound and inbound.
+//! The stable codes of local answers and of rejected credentials: one table for outbound and inbound.
 
 use std::{
     fmt,
@@ -9,7 +9,7 @@ use http::StatusCode;
 
 use super::reason::Reason;
 
-/// Why this crate answers in the upstream's place, or what it says beside the upstream's own answer.
+/// Why a local answer is given, or a code that this crate adds to the upstream's answer.
 ///
 /// | code | status | gRPC | `requires_refresh` |
 /// | --- | --- | --- | --- |
@@ -27,36 +27,36 @@ use super::reason::Reason;
 /// | `pin_unknown` | 400 | 3 | no |
 /// | `deadline_exceeded` | 504 | 4 | no |
 ///
-/// [`failure`](crate::failure) finds it in an answer, and has an example.
+/// [`failure`](crate::failure) reads it from an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Code {
-    /// No credential was there.
+    /// There is no credential.
     CredentialMissing,
-    /// The credential's time is over.
+    /// The credential has expired.
     CredentialExpired,
-    /// The credential is not accepted.
+    /// The upstream does not accept the credential.
     CredentialInvalid,
-    /// The credential was taken back for good.
+    /// The credential was revoked.
     CredentialRevoked,
     /// The account behind the credential is disabled.
     CredentialInactive,
     /// The credential lacks the scope.
     InsufficientScope,
-    /// The pool has no account that could ever serve this request.
+    /// The pool has no account that can serve this request.
     PoolEmpty,
-    /// Every account that could serve rests until a known time.
+    /// Every account that can serve is cooling until a known time.
     PoolLimited,
-    /// Every account that could serve has used up its quota.
+    /// Every account that can serve has used up its quota.
     OutOfQuota,
-    /// The token source is down, or the first token has not loaded.
+    /// The token source is down, or has not returned its first token yet.
     NotReady,
-    /// The request goes to an origin that the pool was not built for.
+    /// The request's origin is not one of the pool's.
     OriginNotAllowed,
     /// The request is pinned to an account that the pool does not have.
     PinUnknown,
-    /// The request's deadline passed before another attempt could start, and the answer before it
-    /// had been given up already.
+    /// The request's deadline passed before the next attempt could start, after the previous answer
+    /// had been given up.
     DeadlineExceeded,
 }
 
@@ -78,7 +78,7 @@ impl Code {
         Self::DeadlineExceeded,
     ];
 
-    /// The code as it stands in answers, events and metrics.
+    /// Returns the stable code for answers, events and metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::CredentialMissing => Reason::Missing.as_str(),
@@ -97,7 +97,7 @@ impl Code {
         }
     }
 
-    /// The status of a local answer with this code.
+    /// Returns the status of a local answer with this code.
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::PoolLimited | Self::OutOfQuota => StatusCode::TOO_MANY_REQUESTS,
@@ -109,7 +109,7 @@ impl Code {
         }
     }
 
-    /// The gRPC status code of a local answer with this code
+    /// Returns the gRPC status code of a local answer with this code
     /// ([statuscodes.md](https://github.com/grpc/grpc/blob/master/doc/statuscodes.md)).
     pub const fn grpc_status(&self) -> u8 {
         match self {
@@ -122,7 +122,8 @@ impl Code {
         }
     }
 
-    /// Whether a new token from the same source would help; `can_mint` says whether the source can make one.
+    /// Returns whether a new token from the same source would help. `can_mint` is whether the source can
+    /// return one.
     pub const fn requires_refresh(&self, can_mint: bool) -> bool {
         match self {
             Self::CredentialExpired => true,
@@ -131,7 +132,7 @@ impl Code {
         }
     }
 
-    /// Whether a credential is the matter, as opposed to the request or the time.
+    /// Returns whether the code is about a credential, rather than the request or the time.
     pub const fn is_about_a_credential(&self) -> bool {
         matches!(
             self,
@@ -144,25 +145,25 @@ impl Code {
         )
     }
 
-    /// One sentence for a person.
+    /// Returns one sentence for a person.
     pub const fn message(&self) -> &'static str {
         match self {
-            Self::CredentialMissing => "No credential was there to send.",
+            Self::CredentialMissing => "There is no credential to send.",
             Self::CredentialExpired => "The credential has expired.",
             Self::CredentialInvalid => "The credential is not accepted by the upstream.",
             Self::CredentialRevoked => "The credential was revoked.",
             Self::CredentialInactive => "The account behind the credential is disabled.",
             Self::InsufficientScope => "The credential lacks the scope for this.",
-            Self::PoolEmpty => "No account is there that could serve this request.",
-            Self::PoolLimited => "Every account that could serve this request must rest.",
+            Self::PoolEmpty => "The pool has no account that could serve this request.",
+            Self::PoolLimited => "Every account that could serve this request is cooling down.",
             Self::OutOfQuota => {
                 "Every account that could serve this request has used up its quota."
             }
-            Self::NotReady => "No credential is ready: no token source has given one.",
+            Self::NotReady => "No credential is ready: no token source has returned one.",
             Self::OriginNotAllowed => {
                 "The request goes to an origin that no credential may be sent to."
             }
-            Self::PinUnknown => "The request is pinned to an account that is not there.",
+            Self::PinUnknown => "The request is pinned to an account that the pool does not have.",
             Self::DeadlineExceeded => "The deadline passed before another attempt could start.",
         }
     }
@@ -187,35 +188,35 @@ impl From<Reason> for Code {
     }
 }
 
-/// Who gave an answer that carries a [`Cause`].
+/// Who made an answer that has a [`Cause`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// The upstream did; status, headers and body are its own.
+    /// The upstream. Status, headers and body are its own.
     Upstream,
-    /// This crate did; nothing was sent, or the attempt that was reserved became impossible.
+    /// This crate. Nothing was sent, or the reserved attempt became impossible.
     Local,
 }
 
-/// The typed cause behind a local answer, or behind an upstream's refusal of one of our credentials.
+/// The typed cause of a local answer, or of an upstream's rejection of a credential of the pool.
 ///
-/// It stands in the response's extensions; [`failure`](crate::failure) finds it.
+/// It is in the response's extensions; [`failure`](crate::failure) returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cause {
-    /// What happened.
+    /// The code.
     pub code: Code,
-    /// Who answered.
+    /// Who made the answer.
     pub origin: Origin,
-    /// After how long the same request may succeed, when that is known.
+    /// The time after which the same request may succeed, if known.
     pub retry_after: Option<Duration>,
     /// Whether a new token from the same source would help.
     pub requires_refresh: bool,
-    /// When the credential ended, if that is why, and known.
+    /// When the credential expired, if that is the reason and known.
     pub expired_at: Option<SystemTime>,
 }
 
 impl Cause {
-    /// A cause for an answer of this crate's own.
+    /// Creates the cause of a local answer.
     pub const fn local(code: Code) -> Self {
         Self {
             code,
@@ -226,12 +227,12 @@ impl Cause {
         }
     }
 
-    /// A cause that goes with the upstream's answer.
+    /// Creates the cause of an upstream's answer.
     pub const fn upstream(code: Code) -> Self {
         Self { origin: Origin::Upstream, ..Self::local(code) }
     }
 
-    /// The same cause for an account of a pool: whether its source can mint, and when it ended.
+    /// Sets whether the account's source can mint, and when its credential expired.
     #[must_use]
     pub(crate) const fn of_pool(mut self, can_mint: bool, expired_at: Option<SystemTime>) -> Self {
         self.requires_refresh = self.code.requires_refresh(can_mint);
@@ -239,12 +240,12 @@ impl Cause {
         self
     }
 
-    /// Whether a token source is being asked: who waits for it may be served.
+    /// Returns whether a token source is being called, so that waiting may help.
     pub(crate) fn is_under_way(&self) -> bool {
         (self.code, self.origin, self.retry_after) == (Code::NotReady, Origin::Local, None)
     }
 
-    /// The same cause, with the time after which the request may succeed.
+    /// Sets the time after which the request may succeed.
     #[must_use]
     pub const fn with_retry_after(mut self, delay: Option<Duration>) -> Self {
         self.retry_after = delay;

@@ -1,26 +1,26 @@
-//! An error of any type, looked into without a bound on the type.
+//! An error of any type, inspected without a bound on the type.
 
 use std::{any::Any, error::Error, fmt, io, iter, sync::Arc};
 
 use super::failure::FailureError;
 
-/// Sees an error of one type, which the user named, as `dyn Error`.
+/// A cast of an error of one type to `dyn Error`.
 pub(crate) type Walk = for<'a> fn(&'a (dyn Any + 'static)) -> Option<&'a (dyn Error + 'static)>;
 
-/// A chain of sources longer than this is taken for a loop.
+/// The maximum length of a chain of sources: a longer one is taken for a loop.
 const MAX_DEPTH: usize = 64;
 
 /// The error of the service below, whatever its type.
 ///
-/// [`downcast_ref`](Self::downcast_ref) looks at the error itself, and then walks
-/// [`source()`](Error::source) of every type that it can see as an [`Error`]:
+/// [`downcast_ref`](Self::downcast_ref) tests the error itself, and then walks
+/// [`source()`](Error::source) of each type that is known to be an [`Error`]:
 ///
 /// 1. boxed and shared errors (`Box<dyn Error + Send + Sync>`, tower's `BoxError`, and the like);
-/// 2. `std::io::Error`, looking inside, and [`FailureError`];
+/// 2. `std::io::Error`, including the error inside, and [`FailureError`];
 /// 3. with the feature `hyper`: the errors of hyper, hyper-util's legacy client and h2;
 /// 4. with the features `reqwest` and `tonic`: `reqwest::Error`, `tonic::Status`;
 /// 5. with the feature `tower`: the `Elapsed` of its `Timeout`;
-/// 6. the types that [`Classifier::walk`](crate::Classifier::walk) names.
+/// 6. the types given to [`Classifier::walk`](crate::Classifier::walk).
 #[derive(Clone, Copy)]
 pub struct ErrorRef<'a> {
     any: &'a (dyn Any + 'static),
@@ -32,22 +32,22 @@ impl<'a> ErrorRef<'a> {
         Self { any: error, walks }
     }
 
-    /// The error of type `T`: the error itself, or the first in its chain of sources.
+    /// Returns the error as a `T`, or the first `T` in its chain of sources.
     pub fn downcast_ref<T: Error + 'static>(&self) -> Option<&'a T> {
         self.any.downcast_ref().or_else(|| self.chain().find_map(as_type))
     }
 
-    /// Whether the error, or one in its chain of sources, is a `T`.
+    /// Returns whether the error, or one in its chain of sources, is a `T`.
     pub fn is<T: Error + 'static>(&self) -> bool {
         self.downcast_ref::<T>().is_some()
     }
 
-    /// The error itself as a `T`, which need not be an [`Error`]. Sources are not walked.
+    /// Returns the error itself as a `T`, which need not be an [`Error`]. Sources are not walked.
     pub fn downcast_any<T: 'static>(&self) -> Option<&'a T> {
         self.any.downcast_ref()
     }
 
-    /// The error and its sources, outermost first, as far as they can be seen as [`Error`]s.
+    /// Returns the error and its sources, outermost first, as far as their types are known.
     pub fn chain(&self) -> impl Iterator<Item = &'a (dyn Error + 'static)> + use<'a> {
         iter::successors(self.root(), |error| inner(*error)).take(MAX_DEPTH)
     }
@@ -69,7 +69,7 @@ impl<'a> ErrorRef<'a> {
     }
 }
 
-/// The types that can be looked into without being named.
+/// The types that are known without [`Classifier::walk`](crate::Classifier::walk).
 const KNOWN: &[Walk] = &[
     see::<io::Error>,
     see::<FailureError>,
@@ -88,7 +88,7 @@ const KNOWN: &[Walk] = &[
     see::<tokio::time::error::Elapsed>,
 ];
 
-/// The [`Walk`] of one type, boxed or shared as well.
+/// Casts an error of one type, which may be boxed or shared: the [`Walk`] of that type.
 pub(crate) fn see<'a, E: Error + 'static>(
     error: &'a (dyn Any + 'static),
 ) -> Option<&'a (dyn Error + 'static)> {
@@ -99,7 +99,7 @@ pub(crate) fn see<'a, E: Error + 'static>(
     held.map(|error| error as _)
 }
 
-/// An error as a `T`, boxed or shared ones included: those are errors of their own, without a way in.
+/// Casts an error to `T`, including a boxed or shared `T`, which are error types of their own.
 pub(crate) fn as_type<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     error
         .downcast_ref()
@@ -107,9 +107,9 @@ pub(crate) fn as_type<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) 
         .or_else(|| error.downcast_ref::<Arc<T>>().map(|error| &**error))
 }
 
-/// What lies directly beneath an error.
+/// Returns the next error of the chain.
 fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    // These two leave out of `source()` the error that they hold.
+    // `source()` of these two skips the error that they hold.
     if let Some(held) = as_type::<io::Error>(error).and_then(io::Error::get_ref) {
         return Some(held);
     }
@@ -122,7 +122,7 @@ fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
 
 impl fmt::Debug for ErrorRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the text: an inner error may hold a credential.
+        // Without the text: an inner error may hold a credential.
         f.debug_struct("ErrorRef").field("depth", &self.chain().count()).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! This crate's own answer as an error, and what its cause means to a layer further out.
+//! An answer with a cause as an error, and the verdict of a cause.
 
 use http::StatusCode;
 use thiserror::Error;
@@ -9,11 +9,12 @@ use super::{
     verdict::Verdict,
 };
 
-/// An answer with a [`Cause`], turned into an error.
+/// An answer with a [`Cause`], as an error.
 ///
-/// Every layer of this crate recognises it, however deep it is wrapped: a refusal stays a refusal.
+/// Every layer of this crate recognises it, however deeply it is wrapped: a rejected credential stays
+/// rejected.
 ///
-/// Made by [`FailureToErrLayer`](crate::adapter::FailureToErrLayer), which has an example.
+/// Returned by [`FailureToErrLayer`](crate::adapter::FailureToErrLayer).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{cause} [{}]", status.as_u16())]
 pub struct FailureError {
@@ -22,27 +23,27 @@ pub struct FailureError {
 }
 
 impl FailureError {
-    /// The error for an answer with this cause and this status.
+    /// Creates the error of an answer with this cause and status.
     pub const fn new(cause: Cause, status: StatusCode) -> Self {
         Self { cause, status }
     }
 
-    /// What happened, and who said so.
+    /// Returns the cause.
     pub const fn cause(&self) -> &Cause {
         &self.cause
     }
 
-    /// The status of the answer.
+    /// Returns the status of the answer.
     pub const fn status(&self) -> StatusCode {
         self.status
     }
 }
 
-/// What a cause means: what its code says, whatever the status beside it.
+/// Returns the verdict of a cause, by its code alone, whatever the status.
 pub(crate) const fn verdict(cause: &Cause) -> Verdict {
     let delay = cause.retry_after;
     match cause.code {
-        // An empty pool is no fault of a later attempt's either: nothing was there to send.
+        // An empty pool has no credential to send.
         Code::CredentialMissing | Code::PoolEmpty => Verdict::Unauthorized(Reason::Missing),
         Code::CredentialExpired => Verdict::Unauthorized(Reason::Expired),
         Code::CredentialInvalid => Verdict::Unauthorized(Reason::Invalid),
@@ -58,7 +59,7 @@ pub(crate) const fn verdict(cause: &Cause) -> Verdict {
     }
 }
 
-/// What an answer means that already has its cause: nothing is read twice.
+/// The verdict of an answer that already has its cause.
 impl From<Cause> for Verdict {
     fn from(cause: Cause) -> Self {
         verdict(&cause)

@@ -1,4 +1,4 @@
-//! The floor: what refuses a credential, whatever a policy thinks of it.
+//! The floor: the evidence of a rejected credential that no policy can overrule.
 
 use std::{error::Error, fmt, sync::Arc};
 
@@ -14,8 +14,8 @@ use super::{
 pub(crate) type AnswerRule = dyn Fn(&Answer<'_>) -> Option<Reason> + Send + Sync;
 pub(crate) type ErrorRule = dyn Fn(&ErrorRef<'_>) -> Option<Reason> + Send + Sync;
 
-/// The user's rules, on top of what is always unauthorized. A rule can add, and give a better reason; nothing
-/// that it says lifts a refusal.
+/// The user's rules, in addition to what is always unauthorized. A rule can add to that, and give a better
+/// reason; it cannot lift a rejection.
 #[derive(Clone, Default)]
 pub(crate) struct Floor {
     answers: Vec<Arc<AnswerRule>>,
@@ -25,7 +25,7 @@ pub(crate) struct Floor {
 }
 
 impl Floor {
-    /// No rules of the user's.
+    /// A floor without rules.
     pub(crate) const EMPTY: Self =
         Self { answers: Vec::new(), bodies: Vec::new(), errors: Vec::new(), walks: Vec::new() };
 
@@ -49,28 +49,30 @@ impl Floor {
         &self.walks
     }
 
-    /// Whether no rule could refuse an answer that looks like a success.
+    /// Returns whether no rule can turn a success into a rejection.
     pub(crate) fn trusts_success(&self) -> bool {
         self.answers.is_empty() && self.bodies.is_empty()
     }
 
-    /// Whether a rule must see the body of an answer with this status.
+    /// Returns whether a rule reads the body of an answer with this status.
     pub(crate) fn wants_body(&self, status: StatusCode) -> bool {
         self.bodies.iter().any(|(statuses, _)| statuses.contains(&status))
     }
 
-    /// Why this answer refuses the credential; `None` when it does not. `generic` is what the table says.
+    /// Returns why this answer rejects the credential; `None` if it does not. `generic` is the verdict of
+    /// the generic table.
     pub(crate) fn rejection(&self, answer: &Answer<'_>, generic: Verdict) -> Option<Reason> {
         let by_body = || {
             answer.body()?;
-            let asked = self.bodies.iter().filter(|(s, _)| s.contains(&answer.status()));
-            asked.map(|(_, rule)| rule).find_map(|rule| rule(answer))
+            let rules = self.bodies.iter().filter(|(s, _)| s.contains(&answer.status()));
+            rules.map(|(_, rule)| rule).find_map(|rule| rule(answer))
         };
         let by_rule = by_body().or_else(|| self.answers.iter().find_map(|rule| rule(answer)));
         by_rule.or(generic_reason(generic))
     }
 
-    /// Why this error refuses the credential; `None` when it does not. `generic` is what the table says.
+    /// Returns why this error rejects the credential; `None` if it does not. `generic` is the verdict of
+    /// the generic table.
     pub(crate) fn error_rejection(&self, error: &ErrorRef<'_>, generic: Verdict) -> Option<Reason> {
         let by_rule = self.errors.iter().find_map(|rule| rule(error));
         by_rule.or(generic_reason(generic))

@@ -1,4 +1,4 @@
-//! What a policy receives: a failure that is no refusal of a credential.
+//! The arguments of a policy: failures that do not reject a credential.
 
 use std::{fmt, ops::Deref};
 
@@ -13,11 +13,11 @@ use super::{
     verdict::Verdict,
 };
 
-/// An answer that does not refuse the credential.
+/// An answer that does not reject the credential.
 ///
-/// It cannot be made from a 401, from gRPC 16, from what the generic table calls unauthorized (Google's 400
-/// "API key not valid", AWS's 403 `ExpiredTokenException`), or from what a rule of the
-/// [`Classifier`](crate::Classifier) calls so. A policy is never asked about any of these.
+/// It cannot be constructed from a 401, from gRPC 16, from an answer that the generic table calls
+/// unauthorized (Google's 400 "API key not valid", AWS's 403 `ExpiredTokenException`), or from one that a
+/// rule of the [`Classifier`](crate::Classifier) calls so. A policy is never called for any of these.
 ///
 /// ```
 /// # use http::Response;
@@ -61,7 +61,7 @@ use super::{
 /// let answer = NonAuth::try_new(&head, None);
 /// ```
 ///
-/// The constructor that the classifier uses is private, and checks:
+/// The constructor that the classifier uses checks the floor, and is private:
 ///
 /// ```compile_fail,E0624
 /// # use tower_failover::classify::NonAuth;
@@ -79,14 +79,15 @@ pub struct NonAuth<'a> {
 }
 
 impl<'a> NonAuth<'a> {
-    /// The answer with this head and as much of its body as was read, for a unit test of a policy.
+    /// Creates an answer with this head and the part of its body that was read, for a unit test of a
+    /// policy.
     ///
-    /// `None` when the generic table calls it unauthorized.
+    /// None if the generic table calls it unauthorized.
     pub fn try_new(head: &'a response::Parts, body: Option<&'a [u8]>) -> Option<Self> {
         Self::past(&Floor::EMPTY, Answer::new(head, body)).ok()
     }
 
-    /// The answer, if the floor lets it through. The only way to make one.
+    /// Creates the value if the floor lets the answer through. This is the only constructor.
     pub(crate) fn past(floor: &Floor, answer: Answer<'a>) -> Result<Self, Reason> {
         let json = answer.body().filter(|_| answer.is_json());
         let error = json.map(ErrorBody::parse).unwrap_or_default();
@@ -97,33 +98,33 @@ impl<'a> NonAuth<'a> {
         }
     }
 
-    /// The answer's status.
+    /// Returns the answer's status.
     pub const fn status(&self) -> StatusCode {
         self.answer.status()
     }
 
-    /// The answer's headers.
+    /// Returns the answer's headers.
     pub const fn headers(&self) -> &'a HeaderMap {
         self.answer.headers()
     }
 
-    /// The first bytes of the body; `None` when it was not read. It may be cut off anywhere.
+    /// Returns the part of the body that was read, which may be cut anywhere; `None` if none was read.
     pub const fn body(&self) -> Option<&'a [u8]> {
         self.answer.body()
     }
 
-    /// The most telling word in a JSON error body that was read: `error.code`, else Google's reason, else
+    /// Returns the error code of a JSON body that was read: `error.code`, else Google's reason, else
     /// `error.type`, else `error.status`, else the body's own members of these names.
     pub fn error_code(&self) -> Option<&str> {
         self.error.codes().next()
     }
 
-    /// `error.message` or `message` of a JSON error body that was read.
+    /// Returns `error.message` or `message` of a JSON body that was read.
     pub fn error_message(&self) -> Option<&str> {
         self.error.message()
     }
 
-    /// What the generic table says, without the server's delay.
+    /// Returns the verdict of the generic table, without the server's delay.
     pub const fn generic(&self) -> Verdict {
         self.generic
     }
@@ -146,17 +147,19 @@ impl fmt::Debug for NonAuth<'_> {
     }
 }
 
-/// An error that does not refuse the credential; otherwise an [`ErrorRef`].
+/// An error that does not reject the credential. It dereferences to [`ErrorRef`].
 ///
-/// It cannot be made from an error that holds a 401 or a gRPC 16, from this crate's own refusal, or from what
-/// a rule of the [`Classifier`](crate::Classifier) calls unauthorized.
+/// It cannot be constructed from an error that holds a 401 or a gRPC 16, from a [`FailureError`] of a
+/// credential, or from an error that a rule of the [`Classifier`](crate::Classifier) calls unauthorized.
+///
+/// [`FailureError`]: crate::classify::FailureError
 ///
 /// ```
 /// use http::StatusCode;
 /// use tower_failover::{classify::{FailureError, NonAuthError}, Cause, Code};
 ///
-/// let refused = FailureError::new(Cause::local(Code::PoolEmpty), StatusCode::UNAUTHORIZED);
-/// assert!(NonAuthError::try_new(&refused).is_none());
+/// let rejected = FailureError::new(Cause::local(Code::PoolEmpty), StatusCode::UNAUTHORIZED);
+/// assert!(NonAuthError::try_new(&rejected).is_none());
 /// assert!(NonAuthError::try_new(&std::io::Error::other("reset")).is_some());
 /// ```
 ///
@@ -181,12 +184,12 @@ pub struct NonAuthError<'a> {
 }
 
 impl<'a> NonAuthError<'a> {
-    /// The error, for a unit test of a policy; `None` when it refuses the credential.
+    /// Creates an error for a unit test of a policy; `None` if it rejects the credential.
     pub fn try_new<E: 'static>(error: &'a E) -> Option<Self> {
         Self::past(&Floor::EMPTY, ErrorRef::new(error, &[])).ok()
     }
 
-    /// The error, if the floor lets it through. The only way to make one.
+    /// Creates the value if the floor lets the error through. This is the only constructor.
     pub(crate) fn past(floor: &Floor, error: ErrorRef<'a>) -> Result<Self, Reason> {
         let generic = transport::verdict(&error);
         match floor.error_rejection(&error, generic) {
@@ -195,7 +198,7 @@ impl<'a> NonAuthError<'a> {
         }
     }
 
-    /// What the generic table says.
+    /// Returns the verdict of the generic table.
     pub const fn generic(&self) -> Verdict {
         self.generic
     }

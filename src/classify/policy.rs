@@ -1,19 +1,19 @@
-//! The user's say in what a failure means.
+//! The user's policy: how failures are classified.
 
 use super::{
     non_auth::{NonAuth, NonAuthError},
     verdict::Verdict,
 };
 
-/// Refines what failures mean, all but refused credentials.
+/// A policy of the user that refines the verdicts of failures, except of rejected credentials.
 ///
-/// 1. It is asked about failures only, never about a success.
-/// 2. It is never asked about a refused credential: what it receives cannot be made from one.
-/// 3. `None` leaves the verdict to the generic table, whose word is in [`NonAuth::generic`].
-/// 4. What it returns is honoured. [`Verdict::Unauthorized`] adds to what refuses a credential. The server's
-///    delay is filled in where the verdict has room for one and names none.
-/// 5. One thing is not: an error cannot be a success, as there is no answer to give.
-///    [`Verdict::Success`] for an error counts as [`Verdict::Rejected`].
+/// 1. It is called for failures only, never for a success.
+/// 2. It is never called for a rejected credential: its argument types cannot be constructed from one.
+/// 3. `None` keeps the verdict of the generic table, which is [`NonAuth::generic`].
+/// 4. The returned verdict is used. [`Verdict::Unauthorized`] is allowed: it adds to the rejections. If the
+///    verdict can have a delay and has none, the server's delay is filled in.
+/// 5. An error cannot become a success, since there is no answer to return: [`Verdict::Success`] for an
+///    error is taken as [`Verdict::Rejected`].
 ///
 /// A closure `|answer: &NonAuth<'_>| -> Option<Verdict>` is a policy for answers.
 ///
@@ -21,7 +21,7 @@ use super::{
 /// use http::StatusCode;
 /// use tower_failover::{classify::NonAuth, Classifier, Verdict};
 ///
-/// // This upstream says 409 while another request holds a lock.
+/// // This upstream answers 409 while another request holds a lock.
 /// let classifier = Classifier::default().policy(|answer: &NonAuth<'_>| {
 ///     (answer.status() == StatusCode::CONFLICT).then_some(Verdict::unavailable())
 /// });
@@ -31,20 +31,20 @@ use super::{
 /// # Ok::<(), http::Error>(())
 /// ```
 pub trait Policy: Send + Sync + 'static {
-    /// Whether [`answer`](Self::answer) needs the body of this answer, which then is read up to a limit of
-    /// size and of time.
+    /// Returns whether [`answer`](Self::answer) needs the body of this answer. The body is then read, up to
+    /// a limit of size and time.
     fn wants_body(&self, answer: &NonAuth<'_>) -> bool {
         let _ = answer;
         false
     }
 
-    /// What this answer means; `None`: what the generic table says.
+    /// Returns the verdict of this answer; `None` for that of the generic table.
     fn answer(&self, answer: &NonAuth<'_>) -> Option<Verdict> {
         let _ = answer;
         None
     }
 
-    /// What this error means; `None`: what the generic table says.
+    /// Returns the verdict of this error; `None` for that of the generic table.
     fn error(&self, error: &NonAuthError<'_>) -> Option<Verdict> {
         let _ = error;
         None

@@ -2,19 +2,19 @@
 
 use std::fmt;
 
-/// Why a credential was refused.
+/// Why a credential was rejected.
 ///
-/// A refusal is never answered with another try of the same credential, whatever the reason.
+/// Whatever the reason, the same credential is not sent again for the same request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The request carried no credential at all (RFC 6750 §3: a challenge without an error code).
+    /// The request had no credential (RFC 6750 §3: a challenge without an error code).
     Missing,
-    /// The credential was good once, and its time is over: a refresh may help.
+    /// The credential has expired: a refresh may help.
     Expired,
-    /// The credential is not accepted. The default when the upstream gives no reason.
+    /// The upstream does not accept the credential. The default if it gives no reason.
     Invalid,
-    /// The credential was taken back for good: only a new login helps.
+    /// The credential was revoked: only a new login helps.
     Revoked,
     /// The account behind the credential is disabled.
     Inactive,
@@ -23,8 +23,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The stable code for logs and metrics: the same in a verdict, an event, the pool's view and an
-    /// answer ([`Code`](crate::Code)).
+    /// Returns the stable code for logs and metrics: the same in a verdict, an event, the pool's view
+    /// and an answer ([`Code`](crate::Code)).
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Missing => "credential_missing",

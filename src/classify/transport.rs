@@ -1,13 +1,13 @@
-//! What an error in place of an answer means.
+//! The verdict of an error in place of an answer.
 //!
-//! The chain of sources is asked three things, in this order:
+//! The first of these decides, by the chain of sources:
 //!
-//! 1. does it hold a status or a code that an upstream said? Then that counts, as in an answer;
-//! 2. does it prove that the request was not processed? Then it may be sent again;
-//! 3. does it say that the time was up?
+//! 1. a status or a code of an upstream, which counts as in an answer;
+//! 2. a proof that the request was not processed, so that it may be resent;
+//! 3. a timeout.
 //!
-//! Anything else, an unknown type included, may have happened after the work was done. A certificate that is
-//! not trusted, or too many redirects, are for a policy to tell: here they are like any other error.
+//! Anything else, including an unknown type, may have happened after the work was done. An untrusted
+//! certificate, or too many redirects, are like any other error here: a policy may treat them differently.
 
 use std::{error::Error, io};
 
@@ -17,8 +17,9 @@ use super::{
     verdict::Verdict,
 };
 
+/// Returns the verdict of an error.
 pub(crate) fn verdict(error: &ErrorRef<'_>) -> Verdict {
-    // One is enough: none of these goes on to a source that says another.
+    // The first is enough: none of these types has a source with another status.
     if let Some(stated) = error.chain().find_map(stated) {
         return stated;
     }
@@ -31,7 +32,7 @@ pub(crate) fn verdict(error: &ErrorRef<'_>) -> Verdict {
     Verdict::transient()
 }
 
-/// What an upstream, or a layer of this crate, said before somebody made an error of it.
+/// Returns the verdict of the answer that an error was made of.
 fn stated(error: &(dyn Error + 'static)) -> Option<Verdict> {
     if let Some(own) = as_type::<FailureError>(error) {
         return Some(failure::verdict(own.cause()));
@@ -55,16 +56,16 @@ fn grpc_status(status: &tonic::Status) -> Option<Verdict> {
     );
     match verdict {
         Verdict::Unauthorized(_) => Some(verdict),
-        // tonic made this one of an error of the transport, which knows better.
+        // tonic made this status from a transport error, which is more precise.
         _ if status.source().is_some() => None,
-        // Whether it came without a body is not known any more, and tonic says "unavailable" of an HTTP 504.
-        // `OK` as an error, whatever that is, is no answer.
+        // Whether the answer had a body is unknown here, and tonic maps an HTTP 504 to "unavailable".
+        // `OK` as an error is no answer.
         Verdict::Transient { .. } | Verdict::Success => Some(Verdict::transient()),
         other => Some(other),
     }
 }
 
-/// Whether this proves that no server processed the request.
+/// Returns whether the error proves that no server processed the request.
 fn not_processed(error: &(dyn Error + 'static)) -> bool {
     if as_type::<io::Error>(error).is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
         return true;
@@ -86,7 +87,7 @@ fn http_not_processed(error: &(dyn Error + 'static)) -> bool {
         return error.is_connect();
     }
     if let Some(error) = as_type::<hyper::Error>(error) {
-        // Said only of a request that still lay in the queue when its connection went away.
+        // Only for a request that was still queued when its connection closed.
         return error.is_canceled();
     }
     let Some(error) = as_type::<h2::Error>(error) else {
@@ -96,7 +97,7 @@ fn http_not_processed(error: &(dyn Error + 'static)) -> bool {
         // RFC 9113 §8.7: "no application processing".
         Some(h2::Reason::REFUSED_STREAM) => error.is_reset() && error.is_remote(),
         // RFC 9113 §6.8: h2 gives a GOAWAY's own error only to streams above its last stream id, which the
-        // server did not and will not process; the others go on, or end with an error of the connection.
+        // server did not and will not process; the others continue, or end with an error of the connection.
         Some(h2::Reason::NO_ERROR) => error.is_go_away() && error.is_remote(),
         _ => false,
     }

@@ -1,37 +1,37 @@
-//! The words for what an answer means. Stages match on these, never on a status code.
+//! The vocabulary of verdicts. Stages match on these, never on a status code.
 
 use std::{fmt, time::Duration};
 
 use super::reason::Reason;
 
-/// What is wrong with the model that was asked for.
+/// Why the requested model cannot serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ModelFault {
-    /// No such model, or not for this account.
+    /// The model does not exist, or not for this account.
     NotFound,
-    /// The model has no capacity now (529). No work was done.
+    /// The model has no capacity (529). No work was done.
     Overloaded,
-    /// The request is longer than the model's context.
+    /// The request exceeds the model's context.
     ContextTooLong,
     /// The model's content policy forbids the request.
     ContentPolicy,
-    /// The model does not take such a request.
+    /// The model does not accept such a request.
     Rejected,
 }
 
-/// Whether the upstream may have done the work it was asked for.
+/// Whether the upstream may have done the work of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Delivery {
-    /// The upstream said no and did no work, or the request provably never reached it.
+    /// The upstream declined and did no work, or the request provably did not reach it.
     Refused,
-    /// The upstream may have done the work: sending again may do, and bill, it twice.
+    /// The upstream may have done the work: resending may do it, and bill it, twice.
     PerhapsDone,
 }
 
-/// What an answer, or an error in place of one, means.
+/// The meaning of an answer, or of an error in place of one.
 ///
-/// Made by the [`Classifier`](crate::Classifier); a [`Policy`](crate::Policy) may make one too.
+/// Returned by the [`Classifier`](crate::Classifier), and by a [`Policy`](crate::Policy).
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -44,81 +44,81 @@ pub enum Delivery {
 /// };
 /// assert_eq!(verdict(401), Verdict::Unauthorized(Reason::Invalid));
 /// assert_eq!(verdict(429), Verdict::Limited { delay: None });
-/// // 500 may have done the work, 503 has not.
+/// // 500 may have done the work, 503 did not.
 /// assert_eq!(verdict(500).delivery(), Delivery::PerhapsDone);
 /// assert_eq!(verdict(503).delivery(), Delivery::Refused);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// The upstream did what it was asked for (1xx, 2xx, 3xx).
+    /// The request succeeded (1xx, 2xx, 3xx).
     Success,
-    /// The credential was refused.
+    /// The credential was rejected.
     Unauthorized(Reason),
-    /// The credential is fine, and may not do this.
+    /// The credential is valid but lacks the permission.
     Forbidden,
-    /// Too many requests: the account must rest.
+    /// Too many requests: the account cools down.
     Limited {
-        /// How long the server wants to be left alone, when it says so.
+        /// The delay that the server asks for, if it does.
         delay: Option<Duration>,
     },
-    /// The account has no money or no quota left: waiting seconds does not help.
+    /// The account's money or quota is used up: waiting for seconds does not help.
     OutOfQuota {
-        /// How long the server wants to be left alone, when it says so.
+        /// The delay that the server asks for, if it does.
         delay: Option<Duration>,
     },
     /// The model cannot serve this request; another one may.
     ModelFault {
-        /// What is wrong with the model.
+        /// The fault.
         fault: ModelFault,
-        /// How long the server wants to be left alone, when it says so.
+        /// The delay that the server asks for, if it does.
         delay: Option<Duration>,
     },
-    /// A fault that may be gone the next time.
+    /// A fault that may not occur again.
     Transient {
-        /// How long the server wants to be left alone, when it says so.
+        /// The delay that the server asks for, if it does.
         delay: Option<Duration>,
         /// Whether the work may have been done.
         delivery: Delivery,
-        /// No answer came in time, on this side of the connection.
+        /// Whether a timeout on this side of the connection ended the attempt.
         timeout: bool,
     },
-    /// The caller's own fault: nothing is sent again, and nobody rests.
+    /// The caller's fault: the request is not resent, and no account cools down.
     Rejected,
 }
 
 impl Verdict {
-    /// A transient fault after which the work may have been done (500, a reset).
+    /// Returns a transient fault after which the work may have been done (500, a reset).
     pub const fn transient() -> Self {
         Self::Transient { delay: None, delivery: Delivery::PerhapsDone, timeout: false }
     }
 
-    /// A transient fault before any work was done (503, a refused connection).
+    /// Returns a transient fault before any work was done (503, a refused connection).
     pub const fn unavailable() -> Self {
         Self::Transient { delay: None, delivery: Delivery::Refused, timeout: false }
     }
 
-    /// No answer came in time; the work may have been done.
+    /// Returns a timeout, after which the work may have been done.
     pub const fn timed_out() -> Self {
         Self::Transient { delay: None, delivery: Delivery::PerhapsDone, timeout: true }
     }
 
-    /// Too many requests, with no hint for how long.
+    /// Returns a limited verdict without a delay.
     pub const fn limited() -> Self {
         Self::Limited { delay: None }
     }
 
-    /// Out of quota, with no hint for how long.
+    /// Returns an out-of-quota verdict without a delay.
     pub const fn out_of_quota() -> Self {
         Self::OutOfQuota { delay: None }
     }
 
-    /// A fault of the model, with no hint for how long.
+    /// Returns a model fault without a delay.
     pub const fn model_fault(fault: ModelFault) -> Self {
         Self::ModelFault { fault, delay: None }
     }
 
-    /// The same verdict with the server's delay, where the verdict has room for one.
+    /// Returns the verdict with this delay, if its kind can have one.
     #[must_use]
     pub const fn with_delay(self, delay: Option<Duration>) -> Self {
         match self {
@@ -132,7 +132,7 @@ impl Verdict {
         }
     }
 
-    /// How long the server wants to be left alone, when it says so.
+    /// Returns the delay that the server asks for, if it does.
     pub const fn delay(&self) -> Option<Duration> {
         match self {
             Self::Limited { delay }
@@ -143,9 +143,9 @@ impl Verdict {
         }
     }
 
-    /// Whether the work may have been done.
+    /// Returns whether the work may have been done.
     ///
-    /// Everything but a transient fault that says otherwise, and success, is a refusal.
+    /// That is so for a success, and for a transient fault that is not marked as refused.
     pub const fn delivery(&self) -> Delivery {
         match self {
             Self::Transient { delivery, .. } => *delivery,
@@ -154,17 +154,17 @@ impl Verdict {
         }
     }
 
-    /// Whether this is [`Verdict::Success`].
+    /// Returns whether this is [`Verdict::Success`].
     pub const fn is_success(&self) -> bool {
         matches!(self, Self::Success)
     }
 
-    /// Whether the credential was refused.
+    /// Returns whether the credential was rejected.
     pub const fn is_unauthorized(&self) -> bool {
         matches!(self, Self::Unauthorized(_))
     }
 
-    /// A stable word for logs and metrics, without the delay.
+    /// Returns the stable code for logs and metrics, without the delay.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -191,7 +191,7 @@ impl fmt::Display for Verdict {
 }
 
 impl ModelFault {
-    /// A stable word for logs and metrics.
+    /// Returns the stable code for logs and metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::NotFound => "model_not_found",
@@ -214,7 +214,7 @@ mod tests {
     use super::{Delivery, Verdict};
 
     #[test]
-    fn only_what_was_refused_can_be_sent_anew_without_being_done_twice() {
+    fn delivery_is_refused_for_all_but_success_and_doubtful_faults() {
         for (verdict, wanted) in [
             (Verdict::Success, Delivery::PerhapsDone),
             (Verdict::transient(), Delivery::PerhapsDone),

@@ -7,11 +7,9 @@ use http::request::Parts;
 use super::{
     facts::{Ask, Chosen, Draft, Facts, Next, Stamp, Success},
     options::RequestOptions,
-    stage::{Stage, sealed},
+    stage::Stage,
 };
 use crate::{classify::Cause, report::NotResent};
-
-impl sealed::Sealed for () {}
 
 impl Stage for () {
     type State = ();
@@ -19,8 +17,6 @@ impl Stage for () {
     #[inline]
     fn begin(&self, _: &Parts, _: Option<&RequestOptions>, _: Option<&Stamp>) {}
 }
-
-impl<A: sealed::Sealed, B: sealed::Sealed> sealed::Sealed for (A, B) {}
 
 /// The outer stage comes first: `(outermost, (next, (.., innermost)))`. All rules about the order of
 /// stages stand here.
@@ -114,8 +110,6 @@ impl<A: Stage, B: Stage> Stage for (A, B) {
         self.1.reset(&mut st.1);
     }
 }
-
-impl<A: sealed::Sealed> sealed::Sealed for Option<A> {}
 
 /// A stage of the fused stack that may be absent, so that all stacks have one type.
 impl<A: Stage> Stage for Option<A> {

@@ -18,7 +18,7 @@ use crate::{
 
 /// A stage's answer to a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// Nothing; the next stage further out decides.
     Pass,
     /// Sends again with another account, which was reserved.
@@ -33,7 +33,7 @@ pub enum Next {
 
 /// The credential that a `TokenRotation` put on an attempt.
 #[derive(Clone, Debug)]
-pub struct Stamp {
+pub(crate) struct Stamp {
     pub(crate) pool: u32,
     pub(crate) account: u32,
     pub(crate) id: Arc<str>,
@@ -56,7 +56,7 @@ impl Stamp {
 
 /// The model and account that the stages have chosen for one attempt.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Chosen<'a> {
+pub(crate) struct Chosen<'a> {
     /// The model that the attempt names in place of the caller's.
     pub(crate) model: Option<&'a Arc<str>>,
     /// The pool that one more attempt would need an account of.
@@ -90,7 +90,7 @@ impl Chosen<'_> {
 
 /// One attempt before it is sent.
 #[derive(Debug)]
-pub struct Draft<'a, 'w> {
+pub(crate) struct Draft<'a, 'w> {
     pub(crate) head: &'a mut Parts,
     pub(crate) options: Option<&'a RequestOptions>,
     pub(crate) ledger: Option<&'a Ledger>,
@@ -129,7 +129,7 @@ impl<'w> Draft<'_, 'w> {
 
 /// The question for an account, before there is an attempt.
 #[derive(Debug)]
-pub struct Ask<'a, 'w> {
+pub(crate) struct Ask<'a, 'w> {
     pub(crate) options: Option<&'a RequestOptions>,
     pub(crate) ledger: Option<&'a Ledger>,
     pub(crate) now: &'a mut Now,
@@ -142,7 +142,7 @@ pub struct Ask<'a, 'w> {
 
 /// The facts of a successful attempt.
 #[derive(Debug)]
-pub struct Success<'a> {
+pub(crate) struct Success<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// A rotation further in sent a credential of its own, and has recorded the success.
     pub(crate) charged: bool,
@@ -151,7 +151,7 @@ pub struct Success<'a> {
 /// The facts of a failed attempt, and what the stages conclude from them.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // Independent facts.
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     pub(crate) verdict: Verdict,
     pub(crate) status: Option<StatusCode>,
     /// A layer of this crate further in made the answer: nothing was sent.

@@ -13,32 +13,30 @@ pub(crate) mod retry;
 pub(crate) mod rotation;
 pub(crate) mod stage;
 
-pub use self::{
+pub(crate) use self::{
     facts::{Ask, Chosen, Draft, Facts, Next, Stamp, Success},
-    gate::stage::{Gate, GateState},
+    handle::Handle,
+    ledger::{InnerOutcome, Ledger},
+    limits::Limits,
+    model::{Model, ModelLookup},
+    stage::Stage,
+};
+pub use self::{
+    gate::stage::Gate,
     model::{
         access::{ModelAccess, Rewritten},
         location::ModelAt,
     },
     models::{
         chain::{ModelChain, ModelChainError},
-        stage::{Models, ModelsState},
+        stage::Models,
     },
     options::{AccountPin, RequestOptions},
     retry::{
         backoff::{Backoff, BackoffError, Jitter},
         budget::{Budget, Cost, TokenBucket, Unlimited},
         policy::RetryPolicy,
-        session::Session,
         window::{BudgetError, WindowBudget},
     },
-    rotation::stage::{Rotation, RotationState},
-    stage::Stage,
-};
-pub(crate) use self::{
-    handle::Handle,
-    ledger::{InnerOutcome, Ledger},
-    limits::Limits,
-    model::{Model, ModelLookup},
-    stage::sealed,
+    rotation::stage::Rotation,
 };

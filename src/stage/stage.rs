@@ -10,18 +10,12 @@ use super::{
 };
 use crate::classify::Cause;
 
-pub(crate) mod sealed {
-    /// Keeps [`Stage`](super::Stage) from being implemented outside: the driver relies on its rules.
-    #[allow(unnameable_types)] // A sealed trait must not be nameable.
-    pub trait Sealed {}
-}
-
 /// The pure core of one layer: it decides, and never waits, calls a service or reads a clock of its own.
 ///
 /// Before an attempt the stages are walked from the outside in ([`reserve`](Stage::reserve),
 /// [`prepare`](Stage::prepare)); after a verdict from the inside out ([`note_failure`](Stage::note_failure),
 /// [`next`](Stage::next)). A stage that acts resets those inside it.
-pub trait Stage: sealed::Sealed + Debug + Send + Sync + 'static {
+pub(crate) trait Stage: Debug + Send + Sync + 'static {
     /// The stage's state of one request.
     type State: Send + Sync + 'static;
 

@@ -1,4 +1,4 @@
-//! The bodies of answers, whose beginning is read to find out what they mean.
+//! The bodies of answers, whose beginning is read to classify them.
 
 use std::time::Duration;
 
@@ -24,11 +24,11 @@ use crate::{
     },
 };
 
-/// How many layers read the beginning.
+/// The layers that read the beginning.
 #[derive(Clone, Copy, Debug)]
 enum Stack {
     Fused,
-    /// This many, one outside the other.
+    /// This many, stacked.
     Layers(usize),
 }
 
@@ -44,7 +44,7 @@ where
     answer.map(BodyExt::boxed_unsync)
 }
 
-/// The answer of a stack that reads at most [`LIMIT`] bytes of an error, and nothing of a success.
+/// Returns the answer of a stack that reads at most [`LIMIT`] bytes of an error, and nothing of a success.
 async fn answer(stack: Stack, player: Player) -> Response<Any> {
     let accounts = pool(&["a"], &Recorder::new());
     let chain = || ModelChain::list(["m1"]).unwrap();
@@ -76,7 +76,7 @@ fn stacks() -> impl Strategy<Value = Stack> {
     prop_oneof![Just(Stack::Fused), (1..4_usize).prop_map(Stack::Layers)]
 }
 
-/// The plan's body with this status, as JSON.
+/// Builds an answer with this status and the body of the plan, as JSON.
 fn error(plan: &Plan, status: u16) -> Response<Frames> {
     Response::builder()
         .status(status)
@@ -97,7 +97,7 @@ proptest! {
             let player = Player::new([error(&plan, status)]);
             let answer = answer(stack, player.clone()).await;
             assert_eq!((answer.status().as_u16(), player.calls()), (status, 1));
-            // The caller may lose interest.
+            // The caller may drop the answer.
             let read = if stop == 8 { Read::All } else { Read::Frames(stop) };
             plan.check(&listen(answer.into_body(), read).await);
         });
@@ -129,7 +129,7 @@ fn error_body_is_awaited_for_the_shortest_time_of_its_layers() {
             assert_eq!(waited, TIME);
             plan.check(&heard);
             let (waited, heard) = hear(Stack::Layers(2), &plan, status).await;
-            // Each layer for itself.
+            // Each layer reads on its own.
             assert!(waited <= 2 * TIME, "{waited:?}");
             plan.check(&heard);
         }
@@ -139,7 +139,7 @@ fn error_body_is_awaited_for_the_shortest_time_of_its_layers() {
 #[test]
 fn error_body_is_read_up_to_the_frame_that_crosses_the_limit() {
     paused(async {
-        // What comes after the pause is not asked for: the limit was reached before.
+        // The data after the pause is not read: the limit was reached before.
         let long = "x".repeat(LIMIT - 1);
         for (beats, waits) in [
             (vec![data(&long), data("yz"), pause(1), data("end")], false),
@@ -175,7 +175,7 @@ fn answer_knows_its_length_and_its_end_once_they_are_known() {
     paused(async {
         let builder = FailoverLayer::builder().rotation(pool(&["a"], &Recorder::new()));
         let layer = builder.error_body(LIMIT, TIME).build().unwrap();
-        // It did not say how long it is, and was read to its end to be understood.
+        // Its length was unknown, and it was read to its end to classify it.
         let plan = Plan { beats: vec![data("{\"error\":"), data("{}}")], known: false, missing: 0 };
         let answer = layer.layer(Player::new([error(&plan, 429)])).oneshot(post()).await.unwrap();
         let mut body = Box::pin(answer.into_body());
@@ -186,7 +186,7 @@ fn answer_knows_its_length_and_its_end_once_they_are_known() {
             assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(left), left == 0));
         }
         assert!(body.frame().await.is_none());
-        // The account rests now: this one is made here.
+        // The account is cooling now: this answer is local.
         let answer = layer.layer(Player::new([])).oneshot(post()).await.unwrap();
         let mut body = Box::pin(answer.into_body());
         assert!(!body.is_upstream() && !body.is_end_stream());

@@ -1,4 +1,4 @@
-//! How often a body is cloned: once for each attempt but the last.
+//! The clones of a body: one for each attempt but the last.
 
 use std::{
     convert::Infallible,
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// A body that counts its clones, and which of them is still there.
+/// A body that counts its clones, and knows which of them exist.
 #[derive(Debug)]
 struct Counted {
     data: Option<Bytes>,
@@ -68,7 +68,7 @@ impl Body for Counted {
     }
 }
 
-/// The clones that so many attempts cost, of at most four.
+/// Returns the clones for this number of attempts, of at most four.
 async fn clones<K>(keep: K, failures: usize, layer: &str) -> usize
 where
     K: Keep<Counted, Out = Counted> + Spare<Sink<Counted>> + Clone,

@@ -1,5 +1,5 @@
 //! Request and response bodies of every kind, through the layers: each attempt and the caller get
-//! exactly what was sent, and every body says the truth about itself.
+//! exactly the sent data, and the size hint of every body is correct.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 

@@ -1,4 +1,4 @@
-//! Bodies at random, and what the documentation says becomes of them.
+//! Random bodies, and their documented treatment.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -12,18 +12,18 @@ use crate::support::{
     sink::Heard,
 };
 
-/// A body whose frames come at random.
+/// A body with random frames.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// Trailers or an error come last.
     pub(crate) beats: Vec<Beat>,
-    /// Whether it says how long it is.
+    /// Whether its length is known.
     pub(crate) known: bool,
-    /// How much more it promised than came, when it breaks off.
+    /// The number of missing bytes, if it is cut.
     pub(crate) missing: u64,
 }
 
-/// A body as a caller would hold it.
+/// The body of a caller.
 pub(crate) type Body = Pin<Box<Frames>>;
 
 impl Plan {
@@ -36,7 +36,7 @@ impl Plan {
         Box::pin(self.frames())
     }
 
-    /// How long it says it is.
+    /// Returns its declared length.
     pub(crate) fn length(&self) -> u64 {
         let missing = if self.error().is_some() { self.missing } else { 0 };
         self.data().len() as u64 + missing
@@ -64,7 +64,7 @@ impl Plan {
         }
     }
 
-    /// How long it takes to read all of it.
+    /// Returns the time to read all of it.
     pub(crate) fn time(&self) -> Duration {
         let pause = |beat: &Beat| match beat {
             Beat::Pause(time) => *time,
@@ -73,7 +73,7 @@ impl Plan {
         self.beats.iter().map(pause).sum()
     }
 
-    /// What [`Buffered`](tower_failover::body::Buffered) does with it, by its documentation.
+    /// Returns how [`Buffered`](tower_failover::body::Buffered) treats it, by its documentation.
     pub(crate) fn kept(&self, cap: usize) -> Result<(), NotResent> {
         if self.known && self.length() > cap as u64 {
             return Err(NotResent::TooLarge);
@@ -93,7 +93,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Holds what came out of a body against this one.
+    /// Compares the content of a body with this one.
     pub(crate) fn check(&self, heard: &Heard) {
         heard.check_claims();
         let data = self.data();
@@ -109,7 +109,7 @@ impl Plan {
             let length = self.length();
             assert_eq!((first.lower, first.upper), (length, Some(length)), "known stays known");
         } else if self.trailers().is_some() {
-            // HTTP/1.1 has trailers only for bodies whose length nobody knows (RFC 9112 §7.1.2).
+            // HTTP/1.1 has trailers only for bodies of unknown length (RFC 9112 §7.1.2).
             assert_ne!(Some(first.lower), first.upper, "trailers would be lost");
         }
     }
@@ -141,7 +141,7 @@ pub(crate) fn plans() -> impl Strategy<Value = Plan> {
     )
 }
 
-/// How many bytes are kept.
+/// The number of bytes that are kept.
 pub(crate) fn caps() -> impl Strategy<Value = usize> {
     prop_oneof![Just(0), 0..120_usize, Just(1024 * 1024)]
 }

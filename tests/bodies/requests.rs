@@ -1,4 +1,4 @@
-//! Every way of keeping a body, with bodies at random.
+//! Every body strategy, with random bodies.
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// What stands around the upstream. All make three attempts, where they can.
+/// The layers around the upstream. All make three attempts if they can.
 #[derive(Clone, Copy, Debug)]
 enum Shape {
     Retry,
@@ -30,7 +30,7 @@ enum Shape {
     Fused,
 }
 
-/// What a strategy is tried with.
+/// The input of a strategy.
 #[derive(Clone, Debug)]
 struct Try {
     plan: Plan,
@@ -142,7 +142,7 @@ proptest! {
                     tried.send(Buffered::up_to(cap), plan.body()).await
                 };
                 assert_eq!(sent, plan.kept(cap));
-                // Only what is of known length, and fits, is awaited.
+                // Only a body of known length that fits is awaited.
                 let awaited = plan.known && plan.length() <= cap as u64;
                 let time = if awaited { plan.time() } else { std::time::Duration::ZERO };
                 assert_eq!(came[0].at - at, time);
@@ -165,7 +165,7 @@ proptest! {
             let rotation = TokenRotationLayer::new(accounts).buffered(inner);
             let dedup = ErrorDedupLayer::new(recorder.clone());
             call(dedup.layer(retry.layer(rotation.layer(sink.clone()))), plan.body()).await;
-            // What the outer layer has kept is in memory for the inner one.
+            // The body that the outer layer keeps is in memory for the inner one.
             let outer = plan.kept(outer);
             let inner = match outer {
                 Ok(()) if plan.length() <= inner as u64 => Ok(()),
@@ -226,7 +226,7 @@ fn trailers_go_with_the_body_to_the_next_model() {
     });
 }
 
-/// What is kept for each piece counts too, however little there is in it.
+/// The overhead of each piece counts too.
 #[test]
 fn body_is_kept_in_up_to_sixteen_thousand_pieces() {
     paused(async {

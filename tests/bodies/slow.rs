@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// A request whose body takes a second to come, and says how long it is.
+/// Builds a request whose body has a known length and takes a second to arrive.
 fn slow(text: &str) -> Request<Body> {
     let (start, end) = text.split_at(text.len() / 2);
     let plan = Plan { beats: vec![data(start), pause(1), data(end)], known: true, missing: 0 };
@@ -42,7 +42,7 @@ fn sink<B>(statuses: &[u16]) -> Sink<B> {
     Sink::script(statuses.iter().map(|status| (Read::All, *status)))
 }
 
-/// The token of each attempt.
+/// Returns the token of each attempt.
 fn tokens<B>(sink: &Sink<B>) -> Vec<String> {
     let token = |head: &http::request::Parts| {
         let value = head.headers["authorization"].to_str().unwrap();
@@ -51,7 +51,7 @@ fn tokens<B>(sink: &Sink<B>) -> Vec<String> {
     sink.came().iter().map(|came| token(&came.head)).collect()
 }
 
-/// Whether a future is not ready yet.
+/// Returns whether a future is pending.
 async fn waits<F: Future>(mut future: Pin<&mut F>) -> bool {
     std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }
@@ -112,7 +112,7 @@ fn request_dropped_while_its_body_is_awaited_leaves_nothing_behind() {
                 .selection(Selection::LeastInFlight)
                 .build()
                 .unwrap();
-            // The one is due for a probe, the other is out for longer.
+            // One is due for a probe, the other is out for longer.
             accounts.invalidate("a", Reason::Invalid);
             tokio::time::advance(Duration::from_secs(250)).await;
             accounts.invalidate("b", Reason::Invalid);
@@ -149,7 +149,7 @@ fn request_dropped_while_its_body_is_awaited_leaves_nothing_behind() {
             assert!(recorder.events().is_empty(), "{:?}", recorder.codes());
             let view = accounts.view();
             assert!(view.accounts.iter().all(|account| account.in_flight == 0), "{view:?}");
-            // The probe is there for the next one.
+            // The probe is available to the next request.
             assert_eq!(send(slow("next")).await, 200);
             assert_eq!(tokens(&sink), ["tok-a"]);
             assert_eq!(accounts.view().accounts[0].state, State::Usable);
@@ -170,7 +170,7 @@ fn awaited_body_holds_no_probe() {
         let service = layer.buffered(100).build().unwrap().layer(sink.clone());
         let mut slowly = pin!(service.clone().oneshot(slow("slow")));
         assert!(waits(slowly.as_mut()).await);
-        // A request that is ready need not wait until somebody's upload is through.
+        // A ready request does not wait for the upload of another.
         let ready = Plan { beats: vec![data("ready")], known: true, missing: 0 };
         let ready = Request::post("https://api.example.com/videos").body(ready.body()).unwrap();
         assert_eq!(service.oneshot(ready).await.unwrap().status(), 200);
@@ -196,7 +196,7 @@ fn dead_pool_answers_without_waiting_for_the_body() {
                 tower::util::BoxCloneService::new(service.map_response(|it| it.map(|_| ())))
             };
             let start = Instant::now();
-            // It dies after the service was found ready.
+            // It is rejected after the service was ready.
             service.ready().await.unwrap();
             accounts.invalidate("a", Reason::Invalid);
             accounts.retire("b");
@@ -220,7 +220,7 @@ fn account_that_is_rejected_while_a_body_is_awaited_does_not_serve() {
         accounts.retire("a");
         assert_eq!(sent.await.unwrap().status(), 200);
         assert_eq!(tokens(&sink), ["tok-b"]);
-        // And when none is left, the answer says so.
+        // If no account is left, the answer says so.
         let mut sent = pin!(layer_of(&accounts).layer(sink.clone()).oneshot(slow("body")));
         assert!(waits(sent.as_mut()).await);
         accounts.retire("b");
@@ -250,7 +250,7 @@ fn model_in_an_awaited_body_is_known_for_the_selection() {
             let sink = sink::<Any>(&[529]);
             let status = send_asked(fused, &accounts, chain, &sink).await;
             assert_eq!(status, 200, "fused: {fused}");
-            // The right account for each model.
+            // The account of each model.
             assert_eq!(tokens(&sink), ["tok-b", "tok-a"]);
             let heard = sink.heard();
             assert_eq!(heard[0].data, ASKED.as_bytes());
@@ -277,7 +277,7 @@ fn model_that_cools_everywhere_is_skipped_after_its_body_arrived() {
     });
 }
 
-/// A body of one type, however many layers it went through.
+/// A body of one type for any number of layers.
 type Any = http_body_util::combinators::UnsyncBoxBody<Bytes, crate::support::frames::Broken>;
 
 async fn send_asked(fused: bool, accounts: &Pool, chain: ModelChain, sink: &Sink<Any>) -> u16 {

@@ -23,10 +23,10 @@ use crate::{
     support::{Recorder, frames::Beat, pool, sink::Read, sink::listen},
 };
 
-/// Long enough for everything but a deadlock: the clock is paused, and goes on when all wait.
+/// A limit that only a deadlock reaches: the clock is paused, and advances when all tasks wait.
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// A body that ends when its sender is dropped, and says nothing of its length.
+/// A body of unknown length that ends when its sender is dropped.
 fn channel() -> (mpsc::Sender<&'static str>, impl Body<Data = Bytes, Error = Infallible> + Unpin) {
     let (sender, mut receiver) = mpsc::channel::<&'static str>(8);
     let frames = futures_util::stream::poll_fn(move |cx| {
@@ -35,12 +35,12 @@ fn channel() -> (mpsc::Sender<&'static str>, impl Body<Data = Bytes, Error = Inf
     (sender, StreamBody::new(frames))
 }
 
-/// Answers with the request's own body, at once.
+/// Answers at once with the body of the request.
 async fn echo(request: Request<Incoming>) -> Result<Response<Incoming>, Infallible> {
     Ok(Response::new(request.into_body()))
 }
 
-/// A client over HTTP/2, and its server.
+/// Builds a client over HTTP/2, and its server.
 async fn http2<B>()
 -> impl Service<Request<B>, Response = Response<Incoming>, Error = BoxError> + Clone
 where
@@ -61,7 +61,7 @@ where
     })
 }
 
-/// Sends, and hears the echo before the request has ended.
+/// Sends, and receives the echo before the request has ended.
 async fn converse<S, B, RB>(service: S, sender: mpsc::Sender<&'static str>, body: B)
 where
     S: Service<Request<B>, Response = Response<RB>, Error = BoxError>,
@@ -105,7 +105,7 @@ fn stream_in_both_directions_is_answered_before_it_ends() {
     });
 }
 
-/// What a server over HTTP/1.1 hears, one body for each request; it answers 503, and then 200.
+/// Returns the bodies that a server over HTTP/1.1 receives; it answers 503, and then 200.
 fn http1<B>(
     heard: mpsc::Sender<(Option<String>, Vec<u8>, Option<HeaderMap>)>,
 ) -> impl Service<Request<B>, Response = Response<String>, Error = BoxError> + Clone
@@ -173,7 +173,7 @@ fn trailers_that_were_kept_arrive_with_each_attempt() {
 #[test]
 fn body_that_was_kept_is_sent_with_its_length() {
     paused(async {
-        // Nobody knew its length before it was read.
+        // Its length was unknown before it was read.
         let plan = Plan { beats: vec![data("hello"), data("!")], known: false, missing: 0 };
         let (sender, mut heard) = mpsc::channel(8);
         let layer = RetryLayer::new(RetryPolicy::new()).buffered(1024);

@@ -1,4 +1,4 @@
-//! What the random tests have found, each in one world of its own.
+//! The counterexamples that the random tests have found, each in one world.
 
 use std::{future::Future as _, time::Duration};
 
@@ -20,7 +20,7 @@ use super::{
     support::{Recorder, Step, Upstream, get, limit, pool},
 };
 
-/// Makes one type of whatever a layer makes.
+/// Boxes the service of any layer.
 struct Erase<L>(L);
 
 impl<S, L, RB> tower::Layer<S> for Erase<L>
@@ -98,7 +98,7 @@ async fn replaced_answer_is_reported_as_the_caller_gets_it() {
     assert_eq!(recorder.failures()[0].outcome, Outcome::Answer(StatusCode::UNAUTHORIZED));
 }
 
-/// A request that gets a 503 after a second, while its pool dies.
+/// Sends a request that gets a 503 after a second, while its pool dies.
 async fn dying<L>(layer: impl Fn(tower_failover::Pool) -> L) -> (u16, Option<ServedBy>)
 where
     L: tower::Layer<Upstream>,
@@ -277,7 +277,7 @@ async fn fallback_that_did_not_happen_did_not_serve() {
     let chain = tower_failover::ModelChain::list(["m1", "m2"]).unwrap();
     let layer = FailoverLayer::builder().models(chain).served_by(true).build().unwrap();
     let mut request = get();
-    // A model that stands nowhere in the request, so that no other can be put in its place.
+    // A model that is not in the request, so that no other can replace it.
     request.extensions_mut().insert(RequestOptions::new().model("m1"));
     let answer = layer.layer(Upstream::statuses(&[503])).oneshot(request).await.unwrap();
     let served = answer.extensions().get::<ServedBy>().unwrap();
@@ -330,7 +330,7 @@ async fn layer_that_reads_the_model_names_it_in_the_trail() {
     assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 400);
     let events = recorder.events();
     let trail = &events[0].record().unwrap().trail;
-    // It is read once nothing more follows, and holds for every attempt.
+    // It is read when the body is complete, and holds for every attempt.
     assert_eq!(trail.len(), 2);
     assert!(trail.iter().all(|attempt| attempt.model.as_deref() == Some("m1")));
 }
@@ -463,11 +463,11 @@ async fn overloaded_model_without_another_keeps_the_reason_of_the_retry() {
         .service(Upstream::statuses(&[529]));
     assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 529);
     let followed = recorder.failures()[0].trail[0].followed;
-    // The same as fused.
+    // The same for the fused layer.
     assert_eq!(followed, Followed::NotResent(NotResent::Retries));
 }
 
-/// What is sent after a fallback while all accounts are half open.
+/// Returns the attempts after a fallback while all accounts are due for a probe.
 async fn half_open<L>(layer: impl Fn(tower_failover::Pool, ModelChain) -> L) -> Vec<String>
 where
     L: tower::Layer<Upstream>,
@@ -484,7 +484,7 @@ where
     let service = layer(pool, ModelChain::list(["m1", "m2"]).unwrap()).layer(upstream.clone());
     assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 401);
     tokio::time::advance(Duration::from_secs(300)).await;
-    // The probe shows nothing.
+    // The probe proves nothing.
     let request = http::Request::post("https://api.example.com/")
         .header("content-type", "application/json")
         .body(bytes::Bytes::from(r#"{"model":"m1"}"#).into())
@@ -526,7 +526,7 @@ async fn rotation_does_not_return_to_accounts_that_one_below_has_tried() {
     assert_eq!(upstream.tokens(), ["tok-a", "tok-b"]);
 }
 
-/// A source that gives this token after a second.
+/// A source that returns this token after a second.
 fn slow(token: &'static str) -> impl tower_failover::credential::TokenSource {
     move |_: RefreshReason| async move {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -591,7 +591,7 @@ async fn rejection_replaced_by_a_503_keeps_its_model_in_the_trail() {
 
 #[tokio::test(start_paused = true)]
 async fn rejected_token_is_not_sent_again_after_a_later_expiry() {
-    // Asked in time, the source gives the same one for longer, while a request with it is refused.
+    // Called in time, the source returns the same token with a later expiry, while a request with it is rejected.
     let same =
         |_: RefreshReason| async { Ok(Token::new("tok-a").expires_in(Duration::from_secs(7200))) };
     let account = super::support::stack::account("a").source(same);
@@ -607,7 +607,7 @@ async fn rejected_token_is_not_sent_again_after_a_later_expiry() {
 
 #[tokio::test(start_paused = true)]
 async fn token_waiter_is_not_woken_by_its_own_check_of_a_probe() {
-    // One account is due for a probe, but not with this model; of the other nothing is heard.
+    // One account is due for a probe, but not for this model; the source of the other does not answer.
     let never = |_: RefreshReason| std::future::pending::<Result<Token, SourceError>>();
     let pool = tower_failover::Pool::builder()
         .account(super::support::stack::account("a"))

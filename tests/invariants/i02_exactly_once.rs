@@ -1,5 +1,5 @@
 //! I2: each failed request is reported once, each incident once; each failed attempt of a failed
-//! request stands in exactly one trail; a success reports nothing, a drop one abandoned request.
+//! request is in exactly one trail; a success reports nothing, a drop one abandoned request.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,7 @@ use super::{
     world::{World, id_of, patient, world},
 };
 
-/// How a request must be told.
+/// The expected report of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     Failed,
@@ -38,7 +38,7 @@ enum Told {
     Not,
 }
 
-/// The failed attempts of a request, in the order in which they failed.
+/// Returns the failed attempts of a request, in the order of their failures.
 fn failed(attempts: Vec<Sent>) -> Vec<Sent> {
     let mut failed: Vec<_> =
         attempts.into_iter().filter(|sent| sent.answered() && !sent.verdict.is_success()).collect();
@@ -75,7 +75,7 @@ fn told(events: &[Event]) -> Vec<Told> {
     events.iter().map(told).collect()
 }
 
-/// Which attempt a line of a trail is, and whether it says so rightly.
+/// Returns the attempt of a line in a trail, after checking the line.
 fn is_line(line: &Attempt, sent: &Sent) -> bool {
     let name = match sent.step.status() {
         Some(_) => line.upstream_request_id.as_deref() == Some(&format!("up-{}", sent.n)),
@@ -128,7 +128,7 @@ fn requests_are_told(stage: &Stage<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// How often each credential was told to be out.
+/// Returns the number of incidents of each credential.
 pub(crate) fn incidents(events: &[Event]) -> BTreeMap<Who, usize> {
     let mut incidents = BTreeMap::new();
     for event in events {
@@ -188,13 +188,13 @@ proptest! {
     }
 }
 
-/// Sends two clones of each request; what becomes of them, `both` says.
+/// A layer that sends two clones of each request, as `both` says.
 #[derive(Clone)]
 struct Twice {
     inner: Svc,
-    /// The worse of both, in place of the first one.
+    /// Returns the worse of both, instead of the first.
     both: bool,
-    /// The second clone has a name of its own.
+    /// The second clone has its own name.
     named: bool,
 }
 
@@ -299,7 +299,7 @@ proptest! {
             vec![Layer::Fused(0, true)],
         ]),
     ) {
-        // What looks like a failure to the splitter is one.
+        // A failure for the splitter is a failure.
         world.opinions.clear();
         prop_assert_eq!(twice(&world, both, &below), Ok(()));
     }

@@ -1,5 +1,5 @@
-//! I3: attempts, waiting, wall clock and kept bytes are bounded for the whole request, however many
-//! layers send again.
+//! I3: attempts, waiting, wall clock and kept bytes are bounded for the whole request, for any number
+//! of layers that resend.
 
 use std::time::Duration;
 
@@ -16,21 +16,21 @@ use super::{
 /// The longest that a retry of these worlds waits by itself, and for a server.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// The smallest limit of the layers that send again, and of the request.
+/// Returns the smallest limit of the layers that resend, and of the request.
 fn attempts(world: &World, stack: &[Layer], plan: &RequestPlan) -> usize {
     let limits = stack.iter().zip(world.plan.limits.iter().cycle());
     let limits = limits.filter(|(layer, _)| layer.resends()).map(|(_, limit)| *limit);
     limits.chain(plan.attempts).min().unwrap_or(1) as usize
 }
 
-/// How long after it came in a request may start attempts.
+/// Returns the time within which a request may start attempts.
 pub(crate) fn deadline(world: &World, stack: &[Layer], plan: &RequestPlan) -> Option<Duration> {
     let limits = stack.iter().zip(world.plan.deadlines.iter().cycle());
     let limits = limits.filter(|(layer, _)| layer.resends()).map(|(_, limit)| *limit);
     limits.chain(plan.deadline).min().map(Duration::from_millis)
 }
 
-/// What is wrong with the attempts of one request.
+/// Returns the faults of the attempts of one request.
 fn wrong(
     stage: &Stage<'_>,
     stack: &[Layer],
@@ -45,12 +45,12 @@ fn wrong(
     }
     let deadline = deadline(stage.world, stack, plan)?;
     let late = |sent: &&Sent| sent.at.duration_since(since) > deadline;
-    // The first one is not the deadline's business.
+    // The deadline does not apply to the first one.
     let late = sent.iter().skip(1).find(late)?;
     Some(format!("request {id}: attempt {} after {:?} of {deadline:?}", late.n, late.at - since))
 }
 
-/// What is wrong with what was waited.
+/// Returns the faults of the waits.
 fn waits(stage: &Stage<'_>, id: u32) -> Option<String> {
     let events = stage.reports(id);
     let record = events.first()?.record()?;
@@ -69,7 +69,7 @@ fn limited() -> impl Strategy<Value = World> {
     (world(), limits, [deadlines(), deadlines(), deadlines()]).prop_map(
         |(mut world, limits, deadlines)| {
             (world.plan.limits, world.plan.deadlines) = (limits, deadlines);
-            // One at a time, so that it is known when each came in.
+            // One at a time, so that the start of each is known.
             for round in &mut world.rounds {
                 let steps = |plan: &mut RequestPlan| {
                     plan.script = plan.script.iter().cycle().take(12).copied().collect();
@@ -129,7 +129,7 @@ proptest! {
             stage.ends.keys().map(|id| stage.attempts(*id)).collect::<Vec<_>>()
         });
         for attempts in sent {
-            // An error is the inner service's own, and has no room for a count.
+            // An error is that of the inner service, and has no count.
             let errors = attempts.iter().any(|sent| sent.step.is_error());
             prop_assert!(errors || attempts.len() <= sum as usize, "{} of {sum}", attempts.len());
         }

@@ -11,7 +11,7 @@ use super::{
     world::world,
 };
 
-/// Visits of the same credential without a retry between.
+/// Returns repeated visits of a credential without a retry between.
 fn loops(stage: &Stage<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
     for id in stage.ends.keys() {
@@ -35,7 +35,7 @@ fn loops(stage: &Stage<'_>) -> Vec<String> {
     wrong
 }
 
-/// Accounts that were refused more often than with their credential and, once, with its next one.
+/// Returns accounts that were rejected more often than with their credential and, once, the next one.
 fn replayed(stage: &Stage<'_>, promises: &Promises<'_>) -> Vec<String> {
     let mut refused: BTreeMap<_, usize> = BTreeMap::new();
     let refusals = stage

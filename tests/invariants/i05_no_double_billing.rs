@@ -1,4 +1,4 @@
-//! I5: what may have been done is not sent again, unless that is known to be harmless; the trail
+//! I5: a request that is perhaps done is not resent, unless that is known to be harmless; the trail
 //! says so.
 
 use proptest::prelude::*;

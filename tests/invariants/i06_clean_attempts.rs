@@ -1,4 +1,4 @@
-//! I6: each attempt is the caller's request with one account's things on it, and nothing else.
+//! I6: each attempt is the caller's request with the credential and headers of one account only.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use proptest::prelude::*;
@@ -20,8 +20,8 @@ fn sorted(headers: &HeaderMap) -> Vec<(String, String)> {
     all
 }
 
-/// What the attempt must look like.
-#[allow(clippy::too_many_lines)] // One step for each thing that is put on.
+/// Returns the expected attempt.
+#[allow(clippy::too_many_lines)] // One step for each part that is added.
 fn expected(world: &World, stack: &[Layer], sent: &Sent) -> (Uri, Vec<(String, String)>) {
     let plan = world.requests()[sent.id as usize - 1];
     let (mut head, _) = request(sent.id, plan).into_parts();
@@ -57,7 +57,7 @@ fn expected(world: &World, stack: &[Layer], sent: &Sent) -> (Uri, Vec<(String, S
             At::Json => {}
         }
     } else if let Some(model) = sent.headers.get("x-model") {
-        // The options named one, and another was put in its place.
+        // The options named one, and another replaced it.
         head.headers.insert("x-model", model.clone());
     }
     let Some(who) = sent.who else { return (head.uri, sorted(&head.headers)) };
@@ -91,7 +91,7 @@ proptest! {
     #[test]
     fn i06_clean_attempts(mut world in world(), stack in stack()) {
         let stack = of_one_pool(stack);
-        // A rotation does not know what one further out has replaced, only what it has put on.
+        // A rotation does not know what an outer one has replaced, only what it has added.
         if stack.iter().filter(|layer| layer.rotates().is_some()).count() > 1 {
             world.pools[0].iter_mut().for_each(|plan| (plan.base, plan.fixed) = (false, false));
         }

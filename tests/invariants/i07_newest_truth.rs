@@ -23,7 +23,7 @@ fn newest(attempts: &[Sent]) -> Option<&Sent> {
     })
 }
 
-/// What is wrong with what a caller got.
+/// Returns the faults of the outcome of a caller.
 fn wrong(stage: &Stage<'_>, id: u32, ended: &Ended) -> Option<String> {
     let attempts = stage.attempts(id);
     let last = newest(&attempts).filter(|sent| sent.answered());
@@ -75,15 +75,15 @@ fn wrong(stage: &Stage<'_>, id: u32, ended: &Ended) -> Option<String> {
         .then(|| format!("{served:?} for {id:?} and {fell:?}"))
 }
 
-/// Whether nobody could serve after a refusal because a source is down, or has not answered for as long
-/// as the request may wait: that is newer than the refusal, and no reason to log in again.
+/// Returns whether no account could serve after a rejection because a source is down, or has not
+/// answered within the wait of the request: that is newer than the rejection.
 fn is_down(stage: &Stage<'_>, stack: &[Layer], id: u32, ended: &Ended) -> bool {
     let Ended::Answer { cause: Some(cause), .. } = ended else { return false };
     let attempts = stage.attempts(id);
     let Some(last) = newest(&attempts) else { return false };
     let End::Answered { at, .. } = last.end else { return false };
     let (since, end) = stage.times[&id];
-    // Else the token has ended while something else was waited for.
+    // Else the token has expired during another wait.
     let refused = last.verdict.is_unauthorized();
     if cause.code != Code::NotReady || !refused && end == at {
         return false;
@@ -95,12 +95,12 @@ fn is_down(stage: &Stage<'_>, stack: &[Layer], id: u32, ended: &Ended) -> bool {
     let patience = Duration::from_millis(world.plan.refresh_deadline);
     let is_down = |who: (usize, usize)| {
         let group = world.pools[who.0][who.1].group;
-        // One of its group may have its turn, and not end it.
+        // Another account of its group may be refreshing, and not end.
         let turn = |heard: &Heard| {
             let other = || group.is_some() && world.pools[who.0][heard.account].group == group;
             heard.pool == who.0 && (heard.account == who.1 || other())
         };
-        // Its answer may have come in the same instant, and too late.
+        // Its answer may have arrived at the same time, and too late.
         let untils: [&dyn Fn(Instant) -> bool; 2] = [&|at| at < end, &|at| at <= end];
         stage.double.sources(|log| {
             untils.iter().any(|until| {
@@ -110,7 +110,7 @@ fn is_down(stage: &Stage<'_>, stack: &[Layer], id: u32, ended: &Ended) -> bool {
                     matches!(heard.what, Fed::Asked(_)) && (waited || end - heard.at >= patience)
                 });
                 let mine = before().rfind(|heard| (heard.pool, heard.account) == who);
-                // One that gives what has ended has failed as well.
+                // A source that returns an expired token has failed too.
                 late || mine.is_some_and(|heard| match heard.what {
                     Fed::Silent => true,
                     Fed::Given(new, old, _) => new == old,
@@ -141,7 +141,7 @@ proptest! {
             }
             all
         });
-        // A foreign layer below gives what it likes.
+        // A foreign layer below may return any answer.
         if !promises.foreign() || promises.tries_are_requests() {
             prop_assert_eq!(wrong, Vec::<String>::new());
         }
@@ -149,7 +149,7 @@ proptest! {
 
     #[test]
     fn i07_answer_is_not_given_up_without_a_next_attempt(mut world in world(), stack in stack()) {
-        // One request at a time: what is possible when it is decided is possible when it is done.
+        // One request at a time: the state at the decision is the state at the send.
         for round in &mut world.rounds {
             round.requests.truncate(1);
             round.changes.clear();

@@ -1,5 +1,5 @@
-//! I8: a rest never shrinks, everything heals by itself, one request refuses at most `max_refusals`
-//! accounts, and late news about an old generation leaves the new one alone.
+//! I8: a cooldown never shrinks, everything heals by itself, one request has at most `max_refusals`
+//! accounts rejected, and late evidence about an old generation leaves the new one alone.
 
 use std::{
     collections::BTreeMap,
@@ -46,7 +46,7 @@ fn pinned(at: usize) -> RequestPlan {
     }
 }
 
-/// Whether all accounts serve again once time has passed, or are retired.
+/// Checks that all accounts serve again after enough time, or are retired.
 pub(crate) async fn all_heal(stage: &mut Stage<'_>) -> Result<(), String> {
     stage.double.sources(|log| log.mended = true);
     stage.pass(Duration::from_secs(25 * 3_600)).await;
@@ -65,7 +65,7 @@ pub(crate) async fn all_heal(stage: &mut Stage<'_>) -> Result<(), String> {
         );
         stage.hostile.asked.lock().unwrap().clear();
         if plan.source.is_some() && stage.world.plan.ready_within == 0 {
-            // Nobody waits here; the next one finds what this one has asked for.
+            // This request does not wait; the next one finds the token that it has started to fetch.
             stage.one(&pinned(at)).await;
             stage.pass(Duration::from_secs(1)).await;
         }
@@ -83,7 +83,7 @@ pub(crate) async fn all_heal(stage: &mut Stage<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether only a person can help: its token has ended, and no source gives another.
+/// Returns whether a person must act: its token has expired, and no source returns another.
 fn is_over(stage: &Stage<'_>, at: usize) -> bool {
     let plan = stage.world.pools[0][at];
     let over = |heard: &Heard| {
@@ -97,9 +97,9 @@ fn is_over(stage: &Stage<'_>, at: usize) -> bool {
 
 type Samples = Arc<Mutex<Vec<(Instant, PoolView)>>>;
 
-/// Rests that ended sooner than an earlier look had said. While an account's source is asked nothing is
-/// said of its rest, and a token that the source gave has it; what was held against the one before has
-/// ended with that.
+/// Returns cooldowns that ended earlier than an earlier view had shown. During a refresh the view does
+/// not show the cooldown, and the next token keeps it; the quarantine of the token before ends with
+/// that token.
 fn shrunk(
     samples: &Samples,
     revived: &[(Instant, usize)],
@@ -128,7 +128,7 @@ fn shrunk(
             if let Some((seen, before)) = known.get(&key).copied() {
                 let excused = account.state == State::Retired
                     || revived.iter().any(|(when, who)| *who == i && seen <= *when && when <= at);
-                // While it lasts: nothing but a heal by a probe ends a quarantine, and time a rest.
+                // While it lasts: only a successful probe ends a quarantine, and only time a cooldown.
                 if !excused && *at < before && (!rests || until < before) {
                     wrong.push(format!("account {i} at {at:?}: {account:?}, was until {before:?}"));
                 }
@@ -165,7 +165,7 @@ async fn watched<'w>(world: &'w World, stack: &[Layer]) -> (Stage<'w>, Vec<Strin
     (stage, wrong)
 }
 
-/// Requests that had more accounts refused than one may.
+/// Returns requests that had more than `max_refusals` accounts rejected.
 fn poisoned(stage: &Stage<'_>) -> Vec<String> {
     let most = stage.world.plan.max_refusals as usize;
     let mut wrong = Vec::new();
@@ -185,7 +185,7 @@ fn poisoned(stage: &Stage<'_>) -> Vec<String> {
     wrong
 }
 
-/// New generations that are out although nobody refused them.
+/// Returns new generations that are out without a rejection.
 fn touched(stage: &Stage<'_>) -> Vec<String> {
     let (log, changes) = (stage.double.log(), stage.double.changes());
     let view = stage.pools[0].view();
@@ -197,7 +197,7 @@ fn touched(stage: &Stage<'_>) -> Vec<String> {
                 && matches!(sent.end, End::Answered { .. })
                 && sent.verdict.is_unauthorized()
         });
-        // What a person takes out stays out with whatever its source gives.
+        // An account that a person has taken out stays out with any answer of its source.
         let changed = changes.iter().any(|c| {
             let retired = matches!(c.change, Change::Retire);
             c.account == *i && (c.generation == generation || retired && c.generation < generation)
@@ -223,7 +223,7 @@ proptest! {
             let (mut stage, shrunk) = watched(&world, &stack).await;
             prop_assert_eq!(shrunk, Vec::<String>::new());
             prop_assert_eq!(touched(&stage), Vec::<String>::new());
-            // A refusal that a foreign layer below hides is one that nobody can count.
+            // A rejection that a foreign layer below hides cannot be counted.
             if !promises.tries_are_requests() && promises.no_retry_on_401(false) {
                 prop_assert_eq!(poisoned(&stage), Vec::<String>::new());
             }

@@ -1,5 +1,5 @@
-//! I9: nothing that this crate prints, tells or answers holds eight bytes of a pool's secret, raw,
-//! percent- or base64-encoded, whoever wrote it there.
+//! I9: no output, event or answer of this crate contains eight bytes of a pool's secret, raw, percent-
+//! or base64-encoded, whatever its source.
 
 use std::{
     io,
@@ -30,7 +30,7 @@ use super::{
     world::{Place, World, world},
 };
 
-/// The first run of a secret in this text, however it is spelled.
+/// Returns the first part of a secret in this text, in any encoding.
 fn leak(text: &str, secrets: &[String]) -> Option<String> {
     let decoded = percent_decode_str(text).decode_utf8_lossy().into_owned();
     for secret in secrets {
@@ -44,7 +44,7 @@ fn leak(text: &str, secrets: &[String]) -> Option<String> {
             let padded = ["\0\0", secret].concat();
             let digits = base64_of::encode(&padded.as_bytes()[2 - shift..]);
             let own = (shift * 8).div_ceil(6)..(secret.len() + shift) * 8 / 6;
-            // Eight bytes are eleven digits, wherever they begin.
+            // Eight bytes are eleven digits, at any offset.
             for run in digits.as_bytes()[own].windows(11) {
                 let run = std::str::from_utf8(run).unwrap();
                 if text.contains(run) || text.contains(&run.replace('+', "-").replace('/', "_")) {
@@ -56,7 +56,7 @@ fn leak(text: &str, secrets: &[String]) -> Option<String> {
     None
 }
 
-/// Everything on a request, in every spelling.
+/// Returns all text of a request, in every encoding.
 fn echo(request: &Request<Load>, spelling: usize) -> String {
     let mut text: Vec<_> = request
         .headers()
@@ -64,7 +64,7 @@ fn echo(request: &Request<Load>, spelling: usize) -> String {
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         .collect();
     text.push(request.uri().to_string());
-    // The credentials are put on last, and foreign text is shortened.
+    // The credentials are added last, and foreign text is shortened.
     text.reverse();
     let spell = |text: &String| match spelling % 5 {
         0 => text.clone(),
@@ -92,7 +92,7 @@ fn answer(text: String, status: u16) -> Result<Response<Full<Bytes>>, BoxError> 
     Ok(answer)
 }
 
-/// Where tracing's output goes.
+/// The output of tracing.
 #[derive(Clone, Default)]
 struct Output(Arc<Mutex<Vec<u8>>>);
 
@@ -126,7 +126,7 @@ fn builder(world: &World, secrets: &[String], reporter: &ReporterHandle) -> Pool
     builder.own_credential(world.plan.own).reporter(reporter.clone())
 }
 
-/// All that can be printed of layers, services and futures around this pool.
+/// Returns the `Debug` output of layers, services and futures around this pool.
 fn printed(world: &World, pool: &Pool, reporter: &ReporterHandle, inner: &Svc) -> Vec<String> {
     let policy = world.retry();
     let builder = FailoverLayer::builder().rotation(pool.clone()).retry(policy.clone());

@@ -1,4 +1,4 @@
-//! I10: a future dropped at any poll leaves counts, probes and locks right.
+//! I10: a future dropped at any poll leaves counts, probes and locks correct.
 
 use proptest::prelude::*;
 use tower_failover::pool::State;

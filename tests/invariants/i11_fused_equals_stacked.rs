@@ -10,7 +10,7 @@ use super::{
     world::{Keeping, World, patient},
 };
 
-/// All that can be seen from outside.
+/// Everything that is visible from outside.
 #[derive(Debug, PartialEq)]
 struct Seen {
     attempts: Vec<String>,
@@ -59,10 +59,10 @@ proptest! {
     fn i11_fused_equals_stacked(mut world in patient()) {
         world.plan.keeps = [world.plan.keeps[0]; 3];
         for request in world.rounds.iter_mut().flat_map(|round| &mut round.requests) {
-            // The one knows that the pool is dead before it awaits a body, the others after it.
+            // The fused layer knows that the pool is dead before it awaits a body, the others after it.
             request.shape.pause &= !request.shape.known;
-            // A fallback that turns out to be impossible to write has reserved an account in the
-            // one and none in the others, so that another one is next.
+            // A fallback that cannot be written has reserved an account in the fused layer and none
+            // in the others, so that another one is next.
             let written = request.named.is_some()
                 && request.shape == Shape::PLAIN
                 && !request.grpc

@@ -1,4 +1,4 @@
-//! I12: the caller's own credential is kept, replaced or refused, as set; its failure never harms
+//! I12: the caller's own credential is kept, replaced or rejected, as set; its failure never affects
 //! the pool.
 
 use http::StatusCode;
@@ -42,8 +42,8 @@ proptest! {
                 return Ok(());
             }
             if world.lives() {
-                // Time goes on for tokens that end, and who looks whether an account could serve has
-                // its source asked; but nothing is held against any.
+                // Tokens may expire meanwhile, and a check of an account may start a refresh; but
+                // nothing is held against any account.
                 for account in stage.pools[0].view().accounts {
                     prop_assert_eq!(account.counts, Counts::default());
                     prop_assert!(!matches!(account.state, State::Quarantined | State::Probing));
@@ -63,7 +63,7 @@ proptest! {
                     prop_assert_eq!(cause.map(|cause| cause.code), Some(Code::CredentialInvalid));
                     prop_assert!([StatusCode::UNAUTHORIZED, StatusCode::OK].contains(status));
                 } else if !seen {
-                    // Whose fault it is is not ours to say.
+                    // The fault cannot be assigned.
                     prop_assert_eq!(*cause, None);
                 }
             }

@@ -1,4 +1,4 @@
-//! The bodies of the requests: in memory, in pieces, with pauses, with trailers, broken off.
+//! The bodies of the requests: in memory, in pieces, with pauses, with trailers, cut.
 
 use std::{
     fmt,
@@ -15,22 +15,22 @@ use proptest::prelude::*;
 use tokio::time::Sleep;
 use tower_failover::body::ReplayBody;
 
-/// How a caller's body comes.
+/// The form of a caller's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
-    /// In so many pieces.
+    /// The number of pieces.
     pub(crate) pieces: usize,
-    /// Nothing for a while before the last piece.
+    /// A pause before the last piece.
     pub(crate) pause: bool,
     pub(crate) trailers: bool,
-    /// It breaks off before its last piece.
+    /// Whether it is cut before its last piece.
     pub(crate) fails: bool,
-    /// It says how long it is.
+    /// Whether its length is known.
     pub(crate) known: bool,
 }
 
 impl Shape {
-    /// All of it is in memory.
+    /// Whether it is in memory.
     pub(crate) const PLAIN: Self =
         Self { pieces: 1, pause: false, trailers: false, fails: false, known: true };
 }
@@ -43,7 +43,7 @@ pub(crate) enum Beat {
     Error,
 }
 
-/// A body broke off.
+/// The error of a body that was cut.
 #[derive(Debug, thiserror::Error)]
 #[error("the body broke off")]
 pub(crate) struct Broken;
@@ -54,10 +54,10 @@ pub(crate) enum Load {
         beats: Arc<[Beat]>,
         at: usize,
         nap: Option<Pin<Box<Sleep>>>,
-        /// What is left of its length, when it says so.
+        /// The remaining length, if it is known.
         length: Option<u64>,
     },
-    /// As a layer further out sends it: it has no clone.
+    /// A body as an outer layer sends it, which is not cloned.
     Replayed(Box<ReplayBody<Load>>),
 }
 
@@ -85,7 +85,7 @@ impl Load {
         Self::Own { beats: beats.into(), at: 0, nap: None, length }
     }
 
-    /// Its own way to be cloned.
+    /// The clone method of the body.
     pub(crate) fn try_clone(&self) -> Option<Self> {
         match self {
             Self::Own { beats, at, length, .. } => {
@@ -100,7 +100,7 @@ impl Load {
     }
 }
 
-/// Where no [`ReplayBody`] can be.
+/// A position without a [`ReplayBody`].
 impl Clone for Load {
     fn clone(&self) -> Self {
         self.try_clone().unwrap()
@@ -187,7 +187,7 @@ impl fmt::Debug for Load {
     }
 }
 
-/// What has come of a body.
+/// The received content of a body.
 #[derive(Debug, Default)]
 pub(crate) struct Read {
     pub(crate) data: Vec<u8>,

@@ -1,4 +1,4 @@
-//! What must always hold, each under its name, over random worlds, stacks and schedules.
+//! The invariants, each under its name, over random worlds, stacks and schedules.
 
 // A helper that fails is a failed test; a world is many flags.
 #![allow(

@@ -1,9 +1,9 @@
-//! What the state of each credential must be, told from the upstream's and the sources' logs alone.
+//! The expected state of each credential, derived only from the logs of the upstream and the sources.
 //!
-//! Where an account has a source that may make another token after a refusal, a refused token is *spent*:
-//! it is not sent again, not even as a probe, and it is no incident, until the source has given the
-//! same one. One that was made because of a refusal, and never worked, is refused as any other: there
-//! is no third. A token is not sent from its end on.
+//! If an account has a source that may mint another token after a rejection, a rejected token is *spent*:
+//! it is not sent again, not even as a probe, and it is no incident, until the source has returned the
+//! same token. A token that was minted after a rejection, and never worked, is rejected like any other:
+//! there is no third. A token is not sent after its expiry.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,9 +22,9 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Alive,
-    /// Its source has not given the first one yet.
+    /// Its source has not returned the first token yet.
     Absent,
-    /// Refused, and its source is to make another; `told` that it was out before.
+    /// Rejected, and its source is to mint another; `told` if it was reported to be out before.
     Spent {
         told: bool,
     },
@@ -38,17 +38,17 @@ struct Known {
     state: State,
     trusted: bool,
     strikes: u32,
-    /// The number of the event that made older evidence worthless.
+    /// The number of the event that invalidates older evidence.
     chapter: usize,
     closed: bool,
-    /// What it was refused for last.
+    /// The last reason of its rejection.
     reason: Reason,
-    /// It was made because the one before was refused.
+    /// Whether it was minted because the one before was rejected.
     forced: bool,
-    /// It is not sent from here on.
+    /// The expiry, after which it is not sent.
     end: Option<Instant>,
-    /// Whether the pool knew of its end when it was refused, or of another's, nobody can say from
-    /// outside: nor what it told.
+    /// Whether the pool knew of its expiry at its rejection, or of another's, is not visible from
+    /// outside, nor is its report.
     vague: bool,
 }
 
@@ -70,15 +70,15 @@ impl Known {
     }
 }
 
-/// What is known of an account.
+/// The known state of an account.
 #[derive(Clone, Copy, Debug)]
 struct Account {
     plan: AccountPlan,
-    /// The generation that it has.
+    /// The current generation.
     current: u64,
-    /// Why its source was asked last.
+    /// The reason of the last call to its source.
     why: RefreshReason,
-    /// Its source gives nothing until a person acts.
+    /// Whether its source returns nothing until a person acts.
     over: bool,
 }
 
@@ -88,14 +88,14 @@ impl Account {
     }
 }
 
-/// What the log shows.
+/// The facts that the log shows.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// Attempts that should not have been started.
+    /// Attempts that must not have been started.
     pub(crate) wrong: Vec<String>,
-    /// How often each credential was taken out.
+    /// The number of incidents of each credential.
     pub(crate) incidents: BTreeMap<Who, usize>,
-    /// Those of which that cannot be known.
+    /// The credentials whose incidents are not visible.
     pub(crate) vague: BTreeSet<Who>,
 }
 
@@ -107,7 +107,7 @@ enum Event<'a> {
     Heard(&'a Heard),
 }
 
-/// The least time that a credential is left alone.
+/// Returns the shortest quarantine.
 fn quarantine(known: &Known, strikes: u32) -> Duration {
     let (first, most) = match known.reason {
         Reason::Revoked => (3_600, 86_400),
@@ -117,17 +117,17 @@ fn quarantine(known: &Known, strikes: u32) -> Duration {
     Duration::from_secs((first << strikes.min(16)).min(most))
 }
 
-/// All that is known, as far as the log has been walked.
+/// The known state at a point of the log.
 struct Walk<'a> {
     double: &'a Double,
-    /// A layer of somebody else's may send a success again: the pool hears of the last answer only.
+    /// A foreign layer may resend a success: the pool sees only the last answer.
     foreign: bool,
     tokens: BTreeMap<Who, Known>,
     accounts: BTreeMap<(usize, usize), Account>,
     findings: Findings,
 }
 
-/// Walks through the log, in the order in which it happened.
+/// Walks through the log, in order.
 pub(crate) fn walk(double: &Double, foreign: bool) -> Findings {
     let (log, changes) = (double.log(), double.changes());
     let heard = double.sources(|log| log.heard.clone());
@@ -169,7 +169,7 @@ impl Walk<'_> {
         self.accounts.entry((pool, account)).or_insert(fresh)
     }
 
-    /// What a credential is when nothing is held against it.
+    /// Returns the state of a credential without evidence against it.
     fn first(&self, who: Who) -> State {
         let source = self.double.plan(who.pool, who.account).source;
         let absent = who.generation == 0 && source.is_some_and(|source| !source.loaded);
@@ -238,13 +238,13 @@ impl Walk<'_> {
         }
     }
 
-    /// A living credential, or a probe, is refused.
+    /// Applies the rejection of a usable credential, or of a probe.
     fn refuse(&mut self, who: Who, reason: Reason, at: Instant, probe: bool) {
         let asks = self.account(who.pool, who.account).can_renew_after(reason);
         let foreign = self.foreign;
         let known = self.token(who);
         known.reason = reason;
-        // Nor whether the pool has heard that one that was made after a refusal has worked.
+        // Nor is it visible whether the pool knows that a token minted after a rejection has worked.
         known.vague |= known.has_ended(at) || foreign && known.forced && known.trusted;
         let hopeless = known.forced && !known.trusted;
         known.strikes += 1;
@@ -274,7 +274,7 @@ impl Walk<'_> {
                     known.chapter = seq;
                 }
                 (known.state, known.strikes) = (first, 0);
-                // That it has ended may be the fault of a clock.
+                // The expiry may be wrong because of a clock.
                 known.end = known.end.filter(|end| change.at < *end);
                 self.account(0, change.account).over = false;
             }
@@ -306,13 +306,13 @@ impl Walk<'_> {
                     self.renewed(who, Who { generation, ..who }, life.map(|life| heard.at + life));
                 }
             }
-            // Somebody has put in another while it was made.
+            // A person has replaced it meanwhile.
             Fed::Given(..) | Fed::Silent => {}
         }
     }
 
-    /// The source gave the token that is there. If it was asked before that was refused, it is asked
-    /// again.
+    /// Applies that the source returned the current token. If its call began before the rejection, it is
+    /// called again.
     fn same(&mut self, who: Who, at: Instant) {
         let refused = self.account(who.pool, who.account).why.is_rejected();
         let known = self.token(who);
@@ -324,7 +324,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The source gave another token.
+    /// Applies that the source returned another token.
     fn renewed(&mut self, who: Who, next: Who, end: Option<Instant>) {
         let account = self.account(who.pool, who.account);
         account.current = next.generation;
@@ -334,7 +334,7 @@ impl Walk<'_> {
         let new = Known {
             forced: refused || matches!(known.state, State::Spent { .. }),
             vague: known.vague && !refused,
-            // What a person has taken out, a person takes in again.
+            // An account that a person has taken out is taken in only by a person.
             state: if known.state == State::Out { State::Out } else { State::Alive },
             end,
             ..Known::FRESH
@@ -343,7 +343,7 @@ impl Walk<'_> {
     }
 }
 
-/// A probe that showed nothing: the time was up before it, and still is.
+/// Applies a probe that proved nothing: another probe is still due.
 fn refund(known: &mut Known, sent: &Sent) {
     if known.state == State::Probing(sent.n) {
         known.state = State::Quarantined(sent.at);

@@ -24,7 +24,7 @@ use super::{
     world::{At, RequestPlan, Round, World, model_of},
 };
 
-/// What the caller got.
+/// The outcome of the caller.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Ended {
     Answer {
@@ -38,7 +38,7 @@ pub(crate) enum Ended {
     Dropped,
 }
 
-/// What there is to see, without what the clock on the wall says: it is not the tests' own.
+/// The visible result, without times of the wall clock, which the tests do not control.
 pub(crate) fn timeless(seen: &impl std::fmt::Debug) -> String {
     let mut text = format!("{seen:?}");
     let times = [
@@ -59,7 +59,7 @@ pub(crate) fn timeless(seen: &impl std::fmt::Debug) -> String {
     text
 }
 
-/// A world, a stack, and all that there is to look at.
+/// A world, a stack, and all records.
 pub(crate) struct Stage<'w> {
     pub(crate) world: &'w World,
     pub(crate) double: Double,
@@ -68,12 +68,12 @@ pub(crate) struct Stage<'w> {
     pub(crate) hostile: Hostile,
     pub(crate) service: Svc,
     pub(crate) ends: BTreeMap<u32, Ended>,
-    /// When each request came in, and when it ended.
+    /// The start and the end of each request.
     pub(crate) times: BTreeMap<u32, (Instant, Instant)>,
     next: u32,
 }
 
-/// Runs a future on a runtime of its own, whose time is paused.
+/// Runs a future on its own runtime, with paused time.
 pub(crate) fn paused<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -118,7 +118,7 @@ impl<F: Future> Future for DropAfter<F> {
     }
 }
 
-/// The request with this number, as the caller makes it.
+/// Builds the request with this number, as the caller does.
 pub(crate) fn request(id: u32, plan: &RequestPlan) -> Request<Load> {
     let named = |at: At| plan.named.filter(|_| plan.at == at).map(model_of);
     let query = named(At::Query).map(|model| format!("model={model}&")).unwrap_or_default();
@@ -152,7 +152,7 @@ pub(crate) fn request(id: u32, plan: &RequestPlan) -> Request<Load> {
     request.extension(Mark(id)).extension(plan.options()).body(load).unwrap()
 }
 
-/// The text of its body.
+/// Returns the text of its body.
 pub(crate) fn body(id: u32, plan: &RequestPlan) -> String {
     match plan.named.filter(|_| plan.at == At::Json) {
         Some(model) => body_for(id, model_of(model)),
@@ -165,7 +165,7 @@ pub(crate) fn body_for(id: u32, model: &str) -> String {
     format!(r#"{{ "model":"{model}", "n" : 1.0e2,"prompt":"body of {id}","n":2}}"#)
 }
 
-/// Sends one request, and waits for all of the answer, at most three days.
+/// Sends one request, and reads the whole answer, for at most three days.
 pub(crate) async fn send(service: Svc, request: Request<Load>, polls: Option<u32>) -> Ended {
     let whole = async {
         match service.oneshot(request).await {
@@ -193,7 +193,7 @@ impl<'w> Stage<'w> {
         Self::told(world, layers, recorder.clone(), ReporterHandle::new(recorder))
     }
 
-    /// A stage whose layers tell `reporter`.
+    /// Builds a stage whose layers report to `reporter`.
     pub(crate) fn told(
         world: &'w World,
         layers: &[Layer],
@@ -202,7 +202,7 @@ impl<'w> Stage<'w> {
     ) -> Self {
         let innermost = layers.iter().rev().find_map(|layer| layer.rotates()).unwrap_or(0);
         let hostile = Hostile::new(world.opinions.clone());
-        // What is left to chance is the same each time.
+        // The random numbers are the same each time.
         fastrand::seed(world.plan.seed);
         let double = Double::new(world.pools.clone(), hostile.clone(), innermost);
         let pools = world.pools(&recorder, &double);
@@ -261,7 +261,7 @@ impl<'w> Stage<'w> {
         self.pass(Duration::from_millis(round.gap)).await;
     }
 
-    /// Time passes. Where sources are asked meanwhile it does so step by step, else at once.
+    /// Lets time pass, in steps if sources may be called meanwhile, else at once.
     pub(crate) async fn pass(&self, time: Duration) {
         if self.world.lives() {
             tokio::time::sleep(time).await;
@@ -270,25 +270,25 @@ impl<'w> Stage<'w> {
         }
     }
 
-    /// Plays all of the world.
+    /// Runs the whole world.
     pub(crate) async fn play(&mut self) {
         for round in &self.world.rounds {
             self.round(round).await;
         }
-        // A buffer's worker drops what it no longer needs.
+        // The worker of a buffer drops its finished requests.
         for _ in 0..4 {
             tokio::task::yield_now().await;
         }
     }
 
-    /// The attempts of one request.
+    /// Returns the attempts of one request.
     pub(crate) fn attempts(&self, id: u32) -> Vec<Sent> {
         let mut log = self.double.log();
         log.retain(|sent| sent.id == id);
         log
     }
 
-    /// The reports of one request.
+    /// Returns the reports of one request.
     pub(crate) fn reports(&self, id: u32) -> Vec<Event> {
         let name = format!("r-{id}");
         let mut events = self.recorder.events();
@@ -305,7 +305,7 @@ impl Drop for Stage<'_> {
     }
 }
 
-/// Plays a world through a stack, and looks at what happened.
+/// Runs a world through a stack, and checks the result.
 pub(crate) fn played<R>(world: &World, layers: &[Layer], look: impl FnOnce(&Stage<'_>) -> R) -> R {
     paused(async {
         let mut stage = Stage::new(world, layers);

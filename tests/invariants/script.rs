@@ -1,4 +1,4 @@
-//! What the upstream of a world does with an attempt, and what that means: the oracle's own table.
+//! The reactions of the upstream of a world, and their verdicts: the table of the oracle.
 
 use std::{error::Error, fmt, io};
 
@@ -10,7 +10,7 @@ use tower_failover::{
     classify::{Delivery, ErrorRef, FailureError, ModelFault, NonAuth, NonAuthError},
 };
 
-/// One thing that an upstream can do.
+/// One reaction of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Play {
     Status(u16),
@@ -18,7 +18,7 @@ pub(crate) enum Play {
     Grpc(u8),
     /// A 401 whose challenge says that the token was revoked.
     Revoked,
-    /// AWS's way to say that a token has expired.
+    /// An expired token in the form of AWS.
     Aws,
     /// There is no such model.
     NoModel,
@@ -26,21 +26,21 @@ pub(crate) enum Play {
     TooLong,
     /// Against the model's content policy.
     OffLimits,
-    /// Google's way to say that a key is not valid; only its body tells.
+    /// An invalid key in the form of Google: only the body says so.
     KeyInvalid,
     Connect,
     Reset,
     TimedOut,
     Unknown,
-    /// A user's error type, which a rule calls unauthorized.
+    /// An error type of the user, which a rule classifies as unauthorized.
     Denied,
-    /// An error that holds this crate's own.
+    /// An error that contains one of this crate.
     Failure,
     /// Never answers.
     Hang,
 }
 
-/// What the upstream does, and when.
+/// A reaction of the upstream, and its time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
     pub(crate) play: Play,
@@ -49,7 +49,7 @@ pub(crate) struct Step {
     pub(crate) retry_after: Option<u64>,
 }
 
-/// The ways to refuse a credential.
+/// The forms of a rejection.
 pub(crate) const REFUSALS: [Play; 8] = [
     Play::Status(401),
     Play::Revoked,
@@ -66,7 +66,7 @@ impl Step {
         Self { play, after: 0, retry_after: None }
     }
 
-    /// What it means when no policy has a word in it.
+    /// Returns the verdict without a policy.
     pub(crate) fn plain(&self) -> Verdict {
         let delay = self.retry_after.map(std::time::Duration::from_secs);
         let transient = |delivery, timeout| Verdict::Transient { delay: None, delivery, timeout };
@@ -130,7 +130,7 @@ impl Step {
         })
     }
 
-    /// The headers of the answer to attempt `n`.
+    /// Returns the headers of the answer to attempt `n`.
     pub(crate) fn headers(&self, n: usize) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let mut put = |name: &'static str, value: String| {
@@ -159,7 +159,7 @@ impl Step {
         headers
     }
 
-    /// The body of the answer to attempt `n`, unlike any other.
+    /// Returns the body of the answer to attempt `n`, which is unique.
     pub(crate) fn body(&self, n: usize) -> String {
         let coded = |code: &str| format!(r##"{{"error":{{"code":"{code}","message":"#{n}"}}}}"##);
         match self.play {
@@ -173,7 +173,7 @@ impl Step {
         }
     }
 
-    /// The error for attempt `n`, unlike any other.
+    /// Returns the error for attempt `n`, which is unique.
     pub(crate) fn error(&self, n: usize) -> BoxError {
         let numbered = |source| Numbered { n, play: self.play, source };
         let wrapped = |kind| Box::new(io::Error::new(kind, numbered(None)));
@@ -192,7 +192,7 @@ impl Step {
     }
 }
 
-/// An error that knows which attempt it belongs to.
+/// An error with the number of its attempt.
 #[derive(Debug)]
 pub(crate) struct Numbered {
     n: usize,
@@ -212,7 +212,7 @@ impl Error for Numbered {
     }
 }
 
-/// A user's own error.
+/// An error of the user.
 #[derive(Debug)]
 pub(crate) struct Denied {
     n: usize,
@@ -226,7 +226,7 @@ impl fmt::Display for Denied {
 
 impl Error for Denied {}
 
-/// A policy that says whatever its list says, and notes whom it was asked about.
+/// A policy that returns the verdicts of its list, and records its calls.
 #[derive(Clone, Debug)]
 pub(crate) struct Hostile {
     pub(crate) says: Vec<Option<Verdict>>,
@@ -327,7 +327,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     })
 }
 
-/// What a hostile policy says.
+/// The verdict of a hostile policy.
 pub(crate) fn opinion() -> impl Strategy<Value = Option<Verdict>> {
     proptest::sample::select(vec![
         None,

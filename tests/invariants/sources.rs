@@ -1,4 +1,4 @@
-//! The token sources of a world: each plays its account's own script, and all of it is remembered.
+//! The token sources of a world: each plays the script of its account, and all calls are recorded.
 
 use std::{
     collections::BTreeMap,
@@ -18,30 +18,30 @@ use super::{
     world::token_of,
 };
 
-/// What a source gives.
+/// The answer of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Give {
     New,
-    /// The token that is there.
+    /// The current token.
     Same,
     /// It is down.
     Down,
     /// A person must act: `invalid_grant`.
     Over,
     Panic,
-    /// A token that no header can hold.
+    /// A token that is not valid in a header.
     Unfit,
     /// It never answers.
     Never,
 }
 
-/// How long a new token is good.
+/// The lifetime of a new token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
     Unknown,
-    /// So many milliseconds.
+    /// This many milliseconds.
     For(u64),
-    /// By the clock here it has ended long ago.
+    /// By the local clock it has expired long ago.
     Past,
 }
 
@@ -51,19 +51,19 @@ pub(crate) struct Reply {
     pub(crate) life: Life,
     /// Milliseconds until the answer.
     pub(crate) after: u64,
-    /// How many seconds a source that is down wants to be left alone, or after how many one that is
-    /// not wants to be asked again.
+    /// The seconds until a source that is down wants the next call, or until one that is up wants to
+    /// renew its token.
     pub(crate) wait: Option<u64>,
 }
 
-/// Where an account's tokens come from.
+/// The origin of an account's tokens.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SourcePlan {
-    /// The first token is there already.
+    /// Whether the first token is loaded at the start.
     pub(crate) loaded: bool,
-    /// What it does, question by question; then it gives new tokens.
+    /// The answers to its calls, in order; then it returns new tokens.
     pub(crate) replies: [Reply; 5],
-    /// It makes another token whatever the last one was refused for.
+    /// Whether it mints another token after any rejection.
     pub(crate) any_reason: bool,
 }
 
@@ -74,7 +74,7 @@ impl SourcePlan {
     }
 }
 
-/// Something that a source did, or that came of it, in step with the upstream's log.
+/// An event of a source, in step with the log of the upstream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Heard {
     pub(crate) seq: usize,
@@ -86,29 +86,29 @@ pub(crate) struct Heard {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fed {
-    /// It is asked.
+    /// It is called.
     Asked(RefreshReason),
-    /// The question is over, whatever came of it.
+    /// The call has ended, with any result.
     Silent,
-    /// The pool has this token in its hand, in the place of another, and it is good for so long.
+    /// The pool has received this token, in place of another, with this lifetime.
     Given(u64, u64, Option<Duration>),
-    /// The pool has heard that a person must act, who may have put in another than this meanwhile.
+    /// The pool has received that a person must act, who may have replaced this token meanwhile.
     Over(u64),
 }
 
-/// What is kept of the sources of a world.
+/// The record of the sources of a world.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     pub(crate) heard: Vec<Heard>,
-    /// What each token is given in the place of that a source has made, and how long it is good.
+    /// For each token of a source, the one that it replaces, and its lifetime.
     lives: BTreeMap<Who, (u64, Option<Duration>)>,
-    /// The questions that are open, by who asks one after the other.
+    /// The calls in progress, by the group that serializes them.
     open: BTreeMap<(usize, String), usize>,
-    /// What should not have happened.
+    /// The faults.
     pub(crate) wrong: Vec<String>,
     /// All sources work from here on.
     pub(crate) mended: bool,
-    /// Somebody puts a credential in.
+    /// A person replaces the credential.
     pub(crate) by_hand: bool,
 }
 
@@ -122,7 +122,7 @@ pub(crate) struct Scripted {
     pub(crate) asked: AtomicUsize,
 }
 
-/// A question that is open.
+/// A call in progress.
 struct Open<'a>(&'a Scripted);
 
 impl Drop for Open<'_> {
@@ -133,7 +133,7 @@ impl Drop for Open<'_> {
     }
 }
 
-/// Tells when the pool has heard of a failure: it lets go of it then.
+/// A failure that records its drop: the pool has then received it.
 #[derive(Debug)]
 struct Told {
     double: Double,
@@ -237,7 +237,7 @@ impl TokenSource for Scripted {
 }
 
 impl Double {
-    /// A token that a source gave is in the pool's hand.
+    /// The pool has received a token of a source.
     pub(crate) fn given(&self, who: Who) {
         let made = self.sources(|log| log.lives.get(&who).copied().filter(|_| !log.by_hand));
         if let Some((old, life)) = made {
@@ -286,7 +286,7 @@ pub(crate) fn source() -> impl Strategy<Value = SourcePlan> {
         .boxed()
 }
 
-/// When an account's first token ends, in milliseconds.
+/// The expiry of an account's first token, in milliseconds.
 pub(crate) fn end() -> impl Strategy<Value = Option<u64>> {
     proptest::sample::select(vec![None, None, None, Some(300), Some(8_000), Some(1_000_000)])
 }

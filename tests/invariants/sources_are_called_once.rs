@@ -1,5 +1,5 @@
-//! Sources, whoever asks: one question at a time for each account and group, none again too soon or
-//! after a person is needed, no token that is good is lost, and nobody waits for ever.
+//! Sources have one call at a time for each account and group, no call too soon or after a person is
+//! needed; no valid token is lost, and every wait ends.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,10 +19,10 @@ use super::{
     world::{Change, World, id_of, living},
 };
 
-/// The shortest memory of a failure.
+/// The shortest time that a failure is remembered.
 const MEMORY: Duration = Duration::from_millis(500);
 
-/// Questions that came too soon after a failure, or after the last one that there may be.
+/// Returns calls that came too soon after a failure, or after the last allowed one.
 fn too_soon(stage: &Stage<'_>) -> Vec<String> {
     let heard = stage.double.sources(|log| log.heard.clone());
     let changes = stage.double.changes();
@@ -32,7 +32,7 @@ fn too_soon(stage: &Stage<'_>) -> Vec<String> {
         let who = (asked.pool, asked.account);
         let mine = heard[..at].iter().filter(|heard| (heard.pool, heard.account) == who);
         let mine: Vec<_> = mine.collect();
-        // Whether a person has acted since the question to which this is the answer.
+        // Whether a person has acted since the call of this answer.
         let person = |answer: &Heard| {
             let before = mine
                 .iter()
@@ -45,7 +45,7 @@ fn too_soon(stage: &Stage<'_>) -> Vec<String> {
             })
         };
         let over = mine.iter().rfind(|heard| matches!(heard.what, Fed::Over(_)));
-        // What ended without a token has failed.
+        // A call that ended without a token has failed.
         let failed = mine.last().filter(|heard| matches!(heard.what, Fed::Silent));
         let failed = failed.filter(|failed| asked.at - failed.at < MEMORY);
         for answer in over.into_iter().chain(failed).filter(|answer| !person(answer)) {
@@ -55,7 +55,7 @@ fn too_soon(stage: &Stage<'_>) -> Vec<String> {
     wrong
 }
 
-/// Accounts that wait for a source to be asked again although their token was good.
+/// Returns accounts that wait for their source although their token was valid.
 fn displaced(stage: &Stage<'_>, samples: &[Sample]) -> Vec<String> {
     let log = stage.double.log();
     let changes = stage.double.changes();
@@ -78,7 +78,7 @@ fn displaced(stage: &Stage<'_>, samples: &[Sample]) -> Vec<String> {
     wrong
 }
 
-/// The accounts that had nothing to send at some time, and whose token was there and had not ended.
+/// Returns the accounts without a usable token at some time, whose token was valid.
 struct Sample {
     at: Instant,
     waiting: BTreeSet<(usize, u64)>,
@@ -96,13 +96,13 @@ fn sample(stage: &Stage<'_>) -> Sample {
     }
 }
 
-/// Sources that were told of to be down more often than they went down.
+/// Returns sources that were reported to be down more often than they went down.
 fn told_too_often(stage: &Stage<'_>) -> Vec<String> {
     let heard = stage.double.sources(|log| log.heard.clone());
     let changes = stage.double.changes();
     let mut most: BTreeMap<String, usize> = BTreeMap::new();
     for heard in &heard {
-        // A row of failures begins with a question, or after a success.
+        // A series of failures begins with a call, or after a success.
         let counts = matches!(heard.what, Fed::Given(..) | Fed::Over(_));
         let id = id_of(heard.pool, heard.account);
         let most = most.entry(id).or_insert(1);
@@ -124,7 +124,7 @@ fn told_too_often(stage: &Stage<'_>) -> Vec<String> {
     Vec::new()
 }
 
-/// Requests that never ended, although nobody dropped them and no upstream hung.
+/// Returns requests that never ended, although they were not dropped and no upstream hung.
 fn stuck(stage: &Stage<'_>) -> Vec<u32> {
     let requests = stage.world.requests();
     let hangs = |id: u32| {
@@ -136,7 +136,7 @@ fn stuck(stage: &Stage<'_>) -> Vec<u32> {
     ends.map(|(id, _)| *id).filter(|id| !hangs(*id) && !hung(*id)).collect()
 }
 
-/// Many requests at once, some of them dropped.
+/// Many concurrent requests, some of them dropped.
 fn crowded() -> impl Strategy<Value = World> {
     (living(), 1..4_usize).prop_map(|(mut world, times)| {
         for round in &mut world.rounds {
@@ -150,7 +150,7 @@ fn crowded() -> impl Strategy<Value = World> {
 proptest! {
     #[test]
     fn sources_are_called_once(world in crowded(), stack in rotating()) {
-        // Whoever waits for another's turn waits for what that waits for.
+        // An account that waits for its group waits for the calls before it.
         let mut stack = of_one_pool(stack);
         stack.retain(|layer| *layer != Layer::Limit);
         paused(async {
@@ -160,7 +160,7 @@ proptest! {
                 stage.round(round).await;
                 samples.push(sample(&stage));
             }
-            // Whatever is asked comes to an end, which is ten times its deadline.
+            // Every call ends within ten times its deadline.
             stage.pass(Duration::from_secs(1_000)).await;
             samples.push(sample(&stage));
             prop_assert_eq!(stage.double.sources(|log| log.wrong.clone()), Vec::<String>::new());
@@ -172,7 +172,7 @@ proptest! {
         })?;
     }
 
-    /// One token, refused for all who have it at once: one question, and one replay for each.
+    /// One token, rejected for many requests at once: one call, and one replay for each.
     #[test]
     fn rejection_of_many_requests_is_one_refresh(mut world in living(), stack in rotating(), many in 2..20_u32) {
         let stack = of_one_pool(stack);
@@ -189,7 +189,7 @@ proptest! {
             }
             if let Some(source) = &mut plan.source {
                 source.replies.iter_mut().for_each(|reply| {
-                    // In time: one that is given up may be asked again.
+                    // In time: an abandoned call may be repeated.
                     reply.after = reply.after.min(700);
                     (reply.give, reply.life, reply.wait) = (Give::New, super::sources::Life::Unknown, None);
                 });
@@ -198,7 +198,7 @@ proptest! {
         paused(async {
             let mut stage = Stage::new(&world, &stack);
             stage.play().await;
-            // A question for each token that was refused, or missing; none for any other.
+            // One call for each token that was rejected, or missing; none for any other.
             let log = stage.double.log();
             let mut asked: BTreeMap<(usize, usize), usize> = BTreeMap::new();
             stage.double.sources(|log| {

@@ -38,15 +38,15 @@ pub(crate) enum Layer {
     Gate(usize),
     /// A gate without a pool, for any credential.
     Seen,
-    /// All in one, with this pool, with or without a reporter.
+    /// The fused layer, with this pool, with or without a reporter.
     Fused(usize, bool),
-    /// tower's own, with a policy that retries everything so many times.
+    /// The retry of tower, with a policy that retries everything this many times.
     Foreign(u32),
     Buffer,
     Limit,
-    /// Takes a header off, and puts another one on.
+    /// A layer that removes a header, and adds another.
     Strip,
-    /// Somebody else's: makes the request anew, without its extensions.
+    /// A foreign layer that rebuilds the request, without its extensions.
     Hide,
 }
 
@@ -59,12 +59,12 @@ impl Layer {
         !matches!(self, Self::Foreign(_) | Self::Buffer | Self::Limit | Self::Strip | Self::Hide)
     }
 
-    /// Whether layers of ours below know the request again.
+    /// Returns whether layers of this crate below recognize the request.
     pub(crate) const fn announces(self) -> bool {
         matches!(self, Self::Dedup) || self.resends()
     }
 
-    /// Whether it may send a request again, and is one of ours.
+    /// Returns whether it may resend a request, and is of this crate.
     pub(crate) const fn resends(self) -> bool {
         matches!(self, Self::Fallback | Self::Retry | Self::Rotation(_) | Self::Fused(..))
     }
@@ -81,7 +81,7 @@ impl Layer {
     }
 }
 
-/// What the layers of a stack are made with.
+/// The inputs of the layers of a stack.
 pub(crate) struct Kit<'a> {
     pub(crate) world: &'a World,
     pub(crate) pools: &'a [Pool],
@@ -89,10 +89,10 @@ pub(crate) struct Kit<'a> {
     pub(crate) reporter: ReporterHandle,
 }
 
-/// Numbers tries, of whatever layer.
+/// Numbers the tries of all layers.
 static TRIES: AtomicU32 = AtomicU32::new(1);
 
-/// Wants everything once more.
+/// A policy that retries everything.
 #[derive(Clone, Debug)]
 pub(crate) struct Everything {
     left: u32,
@@ -104,7 +104,7 @@ impl Everything {
     }
 }
 
-/// Makes one type of whatever a layer makes.
+/// Boxes the service of any layer.
 pub(crate) struct Erase<L>(pub(crate) L);
 
 impl<S, L, B> tower::Layer<S> for Erase<L>
@@ -182,13 +182,13 @@ where
     BoxCloneService::new(service.map_response(|answer: Response<B>| answer.map(BodyExt::boxed)))
 }
 
-/// Where a layer stands, and how it keeps bodies.
+/// The position of a layer, and its body strategy.
 #[derive(Clone, Copy)]
 struct Place {
     at: usize,
     several: bool,
     keep: Keeping,
-    /// A layer further out sends bodies that have no clone.
+    /// Whether an outer layer sends bodies that are not cloned.
     replayed: bool,
 }
 
@@ -391,7 +391,7 @@ pub(crate) fn of_one_pool(mut stack: Vec<Layer>) -> Vec<Layer> {
     stack
 }
 
-/// What a stack promises, by where its layers stand.
+/// The guarantees of a stack, by the positions of its layers.
 pub(crate) struct Promises<'a>(pub(crate) &'a [Layer]);
 
 impl Promises<'_> {
@@ -403,7 +403,7 @@ impl Promises<'_> {
         self.0.iter().rposition(|layer| layer.rotates().is_some())
     }
 
-    /// Whether a foreign layer's tries are requests of their own to the layers below it.
+    /// Returns whether the tries of a foreign layer are separate requests to the layers below it.
     pub(crate) fn tries_are_requests(&self) -> bool {
         let root = self.first(|layer| layer.announces());
         self.0[..root].iter().any(|layer| matches!(layer, Layer::Foreign(_)))
@@ -413,7 +413,7 @@ impl Promises<'_> {
         self.0.iter().any(|layer| matches!(layer, Layer::Foreign(_)))
     }
 
-    /// Whether everything `is` has a rotation, or a gate that knows its credential, below it.
+    /// Returns whether each layer that `is` selects has a rotation below it, or a gate that knows its credential.
     fn guarded(&self, seen: bool, is: impl Fn(&Layer) -> bool) -> bool {
         let rotation = self.last_rotation();
         let pool = rotation.and_then(|at| self.0[at].rotates());

@@ -1,4 +1,4 @@
-//! The upstream of a world: it plays each request's own script, and remembers everything.
+//! The upstream of a world: it plays the script of each request, and records everything.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ use super::{
     world::{AccountPlan, Change},
 };
 
-/// Which credential: pool, account, generation.
+/// A credential: pool, account, generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Who {
     pub(crate) pool: usize,
@@ -33,18 +33,18 @@ pub(crate) struct Who {
     pub(crate) generation: u64,
 }
 
-/// How an upstream meets an account.
+/// The behaviour of the upstream for an account.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Temper {
-    /// It answers as the request's script says.
+    /// It follows the script of the request.
     Fine,
-    /// It always does this to the first `generations`.
+    /// It always reacts so to the first `generations`.
     Always { step: Step, generations: u64 },
-    /// It does this to the account's first attempts.
+    /// It reacts so to the first attempts of the account.
     First { step: Step, attempts: usize },
 }
 
-/// How an attempt ended.
+/// The end of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// It is still in flight.
@@ -59,13 +59,13 @@ pub(crate) enum End {
     },
 }
 
-/// One attempt that came in.
+/// A recorded attempt.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) n: usize,
     /// The request that it belongs to.
     pub(crate) id: u32,
-    /// Which of a foreign layer's tries it belongs to.
+    /// The try of a foreign layer that it belongs to.
     pub(crate) foreign: u32,
     pub(crate) who: Option<Who>,
     pub(crate) own: bool,
@@ -73,14 +73,14 @@ pub(crate) struct Sent {
     pub(crate) seq: usize,
     pub(crate) end: End,
     pub(crate) step: Step,
-    /// What it means, with the policy's word in it.
+    /// The verdict, after the policy.
     pub(crate) verdict: Verdict,
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) trailers: Option<HeaderMap>,
-    /// All of the body has come, or its error.
+    /// Whether the whole body has arrived, or its error.
     pub(crate) whole: bool,
     pub(crate) mark: Option<u32>,
 }
@@ -174,7 +174,7 @@ impl Double {
         self.shared.lock().unwrap()
     }
 
-    /// What is answered to a request, attempt by attempt; then 200.
+    /// The answers to a request, attempt by attempt; then 200.
     pub(crate) fn expect(&self, id: u32, script: Vec<Step>) {
         self.lock().scripts.insert(id, script);
     }
@@ -187,19 +187,19 @@ impl Double {
         self.lock().log.clone()
     }
 
-    /// When the pools were built.
+    /// The time at which the pools were built.
     pub(crate) fn since(&self) -> Instant {
         self.since
     }
 
-    /// The pools whose sources ask what there is; none any more when they have to go.
+    /// The pools that the sources read; empty at the end, so that they can be dropped.
     pub(crate) fn know(&self, pools: Vec<Pool>) {
         let before = std::mem::replace(&mut self.lock().pools, pools);
-        // Whatever goes with them is told without a lock.
+        // Reports of their drop are made without a lock.
         drop(before);
     }
 
-    /// The generation of an account, and whether its first token was there from the beginning.
+    /// Returns the generation of an account, and whether its first token was loaded at the start.
     pub(crate) fn generation(&self, pool: usize, account: usize) -> (u64, bool) {
         let plan = self.plan(pool, account);
         let handle = self.lock().pools.get(pool).cloned();
@@ -213,7 +213,7 @@ impl Double {
         self.lock().plans[pool][account]
     }
 
-    /// What is kept of the sources.
+    /// Returns the record of the sources.
     pub(crate) fn sources<R>(&self, look: impl FnOnce(&mut Log) -> R) -> R {
         look(&mut self.lock().sources)
     }
@@ -236,7 +236,7 @@ impl Double {
         shared.changes.push(changed);
     }
 
-    /// Is called whenever something happens here.
+    /// Is called after each event.
     pub(crate) fn watch(&self, watch: Watch) {
         *self.watch.lock().unwrap() = Some(watch);
     }
@@ -247,7 +247,7 @@ impl Double {
         }
     }
 
-    /// What a step means for this attempt.
+    /// Returns the verdict of a step for this attempt.
     fn verdict(&self, n: usize, step: &Step) -> Verdict {
         let plain = step.plain();
         match self.hostile.about(n) {
@@ -289,7 +289,7 @@ impl Shared {
     }
 }
 
-/// Every pool token in this text: `tok-p0a1g2-...`.
+/// Returns every pool token in this text: `tok-p0a1g2-...`.
 pub(crate) fn tokens(text: &str) -> Vec<Who> {
     text.match_indices("tok-p")
         .map(|(at, _)| {
@@ -305,7 +305,7 @@ pub(crate) fn tokens(text: &str) -> Vec<Who> {
         .collect()
 }
 
-/// Every pool token on a request, with Basic ones decoded.
+/// Returns every pool token on a request, with Basic ones decoded.
 pub(crate) fn carried(headers: &HeaderMap, uri: &Uri) -> Vec<Who> {
     use base64_of::decode;
     let mut found = tokens(uri.query().unwrap_or_default());
@@ -319,7 +319,7 @@ pub(crate) fn carried(headers: &HeaderMap, uri: &Uri) -> Vec<Who> {
     found
 }
 
-/// Base64 without a crate for it.
+/// Base64, without a crate for it.
 pub(crate) mod base64_of {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -431,7 +431,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Reads the request; one that breaks off is an error that says nothing of what was done.
+    /// Reads the request; a body that is cut is an error that does not say whether work was done.
     fn poll_load(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(mut load) = self.load.take() else { return Poll::Ready(()) };
         let polled = poll_read(&mut load, &mut self.read, cx);

@@ -1,4 +1,4 @@
-//! Random worlds: accounts, an upstream's script, requests, settings.
+//! Random worlds: accounts, scripts of the upstream, requests, settings.
 
 use std::{sync::atomic::AtomicUsize, time::Duration};
 
@@ -21,7 +21,7 @@ use super::{
     upstream::{Double, Temper, tokens},
 };
 
-/// Where an account's credential goes.
+/// The place of an account's credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Bearer,
@@ -41,9 +41,9 @@ pub(crate) struct AccountPlan {
     pub(crate) base: bool,
     /// The models that it may serve, a bit for each.
     pub(crate) models: Option<u8>,
-    /// Where its tokens come from.
+    /// The origin of its tokens.
     pub(crate) source: Option<SourcePlan>,
-    /// When its first token ends, in milliseconds.
+    /// The expiry of its first token, in milliseconds.
     pub(crate) end: Option<u64>,
 }
 
@@ -55,16 +55,16 @@ pub(crate) enum At {
     Header,
 }
 
-/// How a layer keeps request bodies.
+/// The body strategy of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keeping {
-    /// As it does by itself.
+    /// The default.
     Usual,
     Cloned,
     Buffered(usize),
 }
 
-/// Which model comes after which.
+/// The chain of models.
 #[derive(Clone, Debug)]
 pub(crate) struct ChainPlan {
     pub(crate) at: At,
@@ -104,9 +104,9 @@ pub(crate) struct RequestPlan {
     pub(crate) attempts: Option<u32>,
     pub(crate) deadline: Option<u64>,
     pub(crate) script: Vec<Step>,
-    /// It starts so many milliseconds after its round.
+    /// It starts this many milliseconds after its round.
     pub(crate) after: u64,
-    /// It is dropped after so many polls.
+    /// It is dropped after this many polls.
     pub(crate) polls: Option<u32>,
 }
 
@@ -120,7 +120,7 @@ pub(crate) enum Change {
     Invalidate,
 }
 
-/// Requests at once, with changes of the pool meanwhile; then time passes.
+/// Concurrent requests, with changes of the pool meanwhile; then time passes.
 #[derive(Clone, Debug)]
 pub(crate) struct Round {
     pub(crate) requests: Vec<RequestPlan>,
@@ -145,10 +145,10 @@ pub(crate) struct Plan {
     pub(crate) cascade: Cascade,
     pub(crate) own: OwnCredential,
     pub(crate) choose: Selection,
-    /// How long a source may take, and how long a request waits for one, in milliseconds.
+    /// The deadline of a source, and the wait of a request for one, in milliseconds.
     pub(crate) refresh_deadline: u64,
     pub(crate) ready_within: u64,
-    /// Where chance begins.
+    /// The seed.
     pub(crate) seed: u64,
 }
 
@@ -162,7 +162,7 @@ pub(crate) struct World {
     pub(crate) rounds: Vec<Round>,
 }
 
-/// Every model there is.
+/// All models.
 pub(crate) const MODELS: [&str; 5] = ["m0", "m1-with-a-longer-name", "m2", "m", "m-4"];
 
 pub(crate) fn model_of(model: u8) -> &'static str {
@@ -212,7 +212,7 @@ impl AccountPlan {
         self.place.credential(&token_of(pool, account, generation)).unwrap()
     }
 
-    /// How long its first token is good, if it is there and that is known.
+    /// Returns the lifetime of its first token, if it is loaded and known.
     pub(crate) fn first_end(&self) -> Option<Duration> {
         let loaded = self.source.is_none_or(|source| source.loaded);
         self.end.filter(|_| loaded).map(Duration::from_millis)
@@ -275,7 +275,7 @@ impl Place {
 }
 
 impl World {
-    /// Whether any token comes from a source, or ends.
+    /// Returns whether any token comes from a source, or expires.
     pub(crate) fn lives(&self) -> bool {
         self.pools.iter().flatten().any(|plan| plan.source.is_some() || plan.end.is_some())
     }
@@ -333,7 +333,7 @@ impl World {
         }
     }
 
-    /// Every request, in the order of its number.
+    /// Returns all requests, in the order of their numbers.
     pub(crate) fn requests(&self) -> Vec<&RequestPlan> {
         self.rounds.iter().flat_map(|round| &round.requests).collect()
     }
@@ -398,7 +398,7 @@ impl RequestPlan {
         options
     }
 
-    /// Whether doing it twice is harmless.
+    /// Returns whether repeating it is harmless.
     pub(crate) fn harmless(&self) -> bool {
         !self.post || self.keyed || self.repeatable
     }
@@ -494,7 +494,7 @@ pub(crate) fn request() -> impl Strategy<Value = RequestPlan> {
             repeatable: flags.6,
             no_fallback: flags.7,
             pin,
-            // What the options say is what the request says.
+            // The options and the request name the same model.
             model: if named.is_some() && model.is_some() { named } else { model },
             named,
             at: At::Json,
@@ -603,7 +603,7 @@ fn keeping() -> impl Strategy<Value = Keeping> {
     ])
 }
 
-/// Mostly one for all.
+/// Mostly one value for all.
 fn keeps() -> impl Strategy<Value = [Keeping; 3]> {
     prop_oneof![
         3 => keeping().prop_map(|keep| [keep; 3]),
@@ -635,7 +635,7 @@ fn chain() -> impl Strategy<Value = ChainPlan> {
     )
 }
 
-/// Any world. In one of three, tokens come from sources, or end.
+/// Any world. In one of three, tokens come from sources, or expire.
 pub(crate) fn world() -> impl Strategy<Value = World> {
     (any_world(), proptest::bool::weighted(0.33)).prop_map(|(mut world, lives)| {
         for plan in world.pools.iter_mut().flatten().filter(|_| !lives) {
@@ -645,7 +645,7 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
     })
 }
 
-/// A world in which tokens come from sources, and end.
+/// A world in which tokens come from sources, and expire.
 pub(crate) fn living() -> impl Strategy<Value = World> {
     any_world()
 }
@@ -666,7 +666,7 @@ fn any_world() -> impl Strategy<Value = World> {
     )
 }
 
-/// A world in which nobody drops a request before its end.
+/// A world in which no request is dropped before its end.
 pub(crate) fn patient() -> impl Strategy<Value = World> {
     world().prop_map(|mut world| {
         for request in world.rounds.iter_mut().flat_map(|round| &mut round.requests) {

@@ -1,4 +1,4 @@
-//! Stacks of one type, whatever they are made of.
+//! Stacks of one type, from any layers.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -13,7 +13,7 @@ pub(crate) type Any = UnsyncBoxBody<Bytes, BoxError>;
 /// A stack of one type. It is not `Sync`.
 pub(crate) type Boxed = BoxCloneService<Request<Body>, Response<Any>, BoxError>;
 
-/// This service in a box. Readiness, errors and frames pass as they are.
+/// Boxes this service. Readiness, errors and frames pass unchanged.
 pub(crate) fn boxed<S, RB>(service: S) -> Boxed
 where
     S: Service<Request<Body>, Response = Response<RB>, Error = BoxError>,

@@ -1,4 +1,4 @@
-//! Runs a file of shared cases, with a short list of those that do not hold and why.
+//! Runs a file of shared cases, with a list of excused cases and the reasons.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -9,21 +9,21 @@ use serde_json::Value;
 /// A case that does not hold here: its id, and the reason (a decision, or a profile that is not offered).
 pub(crate) type Excused = (&'static str, &'static str);
 
-/// What a case came to; the text says what was wrong.
+/// The result of a case; the text describes the fault.
 pub(crate) type Outcome = Result<(), String>;
 
-/// The cases of `tests/cases/<file>`.
+/// Returns the cases of `tests/cases/<file>`.
 ///
 /// # Panics
 ///
-/// When the file is not there or is not a JSON array.
+/// If the file does not exist or is not a JSON array.
 pub(crate) fn load(file: &str) -> Vec<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(file);
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{file}: {error}"));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// The id of a case.
+/// Returns the id of a case.
 pub(crate) fn id(case: &Value) -> &str {
     case["id"].as_str().expect("a case has an id")
 }
@@ -32,8 +32,8 @@ pub(crate) fn id(case: &Value) -> &str {
 ///
 /// # Panics
 ///
-/// Naming every case that fails, every excused case that holds after all, and every id in a list that is not
-/// in the file; and when more than 15 % of the file is excused.
+/// Names every case that fails, every excused case that passes, and every listed id that is not in the
+/// file. Also panics if more than 15 % of the file is excused.
 pub(crate) fn check(
     file: &str,
     excused: &[Excused],

@@ -1,4 +1,4 @@
-//! Which cases of the tables about classification need more than a classifier.
+//! The cases of the classification tables that need more than a classifier.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 

@@ -1,5 +1,5 @@
 //! A body that plays its frames one by one, with pauses, trailers and errors, and a service that
-//! gives such bodies.
+//! answers with such bodies.
 
 use std::{
     collections::VecDeque,
@@ -18,18 +18,18 @@ use pin_project::pin_project;
 use tokio::time::Sleep;
 use tower::BoxError;
 
-/// What comes next out of a [`Frames`].
+/// The next step of a [`Frames`].
 #[derive(Clone, Debug)]
 pub(crate) enum Beat {
     Data(Bytes),
     Trailers(HeaderMap),
-    /// Nothing for a while.
+    /// A pause.
     Pause(Duration),
-    /// An error of this text, with what comes after it behind.
+    /// An error with this text, before the next steps.
     Error(String),
 }
 
-/// An error of a body, to be found again by its type.
+/// An error of a body, recognized by its type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Broken(pub(crate) String);
@@ -39,7 +39,7 @@ pub(crate) struct Broken(pub(crate) String);
 #[derive(Debug)]
 pub(crate) struct Frames {
     beats: VecDeque<Beat>,
-    /// How much data is left, where the body says so.
+    /// The remaining length, if the body has one.
     left: Option<u64>,
     nap: Option<Pin<Box<Sleep>>>,
     #[pin]
@@ -51,13 +51,13 @@ impl Frames {
         Self { beats: beats.into_iter().collect(), left: None, nap: None, pinned: PhantomPinned }
     }
 
-    /// A body that says how long it is.
+    /// Builds a body of known length.
     pub(crate) fn of_length(length: u64, beats: impl IntoIterator<Item = Beat>) -> Self {
         Self { left: Some(length), ..Self::new(beats) }
     }
 }
 
-/// A copy of a body that nobody is waiting for.
+/// Copies a body that is not being polled.
 impl Clone for Frames {
     fn clone(&self) -> Self {
         assert!(self.nap.is_none(), "cloned in the middle of a pause");
@@ -112,7 +112,7 @@ impl Body for Frames {
     }
 }
 
-/// Everything that comes out of a body, up to and with its error.
+/// Reads a body to its end or its error.
 pub(crate) async fn drain<B>(body: B) -> (Vec<Frame<Bytes>>, Option<B::Error>)
 where
     B: Body<Data = Bytes>,
@@ -128,7 +128,7 @@ where
     }
 }
 
-/// Answers with bodies that play: these in order, then an empty 200.
+/// A service that answers with these bodies in order, then with an empty 200.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Player(Arc<Mutex<Played>>);
 
@@ -144,7 +144,7 @@ impl Player {
         Self(Arc::new(Mutex::new(played)))
     }
 
-    /// The token of each attempt; an empty string for none.
+    /// Returns the token of each attempt; an empty string for none.
     pub(crate) fn tokens(&self) -> Vec<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).tokens.clone()
     }

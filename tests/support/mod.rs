@@ -1,6 +1,6 @@
-//! What the integration tests share.
+//! Shared by the integration tests.
 
-#![allow(dead_code, unused_imports)] // Not every test asks for everything.
+#![allow(dead_code, unused_imports)] // Not every test uses everything.
 #![allow(clippy::unwrap_used)] // A test that panics has failed.
 
 pub(crate) mod boxed;

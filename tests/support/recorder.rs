@@ -1,12 +1,12 @@
-//! A reporter that remembers.
+//! A reporter that records events.
 
-#![allow(dead_code)] // Not every test asks for everything.
+#![allow(dead_code)] // Not every test uses everything.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tower_failover::{Event, Reporter, report::RequestRecord};
 
-/// Remembers every event; clones share the memory.
+/// Records every event; clones share the record.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recorder(Arc<Mutex<Vec<Event>>>);
 
@@ -15,39 +15,39 @@ impl Recorder {
         Self::default()
     }
 
-    /// Everything, oldest first.
+    /// Returns all events, oldest first.
     pub(crate) fn events(&self) -> Vec<Event> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The requests that failed.
+    /// Returns the failed requests.
     pub(crate) fn failures(&self) -> Vec<RequestRecord> {
         self.records(Event::is_failure)
     }
 
-    /// The requests that succeeded after failed attempts.
+    /// Returns the requests that succeeded after failed attempts.
     pub(crate) fn recovered(&self) -> Vec<RequestRecord> {
         self.records(|event| matches!(event, Event::RequestRecovered(_)))
     }
 
-    /// The requests that were dropped after a failed attempt.
+    /// Returns the requests that were dropped after a failed attempt.
     pub(crate) fn abandoned(&self) -> Vec<RequestRecord> {
         self.records(|event| matches!(event, Event::RequestAbandoned(_)))
     }
 
-    /// What happened to accounts and pools.
+    /// Returns the incidents of accounts and pools.
     pub(crate) fn incidents(&self) -> Vec<Event> {
         let mut events = self.events();
         events.retain(Event::is_incident);
         events
     }
 
-    /// The code of every event, oldest first.
+    /// Returns the code of every event, oldest first.
     pub(crate) fn codes(&self) -> Vec<&'static str> {
         self.events().iter().map(Event::code).collect()
     }
 
-    /// Forgets everything so far.
+    /// Clears the record.
     pub(crate) fn clear(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

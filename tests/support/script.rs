@@ -18,7 +18,7 @@ pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// A date is one of the wall's clock, which is not paused.
+/// A date is read from the wall clock, which is not paused.
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn in_seconds(after: u64) -> SystemTime {
     SystemTime::now() + seconds(after)
@@ -28,8 +28,8 @@ pub(crate) fn bearer(token: &str) -> Credential {
     Credential::bearer(token).unwrap()
 }
 
-/// Answers after so many seconds, and remembers why it was asked; when it has no more answers, it
-/// never does.
+/// A source that answers after this many seconds, and records the reasons of its calls; without more
+/// answers, it never answers.
 #[derive(Clone, Default)]
 pub(crate) struct Script {
     answers: Arc<Mutex<VecDeque<(u64, Answer)>>>,

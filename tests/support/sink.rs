@@ -1,4 +1,4 @@
-//! A service that takes request bodies of any kind, and remembers what came out of them.
+//! A service that accepts request bodies of any kind, and records their content.
 
 use std::{
     collections::VecDeque,
@@ -17,31 +17,31 @@ use http_body_util::Full;
 use tokio::time::Instant;
 use tower::BoxError;
 
-/// How much of a body is read before the answer.
+/// The part of a body that is read before the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Read {
     All,
     Frames(usize),
 }
 
-/// What a body said of itself at one point.
+/// The size hint of a body at one point.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim {
     pub(crate) lower: u64,
     pub(crate) upper: Option<u64>,
     pub(crate) end: bool,
-    /// How much data, and how many frames, had come out by then.
+    /// The data and the frames up to that point.
     data: u64,
     frames: usize,
 }
 
-/// What came out of a body.
+/// The content of a body.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Heard {
     pub(crate) data: Vec<u8>,
     pub(crate) trailers: Option<HeaderMap>,
     pub(crate) error: Option<String>,
-    /// It was read to its end, or to its error.
+    /// Whether it was read to its end, or to its error.
     pub(crate) ended: bool,
     /// The frames with data.
     pub(crate) pieces: usize,
@@ -49,7 +49,7 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// Holds what the body said of itself against what came out of it.
+    /// Compares the size hints of the body with its content.
     pub(crate) fn check_claims(&self) {
         let frames = self.pieces + usize::from(self.trailers.is_some() || self.error.is_some());
         for claim in &self.claims {
@@ -57,7 +57,7 @@ impl Heard {
             let most = claim.upper.unwrap_or(u64::MAX);
             assert!(claim.lower <= most, "{claim:?}");
             assert!(left <= most, "{left} bytes came after {claim:?}");
-            // How long a body would have been that broke off, nobody knows.
+            // The full length of a body that was cut is unknown.
             if self.ended && self.error.is_none() {
                 assert!(claim.lower <= left, "{left} bytes came after {claim:?}");
             }
@@ -65,7 +65,7 @@ impl Heard {
         }
     }
 
-    /// What the body said of itself before it was read.
+    /// Returns the size hint of the body before it was read.
     pub(crate) fn first_claim(&self) -> Claim {
         self.claims[0]
     }
@@ -112,12 +112,12 @@ where
     }
 }
 
-/// One attempt that came in.
+/// A recorded attempt.
 #[derive(Clone, Debug)]
 pub(crate) struct Came {
     pub(crate) head: request::Parts,
     pub(crate) at: Instant,
-    /// Empty until the body was read as far as it is read.
+    /// Empty until the body was read.
     pub(crate) heard: Heard,
 }
 
@@ -142,7 +142,7 @@ impl<B> Clone for Sink<B> {
 }
 
 impl<B> Sink<B> {
-    /// Reads so much of each body and answers so; then all, and 200.
+    /// Builds a sink that reads these parts and answers with these statuses; then reads all, and answers 200.
     pub(crate) fn script(script: impl IntoIterator<Item = (Read, u16)>) -> Self {
         let inner = Inner { script: script.into_iter().collect(), ..Inner::default() };
         Self { inner: Arc::new(Mutex::new(inner)), ready: false, body: PhantomData }

@@ -1,4 +1,4 @@
-//! An upstream in process that plays a script and remembers every attempt.
+//! An upstream in process that plays a script and records every attempt.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,7 +18,7 @@ use tower::BoxError;
 
 use super::stack::Body;
 
-/// What the upstream does with one attempt.
+/// The reaction of the upstream to one attempt.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) after: Duration,
@@ -75,7 +75,7 @@ impl Step {
     }
 }
 
-/// One attempt that came in.
+/// A recorded attempt.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     /// The bearer token, or the whole `authorization` when it is something else.
@@ -89,7 +89,7 @@ pub(crate) struct Sent {
     pub(crate) marked: Option<u32>,
 }
 
-/// An extension of the caller's that should be on every attempt.
+/// An extension of the caller that must be on every attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark(pub(crate) u32);
 
@@ -133,36 +133,36 @@ impl Upstream {
         Self::script(statuses.iter().copied().map(Step::status))
     }
 
-    /// What requests with this token are answered, in order, before the common script.
+    /// Sets the answers to requests with this token, in order, before the common script.
     pub(crate) fn token(self, token: &str, steps: impl IntoIterator<Item = Step>) -> Self {
         self.lock().by_token.insert(token.to_owned(), steps.into_iter().collect());
         self
     }
 
-    /// What requests for this model, in their JSON body, are answered, in order, before all else.
+    /// Sets the answers to requests for this model, in their JSON body, in order, before all others.
     pub(crate) fn model(self, model: &str, steps: impl IntoIterator<Item = Step>) -> Self {
         self.lock().by_model.insert(model.to_owned(), steps.into_iter().collect());
         self
     }
 
-    /// What requests with this token are always answered.
+    /// Sets the constant answer to requests with this token.
     pub(crate) fn token_forever(self, token: &str, step: Step) -> Self {
         self.lock().forever.insert(token.to_owned(), step);
         self
     }
 
-    /// Changes what requests with this token are always answered.
+    /// Changes the constant answer to requests with this token.
     pub(crate) fn set_token(&self, token: &str, step: Step) {
         self.lock().forever.insert(token.to_owned(), step);
     }
 
-    /// What all other requests are answered, in place of 200.
+    /// Sets the answer to all other requests, instead of 200.
     pub(crate) fn otherwise(self, step: Step) -> Self {
         self.lock().otherwise = Some(step);
         self
     }
 
-    /// Plays these steps after all that is in the script.
+    /// Plays these steps after the script.
     pub(crate) fn push(&self, steps: impl IntoIterator<Item = Step>) {
         self.lock().script.extend(steps);
     }
@@ -179,32 +179,32 @@ impl Upstream {
         self.lock().sent.len()
     }
 
-    /// The token of each attempt; an empty string for none.
+    /// Returns the token of each attempt; an empty string for none.
     pub(crate) fn tokens(&self) -> Vec<String> {
         self.sent().into_iter().map(|sent| sent.token.unwrap_or_default()).collect()
     }
 
-    /// The waits between attempts.
+    /// Returns the waits between attempts.
     pub(crate) fn waits(&self) -> Vec<Duration> {
         self.sent().windows(2).map(|pair| pair[1].at - pair[0].at).collect()
     }
 
-    /// How many response futures were dropped before they were ready.
+    /// Returns the number of response futures that were dropped before they were ready.
     pub(crate) fn dropped(&self) -> usize {
         self.lock().dropped
     }
 
-    /// How often readiness was asked for.
+    /// Returns the number of calls to `poll_ready`.
     pub(crate) fn ready_polls(&self) -> usize {
         self.lock().ready_polls
     }
 
-    /// How often the answer was that it is ready.
+    /// Returns the number of `poll_ready` calls that were ready.
     pub(crate) fn readied(&self) -> usize {
         self.lock().readied
     }
 
-    /// Makes every clone answer that it is not ready.
+    /// Makes every clone pending or ready.
     pub(crate) fn busy(&self, busy: bool) {
         self.lock().busy = busy;
     }
@@ -226,7 +226,7 @@ impl Upstream {
     }
 }
 
-/// The error for a kind of the sample cases, as a client would make it.
+/// Builds the error for a kind of the sample cases, as a client would.
 pub(crate) fn error(kind: &str) -> BoxError {
     use std::io::{Error, ErrorKind};
     match kind {

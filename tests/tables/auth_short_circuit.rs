@@ -1,4 +1,4 @@
-//! `auth_short_circuit.json`: failing fast when a credential is dead.
+//! `auth_short_circuit.json`: local answers for dead credentials.
 
 use std::task::Poll;
 
@@ -35,7 +35,7 @@ fn holds(case: &Value) -> Outcome {
     }
 }
 
-/// Clones of a stack over a dead pool, whose upstream would never be ready.
+/// Runs clones of a stack over a dead pool, whose upstream is never ready.
 fn open(case: &Value, shape: Shape) -> Outcome {
     let recorder = Recorder::new();
     let dead = pool(&["a"], &recorder);

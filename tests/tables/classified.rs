@@ -1,4 +1,4 @@
-//! The cases of `status_classification.json` and `retry_after.json` that count attempts or look at
+//! The cases of `status_classification.json` and `retry_after.json` that count attempts or check
 //! waits.
 
 use http::Response;
@@ -45,7 +45,7 @@ fn holds(case: &Value) -> Outcome {
     })
 }
 
-/// An answer whose body breaks off.
+/// An answer whose body is cut.
 pub(crate) fn streamed(case: &Value) -> Outcome {
     for shape in [Shape::Fused, Shape::Stacked] {
         let checked = paused(async {

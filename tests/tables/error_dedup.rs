@@ -1,4 +1,4 @@
-//! `error_dedup.json`: how often a failure is told.
+//! `error_dedup.json`: the number of reports of a failure.
 
 use serde_json::{Value, json};
 use tower::Service;
@@ -11,7 +11,7 @@ use crate::{
     support::cases::{self, Outcome},
 };
 
-/// These refresh a credential.
+/// Cases that refresh a credential.
 const REFRESHED_ELSEWHERE: &[&str] = &["error_dedup.401-then-refresh-success-no-failure"];
 
 #[test]
@@ -39,7 +39,7 @@ fn holds(case: &Value) -> Outcome {
     })
 }
 
-/// A case with cooldowns has a policy by which a failing server means that the account must rest.
+/// A case with cooldowns has a policy that classifies a failing server as a limit of the account.
 fn rig(case: &Value) -> Rig {
     let mut rig = Rig::of(case);
     if !case["expect"]["cooldown_hook"].is_null() {
@@ -50,7 +50,7 @@ fn rig(case: &Value) -> Rig {
     rig
 }
 
-/// The caller goes away while the upstream is at it.
+/// The caller drops the request while the upstream works.
 fn cancelled(case: &Value) -> Outcome {
     for shape in [Shape::Fused, Shape::Stacked] {
         paused(async {

@@ -1,4 +1,4 @@
-//! Holding what was seen against what a case expects; nothing it expects is passed over.
+//! Compares the results with the expectations of a case, all of which must be checked.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::cases::Outcome;
 
-/// The members of `expect` that have not been looked at, and what was wrong so far.
+/// The unchecked members of `expect`, and the faults so far.
 pub(crate) struct Expect<'a> {
     left: BTreeMap<&'a str, &'a Value>,
     wrong: Vec<String>,
@@ -19,16 +19,16 @@ impl<'a> Expect<'a> {
         Self { left, wrong: Vec::new() }
     }
 
-    /// What this member says, which then counts as looked at.
+    /// Returns this member, and marks it as checked.
     pub(crate) fn take(&mut self, name: &str) -> Option<&'a Value> {
         self.left.remove(name)
     }
 
-    /// If this member is there, it must equal what was seen.
+    /// Checks that this member, if present, equals the result.
     pub(crate) fn is(&mut self, name: &str, seen: impl Into<Value>) {
         if let Some(wanted) = self.take(name) {
             let seen = seen.into();
-            // 20 and 20.0 are one number here.
+            // 20 and 20.0 are equal.
             let same = match (wanted.as_f64(), seen.as_f64()) {
                 (Some(a), Some(b)) => (a - b).abs() < 1e-9,
                 _ => *wanted == seen,
@@ -43,7 +43,7 @@ impl<'a> Expect<'a> {
         }
     }
 
-    /// `Ok` if everything was looked at and nothing was wrong.
+    /// Returns `Ok` if every member was checked and there was no fault.
     pub(crate) fn end(mut self) -> Outcome {
         self.wrong.extend(self.left.keys().map(|name| format!("{name}: nobody looked at it")));
         if self.wrong.is_empty() { Ok(()) } else { Err(self.wrong.join("; ")) }

@@ -1,5 +1,5 @@
-//! The tables of `tests/cases` that need more than a classifier: each case is set up by what its
-//! `config` says, run by what its `form` says, and held against every member of its `expect`.
+//! The tables of `tests/cases` that need more than a classifier: each case is built from its `config`,
+//! run as its `form` says, and compared with every member of its `expect`.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 

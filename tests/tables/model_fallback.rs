@@ -1,4 +1,4 @@
-//! `model_fallback.json`: which model is asked next, and with what.
+//! `model_fallback.json`: the next model, and its request.
 
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, util::BoxCloneService};
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// These look at what comes after an answer's head: an answer that has begun is the caller's.
+/// These depend on the body of a success, which is passed on to the caller.
 const STREAMED_ELSEWHERE: &[&str] =
     &["model_fallback.error-before-first-byte-falls-back", "model_fallback.after-commit-stay"];
 
@@ -45,7 +45,7 @@ fn next_model_is_used_if_it_may_help() {
     });
 }
 
-/// The trail has what the excused case asks for.
+/// Checks that the trail has the facts that the excused case expects.
 #[test]
 fn trail_names_all_failed_models_in_order() {
     let cases = cases::load("model_fallback.json");
@@ -62,7 +62,7 @@ fn trail_names_all_failed_models_in_order() {
     }
 }
 
-/// What was seen of a case.
+/// The results of a case.
 struct Seen {
     upstream: Upstream,
     recorder: Recorder,
@@ -87,7 +87,7 @@ fn chain(case: &Value, special: bool) -> ModelChain {
     chain
 }
 
-/// Nothing is handled.
+/// A policy that handles no failure.
 struct Never;
 
 impl Policy for Never {
@@ -124,7 +124,7 @@ fn request(case: &Value) -> http::Request<Body> {
         body => body.clone(),
     };
     let body = body.to_string();
-    // A completion that is made twice harms nobody: the sources repeat it after a 500.
+    // A completion can be repeated: the sources of the cases repeat it after a 500.
     let mut options = RequestOptions::new().repeatable();
     if case["request"]["disable_fallbacks"] == true {
         options = options.no_fallback();
@@ -232,7 +232,7 @@ async fn holds(case: &Value, shape: Shape) -> Outcome {
         lengths == [&*sent.body.len().to_string()] && digest == (nth == 0)
     };
     expect.is("content_length_correct_each", sent.iter().enumerate().all(fits));
-    // Nobody asks the model that was not called, not even whether it is ready.
+    // A model that was not called was not polled ready either.
     expect.is("backup_calls", sent.len() - 1);
     expect.is("backup_polls", seen.upstream.ready_polls() - 1);
     let trail: Vec<_> = seen.recorder.recovered().into_iter().flat_map(|it| it.trail).collect();

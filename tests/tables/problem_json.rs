@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Reading a problem document is not a matter of sending.
+/// Cases about reading a problem document.
 const PARSED_ELSEWHERE: &[&str] = &[
     "problem_json.parse-out-of-credit",
     "problem_json.parse-empty-object",
@@ -61,7 +61,7 @@ fn holds(case: &Value) -> Outcome {
     expect.end()
 }
 
-/// What is answered in the place of an upstream that tells its inner affairs.
+/// Returns the local answer that replaces one of the upstream with internal details.
 fn local_answers(cause: &str) -> Vec<String> {
     let step = Step::answer(401, &[("x-cause", cause)], cause);
     let recorder = Recorder::new();
@@ -74,7 +74,7 @@ fn local_answers(cause: &str) -> Vec<String> {
     let service = layer.layer(upstream);
     paused(async {
         let mut documents = Vec::new();
-        // The second one is made without asking the upstream.
+        // The second answer is local, without a call.
         for _ in 0..2 {
             let request: Request<_> = get();
             let answer = service.clone().oneshot(request).await.unwrap();

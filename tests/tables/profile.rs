@@ -1,4 +1,4 @@
-//! Policies, budgets and pools out of the `config` of a case, from setters that everybody has.
+//! Policies, budgets and pools from the `config` of a case, built with public setters.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use tower_failover::{
 
 use crate::support::Recorder;
 
-/// A bucket that remembers what was left after each retry that it paid for.
+/// A bucket that records the tokens left after each retry that it paid for.
 #[derive(Debug)]
 pub(crate) struct Watched {
     pub(crate) bucket: TokenBucket,
@@ -55,7 +55,7 @@ fn millis(value: &Value, default: u64) -> Duration {
     Duration::from_millis(value.as_u64().unwrap_or(default))
 }
 
-/// A token bucket of these settings.
+/// Builds a token bucket with these settings.
 pub(crate) fn bucket(config: &Value) -> TokenBucket {
     let mut bucket = TokenBucket::new(number(&config["capacity"]).expect("a capacity"));
     if let Some(cost) = number(&config["retry_cost"]) {
@@ -79,14 +79,14 @@ pub(crate) fn bucket(config: &Value) -> TokenBucket {
     bucket
 }
 
-/// The budget of a case: a member of its own, or the whole config.
+/// Builds the budget of a case, from its own member or the whole config.
 pub(crate) fn watched(config: &Value) -> Option<Arc<Watched>> {
     let budget = if config["kind"] == "token_bucket" { config } else { &config["budget"] };
     let watched = |bucket| Arc::new(Watched { bucket, left: Mutex::default() });
     budget.is_object().then(|| watched(bucket(budget)))
 }
 
-/// The waits of a case, jitter included.
+/// Returns the backoff of a case, with jitter.
 pub(crate) fn backoff(config: &Value) -> Backoff {
     // The tables about the AWS bucket leave out its first wait, which is one second.
     let first = if config["kind"] == "token_bucket" { 1000 } else { 100 };
@@ -102,7 +102,7 @@ pub(crate) fn backoff(config: &Value) -> Backoff {
         .jitter(jitter)
 }
 
-/// The retry policy of a case; `None` if nothing in it speaks of retries.
+/// Builds the retry policy of a case, or returns `None` if the case has none.
 pub(crate) fn retry(config: &Value, budget: Option<Arc<Watched>>) -> Option<RetryPolicy> {
     let speaks = [
         "profile",
@@ -126,7 +126,7 @@ pub(crate) fn retry(config: &Value, budget: Option<Arc<Watched>>) -> Option<Retr
         (Some(retries), _) => policy.retries(retries),
         // Envoy's default number of retries.
         (None, Some("envoy")) => policy.retries(1),
-        // What the attempts of the layer leave.
+        // The rest of the attempts of the layer.
         (None, _) => policy.retries(u32::MAX),
     };
     Some(match budget {
@@ -135,7 +135,7 @@ pub(crate) fn retry(config: &Value, budget: Option<Arc<Watched>>) -> Option<Retr
     })
 }
 
-/// What a case says of statuses and errors.
+/// The rules of a case for statuses and errors.
 pub(crate) fn classifier(config: &Value) -> Classifier {
     let classifier = Classifier::default();
     if let Some(list) = config["retry_statuses"].as_array() {
@@ -164,15 +164,15 @@ impl Policy for UnlessReject {
     }
 }
 
-/// How often the source of each account was asked, by id.
+/// The number of calls to the source of each account, by id.
 pub(crate) type Asked = Arc<Mutex<BTreeMap<String, u64>>>;
 
-/// The pool of a case, its accounts in order of preference: of `tokens`, else of the script.
+/// Builds the pool of a case, with its accounts in order of preference: of `tokens`, else of the script.
 pub(crate) fn pool(case: &Value, recorder: &Recorder) -> Option<PoolBuilder> {
     pool_asked(case, recorder, &Asked::default())
 }
 
-/// The same, with a count of how often each account's source was asked.
+/// Like [`pool`], with the number of calls to the source of each account.
 pub(crate) fn pool_asked(case: &Value, recorder: &Recorder, asked: &Asked) -> Option<PoolBuilder> {
     let config = &case["config"];
     let accounts: Vec<Account> = match (&config["tokens"], &case["upstream"]["by_token"]) {
@@ -197,7 +197,7 @@ pub(crate) fn pool_asked(case: &Value, recorder: &Recorder, asked: &Asked) -> Op
     Some(builder)
 }
 
-/// With the source that the case has for it, which gives what it lists, one after the other.
+/// Adds the source of the case, which returns its listed tokens one after the other.
 fn refreshed(account: Account, config: &Value, asked: &Asked) -> Account {
     let Some(list) = config["refresh"][account.id()].as_array().cloned() else { return account };
     let (asked, id) = (asked.clone(), account.id().to_owned());
@@ -215,7 +215,7 @@ fn refreshed(account: Account, config: &Value, asked: &Asked) -> Account {
     })
 }
 
-/// An account of the `tokens` list: a name that is its token too, or an id and a value.
+/// Builds an account of the `tokens` list: a name that is also its token, or an id and a value.
 fn account(token: &Value) -> Account {
     let (id, value) = match token.as_str() {
         Some(name) => (name, name),

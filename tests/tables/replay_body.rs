@@ -1,4 +1,4 @@
-//! `replay_body.json`: what a body gives that is sent more than once.
+//! `replay_body.json`: the content of a body that is sent more than once.
 
 use std::pin::pin;
 
@@ -33,7 +33,7 @@ fn body_is_replayed_unchanged() {
 
 type Original = std::pin::Pin<Box<Frames>>;
 
-/// The body of a case.
+/// Builds the body of a case.
 fn body(case: &Value) -> Original {
     let beats = case["request"]["frames"].as_array().unwrap().iter().map(|frame| {
         match (frame["data"].as_str(), frame["trailers"].as_object()) {
@@ -75,12 +75,12 @@ fn holds(case: &Value) -> Outcome {
     expect.end()
 }
 
-/// The body of an attempt, by hand.
+/// Builds the body of an attempt without a layer.
 fn stepped(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, String> {
     let (first, kept) = Replays::of(body(case), cap).ok_or("it waits for a body that is there")?;
     let kept = match kept {
         Ok(kept) => kept,
-        // No error to anybody: it goes out once.
+        // This is no error: the body is sent once.
         Err(NotResent::TooLarge) if steps == ["construct"] => {
             return Ok(vec![json!("error:too-large")]);
         }
@@ -102,7 +102,7 @@ fn stepped(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, Strin
     Ok(results)
 }
 
-/// Does this with a body.
+/// Performs this step with a body.
 fn ask(body: &mut ReplayBody<Original>, what: &str) -> Result<Value, String> {
     let mut body = pin!(body);
     Ok(match what {
@@ -129,7 +129,7 @@ fn said(heard: &Heard) -> Value {
     json!({"data": String::from_utf8_lossy(&heard.data), "trailers": trailers})
 }
 
-/// Whole attempts, through a layer.
+/// Runs whole attempts, through a layer.
 fn attempts(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, String> {
     if steps != ["attempt 1: upstream reads nothing, 401", "attempt 2: upstream reads all"] {
         return Err(format!("nobody can {steps:?}"));

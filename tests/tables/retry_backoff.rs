@@ -1,4 +1,4 @@
-//! `retry_backoff.json`: how long to wait and when to stop.
+//! `retry_backoff.json`: the waits between retries, and their limits.
 
 use std::num::NonZeroU32;
 
@@ -56,7 +56,7 @@ fn holds(case: &Value) -> Outcome {
     }
 }
 
-/// The waits before these retries, counted from 1 after adding `shift`.
+/// Returns the waits before these retries, counted from 1 after adding `shift`.
 fn waits(case: &Value, config: &Value, retries: &Value, shift: u32) -> Outcome {
     let backoff = profile::backoff(config);
     let wait = |retry: &Value| {
@@ -71,7 +71,7 @@ fn waits(case: &Value, config: &Value, retries: &Value, shift: u32) -> Outcome {
     expect.end()
 }
 
-/// What follows each attempt of a request that always fails.
+/// Returns the step after each attempt of a request that always fails.
 fn verdicts(case: &Value) -> Outcome {
     let asked: Vec<_> = case["request"]["after_attempts"].as_array().unwrap().iter().collect();
     let trail = paused(async {
@@ -93,7 +93,7 @@ fn verdicts(case: &Value) -> Outcome {
     expect.end()
 }
 
-/// How many attempts a limit lets through, or that it is none.
+/// Returns the attempts that a limit allows, or that it is invalid.
 fn limits(case: &Value) -> Outcome {
     let values = case["request"]["max_attempts_values"].as_array().unwrap();
     let effective = |value: &Value| {

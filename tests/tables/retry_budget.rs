@@ -1,4 +1,4 @@
-//! `retry_budget.json`: what retries may cost together.
+//! `retry_budget.json`: the shared budget of retries.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn holds(case: &Value) -> Outcome {
     }
 }
 
-/// A budget and what can be read from it.
+/// A budget, and its readings.
 enum Kind {
     Bucket(TokenBucket),
     Window(Box<WindowBudget>),
@@ -131,7 +131,7 @@ async fn ops(case: &Value) -> Outcome {
     expect.is("results", results);
     expect.is("balance", budget.balance());
     expect.is("tokens", budget.balance());
-    // Whole tokens are all that there is.
+    // Only whole tokens exist.
     expect.is("fraction", 0);
     expect.end()
 }

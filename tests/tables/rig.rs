@@ -1,4 +1,4 @@
-//! Runs a case through a stack, fused and stacked, and holds what was seen against it.
+//! Runs a case through a stack, fused and stacked, and compares the results with it.
 
 use std::{future::Future, pin::Pin, task::Poll, time::Duration};
 
@@ -27,30 +27,30 @@ use crate::{
     },
 };
 
-/// How the layers are put together.
+/// The form of the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     Fused,
     Stacked,
 }
 
-/// What a case is run with.
+/// The settings of a run.
 pub(crate) struct Rig {
     pub(crate) recorder: Recorder,
     pub(crate) pool: Option<Pool>,
-    /// How often the source of each account was asked.
+    /// The number of calls to the source of each account.
     pub(crate) asked: Asked,
     pub(crate) policy: Option<RetryPolicy>,
     pub(crate) budget: Option<std::sync::Arc<Watched>>,
     pub(crate) classifier: tower_failover::Classifier,
     pub(crate) attempts: u32,
-    /// Whether a request can be sent once only.
+    /// Whether a request can be sent only once.
     pub(crate) once: bool,
-    /// How many layers report.
+    /// The number of layers that report.
     pub(crate) reporting: usize,
 }
 
-/// Everything in `config` that a rig knows what to do with.
+/// The members of `config` that a rig handles.
 const KNOWN: [&str; 27] = [
     "refresh",
     "profile",
@@ -86,7 +86,7 @@ impl Rig {
         Self::with_pool(case, |pool| pool)
     }
 
-    /// The rig of a case whose pool is changed before it is built.
+    /// Builds the rig of a case whose pool builder is changed first.
     pub(crate) fn with_pool(case: &Value, change: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Self {
         let recorder = Recorder::new();
         let asked = Asked::default();
@@ -118,7 +118,7 @@ impl Rig {
         }
     }
 
-    /// The stack over this service. With several that report, the others stand outside.
+    /// Builds the stack over this service. If several layers report, the others are outside.
     pub(crate) fn stack<S, RB>(&self, shape: Shape, inner: S) -> Boxed
     where
         S: Service<Request<Body>, Response = Response<RB>, Error = BoxError>,
@@ -204,13 +204,13 @@ impl Rig {
         boxed(dedup.classifier(self.classifier.clone()).layer(service))
     }
 
-    /// An account as the pool shows it.
+    /// Returns an account from the view of the pool.
     pub(crate) fn account(&self, id: &str) -> AccountView {
         let view = self.pool.as_ref().expect("the case has a pool").view();
         view.accounts.into_iter().find(|account| &*account.id == id).expect("such an account")
     }
 
-    /// The ids of the accounts in this state, as listed.
+    /// Returns the ids of the accounts in this state, in order.
     pub(crate) fn ids_in(&self, state: State) -> Vec<String> {
         let view = self.pool.as_ref().expect("the case has a pool").view();
         let accounts = view.accounts.into_iter().filter(|account| account.state == state);
@@ -218,20 +218,20 @@ impl Rig {
     }
 }
 
-/// No case looks at the deadline.
+/// No case checks the deadline.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How one request ended.
+/// The end of one request.
 #[derive(Debug)]
 pub(crate) struct End {
     status: Option<u16>,
     error: Option<String>,
     headers: HeaderMap,
-    /// How many calls it cost.
+    /// The number of calls.
     calls: usize,
 }
 
-/// What was seen of a case.
+/// The results of a case.
 pub(crate) struct Seen {
     pub(crate) rig: Rig,
     pub(crate) upstream: Upstream,
@@ -253,7 +253,7 @@ pub(crate) async fn polled<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output
     std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
-/// Runs a case fused and stacked; `more` looks at what is special about the topic.
+/// Runs a case fused and stacked; `more` checks the members that are special to the topic.
 pub(crate) fn both(
     case: &Value,
     rig: impl Fn(&Value) -> Rig,
@@ -283,7 +283,7 @@ async fn run(case: &Value, rig: Rig, shape: Shape) -> Seen {
             upstream.push(script);
         }
         if !case["config"]["max_credentials_per_request"].is_null() {
-            // Trying another credential after a 500 takes the caller's word that it is harmless.
+            // Using another credential after a 500 requires the caller's word that repeating is harmless.
             request.extensions_mut().insert(RequestOptions::new().repeatable());
         }
         let before = upstream.calls();
@@ -307,7 +307,7 @@ async fn run(case: &Value, rig: Rig, shape: Shape) -> Seen {
     Seen { rig, upstream, ends }
 }
 
-/// The members that mean the same in every table.
+/// Checks the members that are common to all tables.
 fn common(seen: &Seen, expect: &mut Expect<'_>) {
     let calls = seen.upstream.calls();
     for name in ["attempts", "requests", "upstream_calls", "calls_count"] {
@@ -360,7 +360,7 @@ fn ended(end: &End, wanted: &Value, expect: &mut Expect<'_>) {
     }
 }
 
-/// Why the request was not sent once more, as its report says.
+/// Returns the reported reason why the request was not resent.
 fn stop_reason(seen: &Seen) -> String {
     let failures = seen.rig.recorder.failures();
     let last = failures.last().and_then(|record| record.trail.last());
@@ -368,7 +368,7 @@ fn stop_reason(seen: &Seen) -> String {
         return format!("nothing: {last:?}");
     };
     match why {
-        // The one counts the first attempt, the other does not.
+        // One counts the first attempt, the other does not.
         NotResent::Attempts | NotResent::Retries => "attempts".into(),
         other => other.as_str().into(),
     }

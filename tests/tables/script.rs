@@ -1,4 +1,4 @@
-//! Upstreams and requests as a case has them.
+//! The upstreams and requests of a case.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +8,7 @@ use tower_failover::RequestOptions;
 
 use crate::support::{Step, Upstream, get, post, stack::Body, upstream::Play};
 
-/// One entry of an `upstream` list. Dates are moved along with the wall clock: the case's `now` is
+/// Returns one entry of an `upstream` list. Dates are relative to the wall clock: the case's `now` is
 /// the present.
 pub(crate) fn step(entry: &Value, now: Option<SystemTime>) -> Step {
     for (member, _) in entry.as_object().expect("an entry is an object") {
@@ -55,7 +55,7 @@ pub(crate) fn steps(list: &Value, now: Option<SystemTime>) -> Vec<Step> {
     list.as_array().into_iter().flatten().map(|entry| step(entry, now)).collect()
 }
 
-/// The upstream of a case. What `by_request` says is played when its request comes: see
+/// Builds the upstream of a case. The scripts in `by_request` are played for their request: see
 /// [`scripts`].
 pub(crate) fn upstream(case: &Value) -> Upstream {
     let script = &case["upstream"];
@@ -67,13 +67,13 @@ pub(crate) fn upstream(case: &Value) -> Upstream {
     upstream
 }
 
-/// A script for each request, where a case has them.
+/// Returns a script for each request, if the case has them.
 pub(crate) fn scripts(case: &Value) -> Vec<Vec<Step>> {
     let lists = case["upstream"]["by_request"].as_array();
     lists.into_iter().flatten().map(|list| steps(list, None)).collect()
 }
 
-/// The requests of a case, in order. A GET unless it says otherwise.
+/// Builds the requests of a case, in order. The default method is GET.
 pub(crate) fn requests(case: &Value) -> Vec<Request<Body>> {
     let asked = case["request"].as_object().expect("a case has a request");
     for (member, _) in asked {

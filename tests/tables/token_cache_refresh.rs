@@ -1,4 +1,4 @@
-//! `token_cache_refresh.json`: how often a source is asked, when, and what requests get meanwhile.
+//! `token_cache_refresh.json`: the calls to a source, their times, and the results of requests meanwhile.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -47,7 +47,7 @@ fn source_is_called_once_when_due() {
     cases::check("token_cache_refresh.json", EXCUSED, &[], holds);
 }
 
-/// The source of one account: it plays what the case has for it.
+/// The source of one account, which plays the script of the case.
 struct Provider {
     plays: Arc<Mutex<VecDeque<Value>>>,
     seen: Arc<Mutex<Vec<bool>>>,
@@ -126,14 +126,14 @@ impl World {
         Self { pool, recorder, service, upstream, seen, start: Instant::now() }
     }
 
-    /// What one reader gets: the token that was sent, or why none was.
+    /// Returns the token that one reader sent, or the reason for none.
     async fn read(&self, partition: Option<&str>) -> Value {
         let mut request: Request<Body> = get();
         if let Some(account) = partition {
             request.extensions_mut().insert(RequestOptions::new().pin(account));
         }
         let answer = self.service.clone().oneshot(request).await.unwrap();
-        // What runs beside it gets its turn.
+        // Other tasks run first.
         sleep(Duration::from_millis(1)).await;
         if answer.status().is_success() {
             return json!(self.upstream.tokens().last());
@@ -142,7 +142,7 @@ impl World {
         json!("error")
     }
 
-    /// The error of a reader, in the case's words.
+    /// Returns the error of a reader, in the words of the case.
     fn kind(&self, wanted: &Value) -> Value {
         let told: Vec<_> = self.recorder.events().iter().map(ToString::to_string).collect();
         let kinds =

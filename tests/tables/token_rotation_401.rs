@@ -1,4 +1,4 @@
-//! `token_rotation_401.json`: which token is sent, and what becomes of a refused one.
+//! `token_rotation_401.json`: the sent token, and the state of a rejected one.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ fn holds(case: &Value) -> Outcome {
     }
 }
 
-/// With sessions, and where a transient fault is tried elsewhere, the accounts take turns; else they
+/// With sessions, and if a transient failure uses another account, the accounts take turns; else they
 /// serve in order of preference.
 fn rig(case: &Value) -> Rig {
     let turns = [&case["request"]["sessions"], &case["config"]["max_credentials_per_request"]];
@@ -64,7 +64,7 @@ fn rig(case: &Value) -> Rig {
 }
 
 fn rotated(seen: &Seen, expect: &mut Expect<'_>) {
-    // Out of use, whether for a time or until a person acts.
+    // Out of use, for a time or until a person acts.
     let out = [State::Quarantined, State::Retired].map(|state| seen.rig.ids_in(state)).concat();
     expect.is("quarantined", out);
     let asked = seen.rig.asked.lock().unwrap();
@@ -113,7 +113,7 @@ fn no_affinity(case: &Value) -> Outcome {
     expect.end()
 }
 
-/// A refused account is asked again when its time is up.
+/// A rejected account is probed when its quarantine ends.
 fn recovers(case: &Value) -> Outcome {
     let mut expect = Expect::of(case);
     let times = expect.take("ejected_at_ms").and_then(Value::as_object).unwrap();
@@ -132,7 +132,7 @@ fn recovers(case: &Value) -> Outcome {
     expect.end()
 }
 
-/// What is said of an account that is not there concerns nobody.
+/// Expectations for an account that does not exist are skipped.
 fn unknown(case: &Value) -> Outcome {
     let id = case["request"]["report_failure_for"].as_str().unwrap();
     let recorder = Recorder::new();

@@ -1,4 +1,4 @@
-//! `tower_contract.json`: what a service of tower owes those above and below.
+//! `tower_contract.json`: the contract of a tower service with its caller and the service below.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ fn tower_contract_is_kept() {
     });
 }
 
-/// What stands between the stack and the upstream.
+/// The service between the stack and the upstream.
 struct Inner {
     upstream: Upstream,
     permits: Arc<Semaphore>,
@@ -48,14 +48,14 @@ fn inner(case: &Value, rig: &Rig, shape: Shape) -> Inner {
     let service = if limit.is_some() {
         rig.stack(shape, ConcurrencyLimit::with_semaphore(upstream.clone(), permits.clone()))
     } else {
-        // The scripted upstream panics when it is called unready, each clone for itself.
+        // The scripted upstream panics if a clone is called without being ready.
         assert!(["", "panics if call without ready on the same instance"].contains(&text));
         rig.stack(shape, upstream.clone())
     };
     Inner { upstream, permits, limit: limit.unwrap_or(0), service }
 }
 
-/// The rig of a case, over a pool whether the case speaks of one or not.
+/// Builds the rig of a case, always over a pool.
 fn rig(case: &Value, own: OwnCredential) -> Rig {
     let mut bare = case.clone();
     bare["config"].as_object_mut().unwrap().remove("inner");
@@ -84,8 +84,8 @@ async fn holds(case: &Value, shape: Shape, own: OwnCredential) -> Outcome {
         expect.is("second_completes", second.is_ok_and(|answer| answer.status() == 200));
         return expect.end();
     }
-    // One instance, readied and called as often as the script is long; a stack that re-sends needs
-    // one call for all of it.
+    // One instance, polled ready and called for each step of the script; a stack that resends needs
+    // one call for all steps.
     let resends = rig.policy.is_some();
     let calls = if resends { 1 } else { case["upstream"].as_array().unwrap().len() };
     let mut service = inner.service.clone();
@@ -104,7 +104,7 @@ async fn holds(case: &Value, shape: Shape, own: OwnCredential) -> Outcome {
         }
     }
     drop(service);
-    // Neither came about: there was an answer each time.
+    // Neither occurred: there was an answer each time.
     expect.is("panics", false);
     expect.is("deadlock", false);
     let sent = inner.upstream.sent();

@@ -1,4 +1,4 @@
-//! Any answer of an upstream, as the user's rules see it.
+//! An answer of an upstream, the argument of the user's rules.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use http::{Extensions, HeaderMap, StatusCode, header::CONTENT_TYPE, response};
 
 use super::content;
 
-/// An answer: its head, and its body as far as it was read.
+/// An answer: its head, and the part of its body that was read.
 ///
-/// This is what the rules of [`Classifier::also_unauthorized`](crate::Classifier::also_unauthorized) are
-/// asked about. A [`Policy`](crate::Policy) sees a [`NonAuth`](crate::classify::NonAuth) instead.
+/// The argument of the rules of [`Classifier::also_unauthorized`](crate::Classifier::also_unauthorized). A
+/// [`Policy`](crate::Policy) receives a [`NonAuth`](crate::classify::NonAuth) instead.
 #[derive(Clone, Copy)]
 pub struct Answer<'a> {
     head: &'a response::Parts,
@@ -21,22 +21,22 @@ impl<'a> Answer<'a> {
         Self { head, body }
     }
 
-    /// The answer's status.
+    /// Returns the answer's status.
     pub const fn status(&self) -> StatusCode {
         self.head.status
     }
 
-    /// The answer's headers.
+    /// Returns the answer's headers.
     pub const fn headers(&self) -> &'a HeaderMap {
         &self.head.headers
     }
 
-    /// The first bytes of the body; `None` when it was not read. It may be cut off anywhere.
+    /// Returns the part of the body that was read, which may be cut anywhere; `None` if none was read.
     pub const fn body(&self) -> Option<&'a [u8]> {
         self.body
     }
 
-    /// Whether the head says that the body is JSON.
+    /// Returns whether the content type is JSON.
     pub(crate) fn is_json(&self) -> bool {
         let content_type = self.headers().get(CONTENT_TYPE);
         content_type.is_some_and(|value| content::is_json(value.as_bytes()))
@@ -47,7 +47,7 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// Without headers and body: an upstream may repeat a credential in either.
+/// Shows neither headers nor body: an upstream may repeat a credential in either.
 impl fmt::Debug for Answer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer")

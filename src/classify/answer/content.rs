@@ -1,6 +1,6 @@
-//! What a content type says about a body.
+//! Content types.
 
-/// Whether the value of a `content-type` field says that the body is JSON.
+/// Returns whether the value of a `content-type` field stands for JSON.
 ///
 /// `application/json` and `text/json`, any `+json` (RFC 6839 §3.1), and AWS's `application/x-amz-json-1.0`; in any
 /// case and with any parameters (RFC 9110 §8.3.1).
@@ -24,7 +24,7 @@ mod tests {
     use super::is_json;
 
     #[test]
-    fn only_json_is_taken_for_json() {
+    fn content_type_is_json_only_for_json() {
         for (value, wanted) in [
             ("application/json", true),
             ("Application/JSON; charset=utf-8", true),

@@ -1,4 +1,4 @@
-//! What a JSON error body says, read as far as it goes.
+//! The parser of JSON error bodies, which may be cut.
 
 use std::{fmt, time::Duration};
 
@@ -6,16 +6,16 @@ use serde_core::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAc
 
 use crate::classify::delay::protobuf_duration;
 
-/// Nobody sends more reasons than this in one error.
+/// The maximum number of reasons that are kept.
 const MAX_REASONS: usize = 8;
 
-/// The members of an error body that a table looks at.
+/// The members of an error body that decide its verdict.
 ///
-/// A body that is cut off gives what stood before the cut. Depth is no danger: what is not looked for is
-/// skipped by `serde_json` in a loop, and where there is recursion it stops at a depth of 128.
+/// A cut body yields the members before the cut. Deep nesting is harmless: `serde_json` skips other members
+/// in a loop, and its recursion stops at a depth of 128.
 #[derive(Debug, Default)]
 pub(crate) struct ErrorBody {
-    /// `error`, or `detail`: an object, or a string that is taken for the code.
+    /// `error`, or `detail`: an object, or a string that is taken as the code.
     pub(crate) error: Scope,
     /// The body's own members.
     pub(crate) top: Scope,
@@ -25,7 +25,7 @@ pub(crate) struct ErrorBody {
     pub(crate) retry_delay: Option<Duration>,
 }
 
-/// The strings that vendors put into an error object. What is not a string is not kept.
+/// The strings of an error object. Members of other types are not kept.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
     pub(crate) code: Option<Box<str>>,
@@ -39,12 +39,12 @@ impl ErrorBody {
     pub(crate) fn parse(body: &[u8]) -> Self {
         let mut read = Self::default();
         let mut json = serde_json::Deserializer::from_slice(body);
-        // The error says that the body is cut, or no JSON from here on. What was read before stands.
+        // The error means that the body is cut, or is not JSON from here on. The members read before count.
         let _: Result<(), _> = Place::Top(&mut read).deserialize(&mut json);
         read
     }
 
-    /// Every word that may tell what happened, the most telling first.
+    /// Returns all codes, the most specific first.
     pub(crate) fn codes(&self) -> impl Iterator<Item = &str> {
         let Scope { code, kind, status, .. } = &self.error;
         let top = [&self.top.code, &self.top.kind, &self.top.status];
@@ -73,7 +73,7 @@ impl Scope {
     }
 }
 
-/// Where in the body the reader stands, and where what it finds there goes.
+/// A position in the body, and the place for the values found there.
 enum Place<'a> {
     Top(&'a mut ErrorBody),
     Error(&'a mut ErrorBody),
@@ -85,7 +85,7 @@ enum Place<'a> {
 }
 
 impl Place<'_> {
-    /// Where the member `key` of an object here goes; `None`: nowhere.
+    /// Returns the place of the member `key` of an object here; `None` to skip it.
     fn member(&mut self, key: &str) -> Option<Place<'_>> {
         match self {
             Self::Top(body) => match key {
@@ -105,7 +105,7 @@ impl Place<'_> {
         }
     }
 
-    /// Where an element of an array here goes; `None`: nowhere.
+    /// Returns the place of an element of an array here; `None` to skip it.
     fn element(&mut self) -> Option<Place<'_>> {
         match self {
             // Gemini's streaming endpoints put the error object into an array.
@@ -135,7 +135,7 @@ impl<'de> DeserializeSeed<'de> for Place<'_> {
     }
 }
 
-/// Takes whatever comes: a member of the wrong type is skipped, and the rest is read on.
+/// Accepts any value: a member of the wrong type is skipped.
 impl<'de> Visitor<'de> for Place<'_> {
     type Value = ();
 

@@ -1,8 +1,8 @@
-//! The words that vendors use for what went wrong, and what they mean.
+//! The error codes of vendors and their verdicts.
 
 use crate::classify::{ModelFault, Reason, Verdict};
 
-/// What a vendor's error code means, whatever the status; `None` for a word that tells nothing new.
+/// Returns the verdict of a vendor's error code, whatever the status; `None` for a code that adds nothing.
 ///
 /// Sources: [OpenAI](https://platform.openai.com/docs/guides/error-codes),
 /// [Anthropic](https://docs.anthropic.com/en/api/errors),
@@ -33,11 +33,11 @@ pub(crate) fn verdict(code: &str) -> Option<Verdict> {
     Some(verdict)
 }
 
-/// What an AWS error code means, from `x-amzn-errortype` or the body
+/// Returns the verdict of an AWS error code, from `x-amzn-errortype` or the body
 /// ([common errors](https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html); the throttling
 /// list is that of `aws_smithy_runtime`'s retry classifier).
 ///
-/// `MissingAuthenticationToken` is left out on purpose: API Gateway says it for a path that is not there.
+/// `MissingAuthenticationToken` is left out on purpose: API Gateway sends it for an unknown path.
 pub(crate) fn aws(code: &str) -> Option<Verdict> {
     // `com.amazon.coral.service#Name`, `Name:http://...` (restJson1 protocol, operation error shapes).
     let name = code.rsplit('#').next().unwrap_or(code);
@@ -66,11 +66,11 @@ pub(crate) fn aws(code: &str) -> Option<Verdict> {
     Some(verdict)
 }
 
-/// What a message means where the vendor has no code for it.
+/// Returns the verdict of a message for which the vendor has no code.
 ///
-/// Only how a message *begins* counts: further on it may quote the caller's own words.
+/// Only the *beginning* of a message counts: the rest may quote the caller's own words.
 pub(crate) fn of_message(message: &str) -> Option<Verdict> {
-    // Anthropic says all three with a type that stands for much else (invalid_request_error, not_found_error).
+    // Anthropic sends all three with a general type (invalid_request_error, not_found_error).
     if message.starts_with("Your credit balance is too low") {
         Some(Verdict::out_of_quota())
     } else if message.starts_with("prompt is too long") {
@@ -80,7 +80,7 @@ pub(crate) fn of_message(message: &str) -> Option<Verdict> {
     }
 }
 
-/// Whether a 404 is about a model: Anthropic's `not_found_error` is also said of a batch or a file.
+/// Returns whether a 404 is about a model: Anthropic's `not_found_error` is also about batches and files.
 pub(crate) fn names_model(code: &str, message: Option<&str>) -> bool {
     code == "not_found_error" && message.is_some_and(|m| m.starts_with("model:"))
 }

@@ -1,23 +1,23 @@
-//! gRPC codes, where the head of an answer gives one (a trailers-only answer).
+//! gRPC status codes in the head of an answer (a trailers-only answer).
 
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode;
 
 use crate::classify::{Reason, Verdict};
 
-/// Looked for in every answer, so it is not made of a string each time.
+/// A static, since each answer is searched for it.
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// `UNAUTHENTICATED`.
 const UNAUTHENTICATED: u8 = 16;
 
-/// `UNKNOWN`: what an answer says whose code cannot be read.
+/// `UNKNOWN`, the code of a status that cannot be parsed.
 const UNKNOWN: u8 = 2;
 
-/// The failure that `grpc-status` in the head tells; `None` for no such header, and for `OK`.
+/// Returns the failure code of `grpc-status` in the head; `None` without that header, and for `OK`.
 ///
-/// Of several lines 16 wins, so that no refusal hides behind another code. The content type is not asked:
-/// nobody else uses this name.
+/// Of several lines 16 wins, so that no rejection hides behind another code. The content type is ignored,
+/// since only gRPC uses this header.
 #[inline]
 pub(crate) fn code(headers: &HeaderMap) -> Option<u8> {
     headers.contains_key(&GRPC_STATUS).then(|| failure(headers)).flatten()
@@ -32,7 +32,7 @@ fn failure(headers: &HeaderMap) -> Option<u8> {
     codes.filter(|code| *code != 0).max_by_key(|code| *code == UNAUTHENTICATED)
 }
 
-/// What a code in a trailers-only answer means
+/// Returns the verdict of a code in a trailers-only answer
 /// ([statuscodes.md](https://github.com/grpc/grpc/blob/master/doc/statuscodes.md)).
 pub(crate) fn verdict(code: u8, message: Option<&str>) -> Verdict {
     match code {
@@ -42,7 +42,7 @@ pub(crate) fn verdict(code: u8, message: Option<&str>) -> Verdict {
         }
         7 => Verdict::Forbidden,
         8 => Verdict::limited(),
-        // UNAVAILABLE. With nothing but a head, the server did not begin.
+        // UNAVAILABLE. The answer is only a head, so the server did not begin.
         14 => Verdict::unavailable(),
         // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, DATA_LOSS.
         2 | 4 | 13 | 15 => Verdict::transient(),
@@ -50,7 +50,7 @@ pub(crate) fn verdict(code: u8, message: Option<&str>) -> Verdict {
     }
 }
 
-/// What the head of an answer with this code means.
+/// Returns the verdict of an answer with this code and these headers.
 pub(crate) fn of_head(code: u8, headers: &HeaderMap) -> Verdict {
     // Percent-encoded (PROTOCOL-HTTP2.md).
     let message = headers.get("grpc-message");

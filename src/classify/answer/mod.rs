@@ -1,4 +1,4 @@
-//! What the head and the body of an answer mean.
+//! The verdict of an answer, from its head and body.
 
 pub(crate) mod answer;
 pub(crate) mod content;

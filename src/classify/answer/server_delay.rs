@@ -59,10 +59,10 @@ pub(crate) fn with_delay(
         return verdict.with_delay(error.retry_delay);
     }
     let now = now();
-    let asked = delay::requested(headers, now)
+    let requested = delay::requested(headers, now)
         .or_else(|| windows.then(|| delay::window_end(headers, now)).flatten())
         .or(error.retry_delay);
-    verdict.with_delay(asked)
+    verdict.with_delay(requested)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! The generic table: what an answer means when neither a rule nor a policy says otherwise.
+//! The generic table: the verdict of an answer without rules and policy.
 //!
-//! It reads the status, a few headers, and for some statuses the body. It knows no provider.
+//! It depends on the status, a few headers, and for some statuses the body.
 
 use std::time::UNIX_EPOCH;
 
@@ -9,27 +9,27 @@ use http::{HeaderMap, StatusCode};
 use super::{answer::Answer, error_body::ErrorBody, error_code, grpc};
 use crate::classify::{Cause, ModelFault, Reason, Verdict, challenge, delay, failure};
 
-/// What a status means by itself (RFC 9110 §15, RFC 6585, RFC 8470; 529 is Anthropic's).
+/// Returns the verdict of a status alone (RFC 9110 §15, RFC 6585, RFC 8470; 529 is Anthropic's).
 pub(crate) fn by_status(status: StatusCode) -> Verdict {
     match status.as_u16() {
         100..=399 => Verdict::Success,
         401 => Verdict::Unauthorized(Reason::Invalid),
         402 => Verdict::out_of_quota(),
         403 => Verdict::Forbidden,
-        // RFC 9110 §15.5.9: the server gave up on the request; how much of it came is not known.
+        // RFC 9110 §15.5.9: the server gave up waiting; how much of the request arrived is unknown.
         408 => Verdict::transient(),
         // RFC 8470 §5.2 (too early), RFC 9110 §15.6.4 (unavailable): not processed.
         425 | 503 => Verdict::unavailable(),
         429 => Verdict::limited(),
-        // RFC 9110 §15.6.2, §15.6.6: what the server cannot do now it cannot do later.
+        // RFC 9110 §15.6.2, §15.6.6: the server does not support the request.
         400..=499 | 501 | 505 => Verdict::Rejected,
         529 => Verdict::model_fault(ModelFault::Overloaded),
-        // RFC 9110 §15: what is not in 100..599 is processed as a 5xx.
+        // RFC 9110 §15: a status outside of 100 to 599 is treated as a 5xx.
         _ => Verdict::transient(),
     }
 }
 
-/// Whether the body of an answer with this head may change what it means.
+/// Returns whether the body of an answer with this head may change its verdict.
 pub(crate) fn reads_body(answer: &Answer<'_>) -> bool {
     status_reads_body(answer.status()) && answer.is_json() && answer.cause().is_none()
 }
@@ -38,7 +38,7 @@ const fn status_reads_body(status: StatusCode) -> bool {
     matches!(status.as_u16(), 400 | 402 | 403 | 404 | 429 | 529)
 }
 
-/// What an answer means, without the server's delay.
+/// Returns the verdict of an answer, without the server's delay.
 pub(crate) fn verdict(answer: &Answer<'_>, error: &ErrorBody) -> Verdict {
     let status = answer.status();
     if let Some(cause) = answer.cause() {
@@ -57,7 +57,8 @@ pub(crate) fn verdict(answer: &Answer<'_>, error: &ErrorBody) -> Verdict {
     special(answer, error).unwrap_or(general)
 }
 
-/// What the words of a failure say beyond its status.
+/// Returns the verdict of the error codes and messages of a failure, if they are more specific than its
+/// status.
 fn special(answer: &Answer<'_>, error: &ErrorBody) -> Option<Verdict> {
     let headers = answer.headers();
     let named = headers.get("x-amzn-errortype").and_then(|v| error_code::aws(v.to_str().ok()?));
@@ -88,22 +89,22 @@ fn from_body(status: StatusCode, error: &ErrorBody) -> Option<Verdict> {
     coded.or_else(|| error_code::of_message(error.message()?))
 }
 
-/// A 403 that is not about what the account may do.
+/// Returns the verdict of a 403 that is not about permissions.
 ///
-/// GitHub's rate limits come as 403, with `Retry-After` or with `x-ratelimit-remaining: 0`
+/// GitHub sends rate limits as 403, with `Retry-After` or with `x-ratelimit-remaining: 0`
 /// ([rate limits](https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api)).
 fn forbidden(headers: &HeaderMap) -> Option<Verdict> {
     match challenge::reason(headers) {
         None | Some(Reason::InsufficientScope) => {}
         Some(reason) => return Some(Verdict::Unauthorized(reason)),
     }
-    // Whether there is a hint does not hang on the time.
+    // Whether there is a delay does not depend on the time.
     let waits = delay::requested(headers, UNIX_EPOCH).is_some();
     let empty = headers.get("x-ratelimit-remaining").is_some_and(|n| n.as_bytes() == b"0");
     (waits || empty).then(Verdict::limited)
 }
 
-/// Why a 401 was said: the challenge first, then the body where it was read for some other reason.
+/// Returns the reason of a 401: from the challenge, else from the body if it was read.
 fn unauthorized_reason(headers: &HeaderMap, error: &ErrorBody) -> Reason {
     if let Some(reason) = challenge::reason(headers) {
         if reason != Reason::Invalid {
@@ -118,7 +119,7 @@ fn unauthorized_reason(headers: &HeaderMap, error: &ErrorBody) -> Reason {
 }
 
 impl Answer<'_> {
-    /// What one of our own layers said of this answer.
+    /// Returns the cause that a layer of this crate set.
     pub(crate) fn cause(&self) -> Option<&Cause> {
         self.extensions().get()
     }

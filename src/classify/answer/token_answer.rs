@@ -1,4 +1,4 @@
-//! What the answer of a token endpoint means (RFC 6749 §5).
+//! The answer of a token endpoint (RFC 6749 §5).
 
 use std::time::{Duration, SystemTime};
 
@@ -8,18 +8,18 @@ use serde_json::{Map, Value};
 use super::server_delay::server_delay;
 use crate::classify::Reason;
 
-/// What a token endpoint answered.
+/// The parsed answer of a token endpoint.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum TokenAnswer {
-    /// It made something (§5.1): the members of its answer, an `access_token` among them.
+    /// A success (§5.1): the members of the answer, including `access_token`.
     Made(Map<String, Value>),
-    /// Only a person can help: the OAuth error code (§5.2), and what that says of the account.
+    /// A terminal error, which needs a person: the OAuth error code (§5.2), and its reason.
     Terminal(&'static str, Reason),
-    /// It may work another time, after this long if the endpoint says so.
+    /// A failure that may not occur again, with the delay that the endpoint asks for.
     Transient(Option<Duration>),
 }
 
-/// The errors of RFC 6749 §5.2 and RFC 6750 §3.1 that asking again does not help.
+/// The errors of RFC 6749 §5.2 and RFC 6750 §3.1 that are terminal.
 const TERMINAL: [(&str, Reason); 9] = [
     ("invalid_grant", Reason::Revoked),
     ("bad_refresh_token", Reason::Revoked),
@@ -32,10 +32,10 @@ const TERMINAL: [(&str, Reason); 9] = [
     ("access_denied", Reason::Inactive),
 ];
 
-/// What the answer of a token endpoint means, at `now`.
+/// Parses the answer of a token endpoint, received at `now`.
 ///
-/// Only an error that the endpoint names is terminal: a proxy in between may answer with any status.
-/// GitHub names its errors in a 200
+/// Only an error code of the endpoint is terminal, since a proxy in between may answer with any status.
+/// GitHub sends its error codes with a 200
 /// ([docs](https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/refreshing-user-access-tokens)).
 pub(crate) fn token_answer(head: &response::Parts, body: &[u8], now: SystemTime) -> TokenAnswer {
     let members = serde_json::from_slice::<Map<String, Value>>(body).unwrap_or_default();
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_error_that_is_named_is_terminal() {
+    fn token_answer_is_terminal_only_with_a_known_error_code() {
         let transient = TokenAnswer::Transient(Some(Duration::from_secs(7)));
         for (status, body, expected) in [
             // RFC 6749 §5.2

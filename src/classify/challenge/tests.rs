@@ -16,9 +16,9 @@ fn lines_of(case: &Value) -> Vec<&str> {
     }
 }
 
-/// RFC 9110 §11.6.1 and the browsers' cases; those of mode `render` are for who writes a challenge.
+/// The cases of RFC 9110 §11.6.1 and of browsers; those of mode `render` are for writers of challenges.
 #[test]
-fn every_parse_case_of_the_shared_table_holds() {
+fn parser_meets_the_shared_cases() {
     let table = include_str!("../../../tests/cases/www_authenticate.json");
     let cases: Vec<Value> = serde_json::from_str(table).unwrap();
     let parsed: Vec<_> = cases.iter().filter(|case| case["config"]["mode"] == "parse").collect();
@@ -44,7 +44,7 @@ fn every_parse_case_of_the_shared_table_holds() {
 }
 
 #[test]
-fn token68_is_told_from_parameters() {
+fn token68_differs_from_parameters() {
     let one = |line: &str| parse(line.as_bytes()).unwrap();
     assert_eq!(one("Negotiate abc==")[0].token68.as_deref(), Some("abc=="));
     let two = one("Negotiate a/b+c=, Basic realm = \"x\" ,, charset=UTF-8,");
@@ -59,7 +59,7 @@ fn token68_is_told_from_parameters() {
 }
 
 #[test]
-fn a_broken_line_is_left_out_and_the_others_stay() {
+fn malformed_line_is_skipped_and_the_others_are_parsed() {
     for line in [
         "Basic realm=\"x",
         "Basic a=b, realm=",
@@ -76,7 +76,7 @@ fn a_broken_line_is_left_out_and_the_others_stay() {
 }
 
 #[test]
-fn only_an_error_code_gives_a_reason() {
+fn reason_needs_an_error_code() {
     for (line, wanted) in [
         ("Bearer realm=\"x\"", None),
         ("Bearer error=\"invalid_token\"", Some(Reason::Invalid)),
@@ -101,17 +101,17 @@ fn only_an_error_code_gives_a_reason() {
 
 proptest! {
     #[test]
-    fn no_line_makes_it_panic_or_hang(line in proptest::collection::vec(any::<u8>(), 0..60)) {
+    fn parser_neither_panics_nor_hangs_on_any_line(line in proptest::collection::vec(any::<u8>(), 0..60)) {
         let _ = parse(&line);
     }
 
     #[test]
-    fn near_misses_neither(line in "[A-Za-z=\", \\\\/+]{0,40}") {
+    fn parser_neither_panics_nor_hangs_on_near_misses(line in "[A-Za-z=\", \\\\/+]{0,40}") {
         let _ = parse(line.as_bytes());
     }
 
     #[test]
-    fn what_is_quoted_is_read_back(value in "[ -~]{0,30}", name in "[a-z]{1,8}") {
+    fn quoted_value_is_read_back(value in "[ -~]{0,30}", name in "[a-z]{1,8}") {
         let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
         let found = parse(format!("Scheme {name}=\"{escaped}\", Other").as_bytes()).unwrap();
         prop_assert_eq!(found[0].param(&name), Some(value.as_str()));

@@ -35,42 +35,42 @@ fn json(status: u16) -> Parts {
     head
 }
 
-/// Wants every body, says the same of everything, and counts how often it is asked.
+/// A policy that wants every body, returns one verdict for everything, and counts its calls.
 #[derive(Clone)]
 struct Says {
     verdict: Option<Verdict>,
     wants_body: bool,
-    asked: Arc<AtomicUsize>,
+    calls: Arc<AtomicUsize>,
 }
 
 impl Says {
     fn new(verdict: impl Into<Option<Verdict>>) -> Self {
-        Self { verdict: verdict.into(), wants_body: false, asked: Arc::default() }
+        Self { verdict: verdict.into(), wants_body: false, calls: Arc::default() }
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
     }
 }
 
 impl Policy for Says {
     fn wants_body(&self, _: &NonAuth<'_>) -> bool {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.calls.fetch_add(1, Ordering::Relaxed);
         self.wants_body
     }
 
     fn answer(&self, _: &NonAuth<'_>) -> Option<Verdict> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.calls.fetch_add(1, Ordering::Relaxed);
         self.verdict
     }
 
     fn error(&self, _: &NonAuthError<'_>) -> Option<Verdict> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.calls.fetch_add(1, Ordering::Relaxed);
         self.verdict
     }
 }
 
-/// As the driver does it: the head, and the body where it is asked for.
+/// Classifies as the driver does: the head, and the body if it is needed.
 fn drive(classifier: &Classifier, head: &Parts, body: &[u8]) -> Verdict {
     if classifier.succeeds(head) {
         return Verdict::Success;
@@ -93,8 +93,8 @@ fn every_verdict() -> impl Strategy<Value = Option<Verdict>> {
     ])
 }
 
-/// Every way in which an answer refuses a credential.
-fn refusals() -> impl Strategy<Value = (Parts, Vec<u8>)> {
+/// Returns answers that reject a credential, in every way.
+fn rejections() -> impl Strategy<Value = (Parts, Vec<u8>)> {
     let plain = |head: Parts| (head, Vec::new());
     prop_oneof![
         Just(plain(head(401))),
@@ -111,7 +111,7 @@ fn refusals() -> impl Strategy<Value = (Parts, Vec<u8>)> {
         }),
         proptest::sample::select(vec![400, 402, 403, 404, 429, 529])
             .prop_map(|status| (json(status), br#"{"error":{"code":"invalid_api_key"}}"#.to_vec())),
-        // Named by a rule: from the head, and from the body.
+        // By a rule: from the head, and from the body.
         (100..1000_u16).prop_map(move |status| {
             let mut head = head(status);
             head.headers.insert("x-dead", HeaderValue::from_static("1"));
@@ -132,8 +132,8 @@ fn dead_by_body(answer: &Answer<'_>) -> Option<Reason> {
 
 proptest! {
     #[test]
-    fn i1_no_policy_is_asked_about_a_refusal_or_lifts_it(
-        (head, body) in refusals(),
+    fn i1_policy_is_not_called_for_a_rejection_and_cannot_lift_it(
+        (head, body) in rejections(),
         said in every_verdict(),
         wants_body in any::<bool>(),
     ) {
@@ -144,11 +144,11 @@ proptest! {
             .also_unauthorized_body([StatusCode::OK, StatusCode::CONFLICT], dead_by_body);
         prop_assert!(drive(&classifier, &head, &body).is_unauthorized());
         prop_assert!(classifier.classify(&head, Some(&body), now()).is_unauthorized());
-        prop_assert_eq!(policy.asked(), 0);
+        prop_assert_eq!(policy.calls(), 0);
     }
 
     #[test]
-    fn a_policy_is_asked_about_failures_alone_and_its_word_counts(
+    fn policy_is_called_for_failures_alone_and_its_verdict_counts(
         status in 100..1000_u16,
         said in every_verdict(),
         wants_body in any::<bool>(),
@@ -160,16 +160,16 @@ proptest! {
         if status < 400 {
             prop_assert_eq!(verdict, Verdict::Success);
             prop_assert_eq!(classifier.classify(&head(status), None, now()), Verdict::Success);
-            prop_assert_eq!(policy.asked(), 0);
+            prop_assert_eq!(policy.calls(), 0);
         } else {
             let generic = drive(&Classifier::default(), &head(status), b"");
             prop_assert_eq!(verdict, said.unwrap_or(generic));
-            prop_assert!(policy.asked() > 0);
+            prop_assert!(policy.calls() > 0);
         }
     }
 
     #[test]
-    fn i1_no_policy_is_asked_about_a_refusal_inside_an_error(
+    fn i1_policy_is_not_called_for_a_rejection_inside_an_error(
         said in every_verdict(),
         depth in 0..5_usize,
         which in 0..4_usize,
@@ -180,19 +180,19 @@ proptest! {
             .also_unauthorized_error(|error: &ErrorRef<'_>| {
                 error.is::<std::fmt::Error>().then_some(Reason::Inactive)
             });
-        let mut error = refusal_error(which);
+        let mut error = rejection_error(which);
         for _ in 0..depth {
             error = io::Error::other(error).into();
         }
         prop_assert!(classifier.classify_error(&error).is_unauthorized());
-        prop_assert_eq!(policy.asked(), 0);
+        prop_assert_eq!(policy.calls(), 0);
     }
 
     #[test]
-    fn an_error_is_never_a_success(said in every_verdict()) {
+    fn error_is_never_a_success(said in every_verdict()) {
         let policy = Says::new(said);
         let verdict = Classifier::default().policy(policy.clone()).classify_error(&io::Error::other("x"));
-        prop_assert_eq!(policy.asked(), 1);
+        prop_assert_eq!(policy.calls(), 1);
         prop_assert_eq!(verdict, match said {
             None => Verdict::transient(),
             Some(Verdict::Success) => Verdict::Rejected,
@@ -201,7 +201,7 @@ proptest! {
     }
 }
 
-fn refusal_error(which: usize) -> BoxError {
+fn rejection_error(which: usize) -> BoxError {
     match which {
         #[cfg(feature = "reqwest")]
         1 => {
@@ -210,14 +210,14 @@ fn refusal_error(which: usize) -> BoxError {
         }
         #[cfg(feature = "tonic")]
         2 => tonic::Status::unauthenticated("no").into(),
-        // What the rule names.
+        // By a rule.
         3 => std::fmt::Error.into(),
         _ => FailureError::new(Cause::local(Code::CredentialInvalid), StatusCode::OK).into(),
     }
 }
 
 #[test]
-fn a_rule_gives_a_401_a_better_reason_and_cannot_lift_it() {
+fn rule_gives_a_401_a_better_reason_and_cannot_lift_it() {
     let expired = |_: &Answer<'_>| Some(Reason::Expired);
     let silent = |_: &Answer<'_>| None;
     let reason = |classifier: Classifier| drive(&classifier, &head(401), b"dead");
@@ -232,7 +232,7 @@ fn a_rule_gives_a_401_a_better_reason_and_cannot_lift_it() {
 }
 
 #[test]
-fn a_success_is_doubted_only_by_rules_about_answers() {
+fn success_is_doubted_only_by_rules_for_answers() {
     let doubts = |classifier: Classifier| !classifier.succeeds(&head(200));
     assert!(!doubts(Classifier::default()));
     assert!(!doubts(Classifier::default().policy(Says::new(Verdict::Forbidden))));
@@ -241,14 +241,14 @@ fn a_success_is_doubted_only_by_rules_about_answers() {
 }
 
 #[test]
-fn a_policy_that_is_a_closure_has_no_body_read() {
+fn closure_policy_reads_no_body() {
     let policy = |_: &NonAuth<'_>| Some(Verdict::unavailable());
     let classifier = Classifier::default().policy(policy);
     assert_eq!(classifier.head(&json(409), now), Some(Verdict::unavailable()));
 }
 
 #[test]
-fn a_body_rule_reads_the_bodies_of_its_statuses_alone() {
+fn body_rule_reads_the_bodies_of_its_statuses_alone() {
     let classifier = Classifier::default().also_unauthorized_body([StatusCode::OK], dead_by_body);
     assert!(!classifier.succeeds(&head(200)));
     assert_eq!(classifier.head(&head(200), now), None);
@@ -258,7 +258,7 @@ fn a_body_rule_reads_the_bodies_of_its_statuses_alone() {
 }
 
 #[test]
-fn the_servers_delay_is_filled_in_where_the_policy_names_none() {
+fn server_delay_is_filled_in_if_the_policy_gives_none() {
     let mut head = head(409);
     head.headers.insert("retry-after", HeaderValue::from_static("7"));
     let seven = Some(Duration::from_secs(7));
@@ -275,7 +275,7 @@ fn the_servers_delay_is_filled_in_where_the_policy_names_none() {
 }
 
 #[test]
-fn a_policy_sees_the_body_it_wants_and_its_code() {
+fn policy_sees_the_body_it_wants_and_its_code() {
     struct ByCode;
     impl Policy for ByCode {
         fn wants_body(&self, answer: &NonAuth<'_>) -> bool {
@@ -295,7 +295,7 @@ fn a_policy_sees_the_body_it_wants_and_its_code() {
 }
 
 #[test]
-fn the_wall_clock_is_read_for_failures_with_room_for_a_delay_alone() {
+fn wall_clock_is_read_only_for_failures_that_can_have_a_delay() {
     let unread = || -> SystemTime { panic!("read the clock") };
     let classifier = Classifier::default();
     for status in [200, 304, 401, 422, 501] {
@@ -304,7 +304,7 @@ fn the_wall_clock_is_read_for_failures_with_room_for_a_delay_alone() {
 }
 
 #[test]
-fn walk_opens_an_error_type_of_the_users() {
+fn walk_opens_an_error_type_of_the_user() {
     #[derive(Debug, thiserror::Error)]
     #[error("mine")]
     struct Mine(#[source] FailureError);
@@ -315,7 +315,7 @@ fn walk_opens_an_error_type_of_the_users() {
 }
 
 #[test]
-fn a_clone_keeps_what_it_had_when_the_other_is_changed() {
+fn clone_is_unaffected_by_changes_to_the_original() {
     let first = Classifier::default().policy(Says::new(Verdict::Forbidden));
     let second = first.clone().policy(Says::new(Verdict::Rejected));
     assert_eq!(drive(&first, &head(500), b""), Verdict::Forbidden);
@@ -324,7 +324,7 @@ fn a_clone_keeps_what_it_had_when_the_other_is_changed() {
 }
 
 #[test]
-fn a_policy_is_object_safe_and_a_classifier_can_be_shared() {
+fn policy_is_object_safe_and_classifier_can_be_shared() {
     const fn shared<T: Send + Sync + Clone + 'static>() {}
     const { shared::<Classifier>() };
     let boxed: Box<dyn Policy> = Box::new(|_: &NonAuth<'_>| Some(Verdict::Forbidden));

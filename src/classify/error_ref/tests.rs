@@ -32,7 +32,7 @@ fn finds<E: 'static>(error: E) -> bool {
 }
 
 #[test]
-fn the_failure_is_found_however_it_is_wrapped() {
+fn failure_is_found_however_it_is_wrapped() {
     assert!(finds(failure()));
     assert!(finds(io::Error::other(failure())));
     assert!(finds(Box::new(io::Error::other(failure()))));
@@ -51,7 +51,7 @@ fn the_failure_is_found_however_it_is_wrapped() {
 }
 
 #[test]
-fn a_type_of_the_users_is_walked_once_it_is_named() {
+fn user_type_is_walked_after_it_is_named() {
     let error = Outer(failure());
     assert!(!ErrorRef::new(&error, &[]).is::<FailureError>());
     assert!(ErrorRef::new(&error, &[see::<Outer<FailureError>>]).is::<FailureError>());
@@ -60,7 +60,7 @@ fn a_type_of_the_users_is_walked_once_it_is_named() {
 }
 
 #[test]
-fn what_is_no_error_is_found_by_its_type() {
+fn value_that_is_no_error_is_found_by_its_type() {
     let error = ErrorRef::new(&7_u8, &[]);
     assert_eq!(error.downcast_any::<u8>(), Some(&7));
     assert_eq!(error.downcast_any::<u16>(), None);
@@ -68,7 +68,7 @@ fn what_is_no_error_is_found_by_its_type() {
 }
 
 #[test]
-fn an_error_that_is_its_own_source_comes_to_an_end() {
+fn chain_of_an_error_that_is_its_own_source_ends() {
     #[derive(Debug)]
     struct Loop;
     impl fmt::Display for Loop {
@@ -87,11 +87,11 @@ fn an_error_that_is_its_own_source_comes_to_an_end() {
 }
 
 #[test]
-fn debug_says_nothing_of_what_an_error_says() {
+fn debug_hides_the_text_of_the_error() {
     let error = io::Error::other("Bearer sk-secret");
     assert!(!format!("{:?}", ErrorRef::new(&error, &[])).contains("secret"));
     assert_eq!(
         failure().to_string(),
-        "No account is there that could serve this request. (pool_empty) [401]"
+        "The pool has no account that could serve this request. (pool_empty) [401]"
     );
 }

@@ -11,7 +11,7 @@ fn judge<E: 'static>(error: &E) -> Verdict {
 }
 
 #[test]
-fn a_refused_connection_did_no_work_and_a_reset_may_have() {
+fn refused_connection_did_no_work_and_a_reset_may_have() {
     for (kind, wanted) in [
         (io::ErrorKind::ConnectionRefused, Verdict::unavailable()),
         (io::ErrorKind::TimedOut, Verdict::timed_out()),
@@ -26,14 +26,14 @@ fn a_refused_connection_did_no_work_and_a_reset_may_have() {
 }
 
 #[test]
-fn an_unknown_error_may_have_come_after_the_work() {
+fn unknown_error_may_have_come_after_the_work() {
     assert_eq!(judge(&"text"), Verdict::transient());
     assert_eq!(judge::<BoxError>(&"text".into()), Verdict::transient());
     assert_eq!(judge(&std::fmt::Error), Verdict::transient());
 }
 
 #[test]
-fn our_own_failure_means_what_its_code_says() {
+fn failure_error_has_the_verdict_of_its_code() {
     let failure = |code| FailureError::new(Cause::local(code), StatusCode::IM_A_TEAPOT);
     assert_eq!(judge(&failure(Code::PoolEmpty)), Verdict::Unauthorized(Reason::Missing));
     assert_eq!(judge(&failure(Code::PoolLimited)), Verdict::limited());
@@ -43,7 +43,7 @@ fn our_own_failure_means_what_its_code_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokios_timeout_is_a_timeout() {
+async fn elapsed_of_tokio_is_a_timeout() {
     let wait = std::future::pending::<()>();
     let elapsed = tokio::time::timeout(std::time::Duration::from_secs(1), wait).await.unwrap_err();
     assert_eq!(judge(&elapsed), Verdict::timed_out());
@@ -51,7 +51,7 @@ async fn tokios_timeout_is_a_timeout() {
 
 #[cfg(feature = "tower")]
 #[test]
-fn towers_timeout_is_a_timeout() {
+fn elapsed_of_tower_is_a_timeout() {
     let boxed: BoxError = Box::new(tower::timeout::error::Elapsed::new());
     assert_eq!(judge(&boxed), Verdict::timed_out());
 }
@@ -64,15 +64,15 @@ mod http2 {
     use super::*;
     use crate::classify::ErrorRef;
 
-    /// What the server does with the second of two requests.
+    /// The reaction of the server to the second of two requests.
     #[derive(Clone, Copy)]
     enum Does {
         Reset(h2::Reason),
-        /// The connection goes away under the request.
+        /// Closes the connection during the request.
         Vanish,
     }
 
-    /// The error that the client sees.
+    /// Returns the error of the client.
     async fn error_when_server(does: Does) -> h2::Error {
         let (near, far) = duplex(64 * 1024);
         let server = tokio::spawn(async move {
@@ -99,7 +99,7 @@ mod http2 {
     }
 
     #[tokio::test]
-    async fn only_a_refused_stream_did_no_work() {
+    async fn reset_stream_did_no_work_only_if_refused() {
         let refused = error_when_server(Does::Reset(h2::Reason::REFUSED_STREAM)).await;
         assert_eq!(judge(&refused), Verdict::unavailable());
         let boxed: BoxError = Box::new(io::Error::other(refused));
@@ -108,19 +108,19 @@ mod http2 {
             let error = error_when_server(Does::Reset(reason)).await;
             assert_eq!(judge(&error), Verdict::transient(), "{reason}");
         }
-        // Not from the other side.
+        // Not from the remote side.
         assert_eq!(judge(&h2::Error::from(h2::Reason::REFUSED_STREAM)), Verdict::transient());
     }
 
     #[tokio::test]
-    async fn a_lost_connection_may_have_done_the_work() {
+    async fn lost_connection_may_have_done_the_work() {
         let error = error_when_server(Does::Vanish).await;
         assert_eq!(judge(&error), Verdict::transient(), "{error}");
         assert!(ErrorRef::new(&error, &[]).is::<io::Error>());
     }
 
     #[tokio::test]
-    async fn a_request_whose_connection_was_gone_before_it_did_no_work() {
+    async fn queued_request_of_a_closed_connection_did_no_work() {
         let (near, far) = duplex(1024);
         let io = hyper_util::rt::TokioIo::new(near);
         let (mut sender, connection) =
@@ -131,7 +131,7 @@ mod http2 {
         assert_eq!(judge(&error), Verdict::unavailable());
     }
 
-    /// The error of request 1 when the server says GOAWAY with this error, and closes.
+    /// Returns the error of request 1 after the server sends GOAWAY with this error, and closes.
     async fn error_after_goaway(last_stream_id: u8, error: u8) -> h2::Error {
         let (near, mut far) = duplex(64 * 1024);
         let (mut client, connection) = h2::client::handshake(near).await.unwrap();
@@ -149,13 +149,13 @@ mod http2 {
     }
 
     #[tokio::test]
-    async fn only_a_request_above_the_last_of_a_goaway_did_no_work() {
+    async fn goaway_proves_no_work_only_above_its_last_stream() {
         let above = error_after_goaway(0, 0).await;
         assert!(above.is_go_away(), "{above}");
         assert_eq!(judge(&above), Verdict::unavailable());
         let within = error_after_goaway(1, 0).await;
         assert_eq!(judge(&within), Verdict::transient(), "{within}");
-        // REFUSED_STREAM is a word about a stream (RFC 9113 §7); of a connection it promises nothing.
+        // REFUSED_STREAM is about a stream (RFC 9113 §7); for a connection it proves nothing.
         let refused = error_after_goaway(0, 7).await;
         assert!(refused.is_go_away() && refused.is_remote(), "{refused}");
         assert_eq!(refused.reason(), Some(h2::Reason::REFUSED_STREAM));
@@ -163,15 +163,15 @@ mod http2 {
     }
 
     #[tokio::test]
-    async fn a_connection_that_was_never_made_did_no_work() {
+    async fn failed_connect_did_no_work() {
         use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-        // Bound and dropped, so that nobody listens there.
+        // Bound and dropped, so that the port is closed.
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let client = Client::builder(TokioExecutor::new()).build_http::<String>();
         let error = client.get(format!("http://{address}/").parse().unwrap()).await.unwrap_err();
         assert!(error.is_connect());
         assert_eq!(judge(&error), Verdict::unavailable());
-        // A connect that timed out did no work either, timeout or not.
+        // A connect that timed out did no work either.
         let boxed: BoxError = Box::new(error);
         assert_eq!(judge(&boxed), Verdict::unavailable());
     }
@@ -179,7 +179,7 @@ mod http2 {
 
 #[cfg(feature = "reqwest")]
 #[test]
-fn a_status_inside_reqwests_error_counts_as_in_an_answer() {
+fn status_in_an_error_of_reqwest_counts_as_in_an_answer() {
     for (status, wanted) in [
         (401, Verdict::Unauthorized(Reason::Invalid)),
         (403, Verdict::Forbidden),
@@ -205,14 +205,14 @@ mod grpc {
     use super::*;
 
     #[test]
-    fn a_code_inside_tonics_status_counts_as_in_an_answer() {
+    fn code_in_a_status_of_tonic_counts_as_in_an_answer() {
         for (code, wanted) in [
             (Code::Unauthenticated, Verdict::Unauthorized(Reason::Invalid)),
             (Code::PermissionDenied, Verdict::Forbidden),
             (Code::ResourceExhausted, Verdict::limited()),
             (Code::InvalidArgument, Verdict::Rejected),
             (Code::Internal, Verdict::transient()),
-            // Whether anything came before it is not known any more.
+            // Whether anything was received before it is unknown.
             (Code::Unavailable, Verdict::transient()),
             (Code::Ok, Verdict::transient()),
         ] {
@@ -225,7 +225,7 @@ mod grpc {
     }
 
     #[test]
-    fn a_status_that_tonic_made_of_a_transport_error_means_what_that_means() {
+    fn status_that_tonic_made_from_a_transport_error_has_its_verdict() {
         let mut status = Status::unavailable("connect");
         status.set_source(Arc::new(io::Error::from(io::ErrorKind::ConnectionRefused)));
         assert_eq!(judge(&status), Verdict::unavailable());

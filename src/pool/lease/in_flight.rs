@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use crate::{pool::account::PooledAccount, sync::Ordering};
 
 /// A request in flight; it ends when this is dropped.
-pub struct InFlight(pub(crate) Arc<PooledAccount>);
+pub(crate) struct InFlight(pub(crate) Arc<PooledAccount>);
 
 /// A request whose answer is held, and may yet be given up: it does not count.
 pub(crate) struct Paused(Arc<PooledAccount>);

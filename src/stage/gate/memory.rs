@@ -135,12 +135,14 @@ impl Memory {
     fn with<T>(&self, f: impl FnOnce(&mut Table) -> T) -> T {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let result = f(&mut table);
+        // Pairs with the load in `enter`.
         self.rejected.store(table.entries.len(), Ordering::Release);
         result
     }
 
     /// Admits an attempt with this credential, as a probe if one is due.
     pub(crate) fn enter(self: &Arc<Self>, key: Key, now: &mut Now) -> Result<Option<Pass>, Cause> {
+        // Pairs with the store in `with`.
         if self.rejected.load(Ordering::Acquire) == 0 {
             return Ok(Some(Pass { key, probe: None }));
         }

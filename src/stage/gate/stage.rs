@@ -9,7 +9,7 @@ use crate::{
     classify::{Cause, Code, Verdict},
     clock::Now,
     pool::{Pool, lease::Admitted, select::Query},
-    stage::{Draft, Facts, Ledger, RequestOptions, Stage, Stamp, Success, sealed::Sealed},
+    stage::{Draft, Facts, Ledger, RequestOptions, Stage, Stamp, Success},
 };
 
 /// The stage that keeps credentials from being sent that are known to be rejected.
@@ -27,7 +27,7 @@ enum Knowledge {
 
 /// The gate's state of one request.
 #[derive(Debug, Default)]
-pub struct GateState(Admission);
+pub(crate) struct GateState(Admission);
 
 /// The admission of the attempt in flight.
 #[derive(Debug, Default)]
@@ -86,8 +86,6 @@ impl Gate {
         }
     }
 }
-
-impl Sealed for Gate {}
 
 impl Stage for Gate {
     type State = GateState;

@@ -9,9 +9,7 @@ use crate::{
     classify::{Cause, ModelFault, Verdict},
     pool::Pool,
     report::NotResent,
-    stage::{
-        Chosen, Draft, Facts, Next, RequestOptions, Stage, Stamp, model::ModelAt, sealed::Sealed,
-    },
+    stage::{Chosen, Draft, Facts, Next, RequestOptions, Stage, Stamp, model::ModelAt},
 };
 
 /// The stage that sends the request again with the next model.
@@ -25,7 +23,7 @@ pub struct Models {
 
 /// The fallback's state of one request. Empty until a model failed.
 #[derive(Debug, Default)]
-pub struct ModelsState(Option<Box<Visited>>);
+pub(crate) struct ModelsState(Option<Box<Visited>>);
 
 /// The models that were tried.
 #[derive(Debug)]
@@ -68,8 +66,6 @@ impl Models {
         candidates.into_iter().find(|model| fresh(model) && can_serve(model, facts))
     }
 }
-
-impl Sealed for Models {}
 
 impl Stage for Models {
     type State = ModelsState;

@@ -2,7 +2,7 @@
 
 /// The state of one request's retries.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Session {
+pub(crate) struct Session {
     retries: u32,
     last: LastRetry,
 }

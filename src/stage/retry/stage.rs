@@ -12,7 +12,7 @@ use super::{
 use crate::{
     classify::{Cause, Delivery, ModelFault, Verdict},
     report::NotResent,
-    stage::{Draft, Facts, Next, RequestOptions, Stage, Stamp, Success, sealed::Sealed},
+    stage::{Draft, Facts, Next, RequestOptions, Stage, Stamp, Success},
 };
 
 /// The facts on which the decision is based.
@@ -88,8 +88,6 @@ impl Settings {
         self.budget.succeeded(session.last_price());
     }
 }
-
-impl Sealed for RetryPolicy {}
 
 impl Stage for RetryPolicy {
     type State = Session;

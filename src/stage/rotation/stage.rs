@@ -16,10 +16,7 @@ use crate::{
         select::Unavailable,
     },
     report::NotResent,
-    stage::{
-        Ask, Chosen, Draft, Facts, Ledger, Next, RequestOptions, Stage, Stamp, Success,
-        sealed::Sealed,
-    },
+    stage::{Ask, Chosen, Draft, Facts, Ledger, Next, RequestOptions, Stage, Stamp, Success},
 };
 
 static REMAINING_QUOTA: [HeaderName; 2] = [
@@ -37,7 +34,7 @@ pub struct Rotation {
 
 /// The rotation's state of one request.
 #[derive(Debug)]
-pub struct RotationState {
+pub(crate) struct RotationState {
     lease: Option<Lease>,
     /// The accounts and generations that have failed since a stage further out acted.
     tried: Vec<(u32, u64)>,
@@ -129,8 +126,6 @@ impl From<Unavailable> for Cause {
         cause.of_pool(none.can_mint, none.expired_at)
     }
 }
-
-impl Sealed for Rotation {}
 
 impl Stage for Rotation {
     type State = RotationState;

@@ -9,7 +9,7 @@ fn codes(body: &str) -> Vec<String> {
 }
 
 #[test]
-fn members_are_found_in_every_shape() {
+fn error_body_finds_members_in_every_shape() {
     for (body, wanted) in [
         (r#"{"error":{"code":"c","type":"t","status":"s"}}"#, &["c", "t", "s"][..]),
         (r#"{"error":{"status":"s","details":[{"reason":"r"}]}}"#, &["r", "s"]),
@@ -29,7 +29,7 @@ fn members_are_found_in_every_shape() {
 }
 
 #[test]
-fn a_cut_body_gives_what_stood_before_the_cut() {
+fn cut_body_yields_the_members_before_the_cut() {
     let body = r#"{"error":{"code":"c","details":[{"retryDelay":"3s"}],"message":"long"}}"#;
     let until = |end: &str| body.find(end).unwrap();
     let read = ErrorBody::parse(&body.as_bytes()[..until("ng\"")]);
@@ -42,7 +42,7 @@ fn a_cut_body_gives_what_stood_before_the_cut() {
 }
 
 #[test]
-fn deep_nesting_neither_overflows_nor_hides_what_came_before() {
+fn deep_nesting_neither_overflows_nor_loses_earlier_members() {
     for open in ["[", r#"{"error":"#, r#"{"error":{"details":["#, r#"{"x":"#] {
         let _ = ErrorBody::parse(open.repeat(200_000).as_bytes());
     }
@@ -62,12 +62,12 @@ fn reasons_are_bounded() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn parser_does_not_panic_on_any_bytes(body in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = ErrorBody::parse(&body);
     }
 
     #[test]
-    fn no_cut_and_no_flip_makes_it_panic_or_lie(cut in 0..90_usize, at in 0..90_usize, byte in any::<u8>()) {
+    fn parser_survives_a_cut_and_a_flipped_byte(cut in 0..90_usize, at in 0..90_usize, byte in any::<u8>()) {
         let whole = br#"{"error":{"code":"c","type":"t","details":[{"reason":"r","retryDelay":"3s"}]},"message":"m"}"#;
         let read = ErrorBody::parse(&whole[..cut.min(whole.len())]);
         prop_assert!(read.error.code.is_none_or(|code| &*code == "c"));

@@ -28,7 +28,7 @@ fn ms(ms: u64) -> Option<Duration> {
 }
 
 #[test]
-fn each_header_is_read_in_its_own_unit() {
+fn header_is_read_in_its_own_unit() {
     for (name, value, wanted) in [
         ("retry-after", "7", ms(7000)),
         ("retry-after", " 7 ", ms(7000)),
@@ -59,7 +59,7 @@ fn each_header_is_read_in_its_own_unit() {
         ("x-ratelimit-reset", "1704067207", ms(7000)),
         ("x-ratelimit-reset", "1704067207.5", ms(7500)),
         ("x-ratelimit-reset", "1704067207500", ms(7500)),
-        // The first that is read as milliseconds is in 1973, the last in seconds in 5138.
+        // The first number read as milliseconds is in 1973, the last read as seconds in 5138.
         ("x-ratelimit-reset", "100000000000", ms(0)),
         ("x-ratelimit-reset", "99999999999", ms((99_999_999_999 - 1_704_067_200) * 1000)),
         ("x-ratelimit-reset", "33.5", ms(33_500)),
@@ -80,7 +80,7 @@ fn each_header_is_read_in_its_own_unit() {
 }
 
 #[test]
-fn the_first_that_parses_wins() {
+fn first_header_that_parses_wins() {
     let mut said = vec![
         ("anthropic-ratelimit-tokens-reset", "2024-01-01T00:00:06Z"),
         ("x-ratelimit-reset-tokens", "5s"),
@@ -101,13 +101,13 @@ fn the_first_that_parses_wins() {
 }
 
 #[test]
-fn of_two_windows_the_smaller_counts() {
+fn smaller_of_two_windows_counts() {
     let both = [("x-ratelimit-reset-requests", "6m0s"), ("x-ratelimit-reset-tokens", "12ms")];
     assert_eq!(delay_of(&both), ms(12));
 }
 
 #[test]
-fn an_empty_window_comes_before_one_that_ends_sooner() {
+fn empty_window_counts_before_one_that_ends_sooner() {
     let windows = [
         ("anthropic-ratelimit-requests-reset", "2024-01-01T00:00:01Z"),
         ("anthropic-ratelimit-requests-remaining", "40"),
@@ -115,7 +115,7 @@ fn an_empty_window_comes_before_one_that_ends_sooner() {
         ("anthropic-ratelimit-tokens-remaining", "0"),
         ("anthropic-ratelimit-input-tokens-reset", "2024-01-01T00:00:20Z"),
         ("anthropic-ratelimit-input-tokens-remaining", "0"),
-        // Over already: its zero is old.
+        // Ended already: its zero is old.
         ("anthropic-ratelimit-output-tokens-reset", "2023-12-31T00:00:20Z"),
         ("anthropic-ratelimit-output-tokens-remaining", "0"),
     ];
@@ -125,7 +125,7 @@ fn an_empty_window_comes_before_one_that_ends_sooner() {
 }
 
 #[test]
-fn the_body_is_asked_last() {
+fn body_is_read_last() {
     let body = br#"{"error":{"details":[{"reason":"X"},{"retryDelay":"3.5s"}]}}"#;
     let mut headers = HeaderMap::new();
     assert_eq!(server_delay(&headers, Some(body), now()), ms(3500));
@@ -138,7 +138,7 @@ fn the_body_is_asked_last() {
 }
 
 #[test]
-fn rubbish_is_no_go_duration() {
+fn malformed_go_duration_is_none() {
     for text in ["s", "1", "1x", "1m 30s", "-1s", "1.s", "1sm", "1s ", "s1", "1m30"] {
         assert_eq!(go_duration(text.as_bytes()), None, "{text}");
     }
@@ -161,7 +161,7 @@ const HEADERS: [&str; 9] = [
     "anthropic-ratelimit-tokens-remaining",
 ];
 
-/// Bytes that look a little like what is parsed, so that the parsers are got into.
+/// Bytes similar to the formats that are parsed.
 fn near_misses() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         proptest::collection::vec(any::<u8>(), 0..40),
@@ -176,7 +176,7 @@ fn near_misses() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn no_header_makes_it_panic(
+    fn server_delay_does_not_panic_on_any_header(
         values in proptest::collection::vec((0..HEADERS.len(), near_misses()), 0..6),
         body in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..60)),
         seconds in prop_oneof![Just(0_u64), 0..5_000_000_000_u64],
@@ -197,7 +197,7 @@ proptest! {
     }
 
     #[test]
-    fn a_go_duration_is_the_sum_of_its_parts(
+    fn go_duration_is_the_sum_of_its_parts(
         h in 0..100_000_u64, m in 0..60_u64, s in 0..60_u64, millis in 0..1000_u64,
     ) {
         let naive = Duration::from_millis(((h * 60 + m) * 60 + s) * 1000 + millis);
@@ -206,7 +206,7 @@ proptest! {
     }
 
     #[test]
-    fn a_time_stamp_is_read_back(secs in 0..253_402_300_799_u64) {
+    fn time_stamp_is_read_back(secs in 0..253_402_300_799_u64) {
         let then = UNIX_EPOCH + Duration::from_secs(secs);
         let text = humantime::format_rfc3339_seconds(then).to_string();
         prop_assert_eq!(rfc3339(text.as_bytes()), Some(then));

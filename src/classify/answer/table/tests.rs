@@ -42,7 +42,7 @@ fn head(status: u16, headers: &[(&str, &str)]) -> Parts {
     head
 }
 
-/// Head and body give the same verdict in one step and in the driver's two.
+/// Classifies in one step and in the driver's two, which must agree.
 fn judge(head: &Parts, body: &str) -> Verdict {
     let classifier = Classifier::default();
     let now = SystemTime::UNIX_EPOCH;
@@ -54,7 +54,7 @@ fn judge(head: &Parts, body: &str) -> Verdict {
 }
 
 #[test]
-fn every_status_has_its_row() {
+fn status_has_its_row() {
     for (status, wanted, source) in [
         (100, OK, "rfc9110#section-15.2"),
         (200, OK, "rfc9110#section-15.3"),
@@ -91,7 +91,7 @@ fn every_status_has_its_row() {
 }
 
 #[test]
-fn every_grpc_code_has_its_row() {
+fn grpc_code_has_its_row() {
     for (code, wanted) in [
         ("0", OK),
         ("1", NO),
@@ -111,7 +111,7 @@ fn every_grpc_code_has_its_row() {
         ("15", PERHAPS),
         ("16", INVALID),
         (" 16 ", INVALID),
-        // What cannot be read is UNKNOWN.
+        // A code that cannot be parsed is UNKNOWN.
         ("", PERHAPS),
         ("x", PERHAPS),
         ("256", PERHAPS),
@@ -131,7 +131,7 @@ fn every_grpc_code_has_its_row() {
 
 #[test]
 #[rustfmt::skip] // a row a line
-fn every_error_code_has_its_row() {
+fn error_code_has_its_row() {
     for (status, body, wanted, source) in [
         (404, r#"{"error":{"code":"model_not_found"}}"#, NOT_FOUND, OPENAI),
         (403, r#"{"error":{"code":"model_not_found"}}"#, NOT_FOUND, OPENAI),
@@ -150,7 +150,7 @@ fn every_error_code_has_its_row() {
         (404, r#"{"error":{"type":"not_found_error","message":"file x"}}"#, NO, ANTHROPIC),
         (400, r#"{"error":{"message":"prompt is too long: 9 > 8"}}"#, TOO_LONG, ANTHROPIC),
         (400, r#"{"error":{"message":"Your credit balance is too low to"}}"#, QUOTA, ANTHROPIC),
-        // The caller's own words do not rest an account.
+        // The caller's own words do not start a cooldown.
         (400, r#"{"error":{"message":"bad: Your credit balance is too low"}}"#, NO, ANTHROPIC),
         (400, r#"{"error":{"details":[{"reason":"API_KEY_INVALID"}]}}"#, INVALID, GOOGLE),
         (400, r#"{"error":{"message":"API key expired. Please renew","details":[{"reason":"API_KEY_INVALID"}]}}"#, EXPIRED, GOOGLE),
@@ -163,9 +163,9 @@ fn every_error_code_has_its_row() {
         (400, r#"{"__type":"com.amazon.coral.service#ThrottlingException"}"#, LIMITED, AWS),
         (403, r#"{"__type":"ExpiredTokenException"}"#, EXPIRED, AWS),
         (403, r#"{"code":"UnrecognizedClientException"}"#, INVALID, AWS),
-        // Cut off, after what matters.
+        // Cut after the code.
         (400, r#"{"error":{"code":"invalid_api_key","message":"Incorr"#, INVALID, OPENAI),
-        // These statuses decide alone.
+        // The statuses for which no body is read.
         (500, r#"{"error":{"code":"invalid_api_key"}}"#, PERHAPS, OPENAI),
         (422, r#"{"error":{"code":"rate_limit_exceeded"}}"#, NO, OPENAI),
         (200, r#"{"error":{"code":"invalid_api_key"}}"#, OK, OPENAI),
@@ -183,12 +183,12 @@ fn every_error_code_has_its_row() {
 
 #[test]
 #[rustfmt::skip] // a row a line
-fn every_telling_header_has_its_row() {
+fn header_has_its_row() {
     for (status, name, value, wanted, source) in [
         (403, "x-amzn-errortype", "ExpiredTokenException:http://x/", EXPIRED, AWS),
         (403, "x-amzn-errortype", "UnrecognizedClientException", INVALID, AWS),
         (403, "x-amzn-errortype", "AccessDeniedException", FORBIDDEN, AWS),
-        // API Gateway says this for a path that is not there.
+        // API Gateway sends this for an unknown path.
         (403, "x-amzn-errortype", "MissingAuthenticationTokenException", FORBIDDEN, AWS),
         (503, "x-amzn-errortype", "SlowDown", LIMITED, AWS),
         (500, "x-amzn-errortype", "InternalServerError", PERHAPS, AWS),
@@ -203,7 +203,7 @@ fn every_telling_header_has_its_row() {
         (401, "www-authenticate", "Bearer error=invalid_token, error_description=\"revoked\"", REVOKED, RFC),
         (401, "www-authenticate", "Bearer error=invalid_token, error_description=\"account disabled\"", INACTIVE, RFC),
         (401, "www-authenticate", "Bearer error=invalid_token, error_description=\"expired: it expired\"", EXPIRED, RFC),
-        // Two reasons are none.
+        // Two reasons count as none.
         (401, "www-authenticate", "Bearer error=invalid_token, error_description=\"expired or malformed\"", INVALID, RFC),
     ] {
         assert_eq!(
@@ -215,9 +215,9 @@ fn every_telling_header_has_its_row() {
 }
 
 #[test]
-fn the_end_of_a_window_is_a_wait_only_for_who_is_limited() {
+fn end_of_a_window_is_a_delay_only_for_limited() {
     let wait = Some(Duration::from_secs(5));
-    for (status, window, asked) in [
+    for (status, window, wanted_delay) in [
         (429, LIMITED.with_delay(wait), LIMITED.with_delay(wait)),
         (503, REFUSED, REFUSED.with_delay(wait)),
         (500, PERHAPS, PERHAPS.with_delay(wait)),
@@ -227,18 +227,18 @@ fn the_end_of_a_window_is_a_wait_only_for_who_is_limited() {
         (422, NO, NO),
     ] {
         assert_eq!(judge(&head(status, &[("x-ratelimit-reset-tokens", "5s")]), ""), window);
-        assert_eq!(judge(&head(status, &[("retry-after", "5")]), ""), asked);
+        assert_eq!(judge(&head(status, &[("retry-after", "5")]), ""), wanted_delay);
     }
 }
 
 #[test]
 #[rustfmt::skip] // a row a line
-fn a_cause_of_ours_says_what_the_answer_means() {
+fn cause_decides_the_verdict() {
     let wait = Some(Duration::from_secs(9));
     for (status, cause, wanted) in [
         (401, Cause::local(Code::PoolEmpty), Verdict::Unauthorized(Reason::Missing)),
         (401, Cause::upstream(Code::CredentialRevoked), REVOKED),
-        // Refused by a rule of an inner layer, on a status that is no 401.
+        // Rejected by a rule of an inner layer, with another status than 401.
         (400, Cause::upstream(Code::CredentialInvalid), INVALID),
         (200, Cause::upstream(Code::CredentialExpired), EXPIRED),
         (401, Cause::upstream(Code::CredentialInactive), INACTIVE),
@@ -256,7 +256,7 @@ fn a_cause_of_ours_says_what_the_answer_means() {
 }
 
 #[test]
-fn a_body_is_read_only_where_it_may_matter() {
+fn body_is_read_only_if_it_may_change_the_verdict() {
     let reads = |status, kind| {
         let head = head(status, &[("content-type", kind)]);
         Classifier::default().head(&head, now).is_none()

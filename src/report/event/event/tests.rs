@@ -155,7 +155,7 @@ fn outcomes_of_a_request_differ() {
         (
             Event::RequestFailed(record(Outcome::Local(Code::PoolLimited))),
             "POST /v1/videos failed with a local 429 (pool_limited: Every account that could \
-             serve this request must rest), nothing was sent",
+             serve this request is cooling down), nothing was sent",
         ),
         (
             Event::RequestFailed(record(Outcome::Error("timed out".into()))),

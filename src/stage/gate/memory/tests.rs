@@ -1,4 +1,4 @@
-//! The memory of dead credentials against a naive one, and its bounds.
+//! The memory of rejected credentials against a naive one, and its bounds.
 
 use std::collections::HashMap;
 

@@ -74,7 +74,7 @@ impl<'a> Scanner<'a> {
         Some(Written { text: self.text.get(start..self.at)?, start })
     }
 
-    /// Takes the name of a member and the colon behind it.
+    /// Takes the name of a member and the colon after it.
     #[inline]
     pub(super) fn key(&mut self) -> Option<&'a [u8]> {
         let key = self.string()?;
