@@ -17,7 +17,6 @@ use crate::{
     classify::{Code, Reason},
     clock::Now,
     report::text::{Filter, Redact},
-    sync::Ordering,
 };
 
 impl Pool {
@@ -76,12 +75,12 @@ impl Pool {
     /// Whether a request that was refused may be sent again, with another account or with the next
     /// credential of the same one.
     pub(crate) fn may_resend(&self) -> bool {
-        self.len() > 1 || self.shared().mints.load(Ordering::Relaxed)
+        self.len() > 1 || self.shared().roster.load().mints
     }
 
     /// Whether some account serves only some models: then choosing needs to know which is wanted.
     pub(crate) fn is_restricted(&self) -> bool {
-        self.shared().restricted.load(Ordering::Relaxed)
+        self.shared().roster.load().restricted
     }
 
     /// Whether some account could serve this model now. As slow as there are accounts: for those

@@ -15,6 +15,8 @@ use crate::{
 pub(crate) struct Generation {
     /// From 1; 0 is an account whose source has not given its first credential.
     pub(crate) number: u64,
+    /// The last generation that an operator put in; those after it are renewals by the source.
+    pub(crate) set_at: u64,
     pub(crate) credential: Credential,
     pub(crate) account: Arc<PooledAccount>,
     pub(crate) lifetime: Lifetime,
@@ -33,7 +35,8 @@ impl Generation {
         state: GenerationState,
     ) -> Self {
         let state = AtomicU64::new(state.bits());
-        Self { number, credential, account, lifetime, state, model_cooldowns: Mutex::new(None) }
+        let model_cooldowns = Mutex::new(None);
+        Self { number, set_at: number, credential, account, lifetime, state, model_cooldowns }
     }
 
     pub(crate) fn state(&self) -> GenerationState {

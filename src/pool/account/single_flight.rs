@@ -1,140 +1,174 @@
-//! One refresh at a time for each account. Pure: times are arguments, in the pool's own.
+//! One call to the source of an account at a time. Pure: times are arguments, in the pool's own.
 
 use std::time::Duration;
 
 use super::cooldown::millis;
 use crate::{classify::Reason, clock::Doubling};
 
-/// Whether an account's source is being asked, and when it may be asked again.
+/// The calls to the source of one account.
 ///
-/// Whoever is let [begin](Self::begin) must [end](Self::end) it, whatever happens.
-#[derive(Debug, Default)]
-pub(crate) struct SingleFlight {
-    under_way: bool,
-    /// Nobody waits for the one that is under way any longer.
-    late: bool,
-    /// In a row.
-    failures: u32,
-    /// How often in a row it gave nothing new, which is no failure.
-    sames: u32,
-    not_before: u64,
-    /// The source gives nothing until a person acts.
-    over: Option<Reason>,
+/// Each [`Begin::Started`] must be followed by [`end`](Self::end), whatever happens.
+///
+/// | state | [`begin`](Self::begin) | [`end`](Self::end) |
+/// | --- | --- | --- |
+/// | `Idle` | `Calling` | |
+/// | `Calling` | unchanged: the caller waits for the same answer | `Idle`, `Late`, `Backoff`, `Unchanged` or `Terminal` |
+/// | `Late` | unchanged: no second call before the first has ended | as for `Calling` |
+/// | `Backoff`, `Unchanged` | `Calling` when the time is up | |
+/// | `Terminal` | unchanged | |
+///
+/// [`forget`](Self::forget) leads from `Backoff` and `Terminal` to `Idle`, and ends every other wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Refresh {
+    /// The source may be called.
+    #[default]
+    Idle,
+    /// The source is being called, after so many failures, or answers without a new token, in a row.
+    Calling { failures: u32, sames: u32 },
+    /// The call has missed its deadline and may still be answered: no request waits for it.
+    Late { until: u64, failures: u32 },
+    /// The last calls failed: the source is not called before `until`.
+    Backoff { until: u64, failures: u32 },
+    /// The last calls gave the token that is in use, which is no failure.
+    Unchanged { until: u64, sames: u32 },
+    /// The source gives no token until an operator acts.
+    Terminal(Reason),
 }
 
-/// Whether a source is asked.
+/// The answer to a request for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begin {
-    /// By whoever hears this.
+    /// The caller of [`begin`](Refresh::begin) starts the call.
     Started,
-    /// By somebody else, whose answer is for all.
+    /// A call is in progress, and its answer is for all.
     UnderWay,
-    /// Not before this time: it has failed, and asking again at once would not help. Or it was asked
-    /// long ago, and may answer yet.
+    /// No call before this time: the last one failed, or is late and may still be answered.
     Later(u64),
-    /// Not until a person acts.
+    /// No call until an operator acts.
     Over(Reason),
 }
 
-/// How it went.
+/// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// There is another credential.
+    /// Another credential.
     Renewed,
-    /// There is none; the source wants to be left alone for so long.
+    /// No credential; the source asks for a pause of this length.
     Failed(Option<Duration>),
-    /// It is as if it had failed for those who wait; but it is asked nothing else, as it may answer
-    /// yet: that is one more end.
+    /// No answer before the deadline. The call goes on, and ends once more.
     Late,
-    /// It gave what is there already, and wants to be asked again after so long.
+    /// The credential that is in use, and when to call again.
     Same(Option<Duration>),
-    /// The source gives nothing until a person acts.
+    /// No credential until an operator acts.
     Over(Reason),
-    /// Somebody has put another in meanwhile: what was learned counts no more.
+    /// The account was given another credential meanwhile: the answer counts no more.
     Overtaken,
 }
 
 const FIRST: u64 = 500;
 /// How long a failure is remembered.
 const FAILURE: Doubling = Doubling::new(Duration::from_millis(FIRST), Duration::from_secs(60));
-/// The longest that a source may ask for: it may be wrong.
+/// The longest pause that a source may ask for: it may be wrong.
 const AT_MOST: Duration = Duration::from_secs(10 * 60);
 
-/// How long a failure is remembered that came after so many others. Those that failed together shall
-/// not all come back together.
+/// Returns how long a failure is remembered after `failures` earlier ones in a row. The random part
+/// spreads the calls of sources that failed together.
 fn memory(failures: u32, random: f64) -> Duration {
     FAILURE.after(failures).mul_f64(1.0 + random / 5.0)
 }
 
-impl SingleFlight {
+impl Refresh {
+    /// Starts a call, if one may start at `now`.
     pub(crate) fn begin(&mut self, now: u64) -> Begin {
-        if self.under_way && self.late {
-            if now >= self.not_before {
-                self.not_before = now.saturating_add(millis(memory(self.failures, 0.0)));
-                self.failures = self.failures.saturating_add(1);
+        let (failures, sames) = match *self {
+            Self::Idle => (0, 0),
+            Self::Calling { .. } => return Begin::UnderWay,
+            Self::Late { until, failures } => {
+                let mut until = until;
+                if now >= until {
+                    until = now.saturating_add(millis(memory(failures, 0.0)));
+                    *self = Self::Late { until, failures: failures.saturating_add(1) };
+                }
+                return Begin::Later(until);
             }
-            Begin::Later(self.not_before)
-        } else if self.under_way {
-            Begin::UnderWay
-        } else if let Some(reason) = self.over {
-            Begin::Over(reason)
-        } else if now < self.not_before {
-            Begin::Later(self.not_before)
-        } else {
-            self.under_way = true;
-            Begin::Started
-        }
+            Self::Backoff { until, .. } | Self::Unchanged { until, .. } if now < until => {
+                return Begin::Later(until);
+            }
+            Self::Backoff { failures, .. } => (failures, 0),
+            Self::Unchanged { sames, .. } => (0, sames),
+            Self::Terminal(reason) => return Begin::Over(reason),
+        };
+        *self = Self::Calling { failures, sames };
+        Begin::Started
     }
 
-    /// [Begins](Self::begin) because of a refusal: that a source had nothing new before is no failure.
+    /// [Begins](Self::begin) because of a rejection, without a wait if the last answer was no failure.
     pub(crate) fn begin_after_rejection(&mut self, now: u64) -> Begin {
-        if self.sames > 0 {
-            self.not_before = 0;
+        if let Self::Unchanged { until, .. } = self {
+            *until = 0;
         }
         self.begin(now)
     }
 
-    /// Takes note of how it went, and says when the source may be asked again, and whether that is the
-    /// first failure in a row. `random` is from 0 to 1.
+    /// Notes the result of a call. Returns when the source may be called again, and whether this is
+    /// the first failure in a row. `random` is from 0 to 1.
     pub(crate) fn end(&mut self, end: End, now: u64, random: f64) -> (u64, bool) {
-        debug_assert!(self.under_way, "it has begun");
-        self.late = end == End::Late;
-        self.under_way = self.late;
-        let mut first = false;
-        let wait = |times: u32| memory(times, random);
-        let sames = std::mem::take(&mut self.sames);
-        match end {
-            End::Renewed | End::Overtaken => (self.failures, self.not_before) = (0, 0),
-            End::Failed(_) | End::Late => {
-                first = self.failures == 0;
-                let delay = if let End::Failed(delay) = end { delay } else { None };
-                let asked = delay.unwrap_or_default().min(AT_MOST);
-                self.not_before = now.saturating_add(millis(wait(self.failures).max(asked)));
-                self.failures = self.failures.saturating_add(1);
+        let (failures, sames) = match *self {
+            Self::Calling { failures, sames } => (failures, sames),
+            Self::Late { failures, .. } => (failures, 0),
+            _ => {
+                debug_assert!(false, "a call that ends has begun");
+                (0, 0)
             }
-            End::Same(again) => {
-                let again = again.unwrap_or_else(|| wait(sames));
-                (self.failures, self.sames) = (0, sames.saturating_add(1));
-                // Sooner, if it ends meanwhile: it may have another by then.
-                self.not_before = now.saturating_add(millis(again).min(FIRST));
-                return (now.saturating_add(millis(again)), false);
+        };
+        let after = |pause: Duration| now.saturating_add(millis(pause));
+        match end {
+            End::Renewed | End::Overtaken => {
+                *self = Self::Idle;
+                (0, false)
+            }
+            End::Failed(pause) => {
+                let pause = pause.unwrap_or_default().min(AT_MOST);
+                let until = after(memory(failures, random).max(pause));
+                *self = Self::Backoff { until, failures: failures.saturating_add(1) };
+                (until, failures == 0)
+            }
+            End::Late => {
+                let until = after(memory(failures, random));
+                *self = Self::Late { until, failures: failures.saturating_add(1) };
+                (until, failures == 0)
+            }
+            End::Same(pause) => {
+                let pause = pause.unwrap_or_else(|| memory(sames, random));
+                // Sooner, if the token ends meanwhile: the source may have another by then.
+                let until = now.saturating_add(millis(pause).min(FIRST));
+                *self = Self::Unchanged { until, sames: sames.saturating_add(1) };
+                (after(pause), false)
             }
             End::Over(reason) => {
-                first = self.over.is_none();
-                self.over = Some(reason);
+                *self = Self::Terminal(reason);
+                (now, true)
             }
         }
-        (self.not_before, first)
     }
 
-    /// A person has acted: what failed before may work now.
+    /// Forgets failures because an operator acted. A call in progress goes on.
     pub(crate) fn forget(&mut self) {
-        (self.failures, self.not_before, self.over) = (0, 0, None);
+        match self {
+            Self::Backoff { .. } | Self::Terminal(_) => *self = Self::Idle,
+            Self::Calling { failures, .. } => *failures = 0,
+            Self::Late { until, failures } => (*until, *failures) = (0, 0),
+            Self::Unchanged { until, .. } => *until = 0,
+            Self::Idle => {}
+        }
     }
 
-    /// What a person must do something about.
+    /// Returns why the source gives no token until an operator acts, if that is so.
     pub(crate) const fn over(&self) -> Option<Reason> {
-        self.over
+        match self {
+            Self::Terminal(reason) => Some(*reason),
+            _ => None,
+        }
     }
 }
 
@@ -164,11 +198,11 @@ mod tests {
     proptest! {
         /// Against a log of all that has happened.
         #[test]
-        fn one_is_under_way_and_a_failure_is_remembered(
+        fn refresh_calls_once_at_a_time_and_remembers_a_failure(
             steps in prop::collection::vec(step(), 0..60),
             random in 0.0_f64..=1.0,
         ) {
-            let mut flight = SingleFlight::default();
+            let mut flight = Refresh::default();
             let (mut now, mut open, mut late) = (0_u64, false, false);
             let (mut row, mut last, mut over): (u32, u64, bool) = (0, 0, false);
             let mut until = 0;
@@ -228,8 +262,8 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_gives_nothing_new_is_asked_as_often_as_it_wants_and_has_not_failed() {
-        let mut flight = SingleFlight::default();
+    fn refresh_follows_the_pauses_of_a_source_that_gives_nothing_new() {
+        let mut flight = Refresh::default();
         for now in (0..100).map(|n| n * 10_000) {
             assert_eq!(flight.begin(now), Begin::Started);
             let again = Some(Duration::from_secs(10));
@@ -239,7 +273,9 @@ mod tests {
         let mut now = 2_000_000;
         for wait in [500, 1_000, 2_000] {
             assert_eq!(flight.begin(now), Begin::Started);
-            flight.sames = if wait == 500 { 0 } else { flight.sames };
+            if wait == 500 {
+                flight = Refresh::Calling { failures: 0, sames: 0 };
+            }
             assert_eq!(flight.end(End::Same(None), now, 0.0).0, now + wait);
             now += wait;
         }
@@ -249,9 +285,9 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_left_alone_for_as_long_as_it_asks_but_not_for_ever() {
+    fn refresh_waits_as_long_as_a_source_asks_up_to_ten_minutes() {
         let wait = |delay| {
-            let mut flight = SingleFlight::default();
+            let mut flight = Refresh::default();
             assert_eq!(flight.begin(0), Begin::Started);
             flight.end(End::Failed(Some(Duration::from_secs(delay))), 0, 0.0).0
         };

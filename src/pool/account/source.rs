@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{lifetime::Lifetime, single_flight::SingleFlight};
+use super::{lifetime::Lifetime, single_flight::Refresh};
 use crate::{
     classify::Reason,
     credential::{
@@ -18,7 +18,7 @@ use crate::{
 /// See the [module](self).
 pub(crate) struct Source {
     pub(crate) minting: Option<SourceSettings>,
-    flight: Mutex<SingleFlight>,
+    flight: Mutex<Refresh>,
     /// The accounts of one group ask one after the other.
     #[cfg_attr(all(test, failover_loom), allow(dead_code))]
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
@@ -39,11 +39,11 @@ impl Source {
         if minting.is_none() && lasting == Expires::Unknown {
             return None;
         }
-        let flight = Mutex::new(SingleFlight::default());
+        let flight = Mutex::new(Refresh::default());
         Some(Box::new(Self { minting, flight, turn, lasting }))
     }
 
-    pub(crate) fn flight(&self) -> MutexGuard<'_, SingleFlight> {
+    pub(crate) fn flight(&self) -> MutexGuard<'_, Refresh> {
         lock(&self.flight)
     }
 

@@ -15,7 +15,7 @@ use crate::{
         account::{Entry, Kind, PooledAccount},
         settings::{Order, Selection},
     },
-    sync::Ordering,
+    sync::{AtomicBool, Ordering},
 };
 
 /// See the [module](self).
@@ -28,6 +28,10 @@ pub(crate) struct Roster {
     pub(crate) places: Places,
     /// Whether any account serves only some models.
     pub(crate) restricted: bool,
+    /// Whether any account has a source.
+    pub(crate) mints: bool,
+    /// Whether any model was cooled for any account.
+    model_cooldowns: AtomicBool,
     by_id: HashMap<Arc<str>, u32>,
     by_number: HashMap<u32, u32>,
 }
@@ -83,18 +87,43 @@ impl Roster {
             }
         }
         let restricted = entries.iter().any(|entry| entry.account.is_restricted());
+        let mints = entries.iter().any(|entry| entry.account.minting_source().is_some());
+        let model_cooldowns = AtomicBool::new(false);
         let tiers = tiers(&entries, choose);
-        Self { entries: entries.into(), tiers, usable, places, restricted, by_id, by_number }
+        Self {
+            entries: entries.into(),
+            tiers,
+            usable,
+            places,
+            restricted,
+            mints,
+            model_cooldowns,
+            by_id,
+            by_number,
+        }
     }
 
     /// Looks again at what changed while this was made. To be called once it can be seen: whoever
     /// changes a state afterwards finds this roster.
     pub(crate) fn catch_up(&self) {
         for (i, entry) in self.entries.iter().enumerate() {
+            if entry.state().has_model_cooldowns() {
+                self.note_model_cooldown();
+            }
             if !self.usable.has(i) && may_be_usable(entry) {
                 self.usable.set(i);
             }
         }
+    }
+
+    /// Returns whether a model may be cooling for some account: then no answer holds for all models.
+    pub(crate) fn has_model_cooldowns(&self) -> bool {
+        self.model_cooldowns.load(Ordering::SeqCst)
+    }
+
+    /// Notes that a model is cooled for some account.
+    pub(crate) fn note_model_cooldown(&self) {
+        self.model_cooldowns.store(true, Ordering::SeqCst);
     }
 
     /// The account called `id`, and its position.

@@ -29,7 +29,7 @@ impl Lease {
         }
         // Nothing is written once it is known to be good.
         let since = self.take_since();
-        self.change(shared, |state| state.succeeded(since));
+        change(shared, &self.generation, |state| state.succeeded(since));
     }
 
     /// What is left of the account's limit, as an answer's rate-limit headers say.
@@ -69,16 +69,25 @@ impl Lease {
         now: &mut Now,
     ) {
         self.count_outcome(|account| &account.counts.limited);
-        let since = self.take_since();
+        let mut since = self.take_since();
+        let renewal = renewal(shared, &self.generation);
+        if let Some(renewal) = &renewal {
+            since = Since { seen: renewal.state(), probe: false };
+        }
+        let generation = renewal.as_ref().unwrap_or(&self.generation);
         let (at, cooldowns) = (shared.passed(now.get()), &shared.settings.cooldowns);
         let delay = delay.map(millis);
         match model {
             Some(model) => {
-                self.change_models(shared, |models| models.limited(model, delay, cooldowns, at));
-                self.change(shared, |state| state.probe_healthy(since));
+                change_models(shared, generation, |models| {
+                    models.limited(model, delay, cooldowns, at)
+                });
+                change(shared, generation, |state| state.probe_healthy(since));
             }
             None => {
-                self.note_cooldown(shared, at, |state| state.limited(since, delay, cooldowns, at));
+                note_cooldown(shared, generation, at, |state| {
+                    state.limited(since, delay, cooldowns, at)
+                });
             }
         }
     }
@@ -92,16 +101,21 @@ impl Lease {
         now: &mut Now,
     ) {
         self.count_outcome(|account| &account.counts.limited);
-        let since = self.take_since();
+        let mut since = self.take_since();
+        let renewal = renewal(shared, &self.generation);
+        if let Some(renewal) = &renewal {
+            since = Since { seen: renewal.state(), probe: false };
+        }
+        let generation = renewal.as_ref().unwrap_or(&self.generation);
         let (at, cooldowns) = (shared.passed(now.get()), &shared.settings.cooldowns);
-        let change = self.note_cooldown(shared, at, |state| {
+        let change = note_cooldown(shared, generation, at, |state| {
             state.out_of_quota(since, delay.map(millis), cooldowns, at)
         });
         if let Some(change) = change {
             // One incident for each rest, however often it grows.
             let within = change.was.kind() == Kind::Quota && change.was.until() > at;
             if change.is.kind() == Kind::Quota && !within {
-                shared.report_out(&self.generation, &change, OutReason::OutOfQuota, status, now);
+                shared.report_out(generation, &change, OutReason::OutOfQuota, status, now);
             }
         }
     }
@@ -116,7 +130,7 @@ impl Lease {
     ) {
         let (at, cooldowns) = (shared.passed(now.get()), &shared.settings.cooldowns);
         let rest = delay.map_or(cooldowns.model, millis).min(cooldowns.max_rest);
-        self.change_models(shared, |models| models.cool_down(model, at, rest));
+        change_models(shared, &self.generation, |models| models.cool_down(model, at, rest));
         self.healthy_failure(shared);
     }
 
@@ -124,7 +138,7 @@ impl Lease {
     pub(crate) fn healthy_failure(&mut self, shared: &Shared) {
         self.count_outcome(|account| &account.counts.other);
         let since = self.take_since();
-        self.change(shared, |state| state.probe_healthy(since));
+        change(shared, &self.generation, |state| state.probe_healthy(since));
     }
 
     /// The attempt showed nothing about the credential.
@@ -132,49 +146,69 @@ impl Lease {
         self.count_outcome(|account| &account.counts.other);
         if let Some(shared) = self.probe.clone() {
             let since = self.take_since();
-            self.change(&shared, |state| state.probe_returned(since));
-        }
-    }
-
-    fn change(
-        &self,
-        shared: &Shared,
-        f: impl Fn(GenerationState) -> Option<GenerationState>,
-    ) -> Option<Change> {
-        let change = shared.change(&self.generation, f)?;
-        shared.report_recovery();
-        Some(change)
-    }
-
-    /// Evidence about the account's rest.
-    fn note_cooldown(
-        &self,
-        shared: &Shared,
-        now: u64,
-        f: impl Fn(GenerationState) -> Option<GenerationState>,
-    ) -> Option<Change> {
-        let (_, change) = shared.note_cooldown(&self.generation, now, f);
-        let change = change?;
-        shared.report_recovery();
-        Some(change)
-    }
-
-    /// Evidence about a model. Like the state, the table belongs to the generation.
-    fn change_models(&self, shared: &Shared, f: impl FnOnce(&mut ModelCooldowns) -> bool) {
-        if self.generation.model_cooldowns(f) {
-            shared.note_model_cooldown();
+            change(&shared, &self.generation, |state| state.probe_returned(since));
         }
     }
 }
-/// What has taken the place of a credential and is the same, said to be good for longer: what is
+
+/// Changes the state of a generation, and reports the recovery of a pool that was dead.
+fn change(
+    shared: &Shared,
+    generation: &Arc<Generation>,
+    f: impl Fn(GenerationState) -> Option<GenerationState>,
+) -> Option<Change> {
+    let change = shared.change(generation, f)?;
+    shared.report_recovery();
+    Some(change)
+}
+
+/// Notes a cooldown of the account.
+fn note_cooldown(
+    shared: &Shared,
+    generation: &Arc<Generation>,
+    now: u64,
+    f: impl Fn(GenerationState) -> Option<GenerationState>,
+) -> Option<Change> {
+    let (_, change) = shared.note_cooldown(generation, now, f);
+    let change = change?;
+    shared.report_recovery();
+    Some(change)
+}
+
+/// Notes a cooldown of a model for the account.
+fn change_models(
+    shared: &Shared,
+    generation: &Arc<Generation>,
+    f: impl FnOnce(&mut ModelCooldowns) -> bool,
+) {
+    if generation.model_cooldowns(f) {
+        shared.note_model_cooldown();
+    }
+}
+
+/// Returns the generation that is current, if it is a renewal of `generation` by the account's source.
+///
+/// A limit is the account's, so that it counts for the renewal as well; a credential that an operator
+/// put in starts without the limits of the one before.
+fn renewal(shared: &Shared, generation: &Generation) -> Option<Arc<Generation>> {
+    let current = replacement(shared, generation)?;
+    (generation.number >= current.set_at).then_some(current)
+}
+
+/// Returns the generation that replaced `generation` with the same secret and a later expiry: what is
 /// learned of the one is true of the other.
 fn extended(shared: &Shared, generation: &Generation) -> Option<Arc<Generation>> {
+    let current = replacement(shared, generation)?;
+    let same = || current.credential.is_same(&generation.credential);
+    (current.lifetime.extended && same()).then_some(current)
+}
+
+/// Returns the current generation of the account if `generation` was replaced.
+fn replacement(shared: &Shared, generation: &Generation) -> Option<Arc<Generation>> {
     if !generation.state().is_closed() {
         return None;
     }
     let roster = shared.roster.load();
     let entry = roster.position(&generation.account).and_then(|at| roster.entries.get(at))?;
-    let current = entry.current.load_full();
-    let same = || current.credential.is_same(&generation.credential);
-    (current.lifetime.extended && same()).then_some(current)
+    Some(entry.current.load_full())
 }

@@ -101,7 +101,8 @@ pub(crate) fn gave_token(
         }
     }
     let (number, account) = (generation.number + 1, Arc::clone(account));
-    let new = Generation::new(number, credential, account, lifetime, GenerationState::NEW);
+    let mut new = Generation::new(number, credential, account, lifetime, GenerationState::NEW);
+    new.set_at = generation.set_at;
     // A new token has the rests of its account, as it has the account's limits.
     let models = generation.model_cooldowns(std::mem::take);
     new.model_cooldowns(|own| *own = models);

@@ -12,7 +12,7 @@ use crate::{
     pool::{
         account::{Entry, Generation, Kind},
         lease::Lease,
-        shared::Shared,
+        shared::{NoAccount, Shared},
     },
     sync::Ordering,
 };
@@ -65,14 +65,12 @@ impl Search<'_> {
         // The answer is about all requests alike only when no model makes a difference.
         let same_for_all = entries.len() == self.roster.entries.len()
             && (self.query.model.is_none()
-                || !self.roster.restricted
-                    && self.shared.model_cooldowns.load(Ordering::SeqCst) == 0);
+                || !self.roster.restricted && !self.roster.has_model_cooldowns());
         let changes = self.shared.changes.load(Ordering::SeqCst);
         if same_for_all && !self.takes_replaced() {
-            if let Some(kept) = Kept::read(self.shared.unavailable.load(Ordering::Acquire), changes)
-            {
-                let over = kept.until.is_some_and(|until| self.moment.passed() >= until);
-                if !over {
+            if let Some(kept) = &*self.shared.unavailable.load() {
+                let mut over = || kept.until.is_some_and(|until| self.moment.passed() >= until);
+                if kept.changes == changes && !over() {
                     return Err(self.answer(kept));
                 }
             }
@@ -92,26 +90,27 @@ impl Search<'_> {
         let (code, rejected) = found.code();
         let (ended, mints) =
             (rejected.ended.filter(|_| code == Code::CredentialExpired), rejected.mints);
-        let kept = Kept { code, until, ended, mints };
-        // What will be over by then is not over for those who ask about now.
+        let none = NoAccount { changes, code, until, ended, mints };
+        let answer = self.answer(&none);
+        // A cooldown that will be over at a later moment is not over now.
         if same_for_all && !self.moment.later {
-            self.shared.unavailable.store(kept.bits(changes), Ordering::Release);
+            self.shared.unavailable.store(Some(Arc::new(none)));
         }
-        Err(self.answer(kept))
+        Err(answer)
     }
 
     /// Whether what is being replaced will do: no hint shows it.
     fn takes_replaced(&self) -> bool {
-        self.query.last || self.moment.later && self.shared.mints.load(Ordering::Relaxed)
+        self.query.last || self.moment.later && self.roster.mints
     }
 
-    fn answer(&mut self, kept: Kept) -> Unavailable {
-        let retry_after = kept.until.map(|until| {
+    fn answer(&mut self, none: &NoAccount) -> Unavailable {
+        let retry_after = none.until.map(|until| {
             let now = self.moment.instant();
             self.shared.remaining(until, now)
         });
-        let expired_at = kept.ended.and_then(time);
-        Unavailable { code: kept.code, retry_after, expired_at, can_mint: kept.mints }
+        let expired_at = none.ended.and_then(time);
+        Unavailable { code: none.code, retry_after, expired_at, can_mint: none.mints }
     }
 
     fn find(&mut self, entries: &[Arc<Entry>]) -> Found {
@@ -237,51 +236,4 @@ fn ended(generation: &Generation, now: impl FnOnce() -> u64) -> Option<u64> {
 
 fn time(seconds: u64) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
-}
-
-/// An answer as it is kept: 19 bits of the number of changes that it knows of, 1 of `mints`, 4 of
-/// code, 39 of time. What has expired has no end of a rest, so one field holds either.
-#[derive(Clone, Copy)]
-struct Kept {
-    code: Code,
-    until: Option<u64>,
-    /// In seconds since 1970.
-    ended: Option<u64>,
-    mints: bool,
-}
-
-const CODES: [Code; 10] = [
-    Code::NotReady,
-    Code::PoolEmpty,
-    Code::PoolLimited,
-    Code::OutOfQuota,
-    Code::CredentialMissing,
-    Code::CredentialExpired,
-    Code::CredentialInvalid,
-    Code::CredentialRevoked,
-    Code::CredentialInactive,
-    Code::InsufficientScope,
-];
-const CHANGES: u64 = (1 << 19) - 1;
-const NO_TIME: u64 = (1 << 39) - 1;
-
-impl Kept {
-    fn bits(self, changes: u64) -> u64 {
-        let code = CODES.iter().position(|code| *code == self.code).unwrap_or(1) as u64;
-        let time = self.ended.or(self.until).unwrap_or(NO_TIME).min(NO_TIME);
-        let mints = u64::from(self.mints);
-        // Never 0, which says that nothing is kept.
-        1 << 63 | (changes & CHANGES) << 44 | mints << 43 | code << 39 | time
-    }
-
-    fn read(bits: u64, changes: u64) -> Option<Self> {
-        if bits == 0 || (bits >> 44) & CHANGES != changes & CHANGES {
-            return None;
-        }
-        let code = *CODES.get(usize::try_from((bits >> 39) & 15).ok()?)?;
-        let time = Some(bits & NO_TIME).filter(|time| *time != NO_TIME);
-        let (ended, until) =
-            if code == Code::CredentialExpired { (time, None) } else { (None, time) };
-        Some(Self { code, until, ended, mints: bits >> 43 & 1 == 1 })
-    }
 }

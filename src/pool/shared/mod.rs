@@ -6,4 +6,4 @@ pub(crate) mod redaction;
 pub(crate) mod registry;
 pub(crate) mod shared;
 
-pub(crate) use self::shared::{Change, Settings, Shared};
+pub(crate) use self::shared::{Change, NoAccount, Settings, Shared};

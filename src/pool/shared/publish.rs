@@ -47,9 +47,6 @@ impl Shared {
     /// To be called by whoever holds the writer.
     pub(crate) fn publish(&self, entries: Vec<Arc<Entry>>) {
         let roster = Arc::new(Roster::new(entries, self.settings.order, self.settings.selection));
-        self.restricted.store(roster.restricted, Ordering::Relaxed);
-        let mints = roster.entries.iter().any(|entry| entry.account.minting_source().is_some());
-        self.mints.store(mints, Ordering::Relaxed);
         self.len.store(roster.entries.len(), Ordering::Relaxed);
         self.roster.store(Arc::clone(&roster));
         fence(Ordering::SeqCst);

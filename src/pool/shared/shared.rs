@@ -10,6 +10,7 @@ use tokio::{
 
 use super::registry::Registry;
 use crate::{
+    classify::Code,
     pool::{
         account::{Cooldowns, Generation, GenerationState, Kind, PooledAccount},
         index::{Cursors, Roster, Timers},
@@ -33,17 +34,11 @@ pub(crate) struct Shared {
     pub(crate) registry: Mutex<Registry>,
     /// Grows with every change of any state; see [`shortage`](super::shortage).
     pub(crate) changes: AtomicU64,
-    pub(crate) unavailable: AtomicU64,
+    pub(crate) unavailable: ArcSwapOption<NoAccount>,
     /// Grows with every change of any credential.
     pub(crate) secrets: AtomicU64,
     /// The filter for messages of others, and the number of changes that it knows of.
     pub(crate) filter: ArcSwapOption<(u64, Arc<Filter>)>,
-    /// Whether some account serves only some models.
-    pub(crate) restricted: AtomicBool,
-    /// Whether some account has a source.
-    pub(crate) mints: AtomicBool,
-    /// Whether any model ever rested.
-    pub(crate) model_cooldowns: AtomicU64,
     /// Who waits for a source, or watches, is told of each change.
     pub(crate) changed: watch::Sender<()>,
     /// Wakes the task that looks at the clock.
@@ -64,6 +59,18 @@ pub(crate) struct Shared {
     /// fall below zero for an instant.
     alive: AtomicI64,
     epoch: Instant,
+}
+
+/// Why no account can serve any request, with the number of changes that this takes into account.
+pub(crate) struct NoAccount {
+    pub(crate) changes: u64,
+    pub(crate) code: Code,
+    /// When an account may serve again.
+    pub(crate) until: Option<u64>,
+    /// When the last credential expired, in seconds since 1970.
+    pub(crate) ended: Option<u64>,
+    /// Whether the source of a rejected account may give another credential.
+    pub(crate) mints: bool,
 }
 
 /// What the builder was told.
@@ -106,12 +113,9 @@ impl Shared {
             timers: Timers::new(),
             registry: Mutex::new(Registry::default()),
             changes: AtomicU64::new(0),
-            unavailable: AtomicU64::new(0),
+            unavailable: ArcSwapOption::empty(),
             secrets: AtomicU64::new(0),
             filter: ArcSwapOption::empty(),
-            restricted: AtomicBool::new(false),
-            mints: AtomicBool::new(false),
-            model_cooldowns: AtomicU64::new(0),
             changed: watch::Sender::new(()),
             expiry_check: Arc::default(),
             has_expiry_task: AtomicBool::new(false),
@@ -251,7 +255,7 @@ impl Shared {
 
     /// Some model rests: nobody's answer about who can serve holds for every model any more.
     pub(crate) fn note_model_cooldown(&self) {
-        self.model_cooldowns.store(1, Ordering::SeqCst);
+        self.roster.load().note_model_cooldown();
         self.changes.fetch_add(1, Ordering::SeqCst);
     }
 

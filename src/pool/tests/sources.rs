@@ -433,6 +433,44 @@ async fn a_rest_of_the_account_goes_on_with_its_next_token() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn late_429_counts_for_a_generation_that_its_source_renewed() {
+    for model in [None, Some("large")] {
+        let world = world([Give("t1", Some(100)), Give("t2", Some(100))]);
+        world.pool.wait_ready().await.unwrap();
+        let mut late = world.pick().unwrap();
+        sleep(secs(75)).await;
+        assert_eq!(world.token(), ok("t1"));
+        sleep(secs(5)).await;
+        assert_eq!(world.token(), ok("t2"));
+        late.limited(model, Some(secs(60)), &mut Now::unread());
+        let view = world.pool.view().accounts.remove(0);
+        let (state, models) =
+            if model.is_some() { (State::Usable, 1) } else { (State::Cooling, 0) };
+        assert_eq!((view.generation, view.state, view.model_cooldowns.len()), (2, state, models));
+        assert_eq!(late.generation(), 1, "it stays the lease of the token that was sent");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_429_never_counts_for_a_generation_that_an_operator_put_in() {
+    let world = world([Give("t1", Some(100)), Give("t2", Some(100))]);
+    world.pool.wait_ready().await.unwrap();
+    let mut limited = world.pick().unwrap();
+    let mut out_of_quota = world.pick().unwrap();
+    world.pool.replace("alice", Credential::bearer("mine").unwrap()).unwrap();
+    limited.limited(None, Some(secs(60)), &mut Now::unread());
+    out_of_quota.out_of_quota(None, None, &mut Now::unread());
+    let view = world.pool.view().accounts.remove(0);
+    assert_eq!((view.generation, view.state), (2, State::Usable));
+    // Nor for the renewals that follow it.
+    world.reject(Reason::Invalid).await;
+    assert_eq!(world.get().await, ok("t2"));
+    let mut limited = Leased::new(&world.pool, limited.lease);
+    limited.limited(None, Some(secs(60)), &mut Now::unread());
+    assert_eq!(world.token(), ok("t2"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_end_that_is_known_is_an_end() {
     let told = Told::default();
     let ends = |id: &str, left| account(id).expires(Expires::In(secs(left)));

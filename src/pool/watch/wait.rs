@@ -22,7 +22,6 @@ use crate::{
         select::{Pin as Tie, Query, Search, Unavailable},
         shared::Shared,
     },
-    sync::Ordering,
 };
 
 /// Why [`wait_ready`](crate::Pool::wait_ready) waits no longer.
@@ -170,10 +169,10 @@ fn is_ready(shared: &Arc<Shared>, last: bool, now: &mut Now) -> Result<(), Unava
 
 /// Whether nobody can serve now, and a source is asked.
 pub(crate) fn is_under_way(shared: &Arc<Shared>, query: &Query<'_>, now: &mut Now) -> bool {
-    if !shared.mints.load(Ordering::Relaxed) {
+    let roster = shared.roster.load();
+    if !roster.mints {
         return false;
     }
-    let roster = shared.roster.load();
     if shared.timers.next() != u64::MAX {
         shared.sweep(shared.passed(now.get()), true);
     }
