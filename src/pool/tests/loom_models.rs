@@ -68,13 +68,7 @@ fn agrees(bench: &Bench, alive: bool) {
     let kind = roster.entries[0].state().kind();
     assert!(kind != Kind::Usable || roster.usable.has(0));
     assert_eq!(bench.pool.view().accounts[0].in_flight, 0);
-    let later = bench
-        .pool
-        .pick(
-            &ANY,
-            &mut Now::at(bench.now + secs(100_000)).map(|lease| Leased::new(&bench.pool, lease)),
-        )
-        .unwrap();
+    let later = bench.pool.pick(&ANY, &mut Now::at(bench.now + secs(100_000))).unwrap();
     assert!(later.still_good());
 }
 
@@ -243,7 +237,7 @@ fn of_two_requests_one_gets_the_probe() {
 fn a_probe_that_is_dropped_gives_its_slot_to_the_next() {
     model(|| {
         let (bench, _) = timers();
-        let probe = bench.pick().unwrap();
+        let mut probe = bench.pick().unwrap();
         probe.sent();
         let there = Arc::clone(&bench);
         let ((), next) = both(move || drop(probe), move || there.pick().ok());
@@ -265,7 +259,10 @@ fn whoever_goes_to_rest_or_wakes_up_is_not_lost() {
         let later = bench.now + secs(1);
         both(
             move || one.limited(None, Some(secs(1)), &mut here.clock()),
-            move || there.pool.pick(&ANY, &mut Now::at(later)).map(succeed).ok(),
+            move || {
+                let lease = there.pool.pick(&ANY, &mut Now::at(later));
+                lease.map(|lease| succeed(Leased::new(&there.pool, lease))).ok()
+            },
         );
         agrees(&bench, true);
     });
