@@ -15,7 +15,7 @@ pub struct Challenge {
     pub scheme: String,
     /// Names in lower case, values unescaped.
     pub params: Vec<(String, String)>,
-    /// What stands in place of parameters.
+    /// A token68 in place of parameters.
     pub token68: Option<String>,
 }
 
@@ -28,14 +28,14 @@ pub fn challenges(line: &[u8]) -> Option<Vec<Challenge>> {
     Some(found.collect())
 }
 
-/// What a JSON body holds under a name.
+/// The result of a search for a member in a JSON body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A text, unescaped, and where it stands.
     Member(Place, String),
     /// Nothing.
     Missing,
-    /// What is no text.
+    /// The member is not a string.
     NotAString,
     /// The body is no object.
     NotAnObject,

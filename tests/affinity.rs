@@ -57,7 +57,7 @@ fn poll_of(account: &str) -> Request<Body> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn poll_that_gets_a_401_never_resends_the_submit() {
+async fn poll_with_a_401_never_resends_the_submit() {
     for which in 0..2 {
         let (recorder, upstream) = (Recorder::new(), Upstream::default());
         let pool = pool(&["one", "two"], &Recorder::new());
@@ -69,7 +69,7 @@ async fn poll_that_gets_a_401_never_resends_the_submit() {
         }
         assert_eq!(owners, ["one", "two"], "{name}");
 
-        // The token of account two dies between submit and poll.
+        // The upstream starts to reject the token of account two between submit and poll.
         upstream.set_token("tok-two", Step::status(401));
         let answer = service.clone().oneshot(poll_of("two")).await.unwrap();
         assert_eq!(answer.status(), 401, "{name}");
@@ -128,7 +128,7 @@ async fn poll_stays_with_its_account_after_any_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn preferred_account_serves_while_it_can_and_then_another_does() {
+async fn preferred_account_is_tried_first_and_another_serves_after_its_rejection() {
     let upstream = Upstream::default().token_forever("tok-two", Step::status(401));
     let pool = pool(&["one", "two"], &Recorder::new());
     for (name, service) in stacks(&pool, &Recorder::new(), &upstream) {

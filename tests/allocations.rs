@@ -175,7 +175,7 @@ fn everything(recorder: &Recorder) -> FailoverBuilder {
 }
 
 #[test]
-fn success_with_every_stage_costs_the_first_clone_of_its_body() {
+fn success_with_every_stage_allocates_only_the_first_body_clone() {
     let recorder = Recorder::new();
     let layer = everything(&recorder).build().unwrap();
     let (shared, fresh) = (most(layer.layer(Free)), most_fresh(layer.layer(Free)));
@@ -187,7 +187,7 @@ fn success_with_every_stage_costs_the_first_clone_of_its_body() {
 }
 
 #[test]
-fn keeping_a_body_that_is_in_memory_allocates_nothing_of_its_own() {
+fn buffered_body_in_memory_is_kept_without_allocation() {
     let recorder = Recorder::new();
     let layer = everything(&recorder).buffered(64 * 1024).build().unwrap();
     let (shared, fresh) = (most(layer.layer(Free)), most_fresh(layer.layer(Free)));
@@ -209,13 +209,13 @@ fn keeping_a_body_that_is_in_memory_allocates_nothing_of_its_own() {
     assert!(pieces <= 2, "{pieces}");
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "it is what a stream of frames gives")]
+#[allow(clippy::unnecessary_wraps, reason = "the item type of a stream of frames")]
 fn frame(data: Bytes) -> Result<Frame<Bytes>, Infallible> {
     Ok(Frame::data(data))
 }
 
 #[test]
-fn five_separate_layers_allocate_what_they_share() {
+fn five_separate_layers_allocate_at_most_five_times() {
     let recorder = Recorder::new();
     let pool = pool(&EIGHT, &recorder);
     let gate = AuthShortCircuitLayer::with_pool(pool.clone()).layer(Free);
@@ -231,23 +231,23 @@ fn five_separate_layers_allocate_what_they_share() {
 
 #[test]
 fn selection_allocates_nothing() {
-    let ways = [
+    let strategies = [
         Selection::RoundRobin,
         Selection::LeastInFlight,
         Selection::Weighted,
         Selection::FillFirst,
         Selection::MostRemaining,
     ];
-    for choose in ways {
+    for selection in strategies {
         let recorder = Recorder::new();
-        let pool = stack::builder(&EIGHT, &recorder).selection(choose).build().unwrap();
+        let pool = stack::builder(&EIGHT, &recorder).selection(selection).build().unwrap();
         let layer = FailoverLayer::builder().rotation(pool).retry(RetryPolicy::new());
-        assert_eq!(most(layer.build().unwrap().layer(Free)), 0, "{choose:?}");
+        assert_eq!(most(layer.build().unwrap().layer(Free)), 0, "{selection:?}");
     }
 }
 
 #[test]
-fn cooling_account_costs_the_others_nothing() {
+fn cooling_account_causes_no_allocation() {
     let recorder = Recorder::new();
     let pool = pool(&EIGHT, &recorder);
     assert!(pool.cool_down("c", None, Duration::from_secs(3600)));
@@ -257,7 +257,7 @@ fn cooling_account_costs_the_others_nothing() {
 }
 
 #[test]
-fn stack_that_sends_once_allocates_nothing() {
+fn send_once_stack_allocates_nothing() {
     let recorder = Recorder::new();
     let layer = FailoverLayer::builder()
         .rotation(pool(&EIGHT, &recorder))
@@ -268,7 +268,7 @@ fn stack_that_sends_once_allocates_nothing() {
 }
 
 #[test]
-fn single_layer_allocates_its_shared_handle_only() {
+fn single_layer_allocates_at_most_four_times() {
     let recorder = Recorder::new();
     let pool = pool(&EIGHT, &recorder);
     let counts = [
@@ -299,22 +299,22 @@ async fn fresh_token_of_a_source_allocates_nothing() {
     // All tokens load before the count.
     while pool.view().accounts.iter().any(|account| account.generation == 0) {
         pool.wait_ready().await.unwrap();
-        drop(most_once(&pool));
+        drop(send_one(&pool));
         tokio::task::yield_now().await;
     }
-    for choose in [true, false] {
+    for retry in [true, false] {
         let mut builder =
             FailoverLayer::builder().rotation(pool.clone()).reporter(recorder.clone());
-        if choose {
+        if retry {
             builder = builder.retry(RetryPolicy::new());
         }
-        assert_eq!(most(builder.build().unwrap().layer(Free)), 0, "retry {choose}");
+        assert_eq!(most(builder.build().unwrap().layer(Free)), 0, "retry {retry}");
     }
     assert!(recorder.events().is_empty());
 }
 
 /// Sends one request over this pool.
-fn most_once(pool: &Pool) -> Option<Response<Body>> {
+fn send_one(pool: &Pool) -> Option<Response<Body>> {
     let mut service = TokenRotationLayer::new(pool.clone()).layer(Free);
     let answer = std::pin::pin!(service.call(Template::new().request()));
     let mut cx = Context::from_waker(std::task::Waker::noop());

@@ -52,7 +52,7 @@ fn over(fused: bool, pool: &Pool, recorder: &Recorder, upstream: &Upstream) -> B
 }
 
 #[tokio::test(start_paused = true)]
-async fn revoked_token_stops_the_cascade_where_the_pool_says() {
+async fn revoked_token_stops_the_cascade_set_by_the_pool() {
     for fused in [true, false] {
         for (cascade, status, sent) in [
             (Cascade::SameGroup, 200, &["tok-a", "tok-c"][..]),
@@ -110,9 +110,9 @@ async fn group_stays_closed_for_the_retries_of_the_request() {
 }
 
 /// A source that can mint after any reason, but is down.
-struct Slow;
+struct Down;
 
-impl TokenSource for Slow {
+impl TokenSource for Down {
     fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         Box::pin(async {
             sleep(Duration::from_secs(1)).await;
@@ -131,7 +131,7 @@ async fn revoked_token_whose_source_mints_another_leaves_its_group_open() {
         for cascade in [Cascade::SameGroup, Cascade::Never] {
             let recorder = Recorder::new();
             let builder = Pool::builder()
-                .account(stack::account("a").source(Slow).group("studio"))
+                .account(stack::account("a").source(Down).group("studio"))
                 .account(stack::account("b").group("studio"))
                 .cascade(cascade)
                 .any_origin()

@@ -38,7 +38,7 @@ fn coalesced(recorder: &Recorder) -> Vec<Coalesced> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dead_upstream_is_one_failure_and_one_count_a_window() {
+async fn dead_upstream_reports_one_failure_and_one_count_per_window() {
     let recorder = Recorder::new();
     let upstream = Upstream::default().otherwise(Step::status(503));
     let layer = FailoverLayer::builder()
@@ -59,19 +59,19 @@ async fn dead_upstream_is_one_failure_and_one_count_a_window() {
     assert_eq!(recorder.codes(), ["request_failed"]);
     let shortly_before = first.unwrap() + WINDOW - Duration::from_millis(1);
     pass(shortly_before - Instant::now()).await;
-    assert_eq!(recorder.codes(), ["request_failed"], "told before the window's end");
+    assert_eq!(recorder.codes(), ["request_failed"], "reported before the end of the window");
     pass(Duration::from_millis(2)).await;
     assert_eq!(recorder.codes(), ["request_failed", "coalesced"]);
     let held = coalesced(&recorder).remove(0);
     assert_eq!((held.held_back, held.window), (4, WINDOW));
     let last = held.last.record().unwrap();
     assert_eq!(last.outcome.status(), Some(StatusCode::SERVICE_UNAVAILABLE));
-    assert_eq!(last.trail.len(), 2, "all its attempts inside");
+    assert_eq!(last.trail.len(), 2, "with all its attempts");
     assert_eq!(last.trail[1].followed, Followed::NotResent(NotResent::Retries));
 
     recorder.clear();
     service.clone().oneshot(post()).await.unwrap();
-    assert_eq!(recorder.codes(), ["request_failed"], "news again in a new window");
+    assert_eq!(recorder.codes(), ["request_failed"], "a new window reports again");
     drop((service, layer));
     pass(WINDOW * 2).await;
     assert_eq!(recorder.codes(), ["request_failed"], "nothing was held back");
@@ -105,11 +105,11 @@ async fn other_causes_are_reported_at_once() {
     labelled.extensions_mut().insert(options);
     let requests = [
         at("/v1/videos/1"),
-        at("/v1/videos/2"), // alike
+        at("/v1/videos/2"), // same cause
         at("/v1/videos/3"),
         at("/v1/images/1"),
         labelled,
-        at("/v1/videos/4"), // alike
+        at("/v1/videos/4"), // same cause
     ];
     for request in requests {
         service.clone().oneshot(request).await.unwrap();
@@ -144,11 +144,11 @@ async fn incidents_are_never_held_back() {
     }
     drop((service, layer, pool));
     let held: u64 = coalesced(&recorder).iter().map(|held| held.held_back).sum();
-    assert_eq!(held + 2, 9, "each of nine failures is told or counted");
+    assert_eq!(held + 2, 9, "each of nine failures is reported or counted");
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_coalesces_in_a_row_count_each_event_once() {
+async fn nested_coalesces_count_each_event_once() {
     let recorder = Recorder::new();
     let inner = Coalesce::new(recorder.clone(), WINDOW).unwrap();
     let outer = Coalesce::new(inner, WINDOW / 2).unwrap();
@@ -159,15 +159,15 @@ async fn two_coalesces_in_a_row_count_each_event_once() {
         pass(WINDOW / 4).await;
     }
     drop(service);
-    let told = recorder.events();
-    let total: u64 = told
+    let events = recorder.events();
+    let total: u64 = events
         .iter()
         .map(|event| match event {
             Event::Coalesced(held) => held.held_back,
             _ => 1,
         })
         .sum();
-    assert_eq!(total, 10, "{told:?}");
+    assert_eq!(total, 10, "{events:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -202,15 +202,15 @@ fn impossible_window_is_a_build_error() {
     }
     assert_eq!(fused(WINDOW), Ok(()));
     assert_eq!(alone(WINDOW), Ok(()));
-    let nobody = FailoverLayer::builder().retry(RetryPolicy::new()).coalesce(WINDOW).build();
-    assert_eq!(nobody.map(drop), Err(BuildError::NoReporter));
+    let unreported = FailoverLayer::builder().retry(RetryPolicy::new()).coalesce(WINDOW).build();
+    assert_eq!(unreported.map(drop), Err(BuildError::NoReporter));
 }
 
 #[test]
-fn coalesce_crosses_threads_and_shows_no_event() {
-    fn crosses<T: Send + Sync + Clone + Reporter>(_: &T) {}
+fn coalesce_is_send_and_its_debug_output_contains_no_event() {
+    fn assert_bounds<T: Send + Sync + Clone + Reporter>(_: &T) {}
     let coalesce = Coalesce::new(ReporterHandle::none(), WINDOW).unwrap();
-    crosses(&coalesce);
+    assert_bounds(&coalesce);
     assert_eq!(
         format!("{coalesce:?}"),
         "Coalesce { reporter: ReporterHandle { is_none: true, panics: 0 }, window: 60s, .. }"

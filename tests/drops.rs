@@ -75,7 +75,7 @@ const fn step(status: u16, then: Then) -> Step {
     Step { status: Some(status), body: Vec::new(), peeked: false, then }
 }
 
-fn said(status: u16, body: &str, then: Then) -> Step {
+fn peeked(status: u16, body: &str, then: Then) -> Step {
     Step { status: Some(status), body: pieces(body), peeked: true, then }
 }
 
@@ -112,12 +112,12 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Upstream {
     inner: Arc<Mutex<Inner>>,
-    asked: u32,
+    ready_polls: u32,
 }
 
 impl Clone for Upstream {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), asked: 0 }
+        Self { inner: Arc::clone(&self.inner), ready_polls: 0 }
     }
 }
 
@@ -153,8 +153,8 @@ where
     type Future = Answering<B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.asked += 1;
-        if self.asked == 1 {
+        self.ready_polls += 1;
+        if self.ready_polls == 1 {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -162,8 +162,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Answering<B> {
-        assert!(self.asked > 1, "called without being polled ready");
-        self.asked = 0;
+        assert!(self.ready_polls > 1, "called without being polled ready");
+        self.ready_polls = 0;
         let mut inner = self.lock();
         let step = inner.script.pop_front().unwrap_or_else(fine);
         let number = inner.sent.len();
@@ -264,29 +264,29 @@ const NO_MODEL: &str = r#"{"error":{"code":"model_not_found","message":"no such 
 
 fn scenarios() -> Vec<Scenario> {
     use Then::{End, Fallback, Retry, Rotation};
-    let refused = || step(401, Rotation);
+    let rejected = || step(401, Rotation);
     let down = || step(503, Retry);
     let awaited = || pieces(r#"{"model":"m0","prompt":"a cat that takes its time"}"#);
     let connect = Step { status: None, ..down() };
     vec![
         scenario("a success", vec![fine()], 1, 200),
-        scenario("a rejection", vec![step(422, End)], 1, 422),
-        scenario("a rotation", vec![refused(), fine()], 2, 200),
-        scenario("two rotations", vec![refused(), refused(), fine()], 3, 200),
-        scenario("a pool that dies", vec![refused(), refused(), step(401, End)], 3, 401),
+        scenario("an invalid request", vec![step(422, End)], 1, 422),
+        scenario("a rotation", vec![rejected(), fine()], 2, 200),
+        scenario("two rotations", vec![rejected(), rejected(), fine()], 3, 200),
+        scenario("the last account rejected", vec![rejected(), rejected(), step(401, End)], 3, 401),
         scenario("two retries", vec![down(), down(), fine()], 3, 200),
         scenario("retries, and then none", vec![down(), down(), step(404, End)], 3, 404),
         scenario("a connection refused", vec![connect, fine()], 2, 200),
-        scenario("a retry, a rotation", vec![down(), refused(), fine()], 3, 200),
-        scenario("a refusal in pieces", vec![said(400, INVALID_KEY, Rotation), fine()], 2, 200),
-        scenario("an error in pieces", vec![said(400, r#"{"error":{"code":"x"}}"#, End)], 1, 400),
-        scenario("a model in pieces", vec![said(404, NO_MODEL, Fallback), fine()], 2, 200),
+        scenario("a retry, a rotation", vec![down(), rejected(), fine()], 3, 200),
+        scenario("a rejection in pieces", vec![peeked(400, INVALID_KEY, Rotation), fine()], 2, 200),
+        scenario("an error in pieces", vec![peeked(400, r#"{"error":{"code":"x"}}"#, End)], 1, 400),
+        scenario("a model in pieces", vec![peeked(404, NO_MODEL, Fallback), fine()], 2, 200),
         scenario("a fallback", vec![step(529, Fallback), fine()], 2, 200),
         scenario("retry, fallback", vec![down(), step(529, Fallback), down(), fine()], 4, 200),
         Scenario { request: awaited(), ..scenario("a request in pieces", vec![fine()], 1, 200) },
         Scenario {
             request: awaited(),
-            ..scenario("a request in pieces, again", vec![refused(), down(), fine()], 3, 200)
+            ..scenario("a request in pieces, again", vec![rejected(), down(), fine()], 3, 200)
         },
         Scenario {
             accounts: &["a"],
@@ -303,13 +303,13 @@ fn scenarios() -> Vec<Scenario> {
         Scenario {
             accounts: &["a", "b"],
             due: 2,
-            ..scenario("a probe that is refused", vec![refused(), fine()], 2, 200)
+            ..scenario("a probe that is rejected", vec![rejected(), fine()], 2, 200)
         },
     ]
 }
 
 const CAPACITY: u32 = 100;
-/// More than any body here.
+/// Larger than any body in this file.
 const CAP: usize = 1024;
 
 /// A stack over the upstream, with all state that a drop could leave incorrect.
@@ -404,7 +404,7 @@ impl Bench {
     }
 
     /// Returns the events of requests, without incidents.
-    fn told(&self) -> Vec<Event> {
+    fn request_events(&self) -> Vec<Event> {
         let mut events = self.recorder.events();
         events.retain(|event| !event.is_incident());
         events
@@ -421,7 +421,7 @@ impl Bench {
                         tokens -= 5;
                         last = Some(5);
                     }
-                    // Another model starts anew.
+                    // A fallback forgets the last cost.
                     Then::Fallback => last = None,
                     Then::Rotation | Then::End => {}
                 }
@@ -434,15 +434,15 @@ impl Bench {
     }
 
     /// Checks the state that a drop could leave behind.
-    fn look(&self, what: &str) {
+    fn check_state(&self, context: &str) {
         let inner = self.upstream.lock();
-        assert_eq!(inner.open, 0, "{what}: something of the upstream's is still there");
-        assert_eq!(self.permits.available_permits(), 1, "{what}: a permit is kept");
+        assert_eq!(inner.open, 0, "{context}: a part of the upstream still exists");
+        assert_eq!(self.permits.available_permits(), 1, "{context}: a permit is kept");
         for account in self.pool.view().accounts {
-            assert_eq!(account.in_flight, 0, "{what}: {account:?}");
-            assert_ne!(account.state, State::Probing, "{what}: {account:?}");
+            assert_eq!(account.in_flight, 0, "{context}: {account:?}");
+            assert_ne!(account.state, State::Probing, "{context}: {account:?}");
         }
-        assert_eq!(self.bucket.tokens(), Self::tokens(&inner.sent), "{what}: {:?}", inner.sent);
+        assert_eq!(self.bucket.tokens(), Self::tokens(&inner.sent), "{context}: {:?}", inner.sent);
     }
 }
 
@@ -495,75 +495,75 @@ fn paused<F: Future>(future: F) -> F::Output {
 /// Runs a scenario to its end. Returns the number of polls, and the events.
 fn undisturbed(scenario: &Scenario, fused: bool) -> (usize, Vec<&'static str>) {
     paused(async {
-        let what = format!("{}, fused: {fused}", scenario.name);
+        let context = format!("{}, fused: {fused}", scenario.name);
         let bench = Bench::new(scenario, fused).await;
         let (status, run) = bench.send(scenario, None).await;
-        assert_eq!(status.map(|status| status.as_u16()), Some(scenario.status), "{what}");
-        assert_eq!(bench.upstream.lock().sent.len(), scenario.attempts, "{what}");
-        bench.look(&what);
-        let codes: Vec<_> = bench.told().iter().map(Event::code).collect();
+        assert_eq!(status.map(|status| status.as_u16()), Some(scenario.status), "{context}");
+        assert_eq!(bench.upstream.lock().sent.len(), scenario.attempts, "{context}");
+        bench.check_state(&context);
+        let codes: Vec<_> = bench.request_events().iter().map(Event::code).collect();
         let failed = (scenario.status != 200).then_some("request_failed");
-        assert_eq!(codes, failed.into_iter().collect::<Vec<_>>(), "{what}");
+        assert_eq!(codes, failed.into_iter().collect::<Vec<_>>(), "{context}");
         // It waits at least for readiness and for the answer.
-        assert!(run.polls > 2 * scenario.attempts, "{what}: {run:?}");
+        assert!(run.polls > 2 * scenario.attempts, "{context}: {run:?}");
         (run.polls, codes)
     })
 }
 
 fn dropped(scenario: &Scenario, fused: bool, polls: usize, whole: &[&str]) {
     paused(async {
-        let what = format!("{}, fused: {fused}, dropped after {polls} polls", scenario.name);
+        let context = format!("{}, fused: {fused}, dropped after {polls} polls", scenario.name);
         let bench = Bench::new(scenario, fused).await;
         let (status, run) = bench.send(scenario, Some(polls)).await;
-        assert_eq!((status, run.polls), (None, polls), "{what}");
-        bench.look(&what);
+        assert_eq!((status, run.polls), (None, polls), "{context}");
+        bench.check_state(&context);
 
         // The attempts so far are reported once.
-        let codes: Vec<_> = bench.told().iter().map(Event::code).collect();
+        let codes: Vec<_> = bench.request_events().iter().map(Event::code).collect();
         let sent = bench.upstream.lock().sent.clone();
         let failed = |one: &Sent| one.judged() && one.step.status != Some(200);
         if run.headed {
-            assert_eq!(codes, whole, "{what}");
+            assert_eq!(codes, whole, "{context}");
         } else if sent.iter().any(failed) {
-            assert_eq!(codes, ["request_abandoned"], "{what}");
+            assert_eq!(codes, ["request_abandoned"], "{context}");
         } else {
-            assert!(codes.is_empty(), "{what}: {codes:?}");
+            assert!(codes.is_empty(), "{context}: {codes:?}");
         }
 
         // No rejection is lost, and none is reported twice; that of a probe is not a new one.
-        let refused = |one: &&Sent| {
-            let refusal = one.step.then == Then::Rotation || one.step.status == Some(401);
-            one.judged() && refusal && scenario.due == 0
+        let rejected = |one: &&Sent| {
+            let rotated = one.step.then == Then::Rotation || one.step.status == Some(401);
+            one.judged() && rotated && scenario.due == 0
         };
-        let wanted = sent.iter().filter(refused).count();
-        assert_eq!(bench.recorder.incidents().len(), wanted, "{what}");
+        let wanted = sent.iter().filter(rejected).count();
+        assert_eq!(bench.recorder.incidents().len(), wanted, "{context}");
 
-        next(scenario, &bench, &what).await;
+        next(scenario, &bench, &context).await;
     });
 }
 
 /// Checks that the next request works: it gets the account, or the probe, that was released.
-async fn next(scenario: &Scenario, bench: &Bench, what: &str) {
+async fn next(scenario: &Scenario, bench: &Bench, context: &str) {
     bench.upstream.lock().script.clear();
     // A rejected account recovers by itself.
     tokio::time::advance(Duration::from_secs(3601)).await;
     let before = bench.upstream.lock().sent.len();
     for _ in scenario.accounts {
         let (status, run) = bench.send(scenario, None).await;
-        assert_eq!(status, Some(StatusCode::OK), "{what}: the next one, {run:?}");
+        assert_eq!(status, Some(StatusCode::OK), "{context}: the next one, {run:?}");
     }
-    assert_eq!(bench.upstream.lock().sent.len() - before, scenario.accounts.len(), "{what}");
-    assert_eq!(bench.permits.available_permits(), 1, "{what}: after the next one");
+    assert_eq!(bench.upstream.lock().sent.len() - before, scenario.accounts.len(), "{context}");
+    assert_eq!(bench.permits.available_permits(), 1, "{context}: after the next one");
     for account in bench.pool.view().accounts {
-        assert_eq!(account.in_flight, 0, "{what}: {account:?}");
+        assert_eq!(account.in_flight, 0, "{context}: {account:?}");
     }
 }
 
 fn every_poll(fused: bool) {
     for scenario in scenarios() {
-        let (polls, told) = undisturbed(&scenario, fused);
+        let (polls, codes) = undisturbed(&scenario, fused);
         for n in 0..polls {
-            dropped(&scenario, fused, n, &told);
+            dropped(&scenario, fused, n, &codes);
         }
     }
 }

@@ -49,7 +49,7 @@ fn holds(case: &Value) -> Outcome {
 
 /// Returns the settings for such an upstream; most need none.
 fn profile(case: &Value) -> Classifier {
-    let said = |wanted: &'static [u8], reason: Reason| {
+    let contains = |wanted: &'static [u8], reason: Reason| {
         move |answer: &Answer<'_>| {
             answer.body()?.windows(wanted.len()).any(|w| w == wanted).then_some(reason)
         }
@@ -58,11 +58,11 @@ fn profile(case: &Value) -> Classifier {
     match case["config"]["provider"].as_str() {
         Some("slack") => classifier.also_unauthorized_body(
             [StatusCode::OK],
-            said(br#""error":"token_expired""#, Reason::Expired),
+            contains(br#""error":"token_expired""#, Reason::Expired),
         ),
         Some("oauth-token-endpoint") => classifier.also_unauthorized_body(
             [StatusCode::BAD_REQUEST],
-            said(br#""error":"invalid_grant""#, Reason::Revoked),
+            contains(br#""error":"invalid_grant""#, Reason::Revoked),
         ),
         _ => classifier,
     }

@@ -22,7 +22,7 @@ use tower_failover::{
 
 const BODY: &str = r#"{ "model" :"m1","n":1.0e2, "messages":["model"], "n":2 }"#;
 
-fn ask(body: &str) -> Request<stack::Body> {
+fn chat(body: &str) -> Request<stack::Body> {
     Request::post("https://api.example.com/v1/chat?x=1")
         .header("content-type", "application/json; charset=utf-8")
         .header("content-length", body.len())
@@ -44,15 +44,15 @@ fn body(sent: &Sent) -> &str {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_own_body_goes_to_the_next_model_byte_for_byte() {
+async fn fallback_sends_the_original_body_with_only_the_model_changed() {
     for fused in [true, false] {
         let upstream = Upstream::script([overloaded()]);
         let layer = FailoverLayer::builder().models(chain()).served_by(true).build().unwrap();
         let answer = if fused {
-            layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap()
+            layer.layer(upstream.clone()).oneshot(chat(BODY)).await.unwrap()
         } else {
             let layer = ModelFallbackLayer::new(chain()).served_by(true);
-            layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap()
+            layer.layer(upstream.clone()).oneshot(chat(BODY)).await.unwrap()
         };
         assert_eq!(answer.status(), 200);
         let served = answer.extensions().get::<ServedBy>().unwrap();
@@ -73,7 +73,7 @@ async fn models_are_visited_once_and_the_newest_answer_is_returned() {
     let upstream = Upstream::default().otherwise(overloaded());
     let layer =
         FailoverLayer::builder().models(chain()).reporter(recorder.clone()).build().unwrap();
-    let answer = layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap();
+    let answer = layer.layer(upstream.clone()).oneshot(chat(BODY)).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.calls()), (529, 3));
     let trail = &recorder.failures()[0].trail;
     let models: Vec<_> = trail.iter().map(|attempt| attempt.model.as_deref().unwrap()).collect();
@@ -92,49 +92,49 @@ async fn fallback_does_not_follow_a_401_or_a_perhaps_done_post() {
         let upstream = Upstream::statuses(&[status]);
         let layer =
             FailoverLayer::builder().models(chain()).reporter(recorder.clone()).build().unwrap();
-        let answer = layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap();
+        let answer = layer.layer(upstream.clone()).oneshot(chat(BODY)).await.unwrap();
         assert_eq!((answer.status().as_u16(), upstream.calls()), (status, 1));
         assert_eq!(recorder.failures()[0].trail[0].followed, Followed::NotResent(why));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn special_faults_have_their_own_chains() {
+async fn context_and_policy_faults_have_their_own_chains() {
     let too_long = Step::json(400, r#"{"error":{"code":"context_length_exceeded"}}"#);
     let forbidden = Step::json(400, r#"{"error":{"code":"content_policy_violation"}}"#);
     let chain = chain().when_too_long(["wide"]).unwrap().when_forbidden(["lax"]).unwrap();
     for (step, model) in [(too_long.clone(), "wide"), (forbidden, "lax")] {
         let upstream = Upstream::script([step]);
         let layer = FailoverLayer::builder().models(chain.clone()).build().unwrap();
-        assert_eq!(layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap().status(), 200);
+        assert_eq!(layer.layer(upstream.clone()).oneshot(chat(BODY)).await.unwrap().status(), 200);
         assert!(body(&upstream.sent()[1]).contains(&format!("\"{model}\"")));
     }
     let upstream = Upstream::script([too_long]);
     let layer = FailoverLayer::builder().models(self::chain()).build().unwrap();
-    assert_eq!(layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap().status(), 400);
+    assert_eq!(layer.layer(upstream.clone()).oneshot(chat(BODY)).await.unwrap().status(), 400);
     assert_eq!(upstream.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_that_cannot_be_changed_is_left_alone_and_the_trail_says_why() {
+async fn unchangeable_body_is_not_resent_and_the_trail_has_the_reason() {
     let coded = |body: &str| {
-        let mut request = ask(body);
+        let mut request = chat(body);
         request.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
         request
     };
     let plain = |body: &str| {
-        let mut request = ask(body);
+        let mut request = chat(body);
         request.headers_mut().insert("content-type", "text/plain".parse().unwrap());
         request
     };
     let cases = [
         (coded(BODY), NotResent::EncodedBody),
         (plain(BODY), NotResent::NotJson),
-        (ask("{\"model\":\"m1\""), NotResent::NotJson),
-        (ask(r#"{"model":"m1","mod\u0065l":"m1"}"#), NotResent::AmbiguousModel),
-        (ask(r#"{"messages":[]}"#), NotResent::NoModel),
-        (ask(r#"{"model":7}"#), NotResent::NoModel),
-        (ask(r#"{"model":"unknown"}"#), NotResent::NoFallback),
+        (chat("{\"model\":\"m1\""), NotResent::NotJson),
+        (chat(r#"{"model":"m1","mod\u0065l":"m1"}"#), NotResent::AmbiguousModel),
+        (chat(r#"{"messages":[]}"#), NotResent::NoModel),
+        (chat(r#"{"model":7}"#), NotResent::NoModel),
+        (chat(r#"{"model":"unknown"}"#), NotResent::NoFallback),
     ];
     for (request, why) in cases {
         let recorder = Recorder::new();
@@ -147,25 +147,29 @@ async fn body_that_cannot_be_changed_is_left_alone_and_the_trail_says_why() {
     }
 }
 
+/// Reads and writes the model at the start of a body, as in `to m1: hi`.
+struct InPrompt;
+
+impl ModelAccess for InPrompt {
+    fn read(&self, _: &http::request::Parts, body: Option<&Bytes>) -> Option<String> {
+        let text = std::str::from_utf8(body?).ok()?;
+        text.strip_prefix("to ")?.split_once(':').map(|(model, _)| model.to_owned())
+    }
+
+    fn write(
+        &self,
+        _: &mut http::request::Parts,
+        body: Option<&Bytes>,
+        model: &str,
+    ) -> Option<Rewritten> {
+        let text = std::str::from_utf8(body?).ok()?;
+        let (_, rest) = text.split_once(':')?;
+        Some(Rewritten::Body(format!("to {model}:{rest}").into()))
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn model_is_read_in_a_path_a_query_a_header_or_by_user_code() {
-    struct InPrompt;
-    impl ModelAccess for InPrompt {
-        fn read(&self, _: &http::request::Parts, body: Option<&Bytes>) -> Option<String> {
-            let text = std::str::from_utf8(body?).ok()?;
-            text.strip_prefix("to ")?.split_once(':').map(|(model, _)| model.to_owned())
-        }
-        fn write(
-            &self,
-            _: &mut http::request::Parts,
-            body: Option<&Bytes>,
-            model: &str,
-        ) -> Option<Rewritten> {
-            let text = std::str::from_utf8(body?).ok()?;
-            let (_, rest) = text.split_once(':')?;
-            Some(Rewritten::Body(format!("to {model}:{rest}").into()))
-        }
-    }
     let request = |uri: &str, body: &str| {
         Request::post(uri).header("x-model", "m1").body(Full::from(body.to_owned())).unwrap()
     };
@@ -175,28 +179,29 @@ async fn model_is_read_in_a_path_a_query_a_header_or_by_user_code() {
             ModelAt::path_after("models"),
             request("https://a.example/v1/models/m1:generate?alt=sse", ""),
             "https://a.example/v1/models/m%2F2%20%C3%BC:generate?alt=sse",
+            "",
         ),
         (
             ModelAt::query("model"),
             request("https://a.example/p?a=1&model=m1&b=2", ""),
             "https://a.example/p?a=1&model=m%2F2%20%C3%BC&b=2",
+            "",
         ),
         (
             ModelAt::custom(InPrompt),
             request("https://a.example/", "to m1: hi"),
             "https://a.example/",
+            "to m/2 ü: hi",
         ),
     ];
-    for (at, request, uri) in cases {
+    for (at, request, uri, content) in cases {
         let upstream = Upstream::statuses(&[429]);
         let layer = FailoverLayer::builder().models(chain.clone()).model_at(at).build().unwrap();
         let answer = layer.layer(upstream.clone()).oneshot(request).await.unwrap();
         assert_eq!((answer.status().as_u16(), upstream.calls()), (200, 2));
         let sent = upstream.sent();
         assert_eq!(sent[1].uri.to_string(), uri);
-        if !sent[1].body.is_empty() {
-            assert_eq!(body(&sent[1]), "to m/2 ü: hi");
-        }
+        assert_eq!(body(&sent[1]), content);
     }
     let upstream = Upstream::statuses(&[429]);
     let at = ModelAt::header(http::HeaderName::from_static("x-model"));
@@ -234,7 +239,7 @@ async fn accounts_are_tried_before_models_and_cool_for_their_model_only() {
             tower::util::BoxCloneService::new(service)
         };
         let service = &mut service;
-        assert_eq!(service.oneshot(ask(BODY)).await.unwrap().status(), 200, "fused: {fused}");
+        assert_eq!(service.oneshot(chat(BODY)).await.unwrap().status(), 200, "fused: {fused}");
         let sent = upstream.sent();
         let seen: Vec<_> = sent
             .iter()
@@ -251,7 +256,7 @@ async fn accounts_are_tried_before_models_and_cool_for_their_model_only() {
 
 fn unreachable_body() -> tower_failover::body::FailoverBody<stack::Body> {
     let layer = FailoverLayer::builder().models(chain()).build().unwrap();
-    let answer = layer.layer(Upstream::default()).oneshot(ask(BODY));
+    let answer = layer.layer(Upstream::default()).oneshot(chat(BODY));
     support::upstream::now(answer).unwrap().into_body()
 }
 
@@ -262,7 +267,7 @@ async fn request_for_a_model_that_cools_everywhere_goes_to_the_next_one_at_once(
     let pool = pool(&["a"], &recorder);
     pool.cool_down("a", Some("m1"), Duration::from_secs(60));
     let layer = FailoverLayer::builder().models(chain()).rotation(pool).build().unwrap();
-    let answer = layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap();
+    let answer = layer.layer(upstream.clone()).oneshot(chat(BODY)).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     assert!(body(&upstream.sent()[0]).contains("a-longer-model"));
     assert_eq!(upstream.calls(), 1);
@@ -281,7 +286,7 @@ async fn model_that_only_dead_accounts_serve_is_skipped() {
         .unwrap();
     pool.retire("b");
     let layer = FailoverLayer::builder().models(chain()).rotation(pool).build().unwrap();
-    let answer = layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap();
+    let answer = layer.layer(upstream.clone()).oneshot(chat(BODY)).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.calls()), (200, 2));
     assert!(body(&upstream.sent()[1]).contains("\"m3\""));
     assert_eq!(upstream.tokens(), ["tok-a", "tok-a"]);
@@ -295,32 +300,33 @@ async fn model_not_found_is_remembered() {
     let layer = FailoverLayer::builder().models(chain()).rotation(pool(&["a"], &recorder)).build();
     let service = layer.unwrap().layer(upstream.clone());
     for _ in 0..2 {
-        assert_eq!(service.clone().oneshot(ask(BODY)).await.unwrap().status(), 200);
+        assert_eq!(service.clone().oneshot(chat(BODY)).await.unwrap().status(), 200);
     }
-    let asked: Vec<_> = upstream.sent().iter().map(|sent| body(sent).contains("\"m1\"")).collect();
-    assert_eq!(asked, [true, false, false]);
+    let first_model: Vec<_> =
+        upstream.sent().iter().map(|sent| body(sent).contains("\"m1\"")).collect();
+    assert_eq!(first_model, [true, false, false]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_may_opt_out_and_a_fallback_may_be_the_last_attempt() {
+async fn fallback_can_be_disabled_and_can_be_the_last_attempt() {
     let upstream = Upstream::script([overloaded()]);
     let layer = FailoverLayer::builder().models(chain()).build().unwrap();
-    let mut request = ask(BODY);
+    let mut request = chat(BODY);
     request.extensions_mut().insert(RequestOptions::new().no_fallback());
     assert_eq!(layer.layer(upstream.clone()).oneshot(request).await.unwrap().status(), 529);
     assert_eq!(upstream.calls(), 1);
     let upstream = Upstream::default().otherwise(overloaded());
-    let mut request = ask(BODY);
+    let mut request = chat(BODY);
     request.extensions_mut().insert(RequestOptions::new().attempts(limit(2)));
     assert_eq!(layer.layer(upstream.clone()).oneshot(request).await.unwrap().status(), 529);
     assert_eq!(upstream.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn model_that_the_options_name_too_is_replaced_in_the_body() {
+async fn model_named_in_the_options_too_is_replaced_in_the_body() {
     for fused in [true, false] {
         let upstream = Upstream::script([overloaded(), overloaded()]);
-        let mut request = ask(BODY);
+        let mut request = chat(BODY);
         request.extensions_mut().insert(RequestOptions::new().model("m1"));
         let status = if fused {
             let layer = FailoverLayer::builder().models(chain()).build().unwrap();
@@ -339,7 +345,7 @@ async fn model_that_the_options_name_too_is_replaced_in_the_body() {
 async fn retries_of_a_fallback_go_to_the_same_model() {
     let upstream = Upstream::script([overloaded(), Step::status(503), Step::status(200)]);
     let layer = FailoverLayer::builder().models(chain()).retry(RetryPolicy::new()).build().unwrap();
-    assert_eq!(layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap().status(), 200);
+    assert_eq!(layer.layer(upstream.clone()).oneshot(chat(BODY)).await.unwrap().status(), 200);
     let sent = upstream.sent();
     assert!(body(&sent[1]).contains("a-longer-model") && sent[1].body == sent[2].body);
 }
@@ -351,7 +357,7 @@ async fn trail_names_the_callers_model_after_the_last_attempt_too() {
     let upstream = Upstream::default().otherwise(Step::status(503));
     let builder = FailoverLayer::builder().models(chain()).retry(RetryPolicy::new().retries(1));
     let layer = builder.attempts(limit(2)).reporter(recorder.clone()).build().unwrap();
-    let answer = layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap();
+    let answer = layer.layer(upstream.clone()).oneshot(chat(BODY)).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.calls()), (503, 2));
     let trail = recorder.failures().remove(0).trail;
     let models: Vec<_> = trail.iter().map(|attempt| attempt.model.as_deref()).collect();
@@ -366,10 +372,10 @@ async fn served_by_names_the_model_that_failed_last() {
             let answer = if fused {
                 let layer = FailoverLayer::builder().models(chain()).served_by(true);
                 let layer = layer.build().unwrap().layer(upstream.clone());
-                layer.oneshot(ask(BODY)).await.unwrap()
+                layer.oneshot(chat(BODY)).await.unwrap()
             } else {
                 let layer = ModelFallbackLayer::new(chain()).served_by(true);
-                layer.layer(upstream.clone()).oneshot(ask(BODY)).await.unwrap()
+                layer.layer(upstream.clone()).oneshot(chat(BODY)).await.unwrap()
             };
             let (model, calls) = if status == 529 { ("m3", 3) } else { ("a-longer-model", 2) };
             assert_eq!((answer.status().as_u16(), upstream.calls()), (status, calls));
@@ -380,7 +386,7 @@ async fn served_by_names_the_model_that_failed_last() {
 }
 
 #[test]
-fn list_equals_the_map_in_which_each_model_names_the_next_ones() {
+fn list_equals_the_map_of_each_model_to_the_following_ones() {
     let map =
         [("m1", vec!["a-longer-model", "m3"]), ("a-longer-model", vec!["m3"]), ("m3", vec![])];
     assert_eq!(chain(), ModelChain::map(map).unwrap());
@@ -394,7 +400,7 @@ async fn body_with_its_own_clone_method_is_changed_if_it_can_be_made_of_bytes() 
         let upstream = Upstream::script([overloaded()]);
         let builder = FailoverLayer::builder().models(chain()).reporter(recorder.clone());
         let service = builder.body_strategy(keep).build().unwrap().layer(upstream.clone());
-        let status = service.oneshot(ask(BODY)).await.unwrap().status();
+        let status = service.oneshot(chat(BODY)).await.unwrap().status();
         assert_eq!((status == 200, upstream.calls()), (calls == 2, calls));
         if let [_, second] = &upstream.sent()[..] {
             assert_eq!(body(second), BODY.replace("\"m1\"", "\"a-longer-model\""));
@@ -411,7 +417,7 @@ async fn model_in_a_body_that_is_only_cloned_is_not_read() {
     let upstream = Upstream::script([overloaded()]);
     let builder = FailoverLayer::builder().models(chain()).reporter(recorder.clone());
     let service = builder.body_strategy(Cloned).build().unwrap().layer(upstream.clone());
-    assert_eq!(service.oneshot(ask(BODY)).await.unwrap().status(), 529);
+    assert_eq!(service.oneshot(chat(BODY)).await.unwrap().status(), 529);
     let followed = recorder.failures()[0].trail[0].followed;
     assert_eq!(followed, Followed::NotResent(NotResent::NoModel));
 }
@@ -429,7 +435,7 @@ async fn account_whose_model_began_to_cool_during_a_wait_is_not_chosen() {
         .attempts(limit(2))
         .build()
         .unwrap();
-    let (answer, ()) = tokio::join!(layer.layer(upstream.clone()).oneshot(ask(BODY)), async {
+    let (answer, ()) = tokio::join!(layer.layer(upstream.clone()).oneshot(chat(BODY)), async {
         tokio::time::sleep(wait / 2).await;
         assert!(accounts.cool_down("a", Some("m1"), Duration::from_secs(60)));
     });

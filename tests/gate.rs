@@ -1,4 +1,4 @@
-//! A credential that a pool or the gate itself knows to be dead is not sent.
+//! A credential that is rejected in the pool, or in the memory of the gate, is not sent.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -22,14 +22,14 @@ use tower_failover::{
 };
 
 /// Builds a request with a credential of the caller.
-fn mine() -> Request<stack::Body> {
+fn own_request() -> Request<stack::Body> {
     let mut request = get();
     request.headers_mut().insert("authorization", "Bearer mine".parse().unwrap());
     request
 }
 
 /// Builds a gate for every credential, alone over this upstream.
-fn any(upstream: &Upstream) -> Boxed {
+fn open_gate(upstream: &Upstream) -> Boxed {
     boxed(AuthShortCircuitLayer::new().any_credential().layer(upstream.clone()))
 }
 
@@ -42,37 +42,38 @@ async fn status(service: &Boxed, request: Request<stack::Body>) -> u16 {
 #[tokio::test(start_paused = true)]
 async fn rejected_credential_is_not_sent_for_a_while() {
     let upstream = Upstream::statuses(&[401, 401]);
-    let service = any(&upstream);
-    assert_eq!(status(&service, mine()).await, 401);
-    let answer = service.clone().oneshot(mine()).await.unwrap();
+    let service = open_gate(&upstream);
+    assert_eq!(status(&service, own_request()).await, 401);
+    let answer = service.clone().oneshot(own_request()).await.unwrap();
     assert_eq!(failure(&answer).unwrap().code, Code::CredentialInvalid);
     // Other credentials pass.
-    let mut other = mine();
+    let mut other = own_request();
     other.headers_mut().insert("authorization", "Bearer other".parse().unwrap());
     advance(Duration::from_millis(4_999)).await;
-    assert_eq!((status(&service, mine()).await, upstream.calls()), (401, 1));
+    assert_eq!((status(&service, own_request()).await, upstream.calls()), (401, 1));
     // Then one probe, and after its rejection twice the time.
     advance(Duration::from_millis(1)).await;
-    assert_eq!((status(&service, mine()).await, upstream.calls()), (401, 2));
+    assert_eq!((status(&service, own_request()).await, upstream.calls()), (401, 2));
     advance(Duration::from_millis(9_999)).await;
-    assert_eq!((status(&service, mine()).await, upstream.calls()), (401, 2));
+    assert_eq!((status(&service, own_request()).await, upstream.calls()), (401, 2));
     assert_eq!((status(&service, other).await, upstream.calls()), (200, 3));
     advance(Duration::from_millis(1)).await;
-    assert_eq!((status(&service, mine()).await, upstream.calls()), (200, 4));
+    assert_eq!((status(&service, own_request()).await, upstream.calls()), (200, 4));
 }
 
 #[tokio::test(start_paused = true)]
-async fn probe_heals_unless_it_fails_for_something_else() {
+async fn probe_heals_with_an_answer_that_shows_the_credential_is_accepted() {
     for (probe, healed) in [(200, true), (403, true), (429, true), (503, false), (404, false)] {
         let upstream = Upstream::statuses(&[401, probe]);
-        let service = any(&upstream);
-        assert_eq!(status(&service, mine()).await, 401);
+        let service = open_gate(&upstream);
+        assert_eq!(status(&service, own_request()).await, 401);
         advance(Duration::from_secs(5)).await;
-        assert_eq!(status(&service, mine()).await, probe);
+        assert_eq!(status(&service, own_request()).await, probe);
         // Two at once: two requests with a valid credential pass, one with a dead one.
         let slow = Step::status(200).after(Duration::from_secs(1));
         upstream.push([slow.clone(), slow]);
-        let (one, two) = tokio::join!(status(&service, mine()), status(&service, mine()));
+        let (one, two) =
+            tokio::join!(status(&service, own_request()), status(&service, own_request()));
         assert_eq!((one, two), (200, if healed { 200 } else { 401 }), "{probe}");
         assert_eq!(upstream.calls(), if healed { 4 } else { 3 }, "{probe}");
     }
@@ -81,10 +82,10 @@ async fn probe_heals_unless_it_fails_for_something_else() {
 #[tokio::test(start_paused = true)]
 async fn rejection_after_a_healing_probe_counts_as_the_first() {
     let upstream = Upstream::statuses(&[401, 401, 200, 401, 200]);
-    let service = any(&upstream);
+    let service = open_gate(&upstream);
     for (wait, answer) in [(0, 401), (5, 401), (10, 200), (0, 401), (5, 200)] {
         advance(Duration::from_secs(wait)).await;
-        assert_eq!(status(&service, mine()).await, answer);
+        assert_eq!(status(&service, own_request()).await, answer);
     }
     assert_eq!(upstream.calls(), 5);
 }
@@ -94,7 +95,7 @@ async fn callers_own_credential_is_covered_only_on_request() {
     let upstream = Upstream::statuses(&[401, 401, 401]);
     let service = boxed(AuthShortCircuitLayer::new().layer(upstream.clone()));
     for calls in 1..=3 {
-        let answer = service.clone().oneshot(mine()).await.unwrap();
+        let answer = service.clone().oneshot(own_request()).await.unwrap();
         assert_eq!((answer.status().as_u16(), upstream.calls()), (401, calls));
         assert!(failure(&answer).is_none());
     }
@@ -120,10 +121,10 @@ async fn gate_without_a_pool_remembers_the_credential_of_a_rotation_and_no_accou
     assert_eq!((status(&service, get()).await, upstream.calls()), (200, 2));
 }
 
-// --- accounts that the pool knows to be out
+// --- accounts that are out in the pool
 
 #[tokio::test(start_paused = true)]
-async fn request_without_its_own_credential_over_a_dead_pool_is_answered_at_once() {
+async fn request_without_own_credential_over_a_dead_pool_is_answered_locally() {
     let upstream = Upstream::default();
     let pool = pool(&["a"], &Recorder::new());
     let service = boxed(AuthShortCircuitLayer::with_pool(pool.clone()).layer(upstream.clone()));
@@ -133,11 +134,11 @@ async fn request_without_its_own_credential_over_a_dead_pool_is_answered_at_once
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(failure(&answer).unwrap().code, Code::CredentialRevoked);
     assert_eq!(upstream.calls(), 1);
-    assert_eq!((status(&service, mine()).await, upstream.calls()), (200, 2));
+    assert_eq!((status(&service, own_request()).await, upstream.calls()), (200, 2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn gate_lets_the_credentials_of_another_pool_pass() {
+async fn gate_passes_credentials_of_another_pool() {
     let upstream = Upstream::default();
     let [pool, other] = ["a", "b"].map(|id| pool(&[id], &Recorder::new()));
     let stack = ServiceBuilder::new()
@@ -151,7 +152,7 @@ async fn gate_lets_the_credentials_of_another_pool_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn gate_holds_nothing_against_its_pool_for_a_rotation_below() {
+async fn gate_pool_is_not_affected_by_a_rejection_of_a_rotation_below() {
     let upstream = Upstream::statuses(&[401]);
     let [pool, inner] = ["a", "x"].map(|id| pool(&[id], &Recorder::new()));
     let stack = ServiceBuilder::new()
@@ -166,7 +167,7 @@ async fn gate_holds_nothing_against_its_pool_for_a_rotation_below() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn probe_heals_its_account_whatever_an_outer_layer_does_with_the_answer() {
+async fn probe_heals_its_account_when_an_outer_layer_changes_the_answer() {
     let upstream = Upstream::statuses(&[401]);
     let pool = pool(&["a"], &Recorder::new());
     // A layer between the two rejects the answer.
@@ -185,7 +186,7 @@ async fn probe_heals_its_account_whatever_an_outer_layer_does_with_the_answer() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn credential_that_a_gate_finds_dead_is_replaced_by_an_outer_rotation() {
+async fn credential_blocked_by_a_gate_is_replaced_by_an_outer_rotation() {
     for fused in [true, false] {
         let upstream = Upstream::statuses(&[503]);
         let pool = pool(&["a", "b"], &Recorder::new());

@@ -148,19 +148,19 @@ proptest! {
         let ids = JobIds::new(KEY).previous_key([9; 32]);
         let old = JobIds::new([9; 32]);
         let pools = [pool(["a", "b"]), pool(["c"])];
-        let mut there = [BTreeSet::from(["a", "b"]), BTreeSet::from(["c"])];
-        for (op, second, who) in ops {
-            let (at, name) = (usize::from(second), names[who]);
+        let mut present = [BTreeSet::from(["a", "b"]), BTreeSet::from(["c"])];
+        for (op, second, index) in ops {
+            let (at, name) = (usize::from(second), names[index]);
             match op {
                 0 => {
                     let inserted = pools[at].insert(account(name)).is_ok();
-                    prop_assert_eq!(inserted, there[at].insert(name));
+                    prop_assert_eq!(inserted, present[at].insert(name));
                 }
-                1 => prop_assert_eq!(pools[at].remove(name), there[at].remove(name)),
+                1 => prop_assert_eq!(pools[at].remove(name), present[at].remove(name)),
                 2 => {
                     let credential = Credential::bearer("tok-2").unwrap();
                     let replaced = pools[at].replace(name, credential).is_ok();
-                    prop_assert_eq!(replaced, there[at].contains(name));
+                    prop_assert_eq!(replaced, present[at].contains(name));
                 }
                 _ => {
                     pools[at].retire(name);
@@ -168,10 +168,10 @@ proptest! {
             }
             for by in [&ids, &old] {
                 let id = by.seal(name, "7").unwrap();
-                for (pool, there) in pools.iter().zip(&there) {
+                for (pool, present) in pools.iter().zip(&present) {
                     let job = (name.to_owned(), "7".to_owned());
                     let expected =
-                        if there.contains(name) { Ok(job) } else { Err(JobIdError::AccountUnknown) };
+                        if present.contains(name) { Ok(job) } else { Err(JobIdError::AccountUnknown) };
                     prop_assert_eq!(opened(&ids, pool, &id), expected);
                 }
             }
@@ -179,7 +179,7 @@ proptest! {
     }
 }
 
-/// Checks that the id is invalid, and that the error has the code and reveals nothing of it.
+/// Checks that the id does not open.
 #[track_caller]
 fn is_invalid(ids: &JobIds, pool: &Pool, id: &str) -> Result<(), TestCaseError> {
     prop_assert_eq!(opened(ids, pool, id), Err(JobIdError::Invalid), "{}", id);
@@ -188,7 +188,7 @@ fn is_invalid(ids: &JobIds, pool: &Pool, id: &str) -> Result<(), TestCaseError> 
 
 /// Computed with Python's `hmac`, `hashlib` and `base64`: ids stay valid from release to release.
 #[test]
-fn format_is_stable() {
+fn id_format_is_stable() {
     let key = std::array::from_fn(|i| u8::try_from(i).unwrap());
     let long = "operations/0123456789abcdef0123456789abcdef0123456789abcdef";
     for (scope, account, upstream_id, id) in [
@@ -238,7 +238,7 @@ fn id_reveals_neither_account_nor_job_nor_their_relation() {
 }
 
 #[test]
-fn errors_and_debug_reveal_nothing() {
+fn error_and_debug_texts_reveal_nothing() {
     let ids = JobIds::new(KEY).previous_key([b'z'; 32]);
     let id = ids.seal("alice", "7").unwrap();
     assert_eq!(format!("{ids:?}"), r#"JobIds { keys: 2, scope: "", .. }"#);
@@ -267,7 +267,7 @@ fn id_length_is_bounded() {
 }
 
 #[test]
-fn account_that_returns_has_its_jobs_again() {
+fn reinserted_account_opens_its_job_ids_again() {
     let (ids, pool) = (JobIds::new(KEY), pool(["alice", "bob"]));
     let id = ids.seal("alice", "7").unwrap();
     assert_eq!(ids.open(&pool, &id).unwrap().account(), "alice");
@@ -280,7 +280,7 @@ fn account_that_returns_has_its_jobs_again() {
 }
 
 #[test]
-fn scopes_separate_pools_with_accounts_of_one_name() {
+fn scope_separates_pools_with_accounts_of_one_name() {
     let (videos, images) = (JobIds::new(KEY).scope("videos"), JobIds::new(KEY).scope("images"));
     let pools = [pool(["main"]), pool(["main"])];
     let id = videos.seal("main", "7").unwrap();

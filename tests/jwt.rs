@@ -52,7 +52,7 @@ fn holds(case: &Value) -> Outcome {
     let seconds = |value: &Value| value.as_u64().map(|s| UNIX_EPOCH + Duration::from_secs(s));
     let found = jwt_expiry(case["request"]["token"].as_str().unwrap());
     let now: SystemTime = seconds(&case["config"]["now"]).unwrap();
-    let mut seen = 0;
+    let mut checked = 0;
     for (member, wanted) in case["expect"].as_object().unwrap() {
         let right = match member.as_str() {
             "peek_exp" => found == seconds(wanted),
@@ -60,12 +60,12 @@ fn holds(case: &Value) -> Outcome {
             "peek" | "treat_as" => found.is_none(),
             // A panic would have ended the test, and verification is out of scope.
             "panics" | "verify" | "verify_signature" => continue,
-            other => return Err(format!("nobody looks at {other}")),
+            other => return Err(format!("no check for {other}")),
         };
         if !right {
             return Err(format!("{member}: {found:?}, and not {wanted}"));
         }
-        seen += 1;
+        checked += 1;
     }
-    if seen == 0 { Err("nothing was looked at".into()) } else { Ok(()) }
+    if checked == 0 { Err("no member was checked".into()) } else { Ok(()) }
 }

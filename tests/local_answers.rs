@@ -39,7 +39,7 @@ fn rotating(pool: &Pool, upstream: &Upstream) -> Failover<Upstream> {
 }
 
 /// Builds a request of gRPC, or of plain HTTP.
-fn asking(content_type: &str) -> Request<Body> {
+fn request_of(content_type: &str) -> Request<Body> {
     let mut request = get();
     request.headers_mut().insert("content-type", content_type.parse().unwrap());
     request
@@ -71,7 +71,7 @@ where
 // --- the form
 
 #[tokio::test(start_paused = true)]
-async fn challenge_names_the_error_by_what_is_wrong_with_the_credential() {
+async fn challenge_names_the_error_of_the_credential() {
     for reason in REASONS {
         let upstream = Upstream::default();
         let pool = pool(&["a"], &Recorder::new());
@@ -98,15 +98,15 @@ async fn challenge_names_the_error_by_what_is_wrong_with_the_credential() {
 
 #[tokio::test(start_paused = true)]
 async fn grpc_request_is_answered_in_grpc() {
-    let refused = Pool::builder()
+    let rejected = Pool::builder()
         .account(stack::account("a"))
         .any_origin()
         .help("100 % of help:\nhttps://example.com/é")
         .build()
         .unwrap();
-    assert!(refused.invalidate("a", Reason::Revoked));
-    let resting = pool(&["a"], &Recorder::new());
-    assert!(resting.cool_down("a", None, Duration::from_secs(30)));
+    assert!(rejected.invalidate("a", Reason::Revoked));
+    let cooling = pool(&["a"], &Recorder::new());
+    assert!(cooling.cool_down("a", None, Duration::from_secs(30)));
     // With one of two accounts dead, the answer depends on the request.
     let half = pool(&["a", "b"], &Recorder::new());
     assert!(half.invalidate("a", Reason::Revoked));
@@ -114,10 +114,10 @@ async fn grpc_request_is_answered_in_grpc() {
         // The second answer is a copy of the kept one.
         for _ in 0..2 {
             for (pool, status, retry) in
-                [(&refused, "16", None), (&resting, "8", Some("30")), (&half, "16", None)]
+                [(&rejected, "16", None), (&cooling, "8", Some("30")), (&half, "16", None)]
             {
                 let service = rotating(pool, &Upstream::default());
-                let request = asking(kind);
+                let request = request_of(kind);
                 let half = pool.len() == 2;
                 let request = if half { pinned(request, "a") } else { request };
                 let answer = service.oneshot(request).await.unwrap();
@@ -131,7 +131,7 @@ async fn grpc_request_is_answered_in_grpc() {
             }
         }
     }
-    let answer = rotating(&refused, &Upstream::default()).oneshot(asking("application/grpc"));
+    let answer = rotating(&rejected, &Upstream::default()).oneshot(request_of("application/grpc"));
     let (head, _) = read(answer.await.unwrap()).await;
     assert_eq!(
         head.headers["grpc-message"],
@@ -139,7 +139,8 @@ async fn grpc_request_is_answered_in_grpc() {
     );
     assert_eq!(head.headers["x-failover-auth"], "upstream; code=credential_revoked");
     for kind in ["application/grpc-web", "application/grpcx", "application/json", "text/plain"] {
-        let answer = rotating(&refused, &Upstream::default()).oneshot(asking(kind)).await.unwrap();
+        let answer =
+            rotating(&rejected, &Upstream::default()).oneshot(request_of(kind)).await.unwrap();
         assert_eq!(answer.status(), 401, "{kind}");
         assert_eq!(answer.headers()["content-type"], "application/problem+json", "{kind}");
     }
@@ -157,7 +158,7 @@ async fn rejection_is_replaced_in_the_protocol_of_the_caller() {
             .build()
             .unwrap();
         let upstream = Upstream::script([Step::answer(401, &[("x-inner", "name")], "affairs")]);
-        let answer = layer.layer(upstream.clone()).oneshot(asking(kind)).await.unwrap();
+        let answer = layer.layer(upstream.clone()).oneshot(request_of(kind)).await.unwrap();
         assert!(!answer.headers().contains_key("x-inner"));
         assert_eq!(failure(&answer).unwrap().origin, Origin::Upstream);
         assert_eq!((answer.status().as_u16(), upstream.calls()), (status, 1), "{kind}");
@@ -203,9 +204,9 @@ async fn answers_of_one_code_describe_their_own_account() {
         .unwrap();
     let upstream = Upstream::default().token_forever("tok-minted", Step::status(401));
     let service = rotating(&pool, &upstream);
-    let ask = |id| service.clone().oneshot(pinned(get(), id));
+    let send = |id| service.clone().oneshot(pinned(get(), id));
     tokio::time::advance(Duration::from_secs(6000)).await;
-    assert_eq!(ask("minted").await.unwrap().status(), 401);
+    assert_eq!(send("minted").await.unwrap().status(), 401);
     assert!(pool.invalidate("fixed", Reason::Invalid));
     assert!(pool.invalidate("ended", Reason::Expired));
     // Twice: the answer for one account must not be kept for the other.
@@ -217,14 +218,14 @@ async fn answers_of_one_code_describe_their_own_account() {
             ("later", true, Some(later)),
             ("ended", true, None),
         ] {
-            let answer = ask(id).await.unwrap();
+            let answer = send(id).await.unwrap();
             let cause = *failure(&answer).unwrap_or_else(|| panic!("{id} was sent"));
-            let said = document(answer).await;
+            let problem = document(answer).await;
             assert_eq!(cause.origin, Origin::Local, "{id} in round {round}");
-            assert_eq!(said["requires_refresh"], refresh, "{id} in round {round}");
+            assert_eq!(problem["requires_refresh"], refresh, "{id} in round {round}");
             assert_eq!(cause.requires_refresh, refresh, "{id} in round {round}");
             let at = at.map(|at| humantime::format_rfc3339_seconds(at).to_string());
-            assert_eq!(said["expired_at"].as_str(), at.as_deref(), "{id} in round {round}");
+            assert_eq!(problem["expired_at"].as_str(), at.as_deref(), "{id} in round {round}");
         }
     }
 }

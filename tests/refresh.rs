@@ -29,7 +29,7 @@ use tower_failover::{
     report::{Followed, OutReason},
 };
 
-#[allow(clippy::unnecessary_wraps, reason = "it stands in a list of answers")]
+#[allow(clippy::unnecessary_wraps, reason = "the item type of a list of answers")]
 fn give(token: &str) -> Answer {
     Ok(Token::new(token))
 }
@@ -77,7 +77,7 @@ fn any(builder: PoolBuilder, recorder: &Recorder) -> Pool {
 }
 
 /// An account whose token is rejected, and then comes from this script.
-fn refused(fused: bool, answers: impl IntoIterator<Item = Answer>, others: &[&str]) -> World {
+fn rejected(fused: bool, answers: impl IntoIterator<Item = Answer>, others: &[&str]) -> World {
     let script = Script::each(answers);
     let account = Account::new("a", Credential::bearer("dead").unwrap()).source(script.clone());
     world(fused, account, script, others)
@@ -175,7 +175,7 @@ async fn request_that_fails_while_its_token_is_replaced_is_retried() {
 #[tokio::test(start_paused = true)]
 async fn refresh_serves_twelve_rejected_requests_without_a_report() {
     for fused in [true, false] {
-        let world = refused(fused, [give("t1")], &["b"]);
+        let world = rejected(fused, [give("t1")], &["b"]);
         // All requests are in flight before the first is rejected.
         world.upstream.set_token("dead", Step::status(401).after(Duration::from_secs(1)));
         let all = futures_util::future::join_all((0..12).map(|_| world.send())).await;
@@ -192,7 +192,7 @@ async fn refresh_serves_twelve_rejected_requests_without_a_report() {
 async fn replaced_token_is_used_without_a_call_to_the_source() {
     for fused in [true, false] {
         let slow = Step::status(401).after(Duration::from_secs(5));
-        let world = refused(fused, [], &["b"]);
+        let world = rejected(fused, [], &["b"]);
         world.upstream.set_token("dead", slow);
         let (answer, ()) = tokio::join!(world.send(), async {
             sleep(Duration::from_secs(1)).await;
@@ -204,9 +204,9 @@ async fn replaced_token_is_used_without_a_call_to_the_source() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn same_token_again_ends_the_use_of_the_account() {
+async fn unchanged_token_after_a_rejection_takes_the_account_out() {
     for fused in [true, false] {
-        let world = refused(fused, [give("dead")], &["b"]);
+        let world = rejected(fused, [give("dead")], &["b"]);
         assert_eq!(world.send().await.status(), 200);
         assert_eq!(world.upstream.tokens(), ["dead", "tok-b"], "{fused}");
         assert_eq!(world.recorder.codes(), ["account_out"]);
@@ -214,9 +214,9 @@ async fn same_token_again_ends_the_use_of_the_account() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn second_rejection_ends_the_use_of_the_account() {
+async fn second_rejection_takes_the_account_out() {
     for fused in [true, false] {
-        let world = refused(fused, [give("dead-too"), give("t3")], &["b"]);
+        let world = rejected(fused, [give("dead-too"), give("t3")], &["b"]);
         world.upstream.set_token("dead-too", Step::status(401));
         assert_eq!(world.send().await.status(), 200);
         assert_eq!(world.upstream.tokens(), ["dead", "dead-too", "tok-b"], "{fused}");
@@ -227,13 +227,14 @@ async fn second_rejection_ends_the_use_of_the_account() {
 #[tokio::test(start_paused = true)]
 async fn trail_distinguishes_a_new_token_from_another_account() {
     for fused in [true, false] {
-        let world = refused(fused, [give("dead-too"), give("t3")], &["b"]);
+        let world = rejected(fused, [give("dead-too"), give("t3")], &["b"]);
         world.upstream.set_token("dead-too", Step::status(401));
         world.upstream.set_token("tok-b", Step::status(404));
         assert_eq!(world.send().await.status(), 404);
         let trail = world.recorder.failures().remove(0).trail;
-        let told: Vec<_> = trail.iter().map(|one| (one.account.as_deref(), one.followed)).collect();
-        let [first, second, last] = told[..] else { panic!("{told:?}") };
+        let steps: Vec<_> =
+            trail.iter().map(|one| (one.account.as_deref(), one.followed)).collect();
+        let [first, second, last] = steps[..] else { panic!("{steps:?}") };
         assert_eq!(first, (Some("a"), Followed::Replayed), "{fused}");
         assert_eq!(second, (Some("a"), Followed::Rotated), "{fused}");
         assert_eq!(last.0, Some("b"), "{fused}");
@@ -243,7 +244,7 @@ async fn trail_distinguishes_a_new_token_from_another_account() {
 #[tokio::test(start_paused = true)]
 async fn source_that_is_down_neither_retires_the_account_nor_becomes_a_401() {
     for fused in [true, false] {
-        let world = refused(fused, [down(), give("t1")], &[]);
+        let world = rejected(fused, [down(), give("t1")], &[]);
         let answer = world.send().await;
         assert_eq!(answer.status(), 503, "{fused}");
         let cause = *failure(&answer).unwrap();
@@ -264,7 +265,7 @@ async fn source_that_is_down_neither_retires_the_account_nor_becomes_a_401() {
 #[tokio::test(start_paused = true)]
 async fn another_account_serves_while_the_source_is_down() {
     for fused in [true, false] {
-        let world = refused(fused, [down()], &["b"]);
+        let world = rejected(fused, [down()], &["b"]);
         assert_eq!(world.send().await.status(), 200);
         assert_eq!(world.upstream.tokens(), ["dead", "tok-b"], "{fused}");
         assert_eq!(world.recorder.codes(), ["refresh_failed"]);
@@ -275,7 +276,7 @@ async fn another_account_serves_while_the_source_is_down() {
 async fn terminated_login_returns_the_answer_of_the_upstream() {
     for fused in [true, false] {
         let over = Err(SourceError::terminal(Reason::Revoked, "invalid_grant"));
-        let world = refused(fused, [over], &[]);
+        let world = rejected(fused, [over], &[]);
         let answer = world.send().await;
         assert_eq!(answer.status(), 401, "{fused}");
         assert_eq!(failure(&answer).unwrap().origin, Origin::Upstream);
@@ -294,9 +295,9 @@ async fn terminated_login_returns_the_answer_of_the_upstream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_that_is_dropped_while_it_waits_is_abandoned_and_the_refresh_goes_on() {
+async fn request_dropped_while_it_waits_is_abandoned_and_the_refresh_continues() {
     for fused in [true, false] {
-        let world = refused(fused, [give("t1")], &[]);
+        let world = rejected(fused, [give("t1")], &[]);
         let dropped = timeout(Duration::from_millis(500), world.send()).await;
         assert!(dropped.is_err());
         assert_eq!(world.recorder.codes(), ["request_abandoned"], "{fused}");
@@ -322,8 +323,8 @@ async fn fixed_token_is_not_refreshed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_is_sent_whole_both_times_and_a_retry_waits_for_the_token() {
-    let world = refused(true, [give("t1")], &[]);
+async fn replay_sends_the_whole_body_again() {
+    let world = rejected(true, [give("t1")], &[]);
     world.upstream.set_token("t1", Step::status(200));
     let body = support::stack::Body::from("hello");
     let request = http::Request::post("https://api.example.com/videos").body(body).unwrap();
@@ -335,7 +336,7 @@ async fn body_is_sent_whole_both_times_and_a_retry_waits_for_the_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn known_expiry_is_in_the_answer_and_a_minting_source_can_help() {
+async fn answer_contains_the_known_expiry_and_whether_a_refresh_is_required() {
     let recorder = Recorder::new();
     let account = Account::new("a", Credential::bearer("tok-a").unwrap())
         .expires(Expires::In(Duration::from_secs(60)));
@@ -353,7 +354,7 @@ async fn known_expiry_is_in_the_answer_and_a_minting_source_can_help() {
     assert!(problem["expired_seconds_ago"].is_u64());
 
     // Rejected twice: another token of the same source may help after its next call.
-    let world = refused(true, [give("dead-too")], &[]);
+    let world = rejected(true, [give("dead-too")], &[]);
     world.upstream.set_token("dead-too", Step::status(401));
     assert_eq!(world.send().await.status(), 401);
     let answer = world.send().await;
@@ -366,10 +367,10 @@ async fn known_expiry_is_in_the_answer_and_a_minting_source_can_help() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_does_not_wait_for_a_credential_that_must_not_be_sent() {
+async fn request_without_attempts_or_rejections_left_does_not_wait_for_a_token() {
     for fused in [true, false] {
         // All attempts are used up.
-        let world = refused(fused, [give("t1")], &[]);
+        let world = rejected(fused, [give("t1")], &[]);
         let mut request = post();
         request.extensions_mut().insert(RequestOptions::new().attempts(limit(1)));
         let start = Instant::now();
@@ -377,7 +378,7 @@ async fn request_does_not_wait_for_a_credential_that_must_not_be_sent() {
         assert!(failure(&answer).is_some());
         assert_eq!((world.upstream.calls(), start.elapsed()), (1, Duration::ZERO), "{fused}");
         // Or all rejections.
-        let world = refused(fused, [give("t1")], &[]);
+        let world = rejected(fused, [give("t1")], &[]);
         let service = if fused {
             let layer =
                 FailoverLayer::builder().rotation(world.pool.clone()).max_refusals(limit(1));
@@ -412,7 +413,7 @@ async fn rejected_account_serves_with_its_next_token_although_others_could() {
 #[tokio::test(start_paused = true)]
 async fn request_does_not_wait_for_the_third_token_of_an_account() {
     for fused in [true, false] {
-        let world = refused(fused, [give("t2"), give("t3")], &[]);
+        let world = rejected(fused, [give("t2"), give("t3")], &[]);
         let slow = Step::status(401).after(Duration::from_secs(5));
         let _ = world.upstream.clone().token("t2", [slow]);
         let start = Instant::now();
@@ -482,9 +483,9 @@ async fn request_without_a_kept_body_does_not_wait_for_a_new_account() {
 #[tokio::test(start_paused = true)]
 async fn account_whose_next_token_is_late_serves_with_the_current_one() {
     for fused in [true, false] {
-        let asked = AtomicUsize::new(0);
+        let calls = AtomicUsize::new(0);
         let source = move |_: RefreshReason| {
-            let first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+            let first = calls.fetch_add(1, Ordering::Relaxed) == 0;
             async move {
                 if !first {
                     std::future::pending::<()>().await;

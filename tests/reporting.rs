@@ -1,4 +1,4 @@
-//! Reporters receive events, and harm no request.
+//! Reporters receive events, and their panics are caught.
 
 #[path = "support/recorder.rs"]
 mod recorder;
@@ -22,10 +22,10 @@ use tower_failover::{
 };
 
 fn account_out() -> AccountOut {
-    let rest = Duration::from_secs(300);
+    let quarantine = Duration::from_secs(300);
     let reason = OutReason::Rejected(Reason::Invalid);
     let alice = AccountTag::new("alice", 1, 2);
-    AccountOut::new(alice, 7, reason, Some(StatusCode::UNAUTHORIZED), rest)
+    AccountOut::new(alice, 7, reason, Some(StatusCode::UNAUTHORIZED), quarantine)
 }
 
 fn record(outcome: Outcome) -> RequestRecord {
@@ -84,8 +84,8 @@ fn recorder_distinguishes_failures_incidents_and_abandoned_requests() {
 
 #[test]
 fn closures_arcs_and_their_handles_receive_events() {
-    let told = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&told);
+    let received = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&received);
     let closure = move |_: &Event| {
         count.fetch_add(1, Ordering::Relaxed);
     };
@@ -95,7 +95,7 @@ fn closures_arcs_and_their_handles_receive_events() {
         assert!(!handle.is_none());
         handle.clone().report(&Event::AccountOut(account_out()));
     }
-    assert_eq!(told.load(Ordering::Relaxed), 2);
+    assert_eq!(received.load(Ordering::Relaxed), 2);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn handles_pass_through_reporter_setters() {
 }
 
 #[test]
-fn none_reports_to_no_reporter() {
+fn none_handle_reports_nothing() {
     let none = ReporterHandle::none();
     assert!(none.is_none());
     none.report(&Event::AccountOut(account_out()));
@@ -116,22 +116,22 @@ fn none_reports_to_no_reporter() {
 }
 
 /// The payload of a panic that panics when it is dropped.
-struct Grenade;
+struct PanicsOnDrop;
 
-impl Drop for Grenade {
+impl Drop for PanicsOnDrop {
     fn drop(&mut self) {
-        std::panic::resume_unwind(Box::new("thrown away"));
+        std::panic::resume_unwind(Box::new("dropped"));
     }
 }
 
 #[test]
-fn panic_of_a_reporter_is_counted_and_harms_no_request() {
-    let told = Recorder::new();
-    let inner = told.clone();
+fn reporter_panic_is_caught_and_counted() {
+    let received = Recorder::new();
+    let inner = received.clone();
     let handle = ReporterHandle::new(move |event: &Event| {
         inner.report(event);
         if event.is_failure() {
-            std::panic::resume_unwind(Box::new(Grenade));
+            std::panic::resume_unwind(Box::new(PanicsOnDrop));
         }
         if event.is_incident() {
             std::panic::resume_unwind(Box::new("no"));
@@ -141,13 +141,13 @@ fn panic_of_a_reporter_is_counted_and_harms_no_request() {
     for event in &events() {
         handle.report(event);
     }
-    assert_eq!(told.codes(), CODES);
+    assert_eq!(received.codes(), CODES);
     assert_eq!(handle.panics(), 4);
     assert_eq!(other.panics(), 4, "clones share the count");
 }
 
 #[test]
-fn handle_reveals_nothing_of_its_reporter() {
+fn handle_debug_output_contains_nothing_of_its_reporter() {
     let handle = ReporterHandle::new(Recorder::new());
     assert_eq!(format!("{handle:?}"), "ReporterHandle { is_none: false, panics: 0 }");
 }
@@ -168,7 +168,7 @@ fn full_channel_drops_and_counts() {
 }
 
 #[test]
-fn channel_of_any_size_can_be_made() {
+fn channel_accepts_any_capacity() {
     for n in [0, 1] {
         let (reporter, mut receiver) = channel(n);
         for event in &events() {
@@ -185,7 +185,7 @@ fn channel_of_any_size_can_be_made() {
 }
 
 #[test]
-fn dropped_receiver_harms_no_request() {
+fn dropped_receiver_counts_events_as_dropped() {
     let (reporter, receiver) = channel(8);
     let handle = ReporterHandle::new(reporter.clone());
     drop(receiver);
@@ -197,7 +197,7 @@ fn dropped_receiver_harms_no_request() {
 #[tokio::test]
 async fn receiver_ends_with_the_last_reporter() {
     let (reporter, mut receiver) = channel(8);
-    let told = tokio::spawn(async move {
+    let received = tokio::spawn(async move {
         let mut codes = Vec::new();
         while let Some(event) = receiver.recv().await {
             codes.push(event.code());
@@ -208,17 +208,17 @@ async fn receiver_ends_with_the_last_reporter() {
         reporter.clone().report(event);
     }
     drop(reporter);
-    assert_eq!(told.await.unwrap(), CODES);
+    assert_eq!(received.await.unwrap(), CODES);
 }
 
 #[test]
 fn handles_and_events_cross_threads() {
-    fn crosses<T: Send + Sync + 'static>() {}
-    crosses::<ReporterHandle>();
-    crosses::<Event>();
-    crosses::<ChannelReporter>();
-    crosses::<EventReceiver>();
-    crosses::<Box<dyn Reporter>>();
+    fn assert_bounds<T: Send + Sync + 'static>() {}
+    assert_bounds::<ReporterHandle>();
+    assert_bounds::<Event>();
+    assert_bounds::<ChannelReporter>();
+    assert_bounds::<EventReceiver>();
+    assert_bounds::<Box<dyn Reporter>>();
 }
 
 #[cfg(not(feature = "tracing"))]
@@ -247,7 +247,7 @@ mod tracing_reporter {
 
     use super::{CODES, events};
 
-    /// Returns the target, the level and the fields of an event.
+    /// The target, the level and the fields of an event.
     type Seen = (String, Level, BTreeMap<&'static str, String>);
 
     #[derive(Clone, Default)]
@@ -299,7 +299,7 @@ mod tracing_reporter {
         fn exit(&self, _: &span::Id) {}
     }
 
-    fn told(events: &[Event]) -> Vec<Seen> {
+    fn traced(events: &[Event]) -> Vec<Seen> {
         let log = Log::default();
         tracing::subscriber::with_default(log.clone(), || {
             let handle = ReporterHandle::default();
@@ -316,7 +316,7 @@ mod tracing_reporter {
         let levels =
             [Level::ERROR, Level::DEBUG, Level::DEBUG, Level::DEBUG, Level::WARN, Level::ERROR];
         let events = events();
-        let seen = told(&events);
+        let seen = traced(&events);
         assert_eq!(seen.len(), events.len());
         for (at, (target, level, fields)) in seen.into_iter().enumerate() {
             assert_eq!(target, "tower_failover");
@@ -332,7 +332,7 @@ mod tracing_reporter {
     }
 
     fn fields_of(event: Event) -> String {
-        let mut fields = told(&[event]).remove(0).2;
+        let mut fields = traced(&[event]).remove(0).2;
         fields.remove("message");
         let fields = fields.iter().map(|(name, value)| format!("{name}={value}"));
         fields.collect::<Vec<_>>().join(" ")
@@ -364,7 +364,7 @@ mod tracing_reporter {
     fn coalesced_event_has_its_count_and_the_fields_of_the_last() {
         let held = Coalesced::new(events()[0].clone(), 3, std::time::Duration::from_secs(60));
         let held = Event::Coalesced(held);
-        assert_eq!(told(std::slice::from_ref(&held))[0].1, Level::ERROR);
+        assert_eq!(traced(std::slice::from_ref(&held))[0].1, Level::ERROR);
         assert_eq!(
             fields_of(held),
             "account=alice code=coalesced held_back=3 method=POST of=request_failed \

@@ -39,7 +39,7 @@ async fn serve_with(listener: TcpListener, answers: Vec<String>) -> Vec<String> 
 }
 
 #[tokio::test]
-async fn client_that_was_given_sends_and_is_returned() {
+async fn given_client_sends_and_is_returned_by_into_inner() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}/videos", listener.local_addr().unwrap());
     let mut headers = HeaderMap::new();
@@ -83,10 +83,14 @@ async fn answer_keeps_its_url() {
         reqwest::Response::from(service.oneshot(request(&uri)).await.unwrap())
     };
     let (_, answer) = tokio::join!(serve(listener, 1), send);
-    assert_eq!(answer.url().as_str(), format!("{origin}/videos?page=2"), "as http::Uri has it");
+    assert_eq!(
+        answer.url().as_str(),
+        format!("{origin}/videos?page=2"),
+        "without the fragment, as in http::Uri"
+    );
 }
 
-/// The URL is where the answer came from, which is not where the request was sent first.
+/// The URL of the answer is the redirect target, not the URL of the request.
 #[tokio::test]
 async fn answer_after_a_redirect_has_the_url_of_its_target() {
     let (listener, origin) = listener().await;
@@ -139,7 +143,7 @@ async fn answer_of_a_layer_converts_into_a_response_of_reqwest() {
 
 #[cfg(feature = "oauth")]
 #[tokio::test]
-async fn client_of_reqwest_fetches_tokens() {
+async fn reqwest_client_fetches_tokens() {
     use tower_failover::credential::{OAuthClient, OAuthHttp, RefreshReason, TokenSource};
 
     let (listener, origin) = listener().await;

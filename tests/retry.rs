@@ -56,7 +56,7 @@ async fn request_with_a_401_is_sent_once_under_any_policy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn post_that_is_perhaps_done_is_not_resent() {
+async fn perhaps_done_post_is_resent_only_with_a_key_or_on_request() {
     let recorder = Recorder::new();
     let upstream = Upstream::statuses(&[500]);
     let service = ServiceBuilder::new()
@@ -196,7 +196,7 @@ fn runtime_without_a_timer_does_not_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn request_without_retry_is_sent_once() {
-    let asked = || {
+    let single = || {
         let mut request = get();
         request.extensions_mut().insert(RequestOptions::new().label("poll").no_retry());
         request
@@ -206,13 +206,13 @@ async fn request_without_retry_is_sent_once() {
         let upstream = Upstream::default().otherwise(Step::status(503));
         let status = if fused {
             let layer = FailoverLayer::builder().retry(quick()).reporter(recorder.clone());
-            layer.build().unwrap().layer(upstream.clone()).oneshot(asked()).await.unwrap().status()
+            layer.build().unwrap().layer(upstream.clone()).oneshot(single()).await.unwrap().status()
         } else {
             let service = ServiceBuilder::new()
                 .layer(ErrorDedupLayer::new(recorder.clone()))
                 .layer(RetryLayer::new(quick()))
                 .service(upstream.clone());
-            service.oneshot(asked()).await.unwrap().status()
+            service.oneshot(single()).await.unwrap().status()
         };
         assert_eq!((status.as_u16(), upstream.calls()), (503, 1), "fused: {fused}");
         let failure = &recorder.failures()[0];
@@ -221,7 +221,7 @@ async fn request_without_retry_is_sent_once() {
     }
     let upstream = Upstream::statuses(&[503]);
     let mut service = tower::retry::RetryLayer::new(quick()).layer(upstream.clone());
-    let answer = service.ready().await.unwrap().call(asked()).await.unwrap();
+    let answer = service.ready().await.unwrap().call(single()).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.calls()), (503, 1));
 }
 
@@ -236,7 +236,7 @@ async fn attempt_may_start_at_the_deadline_and_not_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_costs_what_its_reason_costs() {
+async fn retry_cost_depends_on_its_reason() {
     let limited = Step::answer(429, &[("retry-after", "1")], "");
     for (step, price) in [(Step::status(503), 5), (Step::error("timeout"), 20), (limited, 50)] {
         let bucket = TokenBucket::new(500).retry_cost(5).timeout_cost(20).limited_cost(50);
@@ -249,7 +249,7 @@ async fn retry_costs_what_its_reason_costs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn policy_may_repeat_only_what_is_idempotent() {
+async fn policy_can_be_limited_to_idempotent_requests() {
     for (only, posted) in [(false, 2), (true, 1)] {
         for (request, calls) in [(get(), 2), (post(), posted)] {
             let upstream = Upstream::default().otherwise(Step::status(503));
@@ -261,7 +261,7 @@ async fn policy_may_repeat_only_what_is_idempotent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn budget_of_any_kind_pays_for_a_policy_that_stays_what_it_was() {
+async fn dyn_budget_is_charged_and_leaves_the_backoff_unchanged() {
     let bucket = Arc::new(TokenBucket::new(500));
     let budget: Arc<dyn Budget> = bucket.clone();
     let upstream = Upstream::default().otherwise(Step::status(503));
@@ -272,7 +272,7 @@ async fn budget_of_any_kind_pays_for_a_policy_that_stays_what_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn window_is_paid_by_successes_and_refunds_a_dropped_retry() {
+async fn window_budget_grows_with_successes_and_refunds_a_dropped_retry() {
     // A success is worth 1.999 retries.
     let window = Arc::new(WindowBudget::new(Duration::from_secs(10), 1.999, 0).unwrap());
     let policy = quick().retries(1).budget(window.clone());
@@ -296,12 +296,12 @@ fn backoff_none_waits_for_zero() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_that_can_never_be_resent_is_not_kept() {
+async fn request_that_cannot_be_resent_is_not_kept() {
     let seen = Arc::new(AtomicUsize::new(0));
     let counts = seen.clone();
     let inner = service_fn(move |request: Request<stack::Body>| {
-        let mine = request.extensions().get::<Arc<()>>().unwrap();
-        counts.store(Arc::strong_count(mine), Ordering::Relaxed);
+        let mark = request.extensions().get::<Arc<()>>().unwrap();
+        counts.store(Arc::strong_count(mark), Ordering::Relaxed);
         async { Ok::<_, BoxError>(Response::new(stack::Body::default())) }
     });
     let pool = |ids| pool(ids, &Recorder::new());
@@ -315,8 +315,8 @@ async fn request_that_can_never_be_resent_is_not_kept() {
         (boxed(fused(&["a", "b"]).layer(inner)), 1),
     ] {
         let mut request = get();
-        let mine = Arc::new(());
-        request.extensions_mut().insert(mine.clone());
+        let mark = Arc::new(());
+        request.extensions_mut().insert(mark.clone());
         service.oneshot(request).await.unwrap();
         // In addition to those of the caller and of the request.
         assert_eq!(seen.load(Ordering::Relaxed) - 2, kept);
@@ -335,8 +335,8 @@ async fn tower_retry_waits_for_the_backoff_of_the_policy() {
 async fn tower_retry_does_not_repeat_a_local_answer() {
     let accounts = pool(&["a"], &Recorder::new());
     assert!(accounts.cool_down("a", None, Duration::from_secs(1)));
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = asked.clone();
+    let answers = Arc::new(AtomicUsize::new(0));
+    let count = answers.clone();
     let rotation = TokenRotationLayer::new(accounts).local_answer(move |_| {
         count.fetch_add(1, Ordering::Relaxed);
         None
@@ -344,12 +344,12 @@ async fn tower_retry_does_not_repeat_a_local_answer() {
     let service = tower::retry::RetryLayer::new(quick().retries(9))
         .layer(rotation.layer(Upstream::default()));
     let answer = service.oneshot(get()).await.unwrap();
-    assert_eq!((answer.status().as_u16(), asked.load(Ordering::Relaxed)), (429, 1));
+    assert_eq!((answer.status().as_u16(), answers.load(Ordering::Relaxed)), (429, 1));
     assert_eq!(answer.headers()["retry-after"], "1");
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_fail_together_come_back_at_different_times() {
+async fn jitter_spreads_the_retries_of_simultaneous_failures() {
     fastrand::seed(7);
     for fused in [false, true] {
         let mut waits = Vec::new();

@@ -48,7 +48,7 @@ async fn next_account_serves_at_once_after_a_rejection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reported_quarantine_is_the_one_that_was_set() {
+async fn reported_quarantine_equals_the_configured_one() {
     let recorder = Recorder::new();
     let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
     let pool = pool(&["a", "b"], &recorder);
@@ -62,7 +62,7 @@ async fn reported_quarantine_is_the_one_that_was_set() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dead_pool_costs_one_call_one_incident_and_one_report_a_request() {
+async fn dead_pool_costs_one_call_one_incident_and_one_report_per_request() {
     for fused in [true, false] {
         let recorder = Recorder::new();
         let upstream = Upstream::default().otherwise(Step::status(401));
@@ -88,9 +88,9 @@ async fn dead_pool_costs_one_call_one_incident_and_one_report_a_request() {
                     .map_response(|r| r.map(drop)),
             )
         };
-        for scene in 0..3 {
+        for round in 0..3 {
             let answer = service.clone().oneshot(post()).await.unwrap();
-            assert_eq!(answer.status(), 401, "scene {scene}");
+            assert_eq!(answer.status(), 401, "round {round}");
             assert_eq!(failure(&answer).unwrap().code, Code::CredentialInvalid);
             assert_eq!(answer.headers()["x-failover-auth"], "upstream; code=credential_invalid");
         }
@@ -207,7 +207,7 @@ async fn pinned_request_is_served_by_its_account_only() {
         request.extensions_mut().insert(RequestOptions::new().pin(id));
         request
     };
-    for (id, status) in [("a", 200), ("a", 200), ("b", 401), ("b", 401), ("nobody", 400)] {
+    for (id, status) in [("a", 200), ("a", 200), ("b", 401), ("b", 401), ("unknown", 400)] {
         let answer = service.clone().oneshot(pinned(id)).await.unwrap();
         assert_eq!(answer.status().as_u16(), status, "{id}");
     }
@@ -331,7 +331,7 @@ async fn retry_skips_an_account_whose_model_began_to_cool_while_it_waited() {
     let service = layer.layer(upstream.clone());
     let (answer, ()) = tokio::join!(service.oneshot(post()), async {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        // They would be next.
+        // These accounts would be next.
         for id in ["b", "c"] {
             assert!(pool.cool_down(id, Some("m1"), Duration::from_secs(60)));
         }

@@ -145,7 +145,7 @@ fn cloned<T: Clone + Send + Sync + Debug + 'static>() {}
 fn error<T: std::error::Error + Clone + Send + Sync + 'static>() {}
 
 #[test]
-fn public_handles_can_be_shared_and_cloned() {
+fn public_handles_are_clone_send_and_sync() {
     cloned::<TokenRotationLayer>();
     cloned::<AuthShortCircuitLayer>();
     cloned::<RetryLayer>();
@@ -191,6 +191,10 @@ fn public_handles_can_be_shared_and_cloned() {
     shared::<WindowBudget>();
     #[cfg(feature = "tower")]
     shared::<tower_failover::retry::RetryWait>();
+}
+
+#[test]
+fn public_errors_are_clone_send_and_sync() {
     error::<BuildError>();
     error::<PoolError>();
     error::<CredentialError>();
@@ -200,7 +204,7 @@ fn public_handles_can_be_shared_and_cloned() {
 }
 
 #[test]
-fn futures_and_bodies_are_as_shareable_as_their_content() {
+fn futures_and_bodies_are_send_and_sync_if_their_content_is() {
     shared::<ResponseFuture<Sized<1>, Stages, Cloned, Body, Body>>();
     shared::<ResponseFuture<Sized<1>, Rotation, Cloned, Body, Body>>();
     shared::<ResponseFuture<Sized<1>, Gate, SendOnce, Body, Body>>();

@@ -1,8 +1,8 @@
-//! The checks of `cargo run --release --example soak`: the book gets wrong events, and detects them.
+//! The checks of `cargo run --release --example soak`: the book detects wrong events.
 
 #![allow(clippy::unwrap_used, reason = "a bad case is a panic")]
 
-// The example uses each module whole, this test in part.
+// This test uses only a part of each module.
 #[allow(dead_code)]
 #[path = "../examples/soak/ask.rs"]
 mod ask;
@@ -37,7 +37,7 @@ use tower_failover::{
 };
 
 const KEY: Key = Key { account: 3, generation: 2 };
-const REST: Duration = Duration::from_millis(100);
+const QUARANTINE: Duration = Duration::from_millis(100);
 
 /// Sends once, with an answer of this status.
 fn send(book: &Book, request: u64, status: u16) {
@@ -48,7 +48,7 @@ fn send(book: &Book, request: u64, status: u16) {
 fn out(generation: u64) -> AccountOut {
     let account = AccountTag::new(id(KEY.account), KEY.account + 1, 5);
     let status = Some(StatusCode::UNAUTHORIZED);
-    AccountOut::new(account, generation, OutReason::Rejected(Reason::Invalid), status, REST)
+    AccountOut::new(account, generation, OutReason::Rejected(Reason::Invalid), status, QUARANTINE)
 }
 
 fn record(request: u64, attempts: usize) -> RequestRecord {
@@ -99,10 +99,10 @@ async fn send_after_the_incident_is_a_fault_and_one_in_flight_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn probe_is_allowed_once_it_is_due_and_heals() {
+async fn probe_is_allowed_when_due_and_heals() {
     let book = Book::default();
     reject(&book, 1);
-    advance(REST).await;
+    advance(QUARANTINE).await;
     let probe = book.sent(2, KEY, book.tick());
     assert_eq!(close(&book, &[(1, Ended::Failed)]).0.sends_after_refusal, 0);
     let second = book.sent(3, KEY, book.tick());
@@ -138,6 +138,8 @@ async fn wrong_event_of_a_request_is_a_fault() {
         (1, 1, 0, 0, Ended::Cut),
         (1, 0, 1, 0, Ended::Ok),
         (2, 0, 0, 0, Ended::Ok),
+        (2, 0, 0, 2, Ended::Ok),
+        (2, 0, 0, 1, Ended::Failed),
         (1, 1, 0, 0, Ended::Dropped),
         (1, 0, 2, 0, Ended::Dropped),
         (2, 0, 0, 0, Ended::Dropped),
@@ -217,7 +219,7 @@ fn json_has_nine_figures() {
 }
 
 #[test]
-fn arguments_are_parsed_and_bad_ones_are_errors_that_name_them() {
+fn arguments_are_parsed_and_invalid_ones_are_named_in_errors() {
     let parse = |args: &str| Options::parse(args.split_whitespace().map(str::to_owned));
     let options = parse("--requests 500 --accounts 5 --seed 9 --json").unwrap().unwrap();
     assert_eq!((options.requests, options.accounts, options.seed), (500, 5, 9));

@@ -63,7 +63,7 @@ async fn answer_to_the_only_attempt_is_returned_unchanged() {
 // --- the pool of a credential
 
 #[tokio::test(start_paused = true)]
-async fn account_that_a_gate_knows_to_be_dead_is_replaced_through_any_layer() {
+async fn account_blocked_by_a_gate_is_replaced_through_any_layer() {
     let gate = AuthShortCircuitLayer::new().any_credential();
     let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
     // Another request: the gate has seen the rejection, and the pool has not.
@@ -83,13 +83,13 @@ async fn account_that_a_gate_knows_to_be_dead_is_replaced_through_any_layer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dead_pool_below_answers_once_and_not_for_each_account_above() {
+async fn dead_pool_below_answers_once_for_all_accounts_above() {
     for between in [false, true] {
         let recorder = Recorder::new();
         let (above, below) = (pool(&["a", "b", "c"], &recorder), pool(&["d"], &recorder));
         assert!(below.retire("d"));
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = asked.clone();
+        let answers = Arc::new(AtomicUsize::new(0));
+        let count = answers.clone();
         let upstream = Upstream::default();
         let inner = TokenRotationLayer::new(below)
             .local_answer(move |_| {
@@ -104,7 +104,7 @@ async fn dead_pool_below_answers_once_and_not_for_each_account_above() {
             boxed(outer.layer(inner)).oneshot(get()).await.unwrap()
         };
         assert_eq!((answer.status().as_u16(), upstream.calls()), (401, 0));
-        assert_eq!(asked.load(Ordering::Relaxed), 1, "between: {between}");
+        assert_eq!(answers.load(Ordering::Relaxed), 1, "between: {between}");
         assert!(above.view().accounts.iter().all(|account| account.state == State::Usable));
     }
 }
@@ -128,7 +128,7 @@ async fn success_with_a_credential_from_below_heals_no_account_above() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn successful_probe_heals_its_account_whatever_a_layer_above_does() {
+async fn probe_success_heals_its_account_when_a_layer_above_changes_the_answer() {
     let accounts = pool(&["a"], &Recorder::new());
     assert!(accounts.invalidate("a", Reason::Invalid));
     let upstream = Upstream::default();
@@ -150,7 +150,7 @@ async fn successful_probe_heals_its_account_whatever_a_layer_above_does() {
 /// The first model is overloaded; while the attempt for the second one waits for its service to be
 /// ready, the last usable account begins to cool.
 #[tokio::test(start_paused = true)]
-async fn local_answer_does_not_change_the_step_after_the_attempt_before() {
+async fn local_answer_does_not_change_the_step_of_the_previous_attempt() {
     for fused in [true, false] {
         let recorder = Recorder::new();
         let accounts = pool(&["a", "b"], &Recorder::new());
@@ -193,8 +193,8 @@ async fn local_answer_does_not_change_the_step_after_the_attempt_before() {
 // --- secrets
 
 #[tokio::test(start_paused = true)]
-async fn foreign_text_is_withheld_with_more_accounts_than_can_be_searched() {
-    for (accounts, told) in [(1024, true), (1025, false)] {
+async fn error_text_is_withheld_for_a_pool_too_large_to_search() {
+    for (accounts, shown) in [(1024, true), (1025, false)] {
         let ids: Vec<String> = (0..accounts).map(|n| n.to_string()).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         let recorder = Recorder::new();
@@ -208,6 +208,6 @@ async fn foreign_text_is_withheld_with_more_accounts_than_can_be_searched() {
         });
         assert!(layer.layer(service).oneshot(get()).await.is_err());
         let error = recorder.failures()[0].trail[0].error.clone().unwrap();
-        assert_eq!(&*error == "a plain reason", told, "{error}");
+        assert_eq!(&*error == "a plain reason", shown, "{error}");
     }
 }

@@ -33,7 +33,7 @@ use tower_failover::{
     pool::{PoolBuilder, State},
 };
 
-#[allow(clippy::unnecessary_wraps, reason = "it stands in a list of answers")]
+#[allow(clippy::unnecessary_wraps, reason = "the item type of a list of answers")]
 fn give(token: &str) -> Answer {
     Ok(Token::new(token))
 }
@@ -42,7 +42,7 @@ fn down() -> Answer {
     Err(SourceError::transient("down"))
 }
 
-fn over() -> Answer {
+fn terminated() -> Answer {
     Err(SourceError::terminal(Reason::Revoked, "invalid_grant"))
 }
 
@@ -123,7 +123,7 @@ async fn account_retired_while_it_waits_for_its_group_is_not_refreshed() {
 
 #[tokio::test(start_paused = true)]
 async fn token_revoked_during_its_replacement_is_probed_later() {
-    for rest in [None, Some(seconds(7200))] {
+    for cooldown in [None, Some(seconds(7200))] {
         // Rejected during a refresh, and the source has no other.
         let upstream = Upstream::default().token("old", [revoked().after(seconds(4))]);
         let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(100_000)));
@@ -134,26 +134,26 @@ async fn token_revoked_during_its_replacement_is_probed_later() {
         let (first, ()) = tokio::join!(world.send(), async {
             sleep(seconds(3)).await;
             let (_, ()) = tokio::join!(world.send(), async {
-                rest.map(|rest| world.pool.cool_down("a", None, rest));
+                cooldown.map(|cooldown| world.pool.cool_down("a", None, cooldown));
             });
         });
         assert_eq!(first.status(), 401);
         let account = world.pool.view().accounts.remove(0);
         assert_eq!((account.state, account.reason), (State::Quarantined, Some(Reason::Revoked)));
         let until = account.usable_in.unwrap();
-        let expected = rest.unwrap_or(seconds(3600));
+        let expected = cooldown.unwrap_or(seconds(3600));
         assert!(until <= expected && until + seconds(5) > expected, "{account:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn cooldown_outlives_a_rejection_that_the_next_token_ends() {
-    for rests_first in [true, false] {
-        let (limited, refused) = if rests_first { (2, 3) } else { (3, 2) };
+    for limited_first in [true, false] {
+        let (limited, rejected) = if limited_first { (2, 3) } else { (3, 2) };
         let limited =
             Step::answer(429, &[("retry-after", "3600")], "slow down").after(seconds(limited));
         let upstream =
-            Upstream::default().token("old", [limited, revoked().after(seconds(refused))]);
+            Upstream::default().token("old", [limited, revoked().after(seconds(rejected))]);
         let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(1200)));
         let a = a.source(Script::new([(5, give("t1"))]));
         let world = world([a, Account::new("b", bearer("tok-b")).priority(-1)], upstream);
@@ -188,7 +188,7 @@ async fn failed_source_of_a_removed_account_is_not_reported() {
 
 #[tokio::test(start_paused = true)]
 async fn terminated_login_from_before_a_replacement_does_not_affect_the_new_token() {
-    let script = Script::new([(2, over()), (1, give("t3"))]);
+    let script = Script::new([(2, terminated()), (1, give("t3"))]);
     let upstream = Upstream::default().token_forever("dead", Step::status(401));
     let a = Account::new("a", bearer("dead")).source(script);
     let world = world([a], upstream);
@@ -204,7 +204,7 @@ async fn terminated_login_from_before_a_replacement_does_not_affect_the_new_toke
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_that_arrive_within_the_wait_are_used() {
+async fn refresh_within_the_wait_is_used_without_a_call_per_request() {
     let calls = Arc::new(AtomicUsize::new(0));
     let source = {
         let calls = calls.clone();
@@ -230,11 +230,11 @@ async fn tokens_that_arrive_within_the_wait_are_used() {
 #[tokio::test(start_paused = true)]
 async fn answer_to_a_call_from_before_the_rejection_does_not_confirm_it() {
     // A source that keeps its token until it is called after a rejection.
-    let asked = Arc::new(Mutex::new(Vec::new()));
+    let reasons = Arc::new(Mutex::new(Vec::new()));
     let source = {
-        let asked = asked.clone();
+        let reasons = reasons.clone();
         move |why: RefreshReason| {
-            asked.lock().unwrap().push(why);
+            reasons.lock().unwrap().push(why);
             async move {
                 sleep(seconds(2)).await;
                 Ok(Token::new(if why.is_rejected() { "t1" } else { "t0" }).refresh_in(seconds(60)))
@@ -248,7 +248,7 @@ async fn answer_to_a_call_from_before_the_rejection_does_not_confirm_it() {
     assert_eq!(world.send().await.status(), 200);
     sleep(seconds(1)).await;
     world.upstream.set_token("t0", Step::status(401));
-    assert_eq!(world.send().await.status(), 200, "{:?}", asked.lock().unwrap());
+    assert_eq!(world.send().await.status(), 200, "{:?}", reasons.lock().unwrap());
     assert!(world.recorder.codes().is_empty(), "{:?}", world.recorder.codes());
 }
 
@@ -311,9 +311,9 @@ async fn file_or_variable_with_another_token_is_read_after_any_rejection() {
 }
 
 /// A source that always returns the same token, and says that it can mint.
-struct Hopes(&'static str);
+struct SameToken(&'static str);
 
-impl TokenSource for Hopes {
+impl TokenSource for SameToken {
     fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         Box::pin(std::future::ready(give(self.0)))
     }
@@ -327,7 +327,7 @@ impl TokenSource for Hopes {
 async fn revoked_token_that_its_source_returns_again_closes_its_group() {
     for others in [200, 401] {
         let upstream = Upstream::default().token_forever("dead", revoked());
-        let a = Account::new("a", bearer("dead")).source(Hopes("dead")).group("g");
+        let a = Account::new("a", bearer("dead")).source(SameToken("dead")).group("g");
         let b = Account::new("b", bearer("tok-b")).group("g").priority(-1);
         let c = Account::new("c", bearer("tok-c")).priority(-2);
         let upstream = upstream.token_forever("tok-c", Step::status(others));
@@ -400,24 +400,24 @@ async fn token_waiter_does_not_block_the_refresh() {
 }
 
 #[test]
-fn validation_may_use_the_pool() {
+fn validation_may_change_the_pool() {
     let own = Arc::new(OnceLock::<Pool>::new());
     let seen = own.clone();
-    let look = move |_: &str, _: &str| {
+    let validate = move |_: &str, _: &str| {
         seen.get().map(|pool| pool.cool_down("a", None, seconds(1)));
         Ok(())
     };
     let pool = Pool::builder().account(Account::new("a", bearer("t"))).any_origin();
-    let pool = pool.validate(look).build().unwrap();
+    let pool = pool.validate(validate).build().unwrap();
     own.set(pool.clone()).unwrap();
-    // Whoever waits for a lock of its own never comes back: in a thread, that is no more than a failure.
-    let (done, heard) = mpsc::channel();
+    // A task that waits for its own lock never ends: in a thread of its own, that is only a failure.
+    let (sender, result) = mpsc::channel();
     let changed = pool.clone();
     std::thread::spawn(move || {
         changed.insert(Account::new("b", bearer("t"))).unwrap();
-        done.send(changed.replace("b", bearer("t2")))
+        sender.send(changed.replace("b", bearer("t2")))
     });
-    assert_eq!(heard.recv_timeout(seconds(10)), Ok(Ok(2)), "it waits for itself");
+    assert_eq!(result.recv_timeout(seconds(10)), Ok(Ok(2)), "a deadlock");
     assert_eq!(pool.view().accounts[0].state, State::Cooling);
 }
 
@@ -432,10 +432,10 @@ impl Drop for Lingers {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn group_is_not_called_before_an_abandoned_call_has_ended() {
+async fn group_source_is_not_called_before_an_abandoned_call_has_ended() {
     let early = Arc::new(AtomicBool::new(true));
-    let (told, heard) = mpsc::channel();
-    let lingers = Mutex::new(Some(Lingers(heard, early.clone())));
+    let (called, calls) = mpsc::channel();
+    let lingers = Mutex::new(Some(Lingers(calls, early.clone())));
     let a = Account::from_source("a", move |_: RefreshReason| {
         let lingers = lingers.lock().unwrap().take();
         async move {
@@ -445,7 +445,7 @@ async fn group_is_not_called_before_an_abandoned_call_has_ended() {
         }
     });
     let b = Account::from_source("b", move |_: RefreshReason| {
-        let _ = told.send(());
+        let _ = called.send(());
         std::future::ready(give("t1"))
     });
     let builder = Pool::builder().accounts([a.group("g"), b.group("g")]);

@@ -87,17 +87,17 @@ where
         "retry" => boxed(retry.layer(inner)),
         "dedup" => boxed(dedup.layer(inner)),
         "stacked" => boxed(dedup.layer(retry.layer(rotation.layer(gate.layer(inner))))),
-        other => panic!("no stack is called {other}"),
+        other => panic!("unknown stack {other}"),
     }
 }
 
-/// Fails if a stack does not end.
-async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+/// Awaits the future, and panics if it takes more than an hour of paused time.
+async fn soon<F: Future>(context: &str, future: F) -> F::Output {
     let hour = Duration::from_secs(3600);
-    tokio::time::timeout(hour, future).await.unwrap_or_else(|_| panic!("{what}: a deadlock"))
+    tokio::time::timeout(hour, future).await.unwrap_or_else(|_| panic!("{context}: a deadlock"))
 }
 
-async fn readied<S: Service<Request<Body>>>(service: &mut S) -> Result<(), S::Error> {
+async fn poll_until_ready<S: Service<Request<Body>>>(service: &mut S) -> Result<(), S::Error> {
     std::future::poll_fn(|cx| service.poll_ready(cx)).await
 }
 
@@ -109,7 +109,7 @@ async fn service_is_called_only_after_poll_ready() {
         let mut service = stack(name, upstream.clone());
         for _ in 0..6 {
             for _ in 0..3 {
-                readied(&mut service).await.unwrap();
+                poll_until_ready(&mut service).await.unwrap();
             }
             service.call(get()).await.unwrap();
         }
@@ -140,7 +140,7 @@ async fn permit_is_held_for_one_attempt_at_a_time() {
         assert_eq!(permits.available_permits(), 1, "{name}: after answers");
         // Ready, and never called.
         let mut idle = service.clone();
-        soon(name, readied(&mut idle)).await.unwrap();
+        soon(name, poll_until_ready(&mut idle)).await.unwrap();
         drop(idle);
         assert_eq!(permits.available_permits(), 1, "{name}: after idling");
         // Dropped during an attempt.
@@ -148,19 +148,19 @@ async fn permit_is_held_for_one_attempt_at_a_time() {
         let limited = ConcurrencyLimit::with_semaphore(hanging.clone(), permits.clone());
         let mut calls = stack(name, limited);
         if !["fused", "retry", "stacked"].contains(&name) {
-            readied(&mut calls).await.unwrap();
+            poll_until_ready(&mut calls).await.unwrap();
             calls.call(get()).await.unwrap();
         }
         let mut call = Box::pin(calls.oneshot(get()));
         assert!(tokio::time::timeout(Duration::from_secs(1), call.as_mut()).await.is_err());
-        assert_eq!((hanging.calls(), permits.available_permits()), (2, 0), "{name}: under way");
+        assert_eq!((hanging.calls(), permits.available_permits()), (2, 0), "{name}: in flight");
         drop(call);
         assert_eq!(permits.available_permits(), 1, "{name}: after a drop");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn buffer_may_stand_inside_or_outside() {
+async fn buffer_works_inside_and_outside() {
     for name in STACKS {
         for inside in [true, false] {
             let upstream = Upstream::statuses(&[503, 401, 500, 200]);
@@ -223,7 +223,7 @@ async fn readiness_error_is_returned_without_a_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pending_is_passed_on_while_an_account_can_serve() {
+async fn pending_readiness_is_passed_on_while_an_account_can_serve() {
     let upstream = Upstream::default();
     upstream.busy(true);
     for name in STACKS {
@@ -256,7 +256,7 @@ impl Service<Request<Once>> for Single {
 }
 
 #[tokio::test(start_paused = true)]
-async fn service_that_is_not_clone_is_sent_to_once() {
+async fn service_that_is_not_clone_gets_one_attempt() {
     async fn once<S, RB>(name: &str, service: S, upstream: &Upstream)
     where
         S: Service<Request<Once>, Response = Response<RB>, Error = BoxError>,
@@ -377,29 +377,29 @@ fn bodies() -> Vec<Vec<Beat>> {
     ]
 }
 
-/// Returns the content of a body, without pauses and frame boundaries.
+/// The content of a body, without pauses and frame boundaries.
 #[derive(Debug, Default, PartialEq)]
-struct Given {
+struct Content {
     data: Vec<u8>,
     trailers: Option<HeaderMap>,
     error: Option<String>,
 }
 
-fn given(beats: &[Beat]) -> Given {
-    let mut given = Given::default();
+fn content(beats: &[Beat]) -> Content {
+    let mut content = Content::default();
     for beat in beats {
         match beat {
-            Beat::Data(data) => given.data.extend_from_slice(data),
-            Beat::Trailers(trailers) => given.trailers = Some(trailers.clone()),
-            Beat::Error(text) => given.error = Some(text.clone()),
+            Beat::Data(data) => content.data.extend_from_slice(data),
+            Beat::Trailers(trailers) => content.trailers = Some(trailers.clone()),
+            Beat::Error(text) => content.error = Some(text.clone()),
             Beat::Pause(_) => {}
         }
     }
-    given
+    content
 }
 
 #[tokio::test(start_paused = true)]
-async fn bodies_pass_whole_after_a_read_of_their_beginning() {
+async fn body_passes_whole_after_a_read_of_its_beginning() {
     for beats in bodies() {
         // The body of a success is not read, that of a 400 with JSON is.
         for status in [200, 400] {
@@ -415,7 +415,7 @@ async fn bodies_pass_whole_after_a_read_of_their_beginning() {
                 let answer = soon(name, service.oneshot(get())).await.unwrap();
                 assert_eq!(answer.status(), status, "{name}");
                 let (frames, error) = soon(name, drain(answer.into_body())).await;
-                let mut seen = Given::default();
+                let mut seen = Content::default();
                 for frame in frames {
                     match frame.into_data() {
                         Ok(data) => seen.data.extend_from_slice(&data),
@@ -423,14 +423,14 @@ async fn bodies_pass_whole_after_a_read_of_their_beginning() {
                     }
                 }
                 seen.error = error.map(|error| error.downcast::<Broken>().unwrap().0);
-                assert_eq!(seen, given(&beats), "{name}, {status}");
+                assert_eq!(seen, content(&beats), "{name}, {status}");
             }
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn head_of_a_slow_error_body_waits_no_longer_than_its_read() {
+async fn head_with_a_slow_error_body_waits_only_for_the_read_limit() {
     let slow = || {
         let beats = [Beat::Pause(Duration::from_secs(30)), Beat::Data(Bytes::from_static(b"{}"))];
         Response::builder()
@@ -559,18 +559,18 @@ impl Service<Request<Body>> for Counted {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answer_that_is_made_here_clones_no_service() {
+async fn local_answer_clones_no_service() {
     let clones = Arc::new(AtomicUsize::new(0));
     let accounts = pool(&["a", "b"], &Recorder::new());
     let layer = TokenRotationLayer::new(accounts.clone());
     let mut service = layer.layer(Counted(Upstream::default(), clones.clone()));
     let applied = clones.load(Ordering::Relaxed);
-    readied(&mut service).await.unwrap();
+    poll_until_ready(&mut service).await.unwrap();
     assert!(accounts.retire("a") && accounts.retire("b"));
     // The pool died after the service below was ready, and before.
     for _ in 0..2 {
         assert_eq!(service.call(get()).await.unwrap().status(), 401);
-        readied(&mut service).await.unwrap();
+        poll_until_ready(&mut service).await.unwrap();
     }
     assert_eq!(clones.load(Ordering::Relaxed), applied);
 }
@@ -594,11 +594,11 @@ async fn send_once_service_serves_the_callers_own_credential_over_a_dead_pool() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn adapter_is_ready_when_the_service_below_is() {
+async fn adapter_readiness_is_that_of_the_inner_service() {
     let upstream = Upstream::default();
     let mut service = FailureToErrLayer::new().layer(upstream.clone());
     upstream.busy(true);
-    assert!(futures_util::FutureExt::now_or_never(readied(&mut service)).is_none());
+    assert!(futures_util::FutureExt::now_or_never(poll_until_ready(&mut service)).is_none());
     upstream.busy(false);
     assert_eq!(service.ready().await.unwrap().call(get()).await.unwrap().status(), 200);
 }

@@ -9,7 +9,7 @@ use http::StatusCode;
 
 use super::reason::Reason;
 
-/// Why a local answer is given, or a code that this crate adds to the upstream's answer.
+/// The code of a local answer, or of an upstream's answer that rejects a credential of the pool.
 ///
 /// | code | status | gRPC | `requires_refresh` |
 /// | --- | --- | --- | --- |
@@ -188,7 +188,7 @@ impl From<Reason> for Code {
     }
 }
 
-/// Who made an answer that has a [`Cause`].
+/// The author of an answer that has a [`Cause`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// The upstream. Status, headers and body are its own.
@@ -205,7 +205,7 @@ pub enum Origin {
 pub struct Cause {
     /// The code.
     pub code: Code,
-    /// Who made the answer.
+    /// The author of the answer.
     pub origin: Origin,
     /// The time after which the same request may succeed, if known.
     pub retry_after: Option<Duration>,

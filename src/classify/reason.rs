@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a credential was rejected.
+/// The reason for which a credential was rejected.
 ///
 /// Whatever the reason, the same credential is not sent again for the same request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

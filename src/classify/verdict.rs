@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use super::reason::Reason;
 
-/// Why the requested model cannot serve.
+/// The fault of a model that cannot serve a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ModelFault {
@@ -20,7 +20,7 @@ pub enum ModelFault {
     Rejected,
 }
 
-/// Whether the upstream may have done the work of the request.
+/// The state of the work that a request asked for: refused, or perhaps done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Delivery {
     /// The upstream declined and did no work, or the request provably did not reach it.

@@ -1,4 +1,4 @@
-//! What a driver hands down to the drivers below, in the extensions of a request.
+//! The state that a driver hands down to the drivers below, in the extensions of a request.
 
 use std::sync::Arc;
 

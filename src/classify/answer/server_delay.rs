@@ -22,7 +22,7 @@ use crate::classify::{Verdict, delay};
 /// 6. in a JSON body, `error.details[].retryDelay`
 ///    ([google.rpc.RetryInfo](https://github.com/googleapis/googleapis/blob/master/google/rpc/error_details.proto)).
 ///
-/// A date in the past is zero. A number that is negative, beyond `u64` or is followed by anything else is ignored.
+/// A date in the past is zero. A number that is negative, beyond `u64` or followed by other text is ignored.
 /// The result is not clamped.
 ///
 /// ```

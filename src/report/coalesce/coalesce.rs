@@ -41,7 +41,7 @@ const MAX_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// 2. the request's method;
 /// 3. its [label](crate::report::RequestRecord::label); without one, the first segment of its path that is
 ///    not a version (`videos` of `/v1/videos/42`). Requests whose paths start with an id need a
-///    label to be alike;
+///    label to be similar;
 /// 4. the outcome: the status, an error, the code of the local answer, or dropped;
 /// 5. the verdict's code, the account and the model of the last failed attempt.
 ///
@@ -88,7 +88,7 @@ const MAX_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Clone)]
 pub struct Coalesce(Arc<Flush>);
 
-/// Why a [`Coalesce`] cannot be built.
+/// The error of settings with which a [`Coalesce`] cannot be built.
 ///
 /// ```
 /// use std::time::Duration;

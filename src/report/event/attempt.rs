@@ -10,7 +10,7 @@ use http::StatusCode;
 
 use crate::{classify::Verdict, report::text::Quoted};
 
-/// Why a failed attempt was not followed by another.
+/// The reason for which a failed attempt was not followed by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotResent {
@@ -87,7 +87,7 @@ impl fmt::Display for NotResent {
     }
 }
 
-/// What the driver did after a failed attempt.
+/// The step that followed a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Followed {
@@ -157,7 +157,7 @@ pub struct Attempt {
     pub credential: bool,
     /// The upstream's own id for the request.
     pub upstream_request_id: Option<Box<str>>,
-    /// What the driver did next.
+    /// The step that followed.
     pub followed: Followed,
 }
 

@@ -25,7 +25,7 @@ pub struct AccountTag {
     pub of: usize,
 }
 
-/// Why an account is not used.
+/// The reason for which an account is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OutReason {
@@ -47,11 +47,11 @@ pub struct AccountOut {
     pub account: AccountTag,
     /// The generation of the credential.
     pub generation: u64,
-    /// Why it is out.
+    /// The reason.
     pub reason: OutReason,
     /// The status of the response that caused it, if it was one.
     pub status: Option<StatusCode>,
-    /// How long the account is not used, from now. [`Duration::MAX`] means until a person acts.
+    /// The time for which the account is not used, from now. [`Duration::MAX`] means until a person acts.
     pub out_for: Duration,
     /// When the credential expired, if that is the reason and known.
     pub expired_at: Option<SystemTime>,

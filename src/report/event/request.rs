@@ -28,7 +28,7 @@ pub struct RequestRecord {
     pub label: Option<Arc<str>>,
     /// The failed attempts, oldest first. Empty if nothing was sent.
     pub trail: Vec<Attempt>,
-    /// How the request ended.
+    /// The end of the request.
     pub outcome: Outcome,
     /// Whether an attempt was sent; `false` if the request was answered locally.
     pub sent: bool,
@@ -36,7 +36,7 @@ pub struct RequestRecord {
     pub elapsed: Duration,
 }
 
-/// How a request ended.
+/// The end of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {

@@ -19,7 +19,7 @@ pub struct TokenEvent {
     pub account: AccountTag,
     /// The generation of the credential.
     pub generation: u64,
-    /// What happened.
+    /// The kind of the event.
     pub kind: TokenEventKind,
 }
 
@@ -112,6 +112,56 @@ impl fmt::Display for TokenEvent {
                     None => f.write_str("; a person must act"),
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(kind: TokenEventKind) -> String {
+        TokenEvent::new(AccountTag::new("alice", 1, 2), 7, kind).to_string()
+    }
+
+    #[test]
+    fn token_event_shows_account_and_kind() {
+        let secs = Duration::from_secs;
+        let failed = |reason, valid_for, next_call_in| TokenEventKind::RefreshFailed {
+            error: "the vault is sealed".into(),
+            reason,
+            valid_for,
+            next_call_in,
+        };
+        for (kind, shown) in [
+            (
+                TokenEventKind::Expiring {
+                    expires_in: Duration::from_millis(59_001),
+                    expires_at: None,
+                },
+                "token expires in 60 s",
+            ),
+            (
+                TokenEventKind::ClockSkew { late: secs(90) },
+                "token expired 90 s before it arrived, by this clock; it is sent anyway",
+            ),
+            (
+                failed(None, Some(secs(30)), Some(secs(5))),
+                "no new token: \"the vault is sealed\"; the old one is valid for 30 s; \
+                 the source is called again in 5 s",
+            ),
+            (
+                failed(None, Some(Duration::MAX), Some(secs(5))),
+                "no new token: \"the vault is sealed\"; the old one stays in use; \
+                 the source is called again in 5 s",
+            ),
+            (
+                failed(Some(Reason::Revoked), None, None),
+                "no new token: \"the vault is sealed\" (credential_revoked); there is no other; \
+                 a person must act",
+            ),
+        ] {
+            assert_eq!(line(kind), format!("account \"alice\" (#1 of 2): {shown}"));
         }
     }
 }

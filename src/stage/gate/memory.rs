@@ -16,14 +16,15 @@ use tokio::time::Instant;
 
 use crate::{
     classify::{Cause, Code, Reason},
-    clock::Now,
+    clock::{Doubling, Now},
 };
 
-/// The first quarantine; it doubles with each failed probe.
-const FIRST: Duration = Duration::from_secs(5);
-const FIRST_REVOKED: Duration = Duration::from_secs(60 * 60);
-const LONGEST: Duration = Duration::from_secs(60 * 60);
-const LONGEST_REVOKED: Duration = Duration::from_secs(24 * 60 * 60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// The quarantine of a rejected credential, which doubles with each failed probe.
+const REJECTED: Doubling = Doubling::new(Duration::from_secs(5), HOUR);
+/// The quarantine of a revoked credential.
+const REVOKED: Doubling = Doubling::new(HOUR, Duration::from_secs(24 * 60 * 60));
 
 /// The rejected credentials that one gate has seen.
 ///
@@ -197,12 +198,11 @@ impl Memory {
 }
 
 fn quarantine_end(now: Instant, reason: Reason, strikes: u32) -> Instant {
-    let (first, longest) = match reason {
-        Reason::Revoked => (FIRST_REVOKED, LONGEST_REVOKED),
-        _ => (FIRST, LONGEST),
+    let quarantine = match reason {
+        Reason::Revoked => REVOKED,
+        _ => REJECTED,
     };
-    let rest = first.saturating_mul(1u32.checked_shl(strikes).unwrap_or(u32::MAX)).min(longest);
-    now.checked_add(rest).unwrap_or(now)
+    now.checked_add(quarantine.after(strikes)).unwrap_or(now)
 }
 
 impl Drop for Pass {

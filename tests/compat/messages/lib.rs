@@ -1,1 +1,1 @@
-//! The tests of this package are all that is in it.
+//! This package consists of its tests.

@@ -1,5 +1,5 @@
-//! What the tests of the clients share: an upstream on a real socket, and the layers to put on a
-//! client of it.
+//! Shared by the tests of the clients: an upstream on a real socket, and the layers for a client
+//! of it.
 
 mod rig;
 mod upstream;
@@ -9,8 +9,8 @@ pub use self::{
     upstream::{Body, Sent, Upstream, answer, empty, text},
 };
 
-/// The layers with everything on, one by one; what stands behind the service keeps bodies in those
-/// that send again.
+/// Stacks the separate layers; the tokens behind the service are body strategies of the layers that
+/// resend.
 #[macro_export]
 macro_rules! separate {
     ($rig:expr, $service:expr $(, $($keep:tt)*)?) => {

@@ -1,4 +1,4 @@
-//! A pool of two accounts, the layers over it, and what every client has to see through them.
+//! A pool of two accounts, the layers over it, and the checks for every client.
 
 use std::{fmt, time::Duration};
 
@@ -23,10 +23,10 @@ use tower_failover::{
 
 use crate::Upstream;
 
-/// How much of a request body is kept.
+/// The bytes of a request body that are kept.
 pub const CAP: usize = 64 * 1024;
 
-/// An upstream, a pool of alice and bob for it, and who is told.
+/// An upstream, a pool of alice and bob for it, and a reporter.
 pub struct Rig {
     pub upstream: Upstream,
     pub pool: Pool,
@@ -35,17 +35,17 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// In front of an upstream that echoes.
+    /// Builds a rig for an upstream that echoes.
     pub async fn echo() -> Self {
         Self::new(Upstream::echo().await)
     }
 
-    /// In front of this upstream. Alice serves as long as she can, then bob.
+    /// Builds a rig for this upstream. Alice serves while she is usable, then bob.
     pub fn new(upstream: Upstream) -> Self {
         Self::with(upstream, |pool| pool)
     }
 
-    /// The same, with more settings of the pool.
+    /// Like `new`, with more settings of the pool.
     pub fn with(upstream: Upstream, settings: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Self {
         let (reporter, events) = channel(64);
         let hour = Duration::from_secs(3600);
@@ -63,7 +63,7 @@ impl Rig {
         Self { upstream, pool, reporter, events }
     }
 
-    /// Everything on, fused.
+    /// Builds the fused layer with all stages.
     pub fn fused(&self) -> FailoverBuilder {
         FailoverLayer::builder()
             .models(Self::chain())
@@ -72,7 +72,7 @@ impl Rig {
             .reporter(self.reporter.clone())
     }
 
-    /// The outermost of the separate layers.
+    /// Builds the outermost of the separate layers.
     pub fn dedup(&self) -> ErrorDedupLayer {
         ErrorDedupLayer::new(self.reporter.clone()).redact(&self.pool)
     }
@@ -89,7 +89,7 @@ impl Rig {
         TokenRotationLayer::new(self.pool.clone())
     }
 
-    /// The innermost of the separate layers.
+    /// Builds the innermost of the separate layers.
     pub fn gate(&self) -> AuthShortCircuitLayer {
         AuthShortCircuitLayer::with_pool(self.pool.clone())
     }
@@ -102,47 +102,51 @@ impl Rig {
         RetryPolicy::new().backoff(Backoff::none())
     }
 
-    /// What was told since this was asked last, by its codes.
-    pub fn told(&mut self) -> Vec<&'static str> {
+    /// Returns the codes of the events since the last call.
+    pub fn codes(&mut self) -> Vec<&'static str> {
         std::iter::from_fn(|| self.events.try_recv()).map(|event| event.code()).collect()
     }
 
-    /// The failed requests that were told since this was asked last.
+    /// Returns the reported failures since the last call.
     pub fn failures(&mut self) -> Vec<RequestRecord> {
         let events = std::iter::from_fn(|| self.events.try_recv());
         events.filter(Event::is_failure).filter_map(|event| event.record().cloned()).collect()
     }
 
-    /// What every client has to see, whatever it sends: a 401 rotates, a 503 is retried, and a dead
-    /// pool answers without a call upstream. `send` gives the status of the answer.
+    /// Checks every client: a 401 rotates, a 503 is retried, and a dead pool answers without a call
+    /// upstream. `send` returns the status of the answer.
     pub async fn sees_all_three(&mut self, mut send: impl AsyncFnMut() -> u16) {
         let (alice, bob) = ("token-of-alice", "token-of-bob");
-        self.upstream.refuse(alice);
+        self.upstream.reject(alice);
         assert_eq!(go(send()).await, 200, "bob serves in alice's place");
         assert_eq!(self.upstream.tokens(), [alice, bob], "each is tried once");
 
         self.upstream.next(&[503]);
-        assert_eq!(go(send()).await, 200, "what is transient is tried again");
-        assert_eq!(self.upstream.tokens(), [bob, bob], "nobody asks alice again");
-        assert_eq!(self.told(), ["account_out"]);
+        assert_eq!(go(send()).await, 200, "a transient failure is retried");
+        assert_eq!(self.upstream.tokens(), [bob, bob], "alice is not used again");
+        assert_eq!(self.codes(), ["account_out"]);
 
-        self.upstream.refuse(bob);
-        assert_eq!(go(send()).await, 401, "nobody is left, and the upstream has said why");
+        self.upstream.reject(bob);
+        assert_eq!(
+            go(send()).await,
+            401,
+            "no account is left, and the answer is that of the upstream"
+        );
         assert_eq!(self.upstream.tokens(), [bob]);
-        assert_eq!(self.told(), ["pool_dead", "request_failed"]);
+        assert_eq!(self.codes(), ["pool_dead", "request_failed"]);
 
         assert_eq!(go(send()).await, 401, "the same, without a call");
         assert_eq!(self.upstream.tokens(), [""; 0]);
-        assert_eq!(self.told(), ["request_failed"]);
+        assert_eq!(self.codes(), ["request_failed"]);
     }
 }
 
-/// Waits for what must come; a test that hangs says where.
+/// Awaits a future, and panics after a minute.
 pub async fn go<F: Future>(future: F) -> F::Output {
-    timeout(Duration::from_secs(60), future).await.expect("it takes long: something waits for ever")
+    timeout(Duration::from_secs(60), future).await.expect("a future that ends")
 }
 
-/// The body that clients send; an upstream that echoes gives it back.
+/// The body that clients send, and that an echoing upstream returns.
 pub const FILM: &str = "a film";
 
 /// Posts this body through this service; see [`read`].
@@ -158,7 +162,7 @@ where
     read(answer.expect("an answer")).await
 }
 
-/// The status of this answer; one that succeeded must give back what was sent.
+/// Returns the status of this answer; a success must return the sent body.
 pub async fn read<RB>(answer: Response<RB>) -> u16
 where
     RB: Body,
@@ -170,8 +174,7 @@ where
     status
 }
 
-/// Sends a body in two halves; the first comes back before the second is sent: nobody waits for the
-/// whole body.
+/// Sends a body in two halves, and checks that the first returns before the second is sent.
 pub async fn streams_both_ways<S, RB>(service: S, uri: &str)
 where
     S: Service<Request<Streaming>, Response = Response<RB>>,
@@ -180,19 +183,19 @@ where
     RB::Error: fmt::Debug,
 {
     let (mut writer, body) = Channel::new(8);
-    writer.send_data("first ".into()).await.expect("somebody reads");
+    writer.send_data("first ".into()).await.expect("the body is read");
     let request = Request::post(uri).body(body).expect("a request");
     let mut answer = service.oneshot(request).await.expect("an answer");
     assert_eq!(answer.status(), 200);
     let frame = answer.body_mut().frame().await.expect("a frame").expect("no error");
     assert_eq!(frame.into_data().expect("data"), "first ");
-    writer.send_data("second".into()).await.expect("somebody reads");
+    writer.send_data("second".into()).await.expect("the body is read");
     drop(writer);
     let rest = answer.into_body().collect().await.expect("the rest").to_bytes();
     assert_eq!(rest, "second");
 }
 
-/// The client of hyper-util.
+/// Builds the client of hyper-util.
 pub fn client<B>() -> Client<HttpConnector, B>
 where
     B: Body<Data = Bytes> + Send + 'static,

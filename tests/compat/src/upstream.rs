@@ -1,4 +1,4 @@
-//! An upstream on a loopback socket that knows tokens, plays a script and remembers what came in.
+//! An upstream on a loopback socket that checks tokens, plays a script and records attempts.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -18,14 +18,14 @@ use hyper_util::{
 };
 use tokio::net::TcpListener;
 
-/// The body of the upstream's answers.
+/// The body of an answer.
 pub type Body = BoxBody<Bytes, hyper::Error>;
 
-/// What is done with a request that is let in.
+/// The handler of accepted requests.
 type Handler = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
 type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
-/// One attempt that came in.
+/// A recorded attempt.
 #[derive(Clone, Debug)]
 pub struct Sent {
     /// The bearer token; empty for none.
@@ -38,25 +38,25 @@ pub struct Sent {
 
 #[derive(Default)]
 struct State {
-    refused: HashSet<String>,
+    rejected: HashSet<String>,
     /// The status for each of the next attempts; `None` never answers.
     script: VecDeque<Option<u16>>,
     sent: Vec<Sent>,
 }
 
-/// See the [module](self). It speaks HTTP/1.1 and HTTP/2, and gRPC to whoever does.
+/// See the [module](self). It speaks HTTP/1.1 and HTTP/2, and answers gRPC with gRPC.
 pub struct Upstream {
     origin: String,
     state: Arc<Mutex<State>>,
 }
 
 impl Upstream {
-    /// Answers with the request's own body, as it comes.
+    /// Builds an upstream that answers with the body of the request, as it arrives.
     pub async fn echo() -> Self {
         Self::serving(|request| async { answer(StatusCode::OK, request.into_body().boxed()) }).await
     }
 
-    /// Does this with what is let in: its token is not refused, and the script says nothing.
+    /// Builds an upstream with a handler for requests whose token is accepted and that have no script.
     pub async fn serving<F, Fut>(handler: F) -> Self
     where
         F: Fn(Request<Incoming>) -> Fut + Send + Sync + 'static,
@@ -70,37 +70,37 @@ impl Upstream {
         Self { origin, state }
     }
 
-    /// Scheme, host and port.
+    /// Returns scheme, host and port.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// The address of this path.
+    /// Returns the URL of this path.
     pub fn at(&self, path: &str) -> String {
         format!("{}{path}", self.origin)
     }
 
-    /// From now on this token is answered 401.
-    pub fn refuse(&self, token: &str) {
-        self.lock().refused.insert(token.to_owned());
+    /// Answers this token with a 401 from now on.
+    pub fn reject(&self, token: &str) {
+        self.lock().rejected.insert(token.to_owned());
     }
 
-    /// The next attempts that are let in are answered so.
+    /// Sets the answers to the next accepted attempts.
     pub fn next(&self, statuses: &[u16]) {
         self.lock().script.extend(statuses.iter().copied().map(Some));
     }
 
-    /// The attempt after those gets no answer.
+    /// Gives no answer to the attempt after those.
     pub fn hang(&self) {
         self.lock().script.push_back(None);
     }
 
-    /// What came in since this was asked last.
+    /// Returns the attempts since the last call.
     pub fn sent(&self) -> Vec<Sent> {
         std::mem::take(&mut self.lock().sent)
     }
 
-    /// The tokens of what came in since this was asked last.
+    /// Returns the tokens of the attempts since the last call.
     pub fn tokens(&self) -> Vec<String> {
         self.sent().into_iter().map(|sent| sent.token).collect()
     }
@@ -110,19 +110,19 @@ impl Upstream {
     }
 }
 
-/// An answer with this status and body.
+/// Builds an answer with this status and body.
 pub fn answer(status: StatusCode, body: Body) -> Response<Body> {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     answer
 }
 
-/// No body.
+/// Builds an empty body.
 pub fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed()
 }
 
-/// A body in memory.
+/// Builds a body in memory.
 pub fn text(text: impl Into<Bytes>) -> Body {
     Full::new(text.into()).map_err(|never| match never {}).boxed()
 }
@@ -140,7 +140,7 @@ async fn accept(listener: TcpListener, state: Arc<Mutex<State>>, handler: Handle
         });
         tokio::spawn(async move {
             let server = auto::Builder::new(TokioExecutor::new());
-            // A client that goes away in the middle is no fault of the upstream's.
+            // A client may close the connection at any time.
             let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
         });
     }
@@ -155,9 +155,9 @@ async fn serve(
     let status = {
         let mut state = lock(state);
         let sent = Sent::of(&request);
-        let refused = sent.token.is_empty() || state.refused.contains(&sent.token);
+        let rejected = sent.token.is_empty() || state.rejected.contains(&sent.token);
         state.sent.push(sent);
-        if refused { Some(Some(401)) } else { state.script.pop_front() }
+        if rejected { Some(Some(401)) } else { state.script.pop_front() }
     };
     match status {
         None => handler(request).await,
@@ -166,7 +166,7 @@ async fn serve(
     }
 }
 
-/// gRPC says it in a trailers-only answer.
+/// For gRPC this is a trailers-only answer.
 fn failure(status: u16, grpc: bool) -> Response<Body> {
     let mut answer = answer(StatusCode::from_u16(status).expect("a status"), empty());
     if grpc {

@@ -176,7 +176,7 @@ async fn stream_of_events_passes_through_as_it_comes() {
     .await;
     let rig = Rig::with(upstream, |pool| pool.own_credential(OwnCredential::Replace));
     let client = sdk(&rig, fused(&rig));
-    rig.upstream.refuse("token-of-alice");
+    rig.upstream.reject("token-of-alice");
     let chat = client.chat();
     let mut stream = go(chat.create_stream(question())).await.unwrap();
     assert_eq!(rig.upstream.tokens(), ["token-of-alice", "token-of-bob"]);

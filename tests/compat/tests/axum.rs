@@ -18,7 +18,7 @@ use tower_failover::{
 };
 use tower_failover_compat::{CAP, FILM, Rig, client, go, post, separate, streams_both_ways};
 
-/// Sends each request on, with whatever is put on it by then.
+/// Passes each request on, with the headers that the layers have added.
 #[derive(Clone)]
 struct Plain {
     client: Client<HttpConnector, Body>,
@@ -33,7 +33,7 @@ async fn forward(State(plain): State<Plain>, mut request: Request) -> Response {
     }
 }
 
-/// Sends each request on through a client that has everything on.
+/// Passes each request on through a client with all stages.
 #[derive(Clone)]
 struct Gateway {
     upstream: Failover<Client<HttpConnector, ReplayBody<Body>>, Buffered>,
@@ -55,7 +55,7 @@ fn moved(uri: &Uri, origin: &str) -> Uri {
     format!("{origin}{}", uri.path_and_query().unwrap()).parse().unwrap()
 }
 
-/// Serves this router, and gives its origin.
+/// Serves this router, and returns its origin.
 async fn serve(router: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -63,7 +63,7 @@ async fn serve(router: Router) -> String {
     origin
 }
 
-/// What a caller without a credential sees.
+/// Checks the answers for a caller without a credential.
 async fn is_seen_through(rig: &mut Rig, origin: &str) {
     go(streams_both_ways(client(), &format!("{origin}/upload"))).await;
     assert_eq!(rig.upstream.tokens(), ["token-of-alice"]);
@@ -107,7 +107,7 @@ async fn proxy_handler_fused() {
     is_seen_through(&mut rig, &origin).await;
 }
 
-/// Each layer names its body; a service is made of them all the same, in a closure for a handler.
+/// Each layer names its body type; the service is captured by a closure as the handler.
 #[tokio::test]
 async fn proxy_handler_separate() {
     let mut rig = Rig::echo().await;
@@ -124,9 +124,9 @@ async fn proxy_handler_separate() {
 }
 
 /// A server's upgrade handle goes with the first attempt: a WebSocket passes through a gateway, and
-/// one that was refused is not accepted by an attempt that has no handle.
+/// after a rejection it is not accepted by an attempt without a handle.
 #[tokio::test]
-async fn an_upgrade_of_the_callers_own_goes_with_the_first_attempt() {
+async fn upgrade_of_the_caller_goes_with_the_first_attempt() {
     async fn accept(request: Request) -> StatusCode {
         let handle = request.extensions().get::<hyper::upgrade::OnUpgrade>();
         match request.headers()["authorization"].as_bytes() {

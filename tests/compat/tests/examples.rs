@@ -34,7 +34,8 @@ mod sdk_async_openai {
 
     pub(super) async fn run(url: &str) -> Option<String> {
         let client = client(url, "token-of-team", "token-of-reserve").unwrap();
-        let question = json!({ "model": "m", "messages": [{ "role": "user", "content": "Hello!" }] });
+        let question =
+            json!({ "model": "m", "messages": [{ "role": "user", "content": "Hello!" }] });
         let question: CreateChatCompletionRequest = serde_json::from_value(question).unwrap();
         let answer = client.chat().create(question).await.unwrap();
         answer.choices[0].message.content.clone()
@@ -57,12 +58,12 @@ async fn post(origin: &str) -> (u16, String) {
 async fn axum_proxy_uses_the_reserve_then_answers_502() {
     let upstream = Upstream::echo().await;
     let origin = axum_proxy::serve(upstream.origin()).await;
-    upstream.refuse("token-of-team");
+    upstream.reject("token-of-team");
     assert_eq!(post(&origin).await, (200, "a film".to_owned()));
     let sent = upstream.sent();
     assert_eq!(sent[1].token, "token-of-reserve");
     assert_eq!(sent[1].path, "/videos?page=2");
-    upstream.refuse("token-of-reserve");
+    upstream.reject("token-of-reserve");
     let bad_gateway = (502, "The provider does not accept our credentials.\n".to_owned());
     assert_eq!(post(&origin).await, bad_gateway, "the answer of the upstream");
     assert_eq!(upstream.tokens(), ["token-of-reserve"]);
@@ -84,7 +85,7 @@ async fn check(request: Request<Incoming>) -> http::Response<Body> {
 #[tokio::test]
 async fn tonic_channel_uses_the_reserve_and_retries() {
     let upstream = Upstream::serving(check).await;
-    upstream.refuse("token-of-team");
+    upstream.reject("token-of-team");
     upstream.next(&[503]);
     assert_eq!(go(tonic_channel::run(upstream.origin())).await.unwrap(), "SERVING");
     let reserve = "token-of-reserve";
@@ -102,7 +103,7 @@ async fn sdk_async_openai_sends_with_a_token_of_the_pool() {
         answer(StatusCode::OK, text(made.to_string()))
     })
     .await;
-    upstream.refuse("token-of-team");
+    upstream.reject("token-of-team");
     assert_eq!(go(sdk_async_openai::run(upstream.origin())).await.as_deref(), Some("Hello."));
     assert_eq!(upstream.tokens(), ["token-of-team", "token-of-reserve"]);
 }

@@ -1,4 +1,4 @@
-//! `FollowRedirect` of tower-http, outside: every hop is a request of its own.
+//! `FollowRedirect` of tower-http, outside: every redirect is a request of its own.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
@@ -8,7 +8,7 @@ use tower_failover::{Code, failure};
 use tower_failover_compat::{FILM, Rig, Upstream, answer, client, empty, go, post, separate, text};
 use tower_http::follow_redirect::FollowRedirectLayer;
 
-/// Every address but one leads to that one.
+/// Every address but one redirects to that one.
 async fn rig() -> Rig {
     Rig::new(
         Upstream::serving(async |request: Request<_>| match request.uri().path() {
@@ -25,7 +25,7 @@ fn leads_to(location: &str) -> Response<tower_failover_compat::Body> {
     answer
 }
 
-/// The same as of every client, hop by hop.
+/// Checks the same as for every client, for each redirect.
 async fn sees_all_three<S, RB>(rig: &mut Rig, service: &mut S)
 where
     S: Service<Request<Full<Bytes>>, Response = Response<RB>>,
@@ -35,7 +35,7 @@ where
 {
     let (alice, bob) = ("token-of-alice", "token-of-bob");
     let (there, here) = (rig.upstream.at("/there"), rig.upstream.at("/here"));
-    rig.upstream.refuse(alice);
+    rig.upstream.reject(alice);
     assert_eq!(go(post(service, &there, Full::default())).await, 200);
     assert_eq!(rig.upstream.tokens(), [alice, bob, bob], "the second hop knows of the first");
 
@@ -44,14 +44,14 @@ where
     assert_eq!(go(post(service, &there, Full::default())).await, 200);
     let paths: Vec<_> = rig.upstream.sent().into_iter().map(|sent| sent.path).collect();
     assert_eq!(paths, ["/here", "/there", "/there", "/here"], "only the hop that failed");
-    assert_eq!(rig.told(), ["account_out"]);
+    assert_eq!(rig.codes(), ["account_out"]);
 
-    rig.upstream.refuse(bob);
+    rig.upstream.reject(bob);
     assert_eq!(go(post(service, &there, Full::default())).await, 401);
     assert_eq!(rig.upstream.tokens(), [bob]);
     assert_eq!(go(post(service, &there, Full::default())).await, 401);
     assert_eq!(rig.upstream.tokens(), [""; 0]);
-    assert_eq!(rig.told(), ["pool_dead", "request_failed", "request_failed"]);
+    assert_eq!(rig.codes(), ["pool_dead", "request_failed", "request_failed"]);
 }
 
 #[tokio::test]
@@ -71,9 +71,9 @@ async fn separate() {
     sees_all_three(&mut rig, &mut service).await;
 }
 
-/// A redirect that leads elsewhere ends here: the token does not go along.
+/// A redirect to another origin is not followed with the token.
 #[tokio::test]
-async fn a_token_is_not_carried_to_another_origin() {
+async fn token_is_not_sent_to_another_origin() {
     let elsewhere = Upstream::echo().await;
     let location = elsewhere.at("/here");
     let rig = Rig::new(

@@ -12,7 +12,7 @@ use tower_failover_compat::{
     CAP, FILM, Rig, Streaming, client, go, post, separate, streams_both_ways,
 };
 
-/// A client that is kept in a struct: the type can be written.
+/// A client in a struct: its type can be named.
 struct App {
     upstream: Failover<Client<HttpConnector, Full<Bytes>>>,
 }
@@ -36,7 +36,7 @@ async fn separate() {
 }
 
 #[tokio::test]
-async fn a_dead_pool_says_what_to_do() {
+async fn dead_pool_answers_with_the_help_text() {
     let rig = Rig::echo().await;
     let mut service = rig.fused().build().unwrap().layer(client::<Full<Bytes>>());
     rig.pool.retire("alice");
@@ -55,13 +55,13 @@ async fn a_dead_pool_says_what_to_do() {
     assert_eq!(rig.upstream.tokens(), [""; 0]);
 }
 
-/// A gate of its own remembers what it has seen refused, whoever put it on.
+/// A gate without a pool remembers rejected credentials, also those of the caller.
 #[tokio::test]
-async fn a_gate_sends_a_callers_dead_token_once() {
+async fn gate_sends_a_dead_token_of_the_caller_once() {
     let rig = Rig::echo().await;
     let gate = AuthShortCircuitLayer::new().any_credential();
     let service = gate.layer(client::<Full<Bytes>>());
-    rig.upstream.refuse("mine");
+    rig.upstream.reject("mine");
     let call = |token: &str| {
         let request = Request::get(rig.upstream.at("/videos/1"))
             .header("authorization", format!("Bearer {token}"))
@@ -77,9 +77,9 @@ async fn a_gate_sends_a_callers_dead_token_once() {
     assert_eq!(rig.upstream.tokens(), ["mine", "yours"]);
 }
 
-/// The bodies of both attempts are what the model's name was replaced in, and the caller's own.
+/// The two attempts have the body of the caller, and that with the replaced model.
 #[tokio::test]
-async fn an_overloaded_model_gives_way_to_the_next() {
+async fn overloaded_model_is_replaced_by_the_next() {
     let rig = Rig::echo().await;
     let fused = rig.fused().served_by(true).build().unwrap();
     let service = fused.layer(client());
@@ -114,7 +114,7 @@ async fn an_overloaded_model_gives_way_to_the_next() {
 }
 
 #[tokio::test]
-async fn a_body_that_streams_goes_both_ways_at_once() {
+async fn streaming_body_passes_both_ways_at_once() {
     let rig = Rig::echo().await;
     let fused = rig.fused().buffered(CAP).build().unwrap().layer(client::<ReplayBody<Streaming>>());
     let separate =

@@ -1,4 +1,4 @@
-//! kube's client, built of a config.
+//! kube's client, built from a config.
 
 use http::Request;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -11,7 +11,7 @@ use tower::buffer::BufferLayer;
 use tower_failover::{body::TryCloned, failure};
 use tower_failover_compat::{Rig, go};
 
-/// Its own retry is off: one request has one budget.
+/// Turns off its own retry: one request has one budget.
 fn config(rig: &Rig) -> Config {
     let mut config = Config::new(rig.upstream.origin().parse().unwrap());
     config.default_retry = false;
@@ -22,7 +22,7 @@ fn keep() -> TryCloned<Body> {
     TryCloned::new(Body::try_clone).made_of(Body::from)
 }
 
-/// What succeeded is the object that was sent; what failed is kube's own error.
+/// Returns the status; a success must return the sent object, and a failure is an error of kube.
 async fn create(client: &Client) -> u16 {
     let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
     let mut map = ConfigMap::default();
@@ -41,7 +41,7 @@ async fn create(client: &Client) -> u16 {
 async fn fused() {
     let mut rig = Rig::echo().await;
     let failover = rig.fused().body_strategy(keep()).build().unwrap();
-    // The service of a config is not `Clone`; a buffer's is.
+    // The service of a config is not `Clone`; a buffer is.
     let client = ClientBuilder::try_from(config(&rig))
         .unwrap()
         .with_layer(&BufferLayer::<Request<Body>>::new(64))
@@ -65,9 +65,9 @@ async fn separate() {
     rig.sees_all_three(async || create(&client).await).await;
 }
 
-/// Nothing sends again, so nothing must be `Clone`.
+/// No layer resends, so the service need not be `Clone`.
 #[tokio::test]
-async fn what_is_sent_once_needs_no_buffer() {
+async fn send_once_needs_no_buffer() {
     let rig = Rig::echo().await;
     let client = ClientBuilder::try_from(config(&rig))
         .unwrap()
@@ -75,15 +75,15 @@ async fn what_is_sent_once_needs_no_buffer() {
         .with_layer(&rig.rotation().send_once())
         .build();
     assert_eq!(go(create(&client)).await, 200);
-    rig.upstream.refuse("token-of-alice");
+    rig.upstream.reject("token-of-alice");
     assert_eq!(go(create(&client)).await, 401, "it is sent once");
     assert_eq!(go(create(&client)).await, 200, "and alice is not asked again");
     assert_eq!(rig.upstream.tokens(), ["token-of-alice", "token-of-alice", "token-of-bob"]);
 }
 
-/// The error that a user of kube sees, and the typed cause below it.
+/// Checks the error that a user of kube sees, and the typed cause below it.
 #[tokio::test]
-async fn a_dead_pool_is_told_in_kubes_words() {
+async fn dead_pool_is_an_error_of_kube() {
     let rig = Rig::echo().await;
     let failover = rig.fused().body_strategy(keep()).build().unwrap();
     let client = ClientBuilder::try_from(config(&rig))

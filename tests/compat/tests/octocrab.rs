@@ -1,4 +1,4 @@
-//! octocrab's client, built of a service.
+//! octocrab's client, built from a service.
 
 use octocrab::{
     AuthState, OctoBody, Octocrab, OctocrabBuilder, service::middleware::base_uri::BaseUriLayer,
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tower_failover::body::{BufferedAs, ReplayBody};
 use tower_failover_compat::{CAP, Rig, client, go};
 
-/// What succeeded is what was sent.
+/// Returns the status; a success must return the sent value.
 async fn post(octocrab: &Octocrab) -> u16 {
     let film = json!({ "title": "a film" });
     match octocrab.post::<_, Value>("/videos", Some(&film)).await {
@@ -60,14 +60,14 @@ async fn separate() {
 }
 
 #[tokio::test]
-async fn a_request_without_a_body_is_sent_again_too() {
+async fn request_without_a_body_is_resent() {
     let mut rig = Rig::echo().await;
     let octocrab = separate_layers(&rig);
     rig.sees_all_three(async || octocrab._get("/videos/1").await.unwrap().status().as_u16()).await;
 }
 
 #[tokio::test]
-async fn a_dead_pool_is_told_in_octocrabs_words() {
+async fn dead_pool_is_an_error_of_octocrab() {
     let rig = Rig::echo().await;
     let octocrab = separate_layers(&rig);
     rig.pool.retire("alice");

@@ -1,9 +1,9 @@
-//! The README's table of what was tried: its versions are those that are tried here, its code is
-//! that of these tests.
+//! The README's table of tested clients: its versions are those of the manifest, its code is that
+//! of these tests.
 
 use std::{fs, path::Path};
 
-/// The rows: the name of a crate, its version, and the code that it needs.
+/// Returns the rows: the name of a crate, its version, and the code that it needs.
 fn rows() -> Vec<(String, String, Vec<String>)> {
     let readme = fs::read_to_string(here().join("../../README.md")).unwrap();
     let (_, table) = readme.split_once("## Tried with").expect("the table's heading");
@@ -17,7 +17,7 @@ fn rows() -> Vec<(String, String, Vec<String>)> {
     .collect()
 }
 
-/// What stands between backquotes.
+/// Returns the code between backquotes.
 fn code(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
@@ -26,13 +26,13 @@ fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Lines are broken where there is no room.
+/// Removes line breaks, which rustfmt inserts.
 fn packed(text: &str) -> String {
     text.replace(char::is_whitespace, "").replace(",)", ")")
 }
 
 #[test]
-fn the_table_says_what_is_tried() {
+fn table_lists_what_is_tested() {
     let manifest = fs::read_to_string(here().join("Cargo.toml")).unwrap();
     let own = Path::new(file!()).file_name();
     let tests = fs::read_dir(here().join("tests")).unwrap().map(|entry| entry.unwrap().path());

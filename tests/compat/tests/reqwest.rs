@@ -36,7 +36,7 @@ async fn separate() {
 }
 
 #[tokio::test]
-async fn a_body_of_reqwests_own_is_kept_too() {
+async fn body_of_reqwest_is_kept() {
     let mut rig = Rig::echo().await;
     let failover = rig.fused().buffered_as(CAP, reqwest::Body::wrap::<ReplayBody<reqwest::Body>>);
     let mut service = failover.build().unwrap().layer(client());
@@ -45,16 +45,16 @@ async fn a_body_of_reqwests_own_is_kept_too() {
 }
 
 #[tokio::test]
-async fn a_body_that_streams_goes_both_ways_at_once() {
+async fn streaming_body_passes_both_ways_at_once() {
     let rig = Rig::echo().await;
     let service = rig.fused().buffered(CAP).build().unwrap().layer(client());
     go(streams_both_ways(service, &rig.upstream.at("/upload"))).await;
     assert_eq!(rig.upstream.tokens(), ["token-of-alice"]);
 }
 
-/// Length and type are those of the request; a body that reqwest has in memory stays one.
+/// Length and type are those of the request; a body in memory of reqwest stays in memory.
 #[tokio::test]
-async fn a_request_arrives_as_it_was_made() {
+async fn request_arrives_unchanged() {
     let upstream = Upstream::serving(|request| async move {
         assert_eq!(request.uri(), "/videos?page=2&q=a%20b");
         assert_eq!(request.method(), "PUT");
@@ -81,8 +81,8 @@ async fn a_request_arrives_as_it_was_made() {
 }
 
 #[tokio::test]
-async fn an_error_is_reqwests_own() {
-    let refused = {
+async fn error_is_that_of_reqwest() {
+    let closed = {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         format!("http://{}", listener.local_addr().unwrap())
     };
@@ -90,14 +90,14 @@ async fn an_error_is_reqwests_own() {
         let request = Request::get(uri).body(String::new()).unwrap();
         go(client().oneshot(request))
     };
-    let error: reqwest::Error = call(&refused).await.unwrap_err();
+    let error: reqwest::Error = call(&closed).await.unwrap_err();
     assert!(error.is_connect(), "{error:?}");
     let error = call("/videos").await.unwrap_err();
     assert!(error.is_builder(), "{error:?}");
 }
 
 #[test]
-fn its_future_can_go_to_another_thread() {
+fn future_is_send() {
     fn is_send<T: Send>(_: &T) {}
     let mut service = client();
     is_send(&service.call(Request::new(String::new())));

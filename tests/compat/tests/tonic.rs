@@ -56,7 +56,7 @@ impl Decoder for Text {
     }
 }
 
-/// Each message comes back: as it comes, or, of `Thrice`, three times.
+/// Echoes each message as it arrives, or three times for `Thrice`.
 async fn serve(request: Request<Incoming>) -> http::Response<tower_failover_compat::Body> {
     async fn done() -> Option<Result<HeaderMap, hyper::Error>> {
         Some(Ok(HeaderMap::from_iter([(
@@ -82,7 +82,7 @@ async fn rig() -> (Rig, Channel) {
     (rig, channel)
 }
 
-/// The layers with everything on, in one.
+/// Builds the fused layer with all stages.
 macro_rules! fused {
     ($rig:ident, $channel:ident) => {{
         let failover = $rig.fused().buffered_as(CAP, Body::new::<ReplayBody<Body>>);
@@ -90,7 +90,7 @@ macro_rules! fused {
     }};
 }
 
-/// What the answer's status is in HTTP.
+/// Returns the status of the answer as one of HTTP.
 fn status<T>(answer: &Result<T, Status>) -> u16 {
     match answer.as_ref().map_err(Status::code) {
         Ok(_) => 200,
@@ -143,7 +143,7 @@ where
     status
 }
 
-/// The messages are there before the call: they can be sent again.
+/// All messages exist before the call, so they can be resent.
 async fn both_streams<T>(channel: T) -> u16
 where
     T: GrpcService<Body>,
@@ -162,7 +162,7 @@ where
     status
 }
 
-/// A conversation: each message waits for the answer to the one before it. How many came back.
+/// Sends each message after the answer to the one before it. Returns the number of answers.
 async fn conversation<T>(channel: T) -> Result<usize, Status>
 where
     T: GrpcService<Body>,
@@ -187,7 +187,7 @@ where
     Ok(said)
 }
 
-/// A test of one kind of call, with the layers in one and one by one.
+/// Tests one kind of call, with the fused and the separate layers.
 macro_rules! sees_all_three {
     ($($fused:ident, $separate:ident: $call:ident;)*) => { $(
         #[tokio::test]
@@ -212,7 +212,7 @@ sees_all_three! {
     both_streams_fused, both_streams_separate: both_streams;
 }
 
-/// No message waits for the end of the stream; what cannot be sent again is not.
+/// No message waits for the end of the stream; a stream that cannot be resent is not.
 async fn converses<T>(mut rig: Rig, service: T)
 where
     T: GrpcService<Body> + Clone,
@@ -222,17 +222,17 @@ where
 {
     assert_eq!(go(conversation(service.clone())).await.unwrap(), 3);
     assert_eq!(rig.upstream.tokens(), ["token-of-alice"]);
-    rig.upstream.refuse("token-of-alice");
-    let refused = go(conversation(service.clone())).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unauthenticated);
+    rig.upstream.reject("token-of-alice");
+    let rejected = go(conversation(service.clone())).await.unwrap_err();
+    assert_eq!(rejected.code(), Code::Unauthenticated);
     assert_eq!(rig.upstream.tokens(), ["token-of-alice"]);
-    assert_eq!(rig.told(), ["account_out", "request_failed"]);
+    assert_eq!(rig.codes(), ["account_out", "request_failed"]);
     assert_eq!(go(conversation(service)).await.unwrap(), 3, "bob serves the next");
     assert_eq!(rig.upstream.tokens(), ["token-of-bob"]);
 }
 
 #[tokio::test]
-async fn a_conversation_is_sent_as_it_goes() {
+async fn conversation_is_sent_as_it_proceeds() {
     let (rig, channel) = self::rig().await;
     let service = fused!(rig, channel);
     converses(rig, service).await;
@@ -241,9 +241,9 @@ async fn a_conversation_is_sent_as_it_goes() {
     converses(rig, service).await;
 }
 
-/// What a caller sees of a dead pool is a status of gRPC, with the help text in it.
+/// For a dead pool, the caller gets a status of gRPC with the help text.
 #[tokio::test]
-async fn a_dead_pool_is_told_in_grpcs_words() {
+async fn dead_pool_is_a_status_of_grpc() {
     let (rig, channel) = rig().await;
     let service = fused!(rig, channel);
     rig.pool.retire("alice");

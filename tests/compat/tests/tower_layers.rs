@@ -1,4 +1,4 @@
-//! Layers of tower and tower-http around, between and below ours.
+//! Layers of tower and tower-http around, between and below those of this crate.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ type Body = Full<Bytes>;
 
 /// Longer than any answer takes.
 const LONG: Duration = Duration::from_secs(60);
-/// Enough for an answer; for one that never comes, this is how long a test takes.
+/// The timeout of an attempt, and so the duration of a test whose answer never arrives.
 const SHORT: Duration = Duration::from_secs(2);
 
 #[tokio::test]
@@ -71,15 +71,15 @@ async fn buffer_limit_timeout_and_trace_between_the_separate() {
     rig.sees_all_three(async || post(&mut service, &uri, Body::from(FILM)).await).await;
 }
 
-/// A limit of one below: a further attempt waits for its own place, and gets it.
+/// A limit of one below: a further attempt waits for its own permit, and gets it.
 #[tokio::test]
-async fn requests_at_once_share_a_limit_below() {
+async fn concurrent_requests_share_a_limit_below() {
     let rig = Rig::echo().await;
     let service = ServiceBuilder::new()
         .layer(rig.fused().build().unwrap())
         .layer(ConcurrencyLimitLayer::new(1))
         .service(client());
-    rig.upstream.refuse("token-of-alice");
+    rig.upstream.reject("token-of-alice");
     rig.upstream.next(&[503, 503]);
     let uri = rig.upstream.at("/videos");
     let all = (0..8).map(|_| {
@@ -93,10 +93,10 @@ async fn requests_at_once_share_a_limit_below() {
     assert_eq!(tokens.iter().filter(|token| *token == "token-of-bob").count(), 8 + 2);
 }
 
-/// A hung attempt is cut by a timeout below: what is harmless to repeat is sent again, a lost
-/// answer to a paid request is not.
+/// A hung attempt is cut by a timeout below: a repeatable request is resent, a POST whose
+/// answer is lost is not.
 #[tokio::test]
-async fn a_timeout_below_ends_a_hung_attempt() {
+async fn timeout_below_ends_a_hung_attempt() {
     let mut rig = Rig::echo().await;
     let mut service = ServiceBuilder::new()
         .layer(rig.fused().build().unwrap())
@@ -109,17 +109,17 @@ async fn a_timeout_below_ends_a_hung_attempt() {
     let answer = go(service.ready().await.unwrap().call(request)).await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(rig.upstream.tokens().len(), 2);
-    assert_eq!(rig.told(), [""; 0]);
+    assert_eq!(rig.codes(), [""; 0]);
 
     rig.upstream.hang();
     let request = Request::post(&uri).body(Body::from(FILM)).unwrap();
     let error = go(service.ready().await.unwrap().call(request)).await.unwrap_err();
     assert!(error.is::<Elapsed>(), "{error:?}");
     assert_eq!(rig.upstream.tokens().len(), 1);
-    assert_eq!(rig.told(), ["request_failed"]);
+    assert_eq!(rig.codes(), ["request_failed"]);
 }
 
-/// Any request may be sent twice at once.
+/// A policy that may send any request twice at once.
 #[derive(Clone, Copy, Debug)]
 struct Any;
 
@@ -133,7 +133,7 @@ impl<B: Clone> Policy<Request<B>> for Any {
     }
 }
 
-/// Sends a second copy of what takes longer than others took.
+/// Builds a hedge that sends a second copy of a slow request.
 fn hedge<S>(service: S, others: Duration) -> Hedge<S, Any>
 where
     S: Service<Request<Body>, Error: Into<BoxError>> + Clone,
@@ -164,9 +164,9 @@ async fn hedge_between_the_separate() {
     rig.sees_all_three(async || post(&mut service, &uri, Body::from(FILM)).await).await;
 }
 
-/// Two copies in flight below one `ErrorDedup`: one request, one report, whichever wins.
+/// Two copies in flight below one `ErrorDedup` are one request and one report.
 #[tokio::test]
-async fn a_copy_in_flight_is_told_with_its_request() {
+async fn copy_in_flight_is_reported_with_its_request() {
     let mut rig = Rig::echo().await;
     let soon = Duration::from_millis(1);
     let inside = ServiceBuilder::new().layer(rig.retry()).layer(rig.rotation()).service(client());
@@ -176,7 +176,7 @@ async fn a_copy_in_flight_is_told_with_its_request() {
     rig.upstream.hang();
     assert_eq!(go(post(&mut separate, &uri, Body::from(FILM))).await, 200);
     assert_eq!(rig.upstream.tokens(), ["token-of-alice"; 2]);
-    assert_eq!(rig.told(), [""; 0], "the copy that lost has not failed");
+    assert_eq!(rig.codes(), [""; 0], "the copy that lost has not failed");
 
     rig.upstream.hang();
     rig.upstream.next(&[500]);

@@ -14,7 +14,7 @@ use tower::{Layer, Service, ServiceExt};
 use tower_failover::adapter::ReqwestService;
 use tower_failover_compat::{Body, Rig, Upstream, answer, client, empty, separate};
 
-/// Accepts the upgrade, and says each message again.
+/// Accepts the upgrade, and echoes each message.
 async fn serve(mut request: Request<Incoming>) -> Response<Body> {
     assert_eq!(request.headers()[header::UPGRADE], "websocket");
     let accept = derive_accept_key(request.headers()[header::SEC_WEBSOCKET_KEY].as_bytes());
@@ -38,7 +38,7 @@ async fn rig() -> Rig {
     Rig::new(Upstream::serving(serve).await)
 }
 
-/// Opens a socket and talks over it; 200 for one that answers.
+/// Opens a socket and uses it; returns 200 if it answers.
 async fn talk<S, RB>(service: &mut S, uri: &str) -> u16
 where
     S: Service<Request<Full<Bytes>>, Response = Response<RB>>,

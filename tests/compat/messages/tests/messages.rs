@@ -1,7 +1,7 @@
-//! What the compiler says of the usual mistakes, word for word.
+//! The compiler's messages for common mistakes, word for word.
 //!
-//! The compiler quotes sources, ours too, and a new one may use other words: `TRYBUILD=overwrite`
-//! writes down what is said now, to be read before it is committed.
+//! The compiler quotes sources of this crate, and a new version may use other words:
+//! `TRYBUILD=overwrite` records the current messages, to be reviewed before a commit.
 
 #[test]
 fn usual_mistakes_are_explained() {

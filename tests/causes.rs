@@ -1,4 +1,4 @@
-//! The content of a rejection: whether a new token would help, the expiry, and the account.
+//! The cause of a rejection: whether a new token would help, the expiry, and the account.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -18,7 +18,7 @@ use tower_failover::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn source_that_cannot_mint_does_not_require_a_refresh() {
+async fn rejection_of_a_fixed_token_does_not_require_a_refresh() {
     let upstream = Upstream::default().otherwise(Step::status(401));
     let pool = Pool::builder()
         .account(Account::from_source("alice", FixedToken::new("tok-alice")))
@@ -34,7 +34,7 @@ async fn source_that_cannot_mint_does_not_require_a_refresh() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn source_of_another_account_does_not_help_the_pinned_one() {
+async fn rejection_of_a_pinned_account_ignores_the_sources_of_others() {
     let upstream = Upstream::default().otherwise(Step::status(401));
     let minted =
         Account::from_source("bob", |_: RefreshReason| async { Ok(Token::new("tok-bob")) });
@@ -58,7 +58,7 @@ async fn source_of_another_account_does_not_help_the_pinned_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rejection_of_the_upstream_says_as_much_as_a_local_one() {
+async fn upstream_rejection_has_the_same_cause_as_a_local_one() {
     let upstream = Upstream::default().otherwise(Step::status(401));
     let count = std::sync::atomic::AtomicU32::new(0);
     let minted = Account::from_source("bob", move |_: RefreshReason| {
@@ -75,14 +75,14 @@ async fn rejection_of_the_upstream_says_as_much_as_a_local_one() {
     let (first, local) = (failure(&first).unwrap(), failure(&local).unwrap());
     assert_eq!((first.code, local.code), (Code::CredentialInvalid, Code::CredentialInvalid));
     assert_eq!((first.origin, local.origin), (Origin::Upstream, Origin::Local));
-    assert_eq!((first.requires_refresh, local.requires_refresh), (true, true), "one table");
+    assert_eq!((first.requires_refresh, local.requires_refresh), (true, true), "the same cause");
 }
 
 /// An account whose token expires in 10 s by its own date: 60 s of skew are tolerated, so it is still
 /// sent after 30 s, and the upstream answers that it has expired.
 fn tolerated() -> (Upstream, Pool) {
-    let said = "Bearer error=\"invalid_token\", error_description=\"The token expired\"";
-    let answer = Step::answer(401, &[("www-authenticate", said)], "");
+    let challenge = "Bearer error=\"invalid_token\", error_description=\"The token expired\"";
+    let answer = Step::answer(401, &[("www-authenticate", challenge)], "");
     let alice = Account::new("alice", Credential::bearer("tok-alice").unwrap());
     let pool = Pool::builder()
         .account(alice.expires(Expires::At(in_seconds(10))))
@@ -94,7 +94,7 @@ fn tolerated() -> (Upstream, Pool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn expired_of_the_upstream_contains_the_expiry() {
+async fn upstream_expired_answer_contains_the_expiry() {
     let (upstream, pool) = tolerated();
     let service = FailoverLayer::builder().rotation(pool).build().unwrap().layer(upstream);
     tokio::time::sleep(Duration::from_secs(30)).await;
@@ -102,7 +102,7 @@ async fn expired_of_the_upstream_contains_the_expiry() {
     let local = service.oneshot(get()).await.unwrap();
     let (first, local) = (failure(&first).unwrap(), failure(&local).unwrap());
     assert_eq!((first.code, local.code), (Code::CredentialExpired, Code::CredentialExpired));
-    assert!(local.expired_at.is_some(), "the local one says when");
+    assert!(local.expired_at.is_some(), "the local answer has the expiry");
     assert_eq!(first.expired_at, local.expired_at);
 }
 
@@ -125,7 +125,7 @@ async fn replaced_rejection_contains_the_expiry() {
 /// For a whole pool, the latest expiry counts, and the source of any account that was rejected for
 /// that reason; a kept answer has the same content.
 #[tokio::test(start_paused = true)]
-async fn cause_of_a_pool_is_of_the_rejected_accounts() {
+async fn cause_of_a_pool_describes_its_rejected_accounts() {
     let start = in_seconds(0);
     let expiring = |id: &str, seconds| {
         Account::new(id, Credential::bearer(format!("tok-{id}")).unwrap())
@@ -169,7 +169,7 @@ async fn cause_of_a_pool_is_of_the_rejected_accounts() {
 
 /// Two accounts have expired; a request that is pinned to the first gets the expiry of the first.
 #[tokio::test(start_paused = true)]
-async fn cause_of_a_pinned_request_is_of_its_account() {
+async fn cause_of_a_pinned_request_describes_its_account() {
     let account = |id: &str, seconds| {
         Account::new(id, Credential::bearer(format!("tok-{id}")).unwrap())
             .expires(Expires::In(Duration::from_secs(seconds)))

@@ -19,12 +19,15 @@ use tower_failover::{
 const SECRET: &str = "s3cr3t-t0ken-0123456789";
 
 /// Checks that each form of an error is one line with these words, and without a secret.
-fn says(error: &(impl Error + 'static), words: &[&str]) {
+fn assert_message(error: &(impl Error + 'static), words: &[&str]) {
     let text = error.to_string();
     for word in words {
-        assert!(text.contains(word), "`{text}` does not say `{word}`");
+        assert!(text.contains(word), "`{text}` does not contain `{word}`");
     }
-    assert!(!text.contains('\n') && !text.ends_with('.'), "`{text}` is no line of a log");
+    assert!(
+        !text.contains('\n') && !text.ends_with('.'),
+        "`{text}` is not one line without a full stop"
+    );
     let mut shown = format!("{error:?} {error:#?} {text}");
     let mut source = error.source();
     while let Some(error) = source {
@@ -75,27 +78,27 @@ fn badly_copied_token_is_an_error() {
             Credential::scheme("Token", token),
         ];
         for built in places {
-            let refused = built.unwrap_err();
-            assert_eq!(refused, *error, "{}", token.escape_debug());
-            says(&refused, words);
+            let error_found = built.unwrap_err();
+            assert_eq!(error_found, *error, "{}", token.escape_debug());
+            assert_message(&error_found, words);
         }
     }
 }
 
 #[test]
-fn credential_in_the_wrong_place_is_an_error() {
+fn misplaced_credential_is_an_error() {
     let host = Credential::header(HeaderName::from_static("host"), SECRET).unwrap_err();
     assert_eq!(host, CredentialError::Header);
-    says(&host, &["header", "upstream documents"]);
+    assert_message(&host, &["header", "upstream documents"]);
     for built in [Credential::query("", SECRET), Credential::query("a=b", SECRET)] {
         let error = built.unwrap_err();
         assert_eq!(error, CredentialError::Name);
-        says(&error, &["letters, digits"]);
+        assert_message(&error, &["letters, digits"]);
     }
     assert_eq!(Credential::scheme("a b", SECRET).unwrap_err(), CredentialError::Name);
     let colon = Credential::basic("user:name", SECRET).unwrap_err();
     assert_eq!(colon, CredentialError::Colon);
-    says(&colon, &["user name", "two values"]);
+    assert_message(&colon, &["user name", "two values"]);
     assert_eq!(Credential::basic("", "").unwrap_err(), CredentialError::Empty);
     assert_eq!(
         Credential::basic("u", format!("{SECRET}\n")).unwrap_err(),
@@ -104,33 +107,33 @@ fn credential_in_the_wrong_place_is_an_error() {
 }
 
 #[test]
-fn pool_that_could_serve_no_request_is_an_error() {
+fn pool_without_accounts_or_origins_is_an_error() {
     let empty = Pool::builder().any_origin().build().unwrap_err();
     assert_eq!(empty, PoolError::Empty);
-    says(&empty, &[".account(..)", ".may_be_empty()"]);
+    assert_message(&empty, &[".account(..)", ".may_be_empty()"]);
     let nowhere = one().build().unwrap_err();
     assert_eq!(nowhere, PoolError::NoOrigins);
-    says(&nowhere, &[".origins(", ".any_origin()"]);
+    assert_message(&nowhere, &[".origins(", ".any_origin()"]);
     let none = one().origins(Vec::<Uri>::new()).build().unwrap_err();
     assert_eq!(none, PoolError::NoOrigins);
     assert!(Pool::builder().any_origin().may_be_empty().build().is_ok());
 }
 
 #[test]
-fn accounts_that_cannot_be_distinguished_are_an_error() {
+fn duplicate_or_empty_account_id_is_an_error() {
     let twice = one().account(account("b")).account(account("a")).any_origin().build().unwrap_err();
     assert!(matches!(&twice, PoolError::DuplicateId { id } if &**id == "a"), "{twice:?}");
-    says(&twice, &["`a`", "id of its own"]);
+    assert_message(&twice, &["`a`", "id of its own"]);
     let nameless = Pool::builder().account(account("")).any_origin().build().unwrap_err();
     assert_eq!(nameless, PoolError::EmptyId);
-    says(&nameless, &["empty id"]);
+    assert_message(&nameless, &["empty id"]);
     // At run time as well; the pool is unchanged.
     let pool = one().any_origin().build().unwrap();
     let again = pool.insert(account("a")).unwrap_err();
     assert!(matches!(again, PoolError::DuplicateId { .. }), "{again:?}");
     let unknown = pool.replace("b", Credential::bearer(SECRET).unwrap()).unwrap_err();
     assert!(matches!(&unknown, PoolError::UnknownAccount { id } if &**id == "b"), "{unknown:?}");
-    says(&unknown, &["`b`", "insert it first"]);
+    assert_message(&unknown, &["`b`", "insert it first"]);
     assert_eq!(pool.len(), 1);
 }
 
@@ -147,15 +150,15 @@ fn invalid_origin_is_an_error() {
             PoolError::Origin { fault: found, .. } => assert_eq!(*found, fault, "{origin}"),
             other => panic!("{origin}: {other:?}"),
         }
-        says(&error, &["no origin"]);
+        assert_message(&error, &["no origin"]);
     }
     // The text before the `@` may be a password.
     let error = one().origins([format!("https://u:{SECRET}@api.example.com")]).build().unwrap_err();
-    says(&error, &["leave out"]);
+    assert_message(&error, &["leave out"]);
     let elsewhere = account("eu").base_uri(Uri::from_static("https://eu.example.com"));
     let error = one().account(elsewhere).origins(["https://api.example.com"]).build().unwrap_err();
     assert!(matches!(&error, PoolError::BaseOrigin { id, .. } if &**id == "eu"), "{error:?}");
-    says(&error, &["`eu`", ".origins(..)"]);
+    assert_message(&error, &["`eu`", ".origins(..)"]);
 }
 
 #[test]
@@ -164,18 +167,18 @@ fn fixed_header_that_carries_a_credential_is_an_error() {
     let other = account("b").header(http::header::AUTHORIZATION, authorization);
     let error = one().account(other).any_origin().build().unwrap_err();
     assert!(matches!(&error, PoolError::HeaderCollides { id, .. } if &**id == "b"), "{error:?}");
-    says(&error, &["`b`", "`authorization`", "credential"]);
+    assert_message(&error, &["`b`", "`authorization`", "credential"]);
     let framing = account("b").header(http::header::CONTENT_LENGTH, HeaderValue::from_static("1"));
     let error = one().account(framing).any_origin().build().unwrap_err();
     assert!(matches!(&error, PoolError::HeaderFrames { .. }), "{error:?}");
-    says(&error, &["`content-length`", "leave it out"]);
+    assert_message(&error, &["`content-length`", "leave it out"]);
 }
 
 #[test]
-fn stack_that_would_do_nothing_is_an_error() {
+fn stack_without_effect_is_an_error() {
     let nothing = FailoverLayer::builder().build().unwrap_err();
     assert_eq!(nothing, BuildError::Nothing);
-    says(&nothing, &[".rotation(pool)", ".retry(policy)", ".reporter(reporter)"]);
+    assert_message(&nothing, &[".rotation(pool)", ".retry(policy)", ".reporter(reporter)"]);
     let retry = || FailoverLayer::builder().retry(RetryPolicy::new());
     for (built, setting) in [
         (retry().max_refusals(limit(2)).build(), "max_refusals"),
@@ -183,44 +186,44 @@ fn stack_that_would_do_nothing_is_an_error() {
     ] {
         let error = built.unwrap_err();
         assert_eq!(error, BuildError::NoPool(setting));
-        says(&error, &[setting, ".rotation(pool)"]);
+        assert_message(&error, &[setting, ".rotation(pool)"]);
     }
     let error = retry().model_at(ModelAt::query("model")).build().unwrap_err();
     assert_eq!(error, BuildError::NoModels("model_at"));
-    says(&error, &["model_at", ".models("]);
+    assert_message(&error, &["model_at", ".models("]);
 }
 
 #[test]
-fn jitter_and_backoff_must_be_ranges() {
+fn jitter_and_backoff_outside_their_ranges_are_errors() {
     let (nan, endless) = (f64::NAN, f64::INFINITY);
     for (low, high) in
         [(-0.1, 1.0), (0.0, -1.0), (nan, 1.0), (0.0, nan), (0.0, endless), (1.2, 0.8)]
     {
         let error = Jitter::between(low, high).unwrap_err();
         assert_eq!(error, BackoffError::Jitter, "{low} to {high}");
-        says(&error, &["between(0.8, 1.2)"]);
+        assert_message(&error, &["between(0.8, 1.2)"]);
     }
     for multiplier in [0.0, 0.99, -2.0, nan, endless] {
         let error = Backoff::DEFAULT.multiplier(multiplier).unwrap_err();
         assert_eq!(error, BackoffError::Multiplier, "{multiplier}");
-        says(&error, &["2.0"]);
+        assert_message(&error, &["2.0"]);
     }
     let error = Backoff::new(Duration::from_secs(2), Duration::from_secs(1)).unwrap_err();
     assert_eq!(error, BackoffError::Order);
-    says(&error, &["`max`", "`initial`"]);
+    assert_message(&error, &["`max`", "`initial`"]);
 }
 
 #[test]
-fn budget_must_be_a_share_of_a_window() {
+fn window_budget_outside_its_ranges_is_an_error() {
     let window = Duration::from_secs(10);
     for ratio in [-0.1, f64::NAN, f64::INFINITY, 1000.1] {
         let error = WindowBudget::new(window, ratio, 0).unwrap_err();
         assert_eq!(error, BudgetError::Ratio, "{ratio}");
-        says(&error, &["0.2"]);
+        assert_message(&error, &["0.2"]);
     }
     for window in [Duration::ZERO, Duration::from_millis(9), Duration::MAX] {
         let error = WindowBudget::new(window, 0.2, 0).unwrap_err();
         assert_eq!(error, BudgetError::Window, "{window:?}");
-        says(&error, &["10 ms to 1 h"]);
+        assert_message(&error, &["10 ms to 1 h"]);
     }
 }

@@ -1,4 +1,4 @@
-//! Edge cases of the guarantees about tokens that expire.
+//! Edge cases of tokens that expire, are rejected or are refreshed.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
@@ -62,7 +62,7 @@ impl World {
         self.service.clone().oneshot(post()).await.unwrap()
     }
 
-    fn last(&self) -> String {
+    fn last_token(&self) -> String {
         self.upstream.tokens().pop().unwrap()
     }
 }
@@ -87,7 +87,7 @@ async fn limit_outlives_the_rejection_of_its_credential() {
     assert_eq!((first.status().as_u16(), second.status().as_u16()), (200, 200));
     sleep(seconds(10)).await;
     assert_eq!(world.send().await.status(), 200);
-    assert_eq!(world.last(), "tok-b", "{:?}", world.upstream.tokens());
+    assert_eq!(world.last_token(), "tok-b", "{:?}", world.upstream.tokens());
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,14 +101,14 @@ async fn cooldown_outlives_the_expiry_of_the_credential() {
     let mut pinned = post();
     pinned.extensions_mut().insert(RequestOptions::new().pin("a"));
     assert_eq!(world.service.clone().oneshot(pinned).await.unwrap().status(), 200);
-    assert_eq!(world.last(), "t1");
+    assert_eq!(world.last_token(), "t1");
     sleep(seconds(1)).await;
     world.send().await;
-    assert_eq!(world.last(), "tok-b", "{:?}", world.upstream.tokens());
+    assert_eq!(world.last_token(), "tok-b", "{:?}", world.upstream.tokens());
 }
 
 #[tokio::test(start_paused = true)]
-async fn account_can_be_skipped_while_its_token_is_fetched() {
+async fn cooldown_set_while_a_token_is_fetched_is_kept() {
     let a = Account::from_source("a", Script::tokens(&["t1"]));
     let b = Account::new("b", bearer("tok-b")).priority(-1);
     let world = world(true, [a, b], Upstream::default());
@@ -116,7 +116,7 @@ async fn account_can_be_skipped_while_its_token_is_fetched() {
     assert!(world.pool.cool_down("a", None, seconds(3600)));
     sleep(seconds(2)).await;
     world.send().await;
-    assert_eq!(world.last(), "tok-b", "{:?}", world.upstream.tokens());
+    assert_eq!(world.last_token(), "tok-b", "{:?}", world.upstream.tokens());
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,7 +131,7 @@ async fn cooldown_has_the_requested_length_after_a_failed_source() {
         world.send().await;
         sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(world.last(), "old", "{:?}", world.upstream.tokens());
+    assert_eq!(world.last_token(), "old", "{:?}", world.upstream.tokens());
     assert!(world.pool.cool_down("a", None, seconds(2)));
     assert_eq!(world.pool.view().accounts[0].usable_in, Some(seconds(2)));
 }
@@ -155,7 +155,7 @@ async fn longer_cooldown_continues_with_an_unchanged_token() {
     assert_eq!(world.pool.view().accounts[0].usable_in, Some(Duration::from_millis(500)));
     world.pool.revive("a");
     world.send().await;
-    assert_eq!(world.last(), "old", "{:?}", world.upstream.tokens());
+    assert_eq!(world.last_token(), "old", "{:?}", world.upstream.tokens());
 }
 
 // --- I7, I11: the newest answer of the upstream
@@ -174,7 +174,7 @@ async fn limit_is_not_hidden_by_a_missing_token_of_another_account() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fused_and_stacked_agree_on_a_limit_while_a_token_is_fetched() {
+async fn limit_while_a_token_is_fetched_is_the_same_fused_and_stacked() {
     let mut seen = Vec::new();
     for fused in [true, false] {
         let upstream = Upstream::default().token("tok-a", [limited("1")]);
@@ -201,7 +201,7 @@ async fn rejected_request_waits_for_the_first_token_of_another_account() {
 // --- sources
 
 #[tokio::test(start_paused = true)]
-async fn source_that_asks_for_a_call_every_ten_seconds_gets_it() {
+async fn source_with_a_refresh_hint_of_ten_seconds_is_called_at_that_rate() {
     let calls = Arc::new(AtomicUsize::new(0));
     let source = {
         let calls = calls.clone();
@@ -216,7 +216,7 @@ async fn source_that_asks_for_a_call_every_ten_seconds_gets_it() {
         sleep(seconds(1)).await;
     }
     let calls = calls.load(Ordering::SeqCst);
-    assert!((50..=70).contains(&calls), "asked {calls} times in 600 s");
+    assert!((50..=70).contains(&calls), "called {calls} times in 600 s");
 }
 
 #[tokio::test(start_paused = true)]
@@ -279,7 +279,7 @@ async fn source_of_expired_tokens_is_not_called_in_a_loop() {
     let world = world(true, [Account::from_source("a", source)], Upstream::default());
     let _ = world.send().await;
     let calls = calls.load(Ordering::SeqCst);
-    assert!(calls < 20, "asked {calls} times for one request");
+    assert!(calls < 20, "called {calls} times for one request");
 }
 
 #[tokio::test(start_paused = true)]
@@ -313,7 +313,7 @@ async fn rejection_of_a_recovered_account_is_reported_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn revived_account_is_still_refreshed_before_its_token_ends() {
+async fn revived_account_is_refreshed_before_its_token_expires() {
     let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(100)));
     let a = a.source(Script::tokens(&["t1"]));
     let upstream = Upstream::default();
@@ -344,7 +344,7 @@ async fn account_is_replayed_once_for_one_request() {
     assert!(!sent.contains(&"g3".to_owned()), "{} {sent:?}", first.status());
 }
 
-// --- the first attempt's model is not that of a fallback
+// --- the model of a fallback
 
 #[tokio::test(start_paused = true)]
 async fn fallback_that_waits_for_a_token_goes_to_an_account_of_its_model() {
@@ -506,7 +506,7 @@ async fn rejected_token_is_not_sent_twice_under_a_foreign_retry() {
 
 #[cfg(feature = "oauth")]
 #[tokio::test(start_paused = true)]
-async fn slow_token_endpoint_is_not_given_a_one_time_refresh_token_twice() {
+async fn one_time_refresh_token_is_sent_once_to_a_slow_endpoint() {
     use bytes::Bytes;
     use http_body_util::{BodyExt, Full};
     use std::convert::Infallible;
@@ -552,7 +552,7 @@ async fn slow_token_endpoint_is_not_given_a_one_time_refresh_token_twice() {
 // --- waiting
 
 #[tokio::test(start_paused = true)]
-async fn token_waiter_is_served_by_an_account_whose_cooldown_ends_first() {
+async fn request_waiting_for_a_token_is_served_when_another_cooldown_ends() {
     let a = Account::from_source("a", Script::default());
     let b = Account::new("b", bearer("tok-b"));
     let world = world(true, [a, b], Upstream::default());
@@ -563,7 +563,7 @@ async fn token_waiter_is_served_by_an_account_whose_cooldown_ends_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pool_waiter_is_woken_at_the_end_of_a_cooldown() {
+async fn wait_ready_ends_with_the_first_cooldown() {
     let a = Account::from_source("a", Script::default());
     let b = Account::new("b", bearer("tok-b"));
     let world = world(true, [a, b], Upstream::default());
@@ -574,7 +574,7 @@ async fn pool_waiter_is_woken_at_the_end_of_a_cooldown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn valid_token_is_sent_by_a_request_that_cannot_wait_longer() {
+async fn valid_token_is_sent_at_the_end_of_the_wait_for_the_next() {
     let a = Account::new("a", bearer("old")).expires(Expires::In(seconds(1200)));
     let a = a.source(Script::default());
     let upstream = Upstream::default();
@@ -600,7 +600,7 @@ impl TokenSource for Panics {
 }
 
 #[tokio::test(start_paused = true)]
-async fn panic_of_a_source_harms_no_request() {
+async fn source_panic_fails_no_request() {
     let upstream = Upstream::default().token_forever("dead", Step::status(401));
     let a = Account::new("a", bearer("dead")).source(Panics);
     let b = Account::new("b", bearer("tok-b")).priority(-1);
@@ -634,16 +634,16 @@ async fn token_in_flight_stays_redacted_while_others_are_refreshed() {
         }
     });
     assert!(answer.is_err());
-    let told = format!("{:?}", world.recorder.events());
+    let reported = format!("{:?}", world.recorder.events());
     assert!(!world.recorder.failures().is_empty());
-    assert!(!told.contains(&old(0)), "{told}");
+    assert!(!reported.contains(&old(0)), "{reported}");
 }
 
 /// A source that inserts an account into its pool in `can_renew_after`.
 #[derive(Clone, Default)]
-struct Meddles(Arc<std::sync::OnceLock<Pool>>);
+struct InsertsAccount(Arc<std::sync::OnceLock<Pool>>);
 
-impl TokenSource for Meddles {
+impl TokenSource for InsertsAccount {
     fn token(&self, _: RefreshReason) -> TokenFuture<'_> {
         Box::pin(std::future::pending())
     }
@@ -655,15 +655,15 @@ impl TokenSource for Meddles {
 }
 
 #[tokio::test(start_paused = true)]
-async fn source_may_change_the_pool_in_can_renew_after() {
-    let source = Meddles::default();
+async fn can_renew_after_may_change_the_pool() {
+    let source = InsertsAccount::default();
     let account = Account::new("a", bearer("tok-a")).source(source.clone());
     let pool = Pool::builder().account(account).any_origin().build().unwrap();
     source.0.set(pool.clone()).unwrap();
     // A task that waits for its own lock never ends: in a thread of its own, that is only a failure.
-    let (done, heard) = std::sync::mpsc::channel();
-    let asked = pool.clone();
-    std::thread::spawn(move || done.send(asked.invalidate("a", Reason::Invalid)));
-    assert_eq!(heard.recv_timeout(seconds(10)), Ok(true), "it waits for itself");
+    let (sender, result) = std::sync::mpsc::channel();
+    let changed = pool.clone();
+    std::thread::spawn(move || sender.send(changed.invalidate("a", Reason::Invalid)));
+    assert_eq!(result.recv_timeout(seconds(10)), Ok(true), "a deadlock");
     assert!(pool.contains("other"));
 }
