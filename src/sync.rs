@@ -1,8 +1,8 @@
-//! The atomics of the pool, so that a model checker can put its own in their place. What is `static`
-//! outlives any of its runs, and uses the standard library's.
+//! The atomics and locks of the pool, which a model checker replaces by its own. A `static` outlives
+//! the runs of a model, and uses the standard library's.
 //!
-//! The name is this crate's own: `--cfg loom` is for all crates of a build, and takes the network out
-//! of tokio, without which the tests do not build.
+//! The name `failover_loom` is this crate's own: `--cfg loom` applies to all crates of a build, and
+//! removes the network from tokio, without which the tests do not build.
 
 #[cfg(not(all(test, failover_loom)))]
 pub(crate) use std::sync::{
@@ -18,7 +18,7 @@ pub(crate) use loom::sync::{
 #[cfg(all(test, failover_loom))]
 pub(crate) use std::sync::PoisonError;
 
-/// The lock, also after a panic elsewhere: what it guards is whole between any two of its writes.
+/// Locks a mutex, also after a panic elsewhere: the data is consistent between any two writes.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What the stages need of a pool.
+//! The operations of a pool that stages use.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,8 +20,8 @@ use crate::{
 };
 
 impl Pool {
-    /// The changes of any account's state for as long as a request waits for one, at most until
-    /// `limit`; `since` is when it first did.
+    /// Waits for a change of any account, at most until `limit`; `since` is when the request first
+    /// waited.
     pub(crate) fn wait_for_change(
         &self,
         since: &mut Option<Instant>,
@@ -30,12 +30,12 @@ impl Pool {
         ChangeWait::new(self.shared(), since, limit)
     }
 
-    /// An account for an attempt that starts now.
+    /// Leases an account for an attempt that starts now.
     pub(crate) fn pick(&self, query: &Query<'_>, now: &mut Now) -> Result<Lease, Unavailable> {
         select::pick(self.shared(), query, now)
     }
 
-    /// What it would say of this account, were its credential of `generation` out for `reason`.
+    /// Returns the answer for an account whose credential of `generation` was rejected for `reason`.
     pub(crate) fn rejection(
         &self,
         id: &str,
@@ -46,7 +46,7 @@ impl Pool {
         select::rejection(self.shared(), id, uid, generation, reason)
     }
 
-    /// The account whose turn it is, for a request that any account will do for. `None`: ask
+    /// Leases the account whose turn it is, for a request that any account may serve. `None`: use
     /// [`pick`](Self::pick).
     #[inline(always)]
     #[allow(clippy::inline_always)]
@@ -54,43 +54,43 @@ impl Pool {
         select::turn(self.shared(), now)
     }
 
-    /// An account for an attempt that starts at `at`: one whose rest is over by then counts, one
-    /// that is quarantined does not.
+    /// Returns an account for an attempt that starts at `at`: one whose cooldown is over by then
+    /// counts, a quarantined one does not.
     pub(crate) fn pick_at(&self, query: &Query<'_>, at: Instant) -> Result<Lease, Unavailable> {
         select::pick_at(self.shared(), query, at)
     }
 
-    /// Whether nobody can serve now, and somebody will when a source has answered that is being
-    /// asked. Takes nobody.
+    /// Returns whether no account can serve now, and one will when a source that is being called has
+    /// answered. Leases nothing.
     pub(crate) fn is_under_way(&self, query: &Query<'_>, now: &mut Now) -> bool {
         watch::is_under_way(self.shared(), query, now)
     }
 
-    /// Whether the source of some account is asked, or will be, for a credential that the request
-    /// may use.
+    /// Returns whether a call to a source is due or in progress for a credential that the request may
+    /// use.
     pub(crate) fn is_renewing(&self, query: &Query<'_>) -> bool {
         watch::is_renewing(self.shared(), query)
     }
 
-    /// Whether a request that was refused may be sent again, with another account or with the next
+    /// Returns whether a rejected request may be resent, with another account or with the next
     /// credential of the same one.
     pub(crate) fn may_resend(&self) -> bool {
         self.len() > 1 || self.shared().roster.load().mints
     }
 
-    /// Whether some account serves only some models: then choosing needs to know which is wanted.
+    /// Returns whether an account serves only some models, so that selecting needs the model.
     pub(crate) fn is_restricted(&self) -> bool {
         self.shared().roster.load().restricted
     }
 
-    /// Whether some account could serve this model now. As slow as there are accounts: for those
-    /// who have failed already.
+    /// Returns whether an account could serve this model now. Looks at all accounts: only for requests
+    /// that have failed already.
     pub(crate) fn can_serve(&self, model: &str, now: &mut Now) -> bool {
         select::can_serve(self.shared(), model, now)
     }
 
-    /// Whether every account is refused or retired, and none is due for a probe. `false` when that
-    /// would take a closer look. Reads the clock only when no account is alive.
+    /// Returns whether every account is rejected or retired, and none is due for a probe. `false` if
+    /// that needs a closer look. Reads the clock only when no account is alive.
     pub(crate) fn surely_dead(&self) -> bool {
         let shared = self.shared();
         // Where some serve only some models, what is answered depends on the request's.
@@ -101,37 +101,36 @@ impl Pool {
         next == u64::MAX || shared.passed(Now::unread().get()) < next
     }
 
-    /// What becomes of a credential that the caller put on the request.
+    /// Returns what happens to a caller's own credential.
     pub(crate) fn own(&self) -> OwnCredential {
         self.shared().settings.own
     }
 
-    /// Whether the caller put a credential on the request: `Authorization`, or any header or query
-    /// key that this pool uses.
+    /// Returns whether the request carries a credential of the caller: `Authorization`, or a header or
+    /// query key that this pool uses.
     pub(crate) fn carries_own(&self, parts: &Parts) -> bool {
         carries_own(self.shared(), parts)
     }
 
-    /// Whether a request goes on after a revoked credential.
+    /// Returns where a request may rotate after a revoked credential.
     pub(crate) fn cascade(&self) -> Cascade {
         self.shared().settings.cascade
     }
 
-    /// What the owner of a dead pool must do.
+    /// Returns what the owner of a dead pool must do.
     pub(crate) fn help(&self) -> Option<&Arc<str>> {
         self.shared().settings.help.as_ref()
     }
 
-    /// The pool's number, unique in the process.
+    /// Returns the pool's number, unique in the process.
     pub(crate) fn id(&self) -> u32 {
         self.shared().id
     }
 
-    /// Lets a credential pass that some request carries already, or says why it must not be sent
-    /// any more.
+    /// Admits a credential that a request carries already, or returns why it must not be sent.
     ///
-    /// One that was replaced meanwhile counts as refused: whoever put it on the request has a newer
-    /// one. One that has ended is not sent. `probe` says that the request is the probe of its account.
+    /// A credential that was replaced meanwhile counts as rejected; one that has expired is not sent.
+    /// `probe` says that the request is the probe of its account.
     pub(crate) fn admit(
         &self,
         account: u32,

@@ -26,9 +26,7 @@ use crate::{
     report::{PoolDead, Reporter, ReporterHandle},
 };
 
-/// A pool to be filled; see [`Pool::builder`].
-///
-/// Nothing is checked before [`build`](Self::build).
+/// A builder for a [`Pool`]. Nothing is checked before [`build`](Self::build).
 ///
 /// ```
 /// use std::time::Duration;
@@ -108,10 +106,9 @@ impl PoolBuilder {
     /// Adds origins that the pool's credentials may be sent to: scheme, host and port, such as
     /// `https://api.example.com`.
     ///
-    /// They are compared as origins are (RFC 6454 §5): the host in any case, the port with the
-    /// scheme's default. A request without an authority in its URI may carry a credential in any
-    /// case; the client below knows where it goes. What a client does on its own, such as following
-    /// a redirect, is out of sight: turn that off there.
+    /// Origins are compared as in RFC 6454 §5: the host in any case, the port with the scheme's
+    /// default. A request without an authority in its URI may always carry a credential: the client
+    /// below is connected to one host. Turn off redirects in the client: the pool does not see them.
     pub fn origins<I>(mut self, origins: I) -> Self
     where
         I: IntoIterator,
@@ -124,46 +121,44 @@ impl PoolBuilder {
         self
     }
 
-    /// The pool's credentials may be sent wherever a request goes.
-    ///
-    /// Whoever chooses the URI of a request then chooses who gets to know them.
+    /// Allows credentials to be sent wherever a request goes: the URI of a request alone then decides
+    /// who receives them.
     pub fn any_origin(mut self) -> Self {
         self.any_origin = true;
         self
     }
 
-    /// The pool may begin without an account.
+    /// Allows a pool without accounts.
     pub fn may_be_empty(mut self) -> Self {
         self.may_be_empty = true;
         self
     }
 
-    /// How an account is chosen. [`Selection::RoundRobin`] by default.
+    /// Sets how an account is selected. [`Selection::RoundRobin`] by default.
     pub fn selection(mut self, selection: Selection) -> Self {
         self.selection = selection;
         self
     }
 
-    /// The order of the accounts within a tier. [`Order::Listed`] by default.
+    /// Sets the order of the accounts within a tier. [`Order::Listed`] by default.
     pub fn order(mut self, order: Order) -> Self {
         self.order = order;
         self
     }
 
-    /// Where a request goes on after a revoked credential. [`Cascade::SameGroup`] by default.
+    /// Sets where a request may rotate after a revoked credential. [`Cascade::SameGroup`] by default.
     pub fn cascade(mut self, cascade: Cascade) -> Self {
         self.cascade = cascade;
         self
     }
 
-    /// What becomes of a credential that the caller put on. [`OwnCredential::Keep`] by default.
+    /// Sets what happens to a caller's own credential. [`OwnCredential::Keep`] by default.
     pub fn own_credential(mut self, own: OwnCredential) -> Self {
         self.own = own;
         self
     }
 
-    /// What the owner of a pool must do when all of its credentials are refused: stands in the report
-    /// of a dead pool and in every local answer.
+    /// Sets what the owner of a dead pool must do: part of its report and of every local answer.
     pub fn help(mut self, text: impl Into<Arc<str>>) -> Self {
         self.help = Some(text.into());
         self
@@ -176,68 +171,67 @@ impl PoolBuilder {
         self
     }
 
-    /// How long a refused credential is left alone.
+    /// Sets how long a rejected credential is quarantined.
     pub fn quarantine(mut self, quarantine: Quarantine) -> Self {
         self.cooldowns.quarantine = quarantine;
         self
     }
 
-    /// How long an account rests that is limited without a hint for how long: `first`, doubled each
-    /// time, up to `max`. 1 s and 60 s by default. Several answers within one rest count once.
+    /// Sets the cooldown after a 429 without `Retry-After`: `first`, doubled each time, up to `max`.
+    /// 1 s and 60 s by default. Several answers within one cooldown count once.
     pub fn limited_cooldown(mut self, first: Duration, max: Duration) -> Self {
         self.cooldowns.limited = Doubling::new(first, max);
         self
     }
 
-    /// How long an account rests that is out of quota, without a hint. 30 min by default.
+    /// Sets the cooldown of an account that is out of quota, without a hint. 30 min by default.
     pub fn out_of_quota_cooldown(mut self, rest: Duration) -> Self {
         self.cooldowns.out_of_quota = millis(rest);
         self
     }
 
-    /// How long an account is not asked for a model that it does not have. 10 min by default.
+    /// Sets the cooldown of a model that an account does not have. 10 min by default.
     pub fn model_cooldown(mut self, rest: Duration) -> Self {
         self.cooldowns.model = millis(rest);
         self
     }
 
-    /// The longest rest that a server's hint can ask for. 24 h by default.
+    /// Sets the longest cooldown that a hint of the server can ask for. 24 h by default.
     pub fn max_rest(mut self, longest: Duration) -> Self {
         self.cooldowns.max_rest = millis(longest);
         self
     }
 
-    /// Whether an account that is limited rests at all. `true` by default.
+    /// Sets whether a limited account cools at all. `true` by default.
     pub fn cooling(mut self, cooling: bool) -> Self {
         self.cooldowns.cooling = cooling;
         self
     }
 
-    /// How long a [source](crate::credential::TokenSource) may take to give a token. 10 s by default.
+    /// Sets how long a call to a [source](crate::credential::TokenSource) may take. 10 s by default.
     ///
-    /// One that takes longer has failed for those who wait. It is not stopped, and not asked again
-    /// before it has answered: a refresh token that is good for one time would be sent twice. Its
-    /// late token is taken. It is stopped after ten times as long, or when the pool's last handle is
-    /// dropped; then it may be asked again.
+    /// A call that takes longer has failed for the requests that wait. It goes on, and the source is
+    /// not called again before it has answered: a refresh token that is valid once would be sent twice.
+    /// A late token is used. The call is stopped after ten times as long, or when the pool's last
+    /// handle is dropped.
     pub fn refresh_deadline(mut self, longest: Duration) -> Self {
         self.sources.refresh_deadline = longest;
         self
     }
 
-    /// How long a request waits for a credential that its account's source is asked for, when no
-    /// other account can serve. 15 s by default; then it is answered with `not_ready` (503). A source
-    /// that has just failed is not waited for: the answer comes at once, with a `Retry-After`.
+    /// Sets how long a request waits for a call to a source when no account can serve. 15 s by
+    /// default; then the answer is `not_ready` (503). After a failed call, the answer comes at once,
+    /// with a `Retry-After`.
     pub fn ready_within(mut self, longest: Duration) -> Self {
         self.sources.ready_within = longest;
         self
     }
 
-    /// How long before its end a credential that no source replaces is told of
-    /// ([`TokenEventKind::Expiring`](crate::report::TokenEventKind::Expiring)), once at each of these. 1 h and
-    /// 10 min by default; its end itself is told in any case.
+    /// Sets how long before its expiry a credential without a source is reported as
+    /// [`Expiring`](crate::report::TokenEventKind::Expiring), once at each of these times. 1 h and
+    /// 10 min by default; the expiry itself is always reported.
     ///
-    /// Nobody has to send a request for that, but there must be a tokio runtime: the pool's one task
-    /// is started in it by whoever builds the pool or puts in a credential.
+    /// Needs a tokio runtime: building the pool or inserting a credential starts one task in it.
     pub fn expiry_warnings(mut self, leads: impl IntoIterator<Item = Duration>) -> Self {
         let mut leads: Vec<_> = leads.into_iter().map(millis).collect();
         leads.sort_unstable_by_key(|lead| std::cmp::Reverse(*lead));
@@ -246,22 +240,22 @@ impl PoolBuilder {
         self
     }
 
-    /// Called when a refusal, or an end, leaves no usable account: once, until the pool is well again.
-    /// It must not block.
+    /// Sets a hook for the time when a rejection or an expiry leaves no usable account. It is called
+    /// once until the pool recovers, and must not block.
     pub fn on_dead(mut self, hook: impl Fn(&PoolDead) + Send + Sync + 'static) -> Self {
         self.sources.on_dead = Some(Arc::new(hook));
         self
     }
 
-    /// Called when a pool that had died has a usable account again. It must not block.
+    /// Sets a hook for the recovery of a dead pool. It must not block.
     pub fn on_recovered(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.sources.on_recovered = Some(Arc::new(hook));
         self
     }
 
-    /// Looks at the form of each token before it is used: when the pool is built, and whenever an
-    /// account is inserted, replaced or refreshed. It is given the account's id and the token (of a
-    /// user and a password, the password), and says what is wrong with it.
+    /// Sets a check of each token's form: when the pool is built, and whenever an account is inserted,
+    /// replaced or refreshed. It receives the account's id and the token (of a basic credential, the
+    /// password), and returns what is wrong with the token.
     ///
     /// ```
     /// use tower_failover::{Account, Credential, Pool};
@@ -285,11 +279,11 @@ impl PoolBuilder {
         self
     }
 
-    /// The pool.
+    /// Builds the pool.
     ///
     /// # Errors
     ///
-    /// What the variants of [`PoolError`] say.
+    /// The accounts or the origins are not usable: see the variants of [`PoolError`].
     pub fn build(self) -> Result<Pool, PoolError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         if self.accounts.is_empty() && !self.may_be_empty {

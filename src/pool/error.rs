@@ -1,8 +1,8 @@
-//! What is wrong with a pool, or with a change of one.
+//! Errors in a pool, or in a change of one.
 
 use std::fmt;
 
-/// Why a pool cannot be built, or changed.
+/// The error of building or changing a pool.
 ///
 /// Each message says what to change.
 ///
@@ -25,7 +25,7 @@ pub enum PoolError {
          if accounts are inserted later"
     )]
     Empty,
-    /// Nothing was said about where credentials may go.
+    /// No origin was given.
     #[error(
         "the pool has no origins: name those that its credentials may be sent to \
          with `.origins([\"https://api.example.com\"])`, or say `.any_origin()`"
@@ -40,7 +40,7 @@ pub enum PoolError {
     /// An account's id is empty.
     #[error("an account has an empty id: give it one that its owner knows it by")]
     EmptyId,
-    /// Something is no origin.
+    /// A text is not an origin.
     #[error("`{origin}` is no origin: {fault}")]
     Origin {
         /// What was given, as far as it may be shown.
@@ -48,7 +48,7 @@ pub enum PoolError {
         /// What is wrong with it.
         fault: OriginFault,
     },
-    /// An account's base URI is not one.
+    /// The base URI of an account is not usable.
     #[error("the base URI of account `{id}` is not usable: {fault}")]
     BaseUri {
         /// The account.
@@ -56,14 +56,14 @@ pub enum PoolError {
         /// What is wrong with it.
         fault: OriginFault,
     },
-    /// An account lives where the pool's credentials may not go.
+    /// The base URI of an account is outside the pool's origins.
     #[error(
         "account `{id}` lives at `{origin}`, which is none of the pool's origins: add it to `.origins(..)`"
     )]
     BaseOrigin {
         /// The account.
         id: Box<str>,
-        /// Where it lives.
+        /// The origin of its base URI.
         origin: Box<str>,
     },
     /// A fixed header of an account is also the header of a credential.
@@ -87,12 +87,12 @@ pub enum PoolError {
         /// The header.
         header: Box<str>,
     },
-    /// A token has not the form that [`validate`](crate::pool::PoolBuilder::validate) wants.
+    /// A token fails the check of [`validate`](crate::pool::PoolBuilder::validate).
     #[error("the token of account `{id}` is not what it should be: {fault}")]
     Format {
         /// The account.
         id: Box<str>,
-        /// What is wrong with it, in the words of whoever looked.
+        /// The message of the check.
         fault: &'static str,
     },
     /// No account has this id.
@@ -103,7 +103,7 @@ pub enum PoolError {
     },
 }
 
-/// What is wrong with an origin.
+/// The fault of an origin.
 ///
 /// [`PoolError`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,4 +1,4 @@
-//! The pool as its users hold it.
+//! The handle of a pool.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -45,12 +45,12 @@ use crate::{
 ///                 │ ◀─────────────────────────────────── │ a longer one
 ///  replace(),     │            the time is up            │ replaces it
 ///  revive()       │                                      │
-///     │           │                                      │ refused
+///     │           │                                      │ rejected
 ///     └───────▶ usable ───────────────┐                  │
-///                 ▲        refused    ▼                  ▼
+///                 ▲        rejected   ▼                  ▼
 ///                 │               quarantined ◀──────────┘
 ///                 │                 │     ▲
-///                 │    the time is  │     │ refused again: twice as long;
+///                 │    the time is  │     │ rejected again: twice as long;
 ///                 │    up: one goes │     │ nothing shown: due at once
 ///                 │                 ▼     │
 ///                 └───────────── probing ─┘          retire() ──▶ retired
@@ -58,62 +58,64 @@ use crate::{
 /// ```
 ///
 /// 1. A *usable* account serves in its turn.
-/// 2. A *resting* one serves again when the time is up; until then only a request that is strictly
-///    pinned to it uses it. The time only grows: what is weaker or older never shortens it.
-/// 3. Whether it is limited for all models or for one is kept apart: a model that rests (limited,
-///    or not found) leaves the account usable for the others. At most 64 models are kept for each
-///    account; of more, the one whose rest ends soonest is forgotten.
-/// 4. A refused credential is *quarantined*: nothing uses it until the time is up. Ten requests that
-///    are refused with it are one incident; the first one quarantines and reports. The time is in
+/// 2. A *cooling* account serves again when its time is up; until then only a request that is strictly
+///    pinned to it uses it. A cooldown only grows: weaker or older evidence never shortens it.
+/// 3. Limits of all models and of one model are kept apart: a model that cools (limited, or not found)
+///    leaves the account usable for the others. At most 64 models are kept for each account; beyond
+///    that, the model whose cooldown ends soonest is forgotten.
+/// 4. A rejected credential is *quarantined*: no request uses it until the time is up. Ten requests that
+///    are rejected with it are one incident; the first one quarantines and reports. The times are in
 ///    [`Quarantine`](crate::pool::Quarantine).
 /// 5. When the time is up, one request becomes the *probe*. It heals the account if it succeeds, or
-///    fails in a way that shows the credential to be good (forbidden, limited, out of quota, a fault
-///    of the model). It doubles the time if it is refused again, and that reports nothing new. If it
-///    shows nothing (a transient fault, a request that the upstream rejects, a dropped future), it
-///    gives its slot back and changes nothing.
-/// 6. A probe that hangs holds its slot until it ends or is dropped: put a timeout below.
+///    fails in a way that shows the credential to be good (forbidden, limited, out of quota, a model
+///    fault). It doubles the time if it is rejected again, without another report. If it shows nothing
+///    (a transient failure, a request that the upstream rejects, a dropped future), the next request
+///    may probe.
+/// 6. A probe that hangs remains the only one until it ends or is dropped: put a timeout below.
 /// 7. A *retired* account stays out until it is replaced or revived.
-/// 8. All this belongs to one generation of the credential. What a request learns about an old
-///    generation never touches the new one; [`replace`](Self::replace) clears refusal, rests and
-///    doubling.
-/// 9. An answer to a request that was sent before the last probe, or before [`revive`](Self::revive) of
-///    a refused account, quarantines nothing: it is older than what is known.
+/// 8. A rejection belongs to one generation of the credential. Evidence about an old generation never
+///    touches the new one, except that a limit also counts for a renewal by the account's own source.
+///    [`replace`](Self::replace) clears rejection, cooldowns and doubling.
+/// 9. A rejection of a request that was sent before the last probe, or before
+///    [`revive`](Self::revive) of a rejected account, quarantines nothing: it is outdated.
 ///
 /// # Sources
 ///
-/// 1. An account with a [source](crate::credential::TokenSource) is *refreshing* while it has nothing to
-///    send, or too little time left, and the source is asked. Other accounts serve meanwhile; a request
-///    that has no other waits, at most for [`ready_within`](crate::pool::PoolBuilder::ready_within).
-/// 2. A refused credential is replaced instead of quarantined, where its source
-///    [may have another](crate::credential::TokenSource::can_renew_after). The same one again, or one that
-///    is refused as well, is quarantined like any.
-/// 3. A source that fails is left alone for half a second, doubled each time up to a minute. That is
-///    told once for each row of failures; a token that is good stays in use.
-/// 4. A source that gives nothing until a person acts *retires* the account, as soon as the token there
-///    is may not be sent any more.
-/// 5. A credential that nothing replaces retires its account when it [ends](crate::credential::Expires).
+/// 1. An account with a [source](crate::credential::TokenSource) is *refreshing* while it has no token
+///    that may be sent, or too little time left, and the source is called. Other accounts serve
+///    meanwhile; a request without another account waits, at most for
+///    [`ready_within`](crate::pool::PoolBuilder::ready_within).
+/// 2. A rejected credential is replaced instead of quarantined, where its source
+///    [may have another](crate::credential::TokenSource::can_renew_after). If the source gives the same
+///    one again, or one that is rejected as well, that one is quarantined.
+/// 3. A source that fails is not called again for half a second, doubled with each failure up to a
+///    minute. Each row of failures is reported once; a token that is valid stays in use.
+/// 4. A source that gives no token until an operator acts *retires* the account, as soon as the current
+///    token may not be sent any more.
+/// 5. A credential without a source retires its account when it [expires](crate::credential::Expires).
 ///
 /// # Costs
 ///
-/// Choosing takes as long with 100,000 accounts as with one, also when few of them can serve, and
-/// takes no lock; the clock is read only while somebody rests, or where a credential ends. Exceptions: a sticky key looks at each
-/// account that can serve, a list of [models](Account::models) at each that comes before one that may
-/// serve the model. [`insert`](Self::insert) and [`remove`](Self::remove) copy the list of accounts:
-/// give many accounts to the builder, not one after the other to `insert`.
+/// Selecting an account takes as long with 100,000 accounts as with one, also when few of them can
+/// serve, and takes no lock. The clock is read only while an account is out, or where a credential
+/// expires. Exceptions: a sticky key looks at each account that can serve, and a list of
+/// [models](Account::models) at each account before one that may serve the model.
+/// [`insert`](Self::insert) and [`remove`](Self::remove) copy the list of accounts: give many accounts
+/// to the builder instead of inserting them one by one.
 ///
-/// An account takes at most 600 bytes, and the bytes of its id and of its credential (for each twice,
-/// with what keeps track of them).
+/// An account takes at most 600 bytes, plus its id and its credential (each twice, with what keeps
+/// track of them).
 ///
 /// # Clone
 ///
-/// Cheap; clones are handles to the same pool. When the last one goes, what is in flight ends with
-/// what it has.
+/// Cheap: clones are handles to the same pool. When the last handle is dropped, requests in flight end
+/// with the credential that they have.
 #[derive(Clone)]
 pub struct Pool {
     owner: Arc<Owner>,
 }
 
-/// The handles' side of the hub: the accounts have it too, and it has the accounts.
+/// Closes the pool when the last handle is dropped; tasks may hold the shared state longer.
 pub(crate) struct Owner(pub(crate) Arc<Shared>);
 
 impl Drop for Owner {
@@ -131,29 +133,29 @@ impl Pool {
         &self.owner.0
     }
 
-    /// Takes in one more account.
+    /// Inserts an account.
     ///
     /// # Errors
     ///
-    /// Its id is taken, or the account is not usable in this pool; the pool is as it was.
+    /// The id is taken, or the account is not usable in this pool. The pool is unchanged.
     pub fn insert(&self, account: Account) -> Result<(), PoolError> {
         admin::insert(self.shared(), vec![account])
     }
 
-    /// Gives an account a new credential, and tells the generation of it.
+    /// Replaces the credential of an account. Returns the generation of the new one.
     ///
-    /// The account is usable again, whatever was held against the old credential. Requests in flight
-    /// end with the old one, and what they learn about it counts no more.
+    /// The account is usable again, whatever happened to the old credential. Requests in flight end
+    /// with the old one, and their outcomes no longer count.
     ///
     /// # Errors
     ///
-    /// No account has this id, or the credential goes into a header that is a fixed one of some
-    /// account; the pool is as it was.
+    /// No account has this id, or the credential uses a header that is a fixed header of an account.
+    /// The pool is unchanged.
     pub fn replace(&self, id: &str, credential: Credential) -> Result<u64, PoolError> {
         self.replace_until(id, credential, Expires::Unknown)
     }
 
-    /// Gives an account a new credential whose end is known, and tells the generation of it.
+    /// Replaces the credential of an account by one whose expiry is known. Returns its generation.
     ///
     /// # Errors
     ///
@@ -167,78 +169,78 @@ impl Pool {
         admin::replace(self.shared(), id, credential, expires)
     }
 
-    /// Takes an account out for good, and tells whether it was there. Nobody is told.
+    /// Removes an account. Returns `false` if no account has this id. Reports nothing.
     pub fn remove(&self, id: &str) -> bool {
         admin::remove(self.shared(), id)
     }
 
-    /// Takes an account in again with the credential it has, and tells whether it is there.
+    /// Puts an account back into rotation with its current credential. Returns `false` if no account
+    /// has this id.
     ///
-    /// Nothing that was held against it counts any more: refusal, rests, doubling, resting models. It
-    /// is sent as it is, and its source, which may be asked again, is asked when it is refused or ends.
+    /// Clears rejection, cooldowns (those of models too) and doubling. The source may be called again;
+    /// it is called when the credential is rejected or expires.
     pub fn revive(&self, id: &str) -> bool {
         admin::revive(self.shared(), id)
     }
 
-    /// Takes an account out until it is replaced or revived, and tells whether it is there. Nobody is
-    /// told.
+    /// Takes an account out until it is replaced or revived. Returns `false` if no account has this id.
+    /// Reports nothing.
     pub fn retire(&self, id: &str) -> bool {
         admin::retire(self.shared(), id)
     }
 
-    /// Quarantines an account as if the upstream had refused its credential, and reports that.
+    /// Quarantines an account as if the upstream had rejected its credential, and reports that.
     ///
-    /// Tells whether it changed anything: `false` when no such account is there, or it is
-    /// quarantined or retired already.
+    /// Returns `false` if no account has this id, or it is quarantined or retired already.
     pub fn invalidate(&self, id: &str, reason: Reason) -> bool {
         admin::invalidate(self.shared(), id, reason)
     }
 
-    /// Leaves an account, or one model of it, alone for `time`, at most for the longest rest of the
-    /// pool.
+    /// Cools an account, or one model of it, for `time`, at most for the pool's
+    /// [`max_rest`](crate::pool::PoolBuilder::max_rest).
     ///
-    /// Tells whether it now rests longer than before: a rest only grows.
+    /// Returns whether the cooldown is longer than before: it only grows.
     pub fn cool_down(&self, id: &str, model: Option<&str>, time: Duration) -> bool {
         admin::cool_down(self.shared(), id, model, time)
     }
 
-    /// Whether an account has this id.
+    /// Returns whether an account has this id.
     pub fn contains(&self, id: &str) -> bool {
         self.shared().roster.load().find(id).is_some()
     }
 
-    /// How many accounts there are, usable or not.
+    /// Returns the number of accounts, usable or not.
     pub fn len(&self) -> usize {
         self.shared().len.load(Ordering::Relaxed)
     }
 
-    /// Whether there is no account.
+    /// Returns whether there is no account.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Waits until some account can serve; the sources are asked for what is missing.
+    /// Waits until an account can serve, and calls the sources for missing tokens.
     ///
-    /// One that is down is asked again and again. A pool that is dead, or whose accounts must all
-    /// rest, is not waited for.
+    /// A source that is down is called repeatedly. A dead pool, or one whose accounts all cool, is an
+    /// error at once.
     ///
     /// # Errors
     ///
     /// No account can serve, and none will once its source has answered; or that takes longer than
-    /// requests [wait](crate::pool::PoolBuilder::ready_within). Without the timer of a tokio runtime nothing is
-    /// waited for.
+    /// requests [wait](crate::pool::PoolBuilder::ready_within). Without the timer of a tokio runtime it
+    /// fails at once.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it changes nothing: what a source is asked goes on.
+    /// Dropping the future changes nothing: calls to sources go on.
     pub async fn wait_ready(&self) -> Result<(), NotReady> {
         wait_ready(self.shared()).await
     }
 
-    /// The pool as it is now, and after each change from then on: for a status page that is pushed.
+    /// Returns a stream of the pool's states: the current one, and one after each change.
     ///
-    /// Changes that come faster than they are taken are one. It ends with the pool's last handle, and
-    /// is none itself.
+    /// Changes that come faster than they are taken are merged. The stream ends with the pool's last
+    /// handle, and does not count as one.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -263,7 +265,7 @@ impl Pool {
         PoolChanges::new(self.shared())
     }
 
-    /// Every account as it is now, for a status page. Looking changes nothing, and takes no probe.
+    /// Returns the current state of every account, for a status page. It changes nothing.
     pub fn view(&self) -> PoolView {
         view(self.shared(), &mut Now::unread())
     }

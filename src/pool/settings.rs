@@ -7,17 +7,17 @@ use crate::{credential::Credential, report::PoolDead};
 
 /// How an account is chosen among those of the highest tier that can serve.
 ///
-/// Whatever is chosen here, a pinned or a sticky request goes to its account.
+/// A pinned or a sticky request goes to its account with any of them.
 ///
 /// [`PoolBuilder`](crate::pool::PoolBuilder) has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Selection {
-    /// Each in its turn. Exact on one thread; each thread has a turn of its own, so that it is fair
-    /// across threads without a cell that all of them write.
+    /// Each account in turn. Exact on one thread; each thread takes turns of its own, so that no cell is
+    /// written by all of them.
     #[default]
     RoundRobin,
-    /// The one with the fewest requests in flight; one ends when the response's body is dropped.
+    /// The account with the fewest requests in flight; one ends when the response's body is dropped.
     /// Exact while at most 64 accounts of a tier can serve, else the best of 8 samples.
     LeastInFlight,
     /// By [weight](crate::Account::weight): exact over one cycle (as many requests as the
@@ -25,11 +25,11 @@ pub enum Selection {
     /// accounts in a tier, the turn of one that cannot serve goes to another by weight, or after 8
     /// tries to the next in order.
     Weighted,
-    /// The first that can serve, until it no longer can.
+    /// The first account that can serve, until it no longer can.
     FillFirst,
-    /// The one with the most requests or tokens left, by its last answer's rate-limit headers; one
-    /// that never told comes first. Exact while at most 64 accounts of a tier can serve, else the
-    /// best of 8 samples.
+    /// The account with the most requests or tokens left, by the rate-limit headers of its last answer;
+    /// an account without such headers comes first. Exact while at most 64 accounts of a tier can serve,
+    /// else the best of 8 samples.
     MostRemaining,
 }
 
@@ -49,8 +49,8 @@ pub enum Order {
 /// Whether a request goes on to another account after the upstream said that a credential was
 /// *revoked*.
 ///
-/// Rotating on within one owner's accounts has got them invalidated one by one. Other refusals
-/// (invalid, expired, inactive) rotate on in any case, and so does an account without a group.
+/// Rotating through the accounts of one owner can get them invalidated one by one. Other rejections
+/// (invalid, expired, inactive) always rotate, and so does an account without a group.
 ///
 /// [`PoolBuilder`](crate::pool::PoolBuilder) has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -66,7 +66,7 @@ pub enum Cascade {
     Never,
 }
 
-/// What becomes of a credential that the caller put on the request.
+/// The handling of a caller's own credential on a request.
 ///
 /// [`PoolBuilder`](crate::pool::PoolBuilder) has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -1,4 +1,4 @@
-//! The pool as a status page shows it.
+//! The state of a pool for a status page.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     sync::{AtomicU64, Ordering},
 };
 
-/// Every account of a pool, without any secret.
+/// The state of every account of a pool, without secrets.
 ///
 /// With feature `serde` it can be serialized; times are seconds, reasons and states are the words of
 /// their `as_str`.
@@ -40,7 +40,7 @@ pub struct PoolView {
     pub accounts: Vec<AccountView>,
 }
 
-/// One account.
+/// The state of one account.
 ///
 /// [`PoolView`] has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,23 +50,23 @@ pub struct AccountView {
     /// Its id.
     #[cfg_attr(feature = "serde", serde(serialize_with = "words::text"))]
     pub id: Arc<str>,
-    /// Its place as listed, from 1.
+    /// Its place in the list of accounts, from 1.
     pub ordinal: usize,
-    /// What may be done with it.
+    /// Whether it may serve.
     #[cfg_attr(feature = "serde", serde(serialize_with = "words::state"))]
     pub state: State,
-    /// Why it was refused, or what took it out.
+    /// Why it was rejected or taken out.
     #[cfg_attr(feature = "serde", serde(serialize_with = "words::reason"))]
     pub reason: Option<Reason>,
-    /// Whether it rests because its quota is used up.
+    /// Whether it cools because its quota is used up.
     pub out_of_quota: bool,
-    /// How long nothing uses it, from now; of one that is refreshed, when its source is asked again.
+    /// The time from now until it may be used; while it is refreshing, until its source is called again.
     #[cfg_attr(feature = "serde", serde(serialize_with = "words::maybe_seconds"))]
     pub usable_in: Option<Duration>,
     /// How its attempts ended.
     pub counts: Counts,
-    /// How many attempts have not ended; where the pool chooses by requests in flight, how many of
-    /// those there are.
+    /// The number of attempts in flight; where the pool selects by it, the number of requests whose
+    /// response is not finished.
     pub in_flight: u64,
     /// The generation of its credential, from 1; 0 while its source has not given the first.
     pub generation: u64,
@@ -75,14 +75,14 @@ pub struct AccountView {
     pub group: Option<Arc<str>>,
     /// Its tier.
     pub priority: i32,
-    /// How long its credential is good, when that is known.
+    /// How long its credential is valid, if that is known.
     #[cfg_attr(feature = "serde", serde(serialize_with = "words::maybe_seconds"))]
     pub expires_in: Option<Duration>,
-    /// The models that rest, while others are served.
+    /// The models that cool while the account serves others.
     pub model_cooldowns: Vec<ModelCooldown>,
 }
 
-/// What may be done with an account.
+/// Whether an account may serve.
 ///
 /// See the [drawing](crate::Pool#states).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,19 +90,19 @@ pub struct AccountView {
 pub enum State {
     /// It serves.
     Usable,
-    /// Limited or out of quota until a time.
+    /// It is limited or out of quota until a time.
     Cooling,
-    /// Its credential was refused; one probe goes out when the time is up.
+    /// Its credential was rejected; one probe is sent when the time is up.
     Quarantined,
-    /// That probe is out.
+    /// A probe is in flight.
     Probing,
-    /// Out until it is replaced or revived.
+    /// It is out until it is replaced or revived.
     Retired,
-    /// Its source is asked for a credential, and it serves when that has come.
+    /// A call to its source is due or in progress; it serves when a token arrives.
     Refreshing,
 }
 
-/// How an account's attempts ended.
+/// The outcomes of an account's attempts.
 ///
 /// [`PoolView`] has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,13 +113,13 @@ pub struct Counts {
     pub sent: u64,
     /// Those that succeeded.
     pub succeeded: u64,
-    /// Those whose credential was refused.
+    /// Those whose credential was rejected.
     pub rejected: u64,
     /// Those that were limited or out of quota.
     pub limited: u64,
 }
 
-/// A model that must rest for one account.
+/// A model that cools for one account.
 ///
 /// [`PoolView`] has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,13 +129,13 @@ pub struct ModelCooldown {
     /// The model.
     #[cfg_attr(feature = "serde", serde(serialize_with = "words::text"))]
     pub model: Arc<str>,
-    /// For how long, from now.
+    /// The time from now until the account may serve it.
     #[cfg_attr(feature = "serde", serde(serialize_with = "words::seconds"))]
     pub usable_in: Duration,
 }
 
 impl State {
-    /// A stable word for logs and metrics.
+    /// Returns a stable code for logs and metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Usable => "usable",
@@ -221,7 +221,7 @@ const fn shown(state: GenerationState) -> State {
     }
 }
 
-/// How the view's fields are written.
+/// Serialization of the view's fields.
 #[cfg(feature = "serde")]
 #[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref)]
 mod words {

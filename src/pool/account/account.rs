@@ -13,10 +13,10 @@ use crate::{
     sync::{AtomicU32, AtomicU64, Ordering},
 };
 
-/// What stays the same for as long as the account does, and what is counted.
+/// The fixed data of an account, and its counters.
 pub(crate) struct PooledAccount {
     pub(crate) uid: u32,
-    /// Where it stands in the newest roster; checked by whoever uses it.
+    /// Its position in the newest roster: a hint, which each reader checks.
     pub(crate) position: AtomicU32,
     /// Its place as listed, from 1.
     pub(crate) ordinal: AtomicU32,
@@ -28,17 +28,17 @@ pub(crate) struct PooledAccount {
     pub(crate) extras: Option<Box<Extras>>,
     pub(crate) source: Option<Box<Source>>,
     pub(crate) counts: AttemptCounts,
-    /// Requests in flight; counted only when the pool chooses by it.
+    /// Requests in flight; counted only when the pool selects by it.
     pub(crate) open: AtomicU32,
-    /// What the upstream last said is left; `u64::MAX` if it never did.
+    /// The remaining quota of the last answer; `u64::MAX` if unknown.
     pub(crate) remaining: AtomicU64,
-    /// The time at which the due list will look at it; `u64::MAX` if it will not.
+    /// The time of its timer; `u64::MAX` without one.
     pub(crate) queued: AtomicU64,
-    /// Its rest while its source is asked.
+    /// Its cooldown while the state has no room for it.
     pub(crate) kept: Kept,
 }
 
-/// What few accounts have.
+/// Data that few accounts have.
 #[derive(Default)]
 pub(crate) struct Extras {
     pub(crate) group: Option<Arc<str>>,
@@ -47,7 +47,7 @@ pub(crate) struct Extras {
     pub(crate) models: Option<Vec<Box<str>>>,
 }
 
-/// Where an account lives.
+/// The base URI of an account.
 pub(crate) struct Base {
     pub(crate) scheme: Scheme,
     pub(crate) authority: Authority,
@@ -55,7 +55,7 @@ pub(crate) struct Base {
     pub(crate) host: HeaderValue,
 }
 
-/// How many attempts there were, and how they ended.
+/// The number of attempts, by outcome.
 #[derive(Default)]
 pub(crate) struct AttemptCounts {
     pub(crate) sent: AtomicU64,

@@ -1,10 +1,10 @@
-//! How long an account is left alone, in milliseconds.
+//! Lengths of quarantines and cooldowns, in milliseconds.
 
 use std::time::Duration;
 
 use crate::{classify::Reason, clock::Doubling, pool::settings::Quarantine};
 
-/// The times of a pool.
+/// The settings of a pool for quarantines and cooldowns.
 #[derive(Clone, Debug)]
 pub(crate) struct Cooldowns {
     pub(crate) quarantine: Quarantine,
@@ -12,7 +12,7 @@ pub(crate) struct Cooldowns {
     pub(crate) out_of_quota: u64,
     pub(crate) model: u64,
     pub(crate) max_rest: u64,
-    /// Whether an account that is limited rests at all.
+    /// Whether a limited account cools at all.
     pub(crate) cooling: bool,
 }
 
@@ -30,7 +30,7 @@ impl Default for Cooldowns {
 }
 
 impl Cooldowns {
-    /// For a credential that was refused `strikes` times in a row before.
+    /// Returns the quarantine of a credential that was rejected `strikes` times in a row before.
     pub(crate) fn quarantine(&self, reason: Reason, is_proven: bool, strikes: u64) -> u64 {
         let times = &self.quarantine;
         let (first, max) = match reason {
@@ -41,13 +41,13 @@ impl Cooldowns {
         millis(Doubling::new(first, max).after(narrow(strikes)))
     }
 
-    /// For an account that was limited `strikes` times in a row before, without a hint.
+    /// Returns the cooldown of an account that was limited `strikes` times in a row before, without a hint.
     pub(crate) fn limited(&self, strikes: u64) -> u64 {
         millis(self.limited.after(narrow(strikes))).min(self.max_rest)
     }
 }
 
-/// In whole milliseconds, rounded up: a rest is never shorter than was asked for.
+/// Returns whole milliseconds, rounded up: a cooldown is never shorter than requested.
 pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

@@ -1,9 +1,8 @@
-//! What is kept of each account.
+//! The entry of an account in the roster.
 //!
-//! A [`Entry`] stands in the roster and has the current [`Generation`]; a generation has the
-//! credential, its state, and the [`PooledAccount`]: what stays the same for as long as the account does.
-//! A request in flight holds its generation alone, so that nothing is written that other accounts'
-//! requests write too.
+//! An [`Entry`] holds the account's current [`Generation`]; a generation holds the credential, its
+//! state, and the [`PooledAccount`], which stays the same. A request in flight holds a generation, so
+//! that requests of different accounts write to different memory.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +28,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// With how long before it came its credential had ended, if it had.
+    /// Builds an entry. Returns also how long ago its credential had expired, if it had.
     pub(crate) fn new(
         account: Account,
         Registered { uid, id_hash, group, turn }: Registered,

@@ -1,4 +1,4 @@
-//! What each piece of evidence makes of a credential's state. Pure: times are arguments.
+//! Changes of a generation's state by evidence from attempts. Pure: times are arguments.
 
 use super::{
     cooldown::Cooldowns,
@@ -15,7 +15,7 @@ mod tests;
 // === impl GenerationState: changes; `None` means that nothing changes ===
 
 impl GenerationState {
-    /// The upstream refused the credential.
+    /// Returns the state after a rejection.
     pub(crate) fn rejected(
         self,
         since: Since,
@@ -23,7 +23,7 @@ impl GenerationState {
         cooldowns: &Cooldowns,
         now: u64,
     ) -> Option<Self> {
-        // A probe, or a person, has begun a new chapter: what was sent before has been overtaken.
+        // A probe or an operator has taken a new ticket: requests sent before it are outdated.
         let late = self.get(TICKET) != since.seen.get(TICKET);
         let counts = match self.kind() {
             Kind::Usable | Kind::Limited | Kind::Quota | Kind::Expiring => !late,
@@ -35,7 +35,7 @@ impl GenerationState {
         }
         let strikes = self.get(REJECTED);
         let rest = cooldowns.quarantine(reason, self.is_proven(), strikes);
-        // How long its source is asked is no rest.
+        // The time of a call to the source is no quarantine.
         let since = if self.is_renewing() { self.with(UNTIL, 0) } else { self };
         let next = since
             .with(KIND, Kind::Quarantined as u64)
@@ -45,7 +45,7 @@ impl GenerationState {
         self.if_open(next)
     }
 
-    /// Too many requests.
+    /// Returns the state after a limit.
     pub(crate) fn limited(
         self,
         since: Since,
@@ -55,7 +55,7 @@ impl GenerationState {
     ) -> Option<Self> {
         let probe = self.is_probe_of(since);
         let healed = if probe { self.healed(since) } else { self };
-        // Within a rest, an answer without a hint says nothing new.
+        // Within a cooldown, an answer without a hint adds nothing.
         let within = self.until() > now && self.kind() != Kind::Usable;
         let (rest, next) = match delay {
             _ if !cooldowns.cooling => (0, healed),
@@ -69,7 +69,7 @@ impl GenerationState {
         self.if_open(if rest == 0 { next } else { next.cooling(Kind::Limited, now, rest) })
     }
 
-    /// No quota left.
+    /// Returns the state of an account without quota.
     pub(crate) fn out_of_quota(
         self,
         since: Since,
@@ -82,20 +82,20 @@ impl GenerationState {
         self.if_open(if rest == 0 { next } else { next.cooling(Kind::Quota, now, rest) })
     }
 
-    /// Somebody wants it left alone for `rest`.
+    /// Returns the state after an operator cooled the account for `rest`.
     pub(crate) fn cooled_down(self, now: u64, rest: u64) -> Option<Self> {
         self.if_open(if rest == 0 { self } else { self.cooling(Kind::Limited, now, rest) })
     }
 
-    /// The rest of its account goes on: a new token is no new account.
+    /// Returns the state with the cooldown of its account.
     pub(crate) fn cooling_like(self, rest: Self, now: u64) -> Option<Self> {
         let left = rest.until().saturating_sub(now);
         self.if_open(self.cooling(rest.kind(), now, left))
     }
 
-    /// The upstream accepted the credential.
+    /// Returns the state after a success.
     pub(crate) fn succeeded(self, since: Since) -> Option<Self> {
-        // Whatever made the rest longer since then is newer than this success.
+        // A cooldown that grew since then is newer than this success.
         let newest = self.until() == since.seen.until();
         let next = match self.kind() {
             Kind::Probing if self.is_probe_of(since) => {
@@ -109,12 +109,12 @@ impl GenerationState {
         self.if_open(next.with(PROVEN, 1))
     }
 
-    /// The attempt failed in a way that shows the credential to be good.
+    /// Returns the state after a failure that shows the credential to be good.
     pub(crate) fn probe_healthy(self, since: Since) -> Option<Self> {
         if self.is_probe_of(since) { self.if_open(self.healed(since)) } else { None }
     }
 
-    /// The attempt showed nothing about the credential, or never ended.
+    /// Returns the state after a probe that showed nothing, or was dropped.
     pub(crate) fn probe_returned(self, since: Since) -> Option<Self> {
         if !self.is_probe_of(since) {
             return None;
@@ -122,7 +122,7 @@ impl GenerationState {
         self.if_open(self.with(KIND, Kind::Quarantined as u64))
     }
 
-    /// One request goes and looks whether the credential is good again.
+    /// Returns the state while one request probes the credential.
     pub(crate) fn probed(self, now: u64) -> Option<Self> {
         if self.kind() != Kind::Quarantined || self.until() > now {
             return None;
@@ -130,7 +130,7 @@ impl GenerationState {
         self.if_open(self.with(KIND, Kind::Probing as u64).next_ticket())
     }
 
-    /// Its rest is over.
+    /// Returns the state after the cooldown.
     pub(crate) fn cooldown_over(self, now: u64) -> Option<Self> {
         if !self.is_cooling() || self.until() > now {
             return None;
@@ -138,35 +138,35 @@ impl GenerationState {
         self.if_open(self.with(KIND, Kind::Usable as u64))
     }
 
-    /// A person takes it out.
+    /// Returns the state after an operator took the account out.
     pub(crate) fn retired(self) -> Option<Self> {
         let reason = if self.is_alive() { Reason::Inactive } else { self.reason() };
         let next = self.with(KIND, Kind::Retired as u64).with(REASON, reason_bits(reason));
         self.if_open(next.next_ticket())
     }
 
-    /// A person takes it in again: nothing that was held against it counts any more.
+    /// Returns the state after an operator revived the account: without rejection and cooldown.
     pub(crate) fn revived(self) -> Option<Self> {
         let clean = Self::NEW
             .with(PROVEN, self.get(PROVEN))
             .with(MODEL_COOLDOWNS, self.get(MODEL_COOLDOWNS))
             .with(TICKET, self.get(TICKET));
-        // Where only a rest was held against it, no refusal on its way has been overtaken.
+        // Without a rejection, one that is on its way still counts.
         let rejected = !self.is_alive() || self.get(REJECTED) > 0;
         self.if_open(clean).map(|clean| if rejected { clean.next_ticket() } else { clean })
     }
 
-    /// The generation is over.
+    /// Returns the state of a generation that was replaced or removed.
     pub(crate) const fn closed(self) -> Self {
         self.with(CLOSED, 1)
     }
 
-    /// Its model table holds something, or no longer does.
+    /// Returns the state with the flag of the model table.
     pub(crate) fn with_model_cooldowns(self, some: bool) -> Option<Self> {
         self.if_open(self.with(MODEL_COOLDOWNS, u64::from(some)))
     }
 
-    /// `next`, if it is a change, and if changes still count.
+    /// Returns `next` if it is a change, and the generation is current.
     pub(crate) fn if_open(self, next: Self) -> Option<Self> {
         (!self.is_closed() && next != self).then_some(next)
     }
@@ -177,19 +177,19 @@ impl GenerationState {
             && self.get(TICKET) == since.seen.get(TICKET)
     }
 
-    /// Out of quarantine. A rest that was asked for while the probe was out is kept.
+    /// Returns the state without quarantine. A cooldown that grew while the probe was in flight stays.
     const fn healed(self, since: Since) -> Self {
         let grown = self.until() > since.seen.until();
         self.with(KIND, if grown { Kind::Limited as u64 } else { Kind::Usable as u64 })
     }
 
-    /// Left alone for `rest` from `now`: by a new rest if it may be used, else by a longer one.
+    /// Returns the state that cools for `rest` from `now`, or for longer if it does already.
     fn cooling(self, kind: Kind, now: u64, rest: u64) -> Self {
         let next = self.grown(now.saturating_add(rest));
         match self.kind() {
             Kind::Usable | Kind::Limited => next.with(KIND, kind as u64),
             Kind::Quota if self.until() <= now => next.with(KIND, kind as u64),
-            // While its source is asked, the rest is kept beside it.
+            // While its source is called, the cooldown is kept in the account.
             Kind::Retired | Kind::Expiring | Kind::Absent => self,
             _ => next,
         }

@@ -1,4 +1,4 @@
-//! One credential of an account, and what is known of it.
+//! One credential of an account, with its state.
 
 use std::{fmt, sync::Arc};
 
@@ -43,7 +43,13 @@ impl Generation {
         GenerationState::from_bits(self.state.load(Ordering::Acquire))
     }
 
-    /// One change of the state, as one step. Gives what was and what is; `None` if nothing changed.
+    /// Changes the state in one step. Returns the states before and after; `None` if nothing changed.
+    ///
+    /// # Ordering
+    ///
+    /// The compare-and-swap is `SeqCst`: it pairs with the fences in `Shared::sync_index` and
+    /// `Shared::publish`, so that the state or the roster is seen by the other side. Its `Acquire` loads
+    /// pair with it.
     pub(crate) fn update(
         &self,
         f: impl Fn(GenerationState) -> Option<GenerationState>,
@@ -82,7 +88,7 @@ impl Generation {
         }
     }
 
-    /// Looks at, or changes, the models that rest, and keeps the word's flag in step.
+    /// Reads or changes the model cooldowns, and updates the flag in the state.
     pub(crate) fn model_cooldowns<R>(&self, f: impl FnOnce(&mut ModelCooldowns) -> R) -> R {
         let mut table = lock(&self.model_cooldowns);
         let mut models = table.take().unwrap_or_default();

@@ -1,13 +1,18 @@
-//! An account's rest, for as long as its credential's state has no room for it.
+//! The cooldown of an account while the state of its credential has no room for it.
 //!
-//! While a source is asked, the state says until when that is, and of a refused credential, until when
-//! it is not probed: the account's rest stands here. It is read only where a source has answered.
+//! While a source is called, and during a quarantine, `until` of the state is another time: the
+//! cooldown of the account is kept here, and read when the source has answered.
+//!
+//! # Ordering
+//!
+//! `fetch_max` in [`keep`](Kept::keep) pairs with the load in [`get`](Kept::get): a cooldown is kept
+//! before the state that hides it is swapped in, so that the answer of a source finds it.
 
 use super::state::GenerationState;
 use crate::sync::{AtomicU64, Ordering};
 
-/// The account's rest, as the state of a credential that rests and of which nothing else is known.
-/// It only grows: the end of the rest stands where a number counts most.
+/// The cooldown, as the state of a credential that cools. It only grows: its end is in the highest
+/// bits.
 pub(crate) struct Kept(AtomicU64);
 
 impl Kept {
@@ -15,19 +20,19 @@ impl Kept {
         Self(AtomicU64::new(0))
     }
 
-    /// Keeps the rest of `word`, if it has one. Whether that is longer than what was kept.
+    /// Keeps the cooldown of `state`, if it has one. Returns whether it is longer than the kept one.
     pub(crate) fn keep(&self, state: GenerationState) -> bool {
         let rest = state.rest();
         state.is_cooling() && self.0.fetch_max(rest.bits(), Ordering::SeqCst) < rest.bits()
     }
 
-    /// The rest that is not over at `now`, if there is one.
+    /// Returns the cooldown that is not over at `now`.
     pub(crate) fn get(&self, now: u64) -> Option<GenerationState> {
         let rest = GenerationState::from_bits(self.0.load(Ordering::SeqCst));
         (rest.until() > now).then_some(rest)
     }
 
-    /// A person has acted: no rest counts any more.
+    /// Forgets the cooldown because an operator acted.
     pub(crate) fn forget(&self) {
         self.0.store(0, Ordering::SeqCst);
     }

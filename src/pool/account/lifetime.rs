@@ -1,4 +1,4 @@
-//! When a credential must be looked at more closely, in the pool's own time.
+//! The times at which a credential is renewed and expires, in the pool's own time.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,28 +7,28 @@ use crate::{
     sync::{AtomicU64, AtomicUsize, Ordering},
 };
 
-/// What is known of the end of one generation. While nothing is due, a request reads one number.
+/// The known times of one generation. While nothing is due, a request reads one number.
 pub(crate) struct Lifetime {
-    /// The next time at which somebody must look; at the most there is, nobody ever must.
+    /// The next time at which a request must check them; `u64::MAX` is never.
     check: AtomicU64,
-    /// Requests wait for another from here on.
+    /// From here on, requests wait for another credential.
     pub(crate) wait: u64,
-    /// It is not sent from here on.
+    /// From here on, it is not sent.
     pub(crate) dead: u64,
-    /// It ends, if no clock is wrong.
+    /// Its expiry, if no clock is wrong.
     pub(crate) end: u64,
-    /// That, as a clock on the wall shows it.
+    /// Its expiry by the wall clock.
     pub(crate) ends: Option<SystemTime>,
-    /// A refusal of the one before asked for it.
+    /// The source was called for it because the one before was rejected.
     pub(crate) after_rejection: bool,
-    /// It is the one before, said to be good for longer.
+    /// It is the token of the generation before, with a later expiry.
     pub(crate) extended: bool,
-    /// How many leads were told of.
+    /// The number of warnings that were reported.
     warned: AtomicUsize,
 }
 
 impl Lifetime {
-    /// Of a credential that comes in at `now`; `asks` says whether somebody may be asked for another.
+    /// Builds the times of a credential that is put in at `now`; `asks` says whether it has a source.
     pub(crate) fn new(now: u64, life: &Validity, times: RefreshSchedule, asks: bool) -> Self {
         let at = |time: Option<Duration>| {
             // Rounded down: it is not sent for a part of a millisecond too long.
@@ -42,13 +42,13 @@ impl Lifetime {
         Self { check, wait, dead, end, ends: life.expires_at, after_rejection, extended, warned }
     }
 
-    /// Whether nothing is due at `now`, which is read only if anything ever is.
+    /// Returns whether nothing is due at `now`, which is read only if anything ever is.
     pub(crate) fn is_fresh(&self, now: impl FnOnce() -> u64) -> bool {
         let check = self.check.load(Ordering::Relaxed);
         check == u64::MAX || now() < check
     }
 
-    /// Somebody must look again at `at`, or when it ends.
+    /// Sets the next check to `at`, or to the expiry if that is earlier.
     pub(crate) fn check_at(&self, at: u64) {
         self.check.store(at.min(self.dead), Ordering::Relaxed);
     }
@@ -57,18 +57,18 @@ impl Lifetime {
         now >= self.dead
     }
 
-    /// When it ended and how long ago, if it has, by what is known.
+    /// Returns when it expired, and how long ago, if it has.
     pub(crate) fn ended(&self, now: impl FnOnce() -> u64) -> Option<(SystemTime, Duration)> {
         let ago = now().checked_sub(self.end)?;
         Some((self.ends?, Duration::from_millis(ago)))
     }
 
-    /// Whether this lead, counted from the longest, was not told of.
+    /// Notes the warning with this number, from the longest lead. Returns whether it is due.
     pub(crate) fn warn(&self, passed: usize) -> bool {
         self.warned.fetch_max(passed, Ordering::Relaxed) < passed
     }
 
-    /// Nothing that was known of its end counts any more.
+    /// Forgets its expiry.
     pub(crate) fn forget(&self) {
         self.check.store(u64::MAX, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! What the pool knows of one account.
+//! One account of a pool: its credential, state, source and cooldowns.
 
 pub(crate) mod account;
 pub(crate) mod cooldown;

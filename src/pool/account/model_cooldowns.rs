@@ -1,13 +1,13 @@
-//! Models that must rest for one account, while the account serves others.
+//! Cooldowns of single models of an account.
 
 use std::sync::Arc;
 
 use super::cooldown::Cooldowns;
 
-/// The most models that one account keeps; the one whose rest ends soonest goes first.
+/// The most models that one account keeps; the one whose cooldown ends soonest is forgotten first.
 pub(crate) const MOST: usize = 64;
 
-/// The resting models of one generation of an account's credential.
+/// The cooling models of one generation of an account's credential.
 #[derive(Debug, Default)]
 pub(crate) struct ModelCooldowns {
     entries: Vec<CoolingModel>,
@@ -20,7 +20,7 @@ struct CoolingModel {
     strikes: u8,
 }
 
-/// A model whose rest was over when an attempt was given it.
+/// A model whose cooldown was over when an attempt leased the account for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TriedModel {
     model: Arc<str>,
@@ -28,24 +28,24 @@ pub(crate) struct TriedModel {
 }
 
 impl ModelCooldowns {
-    /// Until when `model` must rest, if it must.
+    /// Returns until when `model` cools, if it does.
     pub(crate) fn until(&self, model: &str, now: u64) -> Option<u64> {
         let entry = self.entries.iter().find(|entry| *entry.model == *model)?;
         (entry.until > now).then_some(entry.until)
     }
 
-    /// Whether no model is kept at all.
+    /// Returns whether no model is kept.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The models that rest, and until when.
+    /// Returns the models that cool, and until when.
     pub(crate) fn cooling(&self, now: u64) -> impl Iterator<Item = (&Arc<str>, u64)> {
         let rest = self.entries.iter().filter(move |entry| entry.until > now);
         rest.map(|entry| (&entry.model, entry.until))
     }
 
-    /// `model` is left alone for `rest` from `now`; a rest only grows.
+    /// Cools `model` for `rest` from `now`. Returns whether its cooldown grew.
     pub(crate) fn cool_down(&mut self, model: &str, now: u64, rest: u64) -> bool {
         if rest == 0 {
             return false;
@@ -59,7 +59,7 @@ impl ModelCooldowns {
         grows
     }
 
-    /// Too many requests for `model`; whether its rest grew. See [`GenerationState::limited`](super::word::Word::limited).
+    /// Notes a limit of `model`. Returns whether its cooldown grew.
     pub(crate) fn limited(
         &mut self,
         model: &str,
@@ -82,13 +82,13 @@ impl ModelCooldowns {
         self.cool_down(model, now, rest)
     }
 
-    /// What is known of `model`, to be given to [`succeeded`](Self::succeeded).
+    /// Returns the entry of `model`, to be given to [`succeeded`](Self::succeeded).
     pub(crate) fn tried(&self, model: &str) -> Option<TriedModel> {
         let entry = self.entries.iter().find(|entry| *entry.model == *model)?;
         Some(TriedModel { model: entry.model.clone(), until: entry.until })
     }
 
-    /// The model served: its rests start anew, unless a newer one has come.
+    /// Notes a success: forgets the entry, unless a newer cooldown has begun.
     pub(crate) fn succeeded(&mut self, tried: &TriedModel) {
         self.entries.retain(|entry| entry.until != tried.until || entry.model != tried.model);
     }

@@ -1,4 +1,4 @@
-//! What a source's answers make of a credential's state. Pure: times are arguments.
+//! Changes of a generation's state by expiry and by answers of its source. Pure: times are arguments.
 
 use super::{
     cooldown::Cooldowns,
@@ -11,17 +11,17 @@ use crate::classify::Reason;
 // === impl GenerationState: changes; `None` means that nothing changes ===
 
 impl GenerationState {
-    /// An account whose first credential its source has yet to give.
+    /// Returns the state of an account whose source has not given its first credential.
     pub(crate) const fn unloaded() -> Self {
         Self::NEW.with(KIND, Kind::Absent as u64)
     }
 
-    /// A person takes an account in again that has nothing to send.
+    /// Returns the state after an operator revived an account that has no credential.
     pub(crate) fn revived_unloaded(self) -> Option<Self> {
         self.if_open(Self::unloaded().with(TICKET, self.get(TICKET)).next_ticket())
     }
 
-    /// The upstream refused the credential, and its source makes others.
+    /// Returns the state after a rejection of a credential whose source may have another.
     pub(crate) fn rejected_renewable(
         self,
         since: Since,
@@ -30,24 +30,24 @@ impl GenerationState {
         now: u64,
     ) -> Option<Self> {
         let rejected = self.rejected(since, reason, cooldowns, now)?;
-        // A probe that is refused again is no news.
+        // A probe that is rejected again is not reported again.
         let told = u64::from(self.kind() == Kind::Probing);
         let next = rejected.with(KIND, Kind::Absent as u64).with(REPORTED, told);
         Some(next.with(UNTIL, now))
     }
 
-    /// It has ended, or was never there.
+    /// Returns the state of a credential that has expired, or was never loaded.
     pub(crate) fn ended(self, until: u64) -> Option<Self> {
         if !self.is_alive() {
             return None;
         }
-        // What it was refused for before, and has been healed of, is not why.
+        // An earlier rejection that was healed is not the reason.
         let strikes = if self.was_rejected() { self.get(REJECTED) } else { 0 };
         let next = self.with(REJECTED, strikes).with(KIND, Kind::Absent as u64);
         self.if_open(next.with(UNTIL, until))
     }
 
-    /// It was refused and has ended: a probe would show nothing.
+    /// Returns the state of a rejected credential that has expired: a probe would show nothing.
     pub(crate) fn rejected_expired(self, until: u64) -> Option<Self> {
         if self.kind() != Kind::Quarantined {
             return None;
@@ -56,25 +56,25 @@ impl GenerationState {
         self.if_open(next.next_ticket())
     }
 
-    /// Nobody is asking its source after all.
+    /// Returns the state after a call has ended without a change.
     pub(crate) fn not_asked(self, now: u64) -> Option<Self> {
         self.if_open(if self.is_under_way() { self.with(UNTIL, now) } else { self })
     }
 
-    /// It ends soon enough for requests to wait for another.
+    /// Returns the state of a credential that expires so soon that requests wait for another.
     pub(crate) fn expiring(self) -> Option<Self> {
         let usable = self.is_alive() && !self.is_renewing();
         let next = self.with(KIND, Kind::Expiring as u64).with(UNTIL, UNTIL.max());
         self.if_open(if usable { next } else { self })
     }
 
-    /// Its source is being asked.
+    /// Returns the state while its source is called.
     pub(crate) fn asked(self) -> Option<Self> {
         self.if_open(if self.is_renewing() { self.with(UNTIL, UNTIL.max()) } else { self })
     }
 
-    /// Its source gave no other: one that is still `good` is used again, after the account's `rest`,
-    /// else nothing is before `until`.
+    /// Returns the state after a call that gave no other credential: one that is still `good` is used
+    /// again, after the account's `rest`; else the next call is due at `until`.
     pub(crate) fn not_renewed(
         self,
         good: bool,
@@ -93,7 +93,7 @@ impl GenerationState {
         }
     }
 
-    /// Its source gives no other until a person acts.
+    /// Returns the state after the source gives no other until an operator acts.
     pub(crate) fn retired_unrenewed(self, reason: Reason) -> Option<Self> {
         if self.kind() != Kind::Absent {
             return None;
@@ -102,7 +102,7 @@ impl GenerationState {
         self.if_open(next.next_ticket())
     }
 
-    /// Its source gave the same one again, which was refused.
+    /// Returns the state after the source gave the rejected credential again.
     pub(crate) fn rejection_confirmed(self, cooldowns: &Cooldowns, now: u64) -> Option<Self> {
         if !self.was_rejected() {
             return None;
@@ -113,14 +113,14 @@ impl GenerationState {
         self.if_open(next.with(UNTIL, now.saturating_add(rest)))
     }
 
-    /// What a person has taken out stays out, with whatever credential.
+    /// Returns the state of a new credential of an account that an operator has taken out.
     pub(crate) fn retired_like(self, was: Self) -> Option<Self> {
         let out = was.kind() == Kind::Retired;
         let next = self.with(KIND, Kind::Retired as u64).with(REASON, was.get(REASON));
         self.if_open(if out { next } else { self })
     }
 
-    /// It has ended, and nothing replaces it.
+    /// Returns the state of an expired credential without a source.
     pub(crate) fn expired(self) -> Option<Self> {
         if !self.is_alive() {
             return None;

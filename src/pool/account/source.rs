@@ -1,4 +1,4 @@
-//! What an account has whose credentials come from somewhere, or end at a time that is set.
+//! The source of an account, and the lifetime of its credentials.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -15,19 +15,19 @@ use crate::{
     sync::{Mutex, MutexGuard, lock},
 };
 
-/// See the [module](self).
+/// The source of an account, or the expiry that each of its credentials has.
 pub(crate) struct Source {
     pub(crate) minting: Option<SourceSettings>,
     flight: Mutex<Refresh>,
-    /// The accounts of one group ask one after the other.
+    /// Serialises the calls to the sources of one group.
     #[cfg_attr(all(test, failover_loom), allow(dead_code))]
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
-    /// When each of its credentials ends, where nothing else says so.
+    /// The expiry of each of its credentials, where nothing else sets one.
     lasting: Expires,
 }
 
 impl Source {
-    /// `None` for an account that needs none.
+    /// Returns `None` for an account with neither.
     pub(crate) fn new(account: &Account, turn: Arc<tokio::sync::Mutex<()>>) -> Option<Box<Self>> {
         // A date is that of one credential; so is a lifetime, where there is one to begin with.
         let lasting = match account.expires {
@@ -47,9 +47,9 @@ impl Source {
         lock(&self.flight)
     }
 
-    /// Whether another credential may come of asking after `reason`.
+    /// Returns whether the source may give another credential after `reason`.
     pub(crate) fn can_renew_after(&self, reason: Reason) -> bool {
-        // One that panics harms nobody: it is not asked.
+        // A source that panics is not called.
         let asks = |minting: &SourceSettings| {
             let ask = || minting.source.can_renew_after(reason);
             catch_unwind(AssertUnwindSafe(ask)).unwrap_or(false)
@@ -58,7 +58,7 @@ impl Source {
     }
 }
 
-/// The life of a credential that comes in now.
+/// Returns the validity of a credential that is put in now.
 pub(crate) fn life(
     source: Option<&Source>,
     credential: &Credential,
@@ -69,7 +69,7 @@ pub(crate) fn life(
     expires.or(lasting).validity(credential.token(), now)
 }
 
-/// What an account's credential is looked at for, and when.
+/// Returns the times at which a credential is renewed and expires.
 pub(crate) fn lifetime(
     source: Option<&Source>,
     life: &Validity,

@@ -1,54 +1,54 @@
-//! The state of one generation of an account's credential, packed into one word.
+//! The state of one generation of an account's credential, packed into 64 bits.
 //!
-//! Every change is one compare-and-swap; what changes it is in [`state`](super::state). The word belongs to the
-//! generation and not to the account: evidence about an old generation changes a word that nobody
-//! looks at any more, and cannot touch the new one.
+//! Every change is one compare-and-swap; the changes are in [`evidence`](super::evidence) and
+//! [`renewal`](super::renewal). The state belongs to the generation: evidence about an old generation
+//! cannot touch the new one.
 //!
 //! ```text
-//! bit  0  3      4           5    6      9       13      17     25   26    64
-//!      kind closed model_cooldowns ever reason refused limited ticket told until
+//! bit  0    3      4               5      6      9        13      17     25       26    64
+//!      kind closed model_cooldowns proven reason rejected limited ticket reported until
 //! ```
 //!
 //! `until` is in milliseconds since the pool was built, saturating after eight years.
 
 use crate::classify::Reason;
 
-/// What may be done with the credential.
+/// Whether the credential may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Anything.
+    /// It may be used.
     Usable,
-    /// Too many requests: nothing before `until`.
+    /// Limited: not used before `until`.
     Limited,
-    /// No quota left: nothing before `until`.
+    /// Out of quota: not used before `until`.
     Quota,
-    /// Refused: nothing before `until`, then one probe.
+    /// Rejected: not used before `until`, then by one probe.
     Quarantined,
-    /// Refused, and a probe is out.
+    /// Rejected, and a probe is in flight.
     Probing,
-    /// Out until somebody acts.
+    /// Out until an operator acts.
     Retired,
-    /// It ends soon, and its source is asked for another: it is kept for when that fails.
+    /// It expires soon, and its source is called: it is kept in case the call fails.
     Expiring,
-    /// It may not be sent (it was refused, has ended, or never was there), and its source is asked
-    /// for another: not before `until`; at the most `until` there is, that is under way.
+    /// It may not be sent (it was rejected, has expired, or was never loaded), and its source is to be
+    /// called, not before `until`. The largest `until` says that the call is in progress.
     Absent,
 }
 
-/// See the [module](self).
+/// The packed state of a generation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GenerationState(u64);
 
-/// What an attempt knew when it was given its credential.
+/// The knowledge of an attempt when its credential was leased.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Since {
-    /// The word at that time; for a probe, as the probe left it.
+    /// The state at that time; for a probe, as the probe left it.
     pub(crate) seen: GenerationState,
     /// Whether the attempt is a probe.
     pub(crate) probe: bool,
 }
 
-/// Some bits of a word.
+/// Some bits of the state.
 #[derive(Clone, Copy)]
 pub(crate) struct Field {
     at: u32,
@@ -75,7 +75,7 @@ impl Field {
 // === impl GenerationState: reading ===
 
 impl GenerationState {
-    /// A credential about which nothing is known.
+    /// The state of a credential about which nothing is known.
     pub(crate) const NEW: Self = Self(0);
 
     pub(crate) const fn from_bits(bits: u64) -> Self {
@@ -90,13 +90,13 @@ impl GenerationState {
         (self.0 >> field.at) & field.max()
     }
 
-    /// With `field` at `value`, or at its most.
+    /// Returns the state with `field` at `value`, or at its maximum.
     pub(crate) const fn with(self, field: Field, value: u64) -> Self {
         let value = if value > field.max() { field.max() } else { value };
         Self(self.0 & !(field.max() << field.at) | (value << field.at))
     }
 
-    /// Takes the strikes of `other` without a hint for how long.
+    /// Returns the state with the limit strikes of `other`.
     pub(crate) const fn with_limited_strikes(self, other: Self) -> Self {
         self.with(LIMITED, other.get(LIMITED))
     }
@@ -114,22 +114,22 @@ impl GenerationState {
         }
     }
 
-    /// Whether the generation was replaced, or its account removed: no evidence counts any more.
+    /// Returns whether the generation was replaced or its account removed: evidence no longer counts.
     pub(crate) const fn is_closed(self) -> bool {
         self.get(CLOSED) == 1
     }
 
-    /// Whether the generation's model table may hold something.
+    /// Returns whether the generation's table of model cooldowns may hold an entry.
     pub(crate) const fn has_model_cooldowns(self) -> bool {
         self.get(MODEL_COOLDOWNS) == 1
     }
 
-    /// Whether the credential ever was accepted.
+    /// Returns whether the credential was ever accepted.
     pub(crate) const fn is_proven(self) -> bool {
         self.get(PROVEN) == 1
     }
 
-    /// Why it was refused, or retired; means nothing otherwise.
+    /// Returns why it was rejected or retired; meaningless in other states.
     pub(crate) const fn reason(self) -> Reason {
         match self.get(REASON) {
             0 => Reason::Missing,
@@ -141,57 +141,57 @@ impl GenerationState {
         }
     }
 
-    /// Until when nothing uses it, if it is of a kind that rests.
+    /// Returns until when it is not used, in a state that has such a time.
     pub(crate) const fn until(self) -> u64 {
         self.get(UNTIL)
     }
 
-    /// Not refused and not retired. What rests is alive, and so is what its source renews.
+    /// Returns whether it is neither rejected nor retired. Cooling and refreshing count as alive.
     pub(crate) const fn is_alive(self) -> bool {
         !matches!(self.kind(), Kind::Quarantined | Kind::Probing | Kind::Retired)
     }
 
-    /// Whether a request that has it already may send it.
+    /// Returns whether a request that has leased it may send it.
     pub(crate) const fn may_be_sent(self) -> bool {
         self.is_alive() && !matches!(self.kind(), Kind::Absent)
     }
 
-    /// Whether its source is being asked, or is to be asked, for another.
+    /// Returns whether a call to its source is due or in progress.
     pub(crate) const fn is_renewing(self) -> bool {
         matches!(self.kind(), Kind::Expiring | Kind::Absent)
     }
 
-    /// Whether its source is asked because it was refused.
+    /// Returns whether its source is called because it was rejected.
     pub(crate) const fn was_rejected(self) -> bool {
         matches!(self.kind(), Kind::Absent) && self.get(REJECTED) > 0
     }
 
-    /// Whether that refusal was told before it was asked.
+    /// Returns whether that rejection was reported before the call.
     pub(crate) const fn was_reported(self) -> bool {
         self.was_rejected() && self.get(REPORTED) == 1
     }
 
-    /// Whether its source is being asked now.
+    /// Returns whether its source is being called.
     pub(crate) const fn is_under_way(self) -> bool {
         self.is_renewing() && self.until() == UNTIL.max()
     }
 
-    /// Limited or out of quota, whether or not the time is up.
+    /// Returns whether it is limited or out of quota, also after its time is up.
     pub(crate) const fn is_cooling(self) -> bool {
         matches!(self.kind(), Kind::Limited | Kind::Quota)
     }
 
-    /// Whether its `until` is not, or not only, that of the account's rest.
+    /// Returns whether its `until` is not that of the account's cooldown alone.
     pub(crate) const fn hides_cooldown(self) -> bool {
         !matches!(self.kind(), Kind::Usable | Kind::Limited | Kind::Quota | Kind::Retired)
     }
 
-    /// Its rest, and nothing else.
+    /// Returns its cooldown alone.
     pub(crate) fn rest(self) -> Self {
         Self::NEW.with(KIND, self.kind() as u64).with(UNTIL, self.until())
     }
 
-    /// Whether a request that starts at `now` may use it, and not as a probe.
+    /// Returns whether a request that starts at `now` may use it, and not as a probe.
     #[cfg(test)]
     pub(crate) const fn serves(self, now: u64) -> bool {
         matches!(self.kind(), Kind::Usable) || self.is_cooling() && self.until() <= now

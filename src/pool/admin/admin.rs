@@ -1,4 +1,4 @@
-//! Changes of the accounts while requests are under way.
+//! Changes of the accounts while requests are in flight.
 
 use std::{
     collections::HashSet,
@@ -24,7 +24,7 @@ use crate::{
 };
 
 pub(crate) fn insert(shared: &Arc<Shared>, accounts: Vec<Account>) -> Result<(), PoolError> {
-    // Code of the user's, which may do whatever it likes: under no lock.
+    // The user's code runs without a lock.
     for account in &accounts {
         check_account(&shared.settings.origins, account)?;
         if account.credential.is_loaded() {
@@ -58,10 +58,10 @@ pub(crate) fn insert(shared: &Arc<Shared>, accounts: Vec<Account>) -> Result<(),
         late.extend(by.map(|by| (Arc::clone(&entry), by)));
         entry
     }));
-    // Before they can be seen, so that none can be the last alive while it is not counted.
+    // Before requests can see them: an account must be counted before it can be the last one.
     shared.adjust_alive(i64::try_from(added).unwrap_or(i64::MAX));
     shared.publish(entries);
-    // The reporter is told when no lock is held any more.
+    // Reports are made without a lock.
     drop(registry);
     watch::watch(shared);
     shared.report_recovery();
@@ -95,9 +95,9 @@ pub(crate) fn replace(
     let number = entry.current.load().number + 1;
     let account = Arc::clone(&entry.account);
     let new = Generation::new(number, credential, account, lifetime, GenerationState::NEW);
-    // A new credential of a person's has no rests.
+    // The credential of an operator starts without cooldowns.
     shared.put(&mut registry, &roster, entry, new, |_, _| entry.account.kept.forget());
-    // A person has acted: what the source was refused for may be over.
+    // The reason for which the source failed may be gone.
     if let Some(source) = source {
         source.flight().forget();
     }
@@ -135,7 +135,7 @@ pub(crate) fn revive(shared: &Shared, id: &str) -> bool {
     let there = with_current(shared, id, |generation| {
         generation.model_cooldowns(|models| *models = ModelCooldowns::default());
         generation.account.kept.forget();
-        // That it has ended may be the fault of a clock; that it will, is not.
+        // A clock may be wrong about a past expiry; a future one stays.
         if generation.lifetime.is_expired(now) {
             generation.lifetime.forget();
         }
@@ -161,7 +161,7 @@ pub(crate) fn retire(shared: &Shared, id: &str) -> bool {
 pub(crate) fn invalidate(shared: &Arc<Shared>, id: &str, reason: Reason) -> bool {
     let mut now = Now::unread();
     let at = shared.passed(now.get());
-    // Its source may be asked what it can do, and do whatever it likes: under no lock.
+    // The source's own code runs without a lock.
     let Some(generation) = with_current(shared, id, Arc::clone) else { return false };
     let since = |seen: GenerationState| Since { seen, probe: false };
     let Some(change) = refresh::reject(shared, &generation, since, reason, at) else {
@@ -186,20 +186,20 @@ pub(crate) fn cool_down(shared: &Shared, id: &str, model: Option<&str>, time: Du
     .unwrap_or(false)
 }
 
-/// Nobody has a handle any more: what is in flight ends with what it has.
+/// Closes the pool after its last handle: requests in flight end with the credential they have.
 pub(crate) fn shut_down(shared: &Shared) {
     shared.closed.store(true, Ordering::SeqCst);
     shared.expiry_check.notify_one();
     let mut registry = lock(&shared.registry);
     registry.former.clear();
-    // What is in flight still tells how many there were.
+    // Reports of requests in flight still name the number of accounts.
     let len = shared.len.load(Ordering::Relaxed);
     shared.publish(Vec::new());
     shared.len.store(len, Ordering::Relaxed);
     shared.notify_closed();
 }
 
-/// With the current generation of an account, which nobody replaces meanwhile.
+/// Calls `f` with the current generation of an account, which is not replaced meanwhile.
 fn with_current<R>(shared: &Shared, id: &str, f: impl FnOnce(&Arc<Generation>) -> R) -> Option<R> {
     let _registry = lock(&shared.registry);
     let roster = shared.roster.load();
@@ -207,7 +207,7 @@ fn with_current<R>(shared: &Shared, id: &str, f: impl FnOnce(&Arc<Generation>) -
     Some(f(&entry.current.load()))
 }
 
-/// Unique in the process, and growing: the order in which accounts were listed.
+/// Returns a number that is unique in the process and grows: the order of the accounts.
 fn next_uid() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)

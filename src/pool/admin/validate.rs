@@ -1,4 +1,4 @@
-//! What is wrong with an account, on its own or beside the others.
+//! Checks of an account, on its own and beside the others.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// What is wrong with an account on its own.
+/// Checks an account on its own.
 pub(crate) fn check_account(origins: &Origins, account: &Account) -> Result<(), PoolError> {
     let id = || Box::from(&*account.id);
     if account.id.is_empty() {
@@ -35,8 +35,8 @@ pub(crate) fn check_account(origins: &Origins, account: &Account) -> Result<(), 
     Ok(())
 }
 
-/// A header carries credentials or goes along with them, in the whole pool: what one account puts on
-/// must not be what is taken off for another.
+/// Checks that no header is a credential of one account and a fixed header of another: it would be
+/// removed for the one and added for the other.
 pub(crate) fn check_collisions(roster: &Roster, accounts: &[Account]) -> Result<(), PoolError> {
     let mut carrying: HashSet<&HeaderName> = roster.places.headers.iter().collect();
     carrying.insert(&AUTHORIZATION);

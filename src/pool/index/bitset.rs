@@ -1,8 +1,14 @@
 //! A set of small numbers in which the next one is found in a few steps, however many there are.
 //!
-//! Each word of a level says which words of the level below hold anything. It is a hint: under
-//! concurrent changes it may hold a number too many for good, or miss one for an instant. Whoever
-//! reads it checks what it finds, and looks again before it gives up.
+//! Each word of a level says which words of the level below are not empty. The set is a hint: under
+//! concurrent changes it may keep a number too many, or miss one for an instant. A reader checks what it
+//! finds, and searches once more before it fails.
+//!
+//! # Ordering
+//!
+//! `set` writes the lowest level first, then the levels above; `clear` clears a word, then its bit in the
+//! level above, then loads the word again, all `SeqCst`: a `set` in between is seen, and its bit
+//! restored. The `Acquire` loads of readers pair with these writes.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -16,7 +22,7 @@ pub(crate) struct Bitset {
 }
 
 impl Bitset {
-    /// An empty set for the numbers below `len`.
+    /// Builds an empty set for the numbers below `len`.
     pub(crate) fn new(len: usize) -> Self {
         let mut levels = Vec::new();
         let mut words = len;
@@ -30,7 +36,7 @@ impl Bitset {
         Self { levels: levels.into() }
     }
 
-    /// Whether `i` is in the set.
+    /// Returns whether `i` is in the set.
     pub(crate) fn has(&self, i: usize) -> bool {
         self.word(0, i / 64) & bit(i) != 0
     }
@@ -58,7 +64,7 @@ impl Bitset {
                 return;
             }
             parent.fetch_and(!bit(at), Ordering::SeqCst);
-            // Somebody may have put something in meanwhile.
+            // Another thread may have set a bit meanwhile.
             if word.load(Ordering::SeqCst) != 0 {
                 return self.set_from(level + 1, at);
             }
@@ -66,12 +72,12 @@ impl Bitset {
         }
     }
 
-    /// Whether nothing is in the set.
+    /// Returns whether the set is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.word(self.levels.len() - 1, 0) == 0
     }
 
-    /// The smallest number that is in the set, at least `from` and below `end`.
+    /// Returns the smallest number in the set that is at least `from` and below `end`.
     pub(crate) fn next(&self, from: usize, end: usize) -> Option<usize> {
         let mut from = from;
         while from < end {
@@ -128,7 +134,7 @@ impl Bitset {
 
 enum Look {
     Found(usize),
-    /// A level said that something is there, and nothing was: go on from here.
+    /// A level showed a word that was empty: go on from here.
     Stale(usize),
     Nothing,
 }

@@ -1,12 +1,12 @@
-//! Where the next turn begins: one cell for each thread, so that no cell is written by all.
+//! The positions of the next turns: one cell for each thread, so that no cell is written by all.
 
 use std::{cell::Cell, sync::atomic::AtomicU32};
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// How many threads have cells of their own; with more of them, some share.
+/// The number of threads with cells of their own; more threads share them.
 const STRIPES: usize = 16;
-/// How many tiers have cells of their own; the others share the last.
+/// The number of tiers with cells of their own; the others share the last.
 const TIERS: usize = 16;
 
 /// The cursors of a pool.
@@ -24,8 +24,8 @@ impl Cursors {
         Self { stripes: Box::default() }
     }
 
-    /// The cursor of the `tier`-th tier for this thread. It is only ever loaded and stored: two
-    /// threads that share one may give the same turn twice, which harms nobody.
+    /// Returns the cursor of the `tier`-th tier for this thread. It is loaded and stored apart: two
+    /// threads that share one may take the same turn, which is harmless.
     pub(crate) fn of(&self, tier: usize) -> Cursor<'_> {
         Cursor(&self.stripes[stripe() % STRIPES].0[tier.min(TIERS - 1)])
     }
@@ -44,7 +44,7 @@ impl Cursor<'_> {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// The value, and one more for the next.
+    /// Returns the value, and advances it.
     pub(crate) fn advance(self) -> u64 {
         let value = self.get();
         self.set(value.wrapping_add(1));
@@ -57,7 +57,7 @@ fn stripe() -> usize {
     thread_local! {
         static STRIPE: Cell<Option<u32>> = const { Cell::new(None) };
     }
-    // A thread that is being torn down shares the first.
+    // A thread that is shutting down uses the first.
     STRIPE
         .try_with(|cell| {
             cell.get().unwrap_or_else(|| {

@@ -1,5 +1,5 @@
-//! Which account a sticky request belongs to: the one with the highest hash of key and id, so that
-//! an account that comes or goes moves no request but its own (rendezvous hashing).
+//! Rendezvous hashing for sticky requests: the account with the highest hash of key and id serves, so
+//! that an account that comes or goes moves only its own requests.
 //!
 //! The hash is written out here because it must be the same in every process and release.
 
@@ -10,7 +10,7 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
     })
 }
 
-/// How strongly a key is drawn to an account, by the hashes of both.
+/// Returns the draw of a key for an account, from the hashes of both.
 pub(crate) const fn draw(key: u64, id: u64) -> u64 {
     mix(key ^ mix(id))
 }

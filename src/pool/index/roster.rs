@@ -18,12 +18,12 @@ use crate::{
     sync::{AtomicBool, Ordering},
 };
 
-/// See the [module](self).
+/// The list of accounts, with the index of those that are usable.
 pub(crate) struct Roster {
     /// Higher tiers first; within a tier in the pool's order.
     pub(crate) entries: Box<[Arc<Entry>]>,
     pub(crate) tiers: Box<[Tier]>,
-    /// The positions that may be worth looking at. A hint: the state's word is the truth.
+    /// The positions of accounts that may be usable. A hint: the account's state decides.
     pub(crate) usable: Bitset,
     pub(crate) places: Places,
     /// Whether any account serves only some models.
@@ -40,11 +40,11 @@ pub(crate) struct Roster {
 pub(crate) struct Tier {
     pub(crate) start: usize,
     pub(crate) end: usize,
-    /// Only where the pool chooses by weight, and the tier is too large to look at each one.
+    /// Only where the pool selects by weight, and the tier is too large to look at each account.
     pub(crate) cycle: Option<Cycle>,
 }
 
-/// Where on a request the accounts of a pool put things.
+/// The headers and query keys that the accounts of a pool use.
 #[derive(Default)]
 pub(crate) struct Places {
     /// The headers of credentials.
@@ -55,7 +55,7 @@ pub(crate) struct Places {
     pub(crate) fixed: HashMap<HeaderName, HashSet<HeaderValue>>,
 }
 
-/// Up to so many accounts of a tier are looked at one by one.
+/// Up to this many accounts of a tier are looked at one by one.
 pub(crate) const FEW: usize = 64;
 
 // === impl Roster ===
@@ -103,8 +103,8 @@ impl Roster {
         }
     }
 
-    /// Looks again at what changed while this was made. To be called once it can be seen: whoever
-    /// changes a state afterwards finds this roster.
+    /// Adds accounts whose state changed while the roster was built. Must be called after it is stored:
+    /// later changes find it (ordering 1 of `Shared`).
     pub(crate) fn catch_up(&self) {
         for (i, entry) in self.entries.iter().enumerate() {
             if entry.state().has_model_cooldowns() {
@@ -126,13 +126,13 @@ impl Roster {
         self.model_cooldowns.store(true, Ordering::SeqCst);
     }
 
-    /// The account called `id`, and its position.
+    /// Returns the account called `id`, and its position.
     pub(crate) fn find(&self, id: &str) -> Option<(usize, &Arc<Entry>)> {
         let i = *self.by_id.get(id)? as usize;
         Some((i, self.entries.get(i)?))
     }
 
-    /// Where `member` stands.
+    /// Returns the position of `account`.
     pub(crate) fn position(&self, account: &PooledAccount) -> Option<usize> {
         let guess = account.position.load(Ordering::Relaxed) as usize;
         match self.entries.get(guess) {
@@ -141,17 +141,17 @@ impl Roster {
         }
     }
 
-    /// The account with this number.
+    /// Returns the account with this number.
     pub(crate) fn by_number(&self, uid: u32) -> Option<&Arc<Entry>> {
         self.entries.get(*self.by_number.get(&uid)? as usize)
     }
 }
 
-/// Whether a request should look at the account: it is usable, or its time is up.
+/// Returns whether the account may be usable: its state says so, or its time is up.
 fn may_be_usable(entry: &Entry) -> bool {
     match entry.state().kind() {
         Kind::Usable => true,
-        // Whoever takes it off the due list sets its bit.
+        // The sweep that takes its timer sets its bit.
         Kind::Limited | Kind::Quota | Kind::Quarantined | Kind::Expiring | Kind::Absent => {
             entry.account.queued.load(Ordering::SeqCst) == u64::MAX
         }
@@ -198,12 +198,12 @@ impl Places {
         }
     }
 
-    /// Whether all that the accounts put on a request is a credential in one and the same header.
+    /// Returns whether all accounts put a credential into one and the same header, and nothing else.
     pub(crate) fn is_one_header(&self) -> bool {
         self.headers.len() == 1 && self.keys.is_empty() && self.fixed.is_empty()
     }
 
-    /// Whether another credential of the pool goes into the same place.
+    /// Returns whether another credential of the pool goes into the same place.
     pub(crate) fn knows(&self, place: &Placement) -> bool {
         match place {
             Placement::Header(name, _) => self.headers.contains(name),

@@ -1,4 +1,4 @@
-//! Who must be looked at again, and when.
+//! Timers of accounts that are out.
 
 use std::{
     cmp::Reverse,
@@ -11,10 +11,16 @@ use crate::{
     sync::{AtomicU64, Mutex, Ordering, PoisonError, lock},
 };
 
-/// The accounts that must be looked at again, soonest first.
+/// The timers of accounts, soonest first.
 ///
-/// A request reads one atomic, and takes the lock only when somebody is due. An account stands here
-/// once: a rest that grows is noticed when the old time is up, and is queued again then.
+/// A request reads one atomic, and takes the lock only when a timer is due. An account has one timer: a
+/// cooldown that grows is noticed when the old time is up, and queued again then.
+///
+/// # Ordering
+///
+/// `next` is stored with `Release` under the lock, and loaded with `Acquire`: a request that sees a due
+/// time finds the timer. `queued` of an account is `SeqCst`: it is stored under the lock, before the
+/// fence in `Shared::sync_index`, and loaded after the fence in `Shared::publish`.
 pub(crate) struct Timers {
     next: AtomicU64,
     heap: Mutex<BinaryHeap<Reverse<Timer>>>,
@@ -22,11 +28,11 @@ pub(crate) struct Timers {
 
 struct Timer {
     at: u64,
-    /// The member has the hub, and the hub has this: not an `Arc`.
+    /// Weak: a removed account is dropped before its timer is due.
     account: Weak<PooledAccount>,
 }
 
-/// The most that one request takes off the list for the others.
+/// The most timers that one request handles.
 const BATCH: usize = 256;
 
 impl Timers {
@@ -34,7 +40,7 @@ impl Timers {
         Self { next: AtomicU64::new(u64::MAX), heap: Mutex::new(BinaryHeap::new()) }
     }
 
-    /// When somebody is due; `u64::MAX` when nobody ever is.
+    /// Returns when the next timer is due; `u64::MAX` without one.
     pub(crate) fn next(&self) -> u64 {
         self.next.load(Ordering::Acquire)
     }
@@ -44,7 +50,7 @@ impl Timers {
         lock(&self.heap)
     }
 
-    /// `member` must be looked at again at `at`, or earlier.
+    /// Sets the timer of `account` to `at`, unless it is due earlier.
     pub(crate) fn add(&self, account: &Arc<PooledAccount>, at: u64) {
         self.push(&mut lock(&self.heap), account, at);
     }
@@ -58,9 +64,9 @@ impl Timers {
         self.recompute_next(heap);
     }
 
-    /// Takes off those who are due at `now`, and gives each to `look`, which says when it must be
-    /// looked at again, if so. Not more than a batch, unless `all`; with `all` it waits for whoever
-    /// does the same, else it leaves the work to them.
+    /// Takes the timers that are due at `now`, and passes each account to `look`, which returns when to
+    /// look again. At most a batch, unless `all`; with `all` it waits for a thread that does the same,
+    /// else it leaves the work to that thread.
     pub(crate) fn sweep(
         &self,
         now: u64,
@@ -84,7 +90,7 @@ impl Timers {
                 continue;
             };
             if account.queued.load(Ordering::SeqCst) != entry.at {
-                // A sooner entry has been here already.
+                // An earlier timer was handled already.
                 continue;
             }
             account.queued.store(u64::MAX, Ordering::SeqCst);

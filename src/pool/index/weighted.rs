@@ -25,15 +25,15 @@ impl Cycle {
         Self { ends, total, step: step(total) }
     }
 
-    /// Whose turn it is, as an index; `None` when all weights are 0.
+    /// Returns the index of the account in turn; `None` if all weights are 0.
     pub(crate) fn turn(&self, n: u64) -> Option<usize> {
         let turn = nth(n, self.step, self.total)?;
         Some(self.ends.partition_point(|end| *end <= turn))
     }
 }
 
-/// The index, among at most 64 `weights`, of whose turn it is. As [`Cycle::turn`], with nothing
-/// prepared.
+/// Returns the index of the account in turn, among at most 64 `weights`. Like [`Cycle::turn`], without
+/// preparation.
 pub(crate) fn turn_of(weights: &[u32], n: u64) -> Option<usize> {
     let total = weights.iter().map(|weight| u64::from(*weight)).sum();
     let mut turn = nth(n, step(total), total)?;
@@ -51,7 +51,7 @@ fn nth(n: u64, step: u64, total: u64) -> Option<u64> {
     u64::try_from(n * u128::from(step) % u128::from(total)).ok()
 }
 
-/// About 0.618 of `total`, and prime to it.
+/// Returns about 0.618 of `total`, coprime to it.
 fn step(total: u64) -> u64 {
     let golden = u128::from(total) * 618_033_988 / 1_000_000_000;
     let mut step = u64::try_from(golden).unwrap_or(1).max(1);

@@ -1,4 +1,4 @@
-//! Putting an account on a request: all that it has, and nothing of another's.
+//! Putting an account's credential, headers and base URI on a request.
 
 use http::{
     HeaderMap, Uri,
@@ -22,19 +22,19 @@ use crate::{
 impl Lease {
     /// Puts the account's credential, fixed headers and base URI on a request.
     ///
-    /// 1. What accounts of this pool put on before is taken off, and so is a credential of the
-    ///    caller's: any `Authorization`, and whatever header or query key the pool uses.
-    /// 2. A base URI is not taken off: give the caller's own URI each time.
+    /// 1. Headers and query keys that accounts of this pool use are removed first, and so is a
+    ///    credential of the caller: any `Authorization`.
+    /// 2. A base URI is not removed: pass the caller's own URI each time.
     ///
     /// # Errors
     ///
-    /// The request goes where the pool's credentials may not go, or has no place for a query key.
-    /// It is then as it was.
+    /// The request's origin is not one of the pool's, or the request has no place for a query key. It
+    /// is then unchanged.
     pub(crate) fn apply(&self, shared: &Shared, parts: &mut Parts) -> Result<(), Code> {
         let account = &self.generation.account;
         let credential = &self.generation.credential;
         let base = account.extras.as_deref().and_then(|extras| extras.base.as_ref());
-        // A base URI was checked when the account was taken in.
+        // A base URI was checked when the account was inserted.
         if base.is_none() && !shared.settings.origins.allow(&parts.uri) {
             return Err(Code::OriginNotAllowed);
         }
@@ -57,7 +57,7 @@ impl Lease {
     }
 }
 
-/// Whether the caller put a credential on the request.
+/// Returns whether the request carries a credential of the caller.
 pub(crate) fn carries_own(shared: &Shared, parts: &Parts) -> bool {
     let roster = shared.roster.load();
     let places = &roster.places;
@@ -73,7 +73,7 @@ fn take_off(headers: &mut HeaderMap, places: &Places, credential: &Credential) {
         Placement::Header(name, _) => Some(name),
         Placement::Query(..) => None,
     };
-    // Its own is replaced anyway.
+    // The account's own header is replaced anyway.
     for name in places.headers.iter().filter(|name| Some(*name) != own) {
         headers.remove(name);
     }
@@ -81,7 +81,7 @@ fn take_off(headers: &mut HeaderMap, places: &Places, credential: &Credential) {
         headers.remove(AUTHORIZATION);
     }
     for (name, values) in &places.fixed {
-        // Its own are put on again.
+        // The account's own values are put on again.
         if headers.get_all(name).iter().all(|value| values.contains(value)) {
             headers.remove(name);
         }
@@ -112,8 +112,8 @@ fn put_on(
     }
 }
 
-/// The URI with the account's authority and query key, and without other accounts' keys; `None` if
-/// that changes nothing.
+/// Returns the URI with the account's authority and query key, and without other accounts' keys;
+/// `None` if that changes nothing.
 fn new_uri(
     uri: &Uri,
     base: Option<&Base>,
@@ -165,7 +165,7 @@ fn new_uri(
     Uri::from_parts(parts).map(Some).map_err(|_| reject)
 }
 
-/// Whether the `key=value` of a query is for `key`, however it is escaped.
+/// Returns whether the `key=value` of a query is for `key`, however it is escaped.
 fn names(pair: &str, key: &str) -> bool {
     let name = pair.split('=').next().unwrap_or_default();
     percent_decode_str(name).eq(key.bytes())

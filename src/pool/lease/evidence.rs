@@ -1,4 +1,4 @@
-//! What an attempt shows about the account that it used.
+//! Evidence of an attempt about the account that it used.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Lease {
-    /// The upstream did what it was asked for, and says what is left of the account's limit.
+    /// Notes a success, and the remaining quota of the account.
     pub(crate) fn succeeded(&mut self, shared: &Shared, remaining: Option<u64>) {
         self.count_outcome(|account| &account.counts.succeeded);
         if let Some(remaining) = remaining {
@@ -27,12 +27,12 @@ impl Lease {
         if let Some(tried) = self.tried.take() {
             self.generation.model_cooldowns(|models| models.succeeded(&tried));
         }
-        // Nothing is written once it is known to be good.
+        // Writes nothing once the credential is known to be good.
         let since = self.take_since();
         change(shared, &self.generation, |state| state.succeeded(since));
     }
 
-    /// What is left of the account's limit, as an answer's rate-limit headers say.
+    /// Notes the remaining quota, as the rate-limit headers of an answer say.
     pub(crate) fn note_remaining(&self, remaining: u64) {
         self.generation.account.remaining.store(remaining, Ordering::Relaxed);
     }
@@ -60,7 +60,7 @@ impl Lease {
         change.is_loss()
     }
 
-    /// Too many requests: the model rests when it is known, else the account.
+    /// Notes a limit: of the model when it is known, else of the account.
     pub(crate) fn limited(
         &mut self,
         shared: &Shared,
@@ -92,7 +92,7 @@ impl Lease {
         }
     }
 
-    /// The account has no quota left.
+    /// Notes that the account has no quota left.
     pub(crate) fn out_of_quota(
         &mut self,
         shared: &Shared,
@@ -112,7 +112,7 @@ impl Lease {
             state.out_of_quota(since, delay.map(millis), cooldowns, at)
         });
         if let Some(change) = change {
-            // One incident for each rest, however often it grows.
+            // One incident for each cooldown, however often it grows.
             let within = change.was.kind() == Kind::Quota && change.was.until() > at;
             if change.is.kind() == Kind::Quota && !within {
                 shared.report_out(generation, &change, OutReason::OutOfQuota, status, now);
@@ -120,7 +120,7 @@ impl Lease {
         }
     }
 
-    /// The account does not have the model.
+    /// Notes that the account does not have the model.
     pub(crate) fn model_missing(
         &mut self,
         shared: &Shared,
@@ -134,14 +134,14 @@ impl Lease {
         self.healthy_failure(shared);
     }
 
-    /// The attempt failed in a way that shows the credential to be good.
+    /// Notes a failure that shows the credential to be good.
     pub(crate) fn healthy_failure(&mut self, shared: &Shared) {
         self.count_outcome(|account| &account.counts.other);
         let since = self.take_since();
         change(shared, &self.generation, |state| state.probe_healthy(since));
     }
 
-    /// The attempt showed nothing about the credential.
+    /// Notes an outcome that shows nothing about the credential; a probe is returned.
     pub(crate) fn inconclusive(&mut self) {
         self.count_outcome(|account| &account.counts.other);
         if let Some(shared) = self.probe.clone() {

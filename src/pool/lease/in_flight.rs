@@ -1,13 +1,13 @@
-//! How long a request counts as in flight.
+//! Guards that count a request as in flight.
 
 use std::{fmt, sync::Arc};
 
 use crate::{pool::account::PooledAccount, sync::Ordering};
 
-/// A request in flight; it ends when this is dropped.
+/// A request in flight; dropping it ends that.
 pub(crate) struct InFlight(pub(crate) Arc<PooledAccount>);
 
-/// A request whose answer is held, and may yet be given up: it does not count.
+/// A request whose answer is held and may be discarded: it does not count.
 pub(crate) struct Paused(Arc<PooledAccount>);
 
 impl InFlight {
@@ -17,7 +17,7 @@ impl InFlight {
 }
 
 impl Paused {
-    /// The answer goes out: it counts again, until its body ends.
+    /// Counts the request again because its answer is returned, until the body ends.
     pub(crate) fn resume(self) -> InFlight {
         self.0.open.fetch_add(1, Ordering::Relaxed);
         InFlight(self.0)

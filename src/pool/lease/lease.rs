@@ -1,4 +1,4 @@
-//! An account that was chosen for one attempt, and what the attempt shows about it.
+//! An account that is checked out for one attempt.
 
 use std::{fmt, sync::Arc};
 
@@ -15,12 +15,12 @@ use crate::{
 
 /// One generation of an account's credential, for one attempt.
 ///
-/// Dropping it without an outcome gives back a probe that was not used, and ends the attempt.
+/// Dropping it without an outcome returns the probe, and ends the attempt.
 pub(crate) struct Lease {
     pub(crate) generation: Arc<Generation>,
     /// The state when it was leased; for a probe, as the probe left it.
     seen: GenerationState,
-    /// The model's rest, which a success ends.
+    /// The model's cooldown, which a success ends.
     pub(super) tried: Option<Box<TriedModel>>,
     /// The request was sent, and no outcome is known.
     sent: bool,
@@ -58,7 +58,7 @@ impl Lease {
         }
     }
 
-    /// An account that is taken in its turn, of a pool that counts no requests in flight.
+    /// Leases an account in its turn, in a pool that counts no requests in flight.
     #[inline(always)]
     #[allow(clippy::inline_always)]
     pub(crate) fn of_turn(
@@ -77,57 +77,57 @@ impl Lease {
         }
     }
 
-    /// The account's number, unique in the process.
+    /// Returns the account's number, unique in the process.
     pub(crate) fn uid(&self) -> u32 {
         self.generation.account.uid
     }
 
-    /// The account's id.
+    /// Returns the account's id.
     pub(crate) fn id(&self) -> &Arc<str> {
         &self.generation.account.id
     }
 
-    /// The generation of its credential.
+    /// Returns the generation of its credential.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.number
     }
 
-    /// The account's group, as [`Avoid`](super::Avoid) knows it.
+    /// Returns the number of the account's group.
     pub(crate) fn group(&self) -> Option<u32> {
         self.generation.account.group
     }
 
-    /// Whether some model of the account rests: then choosing it needs to know which is wanted.
+    /// Returns whether a model of the account may be cooling, so that selecting it needs the model.
     pub(crate) fn has_model_cooldowns(&self) -> bool {
         self.seen.has_model_cooldowns()
     }
 
-    /// Whether this attempt finds out if a refused credential is good again.
+    /// Returns whether this attempt is the probe of a rejected credential.
     pub(crate) fn is_probe(&self) -> bool {
         self.probe.is_some()
     }
 
-    /// Whether the credential may still be sent: it was not refused or replaced since, and its
-    /// account not removed or retired.
+    /// Returns whether the credential may still be sent: it was not rejected or replaced since, and
+    /// its account not removed or retired.
     pub(crate) fn still_good(&self) -> bool {
         let state = self.generation.state();
         !state.is_closed() && (state.may_be_sent() || state.is_probe_of(self.since()))
     }
 
-    /// Whether the credential has ended since it was chosen. Reads the clock only if it ever ends.
+    /// Returns whether the credential has expired since. Reads the clock only if it ever expires.
     pub(crate) fn has_ended(&self, shared: &Shared, now: &mut Now) -> bool {
         let lifetime = &self.generation.lifetime;
         !lifetime.is_fresh(|| shared.passed(now.get()))
             && lifetime.is_expired(shared.passed(now.get()))
     }
 
-    /// Whether its source has been asked for another credential, or has given it.
+    /// Returns whether a call to its source is due or in progress, or has given another credential.
     pub(crate) fn is_renewing(&self) -> bool {
         let state = self.generation.state();
         state.is_closed() || state.is_renewing()
     }
 
-    /// Whether its source is being asked for the account's next credential.
+    /// Returns whether its source is being called for the account's next credential.
     pub(crate) fn is_under_way(&self, shared: &Shared) -> bool {
         let account = &self.generation.account;
         let roster = shared.roster.load();
@@ -149,7 +149,7 @@ impl Lease {
         counted.then(|| InFlight(Arc::clone(&self.generation.account)))
     }
 
-    /// Counts how the attempt ended, once.
+    /// Counts the outcome of the attempt, once.
     pub(super) fn count_outcome(&mut self, count: impl Fn(&PooledAccount) -> &AtomicU64) {
         if std::mem::take(&mut self.sent) {
             count(&self.generation.account).fetch_add(1, Ordering::Relaxed);
@@ -166,7 +166,7 @@ impl Lease {
         Since { seen: self.seen, probe: self.is_probe() }
     }
 
-    /// Returns what the attempt knew; if it was a probe, it is one no longer.
+    /// Returns what the attempt knew, and ends its being a probe.
     pub(super) fn take_since(&mut self) -> Since {
         let since = self.since();
         self.probe = None;

@@ -1,4 +1,4 @@
-//! An account on an attempt.
+//! An account that is checked out for an attempt, and what the attempt shows about it.
 
 pub(crate) mod admitted;
 pub(crate) mod apply;

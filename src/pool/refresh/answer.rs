@@ -1,4 +1,4 @@
-//! Putting in what a source gave, and what follows a refusal.
+//! Handling the answers of a source, and rejections of its credentials.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -14,19 +14,19 @@ use crate::{
     sync::lock,
 };
 
-/// What became of a token that a source gave.
+/// The use of a token that a source gave.
 pub(crate) enum Renewed {
-    /// It is in use, or somebody has put in another meanwhile.
+    /// It is in use, or another credential was put in meanwhile.
     Put,
-    /// It is there already.
+    /// It is the current token.
     Same,
 }
 
-/// What is wrong with it. It does not show the token.
+/// Why a token is not usable. It does not show the token.
 pub(crate) struct Unusable(pub(crate) Cow<'static, str>);
 
-/// The credential was refused: its source is to be asked for another if that may help
-/// ([`renew`](Self::renew)), else it is quarantined.
+/// Notes a rejection: marks the credential for a call to its source if that may help (see
+/// [`renew`](super::renew)), else quarantines it.
 pub(crate) fn reject(
     shared: &Shared,
     generation: &Arc<Generation>,
@@ -37,7 +37,7 @@ pub(crate) fn reject(
     let cooldowns = &shared.settings.cooldowns;
     let asks =
         generation.account.minting_source().is_some_and(|source| source.can_renew_after(reason));
-    // One that was made because the one before was refused, and never worked: no third.
+    // The one before was rejected, and this one has never worked: no third.
     let hopeless = generation.lifetime.after_rejection && !generation.state().is_proven();
     if !asks || hopeless {
         let rest = generation.account.kept.get(now);
@@ -50,7 +50,7 @@ pub(crate) fn reject(
         .change(generation, |state| state.rejected_renewable(since(state), reason, cooldowns, now))
 }
 
-/// Puts in what a source gave because of `generation`.
+/// Puts in the token that a source gave for the account of `generation`.
 pub(crate) fn gave_token(
     shared: &Shared,
     generation: &Arc<Generation>,
@@ -73,7 +73,7 @@ pub(crate) fn gave_token(
     let life = source::life(Some(source), &credential, token.expires, clock::wall());
     let mut lifetime = source::lifetime(Some(source), &life, token.refresh_in, now);
     if lifetime.is_expired(now) {
-        // Else the source would be asked again at once, and so on.
+        // Else the source would be called again at once, in a loop.
         return Err(not_usable(&"it has ended already"));
     }
     let mut registry = lock(&shared.registry);
@@ -87,7 +87,7 @@ pub(crate) fn gave_token(
     let state = generation.state();
     lifetime.after_rejection = why.is_rejected() || state.was_rejected();
     if credential.is_same(&generation.credential) {
-        // The same one may be said to be good for longer than was known.
+        // The same token may have a later expiry than was known.
         let extended =
             lifetime.end != u64::MAX && lifetime.end > generation.lifetime.end.saturating_add(1000);
         if lifetime.after_rejection || !extended {
@@ -103,7 +103,7 @@ pub(crate) fn gave_token(
     let (number, account) = (generation.number + 1, Arc::clone(account));
     let mut new = Generation::new(number, credential, account, lifetime, GenerationState::NEW);
     new.set_at = generation.set_at;
-    // A new token has the rests of its account, as it has the account's limits.
+    // A new token has the account's limits, and so the account's cooldowns.
     let models = generation.model_cooldowns(std::mem::take);
     new.model_cooldowns(|own| *own = models);
     shared.put(&mut registry, &roster, entry, new, |was, new| {
@@ -112,7 +112,7 @@ pub(crate) fn gave_token(
         if let Some(rest) = kept.get(now) {
             new.update(|state| state.cooling_like(rest, now));
         }
-        // A person has taken the account out meanwhile: it has the token for when it is back.
+        // An operator may have taken the account out meanwhile: it stays out, with the new token.
         new.update(|state| state.retired_like(was));
     });
     drop(registry);
@@ -122,7 +122,7 @@ pub(crate) fn gave_token(
     Ok(Renewed::Put)
 }
 
-/// Whoever heard that the source was being asked, when that had just ended, is not kept waiting.
+/// Ends the wait of requests that saw a call in progress when it had just ended.
 pub(crate) fn clear_asking(shared: &Shared, account: &Arc<PooledAccount>, now: u64) {
     let roster = shared.roster.load();
     let entry = roster.position(account).and_then(|at| roster.entries.get(at));
@@ -132,8 +132,8 @@ pub(crate) fn clear_asking(shared: &Shared, account: &Arc<PooledAccount>, now: u
     }
 }
 
-/// Its source gives no other: an account without a credential is out. Whether that was told, with
-/// what the source has just said.
+/// Retires an account without a credential because its source gives no other. Returns whether that
+/// was reported, with the error of the source.
 pub(super) fn retire_unrenewed(
     shared: &Shared,
     generation: &Arc<Generation>,
@@ -149,7 +149,7 @@ pub(super) fn retire_unrenewed(
     true
 }
 
-/// The source gave no other.
+/// Notes that the source gave no other credential.
 pub(crate) fn gave_none(
     shared: &Shared,
     generation: &Arc<Generation>,
@@ -163,7 +163,7 @@ pub(crate) fn gave_none(
     note_failure(shared, generation, error, end, now);
 }
 
-/// The source has not given another in time, and is asked on.
+/// Notes that the source has not answered before the deadline; the call goes on.
 pub(crate) fn gave_late(
     shared: &Shared,
     generation: &Arc<Generation>,
@@ -199,7 +199,7 @@ fn note_failure(
     }
 }
 
-/// It goes on with what it has, if that is `good`, else with nothing until `until`.
+/// Continues with the current credential if it is `good`, else without one until `until`.
 pub(super) fn settle_unrenewed(
     shared: &Shared,
     generation: &Generation,
@@ -209,7 +209,7 @@ pub(super) fn settle_unrenewed(
 ) {
     let kept = &generation.account.kept;
     shared.change(generation, |state| state.not_renewed(good, until, kept.get(now), now));
-    // One may have come in between.
+    // A cooldown may have begun in between.
     shared.restore_cooldown(generation, now);
 }
 
@@ -233,7 +233,7 @@ fn report_not_renewed(
     shared.report_token(generation, changed);
 }
 
-/// The source gave the credential that is there already.
+/// Handles a source that gave the current credential again.
 pub(crate) fn gave_same(
     shared: &Shared,
     generation: &Arc<Generation>,
@@ -245,7 +245,7 @@ pub(crate) fn gave_same(
     if why.is_rejected() || generation.state().was_rejected() {
         source.flight().end(End::Overtaken, now, 0.0);
         if !why.is_rejected() {
-            // It was refused after its source was asked, which may yet have another.
+            // It was rejected after the call began: the next call may give another.
             return;
         }
         let cooldowns = &shared.settings.cooldowns;
@@ -264,7 +264,7 @@ pub(crate) fn gave_same(
         let what = "the source gives the token that has ended";
         gave_none(shared, generation, &SourceError::transient(what), now);
     } else {
-        // No failure: the next one is not there yet.
+        // No failure: the next token does not exist yet.
         let random = fastrand::f64();
         let (again, _) = source.flight().end(End::Same(token.refresh_in), now, random);
         settle_unrenewed(shared, generation, true, again, now);

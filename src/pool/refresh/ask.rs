@@ -1,4 +1,4 @@
-//! Asking a source: once for each account at a time, in a task of its own, and for all who wait.
+//! Deciding when to call a source: once at a time for each account, for all requests that wait.
 
 use std::sync::Arc;
 
@@ -16,7 +16,9 @@ use crate::{
     report::OutReason,
 };
 
-/// A credential whose time to be looked at has come: whether a request may be given it.
+/// Checks a credential whose renewal or expiry is due. Returns whether a request may lease it.
+///
+/// Side effects: an expired credential without a source retires its account; a due call is started.
 #[cold]
 pub(crate) fn check_expiry(shared: &Arc<Shared>, generation: &Arc<Generation>, now: u64) -> bool {
     let lifetime = &generation.lifetime;
@@ -48,7 +50,7 @@ pub(crate) fn check_expiry(shared: &Arc<Shared>, generation: &Arc<Generation>, n
     !dead && generation.state().may_be_sent() && !generation.state().is_renewing()
 }
 
-/// A credential that may not be sent, or not yet: its source is asked, if it is time to.
+/// Starts a due call to the source for a credential that may not be sent.
 #[cold]
 pub(crate) fn renew(shared: &Arc<Shared>, generation: &Arc<Generation>, now: u64) {
     let state = generation.state();
@@ -64,8 +66,8 @@ pub(crate) fn renew(shared: &Arc<Shared>, generation: &Arc<Generation>, now: u64
     apply_begin(shared, generation, begun, why, now);
 }
 
-/// A refused credential that has ended meanwhile is not probed: another is asked for, if any
-/// ever comes.
+/// Handles a rejected credential that has expired meanwhile, and is not probed: its source is called,
+/// or its account is retired.
 #[cold]
 pub(crate) fn retire_expired(shared: &Arc<Shared>, generation: &Arc<Generation>, now: u64) {
     let over = generation.account.minting_source().map(|source| source.flight().over());
@@ -80,7 +82,7 @@ pub(crate) fn retire_expired(shared: &Arc<Shared>, generation: &Arc<Generation>,
     }
 }
 
-/// Brings the state into step with whether the source is asked.
+/// Updates the state to the answer of [`begin`](crate::pool::account::single_flight::Refresh::begin).
 fn apply_begin(
     shared: &Arc<Shared>,
     generation: &Arc<Generation>,
@@ -95,7 +97,7 @@ fn apply_begin(
         }
         Begin::UnderWay => {
             shared.change(generation, GenerationState::asked);
-            // It may have ended in between, and not have seen what this request has done.
+            // The call may have ended in between, before this change of the state.
             let Some(source) = generation.account.minting_source() else { return };
             let again = source.flight().begin(now);
             if again != Begin::UnderWay {
@@ -113,7 +115,7 @@ fn apply_begin(
     }
 }
 
-/// A credential that nothing replaces has ended.
+/// Retires the account of an expired credential without a source, and reports that.
 pub(crate) fn expire(shared: &Shared, generation: &Arc<Generation>) {
     let change = shared.change(generation, GenerationState::expired);
     if let Some(change) = change.filter(Change::is_loss) {

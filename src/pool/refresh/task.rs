@@ -1,11 +1,11 @@
-//! One question to a source, in a task of its own.
+//! One call to a source, in a task of its own.
 //!
-//! Who asks for a token with a secret that is good for one time must not ask again before there is an
-//! answer: the second question would look like that of a thief. So at its deadline a question fails
-//! for those who wait, and runs on: its late answer counts, and until then its group asks nothing
-//! else. It is given up after ten times that, or when the pool has gone.
+//! A refresh token that is valid once must not be sent again before there is an answer: the server
+//! would take the second call for a theft. So at its deadline a call fails for the requests that wait,
+//! and goes on: a late answer counts, and until then no other call of its group starts. The call is
+//! stopped after ten times the deadline, or when the pool is dropped.
 
-// Where a model checker asks, there is no task.
+// A model checker runs without tasks.
 #![cfg_attr(all(test, failover_loom), allow(dead_code, unused_imports))]
 
 use std::{
@@ -32,38 +32,39 @@ use crate::{
     sync::Ordering,
 };
 
-/// A question is given up after so many times its deadline.
+/// A call is stopped after this many times its deadline.
 const PATIENCE: u32 = 10;
 
-/// Why a question has failed at its deadline.
+/// The errors of a call that missed its deadline.
 const LATE: &str = "the source did not answer in time";
 const NO_TURN: &str = "the source of another account of its group did not answer in time";
 
-/// Asks the source of a generation's account, whose flight has begun: whoever does may be dropped.
+/// Starts the call that [`begin`](crate::pool::account::single_flight::Refresh::begin) allowed. It outlives the
+/// request that started it.
 pub(crate) fn start(
     shared: &Arc<Shared>,
     generation: &Arc<Generation>,
     why: RefreshReason,
     now: u64,
 ) {
-    let question = RefreshTask {
+    let task = RefreshTask {
         shared: Arc::clone(shared),
         generation: Arc::clone(generation),
         why,
         ended: false,
     };
     #[cfg(all(test, failover_loom))]
-    return question.ask_here(now);
+    return task.call_here(now);
     #[cfg(not(all(test, failover_loom)))]
     if clock::timer(|| sleep(Duration::ZERO)).is_some() {
-        drop(tokio::spawn(question.ask()));
+        drop(tokio::spawn(task.run()));
     } else {
-        let what = "no tokio runtime with a timer is there to ask the source in";
-        question.end(Err(SourceError::transient(what)), now);
+        let what = "no tokio runtime with a timer to call the source in";
+        task.end(Err(SourceError::transient(what)), now);
     }
 }
 
-/// One question to a source. Dropped before its end, it has failed.
+/// One call to a source. If it is dropped before its end, the call has failed.
 struct RefreshTask {
     shared: Arc<Shared>,
     generation: Arc<Generation>,
@@ -72,19 +73,19 @@ struct RefreshTask {
 }
 
 impl RefreshTask {
-    /// A model has no runtime: the source answers at once, in the thread that asks.
+    /// Calls the source in this thread: a model has no runtime, and its source answers at once.
     #[cfg(all(test, failover_loom))]
-    fn ask_here(self, now: u64) {
+    fn call_here(self, now: u64) {
         let generation = Arc::clone(&self.generation);
         let source =
             &generation.account.minting_source().and_then(|source| source.minting.as_ref());
-        let mut asked = source.expect("an account with a source").source.token(self.why);
-        let answer = asked.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
+        let mut call = source.expect("an account with a source").source.token(self.why);
+        let answer = call.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
         let Poll::Ready(answer) = answer else { panic!("the source of a model answers at once") };
         self.end(answer, now);
     }
 
-    async fn ask(self) {
+    async fn run(self) {
         let account = Arc::clone(&self.generation.account);
         let Some(source) = account.minting_source() else { return };
         let deadline = self.shared.settings.sources.refresh_deadline;
@@ -107,7 +108,7 @@ impl RefreshTask {
         self.end(outcome, now);
     }
 
-    /// What the source answers, however late.
+    /// Returns the answer of the source, however late.
     async fn answer(
         &self,
         source: &Arc<dyn TokenSource>,
@@ -116,17 +117,17 @@ impl RefreshTask {
         let shared = &self.shared;
         let retired_unrenewed = Instant::now().checked_add(deadline.saturating_mul(PATIENCE));
         let (source, why) = (Arc::clone(source), self.why);
-        // In a task of its own, so that one that panics takes nothing with it.
-        let mut asked = SourceCall(tokio::spawn(async move { source.token(why).await }));
-        let mut answer = timeout(deadline, &mut asked).await.ok();
+        // In a task of its own, so that a panic of the source is caught.
+        let mut call = SourceCall(tokio::spawn(async move { source.token(why).await }));
+        let mut answer = timeout(deadline, &mut call).await.ok();
         if answer.is_none() {
             self.note_late(LATE);
-            answer = late_answer(shared, &mut asked, retired_unrenewed).await;
+            answer = late_answer(shared, &mut call, retired_unrenewed).await;
         }
         let answer = match answer {
             Some(answer) => answer,
-            // Nobody of its group is asked before it is gone: one that blocks its thread never is.
-            None => asked.stopped().await,
+            // Its group stays locked until the task has ended: one that blocks its thread never ends.
+            None => call.stopped().await,
         };
         answer.unwrap_or_else(|failed| {
             let what = if failed.is_cancelled() { LATE } else { "the source panicked" };
@@ -134,20 +135,20 @@ impl RefreshTask {
         })
     }
 
-    /// Somebody has put in another, or has removed the account, or the pool has gone.
+    /// Returns whether the credential was replaced, the account removed or the pool dropped.
     fn is_over(&self) -> bool {
         let gone = || self.shared.closed.load(Ordering::SeqCst);
         self.generation.state().is_closed() || gone()
     }
 
-    /// Nobody is told of it.
+    /// Ends the call without a report.
     fn end_flight(&self, end: End, now: u64) {
         if let Some(source) = self.generation.account.minting_source() {
             source.flight().end(end, now, 0.0);
         }
     }
 
-    /// Nobody waits for it any longer.
+    /// Notes that the call has missed its deadline.
     fn note_late(&self, why: &'static str) {
         let (generation, shared) = (&self.generation, &self.shared);
         let now = shared.passed(Now::unread().get());
@@ -159,7 +160,7 @@ impl RefreshTask {
         self.notify(now);
     }
 
-    /// Nobody needs its answer any more, before the source was asked.
+    /// Ends the call before the source was called, because its answer is no longer needed.
     fn overtaken(mut self, now: u64) {
         self.end_flight(End::Overtaken, now);
         self.ended = true;
@@ -179,7 +180,7 @@ impl RefreshTask {
         });
         match outcome {
             Ok((Renewed::Put, _)) => {}
-            // It is about what nobody has any more.
+            // The answer is about a credential that was replaced.
             _ if self.is_over() => self.end_flight(End::Overtaken, now),
             Ok((Renewed::Same, token)) => {
                 answer::gave_same(shared, generation, &token, self.why, now)
@@ -201,15 +202,15 @@ impl Drop for RefreshTask {
     fn drop(&mut self) {
         if !self.ended {
             let now = self.shared.passed(Now::unread().get());
-            self.settle(Err(SourceError::transient("the task that asked was stopped")), now);
+            self.settle(Err(SourceError::transient("the task that call was stopped")), now);
         }
     }
 }
 
-/// The answer to a question that is late; nothing when the pool has gone, or after `given_up`.
+/// Waits for a late answer. Returns `None` when the pool is dropped, or after the last moment.
 async fn late_answer<T>(
     shared: &Shared,
-    asked: impl Future<Output = T>,
+    call: impl Future<Output = T>,
     retired_unrenewed: Option<Instant>,
 ) -> Option<T> {
     let mut changed = shared.changed.subscribe();
@@ -221,8 +222,8 @@ async fn late_answer<T>(
         }
     };
     let mut gone = std::pin::pin!(gone);
-    let mut asked = std::pin::pin!(asked);
-    let answer = std::future::poll_fn(|cx| match asked.as_mut().poll(cx) {
+    let mut call = std::pin::pin!(call);
+    let answer = std::future::poll_fn(|cx| match call.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
         Poll::Pending => gone.as_mut().poll(cx).map(|()| None),
     });
@@ -232,11 +233,11 @@ async fn late_answer<T>(
     }
 }
 
-/// A task that ends with whoever waits for it.
+/// A task that is stopped when this is dropped.
 struct SourceCall<T>(JoinHandle<T>);
 
 impl<T> SourceCall<T> {
-    /// How it ended, if it could not be stopped.
+    /// Stops the task. Returns its result if it ended first.
     async fn stopped(self) -> Result<T, JoinError> {
         self.0.abort();
         self.await

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// One request's search.
+/// The search of one request for an account.
 pub(crate) struct Search<'a> {
     pub(crate) shared: &'a Arc<Shared>,
     pub(crate) roster: &'a Roster,
@@ -24,11 +24,11 @@ pub(crate) struct Search<'a> {
     pub(crate) moment: Moment<'a>,
 }
 
-/// When the attempt will start.
+/// The time at which the attempt will start.
 pub(crate) struct Moment<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) now: &'a mut Now,
-    /// It is not now: nothing may be changed yet.
+    /// It is later than now: nothing may be changed yet.
     pub(crate) later: bool,
 }
 
@@ -43,17 +43,17 @@ impl Moment<'_> {
     }
 }
 
-/// What a request may do with an account.
+/// The permitted use of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
     Serve,
     Probe,
-    /// It must not wait for the account's rest.
+    /// A strict pin, which ignores the account's cooldown.
     Ignore,
 }
 
 impl<'a> Search<'a> {
-    /// For an attempt that starts now.
+    /// Builds a search for an attempt that starts now.
     pub(crate) fn new(
         shared: &'a Arc<Shared>,
         roster: &'a Roster,
@@ -65,8 +65,10 @@ impl<'a> Search<'a> {
 }
 
 impl Search<'_> {
-    /// What the request may do with the account, by its state and by its own wishes. Takes nothing;
-    /// but what has ended is retired, and a source is asked where it is time to.
+    /// Returns how the request may use the account, by the account's state and the query.
+    ///
+    /// Does not lease the account. Side effects: retires an expired credential, and starts a due call
+    /// to a source.
     pub(crate) fn judge(
         &mut self,
         at: usize,
@@ -90,9 +92,9 @@ impl Search<'_> {
                 }
                 Use::Probe
             }
-            // Whether or not another comes in time.
+            // It serves whether or not another credential arrives in time.
             Kind::Expiring if self.moment.later => Use::Serve,
-            // It has not come in time.
+            // No other credential has arrived in time.
             Kind::Expiring
                 if self.query.last && !generation.lifetime.is_expired(self.moment.passed()) =>
             {
@@ -103,7 +105,7 @@ impl Search<'_> {
                     let now = self.moment.passed();
                     refresh::renew(self.shared, generation, now);
                 }
-                // The hint was wrong, or a rest was looked forward to by `pick_at`.
+                // The index was outdated, or `pick_at` looked at a later time.
                 if self.roster.usable.has(at) {
                     self.shared.sync_index(&entry.account);
                 }
@@ -121,7 +123,7 @@ impl Search<'_> {
         fits.then_some(allowed)
     }
 
-    /// Whether its end does not keep it from being sent. Its source is asked, where it is time to.
+    /// Returns whether the credential has not expired; starts a due call to its source.
     fn is_current(&mut self, generation: &Arc<Generation>) -> bool {
         if generation.lifetime.is_fresh(|| self.moment.passed()) {
             return true;
@@ -134,26 +136,26 @@ impl Search<'_> {
         refresh::check_expiry(self.shared, generation, now)
     }
 
-    /// The account for this request, if it may have it.
+    /// Leases the account, if the request may use it.
     pub(crate) fn take(&mut self, at: usize, entry: &Arc<Entry>) -> Option<Lease> {
         let generation = entry.current.load();
         let allowed = self.judge(at, entry, &generation)?;
         let mut probe = false;
-        // To give a probe back is a change that others are told of.
+        // Returning a probe would be a change that wakes others.
         let shown =
             self.moment.later || self.query.tentative && generation.state().has_model_cooldowns();
         let seen = match allowed {
             Use::Probe if !shown => {
                 let now = self.moment.passed();
-                // Exactly one wins; the others go on looking.
+                // One request gets the probe; the others go on searching.
                 let change = self.shared.change(&generation, |state| state.probed(now))?;
                 probe = true;
-                // There may be another by now.
+                // The source may have another by now.
                 refresh::refresh_beside_probe(self.shared, &generation, now);
                 change.is
             }
             Use::Serve if !self.moment.later => self.cooldown_over(&generation),
-            // Looking ahead takes no probe, no more than a turn.
+            // A search for a later time takes neither a probe nor a turn.
             Use::Serve | Use::Ignore | Use::Probe => generation.state(),
         };
         let generation = arc_swap::Guard::into_inner(generation);
@@ -167,7 +169,7 @@ impl Search<'_> {
         Some(Lease::new(self.shared, generation, Since { seen, probe }, tried, one_header))
     }
 
-    /// The state once a rest that is over has been taken off.
+    /// Ends a cooldown that is over. Returns the state after it.
     fn cooldown_over(&mut self, generation: &Generation) -> GenerationState {
         let state = generation.state();
         if !state.is_cooling() {
@@ -189,7 +191,7 @@ impl Search<'_> {
     }
 }
 
-/// Where the cursor points, or where the tier begins.
+/// Returns the position of the cursor, or the first of the tier.
 pub(crate) fn position(cursor: Cursor<'_>, tier: &Tier) -> usize {
     let at = usize::try_from(cursor.get()).unwrap_or(0);
     if (tier.start..tier.end).contains(&at) { at } else { tier.start }

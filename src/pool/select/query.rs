@@ -1,4 +1,4 @@
-//! What a request wants of the pool, and what it hears when nobody can serve.
+//! The requirements of a request, and the answer when no account can serve.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ use crate::{
     pool::account::{Entry, GenerationState, PooledAccount},
 };
 
-/// What a request wants of the pool.
+/// The requirements of a request.
 #[derive(Clone, Copy)]
 pub(crate) struct Query<'a> {
     /// The one account that may serve, or that should.
@@ -16,19 +16,18 @@ pub(crate) struct Query<'a> {
     pub(crate) sticky: Option<&'a [u8]>,
     /// The model, when it is known.
     pub(crate) model: Option<&'a str>,
-    /// Whom this request must not visit (again).
+    /// The accounts that this request must not use (again).
     pub(crate) avoid: Option<&'a dyn Avoid>,
     /// Whether the request may be the probe of a quarantined account.
     pub(crate) probes: bool,
-    /// The model has not been looked for yet: an account some of whose models rest is shown, and not
-    /// taken.
+    /// The model was not read yet: an account with a cooling model is shown, and not changed.
     pub(crate) tentative: bool,
-    /// Nothing is waited for any longer: what is being replaced will do, while it is good.
+    /// The request waits no longer: a credential that is being replaced will do while it is valid.
     pub(crate) last: bool,
 }
 
 impl Query<'_> {
-    /// Any account will do.
+    /// A query that any account can serve.
     pub(crate) const ANY: Query<'static> = Query {
         pin: None,
         sticky: None,
@@ -39,17 +38,17 @@ impl Query<'_> {
         last: false,
     };
 
-    /// Whether whoever serves all models and is next in turn will do.
+    /// Returns whether the next account in turn will do, if it serves all models.
     pub(crate) const fn is_any(&self) -> bool {
         self.pin.is_none() && self.sticky.is_none() && self.avoid.is_none()
     }
 
-    /// Whether this request must not visit this generation of an account.
+    /// Returns whether this request must not use this generation of an account.
     pub(crate) fn avoids(&self, account: &PooledAccount, generation: u64) -> bool {
         self.avoid.is_some_and(|avoid| avoid.avoids(account.uid, generation, account.group))
     }
 
-    /// Whether the next credential of an account in such a state is one for this request.
+    /// Returns whether the request may use the next credential of an account in such a state.
     pub(crate) fn may_have_next_of(
         &self,
         entry: &Entry,
@@ -65,28 +64,28 @@ impl Query<'_> {
 /// An account by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pin<'a> {
-    /// Only this one; that it must rest is ignored.
+    /// Only this account; its cooldown is ignored.
     Strict(&'a str),
-    /// This one while it can serve, else any.
+    /// This account while it can serve, else any.
     Prefer(&'a str),
 }
 
-/// Whom a request must not visit.
+/// The accounts that a request must not use.
 pub(crate) trait Avoid {
-    /// Whether to leave out this generation of `account`, which is of `group`.
+    /// Returns whether to exclude this generation of `account`, which is in `group`.
     fn avoids(&self, account: u32, generation: u64, group: Option<u32>) -> bool;
 }
 
-/// Nobody can serve.
+/// The answer when no account can serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unavailable {
     /// The reason.
     pub(crate) code: Code,
-    /// After how long somebody may, when that is known.
+    /// The time until an account may serve, if that is known.
     pub(crate) retry_after: Option<Duration>,
-    /// When the credential ended, of several the last, if that is why, and known.
+    /// When the credential expired (the last of several), if that is the reason, and known.
     pub(crate) expired_at: Option<SystemTime>,
-    /// Whether the source of an account that was refused for that may make another credential.
+    /// Whether the source of an account that was rejected for it may give another credential.
     pub(crate) can_mint: bool,
 }
 
@@ -97,7 +96,7 @@ impl From<Code> for Unavailable {
 }
 
 impl Unavailable {
-    /// Whether a source is being asked: who waits for that may be served.
+    /// Returns whether a source is being called, so that waiting may help.
     pub(crate) fn is_under_way(&self) -> bool {
         self.code == Code::NotReady && self.retry_after.is_none()
     }

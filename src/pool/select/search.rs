@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// An account for an attempt that starts now.
+/// Leases an account for an attempt that starts now.
 pub(crate) fn pick(
     shared: &Arc<Shared>,
     query: &Query<'_>,
@@ -33,8 +33,8 @@ pub(crate) fn pick(
     }
 }
 
-/// The account whose turn it is, where one look shows that it may serve any request: what the
-/// search would find first. Nobody needs the time for that, nor what the hints say of the others.
+/// Leases the account whose turn it is, if its state shows that it may serve any request: the one that
+/// the search would find first, without the clock and without the other accounts.
 #[inline(always)] // Written where it stays: what was just written is slow to move.
 #[allow(clippy::inline_always)]
 pub(crate) fn turn(shared: &Arc<Shared>, now: &mut Now) -> Option<Lease> {
@@ -45,7 +45,7 @@ pub(crate) fn turn(shared: &Arc<Shared>, now: &mut Now) -> Option<Lease> {
     let tier = roster.tiers.first()?;
     let cursor = shared.cursors.of(0);
     let mut at = position(cursor, tier);
-    // Of those who rest, nothing is read.
+    // Nothing is read of accounts that are out.
     if !roster.usable.has(at) {
         at = next_turn(shared, &roster, tier, at, now)?;
     }
@@ -64,7 +64,7 @@ pub(crate) fn turn(shared: &Arc<Shared>, now: &mut Now) -> Option<Lease> {
     Some(Lease::of_turn(generation, seen, one_header))
 }
 
-/// Whose turn it is instead of that of an account that rests, when nobody has come back since.
+/// Returns the next usable account instead of one that is out, if no timer is due.
 fn next_turn(
     shared: &Arc<Shared>,
     roster: &Roster,
@@ -80,7 +80,7 @@ fn next_turn(
     later.or_else(|| roster.usable.next(tier.start, at))
 }
 
-/// An account for an attempt that starts at `at`.
+/// Returns an account for an attempt that starts at `at`.
 pub(crate) fn pick_at(
     shared: &Arc<Shared>,
     query: &Query<'_>,
@@ -89,7 +89,7 @@ pub(crate) fn pick_at(
     search(shared, query, Moment { shared, now: &mut Now::at(at), later: true })
 }
 
-/// Whether some account could serve this model now. Looks at all of them, and takes none.
+/// Returns whether an account could serve this model now. Looks at all of them, and leases none.
 pub(crate) fn can_serve(shared: &Arc<Shared>, model: &str, now: &mut Now) -> bool {
     let query = Query { model: Some(model), ..Query::ANY };
     let roster = shared.roster.load();
@@ -103,7 +103,7 @@ fn search(
     query: &Query<'_>,
     mut moment: Moment<'_>,
 ) -> Result<Lease, Unavailable> {
-    // The clock is read only when somebody rests.
+    // The clock is read only when an account is out.
     if shared.timers.next() != u64::MAX {
         shared.sweep(moment.passed(), false);
     }
@@ -118,7 +118,7 @@ fn search(
     final_search(&mut search)
 }
 
-/// The account to which the request is tied, if it is.
+/// Leases the account to which the request is pinned.
 fn pinned(search: &mut Search<'_>) -> Result<Option<Lease>, Unavailable> {
     match search.query.pin {
         None => Ok(None),
@@ -138,8 +138,7 @@ fn pinned(search: &mut Search<'_>) -> Result<Option<Lease>, Unavailable> {
     }
 }
 
-/// Nothing was found where the hints pointed: looks once at everything that is due, and says
-/// what is missing.
+/// Checks all accounts that are due, after the index showed none. Returns the reason if none serves.
 fn final_search(search: &mut Search<'_>) -> Result<Lease, Unavailable> {
     if search.shared.timers.next() != u64::MAX {
         let now = search.moment.passed();

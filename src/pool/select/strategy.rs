@@ -1,5 +1,5 @@
-//! The ways of choosing. Each walks over positions that may serve, and lets the account's state
-//! decide.
+//! The strategies of selection. Each walks over the positions in the index, and lets the account's
+//! state decide.
 
 use std::ops::Range;
 
@@ -14,15 +14,15 @@ use crate::{
     sync::Ordering,
 };
 
-/// How many accounts of a large tier are compared.
+/// The number of accounts of a large tier that are compared.
 const SAMPLES: usize = 8;
 
 impl Search<'_> {
-    /// One of the highest tier that has any.
+    /// Leases an account of the highest tier that has one.
     pub(crate) fn choose(&mut self) -> Option<Lease> {
         let roster = self.roster;
         if self.moment.later {
-            // Whose turn it then is shows when the attempt starts: looking ahead takes no turn.
+            // The turn is taken when the attempt starts, not by a search for a later time.
             return self.first(0..roster.entries.len());
         }
         let cursors = &self.shared.cursors;
@@ -42,11 +42,11 @@ impl Search<'_> {
                 u64::MAX - account.remaining.load(Ordering::Relaxed)
             }),
         };
-        // What the way itself leaves out: a weight of 0, a probe that another was quicker to take.
+        // Accounts that the strategy leaves out: a weight of 0, a probe that another request took.
         lease.or_else(|| self.first(tier.start..tier.end))
     }
 
-    /// The first within `range` that may serve.
+    /// Leases the first within `range` that may serve.
     fn first(&mut self, range: Range<usize>) -> Option<Lease> {
         self.first_at(range).map(|(_, lease)| lease)
     }
@@ -74,7 +74,7 @@ impl Search<'_> {
         let Some(cycle) = &tier.cycle else {
             return self.weighted_few(tier, cursor);
         };
-        // Tiers may share a cursor: one in which nobody can serve takes no turn.
+        // Tiers may share a cursor: a tier without a usable account takes no turn.
         let (mut turn, mut last) = (cursor.get(), tier.start);
         for _ in 0..SAMPLES {
             let i = tier.start + cycle.turn(turn)?;
@@ -93,7 +93,7 @@ impl Search<'_> {
         Some(heavy)
     }
 
-    /// The first within `range` whose weight is not 0.
+    /// Leases the first within `range` whose weight is not 0.
     fn first_heavy(&mut self, range: Range<usize>) -> Option<Lease> {
         let mut from = range.start;
         while let Some(i) = self.roster.usable.next(from, range.end) {
@@ -108,7 +108,7 @@ impl Search<'_> {
         None
     }
 
-    /// Exact among those that may serve now, whoever they are.
+    /// Leases by weight, exactly among the accounts that may serve now.
     fn weighted_few(&mut self, tier: &Tier, cursor: Cursor<'_>) -> Option<Lease> {
         let mut weights = [0; FEW];
         let mut from = tier.start;
@@ -127,7 +127,7 @@ impl Search<'_> {
         self.take(i, self.roster.entries.get(i)?)
     }
 
-    /// The one with the least `load`; the next in turn among equals.
+    /// Leases the account with the least `load`, the next in turn among equals.
     fn least(
         &mut self,
         tier: &Tier,
@@ -154,7 +154,7 @@ impl Search<'_> {
         self.take(i, self.roster.entries.get(i)?)
     }
 
-    /// The best of a few that are spread by `n`.
+    /// Returns the best of a few samples that are spread by `n`.
     fn best_sample(
         &mut self,
         tier: &Tier,
@@ -190,7 +190,7 @@ impl Search<'_> {
         }
     }
 
-    /// The one to which `key` is drawn most: looks at each account of the tier.
+    /// Leases the account with the highest draw for `key`: looks at each account of the tier.
     fn sticky(&mut self, tier: &Tier, key: &[u8]) -> Option<Lease> {
         let key = rendezvous::hash(key);
         let mut best: Option<(u64, usize)> = None;

@@ -1,4 +1,4 @@
-//! What to say when nobody can serve.
+//! The reason why no account can serve.
 
 use std::{
     sync::Arc,
@@ -17,52 +17,51 @@ use crate::{
     sync::Ordering,
 };
 
-/// What a look at some accounts has found.
+/// The result of a look at some accounts.
 #[allow(clippy::struct_excessive_bools)] // Facts that have nothing to do with each other.
 #[derive(Default)]
 struct Found {
-    /// The soonest end of a rest.
+    /// The soonest end of a cooldown.
     soonest: Option<u64>,
-    /// A rest that is not for want of quota.
+    /// An account is limited, not out of quota.
     limited: bool,
-    /// Any rest at all.
+    /// An account cools.
     cooldowns: bool,
-    /// A source is asked, or will be.
+    /// A call to a source is due or in progress.
     renewed: bool,
-    /// A source is being asked.
+    /// A source is being called.
     under_way: bool,
-    /// Those that were refused, for each reason.
+    /// The rejected accounts, by reason.
     rejected: [Refused; 6],
-    /// One that can serve after all.
+    /// An account that can serve after all.
     hidden: Option<Lease>,
 }
 
-/// The accounts that were refused for one reason.
+/// The accounts that were rejected for one reason.
 #[derive(Clone, Copy, Default)]
 struct Refused {
     count: u32,
     reason: Option<Reason>,
-    /// The source of one of them may make another credential.
+    /// Whether the source of one of them may give another credential.
     mints: bool,
-    /// When the last of their credentials ended, in seconds since 1970.
+    /// When the last of their credentials expired, in seconds since 1970.
     ended: Option<u64>,
 }
 
 impl Search<'_> {
-    /// Why none of `slots` can serve.
+    /// Returns why none of `entries` can serve.
     ///
-    /// 1. While one rests, it is that, with the soonest end: out of quota when all of them are, else
-    ///    limited.
-    /// 2. While a source is asked, it is that.
-    /// 3. Else the most common reason of those that were refused or retired.
+    /// 1. While an account cools: out of quota if all of them are, else limited, with the soonest end.
+    /// 2. While a source is called: not ready.
+    /// 3. Else the most common reason of those that were rejected or retired.
     /// 4. Else no account of the pool could ever serve such a request.
     ///
     /// The answer about all accounts is kept until any state changes: a dead pool of 100,000
     /// accounts answers as fast as one of two.
     ///
-    /// An account that was hidden for an instant, or has just come back, is found here, and given.
+    /// An account that was hidden for an instant, or has just come back, is found and leased here.
     pub(crate) fn unavailable(&mut self, entries: &[Arc<Entry>]) -> Result<Lease, Unavailable> {
-        // The answer is about all requests alike only when no model makes a difference.
+        // The answer holds for all requests only when no model makes a difference.
         let same_for_all = entries.len() == self.roster.entries.len()
             && (self.query.model.is_none()
                 || !self.roster.restricted && !self.roster.has_model_cooldowns());
@@ -76,7 +75,7 @@ impl Search<'_> {
             }
         }
         let mut found = self.find(entries);
-        // An account that came back, and went, while it was looked at is not what nobody ever was.
+        // An account that came back and went while it was looked at is not an empty pool.
         if found.code().0 == Code::PoolEmpty
             && self.shared.changes.load(Ordering::SeqCst) != changes
         {
@@ -85,7 +84,7 @@ impl Search<'_> {
         if let Some(lease) = found.hidden {
             return Ok(lease);
         }
-        // Who waits for a source does not know for how long.
+        // The length of a call to a source is unknown.
         let until = found.soonest.filter(|_| !found.under_way);
         let (code, rejected) = found.code();
         let (ended, mints) =
@@ -99,7 +98,7 @@ impl Search<'_> {
         Err(answer)
     }
 
-    /// Whether what is being replaced will do: no hint shows it.
+    /// Returns whether a credential that is being replaced will do: the index does not show those.
     fn takes_replaced(&self) -> bool {
         self.query.last || self.moment.later && self.roster.mints
     }
@@ -151,8 +150,8 @@ impl Search<'_> {
                             found.cooldowns = true;
                             found.rests_until(until);
                         }
-                        // It was not to be had a moment ago: the hints were behind, or something has
-                        // come of a probe or of a question since.
+                        // It could not serve a moment ago: the index was outdated, or a probe or a
+                        // call to a source has ended since.
                         None if found.serves(self, entry) => break,
                         None => {}
                     }
@@ -164,7 +163,7 @@ impl Search<'_> {
 }
 
 impl Found {
-    /// Takes one that the search has not, if it may serve.
+    /// Leases an account that the search has not found, if it may serve.
     fn serves(&mut self, search: &mut Search<'_>, entry: &Arc<Entry>) -> bool {
         let at = search.roster.position(&entry.account);
         self.hidden = at.and_then(|at| search.take(at, entry));
@@ -187,7 +186,7 @@ impl Found {
         }
     }
 
-    /// What to say, and of whom, when it is a refusal.
+    /// Returns the code, and the accounts that were rejected for it.
     fn code(&self) -> (Code, Refused) {
         if self.under_way || self.renewed && !self.cooldowns {
             return (Code::NotReady, Refused::default());
@@ -207,7 +206,7 @@ impl Found {
     }
 }
 
-/// What the pool would say of this account, were its credential out for `reason`.
+/// Returns the answer for this account if its credential was rejected for `reason`.
 pub(crate) fn rejection(
     shared: &Shared,
     id: &str,
@@ -228,7 +227,7 @@ pub(crate) fn rejection(
     none
 }
 
-/// When the credential ended, in whole seconds since 1970, if it has, and that is known.
+/// Returns when the credential expired, in whole seconds since 1970, if it has, and that is known.
 fn ended(generation: &Generation, now: impl FnOnce() -> u64) -> Option<u64> {
     let (at, _) = generation.lifetime.ended(now)?;
     at.duration_since(UNIX_EPOCH).ok().map(|at| at.as_secs())

@@ -1,4 +1,4 @@
-//! What a pool tells of its accounts, each once.
+//! Reports of a pool about its accounts, each once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,14 +14,14 @@ use crate::{
 };
 
 impl Shared {
-    /// The account as people find it in their configuration.
+    /// Returns the account as it is named in reports.
     pub(crate) fn tag(&self, account: &PooledAccount) -> AccountTag {
         let of = self.len.load(Ordering::Relaxed);
         let ordinal = account.ordinal.load(Ordering::Relaxed) as usize;
         AccountTag { id: Arc::clone(&account.id), ordinal, of }
     }
 
-    /// Tells of an account that is out; of the pool instead, when it was the last one.
+    /// Reports that an account is out, or that the pool is dead if it was the last one.
     pub(crate) fn report_out(
         &self,
         generation: &Generation,
@@ -35,7 +35,7 @@ impl Shared {
         self.report_account_out(out, change);
     }
 
-    /// What there is to tell of an account that is out.
+    /// Builds the report of an account that is out.
     pub(crate) fn describe_out(
         &self,
         generation: &Generation,
@@ -55,7 +55,7 @@ impl Shared {
         out
     }
 
-    /// Tells that.
+    /// Reports it, or the death of the pool.
     pub(crate) fn report_account_out(&self, out: AccountOut, change: &Change) {
         if !change.last {
             return self.settings.reporter.report(&Event::AccountOut(out));
@@ -66,14 +66,14 @@ impl Shared {
         self.settings.reporter.report(&Event::PoolDead(dead));
     }
 
-    /// Whether a change took a living account out. One that was told to be out, and whose source has
-    /// not helped, is no news; but that it left a pool dead that was not, or was well again, is.
+    /// Returns whether a change is to be reported: it took a living account out, and that was not
+    /// reported before its source was called, or it left a pool dead that was not reported dead.
     pub(crate) fn is_incident(&self, change: &Change) -> bool {
         let again = change.was.was_reported();
         change.is_loss() && (!again || change.last && !self.dead.load(Ordering::SeqCst))
     }
 
-    /// Tells of a refusal, if it took a living account out.
+    /// Reports a rejection, if it took a living account out.
     pub(crate) fn report_rejection(
         &self,
         generation: &Generation,
@@ -87,7 +87,7 @@ impl Shared {
         }
     }
 
-    /// The pool has died.
+    /// Reports the death of the pool to its hook.
     pub(crate) fn report_death(&self, dead: &PoolDead) {
         self.dead.store(true, Ordering::SeqCst);
         if let Some(hook) = &self.settings.sources.on_dead {
@@ -95,7 +95,7 @@ impl Shared {
         }
     }
 
-    /// Tells of a pool that is well again. To be called when no lock is held.
+    /// Reports the recovery of the pool to its hook. Must be called without a lock.
     pub(crate) fn report_recovery(&self) {
         if !self.dead.load(Ordering::SeqCst) || self.alive() <= 0 {
             return;
@@ -113,7 +113,7 @@ impl Shared {
         self.settings.reporter.report(&Event::Token(event));
     }
 
-    /// Tells, once, that a credential had ended before it came in.
+    /// Reports once that a credential had expired before it was put in.
     pub(crate) fn report_skew(&self, generation: &Generation, late: Option<Duration>) {
         let Some(late) = late else { return };
         if !self.skew_reported.swap(true, Ordering::SeqCst) {
@@ -122,7 +122,7 @@ impl Shared {
     }
 }
 
-/// A hook that panics harms nobody.
+/// Calls a hook, and catches its panic.
 fn guarded(hook: impl FnOnce()) {
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(hook));
 }

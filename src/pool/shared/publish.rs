@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl Shared {
-    /// Puts another generation in the place of an account's. `hand_on` is given the last state of
-    /// the old one, and the new one before it can be seen.
+    /// Replaces the current generation of an account. `carry_over` receives the last state of the old
+    /// one, and the new one before requests can see it.
     pub(crate) fn put(
         &self,
         registry: &mut Registry,
@@ -24,8 +24,8 @@ impl Shared {
     ) {
         let known = roster.places.knows(&new.credential.place);
         let old = entry.current.load_full();
-        // First no evidence about the old one counts any more, then the new one is counted, then it
-        // can be seen: at each step the count is right for what requests can see.
+        // First evidence about the old one stops to count, then the new one is counted, then requests
+        // can see it: at each step the count is right for what they see.
         if let Some((was, _)) = old.update(|state| Some(state.closed())) {
             carry_over(was, &new);
             if !was.is_alive() && new.state().is_alive() {
@@ -44,7 +44,7 @@ impl Shared {
         self.notify();
     }
 
-    /// To be called by whoever holds the writer.
+    /// Replaces the list of accounts. The caller holds the lock of the registry.
     pub(crate) fn publish(&self, entries: Vec<Arc<Entry>>) {
         let roster = Arc::new(Roster::new(entries, self.settings.order, self.settings.selection));
         self.len.store(roster.entries.len(), Ordering::Relaxed);
@@ -53,11 +53,11 @@ impl Shared {
         roster.catch_up();
         self.changes.fetch_add(1, Ordering::SeqCst);
         self.secrets.fetch_add(1, Ordering::SeqCst);
-        // Whoever is told looks at once.
+        // Last: waiters look at once.
         self.notify();
     }
 
-    /// Nobody has a handle any more: those who wait are told.
+    /// Wakes all waiters because the last handle is gone.
     pub(crate) fn notify_closed(&self) {
         self.changes.fetch_add(1, Ordering::SeqCst);
         self.changed.send_replace(());

@@ -33,7 +33,7 @@ impl Redact for Shared {
             }
         }
         let filter = Arc::new(Filter::of(self));
-        // A secret that came while this was made may not be in it.
+        // A secret that was added while the filter was built may be missing in it.
         if shared.secrets.load(Ordering::SeqCst) != changes {
             return None;
         }

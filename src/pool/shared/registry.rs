@@ -1,4 +1,4 @@
-//! What only changes of the accounts read and write: groups, their locks, former credentials.
+//! The data that only changes of the accounts use: groups, their locks, former credentials.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,18 +10,18 @@ use crate::{credential::Credential, pool::account::Generation};
 /// From this number of accounts on, messages of others are withheld instead of searched for secrets.
 pub(crate) const MANY_SECRETS: usize = 1024;
 
-/// What only those who change the accounts need; they hold it one at a time.
+/// The data of changes of the accounts, which run one at a time.
 #[derive(Default)]
 pub(crate) struct Registry {
     groups: HashMap<Arc<str>, u32>,
-    /// The accounts of one group ask their sources one after the other.
+    /// Serialise the calls to the sources of one group.
     turns: HashMap<u32, Arc<tokio::sync::Mutex<()>>>,
-    /// What was replaced or removed lately may still stand in somebody's message.
+    /// Credentials that were replaced or removed lately, and may be quoted in a message.
     pub(crate) former: VecDeque<(u32, Credential)>,
 }
 
-/// How many former credentials are remembered, to be kept out of messages; of more accounts four for
-/// each, and whatever is refreshed meanwhile, the last two of one account stay.
+/// The number of former credentials that are kept out of messages: with more accounts four for each,
+/// and always the last two of an account.
 const FORMER: usize = 8;
 
 impl Registry {
@@ -38,7 +38,7 @@ impl Registry {
     }
 
     pub(crate) fn remember_former(&mut self, old: &Generation, accounts: usize) {
-        // Of more accounts, messages are withheld in any case.
+        // With more accounts, messages are withheld anyway.
         let room = if accounts > MANY_SECRETS { FORMER } else { FORMER.max(4 * accounts) };
         while self.former.len() >= room {
             let mut of_each: HashMap<u32, usize> = HashMap::new();

@@ -1,4 +1,4 @@
-//! What all accounts of a pool share, and what a change of one account's state does to it.
+//! The state that all accounts of a pool share, and the effects of a change of one account.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,10 +21,26 @@ use crate::{
     sync::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Mutex, Ordering, fence},
 };
 
-/// See the [module](self).
+/// The shared state of a pool. Handles, probes and refresh tasks hold it; accounts do not.
 ///
-/// Accounts hold it, and it holds them through the roster; the last handle of the pool breaks that
-/// circle (see [`Owner`](super::handle::Owner)).
+/// # Ordering
+///
+/// Requests read these without a lock, so that each pair below is `SeqCst`, where each side must see
+/// the write of the other:
+///
+/// 1. A generation's state and the roster: a change swaps the state, then (after a fence) loads the
+///    roster in `sync_index`; `publish` stores the roster, then (after a fence) loads the states in
+///    `catch_up`. One of them puts a usable account into `usable`.
+/// 2. An account's state and its timer: `sync_index` clears `usable` and queues the timer, then (after
+///    a fence) loads the state again; a sweep takes the timer, loads the state, and sets `usable`.
+/// 3. `changes` and the states: a change swaps the state, then increments `changes`; `unavailable`
+///    loads `changes`, then the states. A kept answer with an old count is not used.
+/// 4. `secrets` and the credentials: a change stores the credential, then increments `secrets`; the
+///    filter is built between two loads of `secrets`, and not kept if they differ.
+/// 5. `alive` and `dead`: an account that heals increments `alive` before it swaps `dead`; a report of
+///    a death stores `dead` after `alive` fell to zero.
+/// 6. `closed` and `changed`: the last handle stores `closed`, then wakes the waiters; a waiter
+///    subscribes, then loads `closed`.
 pub(crate) struct Shared {
     pub(crate) id: u32,
     pub(crate) settings: Settings,
@@ -32,30 +48,30 @@ pub(crate) struct Shared {
     pub(crate) cursors: Cursors,
     pub(crate) timers: Timers,
     pub(crate) registry: Mutex<Registry>,
-    /// Grows with every change of any state; see [`shortage`](super::shortage).
+    /// Grows with every change of any state; see [`NoAccount`].
     pub(crate) changes: AtomicU64,
     pub(crate) unavailable: ArcSwapOption<NoAccount>,
     /// Grows with every change of any credential.
     pub(crate) secrets: AtomicU64,
-    /// The filter for messages of others, and the number of changes that it knows of.
+    /// The filter for messages of others, and the number of changes that it takes into account.
     pub(crate) filter: ArcSwapOption<(u64, Arc<Filter>)>,
-    /// Who waits for a source, or watches, is told of each change.
+    /// Wakes the waiters and streams at each change.
     pub(crate) changed: watch::Sender<()>,
-    /// Wakes the task that looks at the clock.
+    /// Wakes the task that reports expiries.
     pub(crate) expiry_check: Arc<Notify>,
-    /// Whether there is such a task.
+    /// Whether that task was started.
     pub(crate) has_expiry_task: AtomicBool,
-    /// Whether any credential ends that nothing replaces.
+    /// Whether a credential without a source expires.
     pub(crate) has_expiry: AtomicBool,
-    /// Whether the pool's death was told, and not that it is well again.
+    /// Whether the pool's death was reported, and not its recovery.
     pub(crate) dead: AtomicBool,
     /// Whether the last handle is gone.
     pub(crate) closed: AtomicBool,
-    /// Whether a clock that is wrong has been told of.
+    /// Whether a wrong clock was reported.
     pub(crate) skew_reported: AtomicBool,
-    /// How many accounts there are; when the last handle is gone, how many there were.
+    /// The number of accounts; after the last handle is gone, the last number.
     pub(crate) len: AtomicUsize,
-    /// The accounts that are neither refused nor retired. It may be behind for an instant, so it may
+    /// The number of accounts that are neither rejected nor retired. It may lag for an instant, and
     /// fall below zero for an instant.
     alive: AtomicI64,
     epoch: Instant,
@@ -73,7 +89,7 @@ pub(crate) struct NoAccount {
     pub(crate) mints: bool,
 }
 
-/// What the builder was told.
+/// The settings of a pool.
 pub(crate) struct Settings {
     pub(crate) selection: Selection,
     pub(crate) order: Order,
@@ -91,12 +107,12 @@ pub(crate) struct Settings {
 pub(crate) struct Change {
     pub(crate) was: GenerationState,
     pub(crate) is: GenerationState,
-    /// It left no account alive.
+    /// Whether it left no account alive.
     pub(crate) last: bool,
 }
 
 impl Change {
-    /// Whether it took a living account out.
+    /// Returns whether it took a living account out.
     pub(crate) const fn is_loss(&self) -> bool {
         self.was.is_alive() && !self.is.is_alive()
     }
@@ -131,21 +147,21 @@ impl Shared {
 
     // --- time
 
-    /// `at` in the pool's own time. A rest begins and ends in it, so that who waits for exactly as
-    /// long as was asked for finds the rest over.
+    /// Returns `at` in the pool's own time, in which cooldowns begin and end: a request that waits for
+    /// exactly the announced time finds the cooldown over.
     pub(crate) fn passed(&self, at: Instant) -> u64 {
         let time = at.saturating_duration_since(self.epoch);
         u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// How long it is from `now` until `until`.
+    /// Returns the time from `now` until `until`.
     pub(crate) fn remaining(&self, until: u64, now: Instant) -> Duration {
         Duration::from_millis(until.saturating_sub(self.passed(now)))
     }
 
     // --- state
 
-    /// One change of a generation's state, with all that follows from it.
+    /// Changes a generation's state, and updates the index, the counters and the waiters.
     pub(crate) fn change(
         &self,
         generation: &Generation,
@@ -154,13 +170,13 @@ impl Shared {
         let (was, is) = generation.update(|state| {
             let next = f(state)?;
             if state.is_cooling() && next.hides_cooldown() {
-                // Before, so that whoever puts in the next credential finds it.
+                // Before the swap, so that the next credential gets it.
                 generation.account.kept.keep(state);
             }
             Some(next)
         })?;
         let last = match (was.is_alive(), is.is_alive()) {
-            // Not more than one: whoever healed an account may not have counted it yet.
+            // At most one: a thread that healed an account may not have counted it yet.
             (true, false) => self.alive.fetch_sub(1, Ordering::SeqCst) <= 1,
             (false, true) => {
                 self.alive.fetch_add(1, Ordering::SeqCst);
@@ -176,14 +192,14 @@ impl Shared {
         Some(Change { was, is, last })
     }
 
-    /// Tells whoever waits, or watches, that something has changed.
+    /// Wakes the waiters and streams.
     pub(crate) fn notify(&self) {
         if self.changed.receiver_count() > 0 {
             self.changed.send_replace(());
         }
     }
 
-    /// An account came alive or went, other than by evidence.
+    /// Adjusts the count of living accounts for a change other than by evidence.
     pub(crate) fn adjust_alive(&self, by: i64) {
         self.alive.fetch_add(by, Ordering::SeqCst);
     }
@@ -192,10 +208,10 @@ impl Shared {
         self.alive.load(Ordering::SeqCst)
     }
 
-    /// Brings the hint, and the due list, into step with the account's state.
+    /// Updates the index and the timer of an account to its state.
     pub(crate) fn sync_index(&self, account: &Arc<PooledAccount>) {
         loop {
-            // What changed the state happened before; what changes the roster afterwards sees it.
+            // Ordering 1: the state was changed before; a later change of the roster sees it.
             fence(Ordering::SeqCst);
             let roster = self.roster.load();
             let Some(i) = roster.position(account) else {
@@ -208,8 +224,8 @@ impl Shared {
             match state.kind() {
                 Kind::Usable => roster.usable.set(i),
                 kind => {
-                    // Hidden before it is queued: whoever finds it due shows it, and if that is at
-                    // once, nobody hides it again. Nobody who can come back is ever lost.
+                    // Ordering 2: hidden before it is queued. A sweep that finds it due shows it, and
+                    // it is not hidden again: an account that can come back is never lost.
                     roster.usable.clear(i);
                     let comes_back = !matches!(kind, Kind::Probing | Kind::Retired);
                     if comes_back && !state.is_under_way() {
@@ -227,7 +243,7 @@ impl Shared {
         }
     }
 
-    /// Shows those again whose time is up at `now`.
+    /// Puts accounts whose time is up at `now` back into the index.
     pub(crate) fn sweep(&self, now: u64, all: bool) {
         if self.timers.next() > now {
             return;
@@ -253,14 +269,14 @@ impl Shared {
         }
     }
 
-    /// Some model rests: nobody's answer about who can serve holds for every model any more.
+    /// Notes that a model cools: no answer about all accounts holds for every model any more.
     pub(crate) fn note_model_cooldown(&self) {
         self.roster.load().note_model_cooldown();
         self.changes.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Evidence of a rest: `f` says what it makes of a state. Whether anything changed, and how the
-    /// state did, if it was the state.
+    /// Notes a cooldown of the account: `f` returns the changed state. Returns whether anything
+    /// changed, and the change if it was one of the state.
     pub(crate) fn note_cooldown(
         &self,
         generation: &Generation,
@@ -276,12 +292,12 @@ impl Shared {
         let kept = &generation.account.kept;
         let before = kept.get(now).unwrap_or(GenerationState::NEW);
         let grown = f(before.with_limited_strikes(state)).is_some_and(|rest| kept.keep(rest));
-        // Its source may have answered in between.
+        // The source may have answered in between.
         self.restore_cooldown(generation, now);
         (if state.is_renewing() { grown } else { change.is_some() }, change)
     }
 
-    /// The account's rest goes on with the credential that it has, when that may be used again.
+    /// Continues the cooldown of the account with a credential that may be used again.
     pub(crate) fn restore_cooldown(&self, generation: &Generation, now: u64) {
         if let Some(rest) = generation.account.kept.get(now) {
             self.change(generation, |state| state.cooling_like(rest, now));

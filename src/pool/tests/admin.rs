@@ -416,7 +416,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_persons_do_stands_and_all_heals(
+    fn operator_changes_stand_and_every_account_heals(
         groups in prop::collection::vec(0_usize..2, 3),
         mints in prop::collection::vec(any::<bool>(), 3),
         plays in prop::collection::vec(play(), 1..10),

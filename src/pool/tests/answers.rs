@@ -45,7 +45,7 @@ fn said(bench: &Bench, query: &Query<'_>) -> (Code, Option<u64>) {
 }
 
 #[test]
-fn of_a_dead_pool_nobody_looks_twice_at_each_account_while_nothing_changes() {
+fn answer_of_a_dead_pool_is_kept_until_a_change() {
     for reason in REASONS {
         for mints in [false, true] {
             let source = Counted::default();
@@ -77,7 +77,7 @@ fn of_a_dead_pool_nobody_looks_twice_at_each_account_while_nothing_changes() {
 }
 
 #[test]
-fn what_is_said_of_one_account_is_not_said_of_all() {
+fn answer_about_one_account_is_not_kept_for_all() {
     let bench = Bench::new(accounts(&["a", "b"]));
     bench.pinned("a").unwrap().rejected(Reason::Revoked, None, &mut bench.clock());
     bench.pinned("b").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
@@ -88,7 +88,7 @@ fn what_is_said_of_one_account_is_not_said_of_all() {
 }
 
 #[test]
-fn what_is_said_for_one_model_is_not_said_for_another() {
+fn answer_about_one_model_is_not_kept_for_another() {
     let only = account("a").models(["small"]);
     let bench = Bench::new(Pool::builder().any_origin().account(only));
     bench.pick().unwrap().rejected(Reason::Revoked, None, &mut bench.clock());
@@ -107,7 +107,7 @@ fn what_is_said_for_one_model_is_not_said_for_another() {
 }
 
 #[test]
-fn whom_the_request_avoids_hides_no_rest_of_others() {
+fn avoided_account_hides_no_cooldown_of_others() {
     let bench = Bench::new(accounts(&["a", "b"]));
     let avoid = Without(vec![bench.pinned("a").unwrap().uid()]);
     bench.pinned("b").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
@@ -120,7 +120,7 @@ fn whom_the_request_avoids_hides_no_rest_of_others() {
 
 /// Between two steps of another thread, a hint may be behind the state.
 #[test]
-fn an_account_that_no_hint_shows_is_found_all_the_same() {
+fn account_that_the_index_misses_is_found() {
     let bench = Bench::new(accounts(&["a", "b"]));
     bench.pinned("a").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     bench.pool.shared().roster.load().usable.clear(1);
@@ -128,7 +128,7 @@ fn an_account_that_no_hint_shows_is_found_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_a_credential_ended_is_said_only_where_that_is_why() {
+async fn expiry_time_is_given_only_when_it_is_the_reason() {
     let ends = |id| account(id).expires(Expires::In(secs(50)));
     let pool = Pool::builder().any_origin().accounts([ends("a"), ends("b")]).build().unwrap();
     let uid = pool

@@ -57,7 +57,7 @@ fn exactly_one_authorization_is_sent_and_it_is_sensitive() {
 }
 
 #[test]
-fn the_callers_authorization_never_goes_along_with_another_credential() {
+fn caller_authorization_is_never_sent_with_another_credential() {
     let key = Credential::header(name("x-api-key"), "key-of-bob").unwrap();
     let query = Credential::query("key", "key-of-bob").unwrap();
     for credential in [key, query] {
@@ -71,7 +71,7 @@ fn the_callers_authorization_never_goes_along_with_another_credential() {
 }
 
 #[test]
-fn one_account_leaves_nothing_of_another_behind() {
+fn account_removes_what_another_one_put_on() {
     let bench = mixed();
     let clean = |id: &str| {
         let mut parts = parts("https://api.example.com/v1?a=1");
@@ -98,7 +98,7 @@ fn one_account_leaves_nothing_of_another_behind() {
 }
 
 #[test]
-fn the_callers_own_value_of_a_fixed_header_stays_with_other_accounts() {
+fn caller_value_of_a_fixed_header_stays_with_other_accounts() {
     let bench = mixed();
     let mut parts = parts("https://api.example.com/v1");
     parts.headers.insert("x-org", HeaderValue::from_static("mine"));
@@ -109,7 +109,7 @@ fn the_callers_own_value_of_a_fixed_header_stays_with_other_accounts() {
 }
 
 #[test]
-fn a_base_uri_replaces_scheme_and_authority_and_mends_host() {
+fn base_uri_replaces_scheme_authority_and_host() {
     let bench = mixed();
     let mut parts = parts("http://elsewhere.test/v1/x?y=1");
     parts.headers.insert(HOST, HeaderValue::from_static("elsewhere.test"));
@@ -123,7 +123,7 @@ fn a_base_uri_replaces_scheme_and_authority_and_mends_host() {
 }
 
 #[test]
-fn a_query_key_is_put_beside_the_callers_query() {
+fn query_key_is_added_to_the_callers_query() {
     let bench = mixed();
     let rows = [
         ("https://api.example.com", "https://api.example.com/?key=key%2Fof%2Bcarol"),
@@ -140,7 +140,7 @@ fn a_query_key_is_put_beside_the_callers_query() {
 }
 
 #[test]
-fn a_request_that_has_no_place_for_the_key_stays_as_it_was() {
+fn request_without_a_place_for_the_key_is_unchanged() {
     let bench = mixed();
     let long = format!("/{}", "a".repeat(65_530));
     for uri in ["*", &long] {
@@ -154,7 +154,7 @@ fn a_request_that_has_no_place_for_the_key_stays_as_it_was() {
 }
 
 #[test]
-fn credentials_go_to_the_origins_of_the_pool_only() {
+fn credentials_are_sent_to_the_origins_of_the_pool_only() {
     let bench = Bench::new(accounts(&[]).account(account("alice")));
     let listed = Pool::builder()
         .account(account("alice"))
@@ -193,7 +193,7 @@ fn credentials_go_to_the_origins_of_the_pool_only() {
 }
 
 #[test]
-fn the_callers_own_credential_is_seen_wherever_the_pool_would_put_one() {
+fn caller_credential_is_seen_wherever_the_pool_puts_one() {
     let bench = mixed();
     let own = |uri: &str, header: Option<&'static str>| {
         let mut parts = parts(uri);
@@ -235,7 +235,7 @@ proptest! {
 }
 
 #[test]
-fn a_query_without_a_key_of_the_pools_is_left_as_it_is() {
+fn query_without_a_key_of_the_pools_is_left_as_it_is() {
     let bench = mixed();
     for uri in ["/v1?a=1&&b=%41&", "/v1?", "/v1?keys=1&&", "/v1", "/v1?&?&"] {
         let uri = format!("https://api.example.com{uri}");

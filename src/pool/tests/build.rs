@@ -18,7 +18,7 @@ fn key_account(id: &str) -> Account {
 // One table.
 #[allow(clippy::too_many_lines)]
 #[test]
-fn what_cannot_work_is_refused_and_says_what_to_change() {
+fn build_error_says_what_to_change() {
     let org = HeaderName::from_static("x-org");
     let value = HeaderValue::from_static("1");
     let pool = || Pool::builder().account(account("alice"));
@@ -109,7 +109,7 @@ fn what_cannot_work_is_refused_and_says_what_to_change() {
 }
 
 #[test]
-fn the_same_is_refused_when_an_account_comes_later() {
+fn insert_makes_the_same_checks_as_build() {
     let pool = accounts(&["alice"])
         .account(
             account("bob").header(HeaderName::from_static("x-org"), HeaderValue::from_static("1")),
@@ -131,10 +131,10 @@ fn the_same_is_refused_when_an_account_comes_later() {
 }
 
 #[test]
-fn nothing_that_is_printed_holds_a_secret() {
-    let told = Told::default();
+fn debug_output_holds_no_secret() {
+    let reported = Reported::default();
     let secret = "tok-of-alice-0";
-    let builder = accounts(&["alice"]).reporter(told.reporter());
+    let builder = accounts(&["alice"]).reporter(reported.reporter());
     assert!(!format!("{builder:?} {builder:#?}").contains(secret));
     let bench = Bench::new(builder);
     let mut lease = bench.pick().unwrap();
@@ -143,7 +143,7 @@ fn nothing_that_is_printed_holds_a_secret() {
         .header(HeaderName::from_static("x-hidden"), HeaderValue::from_static("tok-of-alice-0"));
     write!(printed, "{guarded:?} {:?}", bench.pool.insert(account("alice"))).unwrap();
     lease.rejected(crate::classify::Reason::Invalid, None, &mut bench.clock());
-    write!(printed, "{:?} {:?} {:?}", told.events(), bench.pool.view(), bench.pick()).unwrap();
+    write!(printed, "{:?} {:?} {:?}", reported.events(), bench.pool.view(), bench.pick()).unwrap();
     write!(printed, "{:?}", bench.pool.shared().roster.load().entries[0].current.load()).unwrap();
     #[cfg(feature = "serde")]
     {
@@ -154,7 +154,7 @@ fn nothing_that_is_printed_holds_a_secret() {
 
 #[cfg(feature = "serde")]
 #[test]
-fn the_view_is_words_and_seconds() {
+fn view_is_words_and_seconds() {
     let bench = Bench::new(accounts(&[]).account(account("alice").group("g").priority(3)));
     bench.pick().unwrap().limited(Some("m"), Some(secs(60)), &mut bench.clock());
     bench.pick().unwrap().rejected(crate::classify::Reason::Revoked, None, &mut bench.clock());
@@ -172,7 +172,7 @@ fn the_view_is_words_and_seconds() {
 }
 
 #[test]
-fn secrets_are_visited_former_ones_too_up_to_eight() {
+fn secrets_are_visited_with_up_to_eight_former_ones() {
     let pool = accounts(&["alice"]).build().unwrap();
     for i in 0..10 {
         pool.replace("alice", Credential::bearer(format!("new-tok-{i}")).unwrap()).unwrap();
@@ -185,7 +185,7 @@ fn secrets_are_visited_former_ones_too_up_to_eight() {
 }
 
 #[test]
-fn the_last_handle_lets_go_of_every_secret() {
+fn last_handle_drops_every_secret() {
     let pool = accounts(&["alice", "bob"]).build().unwrap();
     let clone = pool.clone();
     let entry = std::sync::Arc::downgrade(&pool.shared().roster.load().entries[0]);
@@ -199,22 +199,22 @@ fn the_last_handle_lets_go_of_every_secret() {
 }
 
 #[test]
-fn an_attempt_outlives_its_pool() {
-    let told = Told::default();
-    let bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
+fn lease_outlives_its_pool() {
+    let reported = Reported::default();
+    let bench = Bench::new(accounts(&["alice"]).reporter(reported.reporter()));
     let mut lease = bench.pick().unwrap();
     let mut now = bench.clock();
     drop(bench);
     assert!(lease.still_good());
     assert!(lease.rejected(crate::classify::Reason::Invalid, None, &mut now).won);
-    let events = told.events();
+    let events = reported.events();
     let [crate::report::Event::PoolDead(dead)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((dead.accounts, dead.cause.account.of), (1, 1));
     assert!(!lease.still_good());
 }
 
 #[test]
-fn an_account_takes_at_most_600_bytes() {
+fn account_takes_at_most_600_bytes() {
     use std::mem::size_of;
     // Each in an `Arc` with two counts, one pointer in the list, two index entries with room to grow.
     let arcs = size_of::<entry::Entry>()
@@ -226,12 +226,12 @@ fn an_account_takes_at_most_600_bytes() {
 }
 
 #[test]
-fn what_a_request_holds_is_small() {
+fn lease_is_small() {
     assert!(std::mem::size_of::<crate::pool::lease::Lease>() <= 40);
 }
 
 #[test]
-fn handles_may_go_anywhere() {
+fn handles_are_send_and_sync() {
     fn anywhere<T: Send + Sync + 'static>() {}
     anywhere::<Pool>();
     anywhere::<crate::pool::PoolBuilder>();

@@ -142,7 +142,7 @@ fn drive(id: &str, case: &Value) {
 }
 
 #[test]
-fn choosing_agrees_with_the_gathered_cases() {
+fn selection_agrees_with_the_collected_cases() {
     let cases: Vec<Value> = serde_json::from_str(CASES).unwrap();
     for case in &cases {
         drive(case["id"].as_str().unwrap(), case);

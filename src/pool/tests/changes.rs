@@ -31,7 +31,7 @@ fn accounts_come_and_go_while_requests_are_under_way() {
 }
 
 #[test]
-fn rests_and_probes_survive_the_coming_of_others() {
+fn cooldowns_and_probes_survive_an_insert() {
     let mut bench = Bench::new(accounts(&["alice", "bob", "carol"]));
     bench.pinned("alice").unwrap().limited(None, Some(secs(10)), &mut bench.clock());
     bench.pinned("bob").unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
@@ -47,7 +47,7 @@ fn rests_and_probes_survive_the_coming_of_others() {
 }
 
 #[test]
-fn who_is_due_and_was_passed_over_is_not_lost_when_others_come() {
+fn due_account_is_not_lost_by_an_insert() {
     let mut bench = Bench::new(accounts(&["alice"]));
     let mut lease = bench.pick().unwrap();
     let avoid = Without(vec![lease.uid()]);
@@ -60,13 +60,13 @@ fn who_is_due_and_was_passed_over_is_not_lost_when_others_come() {
 
 #[test]
 fn replacing_and_reviving_clear_everything() {
-    let told = Told::default();
-    let bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
+    let reported = Reported::default();
+    let bench = Bench::new(accounts(&["alice"]).reporter(reported.reporter()));
     for how in ["replace", "revive"] {
         let mut lease = bench.pick().unwrap();
         lease.limited(Some("m"), Some(secs(60)), &mut bench.clock());
         lease.rejected(Reason::Invalid, None, &mut bench.clock());
-        assert_eq!(told.take(), ["dead alice"]);
+        assert_eq!(reported.take(), ["dead alice"]);
         assert!(bench.pool.surely_dead());
         if how == "replace" {
             assert_eq!(bench.pool.replace("alice", token("tok-2")), Ok(2));
@@ -79,11 +79,11 @@ fn replacing_and_reviving_clear_everything() {
         assert!(view.accounts[0].model_cooldowns.is_empty());
     }
     assert!(!bench.pool.revive("nobody"));
-    assert!(told.take().is_empty());
+    assert!(reported.take().is_empty());
 }
 
 #[test]
-fn a_revived_account_is_not_quarantined_by_what_was_sent_before() {
+fn revived_account_is_not_quarantined_by_earlier_requests() {
     let bench = Bench::new(accounts(&["alice"]));
     let mut late = bench.pick().unwrap();
     bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
@@ -93,9 +93,9 @@ fn a_revived_account_is_not_quarantined_by_what_was_sent_before() {
 }
 
 #[test]
-fn a_retired_account_comes_back_only_by_hand() {
-    let told = Told::default();
-    let mut bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
+fn retired_account_returns_only_by_an_operator() {
+    let reported = Reported::default();
+    let mut bench = Bench::new(accounts(&["alice"]).reporter(reported.reporter()));
     let mut held = bench.pick().unwrap();
     assert!(bench.pool.retire("alice") && !bench.pool.retire("nobody"));
     assert!(!held.still_good());
@@ -106,26 +106,26 @@ fn a_retired_account_comes_back_only_by_hand() {
     assert_eq!(bench.pick().unwrap_err().code, Code::CredentialInactive);
     assert_eq!(bench.pinned("alice").unwrap_err().code, Code::CredentialInactive);
     assert!(bench.pool.surely_dead());
-    assert!(told.take().is_empty());
+    assert!(reported.take().is_empty());
     assert!(bench.pool.revive("alice"));
     assert_eq!(bench.order(1), ["alice"]);
 }
 
 #[test]
-fn invalidating_is_a_refusal_without_a_status() {
-    let told = Told::default();
-    let bench = Bench::new(accounts(&["alice", "bob"]).reporter(told.reporter()));
+fn invalidate_is_a_rejection_without_a_status() {
+    let reported = Reported::default();
+    let bench = Bench::new(accounts(&["alice", "bob"]).reporter(reported.reporter()));
     assert!(bench.pool.invalidate("alice", Reason::Revoked));
     assert!(!bench.pool.invalidate("alice", Reason::Revoked));
     assert!(!bench.pool.invalidate("nobody", Reason::Revoked));
-    let events = told.events();
+    let events = reported.events();
     let [Event::AccountOut(out)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((out.status, out.out_for), (None, secs(3600)));
     assert_eq!(bench.order(2), ["bob", "bob"]);
 }
 
 #[test]
-fn rest_by_hand_only_grows() {
+fn cool_down_only_grows_a_cooldown() {
     let pool = accounts(&["alice"]).build().unwrap();
     assert!(pool.cool_down("alice", None, secs(60)));
     assert!(!pool.cool_down("alice", None, secs(1)));
@@ -136,7 +136,7 @@ fn rest_by_hand_only_grows() {
 }
 
 #[test]
-fn what_a_request_carries_already_is_known_by_number_and_generation() {
+fn admitted_credential_is_known_by_number_and_generation() {
     let mut bench = Bench::new(accounts(&["alice"]));
     let uid = bench.pick().unwrap().uid();
     let invalid = Some(Code::CredentialInvalid);
@@ -157,7 +157,7 @@ fn what_a_request_carries_already_is_known_by_number_and_generation() {
 }
 
 #[test]
-fn groups_are_told_apart() {
+fn groups_are_distinct() {
     let list = [
         account("a").group("g1"),
         account("b").group("g2"),
@@ -175,7 +175,7 @@ fn groups_are_told_apart() {
 }
 
 #[test]
-fn settings_are_there_for_the_stages() {
+fn settings_are_available_to_stages() {
     let default = accounts(&["a"]).build().unwrap();
     assert_eq!((default.own(), default.cascade()), (OwnCredential::Keep, Cascade::SameGroup));
     assert_eq!(default.help(), None);
@@ -199,7 +199,7 @@ fn ordinals_follow_the_list_whatever_the_order_of_serving() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rest_that_ends_at_the_same_instant_is_not_longer() {
+async fn cooldown_with_the_same_end_is_not_longer() {
     let pool = accounts(&["alice"]).build().unwrap();
     for model in [None, Some("m")] {
         assert!(pool.cool_down("alice", model, secs(60)));
@@ -209,7 +209,7 @@ async fn a_rest_that_ends_at_the_same_instant_is_not_longer() {
 }
 
 #[test]
-fn a_pool_is_empty_while_it_has_no_account() {
+fn pool_is_empty_while_it_has_no_account() {
     let pool = Pool::builder().any_origin().may_be_empty().build().unwrap();
     assert!(pool.is_empty());
     pool.insert(account("alice")).unwrap();

@@ -7,7 +7,7 @@ fn whole(time: u64, unit: u64, name: &str) -> String {
 }
 
 #[test]
-fn the_readme_names_the_times_that_a_pool_has() {
+fn readme_names_the_times_of_a_pool() {
     let readme = include_str!("../../../README.md");
     let seconds = |time| whole(time, 1000, "s");
     let minutes = |time| whole(time, 60_000, "min");

@@ -33,20 +33,20 @@ fn both<A: Send + 'static, B: Send + 'static>(
     (a(), other.join().unwrap())
 }
 
-/// One account, a clock that stands, and what the reporter is told.
-fn alone() -> (Arc<Bench>, Told) {
-    let told = Told::default();
-    (Arc::new(Bench::new(accounts(&["alice"]).reporter(told.reporter()))), told)
+/// One account, a clock that stands, and what the reporter is reported.
+fn alone() -> (Arc<Bench>, Reported) {
+    let reported = Reported::default();
+    (Arc::new(Bench::new(accounts(&["alice"]).reporter(reported.reporter()))), reported)
 }
 
 /// One account whose quarantine is over.
-fn timers() -> (Arc<Bench>, Told) {
-    let told = Told::default();
-    let mut bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
+fn timers() -> (Arc<Bench>, Reported) {
+    let reported = Reported::default();
+    let mut bench = Bench::new(accounts(&["alice"]).reporter(reported.reporter()));
     reject(&bench, bench.pick().unwrap());
-    assert_eq!(told.take(), ["dead alice"]);
+    assert_eq!(reported.take(), ["dead alice"]);
     bench.pass(secs(301));
-    (Arc::new(bench), told)
+    (Arc::new(bench), reported)
 }
 
 /// Whether this refusal was the one that counted.
@@ -68,45 +68,39 @@ fn agrees(bench: &Bench, alive: bool) {
     let kind = roster.entries[0].state().kind();
     assert!(kind != Kind::Usable || roster.usable.has(0));
     assert_eq!(bench.pool.view().accounts[0].in_flight, 0);
-    let later = bench
-        .pool
-        .pick(
-            &ANY,
-            &mut Now::at(bench.now + secs(100_000)).map(|lease| Leased::new(&bench.pool, lease)),
-        )
-        .unwrap();
+    let later = bench.pool.pick(&ANY, &mut Now::at(bench.now + secs(100_000))).unwrap();
     assert!(later.still_good());
 }
 
 #[test]
-fn of_two_refusals_of_one_generation_one_wins_and_is_told() {
+fn rejection_of_one_generation_is_reported_once() {
     model(|| {
-        let (bench, told) = alone();
+        let (bench, reported) = alone();
         let (one, two) = (bench.pick().unwrap(), bench.pick().unwrap());
         let here = Arc::clone(&bench);
         let there = Arc::clone(&bench);
         let (one, two) = both(move || reject(&here, one), move || reject(&there, two));
         assert!(one != two, "{one} and {two}");
-        assert_eq!(told.take(), ["dead alice"]);
+        assert_eq!(reported.take(), ["dead alice"]);
         assert_eq!(bench.state("alice"), State::Quarantined);
         agrees(&bench, false);
     });
 }
 
 #[test]
-fn of_two_accounts_that_are_refused_at_once_one_is_the_last() {
+fn rejections_of_two_accounts_make_one_the_last() {
     model(|| {
-        let told = Told::default();
-        let bench = Arc::new(Bench::new(accounts(&["a", "b"]).reporter(told.reporter())));
+        let reported = Reported::default();
+        let bench = Arc::new(Bench::new(accounts(&["a", "b"]).reporter(reported.reporter())));
         let (one, two) = (bench.pinned("a").unwrap(), bench.pinned("b").unwrap());
         let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
         let won = both(move || reject(&here, one), move || reject(&there, two));
         assert_eq!(won, (true, true));
-        let told = told.take();
+        let reported = reported.take();
         assert!(
-            told == ["out a", "dead b"] || told == ["out b", "dead a"] || {
-                // Counted in one order, and told in the other.
-                told == ["dead a", "out b"] || told == ["dead b", "out a"]
+            reported == ["out a", "dead b"] || reported == ["out b", "dead a"] || {
+                // Counted in one order, and reported in the other.
+                reported == ["dead a", "out b"] || reported == ["dead b", "out a"]
             }
         );
         assert!(bench.pool.surely_dead());
@@ -114,9 +108,9 @@ fn of_two_accounts_that_are_refused_at_once_one_is_the_last() {
 }
 
 #[test]
-fn a_refusal_and_a_word_by_hand_are_one_incident() {
+fn rejection_and_invalidate_are_one_incident() {
     model(|| {
-        let (bench, told) = alone();
+        let (bench, reported) = alone();
         let one = bench.pick().unwrap();
         let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
         let (one, two) = both(
@@ -124,27 +118,27 @@ fn a_refusal_and_a_word_by_hand_are_one_incident() {
             move || there.pool.invalidate("alice", Reason::Invalid),
         );
         assert!(one != two, "{one} and {two}");
-        assert_eq!(told.take(), ["dead alice"]);
+        assert_eq!(reported.take(), ["dead alice"]);
         agrees(&bench, false);
     });
 }
 
 #[test]
-fn who_is_removed_while_refused_is_not_counted() {
+fn account_removed_while_rejected_is_not_counted() {
     model(|| {
-        let (bench, told) = alone();
+        let (bench, reported) = alone();
         let one = bench.pick().unwrap();
         let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
         let (won, removed) = both(move || reject(&here, one), move || there.pool.remove("alice"));
         assert!(removed);
-        assert_eq!(told.take().len(), usize::from(won));
+        assert_eq!(reported.take().len(), usize::from(won));
         assert_eq!((bench.pool.shared().alive(), bench.pool.len()), (0, 0));
         bench.pick().unwrap_err();
     });
 }
 
 #[test]
-fn no_probe_brings_back_who_was_retired() {
+fn probe_never_brings_back_a_retired_account() {
     model(|| {
         let (bench, _) = timers();
         let probe = bench.pick().unwrap();
@@ -157,14 +151,14 @@ fn no_probe_brings_back_who_was_retired() {
 }
 
 #[test]
-fn a_late_success_never_clears_a_refusal() {
+fn late_success_never_clears_a_rejection() {
     model(|| {
-        let (bench, told) = alone();
+        let (bench, reported) = alone();
         let (one, two) = (bench.pick().unwrap(), bench.pick().unwrap());
         let here = Arc::clone(&bench);
         let (won, ()) = both(move || reject(&here, one), move || succeed(two));
         assert!(won);
-        assert_eq!(told.take(), ["dead alice"]);
+        assert_eq!(reported.take(), ["dead alice"]);
         assert_eq!(bench.state("alice"), State::Quarantined);
         assert!(bench.pool.shared().roster.load().entries[0].state().is_proven());
         agrees(&bench, false);
@@ -172,7 +166,7 @@ fn a_late_success_never_clears_a_refusal() {
 }
 
 #[test]
-fn a_late_success_never_shortens_a_rest() {
+fn late_success_never_shortens_a_cooldown() {
     model(|| {
         let (bench, _) = alone();
         let (mut one, two) = (bench.pick().unwrap(), bench.pick().unwrap());
@@ -185,7 +179,7 @@ fn a_late_success_never_shortens_a_rest() {
 }
 
 #[test]
-fn of_two_rests_the_longer_one_stands() {
+fn longer_of_two_cooldowns_stands() {
     model(|| {
         let (bench, _) = alone();
         let (mut one, mut two) = (bench.pick().unwrap(), bench.pick().unwrap());
@@ -201,9 +195,9 @@ fn of_two_rests_the_longer_one_stands() {
 }
 
 #[test]
-fn a_late_401_leaves_the_new_token_alone() {
+fn late_401_leaves_the_new_token_alone() {
     model(|| {
-        let (bench, told) = alone();
+        let (bench, reported) = alone();
         let old = bench.pick().unwrap();
         let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
         let new = || Credential::bearer("tok-of-alice-1").unwrap();
@@ -211,8 +205,8 @@ fn a_late_401_leaves_the_new_token_alone() {
             both(move || here.pool.replace("alice", new()).unwrap(), move || reject(&there, old));
         assert_eq!(generation, 2);
         // Refused, then replaced: it was the last one, unless the new token was counted by then.
-        let told = told.take();
-        assert!(told.len() == usize::from(won), "{told:?}");
+        let reported = reported.take();
+        assert!(reported.len() == usize::from(won), "{reported:?}");
         assert_eq!(bench.state("alice"), State::Usable);
         agrees(&bench, true);
         let next = bench.pick().unwrap();
@@ -221,7 +215,7 @@ fn a_late_401_leaves_the_new_token_alone() {
 }
 
 #[test]
-fn of_two_requests_one_gets_the_probe() {
+fn probe_is_given_to_one_of_two_requests() {
     model(|| {
         let (bench, _) = timers();
         let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
@@ -240,10 +234,10 @@ fn of_two_requests_one_gets_the_probe() {
 }
 
 #[test]
-fn a_probe_that_is_dropped_gives_its_slot_to_the_next() {
+fn dropped_probe_lets_the_next_request_probe() {
     model(|| {
         let (bench, _) = timers();
-        let probe = bench.pick().unwrap();
+        let mut probe = bench.pick().unwrap();
         probe.sent();
         let there = Arc::clone(&bench);
         let ((), next) = both(move || drop(probe), move || there.pick().ok());
@@ -256,7 +250,7 @@ fn a_probe_that_is_dropped_gives_its_slot_to_the_next() {
 }
 
 #[test]
-fn whoever_goes_to_rest_or_wakes_up_is_not_lost() {
+fn account_that_cools_or_wakes_is_not_lost() {
     model(|| {
         let (bench, _) = alone();
         let mut one = bench.pick().unwrap();
@@ -265,31 +259,34 @@ fn whoever_goes_to_rest_or_wakes_up_is_not_lost() {
         let later = bench.now + secs(1);
         both(
             move || one.limited(None, Some(secs(1)), &mut here.clock()),
-            move || there.pool.pick(&ANY, &mut Now::at(later)).map(succeed).ok(),
+            move || {
+                let lease = there.pool.pick(&ANY, &mut Now::at(later));
+                lease.map(|lease| succeed(Leased::new(&there.pool, lease))).ok()
+            },
         );
         agrees(&bench, true);
     });
 }
 
 #[test]
-fn a_probe_that_is_refused_again_hands_nothing_to_others() {
+fn rejected_probe_allows_no_other_probe() {
     model(|| {
-        let (bench, told) = timers();
+        let (bench, reported) = timers();
         let probe = bench.pick().unwrap();
         let (here, there) = (Arc::clone(&bench), Arc::clone(&bench));
         let (won, other) = both(move || reject(&here, probe), move || there.pick().ok());
         assert!(!won && other.is_none(), "{other:?}");
-        assert_eq!(told.take(), Vec::<String>::new());
+        assert_eq!(reported.take(), Vec::<String>::new());
         assert_eq!(bench.state("alice"), State::Quarantined);
         agrees(&bench, false);
     });
 }
 
 #[test]
-fn a_refusal_from_before_a_probe_never_undoes_what_it_healed() {
+fn rejection_from_before_a_probe_never_undoes_its_healing() {
     model(|| {
-        let told = Told::default();
-        let mut bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
+        let reported = Reported::default();
+        let mut bench = Bench::new(accounts(&["alice"]).reporter(reported.reporter()));
         let late = bench.pick().unwrap();
         reject(&bench, bench.pick().unwrap());
         bench.pass(secs(301));
@@ -298,14 +295,14 @@ fn a_refusal_from_before_a_probe_never_undoes_what_it_healed() {
         let there = Arc::clone(&bench);
         let ((), won) = both(move || succeed(probe), move || reject(&there, late));
         assert!(!won);
-        assert_eq!(told.take(), ["dead alice"]);
+        assert_eq!(reported.take(), ["dead alice"]);
         assert_eq!(bench.state("alice"), State::Usable);
         agrees(&bench, true);
     });
 }
 
 #[test]
-fn whoever_is_revived_while_refused_is_counted_and_shown_once() {
+fn account_revived_while_rejected_is_counted_and_shown_once() {
     model(|| {
         let (bench, _) = alone();
         let one = bench.pick().unwrap();
@@ -317,7 +314,7 @@ fn whoever_is_revived_while_refused_is_counted_and_shown_once() {
 }
 
 #[test]
-fn the_flag_of_resting_models_is_never_lost() {
+fn flag_of_model_cooldowns_is_never_lost() {
     model(|| {
         let (bench, _) = alone();
         let (mut one, two) = (bench.pick().unwrap(), bench.pick().unwrap());
@@ -334,7 +331,7 @@ fn the_flag_of_resting_models_is_never_lost() {
 }
 
 #[test]
-fn the_flag_and_the_table_of_resting_models_agree() {
+fn flag_and_table_of_model_cooldowns_agree() {
     model(|| {
         let mut bench = Bench::new(accounts(&["alice"]));
         let m1 = Query { model: Some("m1"), ..ANY };

@@ -1,27 +1,27 @@
-//! The pool from outside, with time given.
+//! Tests of the pool with a given time.
 
 mod admin;
 mod answers;
 mod apply;
-mod asking;
 mod build;
+mod calls;
 mod cases;
 mod changes;
-mod choosing;
 mod defaults;
-mod fresh;
-mod looking;
+mod expiry;
 #[cfg(failover_loom)]
 mod loom_flight;
 #[cfg(failover_loom)]
 mod loom_models;
+mod races;
+mod selection;
 
+mod redaction;
 mod refreshing;
-mod shown;
 mod sources;
 mod states;
 mod sticky;
 mod support;
 mod threads;
-mod watching;
-mod withheld;
+mod view;
+mod watch;

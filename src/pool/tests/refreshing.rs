@@ -246,7 +246,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn one_refresh_a_group_no_refresh_token_twice_no_good_token_displaced_all_released(
+    fn refreshes_are_serialised_by_group_and_release_all_requests(
         groups in prop::collection::vec(0_usize..3, 1..6),
         plays in prop::collection::vec(play(), 1..12),
         callers in prop::collection::vec(caller(), 1..80),
@@ -263,7 +263,7 @@ proptest! {
 
 /// Ten thousand requests over a hundred accounts whose tokens live for a second.
 #[tokio::test(start_paused = true)]
-async fn no_token_is_sent_that_is_known_to_be_dead() {
+async fn dead_token_is_never_sent() {
     let server = Shared::default();
     server.lock().unwrap().plays = vec![(20, Play::Give { left: 1_000 })];
     let accounts = (0..100).map(|account| {

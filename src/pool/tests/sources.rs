@@ -71,7 +71,7 @@ impl TokenSource for Script {
 
 struct World {
     pool: Pool,
-    told: Told,
+    reported: Reported,
     script: Script,
 }
 
@@ -84,11 +84,11 @@ fn world_of(
     plays: impl IntoIterator<Item = Play>,
     account: impl FnOnce(Account) -> Account,
 ) -> World {
-    let (script, told) = (Script::new(plays), Told::default());
+    let (script, reported) = (Script::new(plays), Reported::default());
     let alice = Account::from_source("alice", script.clone())
         .refresh_windows(RefreshWindows::fixed(secs(30), secs(10)));
-    let pool = Pool::builder().any_origin().account(account(alice)).reporter(told.reporter());
-    World { pool: pool.build().unwrap(), told, script }
+    let pool = Pool::builder().any_origin().account(account(alice)).reporter(reported.reporter());
+    World { pool: pool.build().unwrap(), reported, script }
 }
 
 impl World {
@@ -127,7 +127,7 @@ fn ok(token: &str) -> Result<String, Code> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_asked_for_before_somebody_needs_it_and_then_once() {
+async fn source_is_called_once_on_first_use() {
     let world = world([Give("t1", None)]);
     sleep(secs(60)).await;
     assert_eq!(world.script.calls(), 0);
@@ -136,11 +136,11 @@ async fn nothing_is_asked_for_before_somebody_needs_it_and_then_once() {
     sleep(secs(100_000)).await;
     assert_eq!(world.token(), ok("t1"), "nothing is known of its end");
     assert_eq!(*world.script.asked.lock().unwrap(), [RefreshReason::First]);
-    assert!(world.told.events().is_empty());
+    assert!(world.reported.events().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_advisory_window_starts_one_refresh_and_nobody_waits() {
+async fn advisory_window_starts_one_refresh_without_a_wait() {
     let world = world([Give("t1", Some(100)), Give("t2", Some(100))]);
     world.pool.wait_ready().await.unwrap();
     sleep(secs(69)).await;
@@ -157,18 +157,18 @@ async fn the_advisory_window_starts_one_refresh_and_nobody_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_the_mandatory_window_requests_wait() {
+async fn mandatory_window_makes_requests_wait() {
     let world = world([Give("t1", Some(100)), Give("t2", Some(100))]);
     world.pool.wait_ready().await.unwrap();
     sleep(secs(95)).await;
     assert_eq!(world.token(), Err(Code::NotReady));
     assert_eq!(world.pool.view().accounts[0].state, State::Refreshing);
     assert_eq!(world.get().await, ok("t2"));
-    assert!(world.told.events().is_empty());
+    assert!(world.reported.events().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_refresh_never_displaces_a_token_that_is_good() {
+async fn failed_refresh_never_displaces_a_token_that_is_good() {
     let plays = [Give("t1", Some(100)), Fail, Fail, Panic, Fail, Fail];
     let world = world(plays);
     world.pool.wait_ready().await.unwrap();
@@ -177,9 +177,9 @@ async fn a_failed_refresh_never_displaces_a_token_that_is_good() {
         assert_eq!(world.get().await, ok("t1"));
         sleep(Duration::from_millis(500)).await;
     }
-    // One of a row of failures is told.
-    let told = world.told.events();
-    let [Event::Token(event)] = &told[..] else { panic!("{told:?}") };
+    // One of a row of failures is reported.
+    let reported = world.reported.events();
+    let [Event::Token(event)] = &reported[..] else { panic!("{reported:?}") };
     let TokenEventKind::RefreshFailed {
         reason: None,
         valid_for: Some(_),
@@ -198,7 +198,7 @@ async fn a_failed_refresh_never_displaces_a_token_that_is_good() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_for_all_who_wait_and_is_not_asked_away() {
+async fn failed_call_is_shared_and_not_repeated_at_once() {
     let world = world([Fail, Fail, Give("t1", None)]);
     let all = futures_util::future::join_all((0..8).map(|_| world.get())).await;
     assert!(all.iter().all(|token| *token == Err(Code::NotReady)));
@@ -215,11 +215,11 @@ async fn a_failure_is_for_all_who_wait_and_is_not_asked_away() {
     assert_eq!((world.token(), world.script.calls()), (Err(Code::NotReady), 2));
     sleep(Duration::from_millis(210)).await;
     assert_eq!(world.get().await, ok("t1"));
-    assert_eq!(world.told.events().len(), 1, "one row of failures");
+    assert_eq!(world.reported.events().len(), 1, "one row of failures");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_hangs_or_panics_releases_who_waits() {
+async fn source_that_hangs_or_panics_releases_waiting_requests() {
     for play in [Hang, Panic] {
         let world = world([play.clone(), Give("t1", None)]);
         let start = Instant::now();
@@ -233,13 +233,13 @@ async fn a_source_that_hangs_or_panics_releases_who_waits() {
         sleep(secs(60)).await;
         world.pool.wait_ready().await.unwrap();
         assert_eq!(world.token(), ok("t1"));
-        assert_eq!(world.told.events().len(), 1, "one row of failures");
+        assert_eq!(world.reported.events().len(), 1, "one row of failures");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_token_is_taken_and_nobody_asks_again_before_it() {
-    let (asked, told) = (Arc::new(Mutex::new(0)), Told::default());
+async fn late_token_is_used_and_no_call_starts_before_it() {
+    let (asked, reported) = (Arc::new(Mutex::new(0)), Reported::default());
     let source = {
         let asked = asked.clone();
         move |_: RefreshReason| {
@@ -254,7 +254,8 @@ async fn a_late_token_is_taken_and_nobody_asks_again_before_it() {
     let bob = Account::from_source("bob", Script::new([Give("b1", None)])).group("owner");
     let (carol, quick) = (Script::new([Give("c1", None)]), Duration::from_millis(1));
     let carol = Account::from_source("carol", carol);
-    let pool = Pool::builder().any_origin().accounts([alice, bob, carol]).reporter(told.reporter());
+    let pool =
+        Pool::builder().any_origin().accounts([alice, bob, carol]).reporter(reported.reporter());
     let pool = pool.build().unwrap();
     let pick = |id| {
         let query = Query { pin: Some(Pin::Strict(id)), ..ANY };
@@ -271,16 +272,16 @@ async fn a_late_token_is_taken_and_nobody_asks_again_before_it() {
         assert_eq!(all(), [Err(false), Err(false), Ok(())]);
         sleep(secs(1)).await;
     }
-    assert_eq!(told.events().len(), 2);
+    assert_eq!(reported.events().len(), 2);
     sleep(secs(1)).await;
     assert_eq!((pick("alice").is_ok(), *asked.lock().unwrap()), (true, 1));
     sleep(secs(1)).await;
     assert_eq!(all(), [Ok(()); 3]);
-    assert!(told.events().is_empty());
+    assert!(reported.events().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_question_ends_with_the_pool() {
+async fn late_call_ends_with_the_pool() {
     let held = Arc::new(());
     let weak = Arc::downgrade(&held);
     let source = move |_: RefreshReason| {
@@ -301,7 +302,7 @@ async fn a_late_question_ends_with_the_pool() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_started_it_may_be_dropped() {
+async fn refresh_outlives_the_request_that_started_it() {
     let world = world([Give("t1", None)]);
     {
         let get = world.get();
@@ -314,7 +315,7 @@ async fn whoever_started_it_may_be_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_token_is_replaced_once_however_many_hear_of_it() {
+async fn rejected_token_is_replaced_once_for_many_requests() {
     let world = world([Give("t1", None), Give("t2", None)]);
     world.pool.wait_ready().await.unwrap();
     let mut flying: Vec<_> = (0..12).map(|_| world.pick().unwrap()).collect();
@@ -329,18 +330,18 @@ async fn a_refused_token_is_replaced_once_however_many_hear_of_it() {
         *world.script.asked.lock().unwrap(),
         [RefreshReason::First, RefreshReason::Rejected(Reason::Expired)]
     );
-    assert!(world.told.events().is_empty(), "nobody needs to know");
+    assert!(world.reported.events().is_empty(), "nobody needs to know");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_token_that_is_refused_at_once_is_quarantined_like_any() {
+async fn new_token_that_is_rejected_at_once_is_quarantined() {
     let world = world([Give("t1", None), Give("t2", None), Give("t3", None)]);
     world.pool.wait_ready().await.unwrap();
     world.reject(Reason::Invalid).await;
     assert_eq!(world.get().await, ok("t2"));
     world.reject(Reason::Invalid).await;
     assert_eq!(world.token(), Err(Code::CredentialInvalid));
-    assert_eq!((world.script.calls(), world.told.take()), (2, vec!["dead alice".to_owned()]));
+    assert_eq!((world.script.calls(), world.reported.take()), (2, vec!["dead alice".to_owned()]));
     // When its time is up, the source is asked along with the probe.
     sleep(secs(301)).await;
     let probe = world.pick().unwrap();
@@ -350,17 +351,17 @@ async fn a_new_token_that_is_refused_at_once_is_quarantined_like_any() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_token_again_is_a_refusal() {
+async fn same_token_after_a_rejection_is_quarantined() {
     let world = world([Give("t1", None), Give("t1", None)]);
     world.pool.wait_ready().await.unwrap();
     world.reject(Reason::Invalid).await;
     assert_eq!(world.get().await, Err(Code::CredentialInvalid));
-    assert_eq!(world.told.take(), ["dead alice"]);
+    assert_eq!(world.reported.take(), ["dead alice"]);
     assert_eq!(world.pool.view().accounts[0].generation, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revoked_token_is_not_replaced() {
+async fn revoked_token_is_not_replaced() {
     let world = world([Give("t1", None)]);
     world.pool.wait_ready().await.unwrap();
     world.reject(Reason::Revoked).await;
@@ -369,15 +370,15 @@ async fn a_revoked_token_is_not_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_that_is_over_retires_the_account_once_its_token_is_of_no_use() {
+async fn terminal_source_retires_the_account_when_its_token_ends() {
     let world = world([Give("t1", Some(100)), Over]);
     world.pool.wait_ready().await.unwrap();
     sleep(secs(75)).await;
     assert_eq!(world.token(), ok("t1"));
     sleep(secs(5)).await;
     assert_eq!(world.get().await, ok("t1"), "it is good yet");
-    let told = world.told.events();
-    let [Event::Token(event)] = &told[..] else { panic!("{told:?}") };
+    let reported = world.reported.events();
+    let [Event::Token(event)] = &reported[..] else { panic!("{reported:?}") };
     let TokenEventKind::RefreshFailed { reason: Some(Reason::Revoked), next_call_in: None, .. } =
         event.kind
     else {
@@ -385,8 +386,8 @@ async fn a_login_that_is_over_retires_the_account_once_its_token_is_of_no_use() 
     };
     sleep(secs(30)).await;
     assert_eq!(world.get().await, Err(Code::CredentialRevoked));
-    let told = world.told.events();
-    let [Event::PoolDead(dead)] = &told[..] else { panic!("{told:?}") };
+    let reported = world.reported.events();
+    let [Event::PoolDead(dead)] = &reported[..] else { panic!("{reported:?}") };
     assert_eq!(dead.cause.reason, OutReason::RefreshFailed(Reason::Revoked));
     assert_eq!(dead.cause.out_for, Duration::MAX);
     assert_eq!(world.script.calls(), 2);
@@ -396,15 +397,15 @@ async fn a_login_that_is_over_retires_the_account_once_its_token_is_of_no_use() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_is_no_token_is_a_failure_that_does_not_show_it() {
+async fn malformed_token_is_a_failure_that_does_not_show_it() {
     let world = world([Give("s3cr3t\nvalue", None)]);
     assert_eq!(world.get().await, Err(Code::NotReady));
-    let told = format!("{:?}", world.told.events());
-    assert!(told.contains("not usable") && !told.contains("s3cr3t"), "{told}");
+    let reported = format!("{:?}", world.reported.events());
+    assert!(reported.contains("not usable") && !reported.contains("s3cr3t"), "{reported}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_person_puts_in_is_not_overwritten_by_what_a_source_gives_later() {
+async fn replaced_credential_is_not_overwritten_by_a_later_token() {
     let world = world([Give("t1", None), Give("t2", None)]);
     assert_eq!(world.token(), Err(Code::NotReady));
     tokio::task::yield_now().await;
@@ -417,7 +418,7 @@ async fn what_a_person_puts_in_is_not_overwritten_by_what_a_source_gives_later()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rest_of_the_account_goes_on_with_its_next_token() {
+async fn cooldown_of_the_account_continues_with_its_next_token() {
     let world = world([Give("t1", Some(100)), Give("t2", Some(100))]);
     world.pool.wait_ready().await.unwrap();
     sleep(secs(75)).await;
@@ -471,14 +472,14 @@ async fn late_429_never_counts_for_a_generation_that_an_operator_put_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_that_is_known_is_an_end() {
-    let told = Told::default();
+async fn known_expiry_retires_the_account() {
+    let reported = Reported::default();
     let ends = |id: &str, left| account(id).expires(Expires::In(secs(left)));
     let pool = Pool::builder()
         .any_origin()
         .accounts([ends("short", 50), ends("long", 100)])
         .expiry_warnings([])
-        .reporter(told.reporter())
+        .reporter(reported.reporter())
         .build()
         .unwrap();
     let pick = || pool.pick(&ANY, &mut Now::unread()).map(|lease| lease.id().to_string());
@@ -487,13 +488,13 @@ async fn an_end_that_is_known_is_an_end() {
     for _ in 0..4 {
         assert_eq!(pick(), Ok("long".to_owned()));
     }
-    let events = told.events();
+    let events = reported.events();
     let [Event::AccountOut(out)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((out.reason, out.expired_ago), (OutReason::Expired, Some(Duration::ZERO)));
     assert!(out.expired_at.is_some());
     sleep(secs(53)).await;
     assert_eq!(pick().unwrap_err().code, Code::CredentialExpired);
-    assert_eq!(told.take(), ["dead long"]);
+    assert_eq!(reported.take(), ["dead long"]);
     // A person knows better than the clock.
     assert!(pool.revive("long"));
     assert_eq!(pick(), Ok("long".to_owned()));
@@ -502,23 +503,23 @@ async fn an_end_that_is_known_is_an_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_in_after_its_end_is_sent_and_told_once() {
+async fn credential_put_in_after_its_expiry_is_sent_and_reported_once() {
     // {"alg":"none"} . {"iss":"joe","exp":1300819380}
     let old = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJqb2UiLCJleHAiOjEzMDA4MTkzODB9.x";
     let world = world([Give(old, None)]);
     assert_eq!(world.get().await, ok(old));
-    let told = world.told.events();
+    let reported = world.reported.events();
     sleep(secs(1_000_000)).await;
     assert_eq!(world.token(), ok(old));
     world.pool.replace("alice", Credential::bearer(format!("{old}y")).unwrap()).unwrap();
-    assert!(world.told.events().is_empty(), "the clock is still the same");
-    let [Event::Token(event)] = &told[..] else { panic!("{told:?}") };
+    assert!(world.reported.events().is_empty(), "the clock is still the same");
+    let [Event::Token(event)] = &reported[..] else { panic!("{reported:?}") };
     assert_eq!(event.account.ordinal, 1);
     assert!(matches!(event.kind, TokenEventKind::ClockSkew { late } if late > secs(1_000_000)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_that_changes_is_noticed_without_a_refusal() {
+async fn changed_file_is_noticed_without_a_rejection() {
     let now = Arc::new(Mutex::new("one"));
     let source = {
         let now = now.clone();
@@ -546,14 +547,14 @@ async fn a_file_that_changes_is_noticed_without_a_refusal() {
 }
 
 #[test]
-fn without_a_runtime_there_is_no_token_and_no_panic() {
+fn missing_runtime_gives_no_token_and_no_panic() {
     let world = world([Give("t1", None)]);
     assert_eq!(world.token(), Err(Code::NotReady));
     assert_eq!(world.script.calls(), 0);
 }
 
 #[test]
-fn a_format_is_looked_at_wherever_a_token_comes_in() {
+fn validate_checks_every_token_that_is_put_in() {
     let validate = |_: &str, token: &str| {
         if token.starts_with("tok-") { Ok(()) } else { Err("it begins with `tok-`") }
     };
@@ -577,7 +578,7 @@ async fn after(play: Play) -> (World, u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_token_again_is_a_new_one_if_it_lasts_longer_by_more_than_a_second() {
+async fn same_token_is_a_new_generation_if_it_lasts_over_a_second_longer() {
     // It ends after 101 s.
     for (left, extended) in [(23, false), (24, false), (25, false), (26, true), (1000, true)] {
         let (world, generation) = after(Give("t1", Some(left))).await;
@@ -590,7 +591,7 @@ async fn the_same_token_again_is_a_new_one_if_it_lasts_longer_by_more_than_a_sec
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_is_refused_while_its_source_is_asked_is_not_used_again_if_it_comes() {
+async fn token_rejected_during_a_call_is_not_used_again() {
     // Asked before the refusal, and once more because of it.
     let again = Give("t1", Some(1000));
     let world = world([Give("t1", Some(100)), again.clone(), again]);
@@ -601,11 +602,11 @@ async fn a_token_that_is_refused_while_its_source_is_asked_is_not_used_again_if_
     assert_eq!(world.get().await, Err(Code::CredentialInvalid));
     let (calls, generation) = (world.script.calls(), world.pool.view().accounts[0].generation);
     assert_eq!((calls, generation), (3, 1));
-    assert_eq!(world.told.take(), ["dead alice"]);
+    assert_eq!(world.reported.take(), ["dead alice"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_login_is_over_a_refusal_asks_for_nothing() {
+async fn rejection_after_a_terminal_answer_calls_no_source() {
     let (world, _) = after(Over).await;
     world.reject(Reason::Invalid).await;
     assert_eq!(world.get().await, Err(Code::CredentialInvalid));
@@ -615,7 +616,7 @@ async fn after_a_login_is_over_a_refusal_asks_for_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rest_that_is_asked_for_while_a_token_is_awaited_only_grows() {
+async fn cooldown_during_a_call_only_grows() {
     let world = world([Give("t1", Some(100)), Hang]);
     world.pool.wait_ready().await.unwrap();
     sleep(secs(95)).await;
@@ -626,7 +627,7 @@ async fn a_rest_that_is_asked_for_while_a_token_is_awaited_only_grows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_person_who_replaces_or_revives_ends_a_rest_for_later_tokens_too() {
+async fn replace_and_revive_end_a_cooldown_for_later_tokens() {
     for replaced in [true, false] {
         let world = world([Give("t1", Some(100)), Give("t2", None), Give("t3", None)]);
         world.pool.wait_ready().await.unwrap();
@@ -652,7 +653,7 @@ async fn a_person_who_replaces_or_revives_ends_a_rest_for_later_tokens_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_is_confirmed_to_be_refused_rests_for_as_long_as_its_account() {
+async fn token_confirmed_as_rejected_keeps_the_account_cooldown() {
     let world = world([Give("t1", None), Give("t1", None), Hang]);
     world.pool.wait_ready().await.unwrap();
     world.reject(Reason::Invalid).await;
@@ -666,7 +667,7 @@ async fn a_token_that_is_confirmed_to_be_refused_rests_for_as_long_as_its_accoun
 }
 
 #[tokio::test(start_paused = true)]
-async fn however_often_a_token_is_replaced_its_account_is_queued_once() {
+async fn account_is_queued_once_for_many_tokens() {
     let tokens = ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9"];
     let world = world(tokens.map(|token| Give(token, None)));
     for token in tokens {
@@ -681,7 +682,7 @@ async fn however_often_a_token_is_replaced_its_account_is_queued_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lifetime_that_only_the_account_knows_is_that_of_each_token_of_its_source() {
+async fn lifetime_of_the_account_applies_to_each_token() {
     let world = world_of([Give("t1", None), Give("t2", None)], |account| {
         account.expires(Expires::In(secs(100)))
     });

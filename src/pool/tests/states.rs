@@ -23,9 +23,9 @@ fn unavailable<T: std::fmt::Debug>(result: Result<T, Unavailable>) -> (Code, Opt
 }
 
 #[test]
-fn a_refusal_quarantines_once_and_reports_once() {
-    let told = Told::default();
-    let bench = Bench::new(accounts(&["alice", "bob"]).reporter(told.reporter()));
+fn rejection_quarantines_once_and_reports_once() {
+    let reported = Reported::default();
+    let bench = Bench::new(accounts(&["alice", "bob"]).reporter(reported.reporter()));
     let mut first = bench.pinned("alice").unwrap();
     let mut second = bench.pinned("alice").unwrap();
     let won = first.rejected(Reason::Invalid, UNAUTHORIZED, &mut bench.clock());
@@ -34,7 +34,7 @@ fn a_refusal_quarantines_once_and_reports_once() {
     assert!(!second.still_good());
     let lost = second.rejected(Reason::Invalid, UNAUTHORIZED, &mut bench.clock());
     assert_eq!(lost, Rejection { won: false, rest: won.rest });
-    let events = told.events();
+    let events = reported.events();
     let [Event::AccountOut(out)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((&*out.account.id, out.account.ordinal, out.account.of), ("alice", 1, 2));
     assert_eq!(out.reason, OutReason::Rejected(Reason::Invalid));
@@ -43,14 +43,14 @@ fn a_refusal_quarantines_once_and_reports_once() {
 }
 
 #[test]
-fn the_last_refusal_is_one_incident_with_the_refusal_inside() {
-    let told = Told::default();
-    let builder = accounts(&["alice", "bob"]).help("log in again").reporter(told.reporter());
+fn last_rejection_is_one_incident_with_the_rejection_inside() {
+    let reported = Reported::default();
+    let builder = accounts(&["alice", "bob"]).help("log in again").reporter(reported.reporter());
     let bench = Bench::new(builder);
     for id in ["bob", "alice"] {
         bench.pinned(id).unwrap().rejected(Reason::Revoked, UNAUTHORIZED, &mut bench.clock());
     }
-    let events = told.events();
+    let events = reported.events();
     let [Event::AccountOut(bob), Event::PoolDead(dead)] = &events[..] else { panic!("{events:?}") };
     assert_eq!(&*bob.account.id, "bob");
     assert_eq!((dead.accounts, &*dead.cause.account.id), (2, "alice"));
@@ -60,22 +60,22 @@ fn the_last_refusal_is_one_incident_with_the_refusal_inside() {
 }
 
 #[test]
-fn resting_accounts_keep_a_pool_alive() {
-    let told = Told::default();
-    let bench = Bench::new(accounts(&["alice", "bob"]).reporter(told.reporter()));
+fn cooling_accounts_keep_a_pool_alive() {
+    let reported = Reported::default();
+    let bench = Bench::new(accounts(&["alice", "bob"]).reporter(reported.reporter()));
     bench.pinned("alice").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     bench.pinned("bob").unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
-    assert_eq!(told.take(), ["out bob"]);
+    assert_eq!(reported.take(), ["out bob"]);
     assert_eq!(unavailable(bench.pick()), (Code::PoolLimited, Some(60)));
     assert!(!bench.pool.surely_dead());
 }
 
 #[test]
-fn a_probe_goes_out_once_and_heals() {
-    let told = Told::default();
-    let mut bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
+fn probe_is_sent_once_and_heals() {
+    let reported = Reported::default();
+    let mut bench = Bench::new(accounts(&["alice"]).reporter(reported.reporter()));
     bench.pick().unwrap().rejected(Reason::Expired, UNAUTHORIZED, &mut bench.clock());
-    assert_eq!(told.take(), ["dead alice"]);
+    assert_eq!(reported.take(), ["dead alice"]);
     bench.pass(secs(299));
     assert_eq!(unavailable(bench.pick()), (Code::CredentialExpired, None));
     bench.pass(secs(2));
@@ -92,19 +92,19 @@ fn a_probe_goes_out_once_and_heals() {
     // It has succeeded now: a refusal is worth another look soon, and is a new incident.
     let again = bench.pick().unwrap().rejected(Reason::Expired, None, &mut bench.clock());
     assert_eq!((again.won, again.rest.as_secs()), (true, 5));
-    assert_eq!(told.take(), ["dead alice"]);
+    assert_eq!(reported.take(), ["dead alice"]);
 }
 
 #[test]
-fn a_failed_probe_doubles_and_reports_nothing() {
-    let told = Told::default();
-    let mut bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
+fn failed_probe_doubles_and_reports_nothing() {
+    let reported = Reported::default();
+    let mut bench = Bench::new(accounts(&["alice"]).reporter(reported.reporter()));
     bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
-    told.take();
+    reported.take();
     bench.pass(secs(301));
     let rejection = bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
     assert_eq!((rejection.won, rejection.rest.as_secs()), (false, 600));
-    assert!(told.take().is_empty());
+    assert!(reported.take().is_empty());
     bench.pass(secs(599));
     assert!(bench.pick().is_err());
     bench.pass(secs(2));
@@ -112,7 +112,7 @@ fn a_failed_probe_doubles_and_reports_nothing() {
 }
 
 #[test]
-fn what_shows_nothing_gives_the_probe_back_and_changes_nothing() {
+fn inconclusive_probe_is_returned_and_changes_nothing() {
     let mut bench = Bench::new(accounts(&["alice"]));
     bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
     bench.pass(secs(301));
@@ -125,7 +125,7 @@ fn what_shows_nothing_gives_the_probe_back_and_changes_nothing() {
 }
 
 #[test]
-fn whatever_shows_the_credential_to_be_good_heals() {
+fn healthy_failure_of_a_probe_heals() {
     for how in ["forbidden", "limited", "quota", "model limited", "model missing"] {
         let mut bench = Bench::new(accounts(&["alice"]));
         bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
@@ -147,7 +147,7 @@ fn whatever_shows_the_credential_to_be_good_heals() {
 }
 
 #[test]
-fn a_rest_ends_by_itself_and_only_grows() {
+fn cooldown_ends_by_itself_and_only_grows() {
     let mut bench = Bench::new(accounts(&["alice", "bob"]));
     let mut late = bench.pinned("alice").unwrap();
     bench.pinned("alice").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
@@ -179,7 +179,7 @@ fn doubling_goes_one_step_a_window_and_starts_anew_after_a_success() {
 }
 
 #[test]
-fn a_servers_delay_is_kept_up_to_the_longest_rest() {
+fn server_delay_is_kept_up_to_max_rest() {
     let bench = Bench::new(accounts(&["alice"]).max_rest(secs(100)));
     bench.pick().unwrap().limited(None, Some(Duration::MAX), &mut bench.clock());
     assert_eq!(unavailable(bench.pick()), (Code::PoolLimited, Some(100)));
@@ -189,7 +189,7 @@ fn a_servers_delay_is_kept_up_to_the_longest_rest() {
 }
 
 #[test]
-fn without_cooling_nobody_rests_for_a_429() {
+fn disabled_cooling_ignores_a_429() {
     let bench = Bench::new(accounts(&["alice"]).cooling(false));
     bench.pick().unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     bench.pick().unwrap().limited(Some("m"), None, &mut bench.clock());
@@ -197,22 +197,22 @@ fn without_cooling_nobody_rests_for_a_429() {
 }
 
 #[test]
-fn out_of_quota_is_one_incident_a_rest() {
-    let told = Told::default();
-    let mut bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
+fn out_of_quota_is_one_incident_a_cooldown() {
+    let reported = Reported::default();
+    let mut bench = Bench::new(accounts(&["alice"]).reporter(reported.reporter()));
     let mut late = bench.pick().unwrap();
     bench.pick().unwrap().out_of_quota(None, UNAUTHORIZED, &mut bench.clock());
     late.out_of_quota(Some(secs(7200)), None, &mut bench.clock());
-    assert_eq!(told.take(), ["out alice"], "not dead: what rests is alive");
+    assert_eq!(reported.take(), ["out alice"], "not dead: what rests is alive");
     assert_eq!(unavailable(bench.pick()), (Code::OutOfQuota, Some(7200)));
     bench.pass(secs(7201));
     bench.pick().unwrap().out_of_quota(None, None, &mut bench.clock());
-    assert_eq!(told.take(), ["out alice"]);
+    assert_eq!(reported.take(), ["out alice"]);
     assert_eq!(unavailable(bench.pick()), (Code::OutOfQuota, Some(1800)));
 }
 
 #[test]
-fn one_limited_among_those_without_quota_makes_it_limited() {
+fn limited_account_among_those_without_quota_is_limited() {
     let bench = Bench::new(accounts(&["alice", "bob"]));
     bench.pinned("alice").unwrap().out_of_quota(None, None, &mut bench.clock());
     bench.pinned("bob").unwrap().limited(None, Some(secs(9000)), &mut bench.clock());
@@ -220,7 +220,7 @@ fn one_limited_among_those_without_quota_makes_it_limited() {
 }
 
 #[test]
-fn a_model_rests_and_the_account_serves_others() {
+fn model_cools_and_the_account_serves_others() {
     let mut bench = Bench::new(accounts(&["alice", "bob"]));
     let model = |model| Query { model: Some(model), ..ANY };
     bench.pinned("alice").unwrap().limited(Some("big"), Some(secs(60)), &mut bench.clock());
@@ -244,7 +244,7 @@ fn a_model_rests_and_the_account_serves_others() {
 }
 
 #[test]
-fn a_models_doubling_starts_anew_after_a_success_with_it() {
+fn models_doubling_starts_anew_after_a_success_with_it() {
     let mut bench = Bench::new(accounts(&["alice"]));
     let query = Query { model: Some("m"), ..ANY };
     let rest = |bench: &Bench| {
@@ -260,7 +260,7 @@ fn a_models_doubling_starts_anew_after_a_success_with_it() {
 }
 
 #[test]
-fn at_most_64_models_are_kept_and_the_soonest_goes() {
+fn models_are_kept_up_to_64() {
     let bench = Bench::new(accounts(&["alice"]));
     for i in 0..65_u64 {
         let mut lease = bench.pick().unwrap();
@@ -273,8 +273,8 @@ fn at_most_64_models_are_kept_and_the_soonest_goes() {
 
 #[test]
 fn evidence_about_an_old_credential_never_touches_the_new_one() {
-    let told = Told::default();
-    let bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
+    let reported = Reported::default();
+    let bench = Bench::new(accounts(&["alice"]).reporter(reported.reporter()));
     let mut old: Vec<_> = (0..7).map(|_| bench.pick().unwrap()).collect();
     let new = crate::credential::Credential::bearer("tok-new-alice").unwrap();
     assert_eq!(bench.pool.replace("alice", new).unwrap(), 2);
@@ -291,7 +291,7 @@ fn evidence_about_an_old_credential_never_touches_the_new_one() {
     old[4].model_missing("m", None, now);
     old[5].succeeded(None);
     old[6].healthy_failure();
-    assert!(told.take().is_empty());
+    assert!(reported.take().is_empty());
     assert_eq!(bench.pool.view(), before);
     let mut new = bench.query(&Query { model: Some("m"), ..ANY }).unwrap();
     assert_eq!(new.generation(), 2);
@@ -300,7 +300,7 @@ fn evidence_about_an_old_credential_never_touches_the_new_one() {
 }
 
 #[test]
-fn a_late_success_never_clears_a_refusal() {
+fn late_success_never_clears_a_rejection() {
     let bench = Bench::new(accounts(&["alice"]));
     let mut late = bench.pick().unwrap();
     bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
@@ -310,7 +310,7 @@ fn a_late_success_never_clears_a_refusal() {
 }
 
 #[test]
-fn pick_at_counts_rests_that_are_over_by_then_and_no_probes() {
+fn pick_at_counts_cooldowns_that_are_over_by_then_and_no_probes() {
     let bench = Bench::new(accounts(&["alice", "bob"]));
     bench.pinned("alice").unwrap().limited(None, Some(secs(3)), &mut bench.clock());
     bench.pinned("bob").unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
@@ -332,7 +332,7 @@ fn pick_at_counts_rests_that_are_over_by_then_and_no_probes() {
 }
 
 #[test]
-fn the_clock_is_not_read_while_nobody_rests() {
+fn clock_is_not_read_while_no_account_cools() {
     let bench = Bench::new(accounts(&["alice", "bob"]));
     let mut now = Now::unread();
     let lease = bench.pool.pick(&ANY, &mut now).unwrap();
@@ -343,7 +343,7 @@ fn the_clock_is_not_read_while_nobody_rests() {
 }
 
 #[test]
-fn a_strict_pin_ignores_rests_and_not_refusals() {
+fn strict_pin_ignores_cooldowns_and_not_rejections() {
     let mut bench = Bench::new(accounts(&["alice", "bob"]));
     bench.pinned("alice").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     bench.pinned("alice").unwrap().limited(Some("m"), Some(secs(60)), &mut bench.clock());
@@ -361,7 +361,7 @@ fn a_strict_pin_ignores_rests_and_not_refusals() {
 }
 
 #[test]
-fn the_code_is_the_most_common_reason() {
+fn code_is_the_most_common_reason() {
     let bench = Bench::new(accounts(&["a", "b", "c"]));
     for (id, reason) in [("a", Reason::Expired), ("b", Reason::Revoked), ("c", Reason::Revoked)] {
         bench.pinned(id).unwrap().rejected(reason, None, &mut bench.clock());
@@ -376,7 +376,7 @@ fn the_code_is_the_most_common_reason() {
 }
 
 #[test]
-fn a_kept_answer_tells_how_long_it_is_from_now() {
+fn kept_answer_gives_the_time_from_now() {
     let mut bench = Bench::new(accounts(&["a", "b"]));
     bench.pinned("a").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     bench.pinned("b").unwrap().limited(None, Some(secs(90)), &mut bench.clock());
@@ -388,7 +388,7 @@ fn a_kept_answer_tells_how_long_it_is_from_now() {
 }
 
 #[test]
-fn a_kept_answer_ends_with_the_rest() {
+fn kept_answer_ends_with_the_cooldown() {
     let mut bench = Bench::new(accounts(&["a"]));
     let mut lease = bench.pick().unwrap();
     let avoid = Without(vec![lease.uid()]);
@@ -400,7 +400,7 @@ fn a_kept_answer_ends_with_the_rest() {
 }
 
 #[test]
-fn a_rest_that_grows_a_thousand_times_is_queued_once() {
+fn cooldown_that_grows_a_thousand_times_is_queued_once() {
     let bench = Bench::new(accounts(&["a"]));
     for time in 1..1000 {
         assert!(bench.pool.cool_down("a", None, secs(time)));
@@ -409,7 +409,7 @@ fn a_rest_that_grows_a_thousand_times_is_queued_once() {
 }
 
 #[test]
-fn a_pool_that_cannot_ever_serve_says_so() {
+fn pool_that_can_never_serve_says_so() {
     let bench = Bench::new(accounts(&[]).may_be_empty());
     assert_eq!(unavailable(bench.pick()), (Code::PoolEmpty, None));
     assert!(bench.pool.surely_dead());
@@ -422,7 +422,7 @@ fn a_pool_that_cannot_ever_serve_says_so() {
 }
 
 #[test]
-fn counts_say_how_attempts_ended() {
+fn counts_show_the_outcomes_of_attempts() {
     let bench = Bench::new(accounts(&["alice"]));
     let mut all: Vec<_> = (0..6).map(|_| bench.pick().unwrap()).collect();
     all.iter_mut().for_each(|lease| lease.sent());
@@ -451,7 +451,7 @@ struct Naive {
 proptest! {
     // Round robin with skips, rests and quarantines against a list that is walked from the start.
     #[test]
-    fn the_pool_agrees_with_a_list_that_is_walked(
+    fn pool_agrees_with_a_plain_list(
         n in 1..150_usize,
         ops in prop::collection::vec((0..10_u8, any::<prop::sample::Index>(), 1..400_u64), 1..120),
     ) {
@@ -516,7 +516,7 @@ proptest! {
 }
 
 #[test]
-fn time_before_the_pool_was_built_is_no_trouble() {
+fn time_before_the_build_is_accepted() {
     let bench = Bench::new(accounts(&["alice"]));
     let early = Instant::now().checked_sub(secs(3600)).unwrap_or(bench.now);
     let mut now = Now::at(early);
@@ -525,7 +525,7 @@ fn time_before_the_pool_was_built_is_no_trouble() {
 }
 
 #[test]
-fn who_looks_ahead_does_not_hide_a_rest_from_those_who_ask_now() {
+fn pick_at_hides_no_cooldown_from_current_requests() {
     let bench = Bench::new(accounts(&["alice"]));
     let mut lease = bench.pick().unwrap();
     let alice = lease.uid();
@@ -537,7 +537,7 @@ fn who_looks_ahead_does_not_hide_a_rest_from_those_who_ask_now() {
 }
 
 #[test]
-fn one_request_takes_no_more_than_a_batch_of_those_that_are_due_upon_itself() {
+fn request_handles_at_most_one_batch_of_due_timers() {
     let ids: Vec<String> = (0..600).map(|i| i.to_string()).collect();
     let mut bench =
         Bench::new(Pool::builder().any_origin().accounts(ids.iter().map(|id| account(id))));
@@ -578,7 +578,7 @@ fn requests_that_were_limited_together_for_a_model_are_one_step_of_its_doubling(
 }
 
 #[test]
-fn a_success_with_a_model_says_nothing_of_another_whose_rest_ended_with_its_own() {
+fn success_with_a_model_says_nothing_about_another() {
     let mut bench = Bench::new(accounts(&["alice"]));
     let query = |model| Query { model: Some(model), ..ANY };
     let (mut one, mut two) = (bench.pick().unwrap(), bench.pick().unwrap());
@@ -593,7 +593,7 @@ fn a_success_with_a_model_says_nothing_of_another_whose_rest_ended_with_its_own(
 }
 
 #[test]
-fn a_success_with_a_model_does_not_end_a_rest_that_came_after_it_was_sent() {
+fn success_with_a_model_does_not_end_a_later_cooldown() {
     let mut bench = Bench::new(accounts(&["alice"]));
     let query = Query { model: Some("m"), ..ANY };
     bench.query(&query).unwrap().limited(Some("m"), None, &mut bench.clock());

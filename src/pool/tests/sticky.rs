@@ -38,7 +38,7 @@ const WAYS: [Selection; 3] = [Selection::RoundRobin, Selection::LeastInFlight, S
 
 proptest! {
     #[test]
-    fn whoever_comes_goes_or_rests_moves_no_keys_but_its_own(
+    fn account_that_comes_goes_or_cools_moves_only_its_own_keys(
         ids in prop::collection::btree_set("[!-~]{1,12}", 2..12),
         keys in prop::collection::btree_set("\\PC{1,16}", 1..60),
         who in any::<prop::sample::Index>(),
@@ -68,7 +68,7 @@ proptest! {
     }
 
     #[test]
-    fn a_key_has_the_same_owner_in_every_pool_of_these_accounts(
+    fn key_has_the_same_owner_in_every_pool_of_these_accounts(
         ids in prop::collection::btree_set("[a-z0-9]{1,8}", 1..12),
         keys in prop::collection::btree_set("\\PC{1,16}", 1..20),
         start in any::<prop::sample::Index>(),
@@ -84,7 +84,7 @@ proptest! {
 }
 
 #[test]
-fn a_leaving_account_shares_its_keys_out_among_the_others() {
+fn removed_account_spreads_its_keys_over_the_others() {
     let ids: Vec<String> = (0..10).map(|i| format!("acct-{i}")).collect();
     let keys = (0..3000).map(|i| format!("{i}")).collect();
     let bench = bench(&ids, Selection::RoundRobin, Order::Listed);

@@ -29,14 +29,14 @@ pub(crate) fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// What the reporter was told.
+/// What the reporter was reported.
 #[derive(Clone, Default)]
-pub(crate) struct Told(Arc<Mutex<Vec<Event>>>);
+pub(crate) struct Reported(Arc<Mutex<Vec<Event>>>);
 
-impl Told {
+impl Reported {
     pub(crate) fn reporter(&self) -> impl Fn(&Event) + Send + Sync + 'static {
-        let told = Arc::clone(&self.0);
-        move |event| told.lock().unwrap().push(event.clone())
+        let reported = Arc::clone(&self.0);
+        move |event| reported.lock().unwrap().push(event.clone())
     }
 
     /// One word for each event, and the account.

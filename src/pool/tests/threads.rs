@@ -33,7 +33,7 @@ fn together(f: impl Fn(usize) + Sync) {
 }
 
 #[test]
-fn a_due_account_is_probed_by_exactly_one() {
+fn due_account_is_probed_by_exactly_one_request() {
     for _ in 0..200 {
         let mut bench = Bench::new(accounts(&["alice"]));
         bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
@@ -47,10 +47,10 @@ fn a_due_account_is_probed_by_exactly_one() {
 }
 
 #[test]
-fn a_dying_pool_is_told_once() {
+fn death_of_a_pool_is_reported_once() {
     for _ in 0..200 {
-        let told = Told::default();
-        let bench = Bench::new(accounts(&["a", "b", "c"]).reporter(told.reporter()));
+        let reported = Reported::default();
+        let bench = Bench::new(accounts(&["a", "b", "c"]).reporter(reported.reporter()));
         let won = AtomicUsize::new(0);
         together(|_| {
             let lease: Vec<_> = ["a", "b", "c"].map(|id| bench.pinned(id)).into();
@@ -60,7 +60,7 @@ fn a_dying_pool_is_told_once() {
             }
         });
         assert_eq!(won.into_inner(), 3);
-        let mut events = told.take();
+        let mut events = reported.take();
         events.sort_by_key(|event| !event.starts_with("dead"));
         assert_eq!(events.len(), 3);
         assert_eq!(events.iter().filter(|event| event.starts_with("dead")).count(), 1);
@@ -82,7 +82,7 @@ fn turns_are_fair_across_threads() {
 }
 
 #[test]
-fn nobody_is_lost_while_everything_changes() {
+fn account_is_never_lost_under_concurrent_changes() {
     for choose in [Selection::RoundRobin, Selection::LeastInFlight] {
         let ids: Vec<String> = (0..100).map(|i| format!("a{i}")).collect();
         let refs: Vec<&str> = ids.iter().map(String::as_str).collect();
@@ -131,10 +131,10 @@ fn nobody_is_lost_while_everything_changes() {
 }
 
 #[test]
-fn a_replaced_credential_is_refused_at_most_once_a_generation() {
+fn credential_is_rejected_at_most_once_a_generation() {
     for _ in 0..50 {
-        let told = Told::default();
-        let bench = Bench::new(accounts(&["alice"]).reporter(told.reporter()));
+        let reported = Reported::default();
+        let bench = Bench::new(accounts(&["alice"]).reporter(reported.reporter()));
         let replaced = AtomicUsize::new(1);
         together(|thread| {
             for round in 0..50 {
@@ -147,7 +147,7 @@ fn a_replaced_credential_is_refused_at_most_once_a_generation() {
                 }
             }
         });
-        let events = told.take();
+        let events = reported.take();
         assert!(events.len() <= replaced.into_inner());
         // A refusal and a replacement at once may end in either order; the last word is `dead`.
         let deaths = events.iter().filter(|event| *event == "dead alice").count();

@@ -20,7 +20,7 @@ use crate::{
     sync::Ordering,
 };
 
-/// A pool as it is after each change; see [`Pool::changes`](crate::Pool::changes).
+/// The stream of [`Pool::changes`](crate::Pool::changes).
 pub struct PoolChanges {
     shared: Weak<Shared>,
     next: Pin<Box<dyn Future<Output = Option<watch::Receiver<()>>> + Send + Sync>>,
@@ -32,7 +32,7 @@ impl PoolChanges {
         Self { shared: Arc::downgrade(shared), next: Box::pin(std::future::ready(Some(changed))) }
     }
 
-    /// The pool as it is after the next change, `None` when its last handle is gone.
+    /// Returns the state of the pool after the next change, `None` when its last handle is gone.
     ///
     /// # Cancel safety
     ///

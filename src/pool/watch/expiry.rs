@@ -1,4 +1,4 @@
-//! Warnings before a credential that nothing replaces expires, and its expiry.
+//! Reports before a credential without a source expires, and at its expiry.
 
 use std::{
     sync::{Arc, Weak},
@@ -16,14 +16,14 @@ use crate::{
     sync::Ordering,
 };
 
-/// Credentials that are put in together are looked at together.
+/// Credentials that are put in together are checked together.
 const SETTLE_TIME: Duration = Duration::from_millis(100);
 
-/// So far away is as good as never: somebody tells when something changes.
+/// The longest sleep: a change wakes the task earlier.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Sees to it that somebody looks at the clock for credentials that nothing replaces. One task
-/// for each pool; it ends with the pool.
+/// Starts the pool's one task that reports expiries, if a credential without a source expires and the
+/// task is not running. It ends with the pool.
 pub(crate) fn watch(shared: &Arc<Shared>) {
     if !shared.has_expiry.load(Ordering::SeqCst) {
         return;
@@ -35,7 +35,7 @@ pub(crate) fn watch(shared: &Arc<Shared>) {
     }
 }
 
-/// Tells of what is due at `now`, and when the next one is.
+/// Reports what is due at `now`. Returns when the next report is due.
 fn warn(shared: &Shared, now: u64) -> u64 {
     let leads = &shared.settings.sources.leads;
     let mut next = u64::MAX;
@@ -50,14 +50,14 @@ fn warn(shared: &Shared, now: u64) -> u64 {
             continue;
         }
         if lifetime.is_expired(now) {
-            // A person may have said that the clock is wrong.
+            // An operator may have revived it because the clock is wrong.
             if !lifetime.is_fresh(|| now) {
                 refresh::expire(shared, &generation);
             }
             continue;
         }
         next = next.min(lifetime.dead);
-        // The shortest comes last; of several that have passed, it alone is told.
+        // The shortest is last; of several that have passed, only that one is reported.
         let passed = leads.iter().filter(|lead| now >= lifetime.end.saturating_sub(**lead)).count();
         if let Some(lead) = leads.get(passed) {
             next = next.min(lifetime.end.saturating_sub(*lead));
@@ -76,7 +76,7 @@ fn report_expiring(shared: &Shared, generation: &Generation, now: u64) {
     shared.report_token(generation, TokenEventKind::Expiring { expires_in, expires_at });
 }
 
-/// The task that looks at the clock.
+/// The task that reports expiries.
 struct Watch(Weak<Shared>);
 
 impl Watch {
@@ -90,7 +90,7 @@ impl Watch {
             let next = warn(&shared, passed);
             let wait = Duration::from_millis(next.saturating_sub(passed));
             let until = now + wait.min(FAR);
-            // While nothing is due, only those who have a handle keep the pool alive.
+            // While it sleeps, the task does not keep the pool alive.
             let told = Arc::clone(&shared.expiry_check);
             drop(shared);
             if timeout_at(until, told.notified()).await.is_ok() {

@@ -1,4 +1,4 @@
-//! Waiting for an account to change.
+//! Waiting for a change of the accounts.
 
 use std::{
     fmt,
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// Why [`wait_ready`](crate::Pool::wait_ready) waits no longer.
+/// The error of [`wait_ready`](crate::Pool::wait_ready).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the pool is not ready: {}", .code.message())]
 #[non_exhaustive]
@@ -33,11 +33,11 @@ pub struct NotReady {
     pub code: Code,
 }
 
-/// The next change of any account's state, and those after it.
+/// The wait for the next change of any account.
 ///
-/// The first is there at once: what was looked at before somebody listened may be old. It gives the
-/// next one, or nothing when a request has waited for long enough, from its first wait on, or has no
-/// timer to wait with.
+/// The first wait is ready at once, because a change may have come before it subscribed. Its output is
+/// the next wait, or `None` when the request has waited for long enough, counted from its first wait,
+/// or there is no timer.
 pub(crate) struct ChangeWait(Listening);
 
 enum Listening {
@@ -45,7 +45,7 @@ enum Listening {
     Waiting(Pin<Box<dyn Future<Output = Option<ChangeListener>> + Send + Sync>>, Option<Instant>),
 }
 
-/// Hears of changes, and of rests that are over.
+/// Waits for changes, and for the end of cooldowns.
 struct ChangeListener {
     shared: Arc<Shared>,
     changed: watch::Receiver<()>,
@@ -56,8 +56,8 @@ impl ChangeListener {
         Self { shared: Arc::clone(shared), changed: shared.changed.subscribe() }
     }
 
-    /// Until an account may serve that could not: whether that was before `longest`. Nothing where
-    /// no timer is there to wait with.
+    /// Waits until an account may serve that could not. Returns whether that was before `longest`;
+    /// `None` without a timer.
     async fn next(&mut self, longest: Option<Instant>) -> Option<bool> {
         let timers = next_due(&self.shared, Instant::now());
         let Some(until) = timers.into_iter().chain(longest).min() else {
@@ -75,7 +75,7 @@ impl ChangeListener {
 }
 
 impl ChangeWait {
-    /// `since` remembers when the first wait began.
+    /// Builds a wait; `since` keeps when the first one began.
     pub(crate) fn new(
         shared: &Arc<Shared>,
         since: &mut Option<Instant>,
@@ -131,7 +131,7 @@ pub(crate) async fn wait_ready(shared: &Arc<Shared>) -> Result<(), NotReady> {
         if code != Code::NotReady || over {
             return Err(NotReady { code });
         }
-        // Nobody else may ask the source again.
+        // No other request may call the source again.
         let again = none.retry_after.and_then(|time| Instant::now().checked_add(time));
         if listener.next(again.into_iter().chain(longest).min()).await.is_none() {
             return Err(NotReady { code });
@@ -139,11 +139,11 @@ pub(crate) async fn wait_ready(shared: &Arc<Shared>) -> Result<(), NotReady> {
     }
 }
 
-/// When somebody is due whom nobody need tell of, not before the next millisecond.
+/// Returns when the next timer is due, not before the next millisecond.
 fn next_due(shared: &Shared, now: Instant) -> Option<Instant> {
     let passed = shared.passed(now);
     if shared.timers.next() <= passed {
-        // They are looked at once more, and then not again before the next one.
+        // Accounts that are due are checked once more, and then not before the next timer.
         shared.sweep(passed, true);
         return now.checked_add(Duration::from_millis(1));
     }
@@ -152,7 +152,7 @@ fn next_due(shared: &Shared, now: Instant) -> Option<Instant> {
     (timers != u64::MAX).then(|| now.checked_add(wait)).flatten()
 }
 
-/// Whether some account can serve now. Takes none.
+/// Returns an error if no account can serve now. Leases nothing.
 fn is_ready(shared: &Arc<Shared>, last: bool, now: &mut Now) -> Result<(), Unavailable> {
     let query = Query { last, ..Query::ANY };
     let roster = shared.roster.load();
@@ -167,7 +167,7 @@ fn is_ready(shared: &Arc<Shared>, last: bool, now: &mut Now) -> Result<(), Unava
     search.unavailable(&roster.entries).map(|_| ())
 }
 
-/// Whether nobody can serve now, and a source is asked.
+/// Returns whether no account can serve now, and a source is being called.
 pub(crate) fn is_under_way(shared: &Arc<Shared>, query: &Query<'_>, now: &mut Now) -> bool {
     let roster = shared.roster.load();
     if !roster.mints {
@@ -201,8 +201,7 @@ pub(crate) fn is_under_way(shared: &Arc<Shared>, query: &Query<'_>, now: &mut No
         && entries.iter().any(|entry| query.may_have_next_of(entry, GenerationState::is_under_way))
 }
 
-/// Whether the source of some account is asked, or will be, for a credential that the request
-/// may use.
+/// Returns whether a call to a source is due or in progress for a credential that the request may use.
 pub(crate) fn is_renewing(shared: &Shared, query: &Query<'_>) -> bool {
     let roster = shared.roster.load();
     let renewed = |entry: &Arc<Entry>| query.may_have_next_of(entry, GenerationState::is_renewing);

@@ -233,7 +233,7 @@ fn end(
 
 proptest! {
     #[test]
-    fn the_word_agrees_with_a_naive_account(ops in ops()) {
+    fn state_agrees_with_a_naive_account(ops in ops()) {
         let (mut state, mut model, mut now) = (GenerationState::NEW, NEW, 1_000);
         let mut attempts: Vec<(Since, Knew)> = Vec::new();
         for op in ops {
@@ -341,7 +341,7 @@ fn probe_refused(state: GenerationState) -> GenerationState {
 }
 
 #[test]
-fn a_credential_that_never_succeeded_is_left_alone_for_longer() {
+fn unproven_credential_is_quarantined_for_longer() {
     assert_eq!(rejected(GenerationState::NEW, 0).until(), 300_000);
     let trusted = GenerationState::NEW.succeeded(since(GenerationState::NEW)).expect("it is new");
     assert_eq!(rejected(trusted, 0).until(), 5_000);
@@ -362,7 +362,7 @@ fn each_failed_probe_doubles_the_time_up_to_an_hour() {
 }
 
 #[test]
-fn a_revoked_credential_is_left_alone_for_an_hour_doubling_to_a_day() {
+fn revoked_credential_is_quarantined_for_an_hour_doubling_to_a_day() {
     let cooldowns = Cooldowns::default();
     let hours: Vec<_> = (0..7)
         .map(|strikes| cooldowns.quarantine(Reason::Revoked, true, strikes) / 3_600_000)
@@ -371,7 +371,7 @@ fn a_revoked_credential_is_left_alone_for_an_hour_doubling_to_a_day() {
 }
 
 #[test]
-fn a_second_429_within_a_rest_does_not_double() {
+fn second_429_within_a_cooldown_does_not_double() {
     let cooldowns = Cooldowns::default();
     let first = GenerationState::NEW
         .limited(since(GenerationState::NEW), None, &cooldowns, 0)
@@ -383,7 +383,7 @@ fn a_second_429_within_a_rest_does_not_double() {
 }
 
 #[test]
-fn a_late_success_does_not_reset_the_doubling_of_a_newer_rest() {
+fn late_success_does_not_reset_the_doubling_of_a_newer_cooldown() {
     let cooldowns = Cooldowns::default();
     let early = since(GenerationState::NEW);
     let limited = GenerationState::NEW.limited(early, None, &cooldowns, 0).expect("it rests");
@@ -394,7 +394,7 @@ fn a_late_success_does_not_reset_the_doubling_of_a_newer_rest() {
 }
 
 #[test]
-fn a_401_that_was_under_way_when_a_probe_healed_is_too_old() {
+fn rejection_of_a_request_sent_before_the_healing_probe_is_outdated() {
     let early = since(GenerationState::NEW);
     let out = rejected(GenerationState::NEW, 0);
     let seen = out.probed(300_000).expect("it is due");
@@ -405,7 +405,7 @@ fn a_401_that_was_under_way_when_a_probe_healed_is_too_old() {
 }
 
 #[test]
-fn a_rest_that_was_asked_for_while_a_probe_was_out_is_kept() {
+fn cooldown_that_begins_during_a_probe_is_kept() {
     let early = since(GenerationState::NEW);
     let seen = rejected(GenerationState::NEW, 0).probed(300_000).expect("it is due");
     let grown = seen.limited(early, Some(9_000), &Cooldowns::default(), 300_000).expect("it grows");
@@ -415,7 +415,7 @@ fn a_rest_that_was_asked_for_while_a_probe_was_out_is_kept() {
 }
 
 #[test]
-fn a_probe_of_an_earlier_chapter_gives_nothing_back() {
+fn probe_with_an_old_ticket_returns_nothing() {
     let out = rejected(GenerationState::NEW, 0);
     let first = out.probed(300_000).expect("it is due");
     let revived = first.revived().expect("it changes");
@@ -429,7 +429,7 @@ fn a_probe_of_an_earlier_chapter_gives_nothing_back() {
 }
 
 #[test]
-fn the_longest_time_saturates_and_does_not_wrap() {
+fn longest_time_saturates_and_does_not_wrap() {
     let cooldowns = Cooldowns { max_rest: u64::MAX, ..Cooldowns::default() };
     let state = GenerationState::NEW.limited(
         since(GenerationState::NEW),
@@ -441,7 +441,7 @@ fn the_longest_time_saturates_and_does_not_wrap() {
 }
 
 #[test]
-fn a_revived_account_that_only_rested_hears_refusals_on_their_way() {
+fn revived_account_that_only_cooled_counts_rejections_in_flight() {
     let early = since(GenerationState::NEW);
     let resting = GenerationState::NEW
         .limited(early, Some(9_000), &Cooldowns::default(), 0)
@@ -452,7 +452,7 @@ fn a_revived_account_that_only_rested_hears_refusals_on_their_way() {
 }
 
 #[test]
-fn a_late_success_heals_nothing_that_a_probe_is_out_for() {
+fn late_success_does_not_heal_during_a_probe() {
     let early = since(GenerationState::NEW);
     let seen = rejected(GenerationState::NEW, 0).probed(300_000).expect("it is due");
     let late = seen.succeeded(early).expect("it is now trusted");
@@ -460,7 +460,7 @@ fn a_late_success_heals_nothing_that_a_probe_is_out_for() {
 }
 
 #[test]
-fn a_late_success_does_not_reset_the_doubling_of_a_newer_rest_that_is_over() {
+fn late_success_does_not_reset_the_doubling_of_a_newer_cooldown_that_is_over() {
     let cooldowns = Cooldowns::default();
     let early = since(GenerationState::NEW);
     let limited = GenerationState::NEW.limited(early, None, &cooldowns, 0).expect("it rests");
@@ -472,7 +472,7 @@ fn a_late_success_does_not_reset_the_doubling_of_a_newer_rest_that_is_over() {
 }
 
 #[test]
-fn a_rest_is_taken_off_at_its_end_and_not_before() {
+fn cooldown_ends_at_its_time_and_not_before() {
     let cooldowns = Cooldowns::default();
     let resting = GenerationState::NEW
         .limited(since(GenerationState::NEW), Some(1_000), &cooldowns, 0)
@@ -482,7 +482,7 @@ fn a_rest_is_taken_off_at_its_end_and_not_before() {
 }
 
 #[test]
-fn a_revived_account_that_was_healed_of_a_refusal_hears_no_older_one() {
+fn revived_account_that_was_healed_ignores_older_rejections() {
     let early = since(GenerationState::NEW);
     let seen = rejected(GenerationState::NEW, 0).probed(300_000).expect("it is due");
     let healed = seen.probe_healthy(Since { seen, probe: true }).expect("it heals");
@@ -494,7 +494,7 @@ fn a_revived_account_that_was_healed_of_a_refusal_hears_no_older_one() {
 }
 
 #[test]
-fn nothing_that_was_refused_or_taken_out_is_kept_for_when_its_source_fails() {
+fn rejected_or_retired_credential_is_not_kept_for_a_failing_source() {
     let cooldowns = Cooldowns::default();
     let out = rejected(GenerationState::NEW, 0);
     let rejected_renewable = GenerationState::NEW.rejected_renewable(

@@ -7,7 +7,7 @@ use super::*;
 proptest! {
     /// Under concurrent changes a level may go on saying that something is below it.
     #[test]
-    fn what_a_level_says_wrongly_hides_nobody(
+    fn stale_level_hides_no_number(
         len in 1..300_000_usize,
         set in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
         wrong in prop::collection::vec((any::<prop::sample::Index>(), 1..4_usize), 0..6),

@@ -25,20 +25,20 @@ use crate::{
 /// Accounts of one owner, whose tokens are replaced in the last 30 s, and waited for in the last 10.
 struct World {
     pool: Pool,
-    told: Told,
+    reported: Reported,
     scripts: Vec<Script>,
 }
 
 fn world<const N: usize>(plays: [(&str, &[Play]); N]) -> World {
-    let (told, mut scripts) = (Told::default(), Vec::new());
+    let (reported, mut scripts) = (Reported::default(), Vec::new());
     let windows = RefreshWindows::fixed(secs(30), secs(10));
     let list = plays.map(|(id, plays)| {
         scripts.push(Script::new(plays.to_vec()));
         let source = scripts[scripts.len() - 1].clone();
         Account::from_source(id, source).refresh_windows(windows).group("owner")
     });
-    let pool = Pool::builder().any_origin().accounts(list).reporter(told.reporter());
-    World { pool: pool.build().unwrap(), told, scripts }
+    let pool = Pool::builder().any_origin().accounts(list).reporter(reported.reporter());
+    World { pool: pool.build().unwrap(), reported, scripts }
 }
 
 impl World {
@@ -62,9 +62,9 @@ impl World {
         view.accounts.iter().find(|account| *account.id == *id).unwrap().state
     }
 
-    /// The news of a token, where nothing else was told.
+    /// The news of a token, where nothing else was reported.
     fn changed(&self) -> TokenEventKind {
-        match &self.told.events()[..] {
+        match &self.reported.events()[..] {
             [Event::Token(event)] => event.kind.clone(),
             other => panic!("{other:?}"),
         }
@@ -99,14 +99,14 @@ fn ok(token: &str) -> Result<String, Code> {
 // --- a question that has to wait for its turn
 
 #[tokio::test(start_paused = true)]
-async fn what_was_put_in_by_hand_meanwhile_is_asked_for_no_more() {
+async fn replaced_account_is_not_refreshed_when_its_turn_comes() {
     let world = world([("alice", &[Give("a1", None)]), ("bob", &[Give("b1", None)])]);
     assert!(world.pick("alice").is_err() && world.pick("bob").is_err());
     tokio::task::yield_now().await;
     world.pool.replace("bob", Credential::bearer("mine").unwrap()).unwrap();
     sleep(secs(2)).await;
     assert_eq!((get(&world.pool, "alice").await, world.asked(1)), (ok("a1"), vec![]));
-    assert!(world.told.events().is_empty(), "nothing has failed");
+    assert!(world.reported.events().is_empty(), "nothing has failed");
     // When that is refused, its source is asked at once.
     world.reject("bob", Reason::Expired);
     assert_eq!(get(&world.pool, "bob").await, ok("b1"));
@@ -114,7 +114,7 @@ async fn what_was_put_in_by_hand_meanwhile_is_asked_for_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_put_in_by_hand_and_refused_meanwhile_is_asked_for_when_its_turn_comes() {
+async fn replaced_and_rejected_account_is_refreshed_when_its_turn_comes() {
     let world = world([("alice", &[Give("a1", None)]), ("bob", &[Give("b1", None)])]);
     assert!(world.pick("alice").is_err() && world.pick("bob").is_err());
     tokio::task::yield_now().await;
@@ -127,7 +127,7 @@ async fn what_was_put_in_by_hand_and_refused_meanwhile_is_asked_for_when_its_tur
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_has_gone_asks_nobody() {
+async fn dropped_pool_calls_no_source() {
     let World { pool, scripts, .. } =
         world([("alice", &[Give("a1", None)]), ("bob", &[Give("b1", None)])]);
     assert!(pinned(&pool, "alice").is_err() && pinned(&pool, "bob").is_err());
@@ -141,7 +141,7 @@ async fn a_pool_that_has_gone_asks_nobody() {
 // --- a question that ends without an answer
 
 #[test]
-fn a_runtime_that_stops_while_a_source_is_asked_leaves_it_to_be_asked_again() {
+fn runtime_that_stops_during_a_call_lets_the_source_be_called_again() {
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_time().start_paused(true).build().unwrap()
@@ -162,7 +162,7 @@ fn a_runtime_that_stops_while_a_source_is_asked_leaves_it_to_be_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_gives_nothing_more_is_said_to_though_no_state_has_changed() {
+async fn terminal_source_is_reported_without_a_change_of_state() {
     let world = world([("alice", &[Give("t1", None), Give("t1", None), Over])]);
     assert_eq!(get(&world.pool, "alice").await, ok("t1"));
     world.reject("alice", Reason::Invalid);
@@ -180,20 +180,20 @@ async fn a_source_that_gives_nothing_more_is_said_to_though_no_state_has_changed
 // --- a credential that has ended while it was out
 
 #[tokio::test(start_paused = true)]
-async fn what_was_refused_and_has_ended_is_not_probed_but_asked_for() {
+async fn rejected_credential_that_expired_is_refreshed_instead_of_probed() {
     let plays = [Give("t1", Some(100)), Give("t1", Some(100)), Give("t2", None)];
     let world = world([("alice", &plays)]);
     assert_eq!(get(&world.pool, "alice").await, ok("t1"));
     world.reject("alice", Reason::Invalid);
     assert_eq!(get(&world.pool, "alice").await, Err(Code::CredentialInvalid));
-    assert_eq!(world.told.take(), ["dead alice"]);
+    assert_eq!(world.reported.take(), ["dead alice"]);
     sleep(secs(301)).await;
     assert_eq!(get(&world.pool, "alice").await, ok("t2"));
-    assert!(world.told.take().is_empty(), "that it was refused was told");
+    assert!(world.reported.take().is_empty(), "that it was refused was reported");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_refused_and_has_ended_is_out_where_nothing_replaces_it() {
+async fn rejected_credential_that_expired_is_retired_without_a_source() {
     let account = account("a").expires(Expires::In(secs(100)));
     let pool = Pool::builder().any_origin().account(account).build().unwrap();
     assert!(pool.invalidate("a", Reason::Invalid));
@@ -203,7 +203,7 @@ async fn what_was_refused_and_has_ended_is_out_where_nothing_replaces_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_ends_while_its_source_fails_is_not_put_back() {
+async fn credential_that_expires_while_its_source_fails_is_not_restored() {
     let world = world([("alice", &[Give("t1", Some(100)), Fail, Hang])]);
     assert_eq!(get(&world.pool, "alice").await, ok("t1"));
     // It ends half a second from now, and its source fails half a second after that.
@@ -215,10 +215,10 @@ async fn what_ends_while_its_source_fails_is_not_put_back() {
     assert_eq!(get(&world.pool, "alice").await, Err(Code::NotReady));
 }
 
-// --- what is told of a token that was not replaced
+// --- what is reported of a token that was not replaced
 
 #[tokio::test(start_paused = true)]
-async fn how_long_a_token_is_good_that_was_not_replaced_is_told_to_the_second() {
+async fn remaining_validity_of_a_token_is_reported_to_the_second() {
     let world = world([("alice", &[Give("t1", Some(100)), Fail])]);
     assert_eq!(get(&world.pool, "alice").await, ok("t1"));
     sleep(secs(75)).await;
@@ -226,38 +226,38 @@ async fn how_long_a_token_is_good_that_was_not_replaced_is_told_to_the_second() 
     sleep(secs(2)).await;
     let TokenEventKind::RefreshFailed { valid_for, .. } = world.changed() else { panic!() };
     assert_eq!(valid_for, Some(secs(24)));
-    // Of one whose end nobody knows, no end is told.
-    let (told, first) = (Told::default(), Arc::new(Mutex::new(true)));
+    // Of one whose end nobody knows, no end is reported.
+    let (reported, first) = (Reported::default(), Arc::new(Mutex::new(true)));
     let source = move |_: RefreshReason| {
         let first = std::mem::take(&mut *first.lock().unwrap());
         let again = Token::new("t1").refresh_in(secs(10));
         std::future::ready(if first { Ok(again) } else { Err(SourceError::transient("down")) })
     };
     let pool = Pool::builder().any_origin().account(Account::from_source("bob", source));
-    let pool = pool.reporter(told.reporter()).build().unwrap();
+    let pool = pool.reporter(reported.reporter()).build().unwrap();
     assert_eq!(get(&pool, "bob").await, ok("t1"));
     sleep(secs(11)).await;
     assert_eq!(get(&pool, "bob").await, ok("t1"));
     sleep(secs(1)).await;
-    let events = told.events();
+    let events = reported.events();
     let [Event::Token(event)] = &events[..] else { panic!("{events:?}") };
     let TokenEventKind::RefreshFailed { valid_for, .. } = event.kind else { panic!("{event:?}") };
     assert_eq!(valid_for, Some(std::time::Duration::MAX));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_token_beside_a_probe_is_no_failure() {
+async fn same_token_beside_a_probe_is_no_failure() {
     let plays = [Give("t1", None), Give("t1", None), Give("t1", None)];
     let world = world([("alice", &plays)]);
     assert_eq!(get(&world.pool, "alice").await, ok("t1"));
     world.reject("alice", Reason::Invalid);
     assert_eq!(get(&world.pool, "alice").await, Err(Code::CredentialInvalid));
-    assert_eq!(world.told.take(), ["dead alice"]);
+    assert_eq!(world.reported.take(), ["dead alice"]);
     sleep(secs(301)).await;
     let mut probe = world.pick("alice").unwrap();
     sleep(secs(2)).await;
     assert_eq!((world.asked(0).len(), world.state("alice")), (3, State::Probing));
-    assert!(world.told.take().is_empty());
+    assert!(world.reported.take().is_empty());
     probe.succeeded(None);
     assert_eq!(get(&world.pool, "alice").await, ok("t1"));
 }
@@ -287,7 +287,7 @@ fn same_again(takes: u64) -> (Pool, Arc<Mutex<u32>>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_token_again_is_waited_for_no_later_than_any() {
+async fn same_token_again_delays_no_wait() {
     let (pool, asked) = same_again(1);
     assert_eq!(get(&pool, "a").await, ok("t1"));
     sleep(secs(75)).await;
@@ -302,7 +302,7 @@ async fn the_same_token_again_is_waited_for_no_later_than_any() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_token_that_comes_when_others_would_be_waited_for_is_used_to_its_end() {
+async fn same_token_in_the_mandatory_window_is_used_to_its_end() {
     let (pool, asked) = same_again(5);
     assert_eq!(get(&pool, "a").await, ok("t1"));
     sleep(secs(85)).await;
@@ -314,7 +314,7 @@ async fn the_same_token_that_comes_when_others_would_be_waited_for_is_used_to_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_that_was_over_before_the_first_token_is_tried_again_when_revived() {
+async fn terminal_source_without_a_token_is_called_again_when_revived() {
     let world = world([("alice", &[Over, Give("t1", None)])]);
     assert_eq!(get(&world.pool, "alice").await, Err(Code::CredentialRevoked));
     assert_eq!(world.state("alice"), State::Retired);

@@ -22,7 +22,7 @@ fn secrets(pool: &Pool) -> Vec<String> {
 }
 
 #[test]
-fn a_token_that_came_a_moment_ago_is_kept_out_of_messages() {
+fn newest_token_is_kept_out_of_messages() {
     let pool = accounts(&["alice"]).build().unwrap();
     let shown = |text: &str| foreign(text, &**pool.shared());
     assert_eq!(&*shown("no: tok-of-alice-0"), "no: [redacted]");
@@ -47,7 +47,7 @@ fn messages_are_withheld_from_1025_accounts_on() {
 }
 
 #[test]
-fn four_former_tokens_are_remembered_for_each_account_and_eight_where_messages_are_withheld() {
+fn former_tokens_are_kept_four_for_each_account_and_eight_when_withheld() {
     for (accounts, room) in [(1, 8), (3, 12), (1024, 4096), (1025, 8)] {
         let pool = many(accounts);
         for i in 0..room + 5 {
@@ -59,7 +59,7 @@ fn four_former_tokens_are_remembered_for_each_account_and_eight_where_messages_a
 }
 
 #[test]
-fn however_often_one_account_is_refreshed_the_last_two_tokens_of_the_others_stay() {
+fn former_tokens_of_other_accounts_survive_many_refreshes() {
     let pool = accounts(&["a", "b", "c"]).build().unwrap();
     replace(&pool, "c", "new-of-c");
     replace(&pool, "b", "next-of-b");

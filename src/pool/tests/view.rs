@@ -1,4 +1,4 @@
-//! What a status page shows, and what is told of whom, and what is not.
+//! What a status page shows, and what is reported of whom, and what is not.
 
 use std::{
     sync::{
@@ -36,7 +36,7 @@ fn each_reason_is_shown_as_it_is() {
 }
 
 #[test]
-fn only_a_rest_for_want_of_quota_is_shown_as_one() {
+fn out_of_quota_is_shown_only_for_a_missing_quota() {
     let mut bench = Bench::new(accounts(&["a"]));
     let look = |bench: &Bench| {
         let view = shown(bench);
@@ -55,7 +55,7 @@ fn only_a_rest_for_want_of_quota_is_shown_as_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_one_that_is_refreshed_only_when_its_source_is_asked_again_is_shown() {
+async fn refreshing_account_shows_the_time_of_the_next_call() {
     let account = Account::from_source("a", Script::new([Play::Fail]));
     let pool = Pool::builder().any_origin().account(account).build().unwrap();
     let look = || {
@@ -74,11 +74,11 @@ async fn of_one_that_is_refreshed_only_when_its_source_is_asked_again_is_shown()
 }
 
 #[test]
-fn a_pool_that_stays_dead_is_not_said_to_be_well() {
+fn pool_that_stays_dead_is_not_reported_as_recovered() {
     let well = Arc::new(AtomicUsize::new(0));
-    let told = well.clone();
+    let reported = well.clone();
     let count = move || {
-        told.fetch_add(1, Ordering::SeqCst);
+        reported.fetch_add(1, Ordering::SeqCst);
     };
     let mut bench = Bench::new(accounts(&["a"]).on_recovered(count));
     assert!(bench.pool.invalidate("a", Reason::Invalid));
@@ -92,38 +92,39 @@ fn a_pool_that_stays_dead_is_not_said_to_be_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn that_a_credential_ends_soon_is_not_told_when_it_has_ended() {
-    let told = Told::default();
+async fn expiry_warning_is_not_reported_after_the_expiry() {
+    let reported = Reported::default();
     // The clock that set a date may be behind: it is sent for a minute more.
     let ends = Expires::At(wall() + secs(100));
     let builder = Pool::builder().any_origin().account(account("a").expires(ends));
-    let pool = builder.expiry_warnings([Duration::ZERO]).reporter(told.reporter()).build().unwrap();
+    let pool =
+        builder.expiry_warnings([Duration::ZERO]).reporter(reported.reporter()).build().unwrap();
     sleep(secs(101)).await;
     assert_eq!(pool.view().accounts[0].state, State::Usable);
-    assert!(told.events().is_empty());
+    assert!(reported.events().is_empty());
     sleep(secs(60)).await;
-    assert_eq!(told.take(), ["dead a"]);
+    assert_eq!(reported.take(), ["dead a"]);
 }
 
 #[test]
-fn out_of_quota_is_told_anew_after_a_limit_and_when_its_rest_is_over() {
-    let told = Told::default();
-    let mut bench = Bench::new(accounts(&["a"]).reporter(told.reporter()));
+fn out_of_quota_is_reported_again_after_a_limit_or_its_cooldown() {
+    let reported = Reported::default();
+    let mut bench = Bench::new(accounts(&["a"]).reporter(reported.reporter()));
     let mut flying: Vec<_> = (0..4).map(|_| bench.pick().unwrap()).collect();
     flying[0].limited(None, Some(secs(60)), &mut bench.clock());
-    assert!(told.take().is_empty());
+    assert!(reported.take().is_empty());
     flying[1].out_of_quota(Some(secs(60)), None, &mut bench.clock());
-    assert_eq!(told.take(), ["out a"], "though it rests already");
+    assert_eq!(reported.take(), ["out a"], "though it rests already");
     bench.pass(secs(59));
     flying[2].out_of_quota(Some(secs(5)), None, &mut bench.clock());
-    assert!(told.take().is_empty(), "a longer rest is the same incident");
+    assert!(reported.take().is_empty(), "a longer rest is the same incident");
     bench.pass(secs(5));
     flying[3].out_of_quota(Some(secs(5)), None, &mut bench.clock());
-    assert_eq!(told.take(), ["out a"], "the rest was over");
+    assert_eq!(reported.take(), ["out a"], "the rest was over");
 }
 
 #[test]
-fn what_is_learned_too_late_keeps_nobody_waiting() {
+fn late_answer_keeps_no_request_waiting() {
     let mut bench = Bench::new(accounts(&["a"]));
     let reject = |bench: &Bench, lease: &mut Leased| {
         lease.rejected(Reason::Invalid, None, &mut bench.clock()).rest

@@ -51,7 +51,7 @@ fn minted(id: &str, plays: impl IntoIterator<Item = Play>) -> (Account, Script) 
 // --- looking ahead
 
 #[test]
-fn looking_ahead_sees_that_a_credential_will_have_ended() {
+fn pick_at_sees_that_a_credential_will_have_expired() {
     let bench = Bench::new(Pool::builder().any_origin().account(ends("a", 50)));
     let at = |time| bench.pool.pick_at(&ANY, bench.now + secs(time));
     assert!(at(48).is_ok());
@@ -69,7 +69,7 @@ fn looking_ahead_sees_that_a_credential_will_have_ended() {
 }
 
 #[test]
-fn looking_ahead_takes_no_probe_and_asks_no_source() {
+fn pick_at_takes_no_probe_and_calls_no_source() {
     let bench = Bench::new(accounts(&["a"]));
     bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
     for _ in 0..2 {
@@ -85,7 +85,7 @@ fn looking_ahead_takes_no_probe_and_asks_no_source() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn looking_ahead_counts_on_a_token_that_is_being_replaced() {
+async fn pick_at_counts_a_token_that_is_being_replaced() {
     let (account, _) = minted("a", [Play::Give("t1", Some(100)), Play::Hang]);
     let pool = Pool::builder().any_origin().account(account).build().unwrap();
     pool.wait_ready().await.unwrap();
@@ -101,7 +101,7 @@ async fn looking_ahead_counts_on_a_token_that_is_being_replaced() {
 // --- waiting no longer
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_no_longer_gets_what_is_being_replaced_while_it_is_good_and_not_after() {
+async fn last_query_gets_a_credential_that_is_being_replaced_while_it_is_valid() {
     const LAST: Query<'_> = Query { last: true, ..ANY };
     let (account, _) = minted("a", [Play::Give("t1", Some(100)), Play::Hang]);
     let pool = Pool::builder().any_origin().account(account).build().unwrap();
@@ -120,7 +120,7 @@ async fn who_waits_no_longer_gets_what_is_being_replaced_while_it_is_good_and_no
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_for_a_pool_ends_with_what_is_good_yet() {
+async fn wait_ready_ends_with_a_token_that_is_still_valid() {
     let (account, _) = minted("a", [Play::Give("t1", Some(100)), Play::Hang]);
     let pool = Pool::builder().any_origin().account(account).ready_within(secs(5));
     let pool = pool.build().unwrap();
@@ -132,7 +132,7 @@ async fn waiting_for_a_pool_ends_with_what_is_good_yet() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_for_a_pool_takes_no_longer_than_it_may_and_no_time_for_a_dead_one() {
+async fn wait_ready_is_bounded_and_fails_at_once_for_a_dead_pool() {
     let start = tokio::time::Instant::now();
     let dead = accounts(&["a"]).build().unwrap();
     dead.invalidate("a", Reason::Revoked);
@@ -145,7 +145,7 @@ async fn waiting_for_a_pool_takes_no_longer_than_it_may_and_no_time_for_a_dead_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_source_is_not_woken_for_a_rest_that_is_over() {
+async fn wait_for_a_source_is_not_woken_by_a_cooldown_that_is_over() {
     let (minted, _) = minted("a", [Play::Hang]);
     let builder = Pool::builder().any_origin().accounts([minted, account("b")]);
     let pool = builder.build().unwrap();
@@ -164,7 +164,7 @@ async fn who_waits_for_a_source_is_not_woken_for_a_rest_that_is_over() {
 // --- whether a source is asked
 
 #[tokio::test(start_paused = true)]
-async fn whoever_asks_whether_a_source_is_asked_sees_to_it_that_it_is() {
+async fn is_under_way_starts_a_due_call() {
     let world = || {
         let (minted, script) = minted("b", [Play::Hang]);
         let builder = Pool::builder().any_origin().accounts([account("a"), minted]);
@@ -185,7 +185,7 @@ async fn whoever_asks_whether_a_source_is_asked_sees_to_it_that_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_source_is_waited_for_while_somebody_is_due_for_a_probe() {
+async fn due_probe_is_preferred_to_a_wait_for_a_source() {
     let (minted, _) = minted("b", [Play::Hang]);
     let builder = Pool::builder().any_origin().accounts([account("a"), minted]);
     let pool = builder.build().unwrap();
@@ -199,7 +199,7 @@ async fn no_source_is_waited_for_while_somebody_is_due_for_a_probe() {
 }
 
 #[test]
-fn an_attempt_knows_only_of_its_own_accounts_source() {
+fn lease_knows_only_its_own_accounts_source() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _entered = runtime.enter();
     let (minted, _) = minted("b", [Play::Hang]);
@@ -215,7 +215,7 @@ fn an_attempt_knows_only_of_its_own_accounts_source() {
 // --- who is found
 
 #[test]
-fn more_come_due_at_once_than_one_request_takes_off_the_list() {
+fn due_timers_beyond_one_batch_are_handled() {
     let small = |i| account(&format!("a{i}")).models(["small"]);
     let list = (0..256).map(small).chain([account("big")]);
     let mut bench = Bench::new(Pool::builder().any_origin().accounts(list));
@@ -232,7 +232,7 @@ fn more_come_due_at_once_than_one_request_takes_off_the_list() {
 
 /// Not more than 64 accounts are a small tier: there, no turn goes to the next in order.
 #[test]
-fn weights_are_exact_in_a_small_tier_though_the_heaviest_rests() {
+fn weights_are_exact_in_a_small_tier_while_the_heaviest_cools() {
     for n in [2_usize, 63] {
         let light = (0..n).map(|i| account(&format!("a{i}")).weight(1 + u32::from(i == 1) * 2));
         let list = [account("heavy").weight(10_000)].into_iter().chain(light);
@@ -248,7 +248,7 @@ fn weights_are_exact_in_a_small_tier_though_the_heaviest_rests() {
 }
 
 #[test]
-fn who_changes_while_the_list_is_made_anew_is_shown_in_the_new_one() {
+fn change_during_a_publish_is_shown_in_the_new_roster() {
     let bench = Bench::new(accounts(&["a", "b", "c"]));
     for id in ["a", "b"] {
         bench.pinned(id).unwrap().limited(None, Some(secs(60)), &mut bench.clock());
@@ -267,7 +267,7 @@ fn who_changes_while_the_list_is_made_anew_is_shown_in_the_new_one() {
 // --- what a rest leaves behind
 
 #[test]
-fn a_success_after_a_rest_ends_the_doubling_of_refusals() {
+fn success_after_a_cooldown_ends_the_doubling_of_rejections() {
     let mut bench = Bench::new(accounts(&["a"]));
     bench.pick().unwrap().rejected(Reason::Invalid, None, &mut bench.clock());
     bench.pass(secs(300));
@@ -280,7 +280,7 @@ fn a_success_after_a_rest_ends_the_doubling_of_refusals() {
 }
 
 #[test]
-fn a_quarantine_takes_as_long_as_was_set() {
+fn quarantine_takes_the_configured_time() {
     let times = Quarantine::new()
         .trusted(secs(1))
         .untrusted(secs(2))
@@ -309,7 +309,7 @@ fn a_quarantine_takes_as_long_as_was_set() {
 // --- what is put on a request, and where it may go
 
 #[test]
-fn whatever_else_the_accounts_of_a_pool_carry_is_taken_off() {
+fn apply_removes_everything_that_other_accounts_put_on() {
     let key = HeaderName::from_static("x-api-key");
     let org = HeaderName::from_static("x-org");
     let value = HeaderValue::from_static("1");
@@ -333,7 +333,7 @@ fn whatever_else_the_accounts_of_a_pool_carry_is_taken_off() {
 }
 
 #[test]
-fn a_place_that_many_accounts_use_is_kept_once() {
+fn place_that_many_accounts_use_is_kept_once() {
     let key = |id: &str| Account::new(id, Credential::query("key", format!("key-{id}")).unwrap());
     let list = [account("a"), account("b"), key("c"), key("d")];
     let pool = Pool::builder().any_origin().accounts(list).build().unwrap();
@@ -342,7 +342,7 @@ fn a_place_that_many_accounts_use_is_kept_once() {
 }
 
 #[test]
-fn the_default_port_of_a_scheme_need_not_be_written() {
+fn default_port_of_a_scheme_is_optional() {
     for (listed, spelled) in [
         ("http://api.example.com", "http://api.example.com:80/v1"),
         ("http://api.example.com:80", "http://api.example.com/v1"),

@@ -23,9 +23,9 @@ fn ends(id: &str, left: u64) -> Account {
     account(id).expires(Expires::In(secs(left)))
 }
 
-/// What was told of credentials that end, in seconds before it.
-fn leads(told: &Told) -> Vec<u64> {
-    let events = told.events();
+/// What was reported of credentials that end, in seconds before it.
+fn leads(reported: &Reported) -> Vec<u64> {
+    let events = reported.events();
     let of = |event: &Event| match event {
         Event::Token(event) => match event.kind {
             TokenEventKind::Expiring { expires_in, .. } => expires_in.as_secs(),
@@ -45,45 +45,46 @@ fn leads(told: &Told) -> Vec<u64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_credential_that_nothing_replaces_is_told_of_at_each_lead_and_at_its_end() {
-    let told = Told::default();
-    let builder = Pool::builder().any_origin().account(ends("a", 7200)).reporter(told.reporter());
+async fn credential_without_a_source_is_reported_at_each_lead_and_at_expiry() {
+    let reported = Reported::default();
+    let builder =
+        Pool::builder().any_origin().account(ends("a", 7200)).reporter(reported.reporter());
     let pool = builder.build().unwrap();
     sleep(secs(3500)).await;
-    assert!(leads(&told).is_empty());
+    assert!(leads(&reported).is_empty());
     sleep(secs(3690)).await;
-    assert_eq!(leads(&told), [3600, 600]);
+    assert_eq!(leads(&reported), [3600, 600]);
     sleep(secs(1000)).await;
-    assert_eq!(leads(&told), [0]);
+    assert_eq!(leads(&reported), [0]);
     sleep(secs(100_000)).await;
-    assert!(leads(&told).is_empty());
+    assert!(leads(&reported).is_empty());
     assert_eq!(pool.view().accounts[0].state, State::Retired);
-    // The next one is told of anew; of leads that have passed, the shortest alone.
+    // The next one is reported of anew; of leads that have passed, the shortest alone.
     let next = Credential::bearer("next").unwrap();
     pool.replace_until("a", next, Expires::In(secs(300))).unwrap();
     sleep(secs(1)).await;
-    assert_eq!(leads(&told).len(), 1);
+    assert_eq!(leads(&reported).len(), 1);
     sleep(secs(301)).await;
-    assert_eq!(leads(&told), [0]);
+    assert_eq!(leads(&reported), [0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn leads_are_those_that_were_set_and_a_source_needs_none() {
-    let told = Told::default();
+async fn expiry_warnings_are_configurable_and_not_for_sources() {
+    let reported = Reported::default();
     let source = |_: RefreshReason| async { Err::<Token, _>(SourceError::transient("down")) };
     let builder = Pool::builder()
         .any_origin()
         .accounts([ends("a", 100), ends("b", 100).source(source), account("c")])
         .expiry_warnings([secs(5), secs(50), secs(5)])
-        .reporter(told.reporter());
+        .reporter(reported.reporter());
     let pool = builder.build().unwrap();
     sleep(secs(200)).await;
-    assert_eq!(leads(&told), [50, 5, 0]);
+    assert_eq!(leads(&reported), [50, 5, 0]);
     drop(pool);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_task_ends_with_the_pool() {
+async fn expiry_task_ends_with_the_pool() {
     let pool = Pool::builder().any_origin().account(ends("a", 7200)).build().unwrap();
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     sleep(secs(1)).await;
@@ -97,13 +98,13 @@ async fn the_task_ends_with_the_pool() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_needs_no_clock_has_no_task() {
+async fn pool_without_expiries_has_no_task() {
     let _pool = accounts(&["a", "b"]).build().unwrap();
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
 }
 
 #[test]
-fn hooks_are_told_once_of_death_and_once_of_health() {
+fn hooks_are_called_once_for_death_and_once_for_recovery() {
     let (dead, well) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let count = |count: &Arc<AtomicUsize>| {
         let count = Arc::clone(count);
@@ -144,7 +145,7 @@ fn hooks_are_told_once_of_death_and_once_of_health() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_for_a_pool_that_cannot_come_back_ends_at_once() {
+async fn wait_ready_fails_at_once_for_a_pool_that_cannot_recover() {
     let pool = accounts(&["a"]).build().unwrap();
     assert_eq!(pool.wait_ready().await, Ok(()));
     pool.invalidate("a", Reason::Revoked);
@@ -153,7 +154,7 @@ async fn waiting_for_a_pool_that_cannot_come_back_ends_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_change_reaches_a_status_page() {
+async fn changes_are_streamed() {
     let source = |_: RefreshReason| async {
         sleep(secs(1)).await;
         Ok::<_, SourceError>(Token::new("t1"))

@@ -35,7 +35,7 @@ fn many(n: usize, choose: Selection) -> Bench {
 }
 
 #[test]
-fn round_robin_goes_around() {
+fn round_robin_takes_each_account_in_turn() {
     let bench = Bench::new(accounts(&["b", "a", "c"]));
     assert_eq!(bench.order(5), ["b", "a", "c", "b", "a"]);
     let bench = Bench::new(accounts(&["b", "a", "c"]).order(Order::ById));
@@ -43,7 +43,7 @@ fn round_robin_goes_around() {
 }
 
 #[test]
-fn a_lower_tier_serves_only_when_no_higher_one_can() {
+fn lower_tier_serves_only_when_no_higher_one_can() {
     let tiers = [("low", -1), ("high-1", 5), ("mid", 0), ("high-2", 5)];
     let accounts = tiers.iter().map(|(id, priority)| account(id).priority(*priority));
     for choose in [
@@ -71,7 +71,7 @@ fn a_lower_tier_serves_only_when_no_higher_one_can() {
 }
 
 #[test]
-fn fill_first_stays_with_the_first_that_can() {
+fn fill_first_stays_with_the_first_usable_account() {
     let bench = Bench::new(accounts(&["b", "a", "c"]).selection(Selection::FillFirst));
     assert_eq!(bench.order(3), ["b", "b", "b"]);
     bench.pinned("b").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
@@ -87,7 +87,7 @@ fn weights_are_exact_over_a_cycle_and_interleaved() {
 }
 
 #[test]
-fn weights_are_exact_among_those_that_can_serve() {
+fn weights_are_exact_among_usable_accounts() {
     let bench = weighted(&[("a", 5), ("b", 3), ("c", 2), ("z", 0)]);
     bench.pinned("a").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     let order = bench.order(50);
@@ -109,7 +109,7 @@ fn weights_are_exact_in_a_large_tier() {
 }
 
 #[test]
-fn the_least_busy_is_chosen_until_its_body_ends() {
+fn least_in_flight_counts_until_the_body_ends() {
     let bench = Bench::new(accounts(&["a", "b", "c"]).selection(Selection::LeastInFlight));
     let held: Vec<_> = (0..3).map(|_| bench.pick().unwrap()).collect();
     let ids: Vec<_> = held.iter().map(|lease| lease.id().to_string()).collect();
@@ -128,7 +128,7 @@ fn the_least_busy_is_chosen_until_its_body_ends() {
 }
 
 #[test]
-fn the_one_with_most_left_is_chosen() {
+fn most_remaining_takes_the_account_with_most_left() {
     let bench = Bench::new(accounts(&["a", "b", "c"]).selection(Selection::MostRemaining));
     for (id, left) in [("a", 5), ("b", 70), ("c", 6)] {
         bench.pinned(id).unwrap().succeeded(Some(left));
@@ -139,7 +139,7 @@ fn the_one_with_most_left_is_chosen() {
 }
 
 #[test]
-fn one_that_has_nothing_left_comes_last() {
+fn most_remaining_takes_an_exhausted_account_last() {
     let bench = Bench::new(accounts(&["a", "b", "c"]).selection(Selection::MostRemaining));
     for (id, left) in [("a", 0), ("b", 1), ("c", 0)] {
         bench.pinned(id).unwrap().succeeded(Some(left));
@@ -148,7 +148,7 @@ fn one_that_has_nothing_left_comes_last() {
 }
 
 #[test]
-fn weights_are_exact_among_those_that_a_request_may_have() {
+fn weights_are_exact_among_permitted_accounts() {
     let bench = weighted(&[("a", 5), ("b", 3), ("c", 2), ("z", 0)]);
     let without = Without(vec![bench.pinned("a").unwrap().uid()]);
     let query = Query { avoid: Some(&without), ..ANY };
@@ -157,7 +157,7 @@ fn weights_are_exact_among_those_that_a_request_may_have() {
 }
 
 #[test]
-fn a_weight_of_nothing_is_passed_over_in_a_large_tier_as_well() {
+fn weight_of_zero_is_skipped_in_a_large_tier() {
     for heavy in [1, 150] {
         // Of those that can serve, only one has a weight.
         let accounts = (0..200).map(|i| account(&i.to_string()).weight(u32::from(i == heavy)));
@@ -175,7 +175,7 @@ fn a_weight_of_nothing_is_passed_over_in_a_large_tier_as_well() {
 }
 
 #[test]
-fn the_least_busy_is_exact_among_64() {
+fn least_in_flight_is_exact_among_64() {
     let bench = many(64, Selection::LeastInFlight);
     for round in 1..4 {
         let held: Vec<_> = (0..64 * round).map(|_| bench.pick().unwrap()).collect();
@@ -186,7 +186,7 @@ fn the_least_busy_is_exact_among_64() {
 }
 
 #[test]
-fn a_large_tier_is_sampled_wherever_it_stands() {
+fn large_tier_is_sampled_at_any_position() {
     let tier = |name: &'static str, n: usize, priority| {
         (0..n).map(move |i| account(&format!("{name}-{i}")).priority(priority))
     };
@@ -206,7 +206,7 @@ fn a_large_tier_is_sampled_wherever_it_stands() {
 }
 
 #[test]
-fn all_accounts_of_each_of_many_tiers_serve_when_those_above_cannot() {
+fn lower_tiers_serve_with_all_accounts() {
     for (choose, size) in [
         (Selection::RoundRobin, 2),
         (Selection::LeastInFlight, 2),
@@ -231,7 +231,7 @@ fn all_accounts_of_each_of_many_tiers_serve_when_those_above_cannot() {
 }
 
 #[test]
-fn a_large_tier_is_sampled_and_everybody_gets_a_turn() {
+fn large_tier_is_sampled_and_every_account_serves() {
     for choose in [Selection::LeastInFlight, Selection::MostRemaining] {
         let bench = many(300, choose);
         let held: Vec<_> = (0..1200).map(|_| bench.pick().unwrap()).collect();
@@ -245,7 +245,7 @@ fn a_large_tier_is_sampled_and_everybody_gets_a_turn() {
 }
 
 #[test]
-fn a_sticky_key_stays_and_moves_only_when_it_must() {
+fn sticky_key_moves_only_when_it_must() {
     let ids = ["a", "b", "c", "d", "e", "f"];
     let bench = Bench::new(accounts(&ids));
     let keys: Vec<String> = (0..600).map(|i| format!("session-{i}")).collect();
@@ -272,7 +272,7 @@ fn a_sticky_key_stays_and_moves_only_when_it_must() {
 }
 
 #[test]
-fn a_request_never_gets_whom_it_avoids() {
+fn avoided_account_is_never_leased() {
     for choose in [Selection::RoundRobin, Selection::Weighted, Selection::LeastInFlight] {
         let bench = Bench::new(accounts(&["a", "b", "c"]).selection(choose));
         let uid = |id| bench.pinned(id).unwrap().uid();
@@ -300,7 +300,7 @@ fn accounts_with_a_list_serve_those_models() {
 }
 
 #[test]
-fn a_hundred_thousand_accounts_are_chosen_from_one_by_one() {
+fn selection_takes_each_of_100_000_accounts() {
     const N: usize = 100_000;
     let bench = many(N, Selection::RoundRobin);
     assert_eq!(bench.order(3), ["a0", "a1", "a2"]);
@@ -324,7 +324,7 @@ fn a_hundred_thousand_accounts_are_chosen_from_one_by_one() {
 
 /// Not a benchmark: a factor of 30 is no noise, and a scan would be a factor of 1,000.
 #[test]
-fn choosing_does_not_take_longer_with_more_accounts() {
+fn selection_takes_no_longer_with_more_accounts() {
     let time = |bench: &Bench| {
         let lap = || {
             let start = Instant::now();
@@ -340,7 +340,7 @@ fn choosing_does_not_take_longer_with_more_accounts() {
 
 proptest! {
     #[test]
-    fn the_bits_agree_with_a_set(
+    fn bitset_agrees_with_a_set(
         len in 1..9000_usize,
         places in prop::collection::vec(any::<prop::sample::Index>(), 1..8),
         ops in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..200),
@@ -367,7 +367,7 @@ proptest! {
     }
 
     #[test]
-    fn any_cycle_gives_each_exactly_its_weight(
+    fn cycle_gives_each_account_exactly_its_weight(
         weights in prop::collection::vec(0..20_u32, 1..64),
         start in 0..1000_u64,
     ) {
@@ -386,7 +386,7 @@ proptest! {
     }
 
     #[test]
-    fn the_heaviest_weights_overflow_nothing(n in any::<u64>(), len in 1..64_usize) {
+    fn heaviest_weights_overflow_nothing(n in any::<u64>(), len in 1..64_usize) {
         let weights = vec![u32::MAX; len];
         let turn = weighted::turn_of(&weights, n);
         prop_assert!(turn.is_some_and(|turn| turn < len));
@@ -395,7 +395,7 @@ proptest! {
 
     // Every way of choosing gives somebody who may serve, and nobody only when nobody may.
     #[test]
-    fn each_way_finds_exactly_those_that_may_serve(
+    fn strategies_find_exactly_the_usable_accounts(
         tiers in prop::collection::vec((0..3_i32, 0..3_u32, any::<bool>()), 1..140),
         way in 0..5_u8,
     ) {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_fresh_token_is_served_under_no_lock() {
+async fn fresh_token_is_served_without_a_lock() {
     let account = Account::from_source("alice", |_: RefreshReason| async {
         Ok::<_, SourceError>(Token::new("tok-1").expires_in(secs(3600)))
     });
@@ -49,7 +49,7 @@ async fn a_fresh_token_is_served_under_no_lock() {
 
 /// On another thread, as a rule: the first look asks the source, and finds nobody.
 #[tokio::test(start_paused = true)]
-async fn a_token_that_comes_between_two_looks_of_one_search_is_found() {
+async fn token_that_arrives_during_a_search_is_found() {
     let account = Account::from_source("alice", |_: RefreshReason| async {
         Ok::<_, SourceError>(Token::new("tok-1"))
     });
