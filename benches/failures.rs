@@ -35,33 +35,33 @@ fn main() {
 
 /// All stages in one loop.
 #[divan::bench_group]
-mod in_one {
+mod fused_stack {
     use super::*;
 
     /// The first account is refused, the second serves.
     #[divan::bench]
-    fn a_401(bencher: Bencher<'_, '_>) {
+    fn status_401(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
         healed(bencher, REFUSED_OK, fused, || requests.one());
     }
 
     /// The same again is a success.
     #[divan::bench]
-    fn b_503(bencher: Bencher<'_, '_>) {
+    fn status_503(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
         healed(bencher, UNAVAILABLE_OK, fused, || requests.one());
     }
 
     /// The next model serves; KiB of the body, and where the model stands in it.
     #[divan::bench(args = BODIES)]
-    fn c_529(bencher: Bencher<'_, '_>, (kib, model): (usize, Model)) {
+    fn status_529(bencher: Bencher<'_, '_>, (kib, model): (usize, Model)) {
         let requests = Requests::new(kib * 1024, model);
         healed(bencher, OVERLOADED_OK, fused, || requests.one());
     }
 
     /// 401, 529, 503, 200: the next account, the next model, the same again.
     #[divan::bench]
-    fn d_all_three(bencher: Bencher<'_, '_>) {
+    fn status_all_three(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
         healed(bencher, ALL_THREE_OK, fused, || requests.one());
     }
@@ -69,29 +69,29 @@ mod in_one {
 
 /// The same with five separate layers.
 #[divan::bench_group]
-mod in_five {
+mod separate_layers {
     use super::*;
 
     #[divan::bench]
-    fn a_401(bencher: Bencher<'_, '_>) {
+    fn status_401(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
         healed(bencher, REFUSED_OK, stacked, || requests.one());
     }
 
     #[divan::bench]
-    fn b_503(bencher: Bencher<'_, '_>) {
+    fn status_503(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
         healed(bencher, UNAVAILABLE_OK, stacked, || requests.one());
     }
 
     #[divan::bench(args = BODIES)]
-    fn c_529(bencher: Bencher<'_, '_>, (kib, model): (usize, Model)) {
+    fn status_529(bencher: Bencher<'_, '_>, (kib, model): (usize, Model)) {
         let requests = Requests::new(kib * 1024, model);
         healed(bencher, OVERLOADED_OK, stacked, || requests.one());
     }
 
     #[divan::bench]
-    fn d_all_three(bencher: Bencher<'_, '_>) {
+    fn status_all_three(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
         healed(bencher, ALL_THREE_OK, stacked, || requests.one());
     }
@@ -100,7 +100,7 @@ mod in_five {
 /// A pool whose accounts are all refused: the answer is made here, and nothing is sent. Compared with
 /// `overhead`'s `bare`.
 #[divan::bench_group]
-mod on_a_dead_pool {
+mod dead_pool {
     use super::*;
 
     fn dead() -> Pool {
@@ -110,13 +110,13 @@ mod on_a_dead_pool {
     }
 
     #[divan::bench]
-    fn in_one(bencher: Bencher<'_, '_>) {
+    fn fused_stack(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
         steady(bencher, fused(Free, &dead()), 401, || requests.one());
     }
 
     #[divan::bench]
-    fn in_five(bencher: Bencher<'_, '_>) {
+    fn separate_layers(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
         steady(bencher, stacked(Free, &dead()), 401, || requests.one());
     }

@@ -52,7 +52,7 @@ fn one_clone(bencher: Bencher<'_, '_>) {
 
 /// The loop with nothing to do: a policy of no retries. Compared with `bare`.
 #[divan::bench]
-fn nothing(bencher: Bencher<'_, '_>) {
+fn no_retries(bencher: Bencher<'_, '_>) {
     let layer = FailoverLayer::builder().retry(RetryPolicy::new().retries(0)).build().unwrap();
     time(bencher, layer.layer(Free));
 }

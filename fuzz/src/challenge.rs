@@ -3,7 +3,10 @@
 use std::time::SystemTime;
 
 use http::{HeaderValue, Response, StatusCode, header::WWW_AUTHENTICATE};
-use tower_failover::{fuzzing::{Challenge, challenges}, Classifier, Verdict};
+use tower_failover::{
+    Classifier, Verdict,
+    fuzzing::{Challenge, challenges},
+};
 
 /// # Panics
 ///

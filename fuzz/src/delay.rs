@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use tower_failover::{classify::server_delay, Classifier};
+use tower_failover::{Classifier, classify::server_delay};
 
 /// The headers that say something, those of one rank together, the first rank first.
 const RANKS: [&[&str]; 7] = [

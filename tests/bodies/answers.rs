@@ -15,12 +15,12 @@ use tower_failover::{
 };
 
 use crate::{
-    plan::{Plan, data, pause, paused, plans},
+    body_plan::{Plan, data, pause, paused, plans},
     support::{
         Recorder,
         frames::{Beat, Broken, Frames, Player},
         pool, post,
-        sink::{Heard, Read, listen},
+        sink::{Read, Received, receive},
     },
 };
 
@@ -87,7 +87,7 @@ fn error(plan: &Plan, status: u16) -> Response<Frames> {
 
 proptest! {
     #[test]
-    fn answer_passes_whole_after_any_part_of_it_was_read(
+    fn answer_body_is_whole_after_a_partial_read(
         plan in plans(),
         status in prop_oneof![Just(200_u16), Just(400), Just(404), Just(429), Just(403), Just(500)],
         stack in stacks(),
@@ -99,16 +99,16 @@ proptest! {
             assert_eq!((answer.status().as_u16(), player.calls()), (status, 1));
             // The caller may drop the answer.
             let read = if stop == 8 { Read::All } else { Read::Frames(stop) };
-            plan.check(&listen(answer.into_body(), read).await);
+            plan.check(&receive(answer.into_body(), read).await);
         });
     }
 }
 
-async fn hear(stack: Stack, plan: &Plan, status: u16) -> (Duration, Heard) {
+async fn receive_answer(stack: Stack, plan: &Plan, status: u16) -> (Duration, Received) {
     let start = Instant::now();
     let answer = answer(stack, Player::new([error(plan, status)])).await;
     let waited = start.elapsed();
-    (waited, listen(answer.into_body(), Read::All).await)
+    (waited, receive(answer.into_body(), Read::All).await)
 }
 
 #[test]
@@ -125,13 +125,13 @@ fn error_body_is_awaited_for_the_shortest_time_of_its_layers() {
             missing: 0,
         };
         for status in [400, 404, 429] {
-            let (waited, heard) = hear(Stack::Fused, &plan, status).await;
+            let (waited, received) = receive_answer(Stack::Fused, &plan, status).await;
             assert_eq!(waited, TIME);
-            plan.check(&heard);
-            let (waited, heard) = hear(Stack::Layers(2), &plan, status).await;
-            // Each layer reads on its own.
+            plan.check(&received);
+            let (waited, received) = receive_answer(Stack::Layers(2), &plan, status).await;
+            // Each layer for itself.
             assert!(waited <= 2 * TIME, "{waited:?}");
-            plan.check(&heard);
+            plan.check(&received);
         }
     });
 }
@@ -148,9 +148,9 @@ fn error_body_is_read_up_to_the_frame_that_crosses_the_limit() {
         ] {
             let plan = Plan { beats, known: true, missing: 5 };
             for stack in [Stack::Fused, Stack::Layers(1), Stack::Layers(3)] {
-                let (waited, heard) = hear(stack, &plan, 400).await;
+                let (waited, received) = receive_answer(stack, &plan, 400).await;
                 assert_eq!(!waited.is_zero(), waits, "{stack:?}");
-                plan.check(&heard);
+                plan.check(&received);
             }
         }
     });
@@ -163,15 +163,15 @@ fn empty_frames_are_not_read_without_end() {
         beats.extend([pause(1), data("end")]);
         let plan = Plan { beats, known: false, missing: 0 };
         for stack in [Stack::Fused, Stack::Layers(1), Stack::Layers(3)] {
-            let (waited, heard) = hear(stack, &plan, 429).await;
+            let (waited, received) = receive_answer(stack, &plan, 429).await;
             assert_eq!(waited, Duration::ZERO, "it was read up to the pause");
-            plan.check(&heard);
+            plan.check(&received);
         }
     });
 }
 
 #[test]
-fn answer_knows_its_length_and_its_end_once_they_are_known() {
+fn answer_body_reports_length_and_end_once_known() {
     paused(async {
         let builder = FailoverLayer::builder().rotation(pool(&["a"], &Recorder::new()));
         let layer = builder.error_body(LIMIT, TIME).build().unwrap();

@@ -21,7 +21,7 @@ use tower_failover::{
 };
 
 use crate::{
-    plan::paused,
+    body_plan::paused,
     support::{
         Recorder, limit, pool,
         sink::{Read, Sink},
@@ -100,9 +100,9 @@ where
             layer.build().unwrap().layer(sink.clone()).oneshot(request).await.unwrap();
         }
     }
-    let heard = sink.heard();
-    assert_eq!(heard.len(), (failures + 1).min(4));
-    assert!(heard.iter().all(|heard| heard.data == b"hello"));
+    let received = sink.received();
+    assert_eq!(received.len(), (failures + 1).min(4));
+    assert!(received.iter().all(|received| received.data == b"hello"));
     count.load(Ordering::Relaxed)
 }
 

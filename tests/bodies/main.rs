@@ -7,8 +7,8 @@
 mod support;
 
 mod answers;
+mod awaited;
+mod body_plan;
 mod clones;
-mod plan;
 mod requests;
-mod slow;
 mod streams;

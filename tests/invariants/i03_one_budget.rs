@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tower_failover::report::Followed;
 
 use super::{
-    run::{Stage, paused},
+    runner::{Runner, paused},
     stack::{FUSED, Layer, STACKED, stack},
     upstream::Sent,
     world::{RequestPlan, World, world},
@@ -32,27 +32,27 @@ pub(crate) fn deadline(world: &World, stack: &[Layer], plan: &RequestPlan) -> Op
 
 /// Returns the faults of the attempts of one request.
 fn wrong(
-    stage: &Stage<'_>,
+    runner: &Runner<'_>,
     stack: &[Layer],
     id: u32,
     plan: &RequestPlan,
     since: tokio::time::Instant,
 ) -> Option<String> {
-    let sent = stage.attempts(id);
-    let most = attempts(stage.world, stack, plan);
+    let sent = runner.attempts(id);
+    let most = attempts(runner.world, stack, plan);
     if sent.len() > most {
         return Some(format!("request {id}: {} attempts of {most}", sent.len()));
     }
-    let deadline = deadline(stage.world, stack, plan)?;
+    let deadline = deadline(runner.world, stack, plan)?;
     let late = |sent: &&Sent| sent.at.duration_since(since) > deadline;
     // The deadline does not apply to the first one.
     let late = sent.iter().skip(1).find(late)?;
     Some(format!("request {id}: attempt {} after {:?} of {deadline:?}", late.n, late.at - since))
 }
 
-/// Returns the faults of the waits.
-fn waits(stage: &Stage<'_>, id: u32) -> Option<String> {
-    let events = stage.reports(id);
+/// What is wrong with what was waited.
+fn waits(runner: &Runner<'_>, id: u32) -> Option<String> {
+    let events = runner.reports(id);
     let record = events.first()?.record()?;
     let waited = record.trail.iter().filter_map(|line| match line.followed {
         Followed::Retried(wait) => Some(wait),
@@ -86,15 +86,15 @@ fn limited() -> impl Strategy<Value = World> {
 
 fn all_wrong(world: &World, stack: &[Layer]) -> Vec<String> {
     paused(async {
-        let mut stage = Stage::new(world, stack);
+        let mut runner = Runner::new(world, stack);
         let mut all = Vec::new();
         for round in &world.rounds {
             let since = tokio::time::Instant::now();
-            stage.round(round).await;
-            let id = *stage.ends.keys().last().unwrap();
+            runner.round(round).await;
+            let id = *runner.ends.keys().last().unwrap();
             let plan = &round.requests[0];
-            all.extend(wrong(&stage, stack, id, plan, since));
-            all.extend(waits(&stage, id));
+            all.extend(wrong(&runner, stack, id, plan, since));
+            all.extend(waits(&runner, id));
         }
         all
     })
@@ -112,7 +112,7 @@ proptest! {
     }
 
     #[test]
-    fn i03_no_worse_than_the_sum(
+    fn i03_stack_costs_at_most_the_sum_of_its_layers(
         mut world in limited(),
         above in proptest::collection::vec(proptest::sample::select(vec![Layer::Fallback, Layer::Retry, Layer::Rotation(1)]), 1..3),
         below in proptest::collection::vec(proptest::sample::select(vec![Layer::Fallback, Layer::Retry, Layer::Rotation(0), Layer::Fused(0, false)]), 1..3),
@@ -124,9 +124,9 @@ proptest! {
         let limits = stack.iter().zip(world.plan.limits.iter().cycle());
         let sum: u32 = limits.filter(|(layer, _)| layer.resends()).map(|(_, limit)| *limit).sum();
         let sent = paused(async {
-            let mut stage = Stage::new(&world, &stack);
-            stage.play().await;
-            stage.ends.keys().map(|id| stage.attempts(*id)).collect::<Vec<_>>()
+            let mut runner = Runner::new(&world, &stack);
+            runner.play().await;
+            runner.ends.keys().map(|id| runner.attempts(*id)).collect::<Vec<_>>()
         });
         for attempts in sent {
             // An error is that of the inner service, and has no count.

@@ -49,8 +49,8 @@ pub(crate) struct Step {
     pub(crate) retry_after: Option<u64>,
 }
 
-/// The forms of a rejection.
-pub(crate) const REFUSALS: [Play; 8] = [
+/// The ways to refuse a credential.
+pub(crate) const REJECTIONS: [Play; 8] = [
     Play::Status(401),
     Play::Revoked,
     Play::Grpc(16),
@@ -70,16 +70,16 @@ impl Step {
     pub(crate) fn plain(&self) -> Verdict {
         let delay = self.retry_after.map(std::time::Duration::from_secs);
         let transient = |delivery, timeout| Verdict::Transient { delay: None, delivery, timeout };
-        let refused = |reason| Verdict::Unauthorized(reason);
+        let rejected = |reason| Verdict::Unauthorized(reason);
         let verdict = match self.play {
             Play::Status(200 | 204) | Play::Grpc(0) => Verdict::Success,
             Play::Status(401)
             | Play::Grpc(16)
             | Play::KeyInvalid
             | Play::Denied
-            | Play::Failure => refused(Reason::Invalid),
-            Play::Revoked => refused(Reason::Revoked),
-            Play::Aws => refused(Reason::Expired),
+            | Play::Failure => rejected(Reason::Invalid),
+            Play::Revoked => rejected(Reason::Revoked),
+            Play::Aws => rejected(Reason::Expired),
             Play::Status(402) => Verdict::out_of_quota(),
             Play::Status(403) if delay.is_some() => Verdict::limited(),
             Play::Status(403) => Verdict::Forbidden,
@@ -101,7 +101,7 @@ impl Step {
         if self.is_error() { verdict } else { verdict.with_delay(delay) }
     }
 
-    pub(crate) fn refuses(&self) -> bool {
+    pub(crate) fn rejects(&self) -> bool {
         self.plain().is_unauthorized()
     }
 
@@ -228,23 +228,23 @@ impl Error for Denied {}
 
 /// A policy that returns the verdicts of its list, and records its calls.
 #[derive(Clone, Debug)]
-pub(crate) struct Hostile {
-    pub(crate) says: Vec<Option<Verdict>>,
-    pub(crate) asked: std::sync::Arc<std::sync::Mutex<Vec<usize>>>,
+pub(crate) struct ListPolicy {
+    pub(crate) verdicts: Vec<Option<Verdict>>,
+    pub(crate) calls: std::sync::Arc<std::sync::Mutex<Vec<usize>>>,
 }
 
-impl Hostile {
-    pub(crate) fn new(says: Vec<Option<Verdict>>) -> Self {
-        Self { says, asked: std::sync::Arc::default() }
+impl ListPolicy {
+    pub(crate) fn new(verdicts: Vec<Option<Verdict>>) -> Self {
+        Self { verdicts, calls: std::sync::Arc::default() }
     }
 
-    pub(crate) fn about(&self, n: usize) -> Option<Verdict> {
-        if self.says.is_empty() { None } else { self.says[n % self.says.len()] }
+    pub(crate) fn verdict_for(&self, n: usize) -> Option<Verdict> {
+        if self.verdicts.is_empty() { None } else { self.verdicts[n % self.verdicts.len()] }
     }
 
-    fn hear(&self, n: usize) -> Option<Verdict> {
-        self.asked.lock().unwrap().push(n);
-        self.about(n)
+    fn record(&self, n: usize) -> Option<Verdict> {
+        self.calls.lock().unwrap().push(n);
+        self.verdict_for(n)
     }
 
     pub(crate) fn classifier(&self) -> Classifier {
@@ -256,17 +256,17 @@ impl Hostile {
     }
 }
 
-impl Policy for Hostile {
+impl Policy for ListPolicy {
     fn wants_body(&self, answer: &NonAuth<'_>) -> bool {
         attempt_of(answer.headers()).is_some_and(|n| n % 3 == 0)
     }
 
     fn answer(&self, answer: &NonAuth<'_>) -> Option<Verdict> {
-        self.hear(attempt_of(answer.headers())?)
+        self.record(attempt_of(answer.headers())?)
     }
 
     fn error(&self, error: &NonAuthError<'_>) -> Option<Verdict> {
-        self.hear(error.downcast_ref::<Numbered>()?.n)
+        self.record(error.downcast_ref::<Numbered>()?.n)
     }
 }
 
@@ -276,8 +276,8 @@ pub(crate) fn attempt_of(headers: &HeaderMap) -> Option<usize> {
 
 // === strategies ===
 
-pub(crate) fn refusal() -> impl Strategy<Value = Play> {
-    proptest::sample::select(REFUSALS.to_vec())
+pub(crate) fn rejection() -> impl Strategy<Value = Play> {
+    proptest::sample::select(REJECTIONS.to_vec())
 }
 
 pub(crate) fn play() -> impl Strategy<Value = Play> {
@@ -293,7 +293,7 @@ pub(crate) fn play() -> impl Strategy<Value = Play> {
             Play::Status(529),
             Play::Status(429),
         ]),
-        3 => refusal(),
+        3 => rejection(),
         2 => proptest::sample::select(vec![8, 13, 14, 5]).prop_map(Play::Grpc),
         4 => proptest::sample::select(vec![Play::Connect, Play::Reset, Play::TimedOut, Play::Unknown]),
         1 => Just(Play::Hang),

@@ -18,14 +18,14 @@ use tower_failover::{
 };
 
 use super::{
-    load::Load,
-    upstream::Double,
-    world::{Keeping, World},
+    request_body::TestBody,
+    upstream::TestUpstream,
+    world::{BodyStrategy, World},
 };
 
 pub(crate) type Erased = BoxBody<Bytes, std::convert::Infallible>;
 pub(crate) type Answer = Response<Erased>;
-pub(crate) type Svc = BoxCloneService<Request<Load>, Answer, BoxError>;
+pub(crate) type TestService = BoxCloneService<Request<TestBody>, Answer, BoxError>;
 
 /// One layer of a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +37,8 @@ pub(crate) enum Layer {
     Rotation(usize),
     Gate(usize),
     /// A gate without a pool, for any credential.
-    Seen,
-    /// The fused layer, with this pool, with or without a reporter.
+    GateWithoutPool,
+    /// All in one, with this pool, with or without a reporter.
     Fused(usize, bool),
     /// The retry of tower, with a policy that retries everything this many times.
     Foreign(u32),
@@ -81,8 +81,8 @@ impl Layer {
     }
 }
 
-/// The inputs of the layers of a stack.
-pub(crate) struct Kit<'a> {
+/// What the layers of a stack are made with.
+pub(crate) struct Parts<'a> {
     pub(crate) world: &'a World,
     pub(crate) pools: &'a [Pool],
     pub(crate) classifier: Classifier,
@@ -94,11 +94,11 @@ static TRIES: AtomicU32 = AtomicU32::new(1);
 
 /// A policy that retries everything.
 #[derive(Clone, Debug)]
-pub(crate) struct Everything {
+pub(crate) struct RetryEverything {
     left: u32,
 }
 
-impl Everything {
+impl RetryEverything {
     pub(crate) const fn times(left: u32) -> Self {
         Self { left }
     }
@@ -110,21 +110,21 @@ pub(crate) struct Erase<L>(pub(crate) L);
 impl<S, L, B> tower::Layer<S> for Erase<L>
 where
     L: tower::Layer<S>,
-    L::Service: tower::Service<Request<Load>, Response = Response<B>, Error = BoxError>
+    L::Service: tower::Service<Request<TestBody>, Response = Response<B>, Error = BoxError>
         + Clone
         + Send
         + 'static,
-    <L::Service as tower::Service<Request<Load>>>::Future: Send + 'static,
+    <L::Service as tower::Service<Request<TestBody>>>::Future: Send + 'static,
     B: http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Sync + 'static,
 {
-    type Service = Svc;
+    type Service = TestService;
 
-    fn layer(&self, inner: S) -> Svc {
+    fn layer(&self, inner: S) -> TestService {
         erase(self.0.layer(inner))
     }
 }
 
-impl<Q: TryClone, RB, E> tower::retry::Policy<Request<Q>, Response<RB>, E> for Everything {
+impl<Q: TryClone, RB, E> tower::retry::Policy<Request<Q>, Response<RB>, E> for RetryEverything {
     type Future = std::future::Ready<()>;
 
     fn retry(
@@ -158,7 +158,7 @@ pub(crate) trait TryClone: Sized {
     fn try_clone(&self) -> Option<Self>;
 }
 
-impl TryClone for Load {
+impl TryClone for TestBody {
     fn try_clone(&self) -> Option<Self> {
         Self::try_clone(self)
     }
@@ -170,9 +170,9 @@ impl TryClone for Full<Bytes> {
     }
 }
 
-pub(crate) fn erase<S, B>(service: S) -> Svc
+pub(crate) fn erase<S, B>(service: S) -> TestService
 where
-    S: tower::Service<Request<Load>, Response = Response<B>, Error = BoxError>
+    S: tower::Service<Request<TestBody>, Response = Response<B>, Error = BoxError>
         + Clone
         + Send
         + 'static,
@@ -184,34 +184,34 @@ where
 
 /// The position of a layer, and its body strategy.
 #[derive(Clone, Copy)]
-struct Place {
+struct LayerPlace {
     at: usize,
     several: bool,
-    keep: Keeping,
-    /// Whether an outer layer sends bodies that are not cloned.
+    keep: BodyStrategy,
+    /// A layer further out sends bodies that have no clone.
     replayed: bool,
 }
 
 /// A layer with the strategy of its place.
-macro_rules! kept {
+macro_rules! with_strategy {
     ($layer:expr, $place:expr, $inner:expr) => {
         match $place.keep {
-            Keeping::Buffered(cap) => {
-                erase($layer.body_strategy(BufferedAs::new(cap, Load::replayed)).layer($inner))
+            BodyStrategy::Buffered(cap) => {
+                erase($layer.body_strategy(BufferedAs::new(cap, TestBody::replayed)).layer($inner))
             }
             _ if $place.replayed => {
-                let own = TryCloned::new(Load::try_clone).made_of(Load::from);
+                let own = TryCloned::new(TestBody::try_clone).made_of(TestBody::from);
                 erase($layer.body_strategy(own).layer($inner))
             }
-            Keeping::Usual => erase($layer.layer($inner)),
-            Keeping::Cloned => erase($layer.body_strategy(Cloned).layer($inner)),
+            BodyStrategy::Usual => erase($layer.layer($inner)),
+            BodyStrategy::Cloned => erase($layer.body_strategy(Cloned).layer($inner)),
         }
     };
 }
 
-impl Kit<'_> {
+impl Parts<'_> {
     #[allow(clippy::too_many_lines)] // A table: one arm for each layer.
-    fn wrap(&self, layer: Layer, place: Place, inner: Svc) -> Svc {
+    fn wrap(&self, layer: Layer, place: LayerPlace, inner: TestService) -> TestService {
         let (plan, mode) = (&self.world.plan, self.world.mode());
         let limit = plan.limits[place.at % 3];
         let deadline = Duration::from_millis(plan.deadlines[place.at % 3]);
@@ -234,7 +234,7 @@ impl Kit<'_> {
                     .deadline(deadline)
                     .auth_failure(mode)
                     .served_by(plan.served_by);
-                kept!(layer, place, inner)
+                with_strategy!(layer, place, inner)
             }
             Layer::Retry => {
                 // As the builder does it.
@@ -243,7 +243,7 @@ impl Kit<'_> {
                 let layer = RetryLayer::new(policy)
                     .attempts(crate::support::limit(limit))
                     .deadline(deadline);
-                kept!(layer, place, inner)
+                with_strategy!(layer, place, inner)
             }
             Layer::Rotation(pool) => {
                 let layer = TokenRotationLayer::new(self.pools[pool].clone())
@@ -254,14 +254,14 @@ impl Kit<'_> {
                     .classifier(classifier())
                     .auth_failure(mode)
                     .served_by(plan.served_by);
-                kept!(layer, place, inner)
+                with_strategy!(layer, place, inner)
             }
             Layer::Gate(pool) => erase(
                 AuthShortCircuitLayer::with_pool(self.pools[pool].clone())
                     .classifier(classifier())
                     .layer(inner),
             ),
-            Layer::Seen => erase(
+            Layer::GateWithoutPool => erase(
                 AuthShortCircuitLayer::new().any_credential().classifier(classifier()).layer(inner),
             ),
             Layer::Fused(pool, report) => {
@@ -285,23 +285,25 @@ impl Kit<'_> {
                     builder = builder.outermost_of_several();
                 }
                 let layer = builder.build().unwrap();
-                kept!(layer, place, inner)
+                with_strategy!(layer, place, inner)
             }
             Layer::Foreign(left) => {
-                let policy = Everything { left };
+                let policy = RetryEverything { left };
                 BoxCloneService::new(tower::retry::RetryLayer::new(policy).layer(inner))
             }
             Layer::Strip => {
-                BoxCloneService::new(inner.map_request(|mut request: Request<Load>| {
+                BoxCloneService::new(inner.map_request(|mut request: Request<TestBody>| {
                     request.headers_mut().remove("x-strip");
                     request.headers_mut().append("x-added", HeaderValue::from_static("1"));
                     request
                 }))
             }
-            Layer::Hide => BoxCloneService::new(inner.map_request(|mut request: Request<Load>| {
-                request.extensions_mut().clear();
-                request
-            })),
+            Layer::Hide => {
+                BoxCloneService::new(inner.map_request(|mut request: Request<TestBody>| {
+                    request.extensions_mut().clear();
+                    request
+                }))
+            }
             Layer::Buffer => BoxCloneService::new(tower::buffer::BufferLayer::new(64).layer(inner)),
             Layer::Limit => {
                 BoxCloneService::new(tower::limit::ConcurrencyLimitLayer::new(2).layer(inner))
@@ -310,19 +312,25 @@ impl Kit<'_> {
     }
 
     /// The layers around the upstream, outermost first.
-    pub(crate) fn build(&self, layers: &[Layer], double: &Double) -> Svc {
-        self.around(layers, erase(double.clone()))
+    pub(crate) fn build(&self, layers: &[Layer], upstream: &TestUpstream) -> TestService {
+        self.around(layers, erase(upstream.clone()))
     }
 
     /// The layers around any service, outermost first.
-    pub(crate) fn around(&self, layers: &[Layer], inner: Svc) -> Svc {
-        let keeps: Vec<_> = (0..layers.len()).map(|at| self.world.plan.keeps[at % 3]).collect();
-        let buffers = |at: usize| layers[at].resends() && matches!(keeps[at], Keeping::Buffered(_));
+    pub(crate) fn around(&self, layers: &[Layer], inner: TestService) -> TestService {
+        let body_strategies: Vec<_> =
+            (0..layers.len()).map(|at| self.world.plan.body_strategies[at % 3]).collect();
+        let buffers = |at: usize| {
+            layers[at].resends() && matches!(body_strategies[at], BodyStrategy::Buffered(_))
+        };
         let mut several = false;
         layers.iter().enumerate().rev().fold(inner, |inner, (at, layer)| {
             let replayed = (0..at).any(buffers);
-            let wrapped =
-                self.wrap(*layer, Place { at, several, keep: keeps[at], replayed }, inner);
+            let wrapped = self.wrap(
+                *layer,
+                LayerPlace { at, several, keep: body_strategies[at], replayed },
+                inner,
+            );
             several |= layer.is_ours();
             wrapped
         })
@@ -338,7 +346,7 @@ fn one() -> impl Strategy<Value = Layer> {
         3 => Just(Layer::Retry),
         4 => (0..2_usize).prop_map(Layer::Rotation),
         3 => (0..2_usize).prop_map(Layer::Gate),
-        1 => Just(Layer::Seen),
+        1 => Just(Layer::GateWithoutPool),
         3 => (0..2_usize, any::<bool>()).prop_map(|(pool, report)| Layer::Fused(pool, report)),
         2 => (1..4_u32).prop_map(Layer::Foreign),
         1 => Just(Layer::Buffer),
@@ -420,7 +428,7 @@ impl Promises<'_> {
         self.0.iter().enumerate().filter(|(_, layer)| is(layer)).all(|(at, _)| {
             rotation.is_some_and(|rotation| rotation > at)
                 || self.0[at..].iter().any(|below| match below {
-                    Layer::Seen => seen,
+                    Layer::GateWithoutPool => seen,
                     Layer::Gate(gate) => Some(*gate) == pool,
                     _ => false,
                 })
@@ -452,7 +460,7 @@ impl Promises<'_> {
 
     /// I1 for the callers' own credentials.
     pub(crate) fn covers_own(&self) -> bool {
-        let seen = self.0.iter().rposition(|layer| *layer == Layer::Seen);
+        let seen = self.0.iter().rposition(|layer| *layer == Layer::GateWithoutPool);
         self.0.iter().enumerate().all(|(at, layer)| {
             !matches!(layer, Layer::Foreign(_)) || seen.is_some_and(|seen| seen > at)
         })

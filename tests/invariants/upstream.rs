@@ -18,16 +18,16 @@ use tower::BoxError;
 use tower_failover::{Pool, Verdict};
 
 use super::{
-    load::{Load, Read, poll_read},
-    script::{Hostile, Play, Step},
-    sources::{Fed, Heard, Log},
+    request_body::{Read, TestBody, poll_read},
+    script::{ListPolicy, Play, Step},
+    sources::{Log, SourceEvent, SourceStep},
     support::upstream::Mark,
     world::{AccountPlan, Change},
 };
 
 /// A credential: pool, account, generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Who {
+pub(crate) struct CredentialId {
     pub(crate) pool: usize,
     pub(crate) account: usize,
     pub(crate) generation: u64,
@@ -35,8 +35,8 @@ pub(crate) struct Who {
 
 /// The behaviour of the upstream for an account.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Temper {
-    /// It follows the script of the request.
+pub(crate) enum Behaviour {
+    /// It answers as the request's script says.
     Fine,
     /// It always reacts so to the first `generations`.
     Always { step: Step, generations: u64 },
@@ -67,7 +67,7 @@ pub(crate) struct Sent {
     pub(crate) id: u32,
     /// The try of a foreign layer that it belongs to.
     pub(crate) foreign: u32,
-    pub(crate) who: Option<Who>,
+    pub(crate) credential: Option<CredentialId>,
     pub(crate) own: bool,
     pub(crate) at: Instant,
     pub(crate) seq: usize,
@@ -126,7 +126,7 @@ struct Shared {
     scripts: HashMap<u32, Vec<Step>>,
     played: HashMap<u32, usize>,
     seen: HashMap<(usize, usize), usize>,
-    tempers: Vec<Vec<Temper>>,
+    behaviours: Vec<Vec<Behaviour>>,
     /// The pool of the innermost rotation.
     innermost: usize,
     sources: Log,
@@ -135,39 +135,40 @@ struct Shared {
 }
 
 /// See the [module](self).
-pub(crate) struct Double {
+pub(crate) struct TestUpstream {
     shared: Arc<Mutex<Shared>>,
     watch: Arc<Mutex<Option<Watch>>>,
-    hostile: Hostile,
+    policy: ListPolicy,
     since: Instant,
     ready: bool,
 }
 
-impl Clone for Double {
+impl Clone for TestUpstream {
     fn clone(&self) -> Self {
         Self {
             shared: self.shared.clone(),
             watch: self.watch.clone(),
-            hostile: self.hostile.clone(),
+            policy: self.policy.clone(),
             since: self.since,
             ready: false,
         }
     }
 }
 
-impl fmt::Debug for Double {
+impl fmt::Debug for TestUpstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Double").finish_non_exhaustive()
+        f.debug_struct("TestUpstream").finish_non_exhaustive()
     }
 }
 
-impl Double {
-    pub(crate) fn new(plans: [Vec<AccountPlan>; 2], hostile: Hostile, innermost: usize) -> Self {
-        let tempers = |plans: &Vec<AccountPlan>| plans.iter().map(|plan| plan.temper).collect();
-        let tempers = plans.iter().map(tempers).collect();
-        let shared = Shared { tempers, innermost, plans, ..Shared::default() };
+impl TestUpstream {
+    pub(crate) fn new(plans: [Vec<AccountPlan>; 2], policy: ListPolicy, innermost: usize) -> Self {
+        let behaviours =
+            |plans: &Vec<AccountPlan>| plans.iter().map(|plan| plan.behaviour).collect();
+        let behaviours = plans.iter().map(behaviours).collect();
+        let shared = Shared { behaviours, innermost, plans, ..Shared::default() };
         let shared = Arc::new(Mutex::new(shared));
-        Self { shared, watch: Arc::default(), hostile, since: Instant::now(), ready: false }
+        Self { shared, watch: Arc::default(), policy, since: Instant::now(), ready: false }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -179,8 +180,8 @@ impl Double {
         self.lock().scripts.insert(id, script);
     }
 
-    pub(crate) fn temper(&self, pool: usize, account: usize, temper: Temper) {
-        self.lock().tempers[pool][account] = temper;
+    pub(crate) fn behaviour(&self, pool: usize, account: usize, behaviour: Behaviour) {
+        self.lock().behaviours[pool][account] = behaviour;
     }
 
     pub(crate) fn log(&self) -> Vec<Sent> {
@@ -192,8 +193,8 @@ impl Double {
         self.since
     }
 
-    /// The pools that the sources read; empty at the end, so that they can be dropped.
-    pub(crate) fn know(&self, pools: Vec<Pool>) {
+    /// The pools whose sources ask what there is; none any more when they have to go.
+    pub(crate) fn set_pools(&self, pools: Vec<Pool>) {
         let before = std::mem::replace(&mut self.lock().pools, pools);
         // Reports of their drop are made without a lock.
         drop(before);
@@ -218,11 +219,11 @@ impl Double {
         look(&mut self.lock().sources)
     }
 
-    pub(crate) fn heard(&self, pool: usize, account: usize, what: Fed) {
+    pub(crate) fn record_event(&self, pool: usize, account: usize, step: SourceStep) {
         let mut shared = self.lock();
         shared.seq += 1;
-        let heard = Heard { seq: shared.seq, at: Instant::now(), pool, account, what };
-        shared.sources.heard.push(heard);
+        let event = SourceEvent { seq: shared.seq, at: Instant::now(), pool, account, step };
+        shared.sources.events.push(event);
     }
 
     pub(crate) fn changes(&self) -> Vec<Changed> {
@@ -241,7 +242,7 @@ impl Double {
         *self.watch.lock().unwrap() = Some(watch);
     }
 
-    pub(crate) fn look(&self) {
+    pub(crate) fn notify_watch(&self) {
         if let Some(watch) = &mut *self.watch.lock().unwrap() {
             watch();
         }
@@ -250,10 +251,10 @@ impl Double {
     /// Returns the verdict of a step for this attempt.
     fn verdict(&self, n: usize, step: &Step) -> Verdict {
         let plain = step.plain();
-        match self.hostile.about(n) {
-            Some(said) if !plain.is_success() && !plain.is_unauthorized() => match said {
+        match self.policy.verdict_for(n) {
+            Some(verdict) if !plain.is_success() && !plain.is_unauthorized() => match verdict {
                 Verdict::Success if step.is_error() => Verdict::Rejected,
-                said => said,
+                verdict => verdict,
             },
             _ => plain,
         }
@@ -269,15 +270,15 @@ impl Double {
 }
 
 impl Shared {
-    fn step(&mut self, id: u32, who: Option<Who>) -> Step {
-        if let Some(who) = who {
-            let seen = self.seen.entry((who.pool, who.account)).or_default();
+    fn step(&mut self, id: u32, credential: Option<CredentialId>) -> Step {
+        if let Some(credential) = credential {
+            let seen = self.seen.entry((credential.pool, credential.account)).or_default();
             *seen += 1;
-            match self.tempers[who.pool][who.account] {
-                Temper::Always { step, generations } if who.generation <= generations => {
+            match self.behaviours[credential.pool][credential.account] {
+                Behaviour::Always { step, generations } if credential.generation <= generations => {
                     return step;
                 }
-                Temper::First { step, attempts } if *seen <= attempts => return step,
+                Behaviour::First { step, attempts } if *seen <= attempts => return step,
                 _ => {}
             }
         }
@@ -289,14 +290,14 @@ impl Shared {
     }
 }
 
-/// Returns every pool token in this text: `tok-p0a1g2-...`.
-pub(crate) fn tokens(text: &str) -> Vec<Who> {
+/// Every pool token in this text: `tok-p0a1g2-...`.
+pub(crate) fn tokens(text: &str) -> Vec<CredentialId> {
     text.match_indices("tok-p")
         .map(|(at, _)| {
             let word = text[at + 5..].split('-').next().unwrap();
             let (pool, rest) = word.split_once('a').unwrap();
             let (account, generation) = rest.split_once('g').unwrap();
-            Who {
+            CredentialId {
                 pool: pool.parse().unwrap(),
                 account: account.parse().unwrap(),
                 generation: generation.parse().unwrap(),
@@ -305,8 +306,8 @@ pub(crate) fn tokens(text: &str) -> Vec<Who> {
         .collect()
 }
 
-/// Returns every pool token on a request, with Basic ones decoded.
-pub(crate) fn carried(headers: &HeaderMap, uri: &Uri) -> Vec<Who> {
+/// Every pool token on a request, with Basic ones decoded.
+pub(crate) fn carried(headers: &HeaderMap, uri: &Uri) -> Vec<CredentialId> {
     use base64_of::decode;
     let mut found = tokens(uri.query().unwrap_or_default());
     for value in headers.values() {
@@ -356,7 +357,7 @@ fn number(headers: &HeaderMap, name: &str) -> u32 {
     headers.get(name).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
-impl tower::Service<Request<Load>> for Double {
+impl tower::Service<Request<TestBody>> for TestUpstream {
     type Response = Response<Full<Bytes>>;
     type Error = BoxError;
     type Future = Answer;
@@ -366,9 +367,9 @@ impl tower::Service<Request<Load>> for Double {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Load>) -> Answer {
+    fn call(&mut self, request: Request<TestBody>) -> Answer {
         assert!(std::mem::take(&mut self.ready), "called without being polled ready");
-        let (head, load) = request.into_parts();
+        let (head, body) = request.into_parts();
         let carried = carried(&head.headers, &head.uri);
         let own = head
             .headers
@@ -379,8 +380,8 @@ impl tower::Service<Request<Load>> for Double {
         // Two pools may each put a credential of another kind on a request, as gateway and API
         // keys are; answers are about the innermost one.
         let innermost = shared.innermost;
-        let who = carried.into_iter().find(|who| who.pool == innermost);
-        let step = shared.step(id, who);
+        let credential = carried.into_iter().find(|credential| credential.pool == innermost);
+        let step = shared.step(id, credential);
         shared.seq += 1;
         let (n, seq) = (shared.log.len(), shared.seq);
         let verdict = self.verdict(n, &step);
@@ -388,7 +389,7 @@ impl tower::Service<Request<Load>> for Double {
             n,
             id,
             foreign: number(&head.headers, "x-foreign"),
-            who,
+            credential,
             own,
             at: Instant::now(),
             seq,
@@ -404,14 +405,14 @@ impl tower::Service<Request<Load>> for Double {
             mark: head.extensions.get::<Mark>().map(|mark| mark.0),
         });
         drop(shared);
-        self.look();
+        self.notify_watch();
         let wait = Duration::from_millis(step.after);
         let wait = (!wait.is_zero()).then(|| Box::pin(tokio::time::sleep(wait)));
         Answer {
-            double: self.clone(),
+            upstream: self.clone(),
             n,
             step,
-            load: Some(load),
+            body: Some(body),
             read: Read::default(),
             wait,
             over: false,
@@ -421,10 +422,10 @@ impl tower::Service<Request<Load>> for Double {
 
 /// The future of one attempt.
 pub(crate) struct Answer {
-    double: Double,
+    upstream: TestUpstream,
     n: usize,
     step: Step,
-    load: Option<Load>,
+    body: Option<TestBody>,
     read: Read,
     wait: Option<Pin<Box<Sleep>>>,
     over: bool,
@@ -433,16 +434,16 @@ pub(crate) struct Answer {
 impl Answer {
     /// Reads the request; a body that is cut is an error that does not say whether work was done.
     fn poll_load(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(mut load) = self.load.take() else { return Poll::Ready(()) };
-        let polled = poll_read(&mut load, &mut self.read, cx);
-        let mut shared = self.double.lock();
+        let Some(mut body) = self.body.take() else { return Poll::Ready(()) };
+        let polled = poll_read(&mut body, &mut self.read, cx);
+        let mut shared = self.upstream.lock();
         let sent = &mut shared.log[self.n];
         sent.body = Bytes::copy_from_slice(&self.read.data);
         sent.trailers.clone_from(&self.read.trailers);
         match polled {
             Poll::Pending => {
                 drop(shared);
-                self.load = Some(load);
+                self.body = Some(body);
                 return Poll::Pending;
             }
             Poll::Ready(Ok(())) => sent.whole = true,
@@ -451,7 +452,7 @@ impl Answer {
                 self.wait = None;
                 sent.whole = true;
                 sent.step = self.step;
-                sent.verdict = self.double.verdict(self.n, &self.step);
+                sent.verdict = self.upstream.verdict(self.n, &self.step);
             }
         }
         Poll::Ready(())
@@ -473,8 +474,8 @@ impl Future for Answer {
         }
         self.over = true;
         let (n, step) = (self.n, self.step);
-        self.double.look();
-        self.double.end(n, true);
+        self.upstream.notify_watch();
+        self.upstream.end(n, true);
         Poll::Ready(match step.status() {
             None => Err(step.error(n)),
             Some(status) => {
@@ -490,7 +491,7 @@ impl Future for Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if !self.over {
-            self.double.end(self.n, false);
+            self.upstream.end(self.n, false);
         }
     }
 }

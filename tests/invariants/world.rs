@@ -14,16 +14,16 @@ use tower_failover::{
 };
 
 use super::{
-    load::{self, Shape},
+    request_body::{self, Shape},
     script::{self, Play, Step},
     sources::{self, Scripted, SourcePlan},
     support::Recorder,
-    upstream::{Double, Temper, tokens},
+    upstream::{Behaviour, TestUpstream, tokens},
 };
 
 /// The place of an account's credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum CredentialPlace {
     Bearer,
     Header,
     Query,
@@ -32,8 +32,8 @@ pub(crate) enum Place {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AccountPlan {
-    pub(crate) temper: Temper,
-    pub(crate) place: Place,
+    pub(crate) behaviour: Behaviour,
+    pub(crate) place: CredentialPlace,
     pub(crate) group: Option<u8>,
     pub(crate) priority: i32,
     pub(crate) weight: u32,
@@ -49,7 +49,7 @@ pub(crate) struct AccountPlan {
 
 /// Where requests name their model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum At {
+pub(crate) enum ModelPlace {
     Json,
     Query,
     Header,
@@ -57,8 +57,8 @@ pub(crate) enum At {
 
 /// The body strategy of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keeping {
-    /// The default.
+pub(crate) enum BodyStrategy {
+    /// As it does by itself.
     Usual,
     Cloned,
     Buffered(usize),
@@ -67,7 +67,7 @@ pub(crate) enum Keeping {
 /// The chain of models.
 #[derive(Clone, Debug)]
 pub(crate) struct ChainPlan {
-    pub(crate) at: At,
+    pub(crate) at: ModelPlace,
     /// A list, in place of the map.
     pub(crate) list: Option<Vec<u8>>,
     pub(crate) map: Vec<(u8, Vec<u8>)>,
@@ -94,7 +94,7 @@ pub(crate) struct RequestPlan {
     pub(crate) model: Option<u8>,
     /// The model that the request itself names, and where.
     pub(crate) named: Option<u8>,
-    pub(crate) at: At,
+    pub(crate) at: ModelPlace,
     pub(crate) shape: Shape,
     /// It has a content-length, and a digest.
     pub(crate) length: bool,
@@ -115,8 +115,8 @@ pub(crate) enum Change {
     Replace,
     Revive,
     Retire,
-    Rest(u64),
-    RestModel(u64, u8),
+    CoolDown(u64),
+    CoolDownModel(u64, u8),
     Invalidate,
 }
 
@@ -134,7 +134,7 @@ pub(crate) struct Plan {
     /// The attempts that each layer allows, and its deadline in milliseconds, by its place.
     pub(crate) limits: [u32; 3],
     pub(crate) deadlines: [u64; 3],
-    pub(crate) keeps: [Keeping; 3],
+    pub(crate) body_strategies: [BodyStrategy; 3],
     pub(crate) retries: u32,
     pub(crate) max_refusals: u32,
     pub(crate) bucket: Option<u32>,
@@ -169,7 +169,7 @@ pub(crate) fn model_of(model: u8) -> &'static str {
     MODELS[usize::from(model)]
 }
 
-impl At {
+impl ModelPlace {
     pub(crate) fn place(self) -> ModelAt {
         match self {
             Self::Json => ModelAt::default(),
@@ -218,13 +218,13 @@ impl AccountPlan {
         self.end.filter(|_| loaded).map(Duration::from_millis)
     }
 
-    fn account(&self, pool: usize, at: usize, double: &Double) -> Account {
+    fn account(&self, pool: usize, at: usize, upstream: &TestUpstream) -> Account {
         let id = id_of(pool, at);
         let mut account = match self.source {
             Some(plan) => {
-                let (double, asked) = (double.clone(), AtomicUsize::new(0));
+                let (upstream, calls) = (upstream.clone(), AtomicUsize::new(0));
                 let group = self.group;
-                let source = Scripted { pool, account: at, group, plan, double, asked };
+                let source = Scripted { pool, account: at, group, plan, upstream, calls };
                 let place = self.place;
                 let account = if plan.loaded {
                     Account::new(id.clone(), self.credential(pool, at, 1)).source(source)
@@ -263,7 +263,7 @@ impl AccountPlan {
     }
 }
 
-impl Place {
+impl CredentialPlace {
     fn credential(self, token: &str) -> Result<Credential, CredentialError> {
         match self {
             Self::Bearer => Credential::bearer(token),
@@ -275,20 +275,20 @@ impl Place {
 }
 
 impl World {
-    /// Returns whether any token comes from a source, or expires.
-    pub(crate) fn lives(&self) -> bool {
+    /// Whether any token comes from a source, or ends.
+    pub(crate) fn tokens_change(&self) -> bool {
         self.pools.iter().flatten().any(|plan| plan.source.is_some() || plan.end.is_some())
     }
 
-    pub(crate) fn pools(&self, recorder: &Recorder, double: &Double) -> Vec<Pool> {
+    pub(crate) fn pools(&self, recorder: &Recorder, upstream: &TestUpstream) -> Vec<Pool> {
         let pool = |(at, plans): (usize, &Vec<AccountPlan>)| {
-            let accounts = plans.iter().enumerate().map(|(i, plan)| plan.account(at, i, double));
-            let double = double.clone();
+            let accounts = plans.iter().enumerate().map(|(i, plan)| plan.account(at, i, upstream));
+            let upstream = upstream.clone();
             let mut builder = Pool::builder();
-            if self.lives() {
+            if self.tokens_change() {
                 builder = builder.validate(move |_, token| {
-                    for who in tokens(token) {
-                        double.given(who);
+                    for credential in tokens(token) {
+                        upstream.received(credential);
                     }
                     Ok(())
                 });
@@ -316,8 +316,8 @@ impl World {
         self.models.as_ref().map(ChainPlan::chain).unwrap_or_default()
     }
 
-    pub(crate) fn at(&self) -> At {
-        self.models.as_ref().map_or(At::Json, |models| models.at)
+    pub(crate) fn at(&self) -> ModelPlace {
+        self.models.as_ref().map_or(ModelPlace::Json, |models| models.at)
     }
 
     pub(crate) fn retry(&self) -> RetryPolicy {
@@ -353,10 +353,10 @@ impl Change {
             Self::Retire => {
                 pool.retire(&id);
             }
-            Self::Rest(time) => {
+            Self::CoolDown(time) => {
                 pool.cool_down(&id, None, Duration::from_millis(time));
             }
-            Self::RestModel(time, model) => {
+            Self::CoolDownModel(time, model) => {
                 pool.cool_down(&id, Some(model_of(model)), Duration::from_millis(time));
             }
             Self::Invalidate => {
@@ -406,40 +406,40 @@ impl RequestPlan {
 
 // === strategies ===
 
-fn temper() -> impl Strategy<Value = Temper> {
-    let refused =
-        (script::refusal(), script::millis(), 1..3_u64).prop_map(|(play, after, generations)| {
-            Temper::Always { step: Step { play, after, retry_after: None }, generations }
+fn behaviour() -> impl Strategy<Value = Behaviour> {
+    let rejected =
+        (script::rejection(), script::millis(), 1..3_u64).prop_map(|(play, after, generations)| {
+            Behaviour::Always { step: Step { play, after, retry_after: None }, generations }
         });
     let limited = (proptest::sample::select(vec![429, 402]), script::retry_after()).prop_map(
-        |(status, retry_after)| Temper::Always {
+        |(status, retry_after)| Behaviour::Always {
             step: Step { play: Play::Status(status), after: 0, retry_after },
             generations: 9,
         },
     );
-    let first =
-        (script::step(), 1..3_usize).prop_map(|(step, attempts)| Temper::First { step, attempts });
-    prop_oneof![4 => Just(Temper::Fine), 4 => refused, 2 => limited, 2 => first]
+    let first = (script::step(), 1..3_usize)
+        .prop_map(|(step, attempts)| Behaviour::First { step, attempts });
+    prop_oneof![4 => Just(Behaviour::Fine), 4 => rejected, 2 => limited, 2 => first]
 }
 
 fn account() -> impl Strategy<Value = AccountPlan> {
     let place = proptest::sample::select(vec![
-        Place::Bearer,
-        Place::Bearer,
-        Place::Bearer,
-        Place::Header,
-        Place::Query,
-        Place::Basic,
+        CredentialPlace::Bearer,
+        CredentialPlace::Bearer,
+        CredentialPlace::Bearer,
+        CredentialPlace::Header,
+        CredentialPlace::Query,
+        CredentialPlace::Basic,
     ]);
     let group = proptest::sample::select(vec![None, None, Some(0), Some(1)]);
     let one_in_five = || proptest::bool::weighted(0.2);
     let models = prop_oneof![5 => Just(None), 1 => (1..32_u8).prop_map(Some)];
     let source = (proptest::option::weighted(0.6, sources::source()), sources::end());
-    (temper(), place, group, 0..2_i32, 0..3_u32, one_in_five(), one_in_five(), (models, source))
+    (behaviour(), place, group, 0..2_i32, 0..3_u32, one_in_five(), one_in_five(), (models, source))
         .prop_map(
-            |(temper, place, group, priority, weight, fixed, base, (models, (source, end)))| {
+            |(behaviour, place, group, priority, weight, fixed, base, (models, (source, end)))| {
                 AccountPlan {
-                    temper,
+                    behaviour,
                     place,
                     group,
                     priority: priority * i32::from(weight == 2),
@@ -471,8 +471,11 @@ pub(crate) fn request() -> impl Strategy<Value = RequestPlan> {
     let polls = prop_oneof![4 => Just(None), 1 => (0..8_u32).prop_map(Some)];
     let flags =
         (any::<bool>(), rarely(), rarely(), rarely(), rarely(), rarely(), rarely(), rarely());
-    let named =
-        (prop_oneof![1 => Just(None), 3 => (0..5_u8).prop_map(Some)], load::shape(), any::<bool>());
+    let named = (
+        prop_oneof![1 => Just(None), 3 => (0..5_u8).prop_map(Some)],
+        request_body::shape(),
+        any::<bool>(),
+    );
     let steps = proptest::collection::vec(script::step(), 0..5);
     (flags, pin, (model, named), attempts, deadline, steps, script::millis(), polls).prop_map(
         |(
@@ -497,7 +500,7 @@ pub(crate) fn request() -> impl Strategy<Value = RequestPlan> {
             // The options and the request name the same model.
             model: if named.is_some() && model.is_some() { named } else { model },
             named,
-            at: At::Json,
+            at: ModelPlace::Json,
             shape,
             length,
             attempts,
@@ -514,9 +517,9 @@ fn change() -> impl Strategy<Value = (u64, usize, Change)> {
         3 => Just(Change::Replace),
         1 => Just(Change::Revive),
         1 => Just(Change::Retire),
-        1 => proptest::sample::select(vec![0, 1, 500, 10_000, 90_000_000]).prop_map(Change::Rest),
+        1 => proptest::sample::select(vec![0, 1, 500, 10_000, 90_000_000]).prop_map(Change::CoolDown),
         1 => (proptest::sample::select(vec![500, 10_000, 90_000_000]), 0..5_u8)
-            .prop_map(|(time, model)| Change::RestModel(time, model)),
+            .prop_map(|(time, model)| Change::CoolDownModel(time, model)),
         1 => Just(Change::Invalidate),
     ];
     (script::millis(), 0..5_usize, change)
@@ -553,13 +556,13 @@ fn plan() -> impl Strategy<Value = Plan> {
     let overloaded = proptest::sample::select(vec![None, None, Some(false), Some(true)]);
     let flags = (overloaded, rarely(), rarely(), any::<bool>());
     let deadline = proptest::sample::select(vec![60_000, 60_000, 3_000]);
-    let keeps = keeps();
+    let body_strategies = body_strategies();
     let sources = (
         proptest::sample::select(vec![10_000, 10_000, 1_000]),
         proptest::sample::select(vec![15_000, 15_000, 2_000, 0]),
         any::<u64>(),
     );
-    (numbers, bucket, cascade, own, choose, flags, deadline, (keeps, sources)).prop_map(
+    (numbers, bucket, cascade, own, choose, flags, deadline, (body_strategies, sources)).prop_map(
         |(
             (attempts, retries, max_refusals),
             bucket,
@@ -568,12 +571,12 @@ fn plan() -> impl Strategy<Value = Plan> {
             choose,
             flags,
             deadline,
-            (keeps, (refresh_deadline, ready_within, seed)),
+            (body_strategies, (refresh_deadline, ready_within, seed)),
         )| Plan {
             attempts,
             limits: [attempts; 3],
             deadlines: [deadline; 3],
-            keeps,
+            body_strategies,
             retries,
             max_refusals,
             bucket,
@@ -591,20 +594,20 @@ fn plan() -> impl Strategy<Value = Plan> {
     )
 }
 
-fn keeping() -> impl Strategy<Value = Keeping> {
+fn keeping() -> impl Strategy<Value = BodyStrategy> {
     proptest::sample::select(vec![
-        Keeping::Usual,
-        Keeping::Usual,
-        Keeping::Cloned,
-        Keeping::Buffered(16),
-        Keeping::Buffered(50),
-        Keeping::Buffered(1 << 20),
-        Keeping::Buffered(1 << 20),
+        BodyStrategy::Usual,
+        BodyStrategy::Usual,
+        BodyStrategy::Cloned,
+        BodyStrategy::Buffered(16),
+        BodyStrategy::Buffered(50),
+        BodyStrategy::Buffered(1 << 20),
+        BodyStrategy::Buffered(1 << 20),
     ])
 }
 
-/// Mostly one value for all.
-fn keeps() -> impl Strategy<Value = [Keeping; 3]> {
+/// Mostly one for all.
+fn body_strategies() -> impl Strategy<Value = [BodyStrategy; 3]> {
     prop_oneof![
         3 => keeping().prop_map(|keep| [keep; 3]),
         1 => [keeping(), keeping(), keeping()],
@@ -618,7 +621,12 @@ fn list() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn chain() -> impl Strategy<Value = ChainPlan> {
-    let at = proptest::sample::select(vec![At::Json, At::Json, At::Query, At::Header]);
+    let at = proptest::sample::select(vec![
+        ModelPlace::Json,
+        ModelPlace::Json,
+        ModelPlace::Query,
+        ModelPlace::Header,
+    ]);
     let listed = proptest::option::of(list());
     let map = proptest::collection::vec((0..5_u8, list()), 0..5);
     let otherwise = prop_oneof![1 => Just(Vec::new()), 1 => list()];
@@ -637,16 +645,16 @@ fn chain() -> impl Strategy<Value = ChainPlan> {
 
 /// Any world. In one of three, tokens come from sources, or expire.
 pub(crate) fn world() -> impl Strategy<Value = World> {
-    (any_world(), proptest::bool::weighted(0.33)).prop_map(|(mut world, lives)| {
-        for plan in world.pools.iter_mut().flatten().filter(|_| !lives) {
+    (any_world(), proptest::bool::weighted(0.33)).prop_map(|(mut world, tokens_change)| {
+        for plan in world.pools.iter_mut().flatten().filter(|_| !tokens_change) {
             (plan.source, plan.end) = (None, None);
         }
         world
     })
 }
 
-/// A world in which tokens come from sources, and expire.
-pub(crate) fn living() -> impl Strategy<Value = World> {
+/// A world in which tokens come from sources, and end.
+pub(crate) fn changing_tokens() -> impl Strategy<Value = World> {
     any_world()
 }
 
@@ -674,7 +682,7 @@ pub(crate) fn patient() -> impl Strategy<Value = World> {
             request.script.retain(|step| step.play != Play::Hang);
         }
         for account in world.pools.iter_mut().flatten() {
-            if let Temper::First { step, .. } = &mut account.temper {
+            if let Behaviour::First { step, .. } = &mut account.behaviour {
                 if step.play == Play::Hang {
                     step.play = Play::Reset;
                 }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[test]
-fn attempts_are_those_of_the_profile() {
+fn attempts_follow_the_profile() {
     only("status_classification.json", STATUS_DRIVEN_ELSEWHERE);
     only("retry_after.json", RETRY_AFTER_DRIVEN_ELSEWHERE);
 }

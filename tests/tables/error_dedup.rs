@@ -30,10 +30,10 @@ fn holds(case: &Value) -> Outcome {
         expect.is("dropped", seen.rig.reporting - failures.min(seen.rig.reporting));
         expect.is("success_events", seen.rig.recorder.recovered().len());
         if let Some(cooled) = expect.take("cooldown_hook") {
-            let mut resting = seen.upstream.tokens();
-            resting.retain(|id| seen.rig.account(id).state == State::Cooling);
+            let mut cooling = seen.upstream.tokens();
+            cooling.retain(|id| seen.rig.account(id).state == State::Cooling);
             let all = seen.rig.ids_in(State::Cooling);
-            expect.check(json!(resting) == *cooled, || format!("{resting:?} rest"));
+            expect.check(json!(cooling) == *cooled, || format!("{cooling:?} rest"));
             expect.is("both_in_cooldown", all.len() == 2);
         }
     })

@@ -51,7 +51,7 @@ impl<'a> Expect<'a> {
 }
 
 #[test]
-fn field_without_a_check_is_a_fault() {
+fn unchecked_field_is_an_error() {
     let case = serde_json::json!({"expect": {"a": 1, "b": [2]}});
     let mut expect = Expect::of(&case);
     expect.is("a", 1.0);

@@ -115,8 +115,8 @@ fn classifier(case: &Value) -> Classifier {
 }
 
 fn request(case: &Value) -> http::Request<Body> {
-    let asked = case["request"].as_object().unwrap();
-    for (member, _) in asked {
+    let source_calls = case["request"].as_object().unwrap();
+    for (member, _) in source_calls {
         assert!(["body", "disable_fallbacks"].contains(&member.as_str()), "{member}");
     }
     let body = match &case["request"]["body"] {
@@ -222,8 +222,8 @@ async fn holds(case: &Value, shape: Shape) -> Outcome {
         let mut body: Value = serde_json::from_slice(&sent.body).unwrap();
         body["model"] = case["request"]["body"]["model"].clone();
         // The order of the members counts too.
-        let (sent, asked) = (body.to_string(), case["request"]["body"].to_string());
-        sent == asked
+        let (sent, source_calls) = (body.to_string(), case["request"]["body"].to_string());
+        sent == source_calls
     };
     expect.is("other_members_unchanged", sent.iter().all(same));
     let fits = |(nth, sent): (usize, &Sent)| {

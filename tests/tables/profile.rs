@@ -164,20 +164,24 @@ impl Policy for UnlessReject {
     }
 }
 
-/// The number of calls to the source of each account, by id.
-pub(crate) type Asked = Arc<Mutex<BTreeMap<String, u64>>>;
+/// How often the source of each account was asked, by id.
+pub(crate) type SourceCalls = Arc<Mutex<BTreeMap<String, u64>>>;
 
 /// Builds the pool of a case, with its accounts in order of preference: of `tokens`, else of the script.
 pub(crate) fn pool(case: &Value, recorder: &Recorder) -> Option<PoolBuilder> {
-    pool_asked(case, recorder, &Asked::default())
+    pool_asked(case, recorder, &SourceCalls::default())
 }
 
-/// Like [`pool`], with the number of calls to the source of each account.
-pub(crate) fn pool_asked(case: &Value, recorder: &Recorder, asked: &Asked) -> Option<PoolBuilder> {
+/// The same, with a count of how often each account's source was asked.
+pub(crate) fn pool_asked(
+    case: &Value,
+    recorder: &Recorder,
+    source_calls: &SourceCalls,
+) -> Option<PoolBuilder> {
     let config = &case["config"];
     let accounts: Vec<Account> = match (&config["tokens"], &case["upstream"]["by_token"]) {
         (Value::Array(tokens), _) => {
-            tokens.iter().map(|token| refreshed(account(token), config, asked)).collect()
+            tokens.iter().map(|token| refreshed(account(token), config, source_calls)).collect()
         }
         (_, Value::Object(tokens)) => {
             tokens.keys().map(|token| account(&token.as_str().into())).collect()
@@ -197,16 +201,17 @@ pub(crate) fn pool_asked(case: &Value, recorder: &Recorder, asked: &Asked) -> Op
     Some(builder)
 }
 
-/// Adds the source of the case, which returns its listed tokens one after the other.
-fn refreshed(account: Account, config: &Value, asked: &Asked) -> Account {
+/// With the source that the case has for it, which gives what it lists, one after the other.
+fn refreshed(account: Account, config: &Value, source_calls: &SourceCalls) -> Account {
     let Some(list) = config["refresh"][account.id()].as_array().cloned() else { return account };
-    let (asked, id) = (asked.clone(), account.id().to_owned());
+    let (source_calls, id) = (source_calls.clone(), account.id().to_owned());
     account.source(move |_: RefreshReason| {
-        let mut asked = asked.lock().unwrap();
-        let count = asked.entry(id.clone()).or_default();
+        let mut source_calls = source_calls.lock().unwrap();
+        let count = source_calls.entry(id.clone()).or_default();
         let given = list.get(usize::try_from(*count).unwrap()).and_then(Value::as_str);
         *count += 1;
-        let given = given.expect("the source is asked more often than the case says").to_owned();
+        let given =
+            given.expect("the source is source_calls more often than the case says").to_owned();
         std::future::ready(match given.strip_prefix("error:") {
             Some("invalid_grant") => Err(SourceError::terminal(Reason::Revoked, "invalid_grant")),
             Some(other) => panic!("no error is called {other}"),

@@ -16,7 +16,7 @@ use crate::{
         cases::{self, Excused, Outcome},
         frames::{Beat, Frames},
         pool,
-        sink::{Heard, Read, Sink, listen},
+        sink::{Read, Received, Sink, receive},
         upstream::now,
     },
 };
@@ -106,8 +106,8 @@ fn stepped(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, Strin
 fn ask(body: &mut ReplayBody<Original>, what: &str) -> Result<Value, String> {
     let mut body = pin!(body);
     Ok(match what {
-        "read all" => said(&now(listen(body, Read::All))),
-        "read one frame" | "read one frame, drop" => said(&now(listen(body, Read::Frames(1)))),
+        "read all" => said(&now(receive(body, Read::All))),
+        "read one frame" | "read one frame, drop" => said(&now(receive(body, Read::Frames(1)))),
         "is_end_stream" => json!(body.as_mut().is_end_stream()),
         "size_hint" => {
             let hint = body.size_hint();
@@ -118,7 +118,7 @@ fn ask(body: &mut ReplayBody<Original>, what: &str) -> Result<Value, String> {
     })
 }
 
-fn said(heard: &Heard) -> Value {
+fn said(heard: &Received) -> Value {
     heard.check_claims();
     let trailers = heard.trailers.as_ref().map(|trailers| {
         let pair = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
@@ -141,7 +141,7 @@ fn attempts(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, Stri
         let request = http::Request::post("https://api.example.com/").body(body(case)).unwrap();
         let answer = layer.layer(sink.clone()).oneshot(request).await;
         answer.map_err(|error| error.to_string())?;
-        match &sink.heard()[..] {
+        match &sink.received()[..] {
             [first, second] if first.pieces == 0 => Ok(vec![json!({"status": 401}), said(second)]),
             other => Err(format!("{other:?}")),
         }

@@ -30,7 +30,7 @@ const EXCUSED: &[Excused] = &[
 ];
 
 #[test]
-fn waits_and_limits_are_those_of_the_profile() {
+fn retry_waits_and_limits_follow_the_profile() {
     cases::check("retry_backoff.json", EXCUSED, &[], holds);
 }
 
@@ -73,7 +73,8 @@ fn waits(case: &Value, config: &Value, retries: &Value, shift: u32) -> Outcome {
 
 /// Returns the step after each attempt of a request that always fails.
 fn verdicts(case: &Value) -> Outcome {
-    let asked: Vec<_> = case["request"]["after_attempts"].as_array().unwrap().iter().collect();
+    let source_calls: Vec<_> =
+        case["request"]["after_attempts"].as_array().unwrap().iter().collect();
     let trail = paused(async {
         let rig = Rig::of(case);
         let upstream = Upstream::default().otherwise(Step::status(500));
@@ -89,7 +90,7 @@ fn verdicts(case: &Value) -> Outcome {
         }
     };
     let mut expect = Expect::of(case);
-    expect.is("verdicts", asked.iter().map(verdict).collect::<Vec<_>>());
+    expect.is("verdicts", source_calls.iter().map(verdict).collect::<Vec<_>>());
     expect.end()
 }
 

@@ -30,7 +30,7 @@ const EXCUSED: &[Excused] = &[
 ];
 
 #[test]
-fn budget_pays_as_its_profile_says() {
+fn retry_budget_follows_its_profile() {
     cases::check("retry_budget.json", EXCUSED, &[], holds);
 }
 

@@ -17,7 +17,7 @@ use tower_failover::{
 
 use crate::{
     expect::Expect,
-    profile::{self, Asked, Watched},
+    profile::{self, SourceCalls, Watched},
     script,
     support::{
         Recorder, Upstream,
@@ -38,8 +38,8 @@ pub(crate) enum Shape {
 pub(crate) struct Rig {
     pub(crate) recorder: Recorder,
     pub(crate) pool: Option<Pool>,
-    /// The number of calls to the source of each account.
-    pub(crate) asked: Asked,
+    /// How often the source of each account was asked.
+    pub(crate) source_calls: SourceCalls,
     pub(crate) policy: Option<RetryPolicy>,
     pub(crate) budget: Option<std::sync::Arc<Watched>>,
     pub(crate) classifier: tower_failover::Classifier,
@@ -89,13 +89,18 @@ impl Rig {
     /// Builds the rig of a case whose pool builder is changed first.
     pub(crate) fn with_pool(case: &Value, change: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Self {
         let recorder = Recorder::new();
-        let asked = Asked::default();
-        let pool = profile::pool_asked(case, &recorder, &asked);
+        let source_calls = SourceCalls::default();
+        let pool = profile::pool_asked(case, &recorder, &source_calls);
         let pool = pool.map(|pool| change(pool).build().unwrap());
-        Self::with(case, recorder, pool, asked)
+        Self::with(case, recorder, pool, source_calls)
     }
 
-    fn with(case: &Value, recorder: Recorder, pool: Option<Pool>, asked: Asked) -> Self {
+    fn with(
+        case: &Value,
+        recorder: Recorder,
+        pool: Option<Pool>,
+        source_calls: SourceCalls,
+    ) -> Self {
         let config = &case["config"];
         for (member, _) in config.as_object().expect("a case has a config") {
             assert!(KNOWN.contains(&member.as_str()), "no profile has `{member}`");
@@ -105,7 +110,7 @@ impl Rig {
         Self {
             recorder,
             pool,
-            asked,
+            source_calls,
             policy: profile::retry(config, budget.clone()),
             budget,
             classifier: profile::classifier(config),

@@ -75,8 +75,8 @@ pub(crate) fn scripts(case: &Value) -> Vec<Vec<Step>> {
 
 /// Builds the requests of a case, in order. The default method is GET.
 pub(crate) fn requests(case: &Value) -> Vec<Request<Body>> {
-    let asked = case["request"].as_object().expect("a case has a request");
-    for (member, _) in asked {
+    let source_calls = case["request"].as_object().expect("a case has a request");
+    for (member, _) in source_calls {
         let known = [
             "method",
             "idempotent",
@@ -91,9 +91,9 @@ pub(crate) fn requests(case: &Value) -> Vec<Request<Body>> {
         ];
         assert!(known.contains(&member.as_str()), "no request has `{member}`");
     }
-    let asked = &case["request"];
-    let method = asked["method"].as_str().unwrap_or("GET");
-    let idempotent = asked["idempotent"].as_bool().unwrap_or(method == "GET");
+    let source_calls = &case["request"];
+    let method = source_calls["method"].as_str().unwrap_or("GET");
+    let idempotent = source_calls["idempotent"].as_bool().unwrap_or(method == "GET");
     assert_eq!(idempotent, method == "GET", "a request is as idempotent as its method");
     let one = |session: Option<&Value>| {
         let mut request = if idempotent { get() } else { post() };
@@ -101,19 +101,19 @@ pub(crate) fn requests(case: &Value) -> Vec<Request<Body>> {
             let options = RequestOptions::new().sticky(session.as_str().unwrap());
             request.extensions_mut().insert(options);
         }
-        for (name, value) in asked["headers"].as_object().into_iter().flatten() {
+        for (name, value) in source_calls["headers"].as_object().into_iter().flatten() {
             let name: http::HeaderName = name.parse().unwrap();
             request.headers_mut().append(name, value.as_str().unwrap().parse().unwrap());
         }
         request
     };
-    if let Some(sessions) = asked["sessions"].as_array() {
+    if let Some(sessions) = source_calls["sessions"].as_array() {
         return sessions.iter().map(|session| one(Some(session))).collect();
     }
     let scripts = scripts(case).len().max(1) as u64;
-    let session = asked.get("session");
-    (0..asked["count"].as_u64().unwrap_or(scripts))
-        .map(|_| match asked["body"].as_str() {
+    let session = source_calls.get("session");
+    (0..source_calls["count"].as_u64().unwrap_or(scripts))
+        .map(|_| match source_calls["body"].as_str() {
             Some(body) => one(session).map(|_| Body::from(body.to_owned())),
             None => one(session),
         })

@@ -144,10 +144,10 @@ impl World {
 
     /// Returns the error of a reader, in the words of the case.
     fn kind(&self, wanted: &Value) -> Value {
-        let told: Vec<_> = self.recorder.events().iter().map(ToString::to_string).collect();
+        let reported: Vec<_> = self.recorder.events().iter().map(ToString::to_string).collect();
         let kinds =
             [("error:timeout", "in time"), ("error:invalid-header-value", "not visible ASCII")];
-        let said = |words: &str| told.iter().any(|line| line.contains(words));
+        let said = |words: &str| reported.iter().any(|line| line.contains(words));
         let trimmed = |kind: &str| kind == "error:invalid-header-value" && said("white space");
         let found = kinds
             .iter()

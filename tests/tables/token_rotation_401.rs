@@ -67,10 +67,10 @@ fn rotated(seen: &Seen, expect: &mut Expect<'_>) {
     // Out of use, for a time or until a person acts.
     let out = [State::Quarantined, State::Retired].map(|state| seen.rig.ids_in(state)).concat();
     expect.is("quarantined", out);
-    let asked = seen.rig.asked.lock().unwrap();
-    expect.is("refreshes", json!(*asked));
+    let source_calls = seen.rig.source_calls.lock().unwrap();
+    expect.is("refreshes", json!(*source_calls));
     // The first token was there already.
-    expect.is("token_calls", 1 + asked.values().sum::<u64>());
+    expect.is("token_calls", 1 + source_calls.values().sum::<u64>());
     let backup = seen.upstream.tokens().iter().filter(|token| **token == "tok-backup").count();
     expect.is("backup_calls", backup);
     let bodies = seen.upstream.sent().into_iter().map(|sent| sent.body);
@@ -149,9 +149,9 @@ fn unknown(case: &Value) -> Outcome {
         tower_failover::Event::AccountOut(out) => matches!(out.reason, OutReason::Rejected(_)),
         _ => true,
     };
-    let told = recorder.events().iter().any(refused);
+    let reported = recorder.events().iter().any(refused);
     let mut expect = Expect::of(case);
-    expect.is("ejected", changed.contains(&true) || told);
+    expect.is("ejected", changed.contains(&true) || reported);
     expect.is("panics", false);
     expect.end()
 }

@@ -21,11 +21,12 @@
 
 mod bars;
 mod cases;
-mod choose;
+
 mod count;
 mod measure;
 mod requests;
 mod rounds;
+mod selection;
 mod socket;
 mod stacks;
 mod table;
@@ -87,7 +88,7 @@ fn measure(args: &Args, runtime: &Runtime) -> Measured {
         rows.extend(rounds::case(case, args.rounds, runtime));
     }
     if ["choose-1", "choose-100000", "choose-100000-sparse"].into_iter().any(wanted) {
-        rows.extend(choose::rows(args.rounds));
+        rows.extend(selection::rows(args.rounds));
     }
     let mut slower = Vec::new();
     if wanted(cases::TWO_THREADS.name) {

@@ -5,11 +5,15 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use http::response::Parts;
 use tokio::time::Instant;
-use tower_failover::{pool::State, report::{OutReason, Outcome}, Event, Pool, Reason, Verdict};
+use tower_failover::{
+    Event, Pool, Reason, Verdict,
+    pool::State,
+    report::{OutReason, Outcome},
+};
 
 use super::{
-    play::{Double, Happened, NUMBER, Sent},
     script::{SECRET, World},
+    upstream::{LogEntry, NUMBER, Sent, TestUpstream},
 };
 
 /// What the caller got.
@@ -26,9 +30,15 @@ type Ends = BTreeMap<u32, (Instant, Ended)>;
 /// After how long a request starts no attempt; timers are late by a little.
 const DEADLINE: Duration = Duration::from_millis(60_002);
 
-pub(super) fn all(world: &World<'_>, pool: &Pool, double: &Double, events: &[Event], ends: &Ends) {
-    let (sent, happened) = (double.sent(), double.happened());
-    let incidents = walk(&sent, &happened);
+pub(super) fn all(
+    world: &World<'_>,
+    pool: &Pool,
+    upstream: &TestUpstream,
+    events: &[Event],
+    ends: &Ends,
+) {
+    let (sent, log) = (upstream.sent(), upstream.log());
+    let incidents = walk(&sent, &log);
     assert_eq!(told(events), incidents, "incidents\n{events:#?}\n{sent:#?}");
     for (id, (started, ended)) in ends {
         let mine: Vec<_> = (0..).zip(&sent).filter(|(_, sent)| sent.id == *id).collect();
@@ -45,7 +55,7 @@ pub(super) fn all(world: &World<'_>, pool: &Pool, double: &Double, events: &[Eve
 
 /// I3, and I1 within one request.
 fn bounded(world: &World<'_>, id: u32, started: Instant, mine: &[(usize, &Sent)]) {
-    let own = world.ask(id).attempts.map(|attempts| u32::from(attempts % 5) + 1);
+    let own = world.request_plan(id).attempts.map(|attempts| u32::from(attempts % 5) + 1);
     let most = own.unwrap_or(u32::MAX).min(world.attempts()) as usize;
     assert!(mine.len() <= most, "{} attempts of {most}: {mine:#?}", mine.len());
     let late = mine.iter().skip(1).find(|(_, sent)| sent.at - started > DEADLINE);
@@ -150,17 +160,17 @@ struct Credential {
 }
 
 /// I1 across requests; gives how often each credential was taken out.
-fn walk(sent: &[Sent], happened: &[Happened]) -> BTreeMap<(usize, u64), usize> {
+fn walk(sent: &[Sent], log: &[LogEntry]) -> BTreeMap<(usize, u64), usize> {
     let mut all: BTreeMap<(usize, u64), Credential> = BTreeMap::new();
     let mut starts = BTreeMap::new();
     let mut incidents = BTreeMap::new();
     let fresh = Credential { state: Known::Alive, trusted: false, chapter: 0, replaced: false };
-    for (place, one) in happened.iter().enumerate() {
+    for (place, one) in log.iter().enumerate() {
         match *one {
-            Happened::Change(changed) => {
+            LogEntry::Change(changed) => {
                 all.entry((changed.account, changed.generation)).or_insert(fresh).replaced = true;
             }
-            Happened::Start(n) => {
+            LogEntry::Start(n) => {
                 starts.insert(n, place);
                 let known = all.entry(sent[n].who).or_insert(fresh);
                 assert!(
@@ -172,17 +182,17 @@ fn walk(sent: &[Sent], happened: &[Happened]) -> BTreeMap<(usize, u64), usize> {
                     Known::Quarantined(until) if until <= sent[n].at => {
                         (known.state, known.chapter) = (Known::Probing(n), place);
                     }
-                    state => panic!("attempt {n} started while {state:?}: {sent:#?} {happened:#?}"),
+                    state => panic!("attempt {n} started while {state:?}: {sent:#?} {log:#?}"),
                 }
             }
-            Happened::Answer(n, at) => {
+            LogEntry::Answer(n, at) => {
                 let known = all.entry(sent[n].who).or_insert(fresh);
                 let late = starts[&n] < known.chapter;
                 if answered(known, n, sent[n].verdict, at, late) {
                     *incidents.entry(sent[n].who).or_default() += 1;
                 }
             }
-            Happened::Drop(n) => {
+            LogEntry::Drop(n) => {
                 let known = all.entry(sent[n].who).or_insert(fresh);
                 if known.state == Known::Probing(n) {
                     known.state = Known::Quarantined(sent[n].at);

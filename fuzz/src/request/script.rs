@@ -15,18 +15,18 @@ pub(super) struct World<'a> {
     retries: u8,
     refusals: u8,
     gap: u8,
-    naps: u8,
+    ready_delays: u8,
     pub(super) bucket: Option<u8>,
     pub(super) forbidden: bool,
     pub(super) replace: bool,
     pub(super) models: bool,
-    asks: Vec<Ask<'a>>,
+    requests: Vec<RequestPlan<'a>>,
     pub(super) steps: Vec<Step<'a>>,
 }
 
 /// One request.
 #[derive(Arbitrary, Debug)]
-pub(super) struct Ask<'a> {
+pub(super) struct RequestPlan<'a> {
     pub(super) post: bool,
     pub(super) repeatable: bool,
     /// It comes in after so many milliseconds.
@@ -70,7 +70,7 @@ const KNOWN: [u16; 16] =
     [200, 204, 400, 401, 402, 403, 404, 408, 422, 425, 429, 500, 502, 503, 504, 529];
 
 /// Statuses whose body tells what they mean; it is there at once.
-const TOLD_BY_BODY: [u16; 6] = [400, 402, 403, 404, 429, 529];
+const CLASSIFIED_BY_BODY: [u16; 6] = [400, 402, 403, 404, 429, 529];
 
 const HEADERS: [&str; 9] = [
     "content-type",
@@ -119,23 +119,24 @@ impl World<'_> {
 
     /// How long services take to be ready, one after the other: time for what was chosen to be refused
     /// by then.
-    pub(super) fn naps(&self) -> [Duration; 4] {
-        [0, 2, 4, 6]
-            .map(|at| Duration::from_millis([0, 1, 50, 400][usize::from(self.naps >> at & 3)]))
+    pub(super) fn ready_delays(&self) -> [Duration; 4] {
+        [0, 2, 4, 6].map(|at| {
+            Duration::from_millis([0, 1, 50, 400][usize::from(self.ready_delays >> at & 3)])
+        })
     }
 
     /// Requests, numbered from 0; four of a round are there together.
-    pub(super) fn rounds(&self) -> Vec<Vec<(u32, &Ask<'_>)>> {
-        let asks: Vec<_> = (0..).zip(self.asks.iter().take(16)).collect();
-        asks.chunks(4).map(<[_]>::to_vec).collect()
+    pub(super) fn rounds(&self) -> Vec<Vec<(u32, &RequestPlan<'_>)>> {
+        let requests: Vec<_> = (0..).zip(self.requests.iter().take(16)).collect();
+        requests.chunks(4).map(<[_]>::to_vec).collect()
     }
 
-    pub(super) fn ask(&self, id: u32) -> &Ask<'_> {
-        &self.asks[id as usize]
+    pub(super) fn request_plan(&self, id: u32) -> &RequestPlan<'_> {
+        &self.requests[id as usize]
     }
 }
 
-impl Ask<'_> {
+impl RequestPlan<'_> {
     pub(super) fn polls(&self) -> Option<u8> {
         self.polls.map(|polls| polls % 16)
     }
@@ -179,12 +180,12 @@ impl Step<'_> {
         headers
     }
 
-    fn told_by_body(&self) -> bool {
-        self.status().is_some_and(|status| TOLD_BY_BODY.contains(&status.as_u16()))
+    fn classified_by_body(&self) -> bool {
+        self.status().is_some_and(|status| CLASSIFIED_BY_BODY.contains(&status.as_u16()))
     }
 
     pub(super) fn whole(&self) -> bool {
-        !self.cut || self.told_by_body()
+        !self.cut || self.classified_by_body()
     }
 
     /// How long the pieces of its body are.
@@ -193,7 +194,7 @@ impl Step<'_> {
     }
 
     pub(super) fn pauses(&self) -> bool {
-        self.pieces > 0 && !self.told_by_body()
+        self.pieces > 0 && !self.classified_by_body()
     }
 
     /// What it means. Delays aside, time has no part in that.
@@ -208,7 +209,7 @@ impl Step<'_> {
         *answer.status_mut() = status;
         *answer.headers_mut() = self.headers();
         let (head, ()) = answer.into_parts();
-        let body = self.told_by_body().then_some(self.body);
+        let body = self.classified_by_body().then_some(self.body);
         let verdict = classifier.classify(&head, body, std::time::SystemTime::UNIX_EPOCH);
         assert!(status != StatusCode::UNAUTHORIZED || verdict.is_unauthorized(), "{verdict:?}");
         verdict

@@ -5,7 +5,7 @@ mod rig;
 mod upstream;
 
 pub use self::{
-    rig::{CAP, FILM, Rig, Streaming, client, go, post, read, streams_both_ways},
+    rig::{CAP, FILM, Rig, Streaming, client, post, read, streams_both_ways, within_a_minute},
     upstream::{Body, Sent, Upstream, answer, empty, text},
 };
 

@@ -102,8 +102,8 @@ impl Rig {
         RetryPolicy::new().backoff(Backoff::none())
     }
 
-    /// Returns the codes of the events since the last call.
-    pub fn codes(&mut self) -> Vec<&'static str> {
+    /// What was told since this was asked last, by its codes.
+    pub fn reported(&mut self) -> Vec<&'static str> {
         std::iter::from_fn(|| self.events.try_recv()).map(|event| event.code()).collect()
     }
 
@@ -113,37 +113,37 @@ impl Rig {
         events.filter(Event::is_failure).filter_map(|event| event.record().cloned()).collect()
     }
 
-    /// Checks every client: a 401 rotates, a 503 is retried, and a dead pool answers without a call
-    /// upstream. `send` returns the status of the answer.
-    pub async fn sees_all_three(&mut self, mut send: impl AsyncFnMut() -> u16) {
+    /// What every client has to see, whatever it sends: a 401 rotates, a 503 is retried, and a dead
+    /// pool answers without a call upstream. `send` gives the status of the answer.
+    pub async fn check_failover(&mut self, mut send: impl AsyncFnMut() -> u16) {
         let (alice, bob) = ("token-of-alice", "token-of-bob");
         self.upstream.reject(alice);
-        assert_eq!(go(send()).await, 200, "bob serves in alice's place");
+        assert_eq!(within_a_minute(send()).await, 200, "bob serves in alice's place");
         assert_eq!(self.upstream.tokens(), [alice, bob], "each is tried once");
 
         self.upstream.next(&[503]);
-        assert_eq!(go(send()).await, 200, "a transient failure is retried");
-        assert_eq!(self.upstream.tokens(), [bob, bob], "alice is not used again");
-        assert_eq!(self.codes(), ["account_out"]);
+        assert_eq!(within_a_minute(send()).await, 200, "what is transient is tried again");
+        assert_eq!(self.upstream.tokens(), [bob, bob], "nobody asks alice again");
+        assert_eq!(self.reported(), ["account_out"]);
 
         self.upstream.reject(bob);
         assert_eq!(
-            go(send()).await,
+            within_a_minute(send()).await,
             401,
-            "no account is left, and the answer is that of the upstream"
+            "nobody is left, and the upstream has said why"
         );
         assert_eq!(self.upstream.tokens(), [bob]);
-        assert_eq!(self.codes(), ["pool_dead", "request_failed"]);
+        assert_eq!(self.reported(), ["pool_dead", "request_failed"]);
 
-        assert_eq!(go(send()).await, 401, "the same, without a call");
+        assert_eq!(within_a_minute(send()).await, 401, "the same, without a call");
         assert_eq!(self.upstream.tokens(), [""; 0]);
-        assert_eq!(self.codes(), ["request_failed"]);
+        assert_eq!(self.reported(), ["request_failed"]);
     }
 }
 
-/// Awaits a future, and panics after a minute.
-pub async fn go<F: Future>(future: F) -> F::Output {
-    timeout(Duration::from_secs(60), future).await.expect("a future that ends")
+/// Waits for what must come; a test that hangs says where.
+pub async fn within_a_minute<F: Future>(future: F) -> F::Output {
+    timeout(Duration::from_secs(60), future).await.expect("it takes long: something waits for ever")
 }
 
 /// The body that clients send, and that an echoing upstream returns.

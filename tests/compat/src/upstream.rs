@@ -80,7 +80,7 @@ impl Upstream {
         format!("{}{path}", self.origin)
     }
 
-    /// Answers this token with a 401 from now on.
+    /// From now on this token is answered 401.
     pub fn reject(&self, token: &str) {
         self.lock().rejected.insert(token.to_owned());
     }

@@ -16,7 +16,9 @@ use tower_failover::{
     Failover,
     body::{Buffered, ReplayBody},
 };
-use tower_failover_compat::{CAP, FILM, Rig, client, go, post, separate, streams_both_ways};
+use tower_failover_compat::{
+    CAP, FILM, Rig, client, post, separate, streams_both_ways, within_a_minute,
+};
 
 /// Passes each request on, with the headers that the layers have added.
 #[derive(Clone)]
@@ -65,10 +67,10 @@ async fn serve(router: Router) -> String {
 
 /// Checks the answers for a caller without a credential.
 async fn is_seen_through(rig: &mut Rig, origin: &str) {
-    go(streams_both_ways(client(), &format!("{origin}/upload"))).await;
+    within_a_minute(streams_both_ways(client(), &format!("{origin}/upload"))).await;
     assert_eq!(rig.upstream.tokens(), ["token-of-alice"]);
     let (mut caller, uri) = (client(), format!("{origin}/videos"));
-    rig.sees_all_three(async || post(&mut caller, &uri, Full::<Bytes>::from(FILM)).await).await;
+    rig.check_failover(async || post(&mut caller, &uri, Full::<Bytes>::from(FILM)).await).await;
 }
 
 fn plain(rig: &Rig) -> Router {
@@ -126,7 +128,7 @@ async fn proxy_handler_separate() {
 /// A server's upgrade handle goes with the first attempt: a WebSocket passes through a gateway, and
 /// after a rejection it is not accepted by an attempt without a handle.
 #[tokio::test]
-async fn upgrade_of_the_caller_goes_with_the_first_attempt() {
+async fn upgrade_of_the_caller_is_sent_with_the_first_attempt() {
     async fn accept(request: Request) -> StatusCode {
         let handle = request.extensions().get::<hyper::upgrade::OnUpgrade>();
         match request.headers()["authorization"].as_bytes() {
@@ -144,7 +146,7 @@ async fn upgrade_of_the_caller_goes_with_the_first_attempt() {
             .header("upgrade", "websocket")
             .body(Full::<Bytes>::default())
             .unwrap();
-        go(client().request(request))
+        within_a_minute(client().request(request))
     };
     assert_eq!(call().await.unwrap().status(), 426, "bob's attempt is the second");
     assert_eq!(call().await.unwrap().status(), 101, "and now the first");

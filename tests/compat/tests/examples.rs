@@ -4,7 +4,7 @@ use http::{Request, StatusCode, header::HeaderValue};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use serde_json::json;
-use tower_failover_compat::{Body, Upstream, answer, client, go, text};
+use tower_failover_compat::{Body, Upstream, answer, client, text, within_a_minute};
 
 // Of each example, all but `main` is used: it reads the environment, which is not set here.
 #[allow(dead_code)]
@@ -48,7 +48,7 @@ async fn post(origin: &str) -> (u16, String) {
         .header("authorization", "Bearer login-of-the-caller")
         .body(Full::from("a film"))
         .unwrap();
-    let answer = go(client().request(request)).await.unwrap();
+    let answer = within_a_minute(client().request(request)).await.unwrap();
     let (head, body) = answer.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (head.status.as_u16(), String::from_utf8(body.into()).unwrap())
@@ -87,7 +87,7 @@ async fn tonic_channel_uses_the_reserve_and_retries() {
     let upstream = Upstream::serving(check).await;
     upstream.reject("token-of-team");
     upstream.next(&[503]);
-    assert_eq!(go(tonic_channel::run(upstream.origin())).await.unwrap(), "SERVING");
+    assert_eq!(within_a_minute(tonic_channel::run(upstream.origin())).await.unwrap(), "SERVING");
     let reserve = "token-of-reserve";
     assert_eq!(upstream.tokens(), ["token-of-team", reserve, reserve]);
 }
@@ -104,6 +104,9 @@ async fn sdk_async_openai_sends_with_a_token_of_the_pool() {
     })
     .await;
     upstream.reject("token-of-team");
-    assert_eq!(go(sdk_async_openai::run(upstream.origin())).await.as_deref(), Some("Hello."));
+    assert_eq!(
+        within_a_minute(sdk_async_openai::run(upstream.origin())).await.as_deref(),
+        Some("Hello.")
+    );
     assert_eq!(upstream.tokens(), ["token-of-team", "token-of-reserve"]);
 }

@@ -32,7 +32,7 @@ fn packed(text: &str) -> String {
 }
 
 #[test]
-fn table_lists_what_is_tested() {
+fn readme_table_matches_these_tests() {
     let manifest = fs::read_to_string(here().join("Cargo.toml")).unwrap();
     let own = Path::new(file!()).file_name();
     let tests = fs::read_dir(here().join("tests")).unwrap().map(|entry| entry.unwrap().path());

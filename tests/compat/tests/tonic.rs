@@ -14,7 +14,7 @@ use tonic::{
 };
 use tower::Layer;
 use tower_failover::body::ReplayBody;
-use tower_failover_compat::{CAP, Rig, Upstream, answer, go, separate, text};
+use tower_failover_compat::{CAP, Rig, Upstream, answer, separate, text, within_a_minute};
 
 /// Messages of text.
 #[derive(Clone, Copy, Default)]
@@ -187,26 +187,26 @@ where
     Ok(said)
 }
 
-/// Tests one kind of call, with the fused and the separate layers.
-macro_rules! sees_all_three {
+/// A test of one kind of call, with the layers in one and one by one.
+macro_rules! check_failover {
     ($($fused:ident, $separate:ident: $call:ident;)*) => { $(
         #[tokio::test]
         async fn $fused() {
             let (mut rig, channel) = rig().await;
             let service = fused!(rig, channel);
-            rig.sees_all_three(async || $call(service.clone()).await).await;
+            rig.check_failover(async || $call(service.clone()).await).await;
         }
 
         #[tokio::test]
         async fn $separate() {
             let (mut rig, channel) = rig().await;
             let service = separate!(rig, channel, .buffered_as(CAP, Body::new::<ReplayBody<Body>>));
-            rig.sees_all_three(async || $call(service.clone()).await).await;
+            rig.check_failover(async || $call(service.clone()).await).await;
         }
     )* };
 }
 
-sees_all_three! {
+check_failover! {
     unary_fused, unary_separate: unary;
     server_stream_fused, server_stream_separate: server_stream;
     both_streams_fused, both_streams_separate: both_streams;
@@ -220,19 +220,19 @@ where
     T::ResponseBody: Send + 'static,
     <T::ResponseBody as http_body::Body>::Error: Into<tower::BoxError>,
 {
-    assert_eq!(go(conversation(service.clone())).await.unwrap(), 3);
+    assert_eq!(within_a_minute(conversation(service.clone())).await.unwrap(), 3);
     assert_eq!(rig.upstream.tokens(), ["token-of-alice"]);
     rig.upstream.reject("token-of-alice");
-    let rejected = go(conversation(service.clone())).await.unwrap_err();
+    let rejected = within_a_minute(conversation(service.clone())).await.unwrap_err();
     assert_eq!(rejected.code(), Code::Unauthenticated);
     assert_eq!(rig.upstream.tokens(), ["token-of-alice"]);
-    assert_eq!(rig.codes(), ["account_out", "request_failed"]);
-    assert_eq!(go(conversation(service)).await.unwrap(), 3, "bob serves the next");
+    assert_eq!(rig.reported(), ["account_out", "request_failed"]);
+    assert_eq!(within_a_minute(conversation(service)).await.unwrap(), 3, "bob serves the next");
     assert_eq!(rig.upstream.tokens(), ["token-of-bob"]);
 }
 
 #[tokio::test]
-async fn conversation_is_sent_as_it_proceeds() {
+async fn conversation_is_sent_message_by_message() {
     let (rig, channel) = self::rig().await;
     let service = fused!(rig, channel);
     converses(rig, service).await;
@@ -243,7 +243,7 @@ async fn conversation_is_sent_as_it_proceeds() {
 
 /// For a dead pool, the caller gets a status of gRPC with the help text.
 #[tokio::test]
-async fn dead_pool_is_a_status_of_grpc() {
+async fn dead_pool_is_a_grpc_status() {
     let (rig, channel) = rig().await;
     let service = fused!(rig, channel);
     rig.pool.retire("alice");
@@ -251,7 +251,7 @@ async fn dead_pool_is_a_status_of_grpc() {
     let path = PathAndQuery::from_static("/test.Echo/Once");
     let request = tonic::Request::new(String::new());
     let call = async { ready(service).await.unary(request, path, Text).await };
-    let status = go(call).await.unwrap_err();
+    let status = within_a_minute(call).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
     assert!(status.message().contains("get new tokens in Settings"), "{status:?}");
     assert_eq!(rig.upstream.tokens(), [""; 0]);

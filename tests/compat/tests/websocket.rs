@@ -68,25 +68,25 @@ where
 }
 
 #[tokio::test]
-async fn fused() {
+async fn fused_layer_serves_a_websocket() {
     let mut rig = rig().await;
     let mut service = rig.fused().build().unwrap().layer(client());
     let uri = rig.upstream.at("/live");
-    rig.sees_all_three(async || talk(&mut service, &uri).await).await;
+    rig.check_failover(async || talk(&mut service, &uri).await).await;
 }
 
 #[tokio::test]
-async fn separate() {
+async fn separate_layers_serve_a_websocket() {
     let mut rig = rig().await;
     let mut service = separate!(rig, client());
     let uri = rig.upstream.at("/live");
-    rig.sees_all_three(async || talk(&mut service, &uri).await).await;
+    rig.check_failover(async || talk(&mut service, &uri).await).await;
 }
 
 #[tokio::test]
-async fn fused_over_reqwest() {
+async fn fused_layer_serves_a_websocket_over_reqwest() {
     let mut rig = rig().await;
     let mut service = rig.fused().build().unwrap().layer(ReqwestService::default());
     let uri = rig.upstream.at("/live");
-    rig.sees_all_three(async || talk(&mut service, &uri).await).await;
+    rig.check_failover(async || talk(&mut service, &uri).await).await;
 }

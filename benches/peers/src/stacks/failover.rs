@@ -3,7 +3,16 @@
 use std::hint::black_box;
 
 use tower::{Layer, ServiceBuilder};
-use tower_failover::{dedup::ErrorDedup, fallback::ModelFallback, pool::{OwnCredential, PoolBuilder}, retry::{Backoff, Retry, TokenBucket}, rotation::TokenRotation, short_circuit::AuthShortCircuit, Account, AuthShortCircuitLayer, Credential, ErrorDedupLayer, Event, Failover, FailoverLayer, ModelChain, ModelFallbackLayer, Pool, RetryLayer, RetryPolicy, TokenRotationLayer};
+use tower_failover::{
+    Account, AuthShortCircuitLayer, Credential, ErrorDedupLayer, Event, Failover, FailoverLayer,
+    ModelChain, ModelFallbackLayer, Pool, RetryLayer, RetryPolicy, TokenRotationLayer,
+    dedup::ErrorDedup,
+    fallback::ModelFallback,
+    pool::{OwnCredential, PoolBuilder},
+    retry::{Backoff, Retry, TokenBucket},
+    rotation::TokenRotation,
+    short_circuit::AuthShortCircuit,
+};
 
 use super::keys::{MODELS, token};
 

@@ -9,7 +9,7 @@ use tower_failover::report::NotResent;
 
 use crate::support::{
     frames::{Beat, Frames},
-    sink::Heard,
+    sink::Received,
 };
 
 /// A body with random frames.
@@ -93,18 +93,18 @@ impl Plan {
         Ok(())
     }
 
-    /// Compares the content of a body with this one.
-    pub(crate) fn check(&self, heard: &Heard) {
-        heard.check_claims();
+    /// Holds what came out of a body against this one.
+    pub(crate) fn check(&self, received: &Received) {
+        received.check_claims();
         let data = self.data();
-        if heard.ended {
-            assert_eq!(heard.data, data);
-            assert_eq!(heard.trailers, self.trailers());
-            assert_eq!(heard.error, self.error());
+        if received.ended {
+            assert_eq!(received.data, data);
+            assert_eq!(received.trailers, self.trailers());
+            assert_eq!(received.error, self.error());
         } else {
-            assert!(data.starts_with(&heard.data), "{heard:?}");
+            assert!(data.starts_with(&received.data), "{received:?}");
         }
-        let first = heard.first_claim();
+        let first = received.first_claim();
         if self.known {
             let length = self.length();
             assert_eq!((first.lower, first.upper), (length, Some(length)), "known stays known");

@@ -49,7 +49,7 @@ pub(crate) enum Beat {
 pub(crate) struct Broken;
 
 /// See the [module](self).
-pub(crate) enum Load {
+pub(crate) enum TestBody {
     Own {
         beats: Arc<[Beat]>,
         at: usize,
@@ -57,15 +57,15 @@ pub(crate) enum Load {
         /// The remaining length, if it is known.
         length: Option<u64>,
     },
-    /// A body as an outer layer sends it, which is not cloned.
-    Replayed(Box<ReplayBody<Load>>),
+    /// As a layer further out sends it: it has no clone.
+    Replayed(Box<ReplayBody<TestBody>>),
 }
 
 pub(crate) fn trailers() -> HeaderMap {
     HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static("42"))])
 }
 
-impl Load {
+impl TestBody {
     pub(crate) fn new(text: &str, shape: Shape) -> Self {
         let size = text.len().div_ceil(shape.pieces.max(1)).max(1);
         let pieces = text.as_bytes().chunks(size).map(Bytes::copy_from_slice);
@@ -100,33 +100,33 @@ impl Load {
     }
 }
 
-/// A position without a [`ReplayBody`].
-impl Clone for Load {
+/// Where no [`ReplayBody`] can be.
+impl Clone for TestBody {
     fn clone(&self) -> Self {
         self.try_clone().unwrap()
     }
 }
 
-impl From<Bytes> for Load {
+impl From<Bytes> for TestBody {
     fn from(bytes: Bytes) -> Self {
         let length = Some(bytes.len() as u64);
         Self::Own { beats: Arc::new([Beat::Data(bytes)]), at: 0, nap: None, length }
     }
 }
 
-impl From<String> for Load {
+impl From<String> for TestBody {
     fn from(text: String) -> Self {
         Bytes::from(text).into()
     }
 }
 
-impl Default for Load {
+impl Default for TestBody {
     fn default() -> Self {
         Bytes::new().into()
     }
 }
 
-impl Body for Load {
+impl Body for TestBody {
     type Data = Bytes;
     type Error = Broken;
 
@@ -178,7 +178,7 @@ impl Body for Load {
     }
 }
 
-impl fmt::Debug for Load {
+impl fmt::Debug for TestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Own { .. } => "Own",
@@ -196,12 +196,12 @@ pub(crate) struct Read {
 
 /// Reads a body to its end.
 pub(crate) fn poll_read(
-    load: &mut Load,
+    body: &mut TestBody,
     read: &mut Read,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Broken>> {
     loop {
-        match ready!(Pin::new(&mut *load).poll_frame(cx)) {
+        match ready!(Pin::new(&mut *body).poll_frame(cx)) {
             None => return Poll::Ready(Ok(())),
             Some(Err(broken)) => return Poll::Ready(Err(broken)),
             Some(Ok(frame)) => match frame.into_data() {

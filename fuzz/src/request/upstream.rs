@@ -44,7 +44,7 @@ pub(super) struct Changed {
 
 /// Something that happened; attempts by their number.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Happened {
+pub(super) enum LogEntry {
     Start(usize),
     Answer(usize, Instant),
     Drop(usize),
@@ -55,10 +55,10 @@ pub(super) enum Happened {
 struct Inner {
     script: VecDeque<Reply>,
     /// How long the next four that are asked take to be ready, and how many were asked.
-    naps: [Duration; 4],
+    ready_delays: [Duration; 4],
     asked: usize,
     sent: Vec<Sent>,
-    happened: Vec<Happened>,
+    log: Vec<LogEntry>,
 }
 
 /// A step, ready to be played.
@@ -76,37 +76,47 @@ struct Reply {
 }
 
 /// See the [module](self). Clones share everything but their readiness.
-pub(super) struct Double {
+pub(super) struct TestUpstream {
     inner: Arc<Mutex<Inner>>,
     pool: Pool,
     ready: bool,
-    nap: Option<Pin<Box<Sleep>>>,
+    ready_delay: Option<Pin<Box<Sleep>>>,
 }
 
-impl Clone for Double {
+impl Clone for TestUpstream {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), pool: self.pool.clone(), ready: false, nap: None }
+        Self {
+            inner: Arc::clone(&self.inner),
+            pool: self.pool.clone(),
+            ready: false,
+            ready_delay: None,
+        }
     }
 }
 
-impl Double {
+impl TestUpstream {
     pub(super) fn new(world: &World<'_>, pool: &Pool) -> Self {
         let script = world.steps.iter().map(Reply::new).collect();
-        let inner = Inner { script, naps: world.naps(), ..Inner::default() };
-        Self { inner: Arc::new(Mutex::new(inner)), pool: pool.clone(), ready: false, nap: None }
+        let inner = Inner { script, ready_delays: world.ready_delays(), ..Inner::default() };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+            pool: pool.clone(),
+            ready: false,
+            ready_delay: None,
+        }
     }
 
     pub(super) fn sent(&self) -> Vec<Sent> {
         lock(&self.inner).sent.clone()
     }
 
-    pub(super) fn happened(&self) -> Vec<Happened> {
-        lock(&self.inner).happened.clone()
+    pub(super) fn log(&self) -> Vec<LogEntry> {
+        lock(&self.inner).log.clone()
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&Pool) -> Changed) {
         let changed = change(&self.pool);
-        lock(&self.inner).happened.push(Happened::Change(changed));
+        lock(&self.inner).log.push(LogEntry::Change(changed));
     }
 }
 
@@ -145,21 +155,22 @@ impl Reply {
     }
 }
 
-impl Service<Request<Full<Bytes>>> for Double {
+impl Service<Request<Full<Bytes>>> for TestUpstream {
     type Response = Response<Pieces>;
     type Error = BoxError;
     type Future = Answer;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if !self.ready && self.nap.is_none() {
+        if !self.ready && self.ready_delay.is_none() {
             let mut inner = lock(&self.inner);
-            let nap = inner.naps[inner.asked % inner.naps.len()];
+            let ready_delay = inner.ready_delays[inner.asked % inner.ready_delays.len()];
             inner.asked += 1;
-            self.nap = (!nap.is_zero()).then(|| Box::pin(tokio::time::sleep(nap)));
+            self.ready_delay =
+                (!ready_delay.is_zero()).then(|| Box::pin(tokio::time::sleep(ready_delay)));
         }
-        if let Some(nap) = &mut self.nap {
-            ready!(nap.as_mut().poll(cx));
-            self.nap = None;
+        if let Some(ready_delay) = &mut self.ready_delay {
+            ready!(ready_delay.as_mut().poll(cx));
+            self.ready_delay = None;
         }
         self.ready = true;
         Poll::Ready(Ok(()))
@@ -187,7 +198,7 @@ impl Service<Request<Full<Bytes>>> for Double {
             whole: reply.whole,
             answered: false,
         });
-        inner.happened.push(Happened::Start(number));
+        inner.log.push(LogEntry::Start(number));
         drop(inner);
         let wait = (!reply.after.is_zero()).then(|| Box::pin(tokio::time::sleep(reply.after)));
         Answer { inner: Arc::clone(&self.inner), number, wait, reply: Some(reply) }
@@ -219,7 +230,7 @@ impl Future for Answer {
         let reply = self.reply.take().expect("polled after the end");
         let mut inner = lock(&self.inner);
         inner.sent[self.number].answered = true;
-        inner.happened.push(Happened::Answer(self.number, Instant::now()));
+        inner.log.push(LogEntry::Answer(self.number, Instant::now()));
         drop(inner);
         if let Some(error) = reply.play.error() {
             return Poll::Ready(Err(error.into()));
@@ -236,7 +247,7 @@ impl Future for Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if self.reply.is_some() {
-            lock(&self.inner).happened.push(Happened::Drop(self.number));
+            lock(&self.inner).log.push(LogEntry::Drop(self.number));
         }
     }
 }
