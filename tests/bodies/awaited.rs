@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// Builds a request whose body has a known length and takes a second to arrive.
+/// Builds a request whose body of known length arrives after a second.
 fn slow(text: &str) -> Request<Body> {
     let (start, end) = text.split_at(text.len() / 2);
     let plan = Plan { beats: vec![data(start), pause(1), data(end)], known: true, missing: 0 };
@@ -86,7 +86,7 @@ fn ready_service_waits_for_the_body_and_a_clone_replaces_it() {
         let sink = sink::<ReplayBody<Body>>(&[]);
         let limited = ConcurrencyLimit::with_semaphore(sink.clone(), permits.clone());
         let mut service = RetryLayer::new(RetryPolicy::new()).buffered(100).layer(limited);
-        // Each takes the service that was polled ready with its permit.
+        // Each call takes the service that was polled ready, with its permit.
         let first = service.ready().await.unwrap().call(slow("first"));
         let second = service.ready().await.unwrap().call(slow("second"));
         assert_eq!(permits.available_permits(), 0);
@@ -96,7 +96,7 @@ fn ready_service_waits_for_the_body_and_a_clone_replaces_it() {
             (first.unwrap().status(), second.unwrap().status()),
             (http::StatusCode::OK, http::StatusCode::OK)
         );
-        // The sink panics when it is called without having been polled ready.
+        // The sink panics if it is called without being polled ready.
         assert_eq!(sink.calls(), 2);
         drop(service);
         assert_eq!(permits.available_permits(), 2);
@@ -112,7 +112,7 @@ fn request_dropped_while_its_body_is_awaited_leaves_no_state() {
                 .selection(Selection::LeastInFlight)
                 .build()
                 .unwrap();
-            // One is due for a probe, the other is out for longer.
+            // One account is due for a probe, the other is out for longer.
             accounts.invalidate("a", Reason::Invalid);
             tokio::time::advance(Duration::from_secs(250)).await;
             accounts.invalidate("b", Reason::Invalid);
@@ -149,7 +149,7 @@ fn request_dropped_while_its_body_is_awaited_leaves_no_state() {
             assert!(recorder.events().is_empty(), "{:?}", recorder.codes());
             let view = accounts.view();
             assert!(view.accounts.iter().all(|account| account.in_flight == 0), "{view:?}");
-            // The probe is available to the next request.
+            // The next request can be the probe.
             assert_eq!(send(slow("next")).await, 200);
             assert_eq!(tokens(&sink), ["tok-a"]);
             assert_eq!(accounts.view().accounts[0].state, State::Usable);
@@ -196,7 +196,7 @@ fn dead_pool_answers_without_waiting_for_the_body() {
                 tower::util::BoxCloneService::new(service.map_response(|it| it.map(|_| ())))
             };
             let start = Instant::now();
-            // It is rejected after the service was ready.
+            // The pool dies after the service became ready.
             service.ready().await.unwrap();
             accounts.invalidate("a", Reason::Invalid);
             accounts.retire("b");
@@ -220,7 +220,7 @@ fn account_that_is_rejected_while_a_body_is_awaited_does_not_serve() {
         accounts.retire("a");
         assert_eq!(sent.await.unwrap().status(), 200);
         assert_eq!(tokens(&sink), ["tok-b"]);
-        // If no account is left, the answer says so.
+        // If no model is left, the answer is local.
         let mut sent = pin!(layer_of(&accounts).layer(sink.clone()).oneshot(slow("body")));
         assert!(waits(sent.as_mut()).await);
         accounts.retire("b");
@@ -250,7 +250,7 @@ fn model_of_an_awaited_body_is_used_for_selection() {
             let sink = sink::<Any>(&[529]);
             let status = send_for_status(fused, &accounts, chain, &sink).await;
             assert_eq!(status, 200, "fused: {fused}");
-            // The account of each model.
+            // Each model is served by its own account.
             assert_eq!(tokens(&sink), ["tok-b", "tok-a"]);
             let received = sink.received();
             assert_eq!(received[0].data, ASKED.as_bytes());
@@ -281,7 +281,7 @@ fn model_that_cools_everywhere_is_skipped_after_its_body_arrived() {
     });
 }
 
-/// A body of one type for any number of layers.
+/// A boxed body, independent of the layers it passed.
 type Any = http_body_util::combinators::UnsyncBoxBody<Bytes, crate::support::frames::Broken>;
 
 async fn send_for_status(fused: bool, accounts: &Pool, chain: ModelChain, sink: &Sink<Any>) -> u16 {

@@ -1,4 +1,4 @@
-//! Random bodies, and their documented treatment.
+//! Random bodies, and their treatment according to the documentation.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -12,18 +12,18 @@ use crate::support::{
     sink::Received,
 };
 
-/// A body with random frames.
+/// A body of random frames.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// Trailers or an error come last.
     pub(crate) beats: Vec<Beat>,
     /// Whether its length is known.
     pub(crate) known: bool,
-    /// The number of missing bytes, if it is cut.
+    /// The announced bytes that are missing when the body breaks off.
     pub(crate) missing: u64,
 }
 
-/// The body of a caller.
+/// A body as a caller holds it.
 pub(crate) type Body = Pin<Box<Frames>>;
 
 impl Plan {
@@ -36,7 +36,7 @@ impl Plan {
         Box::pin(self.frames())
     }
 
-    /// Returns its declared length.
+    /// Returns the announced length.
     pub(crate) fn length(&self) -> u64 {
         let missing = if self.error().is_some() { self.missing } else { 0 };
         self.data().len() as u64 + missing
@@ -73,7 +73,8 @@ impl Plan {
         self.beats.iter().map(pause).sum()
     }
 
-    /// Returns how [`Buffered`](tower_failover::body::Buffered) treats it, by its documentation.
+    /// Returns how [`Buffered`](tower_failover::body::Buffered) treats the body, by its
+    /// documentation.
     pub(crate) fn kept(&self, cap: usize) -> Result<(), NotResent> {
         if self.known && self.length() > cap as u64 {
             return Err(NotResent::TooLarge);
@@ -93,7 +94,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Holds what came out of a body against this one.
+    /// Checks the received body against this plan.
     pub(crate) fn check(&self, received: &Received) {
         received.check_claims();
         let data = self.data();

@@ -1,4 +1,4 @@
-//! The clones of a body: one for each attempt but the last.
+//! The number of clones of a body: one for each attempt but the last.
 
 use std::{
     convert::Infallible,
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// A body that counts its clones, and knows which of them exist.
+/// A body that counts its clones.
 #[derive(Debug)]
 struct Counted {
     data: Option<Bytes>,
@@ -68,7 +68,7 @@ impl Body for Counted {
     }
 }
 
-/// Returns the clones for this number of attempts, of at most four.
+/// Returns the number of clones for this many failures, with at most four attempts.
 async fn clones<K>(keep: K, failures: usize, layer: &str) -> usize
 where
     K: Keep<Counted, Out = Counted> + Spare<Sink<Counted>> + Clone,

@@ -1,4 +1,4 @@
-//! Every body strategy, with random bodies.
+//! All body strategies with random bodies.
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// The layers around the upstream. All make three attempts if they can.
+/// The layers around the upstream. Each stack makes three attempts if it can.
 #[derive(Clone, Copy, Debug)]
 enum Shape {
     Retry,
@@ -30,7 +30,7 @@ enum Shape {
     Fused,
 }
 
-/// The input of a strategy.
+/// The setup for a strategy.
 #[derive(Clone, Debug)]
 struct Try {
     plan: Plan,
@@ -46,7 +46,8 @@ fn tries() -> impl Strategy<Value = Try> {
 }
 
 impl Try {
-    /// Sends the body once; `Ok` when all attempts were made, else why the first was not repeated.
+    /// Sends the body; returns `Ok` if all attempts were made, otherwise why the first was not
+    /// repeated.
     async fn send<K, B>(&self, keep: K, body: B) -> (Vec<Attempt>, Result<(), NotResent>)
     where
         K: Keep<B> + Spare<Sink<K::Out>> + Clone,
@@ -165,7 +166,7 @@ proptest! {
             let rotation = TokenRotationLayer::new(accounts).buffered(inner);
             let dedup = ErrorDedupLayer::new(recorder.clone());
             call(dedup.layer(retry.layer(rotation.layer(sink.clone()))), plan.body()).await;
-            // The body that the outer layer keeps is in memory for the inner one.
+            // The inner layer sees the body that the outer layer kept in memory.
             let outer = plan.kept(outer);
             let inner = match outer {
                 Ok(()) if plan.length() <= inner as u64 => Ok(()),
@@ -226,7 +227,7 @@ fn trailers_are_sent_with_the_body_to_the_next_model() {
     });
 }
 
-/// The overhead of each piece counts too.
+/// The overhead of each kept piece counts, however small the piece is.
 #[test]
 fn body_is_kept_in_up_to_sixteen_thousand_pieces() {
     paused(async {

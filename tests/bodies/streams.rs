@@ -23,10 +23,10 @@ use crate::{
     support::{Recorder, frames::Beat, pool, sink::Read, sink::receive},
 };
 
-/// A limit that only a deadlock reaches: the clock is paused, and advances when all tasks wait.
+/// Long enough for everything but a deadlock; the paused clock advances when all tasks wait.
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// A body of unknown length that ends when its sender is dropped.
+/// Returns a body of unknown length that ends when its sender is dropped.
 fn channel() -> (mpsc::Sender<&'static str>, impl Body<Data = Bytes, Error = Infallible> + Unpin) {
     let (sender, mut receiver) = mpsc::channel::<&'static str>(8);
     let frames = futures_util::stream::poll_fn(move |cx| {
@@ -35,7 +35,7 @@ fn channel() -> (mpsc::Sender<&'static str>, impl Body<Data = Bytes, Error = Inf
     (sender, StreamBody::new(frames))
 }
 
-/// Answers at once with the body of the request.
+/// Answers at once with the request's own body.
 async fn echo(request: Request<Incoming>) -> Result<Response<Incoming>, Infallible> {
     Ok(Response::new(request.into_body()))
 }
@@ -61,7 +61,7 @@ where
     })
 }
 
-/// Sends, and receives the echo before the request has ended.
+/// Sends messages and receives each echo before the request has ended.
 async fn converse<S, B, RB>(service: S, sender: mpsc::Sender<&'static str>, body: B)
 where
     S: Service<Request<B>, Response = Response<RB>, Error = BoxError>,
@@ -105,7 +105,7 @@ fn bidirectional_stream_is_answered_before_it_ends() {
     });
 }
 
-/// Returns the bodies that a server over HTTP/1.1 receives; it answers 503, and then 200.
+/// Starts an HTTP/1.1 server that answers 503 and then 200, and returns the received bodies.
 fn http1<B>(
     received: mpsc::Sender<(Option<String>, Vec<u8>, Option<HeaderMap>)>,
 ) -> impl Service<Request<B>, Response = Response<String>, Error = BoxError> + Clone

@@ -1,4 +1,4 @@
-//! The counterexamples that the random tests have found, each in one world.
+//! Counterexamples that the property tests found, each as a fixed test.
 
 use std::{future::Future as _, time::Duration};
 
@@ -278,7 +278,7 @@ async fn fallback_without_an_attempt_is_not_in_served_by() {
     let chain = tower_failover::ModelChain::list(["m1", "m2"]).unwrap();
     let layer = FailoverLayer::builder().models(chain).served_by(true).build().unwrap();
     let mut request = get();
-    // A model that is not in the request, so that no other can replace it.
+    // The request does not name this model, so a fallback cannot replace it.
     request.extensions_mut().insert(RequestOptions::new().model("m1"));
     let answer = layer.layer(Upstream::statuses(&[503])).oneshot(request).await.unwrap();
     let served = answer.extensions().get::<ServedBy>().unwrap();
@@ -331,7 +331,7 @@ async fn model_read_by_a_layer_is_in_the_trail() {
     assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 400);
     let events = recorder.events();
     let trail = &events[0].record().unwrap().trail;
-    // It is read when the body is complete, and holds for every attempt.
+    // The model is read after the last attempt and applies to every attempt.
     assert_eq!(trail.len(), 2);
     assert!(trail.iter().all(|attempt| attempt.model.as_deref() == Some("m1")));
 }
@@ -464,11 +464,11 @@ async fn overloaded_model_without_another_keeps_the_reason_of_the_retry() {
         .service(Upstream::statuses(&[529]));
     assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 529);
     let followed = recorder.failures()[0].trail[0].followed;
-    // The same for the fused layer.
+    // The fused layer reports the same.
     assert_eq!(followed, Followed::NotResent(NotResent::Retries));
 }
 
-/// Returns the attempts after a fallback while all accounts are due for a probe.
+/// Returns the tokens sent for a fallback while all accounts wait for their probe.
 async fn half_open<L>(layer: impl Fn(tower_failover::Pool, ModelChain) -> L) -> Vec<String>
 where
     L: tower::Layer<Upstream>,
@@ -485,7 +485,7 @@ where
     let service = layer(pool, ModelChain::list(["m1", "m2"]).unwrap()).layer(upstream.clone());
     assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 401);
     tokio::time::advance(Duration::from_secs(300)).await;
-    // The probe proves nothing.
+    // The 503 neither confirms nor rejects the probe.
     let request = http::Request::post("https://api.example.com/")
         .header("content-type", "application/json")
         .body(bytes::Bytes::from(r#"{"model":"m1"}"#).into())
@@ -527,7 +527,7 @@ async fn outer_rotation_skips_accounts_that_the_inner_one_tried() {
     assert_eq!(upstream.tokens(), ["tok-a", "tok-b"]);
 }
 
-/// A source that returns this token after a second.
+/// Returns a source that returns this token after a second.
 fn slow(token: &'static str) -> impl tower_failover::credential::TokenSource {
     move |_: RefreshReason| async move {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -592,7 +592,8 @@ async fn rejection_replaced_by_a_503_keeps_its_model_in_the_trail() {
 
 #[tokio::test(start_paused = true)]
 async fn rejected_token_is_not_sent_again_after_a_later_expiry() {
-    // Called in time, the source returns the same token with a later expiry, while a request with it is rejected.
+    // Before the expiry, the source returns the same token with a longer lifetime, while a request
+    // with it is rejected.
     let same =
         |_: RefreshReason| async { Ok(Token::new("tok-a").expires_in(Duration::from_secs(7200))) };
     let account = super::support::stack::account("a").source(same);
@@ -608,7 +609,8 @@ async fn rejected_token_is_not_sent_again_after_a_later_expiry() {
 
 #[tokio::test(start_paused = true)]
 async fn token_waiter_is_not_woken_by_its_own_check_of_a_probe() {
-    // One account is due for a probe, but not for this model; the source of the other does not answer.
+    // One account is due for a probe, but not with this model; the source of the other never
+    // answers.
     let never = |_: RefreshReason| std::future::pending::<Result<Token, SourceError>>();
     let pool = tower_failover::Pool::builder()
         .account(super::support::stack::account("a"))
@@ -622,7 +624,7 @@ async fn token_waiter_is_not_woken_by_its_own_check_of_a_probe() {
     let service = TokenRotationLayer::new(pool).layer(Upstream::default());
     let mut request = get();
     request.extensions_mut().insert(RequestOptions::new().model("m1"));
-    // It counts how often it is polled.
+    // `DropAfter` limits the number of polls.
     let answer = super::runner::DropAfter::new(service.oneshot(request), None).await;
     assert_eq!(answer.unwrap().unwrap().status(), 503);
 }

@@ -1,5 +1,5 @@
-//! I1: after a 401 to a generation, no attempt with it is sent for that request, by any layer, and
-//! none is started for any request while it is quarantined, except the probe.
+//! I1: after a 401 to a generation, no layer sends another attempt with it for that request, and
+//! while it is quarantined no request starts an attempt with it, except the probe.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::{
     world::{CredentialPlace, world},
 };
 
-/// Attempts with a credential that had been refused for the same request.
+/// Returns attempts with a credential that had been rejected for the same request.
 fn repeated(runner: &Runner<'_>, promises: &Promises<'_>) -> Vec<String> {
     let mut requests: BTreeMap<(u32, u32), Vec<Sent>> = BTreeMap::new();
     for sent in runner.upstream.log() {

@@ -1,5 +1,6 @@
-//! I2: each failed request is reported once, each incident once; each failed attempt of a failed
-//! request is in exactly one trail; a success reports nothing, a drop one abandoned request.
+//! I2: each failed request and each incident is reported once; each failed attempt of a failed
+//! request is in exactly one trail; a success reports nothing, a dropped request is reported as
+//! abandoned.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +30,7 @@ use super::{
     world::{World, id_of, patient, world},
 };
 
-/// The expected report of a request.
+/// The report that a request must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Report {
     Failed,
@@ -38,7 +39,7 @@ enum Report {
     Not,
 }
 
-/// Returns the failed attempts of a request, in the order of their failures.
+/// Returns the failed attempts of a request, in the order in which they failed.
 fn failed(attempts: Vec<Sent>) -> Vec<Sent> {
     let mut failed: Vec<_> =
         attempts.into_iter().filter(|sent| sent.answered() && !sent.verdict.is_success()).collect();
@@ -75,7 +76,7 @@ fn reports(events: &[Event]) -> Vec<Report> {
     events.iter().map(report).collect()
 }
 
-/// Returns the attempt of a line in a trail, after checking the line.
+/// Returns whether a line of a trail describes this attempt correctly.
 fn is_line(line: &Attempt, sent: &Sent) -> bool {
     let name = match sent.step.status() {
         Some(_) => line.upstream_request_id.as_deref() == Some(&format!("up-{}", sent.n)),
@@ -133,7 +134,7 @@ fn requests_are_reported(runner: &Runner<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// How often each credential was told to be out.
+/// Counts the reports that each credential is out.
 pub(crate) fn incidents(events: &[Event]) -> BTreeMap<CredentialId, usize> {
     let mut incidents = BTreeMap::new();
     for event in events {
@@ -193,13 +194,13 @@ proptest! {
     }
 }
 
-/// A layer that sends two clones of each request, as `both` says.
+/// A service that sends two clones of each request.
 #[derive(Clone)]
 struct Split {
     inner: TestService,
-    /// The worse of both, in place of the first one.
+    /// Returns the worse answer of both instead of the first one.
     both: bool,
-    /// The second clone has its own name.
+    /// The second clone has its own request id.
     named: bool,
 }
 
@@ -253,8 +254,8 @@ fn split(world: &World, both: bool, below: &[Layer]) -> Result<(), String> {
     })
 }
 
-/// Two clones of a request, below a layer that lets them share a ledger, each reported by itself:
-/// neither takes the other's lines for its own.
+/// Sends two clones of a request that share a ledger and are reported separately: neither report
+/// contains lines of the other.
 fn split_apart(world: &World, both: bool) -> Result<(), String> {
     paused(async {
         let below = [Layer::Dedup, Layer::Retry, Layer::Rotation(0), Layer::Gate(0)];
@@ -304,7 +305,8 @@ proptest! {
             vec![Layer::Fused(0, true)],
         ]),
     ) {
-        // A failure for the splitter is a failure.
+        // The splitting service takes a status of 400 or more for a failure, so no policy may say
+        // otherwise.
         world.opinions.clear();
         prop_assert_eq!(split(&world, both, &below), Ok(()));
     }

@@ -1,5 +1,5 @@
-//! I3: attempts, waiting, wall clock and kept bytes are bounded for the whole request, for any number
-//! of layers that resend.
+//! I3: attempts, waits, wall clock and kept bytes are bounded for the whole request, however many
+//! layers resend.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ use super::{
     world::{RequestPlan, World, world},
 };
 
-/// The longest that a retry of these worlds waits by itself, and for a server.
+/// The longest backoff and server delay of a retry in these worlds.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// Returns the smallest limit of the layers that resend, and of the request.
+/// Returns the smallest attempt limit of the resending layers and the request.
 fn attempts(world: &World, stack: &[Layer], plan: &RequestPlan) -> usize {
     let limits = stack.iter().zip(world.plan.limits.iter().cycle());
     let limits = limits.filter(|(layer, _)| layer.resends()).map(|(_, limit)| *limit);
     limits.chain(plan.attempts).min().unwrap_or(1) as usize
 }
 
-/// Returns the time within which a request may start attempts.
+/// Returns how long after its start a request may start attempts.
 pub(crate) fn deadline(world: &World, stack: &[Layer], plan: &RequestPlan) -> Option<Duration> {
     let limits = stack.iter().zip(world.plan.deadlines.iter().cycle());
     let limits = limits.filter(|(layer, _)| layer.resends()).map(|(_, limit)| *limit);
     limits.chain(plan.deadline).min().map(Duration::from_millis)
 }
 
-/// Returns the faults of the attempts of one request.
+/// Returns what is wrong with the attempts of one request.
 fn wrong(
     runner: &Runner<'_>,
     stack: &[Layer],
@@ -45,12 +45,12 @@ fn wrong(
     }
     let deadline = deadline(runner.world, stack, plan)?;
     let late = |sent: &&Sent| sent.at.duration_since(since) > deadline;
-    // The deadline does not apply to the first one.
+    // The deadline does not apply to the first attempt.
     let late = sent.iter().skip(1).find(late)?;
     Some(format!("request {id}: attempt {} after {:?} of {deadline:?}", late.n, late.at - since))
 }
 
-/// What is wrong with what was waited.
+/// Returns what is wrong with the waits of one request.
 fn waits(runner: &Runner<'_>, id: u32) -> Option<String> {
     let events = runner.reports(id);
     let record = events.first()?.record()?;
@@ -62,14 +62,14 @@ fn waits(runner: &Runner<'_>, id: u32) -> Option<String> {
     Some(format!("request {id}: waited {too_long:?} in {:?}", record.trail))
 }
 
-/// Each layer has limits of its own.
+/// Gives each layer its own limits.
 fn limited() -> impl Strategy<Value = World> {
     let deadlines = || proptest::sample::select(vec![60_000, 60_000, 5_000, 800, 0]);
     let limits = [1..7_u32, 1..7_u32, 1..7_u32];
     (world(), limits, [deadlines(), deadlines(), deadlines()]).prop_map(
         |(mut world, limits, deadlines)| {
             (world.plan.limits, world.plan.deadlines) = (limits, deadlines);
-            // One at a time, so that the start of each is known.
+            // One request at a time, so that the start of each is known.
             for round in &mut world.rounds {
                 let steps = |plan: &mut RequestPlan| {
                     plan.script = plan.script.iter().cycle().take(12).copied().collect();
@@ -105,7 +105,7 @@ proptest! {
     fn i03_one_budget(world in limited(), stack in stack()) {
         let foreign = |layer: &Layer| matches!(layer, Layer::Foreign(_) | Layer::Buffer | Layer::Limit);
         let layers: Vec<Layer> = stack.into_iter().filter(|layer| !foreign(layer)).collect();
-        // The well-known ones, and any others.
+        // The documented stacks, and any others.
         for stack in [FUSED, STACKED, &layers] {
             prop_assert_eq!(all_wrong(&world, stack), Vec::<String>::new(), "{:?}", stack);
         }
@@ -129,7 +129,7 @@ proptest! {
             runner.ends.keys().map(|id| runner.attempts(*id)).collect::<Vec<_>>()
         });
         for attempts in sent {
-            // An error is that of the inner service, and has no count.
+            // An error comes from the inner service and cannot carry a count.
             let errors = attempts.iter().any(|sent| sent.step.is_error());
             prop_assert!(errors || attempts.len() <= sum as usize, "{} of {sum}", attempts.len());
         }

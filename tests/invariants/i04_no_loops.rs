@@ -11,7 +11,7 @@ use super::{
     world::world,
 };
 
-/// Visits of the same credential without a retry between.
+/// Returns repeated visits of a credential that have no retry between them.
 fn loops(runner: &Runner<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
     for id in runner.ends.keys() {
@@ -35,7 +35,8 @@ fn loops(runner: &Runner<'_>) -> Vec<String> {
     wrong
 }
 
-/// Accounts that were refused more often than with their credential and, once, with its next one.
+/// Returns accounts that were rejected more often than twice: with their credential and once with
+/// the next one.
 fn replayed(runner: &Runner<'_>, promises: &Promises<'_>) -> Vec<String> {
     let mut rejected: BTreeMap<_, usize> = BTreeMap::new();
     let rejections = runner

@@ -1,5 +1,5 @@
-//! I5: a request that is perhaps done is not resent, unless that is known to be harmless; the trail
-//! says so.
+//! I5: a request that the upstream may have processed is not resent unless that is harmless, and
+//! the trail records the reason.
 
 use proptest::prelude::*;
 use tower_failover::{

@@ -1,4 +1,4 @@
-//! I6: each attempt is the caller's request with the credential and headers of one account only.
+//! I6: each attempt is the caller's request plus the credential and headers of one account.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn sorted(headers: &HeaderMap) -> Vec<(String, String)> {
     all
 }
 
-/// Returns the expected attempt.
+/// Returns the URI and headers that the attempt must have.
 #[allow(clippy::too_many_lines)] // One step for each part that is added.
 fn expected(world: &World, stack: &[Layer], sent: &Sent) -> (Uri, Vec<(String, String)>) {
     let plan = world.requests()[sent.id as usize - 1];
@@ -57,7 +57,7 @@ fn expected(world: &World, stack: &[Layer], sent: &Sent) -> (Uri, Vec<(String, S
             ModelPlace::Json => {}
         }
     } else if let Some(model) = sent.headers.get("x-model") {
-        // The options named one, and another replaced it.
+        // A fallback replaced the model that the options name.
         head.headers.insert("x-model", model.clone());
     }
     let Some(credential) = sent.credential else { return (head.uri, sorted(&head.headers)) };
@@ -94,7 +94,7 @@ proptest! {
     #[test]
     fn i06_clean_attempts(mut world in world(), stack in stack()) {
         let stack = of_one_pool(stack);
-        // A rotation does not know what an outer one has replaced, only what it has added.
+        // An inner rotation removes only what it added, not what an outer rotation replaced.
         if stack.iter().filter(|layer| layer.rotates().is_some()).count() > 1 {
             world.pools[0].iter_mut().for_each(|plan| (plan.base, plan.fixed) = (false, false));
         }

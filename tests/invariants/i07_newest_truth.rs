@@ -1,5 +1,5 @@
-//! I7: the caller gets the newest outcome, whole; a local answer only when nothing was sent or the
-//! next attempt became impossible; never a 500 of our own.
+//! I7: the caller gets the newest outcome, complete; a local answer only if nothing was sent or the
+//! next attempt became impossible; never a local 500.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn newest(attempts: &[Sent]) -> Option<&Sent> {
     })
 }
 
-/// What is wrong with what a caller got.
+/// Returns what is wrong with the outcome of a request.
 fn wrong(runner: &Runner<'_>, id: u32, ended: &Ended) -> Option<String> {
     let attempts = runner.attempts(id);
     let last = newest(&attempts).filter(|sent| sent.answered());
@@ -76,15 +76,15 @@ fn wrong(runner: &Runner<'_>, id: u32, ended: &Ended) -> Option<String> {
         .then(|| format!("{served:?} for {id:?} and {fell:?}"))
 }
 
-/// Whether nobody could serve after a refusal because a source is down, or has not answered for as long
-/// as the request may wait: that is newer than the refusal, and no reason to log in again.
+/// Returns whether no account could serve after a rejection because a source was unavailable or too
+/// slow: that outcome is newer than the rejection and not an authentication failure.
 fn is_down(runner: &Runner<'_>, stack: &[Layer], id: u32, ended: &Ended) -> bool {
     let Ended::Answer { cause: Some(cause), .. } = ended else { return false };
     let attempts = runner.attempts(id);
     let Some(last) = newest(&attempts) else { return false };
     let End::Answered { at, .. } = last.end else { return false };
     let (since, end) = runner.times[&id];
-    // Else the token has ended while something else was waited for.
+    // Otherwise the token expired during another wait.
     let rejected = last.verdict.is_unauthorized();
     if cause.code != Code::NotReady || !rejected && end == at {
         return false;
@@ -96,12 +96,12 @@ fn is_down(runner: &Runner<'_>, stack: &[Layer], id: u32, ended: &Ended) -> bool
     let patience = Duration::from_millis(world.plan.refresh_deadline);
     let is_down = |key: (usize, usize)| {
         let group = world.pools[key.0][key.1].group;
-        // One of its group may have its turn, and not end it.
+        // A call for another account of the group may still run.
         let turn = |event: &SourceEvent| {
             let other = || group.is_some() && world.pools[key.0][event.account].group == group;
             event.pool == key.0 && (event.account == key.1 || other())
         };
-        // Its answer may have arrived at the same time, and too late.
+        // The answer may have come at the same instant, and too late.
         let untils: [&dyn Fn(Instant) -> bool; 2] = [&|at| at < end, &|at| at <= end];
         runner.upstream.sources(|log| {
             untils.iter().any(|until| {
@@ -112,7 +112,7 @@ fn is_down(runner: &Runner<'_>, stack: &[Layer], id: u32, ended: &Ended) -> bool
                         && (waited || end - event.at >= patience)
                 });
                 let mine = before().rfind(|event| (event.pool, event.account) == key);
-                // One that gives what has ended has failed as well.
+                // A source that returns the expired token again has failed as well.
                 late || mine.is_some_and(|event| match event.step {
                     SourceStep::Ended => true,
                     SourceStep::Received(new, old, _) => new == old,
@@ -143,7 +143,7 @@ proptest! {
             }
             all
         });
-        // A foreign layer below may return any answer.
+        // A foreign layer below may return any outcome.
         if !promises.foreign() || promises.tries_are_requests() {
             prop_assert_eq!(wrong, Vec::<String>::new());
         }
@@ -151,7 +151,7 @@ proptest! {
 
     #[test]
     fn i07_answer_is_not_given_up_without_a_next_attempt(mut world in world(), stack in stack()) {
-        // One request at a time: the state at the decision is the state at the send.
+        // One request at a time, so the pool does not change between decision and attempt.
         for round in &mut world.rounds {
             round.requests.truncate(1);
             round.changes.clear();

@@ -1,5 +1,6 @@
-//! I8: a cooldown never shrinks, everything heals by itself, one request has at most `max_refusals`
-//! accounts rejected, and late evidence about an old generation leaves the new one alone.
+//! I8: a cooldown never gets shorter, every account recovers by itself, one request gets at most
+//! `max_refusals` accounts rejected, and a late answer to an old generation leaves the new one
+//! unchanged.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +22,7 @@ use super::{
     world::{Change, ModelPlace, Pin, RequestPlan, World, world},
 };
 
-/// A request that only this account may serve, and that succeeds.
+/// Builds a request that is pinned to this account and succeeds.
 fn pinned(at: usize) -> RequestPlan {
     RequestPlan {
         post: false,
@@ -46,7 +47,7 @@ fn pinned(at: usize) -> RequestPlan {
     }
 }
 
-/// Whether all accounts serve again once time has passed, or are retired.
+/// Checks that all accounts serve again after enough time, or are retired.
 pub(crate) async fn all_recover(runner: &mut Runner<'_>) -> Result<(), String> {
     runner.upstream.sources(|log| log.repaired = true);
     runner.pass(Duration::from_secs(25 * 3_600)).await;
@@ -65,7 +66,7 @@ pub(crate) async fn all_recover(runner: &mut Runner<'_>) -> Result<(), String> {
         );
         runner.policy.calls.lock().unwrap().clear();
         if plan.source.is_some() && runner.world.plan.ready_within == 0 {
-            // Nobody waits here; the next one finds what this one has asked for.
+            // This request does not wait for the source; the next one finds the new token.
             runner.one(&pinned(at)).await;
             runner.pass(Duration::from_secs(1)).await;
         }
@@ -83,7 +84,8 @@ pub(crate) async fn all_recover(runner: &mut Runner<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether only a person can help: its token has ended, and no source gives another.
+/// Returns whether the account needs an operator: its token has expired, and no source returns
+/// another.
 fn needs_operator(runner: &Runner<'_>, at: usize) -> bool {
     let plan = runner.world.pools[0][at];
     let terminal = |event: &SourceEvent| {
@@ -97,9 +99,9 @@ fn needs_operator(runner: &Runner<'_>, at: usize) -> bool {
 
 type Samples = Arc<Mutex<Vec<(Instant, PoolView)>>>;
 
-/// Rests that ended sooner than an earlier look had said. While an account's source is asked nothing is
-/// said of its rest, and a token that the source gave has it; what was held against the one before has
-/// ended with that.
+/// Returns cooldowns that ended sooner than an earlier view showed. A view shows no cooldown during
+/// a refresh; the renewed token inherits the cooldown of the account, while a quarantine ends with
+/// its generation.
 fn shortened(
     samples: &Samples,
     revived: &[(Instant, usize)],
@@ -120,7 +122,7 @@ fn shortened(
                     cooling.insert(i, (key.1, seen, before));
                 }
             }
-            // A quarantine is over with its token.
+            // A quarantine ends with its token.
             let ended = account.expires_in == Some(Duration::ZERO);
             if account.state == State::Refreshing || ended && account.state == State::Quarantined {
                 continue;
@@ -128,7 +130,7 @@ fn shortened(
             if let Some((seen, before)) = limits.get(&key).copied() {
                 let excused = account.state == State::Retired
                     || revived.iter().any(|(when, of)| *of == i && seen <= *when && when <= at);
-                // While it lasts: nothing but a heal by a probe ends a quarantine, and time a rest.
+                // Only a successful probe ends a quarantine early; only time ends a cooldown.
                 if !excused && *at < before && (!limited || until < before) {
                     wrong.push(format!("account {i} at {at:?}: {account:?}, was until {before:?}"));
                 }
@@ -165,7 +167,7 @@ async fn watched<'w>(world: &'w World, stack: &[Layer]) -> (Runner<'w>, Vec<Stri
     (runner, wrong)
 }
 
-/// Requests that had more accounts refused than one may.
+/// Returns requests that got more accounts rejected than the limit allows.
 fn too_many_rejections(runner: &Runner<'_>) -> Vec<String> {
     let most = runner.world.plan.max_refusals as usize;
     let mut wrong = Vec::new();
@@ -185,7 +187,7 @@ fn too_many_rejections(runner: &Runner<'_>) -> Vec<String> {
     wrong
 }
 
-/// New generations that are out although nobody refused them.
+/// Returns new generations that are out without a rejection.
 fn out_without_rejection(runner: &Runner<'_>) -> Vec<String> {
     let (log, changes) = (runner.upstream.log(), runner.upstream.changes());
     let view = runner.pools[0].view();
@@ -197,7 +199,7 @@ fn out_without_rejection(runner: &Runner<'_>) -> Vec<String> {
             }) && matches!(sent.end, End::Answered { .. })
                 && sent.verdict.is_unauthorized()
         });
-        // An account that a person has taken out stays out with any answer of its source.
+        // An account that an operator retired stays retired, whatever its source returns.
         let changed = changes.iter().any(|c| {
             let retired = matches!(c.change, Change::Retire);
             c.account == *i && (c.generation == generation || retired && c.generation < generation)
@@ -223,7 +225,7 @@ proptest! {
             let (mut runner, shortened) = watched(&world, &stack).await;
             prop_assert_eq!(shortened, Vec::<String>::new());
             prop_assert_eq!(out_without_rejection(&runner), Vec::<String>::new());
-            // A refusal that a foreign layer below hides is one that nobody can count.
+            // The layers cannot count a rejection that a foreign layer below hides.
             if !promises.tries_are_requests() && promises.no_retry_on_401(false) {
                 prop_assert_eq!(too_many_rejections(&runner), Vec::<String>::new());
             }

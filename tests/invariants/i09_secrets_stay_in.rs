@@ -1,5 +1,5 @@
-//! I9: no output, event or answer of this crate contains eight bytes of a pool's secret, raw, percent-
-//! or base64-encoded, whatever its source.
+//! I9: no output, report or local answer of this crate contains eight bytes of a pool's secret,
+//! raw, percent- or base64-encoded, even if an upstream echoed it.
 
 use std::{
     io,
@@ -44,7 +44,7 @@ fn leak(text: &str, secrets: &[String]) -> Option<String> {
             let padded = ["\0\0", secret].concat();
             let digits = base64_of::encode(&padded.as_bytes()[2 - shift..]);
             let own = (shift * 8).div_ceil(6)..(secret.len() + shift) * 8 / 6;
-            // Eight bytes are eleven digits, at any offset.
+            // Eight bytes are eleven base64 digits at any offset.
             for run in digits.as_bytes()[own].windows(11) {
                 let run = std::str::from_utf8(run).unwrap();
                 if text.contains(run) || text.contains(&run.replace('+', "-").replace('/', "_")) {
@@ -56,7 +56,7 @@ fn leak(text: &str, secrets: &[String]) -> Option<String> {
     None
 }
 
-/// Everything on a request, in every spelling.
+/// Returns all text of a request, in this encoding.
 fn echo(request: &Request<TestBody>, spelling: usize) -> String {
     let mut text: Vec<_> = request
         .headers()
@@ -64,7 +64,7 @@ fn echo(request: &Request<TestBody>, spelling: usize) -> String {
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         .collect();
     text.push(request.uri().to_string());
-    // The credentials are added last, and foreign text is shortened.
+    // The credentials are set last, and long upstream text is cut.
     text.reverse();
     let spell = |text: &String| match spelling % 5 {
         0 => text.clone(),
@@ -92,7 +92,7 @@ fn answer(text: String, status: u16) -> Result<Response<Full<Bytes>>, BoxError> 
     Ok(answer)
 }
 
-/// The output of tracing.
+/// The buffer for tracing's output.
 #[derive(Clone, Default)]
 struct Output(Arc<Mutex<Vec<u8>>>);
 
@@ -126,7 +126,7 @@ fn builder(world: &World, secrets: &[String], reporter: &ReporterHandle) -> Pool
     builder.own_credential(world.plan.own).reporter(reporter.clone())
 }
 
-/// All that can be printed of layers, services and futures around this pool.
+/// Returns the debug output of layers, services and futures over this pool.
 fn printed(
     world: &World,
     pool: &Pool,
@@ -184,7 +184,7 @@ async fn texts(
     let mut texts = Vec::new();
     for (i, plan) in world.requests().into_iter().enumerate() {
         let mut request = request(u32::try_from(i).unwrap(), plan);
-        // The caller's own path and id quote a secret too.
+        // The caller's own path and request id contain a secret too.
         let quoted = utf8_percent_encode(&secrets[0], NON_ALPHANUMERIC).to_string();
         *request.uri_mut() =
             format!("https://api.example.com/{quoted}/x?y={quoted}").parse().unwrap();

@@ -1,4 +1,4 @@
-//! I10: a future dropped at any poll leaves counts, probes and locks correct.
+//! I10: a future dropped at any poll leaves counts, probes and locks consistent.
 
 use proptest::prelude::*;
 use tower_failover::pool::State;

@@ -10,7 +10,7 @@ use super::{
     world::{BodyStrategy, World, patient},
 };
 
-/// Everything that is visible from outside.
+/// Everything visible from outside.
 #[derive(Debug, PartialEq)]
 struct Seen {
     attempts: Vec<String>,
@@ -59,10 +59,11 @@ proptest! {
     fn i11_fused_equals_stacked(mut world in patient()) {
         world.plan.body_strategies = [world.plan.body_strategies[0]; 3];
         for request in world.rounds.iter_mut().flat_map(|round| &mut round.requests) {
-            // The fused layer knows that the pool is dead before it awaits a body, the others after it.
+            // The fused layer notices a dead pool before it awaits a body, the separate layers
+            // after it.
             request.shape.pause &= !request.shape.known;
-            // A fallback that cannot be written has reserved an account in the fused layer and none
-            // in the others, so that another one is next.
+            // A fallback whose body cannot be rewritten has reserved an account in the fused layer
+            // and none in the separate layers, so the next account differs.
             let written = request.named.is_some()
                 && request.shape == Shape::PLAIN
                 && !request.grpc

@@ -1,5 +1,5 @@
-//! I12: the caller's own credential is kept, replaced or rejected, as set; its failure never affects
-//! the pool.
+//! I12: the caller's own credential is kept, replaced or refused, as configured; its failure never
+//! changes the pool.
 
 use http::StatusCode;
 use proptest::prelude::*;
@@ -42,8 +42,8 @@ proptest! {
                 return Ok(());
             }
             if world.tokens_change() {
-                // Time goes on for tokens that end, and who looks whether an account could serve has
-                // its source asked; but nothing is held against any.
+                // Tokens expire, and the availability check calls due sources; but no account is
+                // blamed.
                 for account in runner.pools[0].view().accounts {
                     prop_assert_eq!(account.counts, Counts::default());
                     prop_assert!(!matches!(account.state, State::Quarantined | State::Probing));
@@ -63,7 +63,7 @@ proptest! {
                     prop_assert_eq!(cause.map(|cause| cause.code), Some(Code::CredentialInvalid));
                     prop_assert!([StatusCode::UNAUTHORIZED, StatusCode::OK].contains(status));
                 } else if !seen {
-                    // The fault cannot be assigned.
+                    // Without a gate for it, a failure of the caller's credential has no cause.
                     prop_assert_eq!(*cause, None);
                 }
             }

@@ -1,6 +1,6 @@
-//! The invariants, each under its name, over random worlds, stacks and schedules.
+//! The invariants of the crate as property tests over random worlds, stacks and schedules.
 
-// A helper that fails is a failed test; a world is many flags.
+// A failing helper fails the test; a world has many flags.
 #![allow(
     clippy::unwrap_used,
     clippy::struct_excessive_bools,

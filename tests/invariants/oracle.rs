@@ -1,9 +1,10 @@
-//! The expected state of each credential, derived only from the logs of the upstream and the sources.
+//! The state that each credential must have, derived from the logs of the upstream and the sources
+//! alone.
 //!
-//! If an account has a source that may mint another token after a rejection, a rejected token is *spent*:
-//! it is not sent again, not even as a probe, and it is no incident, until the source has returned the
-//! same token. A token that was minted after a rejection, and never worked, is rejected like any other:
-//! there is no third. A token is not sent after its expiry.
+//! If a source can renew a token after a rejection, a rejected token is *spent*: it is not sent
+//! again, not even as a probe, and it is no incident until the source returns the same token. A
+//! token that was renewed after a rejection and never worked is rejected like any other: there is
+//! no third one. An expired token is not sent.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +25,7 @@ enum State {
     Alive,
     /// Its source has not returned the first token yet.
     Absent,
-    /// Rejected, and its source is to mint another; `told` if it was reported to be out before.
+    /// Rejected, and its source is renewing it; `reported` if it was reported as out before.
     Spent {
         reported: bool,
     },
@@ -38,17 +39,17 @@ struct TokenState {
     state: State,
     trusted: bool,
     strikes: u32,
-    /// The number of the event that made older evidence worthless.
+    /// The number of the event that invalidated older evidence.
     valid_from: usize,
     closed: bool,
-    /// The last reason of its rejection.
+    /// The reason of its last rejection.
     reason: Reason,
-    /// Whether it was minted because the one before was rejected.
+    /// It was renewed after a rejection of the one before.
     forced: bool,
-    /// The expiry, after which it is not sent.
+    /// Its expiry.
     end: Option<Instant>,
-    /// Whether the pool knew of its expiry at its rejection, or of another's, is not visible from
-    /// outside, nor is its report.
+    /// From outside it is unknown whether the pool had noticed an expiry at the rejection, and so
+    /// what it reported.
     vague: bool,
 }
 
@@ -70,15 +71,15 @@ impl TokenState {
     }
 }
 
-/// The known state of an account.
+/// The derived state of an account.
 #[derive(Clone, Copy, Debug)]
 struct Account {
     plan: AccountPlan,
-    /// The current generation.
+    /// Its current generation.
     current: u64,
-    /// The reason of the last call to its source.
+    /// The reason of the last call of its source.
     why: RefreshReason,
-    /// Its source gives nothing until a person acts.
+    /// Its source failed terminally, and no operator has acted since.
     terminal: bool,
 }
 
@@ -88,14 +89,14 @@ impl Account {
     }
 }
 
-/// The facts that the log shows.
+/// The findings from the log.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     /// Attempts that must not have been started.
     pub(crate) wrong: Vec<String>,
     /// How often each credential was taken out.
     pub(crate) incidents: BTreeMap<CredentialId, usize>,
-    /// Those of which that cannot be known.
+    /// Credentials whose incidents cannot be derived.
     pub(crate) vague: BTreeSet<CredentialId>,
 }
 
@@ -107,7 +108,7 @@ enum Event<'a> {
     Source(&'a SourceEvent),
 }
 
-/// The least time that a credential is left alone.
+/// Returns the shortest quarantine of a credential.
 fn quarantine(token_state: &TokenState, strikes: u32) -> Duration {
     let (first, most) = match token_state.reason {
         Reason::Revoked => (3_600, 86_400),
@@ -117,17 +118,17 @@ fn quarantine(token_state: &TokenState, strikes: u32) -> Duration {
     Duration::from_secs((first << strikes.min(16)).min(most))
 }
 
-/// All that is known, as far as the log has been walked.
+/// The state derived from the log up to the current event.
 struct LogCheck<'a> {
     upstream: &'a TestUpstream,
-    /// A layer of somebody else's may send a success again: the pool hears of the last answer only.
+    /// A foreign layer may resend after a success: the pool sees only the last answer.
     foreign: bool,
     tokens: BTreeMap<CredentialId, TokenState>,
     accounts: BTreeMap<(usize, usize), Account>,
     findings: Findings,
 }
 
-/// Walks through the log, in the order in which it happened.
+/// Checks the log in the order of its events.
 pub(crate) fn check_log(upstream: &TestUpstream, foreign: bool) -> Findings {
     let (log, changes) = (upstream.log(), upstream.changes());
     let source_events = upstream.sources(|log| log.events.clone());
@@ -173,7 +174,7 @@ impl LogCheck<'_> {
         self.accounts.entry((pool, account)).or_insert(fresh)
     }
 
-    /// What a credential is when nothing is held against it.
+    /// Returns the initial state of a credential.
     fn first(&self, credential: CredentialId) -> State {
         let source = self.upstream.plan(credential.pool, credential.account).source;
         let absent = credential.generation == 0 && source.is_some_and(|source| !source.loaded);
@@ -242,13 +243,14 @@ impl LogCheck<'_> {
         }
     }
 
-    /// A living credential, or a probe, is refused.
+    /// Applies the rejection of a usable credential or a probe.
     fn reject(&mut self, credential: CredentialId, reason: Reason, at: Instant, probe: bool) {
         let renewable = self.account(credential.pool, credential.account).can_renew_after(reason);
         let foreign = self.foreign;
         let token_state = self.token(credential);
         token_state.reason = reason;
-        // Nor whether the pool has heard that one that was made after a refusal has worked.
+        // It is also unknown whether the pool has seen a success of a token that was renewed after
+        // a rejection.
         token_state.vague |=
             token_state.has_ended(at) || foreign && token_state.forced && token_state.trusted;
         let hopeless = token_state.forced && !token_state.trusted;
@@ -281,7 +283,7 @@ impl LogCheck<'_> {
                     token_state.valid_from = seq;
                 }
                 (token_state.state, token_state.strikes) = (first, 0);
-                // That it has ended may be the fault of a clock.
+                // The clock that decided the expiry may be wrong.
                 token_state.end = token_state.end.filter(|end| change.at < *end);
                 self.account(0, change.account).terminal = false;
             }
@@ -318,13 +320,13 @@ impl LogCheck<'_> {
                     );
                 }
             }
-            // Somebody has put in another while it was made.
+            // An operator replaced the credential during the refresh.
             SourceStep::Received(..) | SourceStep::Ended => {}
         }
     }
 
-    /// The source gave the token that is there. If it was asked before that was refused, it is asked
-    /// again.
+    /// Applies that the source returned the current token. If it was called before the rejection,
+    /// it is called again.
     fn same(&mut self, credential: CredentialId, at: Instant) {
         let rejected = self.account(credential.pool, credential.account).why.is_rejected();
         let token_state = self.token(credential);
@@ -337,7 +339,7 @@ impl LogCheck<'_> {
         }
     }
 
-    /// The source gave another token.
+    /// Applies that the source returned another token.
     fn renewed(&mut self, credential: CredentialId, next: CredentialId, end: Option<Instant>) {
         let account = self.account(credential.pool, credential.account);
         account.current = next.generation;
@@ -347,7 +349,7 @@ impl LogCheck<'_> {
         let new = TokenState {
             forced: rejected || matches!(token_state.state, State::Spent { .. }),
             vague: token_state.vague && !rejected,
-            // What a person has taken out, a person takes in again.
+            // An account that an operator retired returns only by an operator.
             state: if token_state.state == State::Out { State::Out } else { State::Alive },
             end,
             ..TokenState::FRESH
@@ -356,7 +358,7 @@ impl LogCheck<'_> {
     }
 }
 
-/// A probe that showed nothing: the time was up before it, and still is.
+/// Returns a probe without a result: the next request may probe.
 fn refund(token_state: &mut TokenState, sent: &Sent) {
     if token_state.state == State::Probing(sent.n) {
         token_state.state = State::Quarantined(sent.at);

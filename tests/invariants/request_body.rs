@@ -1,4 +1,4 @@
-//! The bodies of the requests: in memory, in pieces, with pauses, with trailers, cut.
+//! Request bodies: in memory, in pieces, with pauses, with trailers, or broken off.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use tokio::time::Sleep;
 use tower_failover::body::ReplayBody;
 
-/// The form of a caller's body.
+/// The shape of a caller's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
     /// The number of pieces.
@@ -23,14 +23,14 @@ pub(crate) struct Shape {
     /// A pause before the last piece.
     pub(crate) pause: bool,
     pub(crate) trailers: bool,
-    /// Whether it is cut before its last piece.
+    /// The body fails before its last piece.
     pub(crate) fails: bool,
-    /// Whether its length is known.
+    /// The length is known.
     pub(crate) known: bool,
 }
 
 impl Shape {
-    /// Whether it is in memory.
+    /// A body in memory.
     pub(crate) const PLAIN: Self =
         Self { pieces: 1, pause: false, trailers: false, fails: false, known: true };
 }
@@ -43,7 +43,7 @@ pub(crate) enum Beat {
     Error,
 }
 
-/// The error of a body that was cut.
+/// The error of a broken body.
 #[derive(Debug, thiserror::Error)]
 #[error("the body broke off")]
 pub(crate) struct Broken;
@@ -54,10 +54,10 @@ pub(crate) enum TestBody {
         beats: Arc<[Beat]>,
         at: usize,
         nap: Option<Pin<Box<Sleep>>>,
-        /// The remaining length, if it is known.
+        /// The rest of its length, if known.
         length: Option<u64>,
     },
-    /// As a layer further out sends it: it has no clone.
+    /// The body as an outer layer sends it, without a clone.
     Replayed(Box<ReplayBody<TestBody>>),
 }
 
@@ -85,7 +85,7 @@ impl TestBody {
         Self::Own { beats: beats.into(), at: 0, nap: None, length }
     }
 
-    /// The clone method of the body.
+    /// Returns a clone, if the body has one.
     pub(crate) fn try_clone(&self) -> Option<Self> {
         match self {
             Self::Own { beats, at, length, .. } => {
@@ -100,7 +100,7 @@ impl TestBody {
     }
 }
 
-/// Where no [`ReplayBody`] can be.
+/// The position of a body that cannot be a [`ReplayBody`].
 impl Clone for TestBody {
     fn clone(&self) -> Self {
         self.try_clone().unwrap()
@@ -187,14 +187,14 @@ impl fmt::Debug for TestBody {
     }
 }
 
-/// The received content of a body.
+/// The part of a body read so far.
 #[derive(Debug, Default)]
 pub(crate) struct Read {
     pub(crate) data: Vec<u8>,
     pub(crate) trailers: Option<HeaderMap>,
 }
 
-/// Reads a body to its end.
+/// Reads a body to its end, as far as it is ready.
 pub(crate) fn poll_read(
     body: &mut TestBody,
     read: &mut Read,

@@ -1,4 +1,4 @@
-//! Runs a world through a stack.
+//! Runs a world through a stack of layers.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ use super::{
     world::{ModelPlace, RequestPlan, Round, World, model_of},
 };
 
-/// The outcome of the caller.
+/// The outcome of a request for the caller.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Ended {
     Answer {
@@ -38,7 +38,7 @@ pub(crate) enum Ended {
     Dropped,
 }
 
-/// The visible result, without times of the wall clock, which the tests do not control.
+/// Returns the debug text without wall clock times, which the tests do not control.
 pub(crate) fn timeless(seen: &impl std::fmt::Debug) -> String {
     let mut text = format!("{seen:?}");
     let times = [
@@ -59,7 +59,7 @@ pub(crate) fn timeless(seen: &impl std::fmt::Debug) -> String {
     text
 }
 
-/// A world, a stack, and all that there is to look at.
+/// A running world and stack, with everything that the checks inspect.
 pub(crate) struct Runner<'w> {
     pub(crate) world: &'w World,
     pub(crate) upstream: TestUpstream,
@@ -68,12 +68,12 @@ pub(crate) struct Runner<'w> {
     pub(crate) policy: ListPolicy,
     pub(crate) service: TestService,
     pub(crate) ends: BTreeMap<u32, Ended>,
-    /// The start and the end of each request.
+    /// The start and end of each request.
     pub(crate) times: BTreeMap<u32, (Instant, Instant)>,
     next: u32,
 }
 
-/// Runs a future on its own runtime, with paused time.
+/// Runs a future on its own runtime with paused time.
 pub(crate) fn paused<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -83,7 +83,7 @@ pub(crate) fn paused<F: Future>(future: F) -> F::Output {
     runtime.block_on(future)
 }
 
-/// Drops a future after some polls.
+/// A future that drops another one after some polls.
 pub(crate) struct DropAfter<F> {
     future: Option<Pin<Box<F>>>,
     polls: Option<u32>,
@@ -118,7 +118,7 @@ impl<F: Future> Future for DropAfter<F> {
     }
 }
 
-/// The request with this number, as the caller makes it.
+/// Builds the request with this number, as the caller sends it.
 pub(crate) fn request(id: u32, plan: &RequestPlan) -> Request<TestBody> {
     let named = |at: ModelPlace| plan.named.filter(|_| plan.at == at).map(model_of);
     let query = named(ModelPlace::Query).map(|model| format!("model={model}&")).unwrap_or_default();
@@ -152,7 +152,7 @@ pub(crate) fn request(id: u32, plan: &RequestPlan) -> Request<TestBody> {
     request.extension(Mark(id)).extension(plan.options()).body(body).unwrap()
 }
 
-/// Returns the text of its body.
+/// Returns the text of the request's body.
 pub(crate) fn body(id: u32, plan: &RequestPlan) -> String {
     match plan.named.filter(|_| plan.at == ModelPlace::Json) {
         Some(model) => body_for(id, model_of(model)),
@@ -160,12 +160,12 @@ pub(crate) fn body(id: u32, plan: &RequestPlan) -> String {
     }
 }
 
-/// A body that names this model.
+/// Returns a body that names this model.
 pub(crate) fn body_for(id: u32, model: &str) -> String {
     format!(r#"{{ "model":"{model}", "n" : 1.0e2,"prompt":"body of {id}","n":2}}"#)
 }
 
-/// Sends one request, and waits for all of the answer, at most three days.
+/// Sends one request and waits at most three days for the complete answer.
 pub(crate) async fn send(
     service: TestService,
     request: Request<TestBody>,
@@ -197,7 +197,7 @@ impl<'w> Runner<'w> {
         Self::with_reporter(world, layers, recorder.clone(), ReporterHandle::new(recorder))
     }
 
-    /// A stage whose layers tell `reporter`.
+    /// Builds a runner whose layers report to `reporter`.
     pub(crate) fn with_reporter(
         world: &'w World,
         layers: &[Layer],
@@ -206,7 +206,7 @@ impl<'w> Runner<'w> {
     ) -> Self {
         let innermost = layers.iter().rev().find_map(|layer| layer.rotates()).unwrap_or(0);
         let policy = ListPolicy::new(world.opinions.clone());
-        // What is left to chance is the same each time.
+        // Random choices are the same each time.
         fastrand::seed(world.plan.seed);
         let upstream = TestUpstream::new(world.pools.clone(), policy.clone(), innermost);
         let pools = world.pools(&recorder, &upstream);
@@ -218,7 +218,7 @@ impl<'w> Runner<'w> {
         Self { world, upstream, pools, recorder, policy, service, ends, times, next: 1 }
     }
 
-    /// Sends one request at once.
+    /// Sends one request now.
     pub(crate) async fn one(&mut self, plan: &RequestPlan) -> Ended {
         let id = self.next;
         self.next += 1;
@@ -265,7 +265,7 @@ impl<'w> Runner<'w> {
         self.pass(Duration::from_millis(round.gap)).await;
     }
 
-    /// Lets time pass, in steps if sources may be called meanwhile, else at once.
+    /// Lets time pass: step by step if sources are called meanwhile, otherwise at once.
     pub(crate) async fn pass(&self, time: Duration) {
         if self.world.tokens_change() {
             tokio::time::sleep(time).await;
@@ -274,7 +274,7 @@ impl<'w> Runner<'w> {
         }
     }
 
-    /// Runs the whole world.
+    /// Plays all rounds of the world.
     pub(crate) async fn play(&mut self) {
         for round in &self.world.rounds {
             self.round(round).await;
@@ -309,7 +309,7 @@ impl Drop for Runner<'_> {
     }
 }
 
-/// Plays a world through a stack, and looks at what happened.
+/// Plays a world through a stack and inspects the result.
 pub(crate) fn played<R>(world: &World, layers: &[Layer], look: impl FnOnce(&Runner<'_>) -> R) -> R {
     paused(async {
         let mut runner = Runner::new(world, layers);

@@ -1,4 +1,4 @@
-//! The reactions of the upstream of a world, and their verdicts: the table of the oracle.
+//! The steps of a world's upstream and their verdicts, as an oracle independent of the classifier.
 
 use std::{error::Error, fmt, io};
 
@@ -10,7 +10,7 @@ use tower_failover::{
     classify::{Delivery, ErrorRef, FailureError, ModelFault, NonAuth, NonAuthError},
 };
 
-/// One reaction of an upstream.
+/// One kind of reply of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Play {
     Status(u16),
@@ -18,29 +18,29 @@ pub(crate) enum Play {
     Grpc(u8),
     /// A 401 whose challenge says that the token was revoked.
     Revoked,
-    /// An expired token in the form of AWS.
+    /// AWS's error for an expired token.
     Aws,
-    /// There is no such model.
+    /// The model does not exist.
     NoModel,
-    /// Longer than the model's context.
+    /// The request exceeds the model's context.
     TooLong,
-    /// Against the model's content policy.
+    /// The request violates the model's content policy.
     OffLimits,
-    /// An invalid key in the form of Google: only the body says so.
+    /// Google's error for an invalid key, visible only in the body.
     KeyInvalid,
     Connect,
     Reset,
     TimedOut,
     Unknown,
-    /// An error type of the user, which a rule classifies as unauthorized.
+    /// A user's error type that a rule classifies as unauthorized.
     Denied,
-    /// An error that contains one of this crate.
+    /// An error that contains this crate's own error.
     Failure,
     /// Never answers.
     Hang,
 }
 
-/// A reaction of the upstream, and its time.
+/// A reply of the upstream and its delay.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
     pub(crate) play: Play,
@@ -49,7 +49,7 @@ pub(crate) struct Step {
     pub(crate) retry_after: Option<u64>,
 }
 
-/// The ways to refuse a credential.
+/// The replies that reject a credential.
 pub(crate) const REJECTIONS: [Play; 8] = [
     Play::Status(401),
     Play::Revoked,
@@ -212,7 +212,7 @@ impl Error for Numbered {
     }
 }
 
-/// An error of the user.
+/// A user's error type.
 #[derive(Debug)]
 pub(crate) struct Denied {
     n: usize,
@@ -226,7 +226,7 @@ impl fmt::Display for Denied {
 
 impl Error for Denied {}
 
-/// A policy that returns the verdicts of its list, and records its calls.
+/// A policy that returns the verdicts of a list and records the attempts it was called for.
 #[derive(Clone, Debug)]
 pub(crate) struct ListPolicy {
     pub(crate) verdicts: Vec<Option<Verdict>>,
@@ -327,7 +327,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     })
 }
 
-/// The verdict of a hostile policy.
+/// Generates a verdict of a policy.
 pub(crate) fn opinion() -> impl Strategy<Value = Option<Verdict>> {
     proptest::sample::select(vec![
         None,

@@ -1,4 +1,5 @@
-//! The token sources of a world: each plays the script of its account, and all calls are recorded.
+//! The token sources of a world: each plays the script of its account, and the log records all
+//! steps.
 
 use std::{
     collections::BTreeMap,
@@ -18,20 +19,20 @@ use super::{
     world::token_of,
 };
 
-/// The answer of a source.
+/// The kind of a source's reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReplyKind {
     New,
-    /// The current token.
+    /// The current token again.
     Same,
-    /// It is down.
+    /// The source is unavailable.
     Down,
-    /// A person must act: `invalid_grant`.
+    /// A terminal failure such as `invalid_grant`.
     Terminal,
     Panic,
-    /// A token that is not valid in a header.
+    /// A token that does not fit in a header.
     Unfit,
-    /// It never answers.
+    /// The source never answers.
     Never,
 }
 
@@ -39,9 +40,9 @@ pub(crate) enum ReplyKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lifetime {
     Unknown,
-    /// This many milliseconds.
+    /// A number of milliseconds.
     For(u64),
-    /// By the local clock it has expired long ago.
+    /// The token has expired long ago by the local clock.
     Past,
 }
 
@@ -51,19 +52,18 @@ pub(crate) struct Reply {
     pub(crate) lifetime: Lifetime,
     /// Milliseconds until the answer.
     pub(crate) after: u64,
-    /// The seconds until a source that is down wants the next call, or until one that is up wants to
-    /// renew its token.
+    /// The retry delay of an unavailable source, or the refresh delay of a new token, in seconds.
     pub(crate) wait: Option<u64>,
 }
 
-/// The origin of an account's tokens.
+/// The plan of an account's token source.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SourcePlan {
-    /// Whether the first token is loaded at the start.
+    /// The first token is loaded from the start.
     pub(crate) loaded: bool,
-    /// The answers to its calls, in order; then it returns new tokens.
+    /// Its replies call by call; later calls return new tokens.
     pub(crate) replies: [Reply; 5],
-    /// Whether it mints another token after any rejection.
+    /// It can renew a token after a rejection for any reason.
     pub(crate) any_reason: bool,
 }
 
@@ -74,7 +74,7 @@ impl SourcePlan {
     }
 }
 
-/// An event of a source, in step with the log of the upstream.
+/// An event of a source, numbered like the upstream's log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SourceEvent {
     pub(crate) seq: usize,
@@ -86,29 +86,30 @@ pub(crate) struct SourceEvent {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum SourceStep {
-    /// It is asked.
+    /// The source was called.
     Called(RefreshReason),
-    /// The question is over, whatever came of it.
+    /// The call ended, with any result.
     Ended,
-    /// The pool has this token in its hand, in the place of another, and it is good for so long.
+    /// The pool received this generation in place of another, with this lifetime.
     Received(u64, u64, Option<Duration>),
-    /// The pool has heard that a person must act, who may have put in another than this meanwhile.
+    /// The pool handled a terminal failure of this generation, which an operator may have replaced
+    /// meanwhile.
     Terminal(u64),
 }
 
-/// The record of the sources of a world.
+/// The log of the sources of a world.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     pub(crate) events: Vec<SourceEvent>,
-    /// What each token is given in the place of that a source has made, and how long it is good.
+    /// For each token of a source, the generation that it replaces and its lifetime.
     tokens_change: BTreeMap<CredentialId, (u64, Option<Duration>)>,
-    /// The questions that are open, by who asks one after the other.
+    /// The open calls, by the account or group whose calls are serialised.
     open: BTreeMap<(usize, String), usize>,
-    /// The faults.
+    /// Violations found so far.
     pub(crate) wrong: Vec<String>,
-    /// All sources work from here on.
+    /// From now on all sources return new tokens.
     pub(crate) repaired: bool,
-    /// Somebody puts a credential in.
+    /// An operator is changing a credential.
     pub(crate) by_hand: bool,
 }
 
@@ -122,7 +123,7 @@ pub(crate) struct Scripted {
     pub(crate) calls: AtomicUsize,
 }
 
-/// A question that is open.
+/// An open call.
 struct OpenCall<'a>(&'a Scripted);
 
 impl Drop for OpenCall<'_> {
@@ -133,7 +134,7 @@ impl Drop for OpenCall<'_> {
     }
 }
 
-/// A failure that records its drop: the pool has then received it.
+/// An error that records when the pool has handled the failure and drops it.
 #[derive(Debug)]
 struct TerminalFailure {
     upstream: TestUpstream,
@@ -238,7 +239,7 @@ impl TokenSource for Scripted {
 }
 
 impl TestUpstream {
-    /// A token that a source gave is in the pool's hand.
+    /// Records that the pool received a token from a source.
     pub(crate) fn received(&self, credential: CredentialId) {
         let made = self
             .sources(|log| log.tokens_change.get(&credential).copied().filter(|_| !log.by_hand));
@@ -288,11 +289,11 @@ pub(crate) fn source() -> impl Strategy<Value = SourcePlan> {
     let replies = [reply(), reply(), reply(), reply(), reply()];
     (proptest::bool::weighted(0.7), replies, proptest::bool::weighted(0.2))
         .prop_map(|(loaded, replies, any_reason)| SourcePlan { loaded, replies, any_reason })
-        // Without optimisation five replies of each account, by value, are too much for a stack.
+        // Without optimisation, five replies per account by value overflow the stack.
         .boxed()
 }
 
-/// The expiry of an account's first token, in milliseconds.
+/// Generates the milliseconds until an account's first token expires.
 pub(crate) fn end() -> impl Strategy<Value = Option<u64>> {
     proptest::sample::select(vec![None, None, None, Some(300), Some(8_000), Some(1_000_000)])
 }

@@ -1,5 +1,5 @@
-//! Sources have one call at a time for each account and group, no call too soon or after a person is
-//! needed; no valid token is lost, and every wait ends.
+//! Token sources: one call at a time for each account and group, no call too soon after a failure
+//! or after a terminal one, no valid token is lost, and no request waits forever.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,10 +19,10 @@ use super::{
     world::{Change, World, changing_tokens, id_of},
 };
 
-/// The shortest time that a failure is remembered.
+/// The shortest pause after a failure.
 const MEMORY: Duration = Duration::from_millis(500);
 
-/// Questions that came too soon after a failure, or after the last one that there may be.
+/// Returns calls that came too soon after a failure, or after a terminal one.
 fn too_soon(runner: &Runner<'_>) -> Vec<String> {
     let source_events = runner.upstream.sources(|log| log.events.clone());
     let changes = runner.upstream.changes();
@@ -33,7 +33,7 @@ fn too_soon(runner: &Runner<'_>) -> Vec<String> {
         let mine =
             source_events[..at].iter().filter(|event| (event.pool, event.account) == account);
         let mine: Vec<_> = mine.collect();
-        // Whether a person has acted since the question to which this is the answer.
+        // Whether an operator has acted since the call of this answer.
         let operator_acted = |answer: &SourceEvent| {
             let before = mine.iter().rfind(|event| {
                 event.seq < answer.seq && matches!(event.step, SourceStep::Called(_))
@@ -46,7 +46,7 @@ fn too_soon(runner: &Runner<'_>) -> Vec<String> {
             })
         };
         let terminal = mine.iter().rfind(|event| matches!(event.step, SourceStep::Terminal(_)));
-        // What ended without a token has failed.
+        // A call that ended without a token has failed.
         let failed = mine.last().filter(|event| matches!(event.step, SourceStep::Ended));
         let failed = failed.filter(|failed| call.at - failed.at < MEMORY);
         for answer in terminal.into_iter().chain(failed).filter(|answer| !operator_acted(answer)) {
@@ -56,7 +56,7 @@ fn too_soon(runner: &Runner<'_>) -> Vec<String> {
     wrong
 }
 
-/// Accounts that wait for a source to be asked again although their token was good.
+/// Returns accounts that wait for a refresh although their token was valid.
 fn displaced(runner: &Runner<'_>, samples: &[Sample]) -> Vec<String> {
     let log = runner.upstream.log();
     let changes = runner.upstream.changes();
@@ -81,7 +81,7 @@ fn displaced(runner: &Runner<'_>, samples: &[Sample]) -> Vec<String> {
     wrong
 }
 
-/// Returns the accounts without a usable token at some time, whose token was valid.
+/// The accounts in state `Refreshing` at some time whose token was loaded and had not expired.
 struct Sample {
     at: Instant,
     waiting: BTreeSet<(usize, u64)>,
@@ -99,13 +99,13 @@ fn sample(runner: &Runner<'_>) -> Sample {
     }
 }
 
-/// Sources that were told of to be down more often than they went down.
+/// Returns sources that were reported as down more often than they failed.
 fn reported_too_often(runner: &Runner<'_>) -> Vec<String> {
     let source_events = runner.upstream.sources(|log| log.events.clone());
     let changes = runner.upstream.changes();
     let mut most: BTreeMap<String, usize> = BTreeMap::new();
     for event in &source_events {
-        // A row of failures begins with a question, or after a success.
+        // A series of failures begins with the first call, or after a success.
         let counts = matches!(event.step, SourceStep::Received(..) | SourceStep::Terminal(_));
         let id = id_of(event.pool, event.account);
         let most = most.entry(id).or_insert(1);
@@ -127,7 +127,7 @@ fn reported_too_often(runner: &Runner<'_>) -> Vec<String> {
     Vec::new()
 }
 
-/// Requests that never ended, although nobody dropped them and no upstream hung.
+/// Returns requests that never ended, although they were not dropped and no upstream hung.
 fn stuck(runner: &Runner<'_>) -> Vec<u32> {
     let requests = runner.world.requests();
     let hangs = |id: u32| {
@@ -139,7 +139,7 @@ fn stuck(runner: &Runner<'_>) -> Vec<u32> {
     ends.map(|(id, _)| *id).filter(|id| !hangs(*id) && !hung(*id)).collect()
 }
 
-/// Many concurrent requests, some of them dropped.
+/// Generates worlds with many concurrent requests, some of them dropped.
 fn crowded() -> impl Strategy<Value = World> {
     (changing_tokens(), 1..4_usize).prop_map(|(mut world, times)| {
         for round in &mut world.rounds {
@@ -153,7 +153,7 @@ fn crowded() -> impl Strategy<Value = World> {
 proptest! {
     #[test]
     fn sources_are_called_once(world in crowded(), stack in rotating()) {
-        // An account that waits for its group waits for the calls before it.
+        // A concurrency limit would make requests wait for each other.
         let mut stack = of_one_pool(stack);
         stack.retain(|layer| *layer != Layer::Limit);
         paused(async {
@@ -163,7 +163,7 @@ proptest! {
                 runner.round(round).await;
                 samples.push(sample(&runner));
             }
-            // Whatever is asked comes to an end, which is ten times its deadline.
+            // Every call ends within ten times its deadline.
             runner.pass(Duration::from_secs(1_000)).await;
             samples.push(sample(&runner));
             prop_assert_eq!(runner.upstream.sources(|log| log.wrong.clone()), Vec::<String>::new());
@@ -175,7 +175,7 @@ proptest! {
         })?;
     }
 
-    /// One token, rejected for many requests at once: one call, and one replay for each.
+    /// One token is rejected for many concurrent requests: the source is called once.
     #[test]
     fn rejection_of_many_requests_causes_one_refresh(mut world in changing_tokens(), stack in rotating(), many in 2..20_u32) {
         let stack = of_one_pool(stack);
@@ -192,7 +192,7 @@ proptest! {
             }
             if let Some(source) = &mut plan.source {
                 source.replies.iter_mut().for_each(|reply| {
-                    // In time: an abandoned call may be repeated.
+                    // Within the deadline: a call that timed out may be repeated.
                     reply.after = reply.after.min(700);
                     (reply.kind, reply.lifetime, reply.wait) = (ReplyKind::New, super::sources::Lifetime::Unknown, None);
                 });
@@ -201,7 +201,7 @@ proptest! {
         paused(async {
             let mut runner = Runner::new(&world, &stack);
             runner.play().await;
-            // A question for each token that was refused, or missing; none for any other.
+            // One call for each rejected or missing token; none for any other.
             let log = runner.upstream.log();
             let mut calls: BTreeMap<(usize, usize), usize> = BTreeMap::new();
             runner.upstream.sources(|log| {

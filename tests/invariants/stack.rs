@@ -31,22 +31,22 @@ pub(crate) type TestService = BoxCloneService<Request<TestBody>, Answer, BoxErro
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layer {
     Dedup,
-    /// Over models, with the first pool.
+    /// Model fallback, with the first pool.
     Fallback,
     Retry,
     Rotation(usize),
     Gate(usize),
     /// A gate without a pool, for any credential.
     GateWithoutPool,
-    /// All in one, with this pool, with or without a reporter.
+    /// The fused layer over this pool, with or without a reporter.
     Fused(usize, bool),
-    /// The retry of tower, with a policy that retries everything this many times.
+    /// tower's retry layer with a policy that retries everything this often.
     Foreign(u32),
     Buffer,
     Limit,
-    /// A layer that removes a header, and adds another.
+    /// Removes a header and adds another one.
     Strip,
-    /// A foreign layer that rebuilds the request, without its extensions.
+    /// A foreign layer that rebuilds the request without its extensions.
     Hide,
 }
 
@@ -59,12 +59,12 @@ impl Layer {
         !matches!(self, Self::Foreign(_) | Self::Buffer | Self::Limit | Self::Strip | Self::Hide)
     }
 
-    /// Returns whether layers of this crate below recognize the request.
+    /// Returns whether layers of this crate below recognise the request.
     pub(crate) const fn announces(self) -> bool {
         matches!(self, Self::Dedup) || self.resends()
     }
 
-    /// Returns whether it may resend a request, and is of this crate.
+    /// Returns whether it is a layer of this crate that may resend a request.
     pub(crate) const fn resends(self) -> bool {
         matches!(self, Self::Fallback | Self::Retry | Self::Rotation(_) | Self::Fused(..))
     }
@@ -81,7 +81,7 @@ impl Layer {
     }
 }
 
-/// What the layers of a stack are made with.
+/// The parts that the layers of a stack share.
 pub(crate) struct Parts<'a> {
     pub(crate) world: &'a World,
     pub(crate) pools: &'a [Pool],
@@ -89,10 +89,10 @@ pub(crate) struct Parts<'a> {
     pub(crate) reporter: ReporterHandle,
 }
 
-/// Numbers the tries of all layers.
+/// Numbers the tries of all foreign layers.
 static TRIES: AtomicU32 = AtomicU32::new(1);
 
-/// A policy that retries everything.
+/// A retry policy that repeats everything.
 #[derive(Clone, Debug)]
 pub(crate) struct RetryEverything {
     left: u32,
@@ -133,7 +133,7 @@ impl<Q: TryClone, RB, E> tower::retry::Policy<Request<Q>, Response<RB>, E> for R
         _: &mut Result<Response<RB>, E>,
     ) -> Option<Self::Future> {
         self.left = self.left.checked_sub(1)?;
-        // Unlike any other try, of this layer or of another one.
+        // The number is unique over all layers.
         let tries = TRIES.fetch_add(1, Ordering::Relaxed);
         request.headers_mut().insert("x-foreign", HeaderValue::from(tries));
         Some(std::future::ready(()))
@@ -153,7 +153,7 @@ pub(crate) fn clone_of<Q: TryClone>(request: &Request<Q>) -> Option<Request<Q>> 
     Some(clone)
 }
 
-/// Some bodies have a clone.
+/// A body that may have a clone.
 pub(crate) trait TryClone: Sized {
     fn try_clone(&self) -> Option<Self>;
 }
@@ -182,17 +182,17 @@ where
     BoxCloneService::new(service.map_response(|answer: Response<B>| answer.map(BodyExt::boxed)))
 }
 
-/// The position of a layer, and its body strategy.
+/// The position of a layer and its body strategy.
 #[derive(Clone, Copy)]
 struct LayerPlace {
     at: usize,
     several: bool,
     keep: BodyStrategy,
-    /// A layer further out sends bodies that have no clone.
+    /// An outer layer sends bodies that have no clone.
     replayed: bool,
 }
 
-/// A layer with the strategy of its place.
+/// Adds the layer with the body strategy of its place.
 macro_rules! with_strategy {
     ($layer:expr, $place:expr, $inner:expr) => {
         match $place.keep {
@@ -210,7 +210,7 @@ macro_rules! with_strategy {
 }
 
 impl Parts<'_> {
-    #[allow(clippy::too_many_lines)] // A table: one arm for each layer.
+    #[allow(clippy::too_many_lines)] // One arm for each layer.
     fn wrap(&self, layer: Layer, place: LayerPlace, inner: TestService) -> TestService {
         let (plan, mode) = (&self.world.plan, self.world.mode());
         let limit = plan.limits[place.at % 3];
@@ -237,7 +237,7 @@ impl Parts<'_> {
                 with_strategy!(layer, place, inner)
             }
             Layer::Retry => {
-                // As the builder does it.
+                // As in the builder of the fused layer.
                 let beside = self.world.models.is_some() && plan.overloaded.is_none();
                 let policy = if beside { retry().overloaded(false) } else { retry() };
                 let layer = RetryLayer::new(policy)
@@ -311,12 +311,12 @@ impl Parts<'_> {
         }
     }
 
-    /// The layers around the upstream, outermost first.
+    /// Builds the layers around the upstream, outermost first.
     pub(crate) fn build(&self, layers: &[Layer], upstream: &TestUpstream) -> TestService {
         self.around(layers, erase(upstream.clone()))
     }
 
-    /// The layers around any service, outermost first.
+    /// Builds the layers around any service, outermost first.
     pub(crate) fn around(&self, layers: &[Layer], inner: TestService) -> TestService {
         let body_strategies: Vec<_> =
             (0..layers.len()).map(|at| self.world.plan.body_strategies[at % 3]).collect();
@@ -355,7 +355,7 @@ fn one() -> impl Strategy<Value = Layer> {
     ]
 }
 
-/// Any layers in any order, doubled ones too; the well-known stacks more often.
+/// Generates any layers in any order, duplicates included; the documented stacks more often.
 pub(crate) fn stack() -> impl Strategy<Value = Vec<Layer>> {
     let foreign = |stack: &'static [Layer]| {
         (1..4_u32).prop_map(move |tries| [&[Layer::Foreign(tries)], stack].concat())
@@ -378,7 +378,7 @@ pub(crate) fn stack() -> impl Strategy<Value = Vec<Layer>> {
     ]
 }
 
-/// A stack in which at least one layer puts credentials on.
+/// Generates a stack in which at least one layer sets credentials.
 pub(crate) fn rotating() -> impl Strategy<Value = Vec<Layer>> {
     stack().prop_map(|mut stack| {
         if stack.iter().all(|layer| layer.rotates().is_none()) {
@@ -388,7 +388,7 @@ pub(crate) fn rotating() -> impl Strategy<Value = Vec<Layer>> {
     })
 }
 
-/// The same stack with all pools the first one.
+/// Returns the same stack with all layers over the first pool.
 pub(crate) fn of_one_pool(mut stack: Vec<Layer>) -> Vec<Layer> {
     for layer in &mut stack {
         match layer {
@@ -411,7 +411,7 @@ impl Promises<'_> {
         self.0.iter().rposition(|layer| layer.rotates().is_some())
     }
 
-    /// Returns whether the tries of a foreign layer are separate requests to the layers below it.
+    /// Returns whether the layers below a foreign layer see its tries as separate requests.
     pub(crate) fn tries_are_requests(&self) -> bool {
         let root = self.first(|layer| layer.announces());
         self.0[..root].iter().any(|layer| matches!(layer, Layer::Foreign(_)))
@@ -421,7 +421,8 @@ impl Promises<'_> {
         self.0.iter().any(|layer| matches!(layer, Layer::Foreign(_)))
     }
 
-    /// Returns whether each layer that `is` selects has a rotation below it, or a gate that knows its credential.
+    /// Returns whether every layer matched by `is` has a rotation or a gate for its credential
+    /// below it.
     fn guarded(&self, seen: bool, is: impl Fn(&Layer) -> bool) -> bool {
         let rotation = self.last_rotation();
         let pool = rotation.and_then(|at| self.0[at].rotates());
@@ -435,8 +436,8 @@ impl Promises<'_> {
         })
     }
 
-    /// A gate between two rotations of its pool answers for a credential that the inner one would
-    /// have replaced, which no layer above can foresee: it belongs below the last one.
+    /// A gate between two rotations of its pool rejects a credential that the inner rotation would
+    /// have replaced; a gate belongs below the innermost rotation.
     pub(crate) fn has_gate_between_rotations(&self) -> bool {
         self.0.iter().enumerate().any(|(at, layer)| {
             let Layer::Gate(pool) = *layer else { return false };
@@ -445,20 +446,21 @@ impl Promises<'_> {
         })
     }
 
-    /// I1 for credentials of the pools; a gate without a pool knows only those in headers.
+    /// Returns whether I1 holds for credentials of the pools; a gate without a pool covers only
+    /// those in headers.
     pub(crate) fn no_retry_on_401(&self, header: bool) -> bool {
         self.guarded(header, |layer| matches!(layer, Layer::Foreign(_)))
     }
 
-    /// I1 across requests as well: nothing queues between choosing and sending. A gate without the
-    /// pool keeps times of its own.
+    /// Returns whether I1 holds across requests as well: no layer queues between selection and
+    /// sending. A gate without a pool keeps its own times.
     pub(crate) fn no_start_in_quarantine(&self) -> bool {
         self.guarded(false, |layer| {
             matches!(layer, Layer::Foreign(_) | Layer::Buffer | Layer::Retry | Layer::Fallback)
         })
     }
 
-    /// I1 for the callers' own credentials.
+    /// Returns whether I1 holds for the callers' own credentials.
     pub(crate) fn covers_own(&self) -> bool {
         let seen = self.0.iter().rposition(|layer| *layer == Layer::GateWithoutPool);
         self.0.iter().enumerate().all(|(at, layer)| {
@@ -466,8 +468,8 @@ impl Promises<'_> {
         })
     }
 
-    /// I2: a reporting layer stands outside of all that sends again, and below each foreign one
-    /// stands a layer that writes the trail.
+    /// Returns whether I2 holds: a reporting layer is outside of all layers that resend, and below
+    /// each foreign one is a layer that writes the trail.
     pub(crate) fn exactly_once(&self) -> bool {
         let reporter = self.first(|layer| layer.reports());
         let foreign = self.0.iter().rposition(|layer| matches!(layer, Layer::Foreign(_)));

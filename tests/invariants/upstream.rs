@@ -1,4 +1,4 @@
-//! The upstream of a world: it plays the script of each request, and records everything.
+//! The upstream of a world: it plays the script of each request and records every attempt.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ use super::{
     world::{AccountPlan, Change},
 };
 
-/// A credential: pool, account, generation.
+/// A credential, by pool, account and generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct CredentialId {
     pub(crate) pool: usize,
@@ -33,21 +33,21 @@ pub(crate) struct CredentialId {
     pub(crate) generation: u64,
 }
 
-/// The behaviour of the upstream for an account.
+/// The behaviour of the upstream towards an account.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Behaviour {
-    /// It answers as the request's script says.
+    /// The upstream follows the script of the request.
     Fine,
-    /// It always reacts so to the first `generations`.
+    /// The upstream always replies this to the first `generations`.
     Always { step: Step, generations: u64 },
-    /// It reacts so to the first attempts of the account.
+    /// The upstream replies this to the account's first attempts.
     First { step: Step, attempts: usize },
 }
 
 /// The end of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It is still in flight.
+    /// Still in flight.
     Not,
     Answered {
         at: Instant,
@@ -59,13 +59,13 @@ pub(crate) enum End {
     },
 }
 
-/// A recorded attempt.
+/// One received attempt.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) n: usize,
-    /// The request that it belongs to.
+    /// The number of its request.
     pub(crate) id: u32,
-    /// The try of a foreign layer that it belongs to.
+    /// The number of the foreign layer's try.
     pub(crate) foreign: u32,
     pub(crate) credential: Option<CredentialId>,
     pub(crate) own: bool,
@@ -73,20 +73,20 @@ pub(crate) struct Sent {
     pub(crate) seq: usize,
     pub(crate) end: End,
     pub(crate) step: Step,
-    /// The verdict, after the policy.
+    /// The verdict, with the policy applied.
     pub(crate) verdict: Verdict,
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) trailers: Option<HeaderMap>,
-    /// Whether the whole body has arrived, or its error.
+    /// The body was read to its end or its error.
     pub(crate) whole: bool,
     pub(crate) mark: Option<u32>,
 }
 
 impl Sent {
-    /// The model that the attempt names.
+    /// Returns the model that the attempt names.
     pub(crate) fn model(&self) -> Option<String> {
         if let Some(model) = self.headers.get("x-model") {
             return model.to_str().ok().map(str::to_owned);
@@ -107,7 +107,7 @@ impl Sent {
 
 pub(crate) type Watch = Box<dyn FnMut() + Send>;
 
-/// A change of the first pool, in step with the log.
+/// A change of the first pool, numbered like the log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Changed {
     pub(crate) seq: usize,
@@ -175,7 +175,7 @@ impl TestUpstream {
         self.shared.lock().unwrap()
     }
 
-    /// The answers to a request, attempt by attempt; then 200.
+    /// Sets the replies to a request, attempt by attempt; later attempts get 200.
     pub(crate) fn expect(&self, id: u32, script: Vec<Step>) {
         self.lock().scripts.insert(id, script);
     }
@@ -188,19 +188,19 @@ impl TestUpstream {
         self.lock().log.clone()
     }
 
-    /// The time at which the pools were built.
+    /// Returns the time at which the pools were built.
     pub(crate) fn since(&self) -> Instant {
         self.since
     }
 
-    /// The pools whose sources ask what there is; none any more when they have to go.
+    /// Sets the pools that sources look up; an empty list releases them.
     pub(crate) fn set_pools(&self, pools: Vec<Pool>) {
         let before = std::mem::replace(&mut self.lock().pools, pools);
-        // Reports of their drop are made without a lock.
+        // The pools are dropped without the lock, because dropping them records events.
         drop(before);
     }
 
-    /// Returns the generation of an account, and whether its first token was loaded at the start.
+    /// Returns the generation of an account and whether its first token was loaded from the start.
     pub(crate) fn generation(&self, pool: usize, account: usize) -> (u64, bool) {
         let plan = self.plan(pool, account);
         let handle = self.lock().pools.get(pool).cloned();
@@ -214,7 +214,7 @@ impl TestUpstream {
         self.lock().plans[pool][account]
     }
 
-    /// Returns the record of the sources.
+    /// Runs a closure on the log of the sources.
     pub(crate) fn sources<R>(&self, look: impl FnOnce(&mut Log) -> R) -> R {
         look(&mut self.lock().sources)
     }
@@ -237,7 +237,7 @@ impl TestUpstream {
         shared.changes.push(changed);
     }
 
-    /// Is called after each event.
+    /// Sets a callback that runs at every event of the upstream.
     pub(crate) fn watch(&self, watch: Watch) {
         *self.watch.lock().unwrap() = Some(watch);
     }
@@ -290,7 +290,7 @@ impl Shared {
     }
 }
 
-/// Every pool token in this text: `tok-p0a1g2-...`.
+/// Returns every pool token in this text: `tok-p0a1g2-...`.
 pub(crate) fn tokens(text: &str) -> Vec<CredentialId> {
     text.match_indices("tok-p")
         .map(|(at, _)| {
@@ -306,7 +306,7 @@ pub(crate) fn tokens(text: &str) -> Vec<CredentialId> {
         .collect()
 }
 
-/// Every pool token on a request, with Basic ones decoded.
+/// Returns every pool token on a request, with Basic ones decoded.
 pub(crate) fn carried(headers: &HeaderMap, uri: &Uri) -> Vec<CredentialId> {
     use base64_of::decode;
     let mut found = tokens(uri.query().unwrap_or_default());
@@ -320,7 +320,7 @@ pub(crate) fn carried(headers: &HeaderMap, uri: &Uri) -> Vec<CredentialId> {
     found
 }
 
-/// Base64, without a crate for it.
+/// Base64 without a dependency.
 pub(crate) mod base64_of {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -377,8 +377,8 @@ impl tower::Service<Request<TestBody>> for TestUpstream {
             .is_some_and(|v| v.as_bytes().starts_with(b"Bearer own-"));
         let id = number(&head.headers, "x-test-id");
         let mut shared = self.lock();
-        // Two pools may each put a credential of another kind on a request, as gateway and API
-        // keys are; answers are about the innermost one.
+        // Two pools may each set a credential of another kind, such as gateway and API keys;
+        // answers concern the innermost one.
         let innermost = shared.innermost;
         let credential = carried.into_iter().find(|credential| credential.pool == innermost);
         let step = shared.step(id, credential);
@@ -432,7 +432,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Reads the request; a body that is cut is an error that does not say whether work was done.
+    /// Reads the request; a broken body is an error of unknown outcome.
     fn poll_load(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(mut body) = self.body.take() else { return Poll::Ready(()) };
         let polled = poll_read(&mut body, &mut self.read, cx);

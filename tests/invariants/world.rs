@@ -21,7 +21,7 @@ use super::{
     upstream::{Behaviour, TestUpstream, tokens},
 };
 
-/// The place of an account's credential.
+/// The place of an account's credential in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CredentialPlace {
     Bearer,
@@ -39,15 +39,15 @@ pub(crate) struct AccountPlan {
     pub(crate) weight: u32,
     pub(crate) fixed: bool,
     pub(crate) base: bool,
-    /// The models that it may serve, a bit for each.
+    /// The models that the account serves, one bit each.
     pub(crate) models: Option<u8>,
-    /// The origin of its tokens.
+    /// The source of its tokens.
     pub(crate) source: Option<SourcePlan>,
-    /// The expiry of its first token, in milliseconds.
+    /// Milliseconds until its first token expires.
     pub(crate) end: Option<u64>,
 }
 
-/// Where requests name their model.
+/// The place of the model name in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ModelPlace {
     Json,
@@ -58,17 +58,17 @@ pub(crate) enum ModelPlace {
 /// The body strategy of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyStrategy {
-    /// As it does by itself.
+    /// The default strategy.
     Usual,
     Cloned,
     Buffered(usize),
 }
 
-/// The chain of models.
+/// The fallback chain of a world.
 #[derive(Clone, Debug)]
 pub(crate) struct ChainPlan {
     pub(crate) at: ModelPlace,
-    /// A list, in place of the map.
+    /// A list instead of the map.
     pub(crate) list: Option<Vec<u8>>,
     pub(crate) map: Vec<(u8, Vec<u8>)>,
     pub(crate) otherwise: Vec<u8>,
@@ -92,11 +92,11 @@ pub(crate) struct RequestPlan {
     pub(crate) pin: Pin,
     pub(crate) sticky: bool,
     pub(crate) model: Option<u8>,
-    /// The model that the request itself names, and where.
+    /// The model that the request itself names.
     pub(crate) named: Option<u8>,
     pub(crate) at: ModelPlace,
     pub(crate) shape: Shape,
-    /// It has a content-length, and a digest.
+    /// The request has a content-length and a digest.
     pub(crate) length: bool,
     pub(crate) no_fallback: bool,
     pub(crate) no_retry: bool,
@@ -104,7 +104,7 @@ pub(crate) struct RequestPlan {
     pub(crate) attempts: Option<u32>,
     pub(crate) deadline: Option<u64>,
     pub(crate) script: Vec<Step>,
-    /// It starts this many milliseconds after its round.
+    /// The request starts this many milliseconds after its round.
     pub(crate) after: u64,
     /// It is dropped after this many polls.
     pub(crate) polls: Option<u32>,
@@ -120,7 +120,7 @@ pub(crate) enum Change {
     Invalidate,
 }
 
-/// Concurrent requests, with changes of the pool meanwhile; then time passes.
+/// Concurrent requests with changes of the pool between them, followed by a pause.
 #[derive(Clone, Debug)]
 pub(crate) struct Round {
     pub(crate) requests: Vec<RequestPlan>,
@@ -131,7 +131,7 @@ pub(crate) struct Round {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) attempts: u32,
-    /// The attempts that each layer allows, and its deadline in milliseconds, by its place.
+    /// The attempt limit of each layer, by its position in the stack.
     pub(crate) limits: [u32; 3],
     pub(crate) deadlines: [u64; 3],
     pub(crate) body_strategies: [BodyStrategy; 3],
@@ -145,10 +145,10 @@ pub(crate) struct Plan {
     pub(crate) cascade: Cascade,
     pub(crate) own: OwnCredential,
     pub(crate) choose: Selection,
-    /// The deadline of a source, and the wait of a request for one, in milliseconds.
+    /// The refresh deadline and the longest wait of a request for a source, in milliseconds.
     pub(crate) refresh_deadline: u64,
     pub(crate) ready_within: u64,
-    /// The seed.
+    /// The seed of the random numbers.
     pub(crate) seed: u64,
 }
 
@@ -162,7 +162,7 @@ pub(crate) struct World {
     pub(crate) rounds: Vec<Round>,
 }
 
-/// All models.
+/// All model names.
 pub(crate) const MODELS: [&str; 5] = ["m0", "m1-with-a-longer-name", "m2", "m", "m-4"];
 
 pub(crate) fn model_of(model: u8) -> &'static str {
@@ -212,7 +212,7 @@ impl AccountPlan {
         self.place.credential(&token_of(pool, account, generation)).unwrap()
     }
 
-    /// Returns the lifetime of its first token, if it is loaded and known.
+    /// Returns the lifetime of the first token, if it is loaded and known.
     pub(crate) fn first_end(&self) -> Option<Duration> {
         let loaded = self.source.is_none_or(|source| source.loaded);
         self.end.filter(|_| loaded).map(Duration::from_millis)
@@ -275,7 +275,7 @@ impl CredentialPlace {
 }
 
 impl World {
-    /// Whether any token comes from a source, or ends.
+    /// Returns whether any token comes from a source or expires.
     pub(crate) fn tokens_change(&self) -> bool {
         self.pools.iter().flatten().any(|plan| plan.source.is_some() || plan.end.is_some())
     }
@@ -333,7 +333,7 @@ impl World {
         }
     }
 
-    /// Returns all requests, in the order of their numbers.
+    /// Returns all requests, ordered by number.
     pub(crate) fn requests(&self) -> Vec<&RequestPlan> {
         self.rounds.iter().flat_map(|round| &round.requests).collect()
     }
@@ -398,7 +398,7 @@ impl RequestPlan {
         options
     }
 
-    /// Returns whether repeating it is harmless.
+    /// Returns whether the request may be repeated without harm.
     pub(crate) fn harmless(&self) -> bool {
         !self.post || self.keyed || self.repeatable
     }
@@ -497,7 +497,7 @@ pub(crate) fn request() -> impl Strategy<Value = RequestPlan> {
             repeatable: flags.6,
             no_fallback: flags.7,
             pin,
-            // The options and the request name the same model.
+            // The options name the same model as the request.
             model: if named.is_some() && model.is_some() { named } else { model },
             named,
             at: ModelPlace::Json,
@@ -606,7 +606,7 @@ fn keeping() -> impl Strategy<Value = BodyStrategy> {
     ])
 }
 
-/// Mostly one for all.
+/// Mostly one strategy for all layers.
 fn body_strategies() -> impl Strategy<Value = [BodyStrategy; 3]> {
     prop_oneof![
         3 => keeping().prop_map(|keep| [keep; 3]),
@@ -643,7 +643,7 @@ fn chain() -> impl Strategy<Value = ChainPlan> {
     )
 }
 
-/// Any world. In one of three, tokens come from sources, or expire.
+/// Any world. In one of three, tokens come from sources or expire.
 pub(crate) fn world() -> impl Strategy<Value = World> {
     (any_world(), proptest::bool::weighted(0.33)).prop_map(|(mut world, tokens_change)| {
         for plan in world.pools.iter_mut().flatten().filter(|_| !tokens_change) {
@@ -653,7 +653,7 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
     })
 }
 
-/// A world in which tokens come from sources, and end.
+/// A world in which tokens come from sources and expire.
 pub(crate) fn changing_tokens() -> impl Strategy<Value = World> {
     any_world()
 }
@@ -674,7 +674,7 @@ fn any_world() -> impl Strategy<Value = World> {
     )
 }
 
-/// A world in which no request is dropped before its end.
+/// A world in which no request is dropped early.
 pub(crate) fn patient() -> impl Strategy<Value = World> {
     world().prop_map(|mut world| {
         for request in world.rounds.iter_mut().flat_map(|round| &mut round.requests) {

@@ -1,4 +1,4 @@
-//! A token source that plays a script.
+//! A scripted token source.
 
 use std::{
     collections::VecDeque,
@@ -18,7 +18,7 @@ pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// A date is read from the wall clock, which is not paused.
+/// Returns a wall clock time; the wall clock is not paused.
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn in_seconds(after: u64) -> SystemTime {
     SystemTime::now() + seconds(after)
@@ -28,8 +28,8 @@ pub(crate) fn bearer(token: &str) -> Credential {
     Credential::bearer(token).unwrap()
 }
 
-/// A source that answers after this many seconds, and records the reasons of its calls; without more
-/// answers, it never answers.
+/// A source that answers after a number of seconds and records the reason of each call; calls after
+/// the last answer hang.
 #[derive(Clone, Default)]
 pub(crate) struct Script {
     answers: Arc<Mutex<VecDeque<(u64, Answer)>>>,
@@ -41,12 +41,12 @@ impl Script {
         Self { answers: Arc::new(Mutex::new(answers.into_iter().collect())), asked: Arc::default() }
     }
 
-    /// Takes a second for each.
+    /// Builds a source that takes a second for each answer.
     pub(crate) fn each(answers: impl IntoIterator<Item = Answer>) -> Self {
         Self::new(answers.into_iter().map(|answer| (1, answer)))
     }
 
-    /// Takes a second for each.
+    /// Builds a source that takes a second for each answer.
     pub(crate) fn tokens(tokens: &[&str]) -> Self {
         Self::each(tokens.iter().map(|token| Ok(Token::new(*token))))
     }

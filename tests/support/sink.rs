@@ -1,4 +1,4 @@
-//! A service that accepts request bodies of any kind, and records their content.
+//! A service that reads request bodies of any kind and records their frames.
 
 use std::{
     collections::VecDeque,
@@ -24,32 +24,32 @@ pub(crate) enum Read {
     Frames(usize),
 }
 
-/// The size hint of a body at one point.
+/// The size hint and end of a body at one point.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim {
     pub(crate) lower: u64,
     pub(crate) upper: Option<u64>,
     pub(crate) end: bool,
-    /// The data and the frames up to that point.
+    /// The data and frames received by then.
     data: u64,
     frames: usize,
 }
 
-/// The content of a body.
+/// The received part of a body.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Received {
     pub(crate) data: Vec<u8>,
     pub(crate) trailers: Option<HeaderMap>,
     pub(crate) error: Option<String>,
-    /// Whether it was read to its end, or to its error.
+    /// The body was read to its end or its error.
     pub(crate) ended: bool,
-    /// The frames with data.
+    /// The number of data frames.
     pub(crate) pieces: usize,
     pub(crate) claims: Vec<Claim>,
 }
 
 impl Received {
-    /// Holds what the body said of itself against what came out of it.
+    /// Checks the claims of the body against the received frames.
     pub(crate) fn check_claims(&self) {
         let frames = self.pieces + usize::from(self.trailers.is_some() || self.error.is_some());
         for claim in &self.claims {
@@ -57,7 +57,7 @@ impl Received {
             let most = claim.upper.unwrap_or(u64::MAX);
             assert!(claim.lower <= most, "{claim:?}");
             assert!(left <= most, "{left} bytes attempts after {claim:?}");
-            // How long a body would have been that broke off, nobody knows.
+            // The full length of a broken body is unknown.
             if self.ended && self.error.is_none() {
                 assert!(claim.lower <= left, "{left} bytes attempts after {claim:?}");
             }
@@ -65,13 +65,13 @@ impl Received {
         }
     }
 
-    /// Returns the size hint of the body before it was read.
+    /// Returns the claim of the body before it was read.
     pub(crate) fn first_claim(&self) -> Claim {
         self.claims[0]
     }
 }
 
-/// Reads a body, or its beginning.
+/// Reads a body or its beginning.
 pub(crate) async fn receive<B>(body: B, read: Read) -> Received
 where
     B: Body<Data = Bytes>,
@@ -112,12 +112,12 @@ where
     }
 }
 
-/// A recorded attempt.
+/// One received attempt.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     pub(crate) head: request::Parts,
     pub(crate) at: Instant,
-    /// Empty until the body was read as far as it is read.
+    /// Empty until reading has ended.
     pub(crate) received: Received,
 }
 
@@ -142,7 +142,8 @@ impl<B> Clone for Sink<B> {
 }
 
 impl<B> Sink<B> {
-    /// Builds a sink that reads these parts and answers with these statuses; then reads all, and answers 200.
+    /// Reads this much of each body and answers with this status; later bodies are read completely
+    /// and get 200.
     pub(crate) fn script(script: impl IntoIterator<Item = (Read, u16)>) -> Self {
         let inner = Inner { script: script.into_iter().collect(), ..Inner::default() };
         Self { inner: Arc::new(Mutex::new(inner)), ready: false, body: PhantomData }

@@ -16,7 +16,7 @@ use super::{
     upstream::{LogEntry, NUMBER, Sent, TestUpstream},
 };
 
-/// What the caller got.
+/// The outcome of a request for the caller.
 pub(super) enum Ended {
     /// The body is `None` when it was cut.
     Answer(Parts, Option<Bytes>),

@@ -19,7 +19,7 @@ use tower_failover::{Event, Pool, Reporter, Verdict};
 
 use super::script::{Play, SECRET, Step, World};
 
-/// One attempt that came in.
+/// One received attempt.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) id: u32,

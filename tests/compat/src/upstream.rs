@@ -25,7 +25,7 @@ pub type Body = BoxBody<Bytes, hyper::Error>;
 type Handler = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
 type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
-/// A recorded attempt.
+/// One received attempt.
 #[derive(Clone, Debug)]
 pub struct Sent {
     /// The bearer token; empty for none.
