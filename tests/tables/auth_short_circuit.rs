@@ -1,4 +1,4 @@
-//! `auth_short_circuit.json`: local answers for dead credentials.
+//! `auth_short_circuit.json`: failing fast with a dead credential.
 
 use std::task::Poll;
 
@@ -35,7 +35,7 @@ fn holds(case: &Value) -> Outcome {
     }
 }
 
-/// Runs clones of a stack over a dead pool, whose upstream is never ready.
+/// Calls clones of a stack over a dead pool whose upstream is never ready.
 fn open(case: &Value, shape: Shape) -> Outcome {
     let recorder = Recorder::new();
     let dead = pool(&["a"], &recorder);
@@ -67,7 +67,7 @@ fn open(case: &Value, shape: Shape) -> Outcome {
     expect.end()
 }
 
-/// Without a token the pool cannot be built; one that may be empty answers before any call.
+/// A pool without tokens cannot be built; one that may be empty answers before any call.
 fn nothing_configured(case: &Value) -> Outcome {
     let recorder = Recorder::new();
     let builder = || profile::pool(case, &recorder).expect("an empty list is a list");

@@ -39,7 +39,8 @@ fn holds(case: &Value) -> Outcome {
     })
 }
 
-/// A case with cooldowns has a policy that classifies a failing server as a limit of the account.
+/// Builds the rig. For a case with cooldowns, a policy classifies server errors as limits of the
+/// account.
 fn rig(case: &Value) -> Rig {
     let mut rig = Rig::of(case);
     if !case["expect"]["cooldown_hook"].is_null() {
@@ -50,7 +51,7 @@ fn rig(case: &Value) -> Rig {
     rig
 }
 
-/// The caller drops the request while the upstream works.
+/// Runs a case whose caller drops the request before the upstream answers.
 fn cancelled(case: &Value) -> Outcome {
     for shape in [Shape::Fused, Shape::Stacked] {
         paused(async {

@@ -1,4 +1,4 @@
-//! Compares the results with the expectations of a case, all of which must be checked.
+//! Compares observations with the expectations of a case; every expectation must be checked.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::cases::Outcome;
 
-/// The unchecked members of `expect`, and the faults so far.
+/// The unchecked members of `expect` and the failures so far.
 pub(crate) struct Expect<'a> {
     left: BTreeMap<&'a str, &'a Value>,
     wrong: Vec<String>,
@@ -19,12 +19,12 @@ impl<'a> Expect<'a> {
         Self { left, wrong: Vec::new() }
     }
 
-    /// Returns this member, and marks it as checked.
+    /// Returns this member and marks it as checked.
     pub(crate) fn take(&mut self, name: &str) -> Option<&'a Value> {
         self.left.remove(name)
     }
 
-    /// Checks that this member, if present, equals the result.
+    /// Checks that this member, if present, equals the observation.
     pub(crate) fn is(&mut self, name: &str, seen: impl Into<Value>) {
         if let Some(wanted) = self.take(name) {
             let seen = seen.into();
@@ -43,7 +43,7 @@ impl<'a> Expect<'a> {
         }
     }
 
-    /// Returns `Ok` if every member was checked and there was no fault.
+    /// Returns `Ok` if every member was checked and none failed.
     pub(crate) fn end(mut self) -> Outcome {
         self.wrong.extend(self.left.keys().map(|name| format!("{name}: nobody looked at it")));
         if self.wrong.is_empty() { Ok(()) } else { Err(self.wrong.join("; ")) }

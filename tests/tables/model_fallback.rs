@@ -1,4 +1,4 @@
-//! `model_fallback.json`: the next model, and its request.
+//! `model_fallback.json`: the next model and its request.
 
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, util::BoxCloneService};
@@ -21,7 +21,8 @@ use crate::{
     },
 };
 
-/// These depend on the body of a success, which is passed on to the caller.
+/// These cases need the stream after an answer's head; an answer that has begun belongs to the
+/// caller.
 const STREAMED_ELSEWHERE: &[&str] =
     &["model_fallback.error-before-first-byte-falls-back", "model_fallback.after-commit-stay"];
 
@@ -45,7 +46,7 @@ fn next_model_is_used_if_it_may_help() {
     });
 }
 
-/// Checks that the trail has the facts that the excused case expects.
+/// The trail contains the models that the excused case expects.
 #[test]
 fn trail_names_all_failed_models_in_order() {
     let cases = cases::load("model_fallback.json");
@@ -62,11 +63,11 @@ fn trail_names_all_failed_models_in_order() {
     }
 }
 
-/// The results of a case.
+/// The observations of a case.
 struct Seen {
     upstream: Upstream,
     recorder: Recorder,
-    /// Status, and the model that served.
+    /// The status and the model that served.
     answer: Result<(u16, Option<String>), String>,
 }
 
@@ -87,7 +88,7 @@ fn chain(case: &Value, special: bool) -> ModelChain {
     chain
 }
 
-/// A policy that handles no failure.
+/// A policy without opinions.
 struct Never;
 
 impl Policy for Never {
@@ -124,7 +125,7 @@ fn request(case: &Value) -> http::Request<Body> {
         body => body.clone(),
     };
     let body = body.to_string();
-    // A completion can be repeated: the sources of the cases repeat it after a 500.
+    // Repeating a completion is harmless: the origins of these cases repeat it after a 500.
     let mut options = RequestOptions::new().repeatable();
     if case["request"]["disable_fallbacks"] == true {
         options = options.no_fallback();
@@ -221,7 +222,7 @@ async fn holds(case: &Value, shape: Shape) -> Outcome {
     let same = |sent: &Sent| {
         let mut body: Value = serde_json::from_slice(&sent.body).unwrap();
         body["model"] = case["request"]["body"]["model"].clone();
-        // The order of the members counts too.
+        // The order of the members matters too.
         let (sent, source_calls) = (body.to_string(), case["request"]["body"].to_string());
         sent == source_calls
     };
@@ -232,7 +233,7 @@ async fn holds(case: &Value, shape: Shape) -> Outcome {
         lengths == [&*sent.body.len().to_string()] && digest == (nth == 0)
     };
     expect.is("content_length_correct_each", sent.iter().enumerate().all(fits));
-    // A model that was not called was not polled ready either.
+    // A model that was not called is not polled for readiness either.
     expect.is("backup_calls", sent.len() - 1);
     expect.is("backup_polls", seen.upstream.ready_polls() - 1);
     let trail: Vec<_> = seen.recorder.recovered().into_iter().flat_map(|it| it.trail).collect();

@@ -1,4 +1,4 @@
-//! Policies, budgets and pools from the `config` of a case, built with public setters.
+//! Builds policies, budgets and pools from the `config` of a case with the public setters.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use tower_failover::{
 
 use crate::support::Recorder;
 
-/// A bucket that records the tokens left after each retry that it paid for.
+/// A bucket that records its balance after each paid retry.
 #[derive(Debug)]
 pub(crate) struct Watched {
     pub(crate) bucket: TokenBucket,
@@ -79,16 +79,16 @@ pub(crate) fn bucket(config: &Value) -> TokenBucket {
     bucket
 }
 
-/// Builds the budget of a case, from its own member or the whole config.
+/// Returns the budget of a case: its own member, or the whole config.
 pub(crate) fn watched(config: &Value) -> Option<Arc<Watched>> {
     let budget = if config["kind"] == "token_bucket" { config } else { &config["budget"] };
     let watched = |bucket| Arc::new(Watched { bucket, left: Mutex::default() });
     budget.is_object().then(|| watched(bucket(budget)))
 }
 
-/// Returns the backoff of a case, with jitter.
+/// Builds the backoff of a case, with jitter.
 pub(crate) fn backoff(config: &Value) -> Backoff {
-    // The tables about the AWS bucket leave out its first wait, which is one second.
+    // The tables for the AWS bucket omit its first wait of one second.
     let first = if config["kind"] == "token_bucket" { 1000 } else { 100 };
     let initial = millis(&config["initial_backoff_ms"], first);
     let max = millis(&config["max_backoff_ms"], 20_000).max(initial);
@@ -102,7 +102,7 @@ pub(crate) fn backoff(config: &Value) -> Backoff {
         .jitter(jitter)
 }
 
-/// Builds the retry policy of a case, or returns `None` if the case has none.
+/// Builds the retry policy of a case; `None` if its config has no retries.
 pub(crate) fn retry(config: &Value, budget: Option<Arc<Watched>>) -> Option<RetryPolicy> {
     let speaks = [
         "profile",
@@ -126,7 +126,7 @@ pub(crate) fn retry(config: &Value, budget: Option<Arc<Watched>>) -> Option<Retr
         (Some(retries), _) => policy.retries(retries),
         // Envoy's default number of retries.
         (None, Some("envoy")) => policy.retries(1),
-        // The rest of the attempts of the layer.
+        // The retries that the attempt limit of the layer allows.
         (None, _) => policy.retries(u32::MAX),
     };
     Some(match budget {
@@ -135,7 +135,7 @@ pub(crate) fn retry(config: &Value, budget: Option<Arc<Watched>>) -> Option<Retr
     })
 }
 
-/// The rules of a case for statuses and errors.
+/// Builds the classifier for the statuses and errors of a case.
 pub(crate) fn classifier(config: &Value) -> Classifier {
     let classifier = Classifier::default();
     if let Some(list) = config["retry_statuses"].as_array() {
@@ -164,15 +164,16 @@ impl Policy for UnlessReject {
     }
 }
 
-/// How often the source of each account was asked, by id.
+/// The number of calls to each account's source, by id.
 pub(crate) type SourceCalls = Arc<Mutex<BTreeMap<String, u64>>>;
 
-/// Builds the pool of a case, with its accounts in order of preference: of `tokens`, else of the script.
+/// Builds the pool of a case, its accounts in order of preference: from `tokens`, otherwise from
+/// the script.
 pub(crate) fn pool(case: &Value, recorder: &Recorder) -> Option<PoolBuilder> {
     pool_asked(case, recorder, &SourceCalls::default())
 }
 
-/// The same, with a count of how often each account's source was asked.
+/// Like `pool`, with a count of the calls to each account's source.
 pub(crate) fn pool_asked(
     case: &Value,
     recorder: &Recorder,
@@ -201,7 +202,7 @@ pub(crate) fn pool_asked(
     Some(builder)
 }
 
-/// With the source that the case has for it, which gives what it lists, one after the other.
+/// Adds the source of the case, which returns the listed tokens in order.
 fn refreshed(account: Account, config: &Value, source_calls: &SourceCalls) -> Account {
     let Some(list) = config["refresh"][account.id()].as_array().cloned() else { return account };
     let (source_calls, id) = (source_calls.clone(), account.id().to_owned());

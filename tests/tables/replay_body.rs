@@ -1,4 +1,4 @@
-//! `replay_body.json`: the content of a body that is sent more than once.
+//! `replay_body.json`: the bodies of repeated attempts.
 
 use std::pin::pin;
 
@@ -75,18 +75,18 @@ fn holds(case: &Value) -> Outcome {
     expect.end()
 }
 
-/// Builds the body of an attempt without a layer.
+/// Returns the body of an attempt, without a layer.
 fn stepped(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, String> {
     let (first, kept) = Replays::of(body(case), cap).ok_or("it waits for a body that is there")?;
     let kept = match kept {
         Ok(kept) => kept,
-        // This is no error: the body is sent once.
+        // No error: the body is sent once.
         Err(NotResent::TooLarge) if steps == ["construct"] => {
             return Ok(vec![json!("error:too-large")]);
         }
         Err(why) => return Err(format!("not kept: {why}")),
     };
-    // A body with another model in it is in one piece.
+    // A body with a replaced model is in one piece.
     let mut one = (case["config"]["kind"] == "buffer").then(|| kept.in_one_piece::<Original>());
     let mut first = Some(first);
     let mut results = Vec::new();
@@ -102,7 +102,7 @@ fn stepped(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, Strin
     Ok(results)
 }
 
-/// Performs this step with a body.
+/// Performs this action on a body.
 fn ask(body: &mut ReplayBody<Original>, what: &str) -> Result<Value, String> {
     let mut body = pin!(body);
     Ok(match what {
@@ -129,7 +129,7 @@ fn said(heard: &Received) -> Value {
     json!({"data": String::from_utf8_lossy(&heard.data), "trailers": trailers})
 }
 
-/// Runs whole attempts, through a layer.
+/// Sends complete attempts through a layer.
 fn attempts(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, String> {
     if steps != ["attempt 1: upstream reads nothing, 401", "attempt 2: upstream reads all"] {
         return Err(format!("nobody can {steps:?}"));

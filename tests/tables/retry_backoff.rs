@@ -66,12 +66,12 @@ fn waits(case: &Value, config: &Value, retries: &Value, shift: u32) -> Outcome {
     let waits: Vec<_> = retries.as_array().unwrap().iter().map(wait).collect();
     let mut expect = Expect::of(case);
     expect.is("delays_ms", waits);
-    // It would have panicked by now.
+    // A panic would have ended the test before.
     expect.is("panics", false);
     expect.end()
 }
 
-/// Returns the step after each attempt of a request that always fails.
+/// Returns the decision after each attempt of a request that always fails.
 fn verdicts(case: &Value) -> Outcome {
     let source_calls: Vec<_> =
         case["request"]["after_attempts"].as_array().unwrap().iter().collect();
@@ -94,11 +94,11 @@ fn verdicts(case: &Value) -> Outcome {
     expect.end()
 }
 
-/// Returns the attempts that a limit allows, or that it is invalid.
+/// Returns the number of attempts that a limit allows, or an error for an invalid limit.
 fn limits(case: &Value) -> Outcome {
     let values = case["request"]["max_attempts_values"].as_array().unwrap();
     let effective = |value: &Value| {
-        // Zero cannot be given.
+        // A limit of zero does not compile.
         let Some(attempts) = NonZeroU32::new(profile::number(value).unwrap()) else {
             return json!("config_error");
         };

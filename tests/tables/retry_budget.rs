@@ -47,7 +47,7 @@ fn holds(case: &Value) -> Outcome {
     }
 }
 
-/// A budget, and its readings.
+/// A budget with its readable state.
 enum Kind {
     Bucket(TokenBucket),
     Window(Box<WindowBudget>),
@@ -131,7 +131,7 @@ async fn ops(case: &Value) -> Outcome {
     expect.is("results", results);
     expect.is("balance", budget.balance());
     expect.is("tokens", budget.balance());
-    // Only whole tokens exist.
+    // The bucket has whole tokens only.
     expect.is("fraction", 0);
     expect.end()
 }

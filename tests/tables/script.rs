@@ -1,4 +1,4 @@
-//! The upstreams and requests of a case.
+//! Builds the upstreams and requests of a case.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,8 +8,8 @@ use tower_failover::RequestOptions;
 
 use crate::support::{Step, Upstream, get, post, stack::Body, upstream::Play};
 
-/// Returns one entry of an `upstream` list. Dates are relative to the wall clock: the case's `now` is
-/// the present.
+/// Builds one entry of an `upstream` list. Dates are shifted so that the case's `now` is the
+/// present.
 pub(crate) fn step(entry: &Value, now: Option<SystemTime>) -> Step {
     for (member, _) in entry.as_object().expect("an entry is an object") {
         let known = ["status", "headers", "body", "error", "after_ms"];
@@ -55,7 +55,7 @@ pub(crate) fn steps(list: &Value, now: Option<SystemTime>) -> Vec<Step> {
     list.as_array().into_iter().flatten().map(|entry| step(entry, now)).collect()
 }
 
-/// Builds the upstream of a case. The scripts in `by_request` are played for their request: see
+/// Builds the upstream of a case. Entries of `by_request` are played for their request: see
 /// [`scripts`].
 pub(crate) fn upstream(case: &Value) -> Upstream {
     let script = &case["upstream"];
@@ -73,7 +73,7 @@ pub(crate) fn scripts(case: &Value) -> Vec<Vec<Step>> {
     lists.into_iter().flatten().map(|list| steps(list, None)).collect()
 }
 
-/// Builds the requests of a case, in order. The default method is GET.
+/// Builds the requests of a case in order, GET by default.
 pub(crate) fn requests(case: &Value) -> Vec<Request<Body>> {
     let source_calls = case["request"].as_object().expect("a case has a request");
     for (member, _) in source_calls {

@@ -1,4 +1,5 @@
-//! `token_cache_refresh.json`: the calls to a source, their times, and the results of requests meanwhile.
+//! `token_cache_refresh.json`: the number and times of source calls, and the tokens of requests
+//! meanwhile.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -47,7 +48,7 @@ fn source_is_called_once_when_due() {
     cases::check("token_cache_refresh.json", EXCUSED, &[], holds);
 }
 
-/// The source of one account, which plays the script of the case.
+/// The source of one account, which plays the provider list of the case.
 struct Provider {
     plays: Arc<Mutex<VecDeque<Value>>>,
     seen: Arc<Mutex<Vec<bool>>>,
@@ -126,14 +127,14 @@ impl World {
         Self { pool, recorder, service, upstream, seen, start: Instant::now() }
     }
 
-    /// Returns the token that one reader sent, or the reason for none.
+    /// Returns the token that a reader's request was sent with, or the reason for none.
     async fn read(&self, partition: Option<&str>) -> Value {
         let mut request: Request<Body> = get();
         if let Some(account) = partition {
             request.extensions_mut().insert(RequestOptions::new().pin(account));
         }
         let answer = self.service.clone().oneshot(request).await.unwrap();
-        // Other tasks run first.
+        // Lets concurrent tasks run.
         sleep(Duration::from_millis(1)).await;
         if answer.status().is_success() {
             return json!(self.upstream.tokens().last());
@@ -142,7 +143,7 @@ impl World {
         json!("error")
     }
 
-    /// Returns the error of a reader, in the words of the case.
+    /// Returns the error of a reader in the terms of the case.
     fn kind(&self, wanted: &Value) -> Value {
         let reported: Vec<_> = self.recorder.events().iter().map(ToString::to_string).collect();
         let kinds =

@@ -1,4 +1,4 @@
-//! `token_rotation_401.json`: the sent token, and the state of a rejected one.
+//! `token_rotation_401.json`: the selected tokens and the state of rejected ones.
 
 use std::time::Duration;
 
@@ -46,8 +46,8 @@ fn holds(case: &Value) -> Outcome {
     }
 }
 
-/// With sessions, and if a transient failure uses another account, the accounts take turns; else they
-/// serve in order of preference.
+/// Builds the rig. With sessions, and if a transient fault uses another account, the selection is
+/// round robin; otherwise accounts serve in order of preference.
 fn rig(case: &Value) -> Rig {
     let turns = [&case["request"]["sessions"], &case["config"]["max_credentials_per_request"]];
     let rig = Rig::with_pool(case, |pool| match turns {
@@ -64,12 +64,12 @@ fn rig(case: &Value) -> Rig {
 }
 
 fn rotated(seen: &Seen, expect: &mut Expect<'_>) {
-    // Out of use, for a time or until a person acts.
+    // Out of use, for a time or until an operator acts.
     let out = [State::Quarantined, State::Retired].map(|state| seen.rig.ids_in(state)).concat();
     expect.is("quarantined", out);
     let source_calls = seen.rig.source_calls.lock().unwrap();
     expect.is("refreshes", json!(*source_calls));
-    // The first token was there already.
+    // The first token was loaded from the start.
     expect.is("token_calls", 1 + source_calls.values().sum::<u64>());
     let backup = seen.upstream.tokens().iter().filter(|token| **token == "tok-backup").count();
     expect.is("backup_calls", backup);
@@ -93,7 +93,7 @@ fn rotated(seen: &Seen, expect: &mut Expect<'_>) {
     }
 }
 
-/// Requests without a session take turns.
+/// Checks that requests without a session take turns.
 fn no_affinity(case: &Value) -> Outcome {
     let tokens = paused(async {
         let rig = Rig::with_pool(case, |pool| pool.selection(Selection::RoundRobin));
@@ -113,7 +113,7 @@ fn no_affinity(case: &Value) -> Outcome {
     expect.end()
 }
 
-/// A rejected account is probed when its quarantine ends.
+/// Checks that a rejected account is used again after its quarantine.
 fn recovers(case: &Value) -> Outcome {
     let mut expect = Expect::of(case);
     let times = expect.take("ejected_at_ms").and_then(Value::as_object).unwrap();
@@ -132,7 +132,7 @@ fn recovers(case: &Value) -> Outcome {
     expect.end()
 }
 
-/// Expectations for an account that does not exist are skipped.
+/// Checks that a report about an unknown account changes nothing.
 fn unknown(case: &Value) -> Outcome {
     let id = case["request"]["report_failure_for"].as_str().unwrap();
     let recorder = Recorder::new();

@@ -1,4 +1,4 @@
-//! `tower_contract.json`: the contract of a tower service with its caller and the service below.
+//! `tower_contract.json`: the contract of a tower service towards callers and inner services.
 
 use std::sync::Arc;
 
@@ -48,14 +48,14 @@ fn inner(case: &Value, rig: &Rig, shape: Shape) -> Inner {
     let service = if limit.is_some() {
         rig.stack(shape, ConcurrencyLimit::with_semaphore(upstream.clone(), permits.clone()))
     } else {
-        // The scripted upstream panics if a clone is called without being ready.
+        // Each clone of the scripted upstream panics if it is called unready.
         assert!(["", "panics if call without ready on the same instance"].contains(&text));
         rig.stack(shape, upstream.clone())
     };
     Inner { upstream, permits, limit: limit.unwrap_or(0), service }
 }
 
-/// Builds the rig of a case, always over a pool.
+/// Builds the rig of a case, always with a pool.
 fn rig(case: &Value, own: OwnCredential) -> Rig {
     let mut bare = case.clone();
     bare["config"].as_object_mut().unwrap().remove("inner");
@@ -84,7 +84,7 @@ async fn holds(case: &Value, shape: Shape, own: OwnCredential) -> Outcome {
         expect.is("second_completes", second.is_ok_and(|answer| answer.status() == 200));
         return expect.end();
     }
-    // One instance, polled ready and called for each step of the script; a stack that resends needs
+    // One instance is readied and called once for each step of the script; a resending stack needs
     // one call for all steps.
     let resends = rig.policy.is_some();
     let calls = if resends { 1 } else { case["upstream"].as_array().unwrap().len() };
@@ -104,7 +104,7 @@ async fn holds(case: &Value, shape: Shape, own: OwnCredential) -> Outcome {
         }
     }
     drop(service);
-    // Neither occurred: there was an answer each time.
+    // Each call returned an answer, so there was no panic and no deadlock.
     expect.is("panics", false);
     expect.is("deadlock", false);
     let sent = inner.upstream.sent();

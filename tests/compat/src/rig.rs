@@ -1,4 +1,4 @@
-//! A pool of two accounts, the layers over it, and the checks for every client.
+//! A pool of two accounts, the layers over it, and the checks that every client must pass.
 
 use std::{fmt, time::Duration};
 
@@ -23,10 +23,10 @@ use tower_failover::{
 
 use crate::Upstream;
 
-/// The bytes of a request body that are kept.
+/// The limit for kept request bodies.
 pub const CAP: usize = 64 * 1024;
 
-/// An upstream, a pool of alice and bob for it, and a reporter.
+/// An upstream, a pool of alice and bob for it, and a receiver of reports.
 pub struct Rig {
     pub upstream: Upstream,
     pub pool: Pool,
@@ -35,12 +35,12 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Builds a rig for an upstream that echoes.
+    /// Builds a rig with an upstream that echoes.
     pub async fn echo() -> Self {
         Self::new(Upstream::echo().await)
     }
 
-    /// Builds a rig for this upstream. Alice serves while she is usable, then bob.
+    /// Builds a rig with this upstream. Alice serves first, bob is the reserve.
     pub fn new(upstream: Upstream) -> Self {
         Self::with(upstream, |pool| pool)
     }
@@ -102,19 +102,19 @@ impl Rig {
         RetryPolicy::new().backoff(Backoff::none())
     }
 
-    /// What was told since this was asked last, by its codes.
+    /// Returns the codes of the reports since the last call.
     pub fn reported(&mut self) -> Vec<&'static str> {
         std::iter::from_fn(|| self.events.try_recv()).map(|event| event.code()).collect()
     }
 
-    /// Returns the reported failures since the last call.
+    /// Returns the failed requests reported since the last call.
     pub fn failures(&mut self) -> Vec<RequestRecord> {
         let events = std::iter::from_fn(|| self.events.try_recv());
         events.filter(Event::is_failure).filter_map(|event| event.record().cloned()).collect()
     }
 
-    /// What every client has to see, whatever it sends: a 401 rotates, a 503 is retried, and a dead
-    /// pool answers without a call upstream. `send` gives the status of the answer.
+    /// Checks the failover that every client must see: a 401 rotates, a 503 is retried, and a dead
+    /// pool answers without a call upstream. `send` returns the status of the answer.
     pub async fn check_failover(&mut self, mut send: impl AsyncFnMut() -> u16) {
         let (alice, bob) = ("token-of-alice", "token-of-bob");
         self.upstream.reject(alice);
@@ -141,15 +141,15 @@ impl Rig {
     }
 }
 
-/// Waits for what must come; a test that hangs says where.
+/// Awaits a future for at most a minute, so that a hanging test fails.
 pub async fn within_a_minute<F: Future>(future: F) -> F::Output {
     timeout(Duration::from_secs(60), future).await.expect("it takes long: something waits for ever")
 }
 
-/// The body that clients send, and that an echoing upstream returns.
+/// The body that clients send and the echoing upstream returns.
 pub const FILM: &str = "a film";
 
-/// Posts this body through this service; see [`read`].
+/// Posts this body through this service and returns the status; see [`read`].
 pub async fn post<S, B, RB>(service: &mut S, uri: &str, body: B) -> u16
 where
     S: Service<Request<B>, Response = Response<RB>>,
@@ -162,7 +162,7 @@ where
     read(answer.expect("an answer")).await
 }
 
-/// Returns the status of this answer; a success must return the sent body.
+/// Returns the status of this answer; a success must contain the body sent.
 pub async fn read<RB>(answer: Response<RB>) -> u16
 where
     RB: Body,
@@ -174,7 +174,8 @@ where
     status
 }
 
-/// Sends a body in two halves, and checks that the first returns before the second is sent.
+/// Sends a body in two halves; the first comes back before the second is sent, so no layer waits
+/// for the whole body.
 pub async fn streams_both_ways<S, RB>(service: S, uri: &str)
 where
     S: Service<Request<Streaming>, Response = Response<RB>>,

@@ -25,7 +25,7 @@ use tower_failover::{
 };
 use tower_failover_compat::{Body, CAP, FILM, Rig, Upstream, answer, text, within_a_minute};
 
-/// An SDK client that sends through this service. With the bounds, it takes any stack of layers.
+/// Builds an SDK client that sends through this service. The bounds fit any stack of layers.
 fn sdk<S, B>(rig: &Rig, service: S) -> Client<OpenAIConfig>
 where
     S: Service<Request<reqwest::Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -59,7 +59,7 @@ async fn rig() -> Rig {
     Rig::with(upstream, |pool| pool.own_credential(OwnCredential::Replace))
 }
 
-/// Completes a chat with what its last message says.
+/// Answers a chat with the text of its last message.
 async fn complete(request: Request<Incoming>) -> Response<Body> {
     assert_eq!(request.uri().path(), "/v1/chat/completions");
     assert!(request.headers().contains_key(header::CONTENT_LENGTH), "the body does not stream");
@@ -80,7 +80,7 @@ fn question() -> CreateChatCompletionRequest {
     serde_json::from_value(json!({ "model": "large", "messages": messages })).unwrap()
 }
 
-/// Puts a local answer into the form of OpenAI's errors, which the SDK reads.
+/// Converts a local answer to the form of OpenAI's errors, which the SDK reads.
 fn openai_error(cause: &Cause) -> Option<Response<Bytes>> {
     let code = cause.code;
     let error = json!({ "message": code.message(), "type": "failover", "code": code.as_str() });
@@ -88,7 +88,7 @@ fn openai_error(cause: &Cause) -> Option<Response<Bytes>> {
     answer.body(json!({ "error": error }).to_string().into()).ok()
 }
 
-/// The status of the answer to one question; one that succeeded must give back what was asked.
+/// Returns the status of the answer to one question; a success must contain the question.
 async fn ask(client: &Client<OpenAIConfig>) -> u16 {
     match client.chat().create(question()).await {
         Ok(made) => {

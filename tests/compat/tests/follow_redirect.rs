@@ -10,7 +10,7 @@ use tower_failover_compat::{
 };
 use tower_http::follow_redirect::FollowRedirectLayer;
 
-/// Every address but one redirects to that one.
+/// Redirects every path but one to that one.
 async fn rig() -> Rig {
     Rig::new(
         Upstream::serving(async |request: Request<_>| match request.uri().path() {
@@ -27,7 +27,7 @@ fn leads_to(location: &str) -> Response<tower_failover_compat::Body> {
     answer
 }
 
-/// The same as of every client, hop by hop.
+/// Checks the failover of every client, hop by hop.
 async fn check_failover<S, RB>(rig: &mut Rig, service: &mut S)
 where
     S: Service<Request<Full<Bytes>>, Response = Response<RB>>,
@@ -77,7 +77,7 @@ async fn separate_layers_serve_every_hop() {
     check_failover(&mut rig, &mut service).await;
 }
 
-/// A redirect to another origin is not followed with the token.
+/// A redirect to another origin is answered locally: the token is not sent there.
 #[tokio::test]
 async fn token_is_not_sent_to_another_origin() {
     let elsewhere = Upstream::echo().await;

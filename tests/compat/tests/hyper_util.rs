@@ -55,7 +55,7 @@ async fn dead_pool_answers_with_the_help_text() {
     assert_eq!(rig.upstream.tokens(), [""; 0]);
 }
 
-/// A gate without a pool remembers rejected credentials, also those of the caller.
+/// A gate without a pool remembers rejected credentials, whoever set them.
 #[tokio::test]
 async fn gate_sends_a_rejected_token_of_the_caller_once() {
     let rig = Rig::echo().await;
@@ -77,7 +77,7 @@ async fn gate_sends_a_rejected_token_of_the_caller_once() {
     assert_eq!(rig.upstream.tokens(), ["mine", "yours"]);
 }
 
-/// The two attempts have the body of the caller, and that with the replaced model.
+/// The attempts have the caller's body, and the body with the replaced model.
 #[tokio::test]
 async fn overloaded_model_is_replaced_by_the_next() {
     let rig = Rig::echo().await;

@@ -11,7 +11,7 @@ use tower::buffer::BufferLayer;
 use tower_failover::{body::TryCloned, failure};
 use tower_failover_compat::{Rig, within_a_minute};
 
-/// Turns off its own retry: one request has one budget.
+/// kube's own retry is off: one request has one budget.
 fn config(rig: &Rig) -> Config {
     let mut config = Config::new(rig.upstream.origin().parse().unwrap());
     config.default_retry = false;
@@ -22,7 +22,7 @@ fn keep() -> TryCloned<Body> {
     TryCloned::new(Body::try_clone).made_of(Body::from)
 }
 
-/// Returns the status; a success must return the sent object, and a failure is an error of kube.
+/// A success returns the object sent; a failure is kube's own error.
 async fn create(client: &Client) -> u16 {
     let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
     let mut map = ConfigMap::default();
@@ -65,7 +65,7 @@ async fn separate_layers_serve_the_client() {
     rig.check_failover(async || create(&client).await).await;
 }
 
-/// No layer resends, so the service need not be `Clone`.
+/// No layer resends, so nothing must be `Clone`.
 #[tokio::test]
 async fn send_once_needs_no_buffer() {
     let rig = Rig::echo().await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tower_failover::body::{BufferedAs, ReplayBody};
 use tower_failover_compat::{CAP, Rig, client, within_a_minute};
 
-/// Returns the status; a success must return the sent value.
+/// A success contains the text sent.
 async fn post(octocrab: &Octocrab) -> u16 {
     let film = json!({ "title": "a film" });
     match octocrab.post::<_, Value>("/videos", Some(&film)).await {

@@ -52,7 +52,7 @@ async fn streaming_body_flows_both_ways_at_once() {
     assert_eq!(rig.upstream.tokens(), ["token-of-alice"]);
 }
 
-/// Length and type are those of the request; a body in memory of reqwest stays in memory.
+/// Length and type are those of the request; a body in memory stays in memory.
 #[tokio::test]
 async fn request_arrives_unchanged() {
     let upstream = Upstream::serving(|request| async move {

@@ -16,7 +16,7 @@ use tower::Layer;
 use tower_failover::body::ReplayBody;
 use tower_failover_compat::{CAP, Rig, Upstream, answer, separate, text, within_a_minute};
 
-/// Messages of text.
+/// A codec of text messages.
 #[derive(Clone, Copy, Default)]
 struct Text;
 
@@ -90,7 +90,7 @@ macro_rules! fused {
     }};
 }
 
-/// Returns the status of the answer as one of HTTP.
+/// Returns the HTTP status for a gRPC answer.
 fn status<T>(answer: &Result<T, Status>) -> u16 {
     match answer.as_ref().map_err(Status::code) {
         Ok(_) => 200,
@@ -143,7 +143,7 @@ where
     status
 }
 
-/// All messages exist before the call, so they can be resent.
+/// Sends messages that exist before the call and can be resent.
 async fn both_streams<T>(channel: T) -> u16
 where
     T: GrpcService<Body>,
@@ -162,7 +162,7 @@ where
     status
 }
 
-/// Sends each message after the answer to the one before it. Returns the number of answers.
+/// Sends each message after the answer to the previous one; returns the number of answers.
 async fn conversation<T>(channel: T) -> Result<usize, Status>
 where
     T: GrpcService<Body>,
@@ -187,7 +187,7 @@ where
     Ok(said)
 }
 
-/// A test of one kind of call, with the layers in one and one by one.
+/// Defines tests of one kind of call, with fused and separate layers.
 macro_rules! check_failover {
     ($($fused:ident, $separate:ident: $call:ident;)*) => { $(
         #[tokio::test]
@@ -212,7 +212,7 @@ check_failover! {
     both_streams_fused, both_streams_separate: both_streams;
 }
 
-/// No message waits for the end of the stream; a stream that cannot be resent is not.
+/// Checks that no message waits for the end of the stream, and that the stream is sent once.
 async fn converses<T>(mut rig: Rig, service: T)
 where
     T: GrpcService<Body> + Clone,
@@ -241,7 +241,7 @@ async fn conversation_is_sent_message_by_message() {
     converses(rig, service).await;
 }
 
-/// For a dead pool, the caller gets a status of gRPC with the help text.
+/// The caller of a dead pool gets a gRPC status with the help text.
 #[tokio::test]
 async fn dead_pool_is_a_grpc_status() {
     let (rig, channel) = rig().await;

@@ -20,7 +20,7 @@ type Body = Full<Bytes>;
 
 /// Longer than any answer takes.
 const LONG: Duration = Duration::from_secs(60);
-/// The timeout of an attempt, and so the duration of a test whose answer never arrives.
+/// Long enough for an answer, and the duration of a test without one.
 const SHORT: Duration = Duration::from_secs(2);
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn buffer_limit_timeout_and_trace_between_the_separate() {
     rig.check_failover(async || post(&mut service, &uri, Body::from(FILM)).await).await;
 }
 
-/// A limit of one below: a further attempt waits for its own permit, and gets it.
+/// Below is a limit of one: a further attempt waits for its own permit and gets it.
 #[tokio::test]
 async fn concurrent_requests_share_a_limit_below() {
     let rig = Rig::echo().await;
@@ -93,8 +93,8 @@ async fn concurrent_requests_share_a_limit_below() {
     assert_eq!(tokens.iter().filter(|token| *token == "token-of-bob").count(), 8 + 2);
 }
 
-/// A hung attempt is cut by a timeout below: a repeatable request is resent, a POST whose
-/// answer is lost is not.
+/// A timeout below ends a hung attempt: a repeatable request is sent again, a paid request with a
+/// lost answer is not.
 #[tokio::test]
 async fn timeout_below_ends_a_hung_attempt() {
     let mut rig = Rig::echo().await;
@@ -133,7 +133,7 @@ impl<B: Clone> Policy<Request<B>> for Any {
     }
 }
 
-/// Builds a hedge that sends a second copy of a slow request.
+/// Sends a second copy of a request that takes longer than earlier ones.
 fn hedge<S>(service: S, others: Duration) -> Hedge<S, Any>
 where
     S: Service<Request<Body>, Error: Into<BoxError>> + Clone,
@@ -164,7 +164,8 @@ async fn hedge_between_the_separate() {
     rig.check_failover(async || post(&mut service, &uri, Body::from(FILM)).await).await;
 }
 
-/// Two copies in flight below one `ErrorDedup` are one request and one report.
+/// Two copies are in flight below one `ErrorDedup`: one request has one report, whichever copy
+/// wins.
 #[tokio::test]
 async fn hedged_copy_is_reported_with_its_request() {
     let mut rig = Rig::echo().await;

@@ -14,7 +14,7 @@ use tower::{Layer, Service, ServiceExt};
 use tower_failover::adapter::ReqwestService;
 use tower_failover_compat::{Body, Rig, Upstream, answer, client, empty, separate};
 
-/// Accepts the upgrade, and echoes each message.
+/// Accepts the upgrade and echoes each message.
 async fn serve(mut request: Request<Incoming>) -> Response<Body> {
     assert_eq!(request.headers()[header::UPGRADE], "websocket");
     let accept = derive_accept_key(request.headers()[header::SEC_WEBSOCKET_KEY].as_bytes());
@@ -38,7 +38,7 @@ async fn rig() -> Rig {
     Rig::new(Upstream::serving(serve).await)
 }
 
-/// Opens a socket and uses it; returns 200 if it answers.
+/// Opens a socket and exchanges messages; returns 200 if it works.
 async fn talk<S, RB>(service: &mut S, uri: &str) -> u16
 where
     S: Service<Request<Full<Bytes>>, Response = Response<RB>>,
