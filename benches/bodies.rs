@@ -1,8 +1,7 @@
-//! What the ways of keeping a request's body cost, in the stack with everything on.
+//! The cost of the body strategies, in the fused stack with all stages.
 //!
-//! Unit: nanoseconds (microseconds where something fails) for one whole request. `in_memory` is the
-//! default and what the others are compared with; `send_once` keeps nothing, and shows what keeping
-//! costs at all.
+//! Unit: nanoseconds (microseconds where something fails) for one whole request. The baseline is
+//! `in_memory`, the default; `send_once` keeps nothing and shows the cost of keeping.
 
 #![allow(clippy::unwrap_used, reason = "a bench that panics has failed")]
 
@@ -24,9 +23,9 @@ use support::{
 use tower::Layer;
 use tower_failover::body::Cloned;
 
-/// KiB of the body.
+/// The sizes of the body in KiB.
 const SIZES: [usize; 2] = [1, 64];
-/// More than any of them.
+/// A buffer limit larger than any body.
 const CAP: usize = 1 << 20;
 const UNAVAILABLE_OK: &[Step] = &[UNAVAILABLE, OK];
 
@@ -38,7 +37,7 @@ fn requests(kib: usize) -> Requests {
     Requests::new(kib * 1024, Model::First)
 }
 
-/// The body in four frames, none of which must be waited for.
+/// Returns the body in four frames that are ready at once.
 fn frames(
     whole: &Bytes,
 ) -> StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Unpin + use<>>

@@ -1,11 +1,11 @@
-//! What a request costs when something fails: a `POST` with 8 headers and JSON, everything on, no
-//! backoff, to a service in this process.
+//! The cost of a request with failures: a `POST` with 8 headers and JSON through all stages,
+//! without backoff, to an in-process service.
 //!
-//! Unit: microseconds for one whole request, all its attempts and its answer included. Compared with
-//! `overhead`'s `fused` and `stacked`, where nothing fails: the difference is the price of the failures.
-//! What a failure changes in the pool is put right again between requests, and that is not timed.
+//! Unit: microseconds for one whole request, all its attempts and its answer included. The
+//! baselines are `fused` and `stacked` of `overhead`, where nothing fails: the difference is the
+//! price of the failures. The pool is reset between requests, untimed.
 
-#![allow(clippy::wildcard_imports, reason = "a group of benches sees its file")]
+#![allow(clippy::wildcard_imports, reason = "a group of benches uses the names of its file")]
 #![allow(clippy::unwrap_used, reason = "a bench that panics has failed")]
 
 mod support;
@@ -33,33 +33,33 @@ fn main() {
     support::main();
 }
 
-/// All stages in one loop.
+/// The fused layer.
 #[divan::bench_group]
 mod fused_stack {
     use super::*;
 
-    /// The first account is refused, the second serves.
+    /// The first account is rejected, the second serves.
     #[divan::bench]
     fn status_401(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
         healed(bencher, REFUSED_OK, fused, || requests.one());
     }
 
-    /// The same again is a success.
+    /// A retry succeeds.
     #[divan::bench]
     fn status_503(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
         healed(bencher, UNAVAILABLE_OK, fused, || requests.one());
     }
 
-    /// The next model serves; KiB of the body, and where the model stands in it.
+    /// The next model serves. Arguments: KiB of the body, and the position of the model in it.
     #[divan::bench(args = BODIES)]
     fn status_529(bencher: Bencher<'_, '_>, (kib, model): (usize, Model)) {
         let requests = Requests::new(kib * 1024, model);
         healed(bencher, OVERLOADED_OK, fused, || requests.one());
     }
 
-    /// 401, 529, 503, 200: the next account, the next model, the same again.
+    /// 401, 529, 503, 200: the next account, the next model, a retry.
     #[divan::bench]
     fn status_all_three(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
@@ -67,7 +67,7 @@ mod fused_stack {
     }
 }
 
-/// The same with five separate layers.
+/// Five separate layers.
 #[divan::bench_group]
 mod separate_layers {
     use super::*;
@@ -97,8 +97,8 @@ mod separate_layers {
     }
 }
 
-/// A pool whose accounts are all refused: the answer is made here, and nothing is sent. Compared with
-/// `overhead`'s `bare`.
+/// A pool whose accounts are all rejected: the answer is local and nothing is sent. The baseline is
+/// `bare` of `overhead`.
 #[divan::bench_group]
 mod dead_pool {
     use super::*;
@@ -127,7 +127,7 @@ mod dead_pool {
         steady(bencher, TokenRotationLayer::new(dead()).layer(Free), 401, || requests.one());
     }
 
-    /// The request names no credential: it is the rotation above that is missing one.
+    /// The request has no credential, as if the rotation above had none.
     #[divan::bench]
     fn gate_alone(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();

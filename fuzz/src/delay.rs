@@ -1,4 +1,4 @@
-//! How long a server wants to be left alone, from headers and a body that anybody may have sent.
+//! The delay that a server asks for, read from arbitrary headers and bodies.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tower_failover::{Classifier, classify::server_delay};
 
-/// The headers that say something, those of one rank together, the first rank first.
+/// The headers with a delay, grouped by rank, highest rank first.
 const RANKS: [&[&str]; 7] = [
     &["retry-after"],
     &["retry-after-ms"],
@@ -21,7 +21,8 @@ const RANKS: [&[&str]; 7] = [
         "anthropic-ratelimit-tokens-remaining",
     ],
 ];
-/// Of these alone the delay falls with time: of an Anthropic window that has ended the next one counts.
+/// Only for these headers the delay can change with time: after the end of an Anthropic window the
+/// next one counts.
 const STEADY: usize = 6;
 
 #[derive(Arbitrary, Debug)]
@@ -34,7 +35,7 @@ struct Said<'a> {
 
 /// # Panics
 ///
-/// When what was found breaks a promise of `server_delay`.
+/// If the result breaks a guarantee of `server_delay`.
 pub fn run(bytes: &[u8]) {
     let _: Result<()> = Said::arbitrary_take_rest(Unstructured::new(bytes)).map(|said| look(&said));
 }

@@ -1,8 +1,8 @@
-//! That the targets take any bytes, on stable Rust: a short walk without a fuzzer to guide it.
+//! Runs the targets on random bytes, on stable Rust and without a fuzzer.
 
 use crate::{challenge, delay, json, jwt, request};
 
-/// Runs `target` on bytes from xorshift, words of `words` among them.
+/// Runs `target` on pseudo-random bytes mixed with `words`.
 fn walk(target: fn(&[u8]), words: &[&[u8]], times: usize) {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut next = move || {

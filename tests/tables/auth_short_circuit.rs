@@ -31,7 +31,7 @@ fn holds(case: &Value) -> Outcome {
             open(case, Shape::Stacked)
         }),
         (Some("property"), None) => nothing_configured(case),
-        other => Err(format!("nobody can drive {other:?}")),
+        other => Err(format!("no driver for {other:?}")),
     }
 }
 
@@ -52,7 +52,7 @@ fn open(case: &Value, shape: Shape) -> Outcome {
         for _ in 0..2 {
             let ready = now(std::future::poll_fn(|cx| Poll::Ready(service.poll_ready(cx))));
             if !matches!(ready, Poll::Ready(Ok(()))) {
-                return Err("the stack waits for an upstream that it will not ask".into());
+                return Err("the stack waits for an upstream that it does not call".into());
             }
         }
         let answer = now(service.call(get())).map_err(|error| error.to_string())?;

@@ -33,7 +33,7 @@ fn holds(case: &Value) -> Outcome {
             let mut cooling = seen.upstream.tokens();
             cooling.retain(|id| seen.rig.account(id).state == State::Cooling);
             let all = seen.rig.ids_in(State::Cooling);
-            expect.check(json!(cooling) == *cooled, || format!("{cooling:?} rest"));
+            expect.check(json!(cooling) == *cooled, || format!("{cooling:?} are cooling"));
             expect.is("both_in_cooldown", all.len() == 2);
         }
     })

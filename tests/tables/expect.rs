@@ -33,7 +33,7 @@ impl<'a> Expect<'a> {
                 (Some(a), Some(b)) => (a - b).abs() < 1e-9,
                 _ => *wanted == seen,
             };
-            self.check(same, || format!("{name}: {seen}, and is to be {wanted}"));
+            self.check(same, || format!("{name}: {seen}, expected {wanted}"));
         }
     }
 
@@ -45,7 +45,7 @@ impl<'a> Expect<'a> {
 
     /// Returns `Ok` if every member was checked and none failed.
     pub(crate) fn end(mut self) -> Outcome {
-        self.wrong.extend(self.left.keys().map(|name| format!("{name}: nobody looked at it")));
+        self.wrong.extend(self.left.keys().map(|name| format!("{name}: not checked")));
         if self.wrong.is_empty() { Ok(()) } else { Err(self.wrong.join("; ")) }
     }
 }
@@ -55,9 +55,9 @@ fn unchecked_field_is_an_error() {
     let case = serde_json::json!({"expect": {"a": 1, "b": [2]}});
     let mut expect = Expect::of(&case);
     expect.is("a", 1.0);
-    assert_eq!(expect.end().unwrap_err(), "b: nobody looked at it");
+    assert_eq!(expect.end().unwrap_err(), "b: not checked");
     let mut expect = Expect::of(&case);
     expect.is("a", 1);
     expect.is("b", vec![3]);
-    assert_eq!(expect.end().unwrap_err(), "b: [3], and is to be [2]");
+    assert_eq!(expect.end().unwrap_err(), "b: [3], expected [2]");
 }

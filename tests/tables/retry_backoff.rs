@@ -52,7 +52,7 @@ fn holds(case: &Value) -> Outcome {
         }
         Some("after_attempts") => verdicts(case),
         Some("max_attempts_values") => limits(case),
-        other => Err(format!("nobody can drive {other:?}")),
+        other => Err(format!("no driver for {other:?}")),
     }
 }
 

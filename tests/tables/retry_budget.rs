@@ -43,7 +43,7 @@ fn holds(case: &Value) -> Outcome {
             expect.end()
         }
         Some("ops") => paused(ops(case)),
-        other => Err(format!("nobody can drive {other:?}")),
+        other => Err(format!("no driver for {other:?}")),
     }
 }
 

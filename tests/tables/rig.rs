@@ -361,7 +361,7 @@ fn ended(end: &End, wanted: &Value, expect: &mut Expect<'_>) {
                     expect.check(value == wanted.as_str(), || format!("final: {name}: {value:?}"));
                 }
             }
-            other => expect.check(false, || format!("final.{other}: nobody looked at it")),
+            other => expect.check(false, || format!("final.{other}: not checked")),
         }
     }
 }

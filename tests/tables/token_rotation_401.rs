@@ -42,7 +42,7 @@ fn holds(case: &Value) -> Outcome {
         Some("property") if !case["expect"]["ejected_at_ms"].is_null() => recovers(case),
         Some("property") if request.contains_key("report_failure_for") => unknown(case),
         Some("property") if request.contains_key("headers") => no_affinity(case),
-        other => Err(format!("nobody can drive {other:?}")),
+        other => Err(format!("no driver for {other:?}")),
     }
 }
 
@@ -77,9 +77,9 @@ fn rotated(seen: &Seen, expect: &mut Expect<'_>) {
     let bodies: Vec<_> = bodies.map(|body| String::from_utf8(body.to_vec()).unwrap()).collect();
     expect.is("bodies_seen", bodies);
     if let Some(seconds) = expect.take("cooldown_s") {
-        let rests = seen.rig.account("a").usable_in;
+        let cooldown = seen.rig.account("a").usable_in;
         let seconds = Duration::from_secs(seconds.as_u64().unwrap());
-        expect.check(rests == Some(seconds), || format!("it rests for {rests:?}"));
+        expect.check(cooldown == Some(seconds), || format!("the cooldown is {cooldown:?}"));
         let (a, b) = (seen.rig.account("a").state, seen.rig.account("b").state);
         expect.check((a, b) == (State::Cooling, State::Usable), || format!("{a:?}, {b:?}"));
     }

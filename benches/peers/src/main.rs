@@ -12,12 +12,12 @@
 //! ```
 //!
 //! All stacks answer the same requests (`POST`, 8 headers, JSON) through the same upstream in this
-//! process, one after the other within each round; a figure is the median of the rounds, and what
-//! is added is taken against the bare call *of the same round*. Requests are made before the watch
-//! starts; that they are dropped is on it. What speaks reqwest is compared with a reqwest client
-//! that has no other job. Nothing waits between attempts.
+//! process, one after the other within each round. A figure is the median of the rounds;
+//! differences are taken to the bare call *of the same round*. Requests are built before the timing
+//! starts; dropping them is timed. Stacks over reqwest are compared with a plain reqwest client.
+//! There are no waits between attempts.
 
-#![allow(clippy::disallowed_methods)] // The crate reads tokio's clock; a stopwatch reads the real one.
+#![allow(clippy::disallowed_methods)] // The crate reads tokio's clock; a stopwatch reads the real clock.
 
 mod bars;
 mod cases;
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     let (rows, slower) = measure(&args, &runtime);
     let bars = bars::bars(&rows, &slower);
     if args.json {
-        // What reqwest's stacks are compared with is no stack of its own.
+        // The baseline of the reqwest stacks is not a stack itself.
         let named = rows.iter().filter(|row| row.stack != cases::BARE_REQWEST);
         named.for_each(|row| println!("{}", table::json(row)));
     } else {

@@ -1,4 +1,4 @@
-//! What must hold, told from the upstream's log alone.
+//! Checks the invariants against the upstream's log alone.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,16 +18,16 @@ use super::{
 
 /// The outcome of a request for the caller.
 pub(super) enum Ended {
-    /// The body is `None` when it was cut.
+    /// The body is `None` if it was cut.
     Answer(Parts, Option<Bytes>),
     Error,
     Dropped,
 }
 
-/// The requests by their number: when each came in, and what the caller got.
+/// The requests by number, with their start and outcome.
 type Ends = BTreeMap<u32, (Instant, Ended)>;
 
-/// After how long a request starts no attempt; timers are late by a little.
+/// The time after which a request starts no attempt, with a margin for late timers.
 const DEADLINE: Duration = Duration::from_millis(60_002);
 
 pub(super) fn all(
@@ -53,7 +53,7 @@ pub(super) fn all(
     }
 }
 
-/// I3, and I1 within one request.
+/// Checks I3, and I1 within one request.
 fn bounded(world: &World<'_>, id: u32, started: Instant, mine: &[(usize, &Sent)]) {
     let own = world.request_plan(id).attempts.map(|attempts| u32::from(attempts % 5) + 1);
     let most = own.unwrap_or(u32::MAX).min(world.attempts()) as usize;
@@ -73,7 +73,7 @@ fn bounded(world: &World<'_>, id: u32, started: Instant, mine: &[(usize, &Sent)]
     }
 }
 
-/// I7: the newest answer, whole.
+/// Checks I7: the newest answer, complete.
 fn newest(mine: &[(usize, &Sent)], ended: &Ended) {
     let Ended::Answer(head, body) = ended else { return };
     let Some(number) = head.headers.get(NUMBER) else { return };
@@ -84,7 +84,7 @@ fn newest(mine: &[(usize, &Sent)], ended: &Ended) {
     assert_eq!(body.as_ref(), sent.whole.then_some(&sent.body));
 }
 
-/// I2, for one request.
+/// Checks I2 for one request.
 fn reported(id: u32, mine: &[(usize, &Sent)], ended: &Ended, events: &[Event]) {
     let name = format!("r-{id}");
     let about = events.iter().filter(|event| {
@@ -125,7 +125,7 @@ fn reported(id: u32, mine: &[(usize, &Sent)], ended: &Ended, events: &[Event]) {
     }
 }
 
-/// How often each credential was told to have been refused.
+/// Counts the reported rejections of each credential.
 fn told(events: &[Event]) -> BTreeMap<(usize, u64), usize> {
     let mut told = BTreeMap::new();
     for event in events {
@@ -152,14 +152,14 @@ enum Known {
 #[derive(Clone, Copy, Debug)]
 struct Credential {
     state: Known,
-    /// It succeeded once.
+    /// It has succeeded once.
     trusted: bool,
-    /// What was sent before this place of the log is worthless as evidence.
+    /// Attempts sent before this place of the log are outdated evidence.
     chapter: usize,
     replaced: bool,
 }
 
-/// I1 across requests; gives how often each credential was taken out.
+/// Checks I1 across requests; returns how often each credential was taken out.
 fn walk(sent: &[Sent], log: &[LogEntry]) -> BTreeMap<(usize, u64), usize> {
     let mut all: BTreeMap<(usize, u64), Credential> = BTreeMap::new();
     let mut starts = BTreeMap::new();
@@ -203,14 +203,14 @@ fn walk(sent: &[Sent], log: &[LogEntry]) -> BTreeMap<(usize, u64), usize> {
     incidents
 }
 
-/// Whether that took the credential out.
+/// Returns whether the rejection took the credential out.
 fn answered(known: &mut Credential, n: usize, verdict: Verdict, at: Instant, late: bool) -> bool {
     let probe = known.state == Known::Probing(n);
     match verdict {
         Verdict::Unauthorized(reason) => {
             let alive = known.state == Known::Alive && !late && !known.replaced;
             if alive || probe {
-                // The least; strikes make it longer.
+                // The minimum; repeated rejections make it longer.
                 let least = match reason {
                     Reason::Revoked => 3_600,
                     _ if known.trusted => 5,

@@ -1,11 +1,11 @@
-//! Whole requests through the fused stack, below which the fuzzer's bytes are the upstream.
+//! Whole requests through the fused stack, over an upstream that the fuzzer's bytes script.
 //!
-//! 1. I1: after a refusal no attempt goes out with that credential: none of the same request, and
-//!    none of any other until its quarantine is over but one probe.
+//! 1. I1: after a rejection no attempt is sent with that credential: none of the same request, and
+//!    none of any other during its quarantine, except one probe.
 //! 2. I2: one report for each failed request, none for a success, each failed attempt in one trail;
-//!    one incident for each credential that was refused.
-//! 3. I3: attempts and refusals are bounded.
-//! 4. The caller gets the newest answer, whole; no event holds a token; nothing stays in flight.
+//!    one incident for each rejected credential.
+//! 3. I3: attempts and rejections are bounded.
+//! 4. The caller gets the newest answer, complete; no event contains a token; nothing stays in flight.
 
 mod check;
 mod script;
@@ -38,7 +38,7 @@ use self::{
 
 /// # Panics
 ///
-/// When something that must always hold does not.
+/// If an invariant is violated.
 pub fn run(bytes: &[u8]) {
     let Ok(world) = World::arbitrary_take_rest(Unstructured::new(bytes)) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -69,7 +69,7 @@ async fn play(world: &World<'_>) {
                     service.oneshot(request(*id, request_plan)),
                     request_plan.polls(),
                 );
-                // Nothing takes a day, but an upstream that never answers.
+                // Only an upstream that never answers takes a day.
                 let sent = tokio::time::timeout(Duration::from_secs(86_400), sent).await;
                 let ended = match sent.ok().flatten() {
                     None => Ended::Dropped,
@@ -168,7 +168,7 @@ fn request(id: u32, request_plan: &RequestPlan<'_>) -> Request<Full<Bytes>> {
         .expect("a request")
 }
 
-/// Drops a future after so many polls.
+/// Drops a future after a number of polls.
 struct DropAfter<F> {
     future: Option<Pin<Box<F>>>,
     polls: Option<u8>,

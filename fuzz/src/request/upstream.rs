@@ -1,4 +1,4 @@
-//! The upstream that plays the script, and remembers in which order everything happened.
+//! The upstream that plays the script and logs all events in order.
 
 use std::{
     collections::VecDeque,
@@ -27,10 +27,10 @@ pub(super) struct Sent {
     pub(super) who: (usize, u64),
     pub(super) at: Instant,
     pub(super) verdict: Verdict,
-    /// `None`: the step is no answer.
+    /// `None` for a step without an answer.
     pub(super) status: Option<StatusCode>,
     pub(super) body: Bytes,
-    /// The body comes to its end.
+    /// Whether the body is complete.
     pub(super) whole: bool,
     pub(super) answered: bool,
 }
@@ -42,7 +42,7 @@ pub(super) struct Changed {
     pub(super) generation: u64,
 }
 
-/// Something that happened; attempts by their number.
+/// A log entry; attempts by their number.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum LogEntry {
     Start(usize),
@@ -54,7 +54,7 @@ pub(super) enum LogEntry {
 #[derive(Debug, Default)]
 struct Inner {
     script: VecDeque<Reply>,
-    /// How long the next four that are asked take to be ready, and how many were asked.
+    /// The delays of the readiness polls, in turn, and the number of polls.
     ready_delays: [Duration; 4],
     asked: usize,
     sent: Vec<Sent>,
@@ -139,7 +139,7 @@ impl Reply {
         }
     }
 
-    /// What comes when the script is over.
+    /// Returns the reply after the end of the script.
     fn fine() -> Self {
         Self {
             play: Play::Known(0),
@@ -213,7 +213,7 @@ pub(super) struct Answer {
     reply: Option<Reply>,
 }
 
-/// The header in which an answer has its number.
+/// The header with the number of an answer.
 pub(super) const NUMBER: &str = "x-answer";
 
 impl Future for Answer {
@@ -284,7 +284,7 @@ impl Body for Pieces {
     }
 }
 
-/// Remembers every event.
+/// A reporter that records every event.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Recorder(Arc<Mutex<Vec<Event>>>);
 

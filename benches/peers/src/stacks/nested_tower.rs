@@ -1,4 +1,4 @@
-//! What one writes by hand from tower's parts: fallback, retry and rotation, each a `Retry`.
+//! A stack hand-written from tower's parts: fallback, retry and rotation, each a `Retry`.
 
 use std::{
     future::{Ready, ready},
