@@ -15,10 +15,11 @@ use futures_util::stream;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use support::{
-    Model, Requests, healed,
+    Model, Requests,
     stacks::{all_on, pool},
     steady,
     upstream::{Free, OK, Step, UNAVAILABLE},
+    with_reset,
 };
 use tower::Layer;
 use tower_failover::body::Cloned;
@@ -92,12 +93,12 @@ mod ok {
 /// 503, then 200: the body is sent twice.
 #[divan::bench_group]
 mod sent_twice {
-    use super::{Bencher, CAP, Layer, SIZES, UNAVAILABLE_OK, all_on, frames, healed, requests};
+    use super::{Bencher, CAP, Layer, SIZES, UNAVAILABLE_OK, all_on, frames, requests, with_reset};
 
     #[divan::bench(args = SIZES)]
     fn in_memory(bencher: Bencher<'_, '_>, kib: usize) {
         let requests = requests(kib);
-        healed(
+        with_reset(
             bencher,
             UNAVAILABLE_OK,
             |upstream, pool| all_on(pool).build().unwrap().layer(upstream),
@@ -108,7 +109,7 @@ mod sent_twice {
     #[divan::bench(args = SIZES)]
     fn buffered(bencher: Bencher<'_, '_>, kib: usize) {
         let requests = requests(kib);
-        healed(
+        with_reset(
             bencher,
             UNAVAILABLE_OK,
             |upstream, pool| all_on(pool).buffered(CAP).build().unwrap().layer(upstream),
@@ -119,7 +120,7 @@ mod sent_twice {
     #[divan::bench(args = SIZES)]
     fn buffered_frames(bencher: Bencher<'_, '_>, kib: usize) {
         let requests = requests(kib);
-        healed(
+        with_reset(
             bencher,
             UNAVAILABLE_OK,
             |upstream, pool| all_on(pool).buffered(CAP).build().unwrap().layer(upstream),

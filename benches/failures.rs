@@ -12,10 +12,11 @@ mod support;
 
 use divan::Bencher;
 use support::{
-    Model, Requests, healed,
+    Model, Requests,
     stacks::{self, fused, stacked},
     steady,
     upstream::{Free, OK, OVERLOADED, REFUSED, Step, UNAVAILABLE},
+    with_reset,
 };
 use tower::Layer;
 use tower_failover::{AuthShortCircuitLayer, Pool, Reason, TokenRotationLayer};
@@ -42,28 +43,28 @@ mod fused_stack {
     #[divan::bench]
     fn status_401(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(bencher, REFUSED_OK, fused, || requests.one());
+        with_reset(bencher, REFUSED_OK, fused, || requests.one());
     }
 
     /// A retry succeeds.
     #[divan::bench]
     fn status_503(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(bencher, UNAVAILABLE_OK, fused, || requests.one());
+        with_reset(bencher, UNAVAILABLE_OK, fused, || requests.one());
     }
 
     /// The next model serves. Arguments: KiB of the body, and the position of the model in it.
     #[divan::bench(args = BODIES)]
     fn status_529(bencher: Bencher<'_, '_>, (kib, model): (usize, Model)) {
         let requests = Requests::new(kib * 1024, model);
-        healed(bencher, OVERLOADED_OK, fused, || requests.one());
+        with_reset(bencher, OVERLOADED_OK, fused, || requests.one());
     }
 
     /// 401, 529, 503, 200: the next account, the next model, a retry.
     #[divan::bench]
     fn status_all_three(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(bencher, ALL_THREE_OK, fused, || requests.one());
+        with_reset(bencher, ALL_THREE_OK, fused, || requests.one());
     }
 }
 
@@ -75,25 +76,25 @@ mod separate_layers {
     #[divan::bench]
     fn status_401(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(bencher, REFUSED_OK, stacked, || requests.one());
+        with_reset(bencher, REFUSED_OK, stacked, || requests.one());
     }
 
     #[divan::bench]
     fn status_503(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(bencher, UNAVAILABLE_OK, stacked, || requests.one());
+        with_reset(bencher, UNAVAILABLE_OK, stacked, || requests.one());
     }
 
     #[divan::bench(args = BODIES)]
     fn status_529(bencher: Bencher<'_, '_>, (kib, model): (usize, Model)) {
         let requests = Requests::new(kib * 1024, model);
-        healed(bencher, OVERLOADED_OK, stacked, || requests.one());
+        with_reset(bencher, OVERLOADED_OK, stacked, || requests.one());
     }
 
     #[divan::bench]
     fn status_all_three(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(bencher, ALL_THREE_OK, stacked, || requests.one());
+        with_reset(bencher, ALL_THREE_OK, stacked, || requests.one());
     }
 }
 

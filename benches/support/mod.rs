@@ -147,7 +147,7 @@ pub(crate) fn steady<S, B, RB>(
 
 /// Times requests that change their stack's pool; rejected accounts are revived afterwards,
 /// untimed.
-pub(crate) fn healed<S, B, RB>(
+pub(crate) fn with_reset<S, B, RB>(
     bencher: Bencher<'_, '_>,
     steps: &'static [Step],
     stack: impl Fn(Script, &Pool) -> S,

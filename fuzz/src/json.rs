@@ -8,7 +8,7 @@ use serde_json::Value;
 use tower_failover::fuzzing::{Found, find, splice};
 
 #[derive(Arbitrary, Debug)]
-struct Asked<'a> {
+struct Input<'a> {
     /// The name of the member; `None` for `model`.
     name: Option<&'a str>,
     /// The replacement value.
@@ -22,8 +22,8 @@ struct Asked<'a> {
 pub fn run(bytes: &[u8]) {
     // First the raw bytes, so that the fuzzer finds JSON; then as structured input.
     look(bytes, "model", "m2\"\\\n\u{7f}\u{e9}");
-    let asked = Asked::arbitrary_take_rest(Unstructured::new(bytes));
-    let _: Result<()> = asked.map(|it| look(it.body, it.name.unwrap_or("model"), it.value));
+    let input = Input::arbitrary_take_rest(Unstructured::new(bytes));
+    let _: Result<()> = input.map(|it| look(it.body, it.name.unwrap_or("model"), it.value));
 }
 
 fn look(body: &[u8], name: &str, value: &str) {

@@ -46,7 +46,9 @@ fn wrong(runner: &Runner<'_>, id: u32, ended: &Ended) -> Option<String> {
     if local != ours && !runner.world.plan.replace {
         return Some(format!("{cause:?} on an answer of {:?}", attempt_of(headers)));
     }
-    let Some(last) = last else { return (!local).then(|| "an answer of nobody".to_owned()) };
+    let Some(last) = last else {
+        return (!local).then(|| "a foreign answer without an attempt".to_owned());
+    };
     if ours {
         let rejected = last.verdict.is_unauthorized() && last.credential.is_some();
         return (!local && !rejected)

@@ -173,7 +173,7 @@ impl Scripted {
             let open = log.open.entry(key.clone()).or_default();
             *open += 1;
             if *open > 1 {
-                log.wrong.push(format!("{key:?} is asked {open} questions at once"));
+                log.wrong.push(format!("{key:?} has {open} calls at once"));
             }
         });
         self.record_event(SourceStep::Called(why));

@@ -89,7 +89,7 @@ impl Body for Frames {
                 None => None,
                 Some(Beat::Data(data)) => {
                     if let Some(left) = this.left {
-                        *left = left.checked_sub(data.len() as u64).expect("longer than it said");
+                        *left = left.checked_sub(data.len() as u64).expect("longer than announced");
                     }
                     Some(Ok(Frame::data(data)))
                 }

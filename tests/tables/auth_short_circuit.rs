@@ -71,7 +71,7 @@ fn open(case: &Value, shape: Shape) -> Outcome {
 fn nothing_configured(case: &Value) -> Outcome {
     let recorder = Recorder::new();
     let builder = || profile::pool(case, &recorder).expect("an empty list is a list");
-    let refused = Pool::builder().any_origin().build().err() == Some(PoolError::Empty)
+    let rejected = Pool::builder().any_origin().build().err() == Some(PoolError::Empty)
         && builder().build().is_err()
         && Credential::bearer("").err() == Some(CredentialError::Empty);
     let rig = Rig::with_pool(case, tower_failover::pool::PoolBuilder::may_be_empty);
@@ -85,7 +85,7 @@ fn nothing_configured(case: &Value) -> Outcome {
     expect.check(wanted == Some(&serde_json::json!({"error": "no-credentials"})), || {
         format!("{wanted:?} is another end")
     });
-    expect.check(refused, || "a pool or a credential of nothing was built".into());
+    expect.check(rejected, || "a pool or a credential of nothing was built".into());
     expect.check(code == Some("pool_empty"), || format!("the answer is {code:?}"));
     expect.end()
 }

@@ -211,8 +211,7 @@ fn refreshed(account: Account, config: &Value, source_calls: &SourceCalls) -> Ac
         let count = source_calls.entry(id.clone()).or_default();
         let given = list.get(usize::try_from(*count).unwrap()).and_then(Value::as_str);
         *count += 1;
-        let given =
-            given.expect("the source is source_calls more often than the case says").to_owned();
+        let given = given.expect("the source is called more often than the case allows").to_owned();
         std::future::ready(match given.strip_prefix("error:") {
             Some("invalid_grant") => Err(SourceError::terminal(Reason::Revoked, "invalid_grant")),
             Some(other) => panic!("no error is called {other}"),

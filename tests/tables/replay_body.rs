@@ -94,45 +94,47 @@ fn stepped(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, Strin
         let (who, what) = step.split_once(": ").unwrap_or(("", step));
         results.push(match (who, what) {
             ("", "construct") => json!("ok"),
-            ("", what) => ask(one.as_mut().ok_or("no such body")?, what)?,
-            ("initial", what) => ask(&mut first.take().ok_or("it is gone")?, what)?,
-            (_, what) => ask(&mut kept.again::<Original>(), what)?,
+            ("", what) => perform(one.as_mut().ok_or("no such body")?, what)?,
+            ("initial", what) => perform(&mut first.take().ok_or("it is gone")?, what)?,
+            (_, what) => perform(&mut kept.again::<Original>(), what)?,
         });
     }
     Ok(results)
 }
 
 /// Performs this action on a body.
-fn ask(body: &mut ReplayBody<Original>, what: &str) -> Result<Value, String> {
+fn perform(body: &mut ReplayBody<Original>, what: &str) -> Result<Value, String> {
     let mut body = pin!(body);
     Ok(match what {
-        "read all" => said(&now(receive(body, Read::All))),
-        "read one frame" | "read one frame, drop" => said(&now(receive(body, Read::Frames(1)))),
+        "read all" => received_json(&now(receive(body, Read::All))),
+        "read one frame" | "read one frame, drop" => {
+            received_json(&now(receive(body, Read::Frames(1))))
+        }
         "is_end_stream" => json!(body.as_mut().is_end_stream()),
         "size_hint" => {
             let hint = body.size_hint();
             json!({"lower": hint.lower(), "upper": hint.upper()})
         }
         "drop unpolled" => Value::Null,
-        other => return Err(format!("nobody can {other}")),
+        other => return Err(format!("no driver for {other}")),
     })
 }
 
-fn said(heard: &Received) -> Value {
-    heard.check_claims();
-    let trailers = heard.trailers.as_ref().map(|trailers| {
+fn received_json(received: &Received) -> Value {
+    received.check_claims();
+    let trailers = received.trailers.as_ref().map(|trailers| {
         let pair = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
             (name.to_string(), json!(value.to_str().unwrap()))
         };
         trailers.iter().map(pair).collect::<serde_json::Map<_, _>>()
     });
-    json!({"data": String::from_utf8_lossy(&heard.data), "trailers": trailers})
+    json!({"data": String::from_utf8_lossy(&received.data), "trailers": trailers})
 }
 
 /// Sends complete attempts through a layer.
 fn attempts(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, String> {
     if steps != ["attempt 1: upstream reads nothing, 401", "attempt 2: upstream reads all"] {
-        return Err(format!("nobody can {steps:?}"));
+        return Err(format!("no driver for {steps:?}"));
     }
     paused(async {
         let sink = Sink::<ReplayBody<Original>>::script([(Read::Frames(0), 401)]);
@@ -142,7 +144,9 @@ fn attempts(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, Stri
         let answer = layer.layer(sink.clone()).oneshot(request).await;
         answer.map_err(|error| error.to_string())?;
         match &sink.received()[..] {
-            [first, second] if first.pieces == 0 => Ok(vec![json!({"status": 401}), said(second)]),
+            [first, second] if first.pieces == 0 => {
+                Ok(vec![json!({"status": 401}), received_json(second)])
+            }
             other => Err(format!("{other:?}")),
         }
     })

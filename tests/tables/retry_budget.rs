@@ -118,7 +118,7 @@ async fn ops(case: &Value) -> Outcome {
                 "advance_ms" => {
                     tokio::time::advance(Duration::from_millis(op["ms"].as_u64().unwrap())).await;
                 }
-                other => return Err(format!("nobody can {other}")),
+                other => return Err(format!("no driver for {other}")),
             }
         }
     }

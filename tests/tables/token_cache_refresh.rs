@@ -148,11 +148,12 @@ impl World {
         let reported: Vec<_> = self.recorder.events().iter().map(ToString::to_string).collect();
         let kinds =
             [("error:timeout", "in time"), ("error:invalid-header-value", "not visible ASCII")];
-        let said = |words: &str| reported.iter().any(|line| line.contains(words));
-        let trimmed = |kind: &str| kind == "error:invalid-header-value" && said("white space");
-        let found = kinds
-            .iter()
-            .find(|(kind, words)| json!(kind) == *wanted && (said(words) || trimmed(kind)));
+        let reported_words = |words: &str| reported.iter().any(|line| line.contains(words));
+        let trimmed =
+            |kind: &str| kind == "error:invalid-header-value" && reported_words("white space");
+        let found = kinds.iter().find(|(kind, words)| {
+            json!(kind) == *wanted && (reported_words(words) || trimmed(kind))
+        });
         found.map_or_else(|| json!("error"), |(kind, _)| json!(kind))
     }
 }

@@ -25,8 +25,8 @@ use crate::{
 
 const EXCUSED: &[Excused] = &[(
     "token_rotation_401.outlier-third-consecutive-ejects",
-    "DESIGN §4: an account is out by what an answer says of it, never by counting failures; one \
-     refusal is enough, and a transient fault is none",
+    "DESIGN §4: an answer takes an account out, never a count of failures; one \
+     rejection is enough, and a transient fault is none",
 )];
 
 #[test]
@@ -145,11 +145,11 @@ fn unknown(case: &Value) -> Outcome {
         pool.revive(id),
         pool.remove(id),
     ];
-    let refused = |event: &tower_failover::Event| match event {
+    let rejection = |event: &tower_failover::Event| match event {
         tower_failover::Event::AccountOut(out) => matches!(out.reason, OutReason::Rejected(_)),
         _ => true,
     };
-    let reported = recorder.events().iter().any(refused);
+    let reported = recorder.events().iter().any(rejection);
     let mut expect = Expect::of(case);
     expect.is("ejected", changed.contains(&true) || reported);
     expect.is("panics", false);

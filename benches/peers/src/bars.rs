@@ -52,8 +52,8 @@ pub fn bars(rows: &[Row], slower: &[(&str, f64)]) -> Vec<Bar> {
         ),
         exact("64 KiB, model last: bytes allocated, of the body", copied("529-200-64k-last"), 1.1),
         time(
-            "refused: of a bare call",
-            quotient(ns("refused", "failover"), ns("refused", "bare")),
+            "rejected: of a bare call",
+            quotient(ns("rejected", "failover"), ns("rejected", "bare")),
             2.0,
         ),
         time("choose, 100,000 accounts: of 1", choice("choose-100000"), 1.5),

@@ -46,7 +46,7 @@ pub const CASES: [Case; 9] = [
         model: Model::Last,
         ..OK
     },
-    Case { name: "refused", ..OK },
+    Case { name: "rejected", ..OK },
 ];
 
 /// The case that is also measured with two threads.
@@ -86,7 +86,7 @@ impl Case {
     }
 
     fn is_refused(&self) -> bool {
-        self.name == "refused"
+        self.name == "rejected"
     }
 
     /// Returns the number of calls before the accounts must be reset.

@@ -76,7 +76,7 @@ fn check(case: &Case, entry: &mut Entry, runtime: &Runtime) {
     entry.subject.reset();
     let seen = entry.upstream.watch(false);
     let works = !entry.stack.starts_with(BARE) && entry.stack != ONE_CLONE;
-    if !works || case.name == "refused" {
+    if !works || case.name == "rejected" {
         return;
     }
     let what = format!("{} in {}", entry.stack, case.name);

@@ -22,7 +22,7 @@ const CALLS: usize = 210;
 /// signal.
 #[derive(Default)]
 struct Steps {
-    told: AtomicUsize,
+    number: AtomicUsize,
     filled: AtomicUsize,
     go: AtomicUsize,
     done: AtomicUsize,
@@ -56,7 +56,7 @@ pub fn rows(rounds: usize, runtime: &Runtime) -> (Vec<Row>, Vec<(&'static str, f
         fill(&mut mine[i]);
         mine[i].subject.run(&mut one);
         let mut two = Meter::new(runtime);
-        steps.told.store(turn + 1, SeqCst);
+        steps.number.store(turn + 1, SeqCst);
         other.thread().unpark();
         fill(&mut mine[i]);
         wait(&steps.filled, turn + 1);
@@ -81,7 +81,7 @@ fn second(mut entries: Vec<Entry>, steps: &Steps, turns: usize) {
     for turn in 0..turns {
         // The thread sleeps while the other runs alone: a spinning thread would take its share of a
         // core.
-        while steps.told.load(SeqCst) != turn + 1 {
+        while steps.number.load(SeqCst) != turn + 1 {
             thread::park();
         }
         let entry = &mut entries[turn % n];

@@ -39,7 +39,7 @@ pub(super) fn all(
 ) {
     let (sent, log) = (upstream.sent(), upstream.log());
     let incidents = walk(&sent, &log);
-    assert_eq!(told(events), incidents, "incidents\n{events:#?}\n{sent:#?}");
+    assert_eq!(reported_rejections(events), incidents, "incidents\n{events:#?}\n{sent:#?}");
     for (id, (started, ended)) in ends {
         let mine: Vec<_> = (0..).zip(&sent).filter(|(_, sent)| sent.id == *id).collect();
         bounded(world, *id, *started, &mine);
@@ -60,16 +60,23 @@ fn bounded(world: &World<'_>, id: u32, started: Instant, mine: &[(usize, &Sent)]
     assert!(mine.len() <= most, "{} attempts of {most}: {mine:#?}", mine.len());
     let late = mine.iter().skip(1).find(|(_, sent)| sent.at - started > DEADLINE);
     assert!(late.is_none(), "after the deadline: {late:#?}");
-    let refused: Vec<_> = mine
+    let rejected: Vec<_> = mine
         .iter()
         .filter(|(_, sent)| sent.answered && sent.verdict.is_unauthorized())
         .map(|(_, sent)| sent.who)
         .collect();
-    assert!(refused.len() <= world.refusals() as usize, "{refused:?} of {}", world.refusals());
+    assert!(
+        rejected.len() <= world.max_refusals() as usize,
+        "{rejected:?} of {}",
+        world.max_refusals()
+    );
     for (at, (number, attempt)) in mine.iter().enumerate() {
         let again = mine[at + 1..].iter().find(|(_, later)| later.who == attempt.who);
-        let refused = attempt.answered && attempt.verdict.is_unauthorized();
-        assert!(!refused || again.is_none(), "attempt {number} was refused, and again {again:#?}");
+        let rejected = attempt.answered && attempt.verdict.is_unauthorized();
+        assert!(
+            !rejected || again.is_none(),
+            "attempt {number} was rejected, and again {again:#?}"
+        );
     }
 }
 
@@ -126,8 +133,8 @@ fn reported(id: u32, mine: &[(usize, &Sent)], ended: &Ended, events: &[Event]) {
 }
 
 /// Counts the reported rejections of each credential.
-fn told(events: &[Event]) -> BTreeMap<(usize, u64), usize> {
-    let mut told = BTreeMap::new();
+fn reported_rejections(events: &[Event]) -> BTreeMap<(usize, u64), usize> {
+    let mut reported = BTreeMap::new();
     for event in events {
         let out = match event {
             Event::AccountOut(out) => out,
@@ -136,10 +143,10 @@ fn told(events: &[Event]) -> BTreeMap<(usize, u64), usize> {
         };
         if let OutReason::Rejected(_) = out.reason {
             let account = out.account.id[1..].parse().expect("a number");
-            *told.entry((account, out.generation)).or_default() += 1;
+            *reported.entry((account, out.generation)).or_default() += 1;
         }
     }
-    told
+    reported
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -120,7 +120,7 @@ fn layer(world: &World<'_>, pool: &Pool, recorder: &Recorder) -> FailoverLayer {
         .rotation(pool.clone())
         .retry(retry)
         .attempts(at_least_one(world.attempts()))
-        .max_refusals(at_least_one(world.refusals()))
+        .max_refusals(at_least_one(world.max_refusals()))
         .rotate_forbidden(world.forbidden)
         .auth_failure(mode)
         .reporter(recorder.clone());

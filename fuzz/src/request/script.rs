@@ -13,7 +13,7 @@ pub(super) struct World<'a> {
     pub(super) cascade: u8,
     attempts: u8,
     retries: u8,
-    refusals: u8,
+    max_refusals: u8,
     gap: u8,
     ready_delays: u8,
     pub(super) bucket: Option<u8>,
@@ -108,8 +108,8 @@ impl World<'_> {
         u32::from(self.retries % 5)
     }
 
-    pub(super) fn refusals(&self) -> u32 {
-        u32::from(self.refusals % 4) + 1
+    pub(super) fn max_refusals(&self) -> u32 {
+        u32::from(self.max_refusals % 4) + 1
     }
 
     /// Seconds between rounds.
@@ -149,7 +149,7 @@ impl Play {
             Self::Connect => Some(Error::new(ErrorKind::ConnectionRefused, "refused")),
             Self::Reset => Some(Error::new(ErrorKind::ConnectionReset, "reset")),
             Self::TimedOut => Some(Error::new(ErrorKind::TimedOut, "timed out")),
-            Self::Unknown => Some(Error::other("who knows")),
+            Self::Unknown => Some(Error::other("unknown")),
             Self::Known(_) | Self::Status(_) | Self::Hang => None,
         }
     }

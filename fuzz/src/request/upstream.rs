@@ -56,7 +56,7 @@ struct Inner {
     script: VecDeque<Reply>,
     /// The delays of the readiness polls, in turn, and the number of polls.
     ready_delays: [Duration; 4],
-    asked: usize,
+    polls: usize,
     sent: Vec<Sent>,
     log: Vec<LogEntry>,
 }
@@ -163,8 +163,8 @@ impl Service<Request<Full<Bytes>>> for TestUpstream {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         if !self.ready && self.ready_delay.is_none() {
             let mut inner = lock(&self.inner);
-            let ready_delay = inner.ready_delays[inner.asked % inner.ready_delays.len()];
-            inner.asked += 1;
+            let ready_delay = inner.ready_delays[inner.polls % inner.ready_delays.len()];
+            inner.polls += 1;
             self.ready_delay =
                 (!ready_delay.is_zero()).then(|| Box::pin(tokio::time::sleep(ready_delay)));
         }

@@ -123,14 +123,14 @@ impl Rig {
 
         self.upstream.next(&[503]);
         assert_eq!(within_a_minute(send()).await, 200, "what is transient is tried again");
-        assert_eq!(self.upstream.tokens(), [bob, bob], "nobody asks alice again");
+        assert_eq!(self.upstream.tokens(), [bob, bob], "alice is not used again");
         assert_eq!(self.reported(), ["account_out"]);
 
         self.upstream.reject(bob);
         assert_eq!(
             within_a_minute(send()).await,
             401,
-            "nobody is left, and the upstream has said why"
+            "no account is left, and the answer of the upstream is kept"
         );
         assert_eq!(self.upstream.tokens(), [bob]);
         assert_eq!(self.reported(), ["pool_dead", "request_failed"]);

@@ -89,7 +89,7 @@ fn openai_error(cause: &Cause) -> Option<Response<Bytes>> {
 }
 
 /// Returns the status of the answer to one question; a success must contain the question.
-async fn ask(client: &Client<OpenAIConfig>) -> u16 {
+async fn send_question(client: &Client<OpenAIConfig>) -> u16 {
     match client.chat().create(question()).await {
         Ok(made) => {
             assert_eq!(made.choices[0].message.content.as_deref(), Some(FILM));
@@ -114,7 +114,7 @@ fn fused(rig: &Rig) -> Failover<ReqwestService, Buffered> {
 async fn fused_layer_serves_the_sdk() {
     let mut rig = rig().await;
     let client = sdk(&rig, fused(&rig));
-    rig.check_failover(async || ask(&client).await).await;
+    rig.check_failover(async || send_question(&client).await).await;
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn separate_layers_serve_the_sdk() {
         .layer(rig.gate())
         .service(reqwest());
     let client = sdk(&rig, stack);
-    rig.check_failover(async || ask(&client).await).await;
+    rig.check_failover(async || send_question(&client).await).await;
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn failure_is_a_typed_error_of_the_sdk() {
         .map_err(BoxError::from)
         .service(reqwest());
     let client = sdk(&rig, stack);
-    assert_eq!(within_a_minute(ask(&client)).await, 200);
+    assert_eq!(within_a_minute(send_question(&client)).await, 200);
     rig.pool.retire("alice");
     rig.pool.retire("bob");
     let error = within_a_minute(client.chat().create(question())).await.unwrap_err();

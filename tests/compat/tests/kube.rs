@@ -77,7 +77,7 @@ async fn send_once_needs_no_buffer() {
     assert_eq!(within_a_minute(create(&client)).await, 200);
     rig.upstream.reject("token-of-alice");
     assert_eq!(within_a_minute(create(&client)).await, 401, "it is sent once");
-    assert_eq!(within_a_minute(create(&client)).await, 200, "and alice is not asked again");
+    assert_eq!(within_a_minute(create(&client)).await, 200, "alice is not used again");
     assert_eq!(rig.upstream.tokens(), ["token-of-alice", "token-of-alice", "token-of-bob"]);
 }
 

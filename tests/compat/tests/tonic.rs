@@ -176,15 +176,15 @@ where
         stream::unfold(messages, |mut messages| async { Some((messages.recv().await?, messages)) });
     let request = tonic::Request::new(messages);
     let answer = ready(channel).await.streaming(request, path, Text).await?;
-    let (mut answers, mut said) = (answer.into_inner(), 0);
+    let (mut answers, mut echoed) = (answer.into_inner(), 0);
     for word in ["one", "two", "three"] {
         to.send(word.to_owned()).await.unwrap();
         assert_eq!(answers.message().await?.as_deref(), Some(word));
-        said += 1;
+        echoed += 1;
     }
     drop(to);
     assert_eq!(answers.message().await?, None);
-    Ok(said)
+    Ok(echoed)
 }
 
 /// Defines tests of one kind of call, with fused and separate layers.
