@@ -21,8 +21,8 @@ const RANKS: [&[&str]; 7] = [
         "anthropic-ratelimit-tokens-remaining",
     ],
 ];
-/// Only for these headers the delay can change with time: after the end of an Anthropic window the
-/// next one counts.
+/// The number of ranks whose delay never grows as time passes. In the last rank, the next window
+/// counts once an Anthropic window has ended.
 const STEADY: usize = 6;
 
 #[derive(Arbitrary, Debug)]

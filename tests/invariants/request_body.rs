@@ -100,7 +100,7 @@ impl TestBody {
     }
 }
 
-/// The position of a body that cannot be a [`ReplayBody`].
+/// Clones a body for layers that require `Clone`.
 impl Clone for TestBody {
     fn clone(&self) -> Self {
         self.try_clone().unwrap()

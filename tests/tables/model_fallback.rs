@@ -88,7 +88,7 @@ fn chain(case: &Value, special: bool) -> ModelChain {
     chain
 }
 
-/// A policy without opinions.
+/// A policy that classifies every failure as rejected.
 struct Never;
 
 impl Policy for Never {
@@ -116,8 +116,8 @@ fn classifier(case: &Value) -> Classifier {
 }
 
 fn request(case: &Value) -> http::Request<Body> {
-    let source_calls = case["request"].as_object().unwrap();
-    for (member, _) in source_calls {
+    let request = case["request"].as_object().unwrap();
+    for (member, _) in request {
         assert!(["body", "disable_fallbacks"].contains(&member.as_str()), "{member}");
     }
     let body = match &case["request"]["body"] {
@@ -223,8 +223,8 @@ async fn holds(case: &Value, shape: Shape) -> Outcome {
         let mut body: Value = serde_json::from_slice(&sent.body).unwrap();
         body["model"] = case["request"]["body"]["model"].clone();
         // The order of the members matters too.
-        let (sent, source_calls) = (body.to_string(), case["request"]["body"].to_string());
-        sent == source_calls
+        let (sent, expected) = (body.to_string(), case["request"]["body"].to_string());
+        sent == expected
     };
     expect.is("other_members_unchanged", sent.iter().all(same));
     let fits = |(nth, sent): (usize, &Sent)| {

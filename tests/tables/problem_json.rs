@@ -61,7 +61,7 @@ fn holds(case: &Value) -> Outcome {
     expect.end()
 }
 
-/// The local answer that replaces an upstream answer with internal details.
+/// Returns the local answers that replace an upstream answer with internal details.
 fn local_answers(cause: &str) -> Vec<String> {
     let step = Step::answer(401, &[("x-cause", cause)], cause);
     let recorder = Recorder::new();

@@ -170,11 +170,11 @@ pub(crate) type SourceCalls = Arc<Mutex<BTreeMap<String, u64>>>;
 /// Builds the pool of a case, its accounts in order of preference: from `tokens`, otherwise from
 /// the script.
 pub(crate) fn pool(case: &Value, recorder: &Recorder) -> Option<PoolBuilder> {
-    pool_asked(case, recorder, &SourceCalls::default())
+    pool_with_source_calls(case, recorder, &SourceCalls::default())
 }
 
 /// Like `pool`, with a count of the calls to each account's source.
-pub(crate) fn pool_asked(
+pub(crate) fn pool_with_source_calls(
     case: &Value,
     recorder: &Recorder,
     source_calls: &SourceCalls,

@@ -73,8 +73,7 @@ fn waits(case: &Value, config: &Value, retries: &Value, shift: u32) -> Outcome {
 
 /// Returns the decision after each attempt of a request that always fails.
 fn verdicts(case: &Value) -> Outcome {
-    let source_calls: Vec<_> =
-        case["request"]["after_attempts"].as_array().unwrap().iter().collect();
+    let calls: Vec<_> = case["request"]["after_attempts"].as_array().unwrap().iter().collect();
     let trail = paused(async {
         let rig = Rig::of(case);
         let upstream = Upstream::default().otherwise(Step::status(500));
@@ -90,11 +89,11 @@ fn verdicts(case: &Value) -> Outcome {
         }
     };
     let mut expect = Expect::of(case);
-    expect.is("verdicts", source_calls.iter().map(verdict).collect::<Vec<_>>());
+    expect.is("verdicts", calls.iter().map(verdict).collect::<Vec<_>>());
     expect.end()
 }
 
-/// Returns the number of attempts that a limit allows, or an error for an invalid limit.
+/// Checks the number of attempts that each limit allows.
 fn limits(case: &Value) -> Outcome {
     let values = case["request"]["max_attempts_values"].as_array().unwrap();
     let effective = |value: &Value| {

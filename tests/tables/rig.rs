@@ -90,7 +90,7 @@ impl Rig {
     pub(crate) fn with_pool(case: &Value, change: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Self {
         let recorder = Recorder::new();
         let source_calls = SourceCalls::default();
-        let pool = profile::pool_asked(case, &recorder, &source_calls);
+        let pool = profile::pool_with_source_calls(case, &recorder, &source_calls);
         let pool = pool.map(|pool| change(pool).build().unwrap());
         Self::with(case, recorder, pool, source_calls)
     }

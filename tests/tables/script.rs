@@ -75,8 +75,8 @@ pub(crate) fn scripts(case: &Value) -> Vec<Vec<Step>> {
 
 /// Builds the requests of a case in order, GET by default.
 pub(crate) fn requests(case: &Value) -> Vec<Request<Body>> {
-    let source_calls = case["request"].as_object().expect("a case has a request");
-    for (member, _) in source_calls {
+    let spec = case["request"].as_object().expect("a case has a request");
+    for (member, _) in spec {
         let known = [
             "method",
             "idempotent",
@@ -91,9 +91,9 @@ pub(crate) fn requests(case: &Value) -> Vec<Request<Body>> {
         ];
         assert!(known.contains(&member.as_str()), "no request has `{member}`");
     }
-    let source_calls = &case["request"];
-    let method = source_calls["method"].as_str().unwrap_or("GET");
-    let idempotent = source_calls["idempotent"].as_bool().unwrap_or(method == "GET");
+    let spec = &case["request"];
+    let method = spec["method"].as_str().unwrap_or("GET");
+    let idempotent = spec["idempotent"].as_bool().unwrap_or(method == "GET");
     assert_eq!(idempotent, method == "GET", "a request is as idempotent as its method");
     let one = |session: Option<&Value>| {
         let mut request = if idempotent { get() } else { post() };
@@ -101,19 +101,19 @@ pub(crate) fn requests(case: &Value) -> Vec<Request<Body>> {
             let options = RequestOptions::new().sticky(session.as_str().unwrap());
             request.extensions_mut().insert(options);
         }
-        for (name, value) in source_calls["headers"].as_object().into_iter().flatten() {
+        for (name, value) in spec["headers"].as_object().into_iter().flatten() {
             let name: http::HeaderName = name.parse().unwrap();
             request.headers_mut().append(name, value.as_str().unwrap().parse().unwrap());
         }
         request
     };
-    if let Some(sessions) = source_calls["sessions"].as_array() {
+    if let Some(sessions) = spec["sessions"].as_array() {
         return sessions.iter().map(|session| one(Some(session))).collect();
     }
     let scripts = scripts(case).len().max(1) as u64;
-    let session = source_calls.get("session");
-    (0..source_calls["count"].as_u64().unwrap_or(scripts))
-        .map(|_| match source_calls["body"].as_str() {
+    let session = spec.get("session");
+    (0..spec["count"].as_u64().unwrap_or(scripts))
+        .map(|_| match spec["body"].as_str() {
             Some(body) => one(session).map(|_| Body::from(body.to_owned())),
             None => one(session),
         })

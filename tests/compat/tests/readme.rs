@@ -25,7 +25,7 @@ fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Removes line breaks.
+/// Removes white space and trailing commas.
 fn packed(text: &str) -> String {
     text.replace(char::is_whitespace, "").replace(",)", ")")
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use bytes::Bytes;
 use http::HeaderValue;
 
-/// The models and their replacements.
+/// The models in their order of fallback.
 pub const MODELS: [&str; 3] = ["model-1", "model-2", "model-3"];
 
 /// Returns the token of account `i`, the same in every stack.
@@ -38,7 +38,7 @@ impl Keys {
     }
 
     /// Marks a key as rejected.
-    pub fn bury(&self, value: &HeaderValue) {
+    pub fn reject(&self, value: &HeaderValue) {
         if let Some((_, dead)) = self.keys.iter().find(|(key, _)| key == value) {
             dead.store(true, Relaxed);
         }

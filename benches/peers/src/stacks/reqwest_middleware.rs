@@ -110,7 +110,7 @@ impl Middleware for Rotation {
             if answer.status() != StatusCode::UNAUTHORIZED {
                 return Ok(answer);
             }
-            self.0.bury(&key);
+            self.0.reject(&key);
         }
         next.run(request, ext).await
     }
