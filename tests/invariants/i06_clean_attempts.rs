@@ -70,7 +70,7 @@ fn expected(world: &World, stack: &[Layer], sent: &Sent) -> (Uri, Vec<(String, S
     let mut uri = head.uri.to_string();
     match account.place {
         CredentialPlace::Bearer => {
-            put(&mut head.headers, "authorization", format!("Bearer {token}"))
+            put(&mut head.headers, "authorization", format!("Bearer {token}"));
         }
         CredentialPlace::Header => put(&mut head.headers, "x-api-key", token),
         CredentialPlace::Query => {

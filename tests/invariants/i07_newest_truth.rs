@@ -51,8 +51,7 @@ fn wrong(runner: &Runner<'_>, id: u32, ended: &Ended) -> Option<String> {
     };
     if ours {
         let rejected = last.verdict.is_unauthorized() && last.credential.is_some();
-        return (!local && !rejected)
-            .then(|| "an answer was replaced that rejected nothing".into());
+        return (!local && !rejected).then(|| "an answer replaced without a rejection".into());
     }
     if attempt_of(headers) != Some(last.n) {
         return Some(format!("a stale answer: {:?} for {}", attempt_of(headers), last.n));

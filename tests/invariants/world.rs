@@ -144,7 +144,7 @@ pub(crate) struct Plan {
     pub(crate) served_by: bool,
     pub(crate) cascade: Cascade,
     pub(crate) own: OwnCredential,
-    pub(crate) choose: Selection,
+    pub(crate) selection: Selection,
     /// The refresh deadline and the longest wait of a request for a source, in milliseconds.
     pub(crate) refresh_deadline: u64,
     pub(crate) ready_within: u64,
@@ -298,7 +298,7 @@ impl World {
                 .any_origin()
                 .cascade(self.plan.cascade)
                 .own_credential(self.plan.own)
-                .selection(self.plan.choose)
+                .selection(self.plan.selection)
                 .refresh_deadline(Duration::from_millis(self.plan.refresh_deadline))
                 .ready_within(Duration::from_millis(self.plan.ready_within))
                 .reporter(recorder.clone())
@@ -535,6 +535,17 @@ fn round() -> impl Strategy<Value = Round> {
         .prop_map(|(requests, changes, gap)| Round { requests, changes, gap })
 }
 
+fn selection() -> impl Strategy<Value = Selection> {
+    proptest::sample::select(vec![
+        Selection::RoundRobin,
+        Selection::RoundRobin,
+        Selection::FillFirst,
+        Selection::LeastInFlight,
+        Selection::Weighted,
+        Selection::MostRemaining,
+    ])
+}
+
 fn plan() -> impl Strategy<Value = Plan> {
     let bucket = proptest::sample::select(vec![None, None, Some(500), Some(10), Some(0)]);
     let cascade = proptest::sample::select(vec![Cascade::SameGroup, Cascade::All, Cascade::Never]);
@@ -544,31 +555,23 @@ fn plan() -> impl Strategy<Value = Plan> {
         OwnCredential::Replace,
         OwnCredential::Refuse,
     ]);
-    let choose = proptest::sample::select(vec![
-        Selection::RoundRobin,
-        Selection::RoundRobin,
-        Selection::FillFirst,
-        Selection::LeastInFlight,
-        Selection::Weighted,
-        Selection::MostRemaining,
-    ]);
     let numbers = (1..7_u32, 0..4_u32, 1..5_u32);
     let overloaded = proptest::sample::select(vec![None, None, Some(false), Some(true)]);
     let flags = (overloaded, rarely(), rarely(), any::<bool>());
     let deadline = proptest::sample::select(vec![60_000, 60_000, 3_000]);
-    let body_strategies = body_strategies();
+    let strategies = body_strategies();
     let sources = (
         proptest::sample::select(vec![10_000, 10_000, 1_000]),
         proptest::sample::select(vec![15_000, 15_000, 2_000, 0]),
         any::<u64>(),
     );
-    (numbers, bucket, cascade, own, choose, flags, deadline, (body_strategies, sources)).prop_map(
+    (numbers, bucket, cascade, own, selection(), flags, deadline, (strategies, sources)).prop_map(
         |(
             (attempts, retries, max_refusals),
             bucket,
             cascade,
             own,
-            choose,
+            selection,
             flags,
             deadline,
             (body_strategies, (refresh_deadline, ready_within, seed)),
@@ -586,7 +589,7 @@ fn plan() -> impl Strategy<Value = Plan> {
             served_by: flags.3,
             cascade,
             own,
-            choose,
+            selection,
             refresh_deadline,
             ready_within,
             seed,
@@ -594,7 +597,7 @@ fn plan() -> impl Strategy<Value = Plan> {
     )
 }
 
-fn keeping() -> impl Strategy<Value = BodyStrategy> {
+fn body_strategy() -> impl Strategy<Value = BodyStrategy> {
     proptest::sample::select(vec![
         BodyStrategy::Usual,
         BodyStrategy::Usual,
@@ -609,8 +612,8 @@ fn keeping() -> impl Strategy<Value = BodyStrategy> {
 /// Mostly one strategy for all layers.
 fn body_strategies() -> impl Strategy<Value = [BodyStrategy; 3]> {
     prop_oneof![
-        3 => keeping().prop_map(|keep| [keep; 3]),
-        1 => [keeping(), keeping(), keeping()],
+        3 => body_strategy().prop_map(|keep| [keep; 3]),
+        1 => [body_strategy(), body_strategy(), body_strategy()],
     ]
 }
 

@@ -33,12 +33,15 @@ pub(crate) fn bearer(token: &str) -> Credential {
 #[derive(Clone, Default)]
 pub(crate) struct Script {
     answers: Arc<Mutex<VecDeque<(u64, Answer)>>>,
-    asked: Arc<Mutex<Vec<RefreshReason>>>,
+    reasons: Arc<Mutex<Vec<RefreshReason>>>,
 }
 
 impl Script {
     pub(crate) fn new(answers: impl IntoIterator<Item = (u64, Answer)>) -> Self {
-        Self { answers: Arc::new(Mutex::new(answers.into_iter().collect())), asked: Arc::default() }
+        Self {
+            answers: Arc::new(Mutex::new(answers.into_iter().collect())),
+            reasons: Arc::default(),
+        }
     }
 
     /// Builds a source that takes a second for each answer.
@@ -51,18 +54,18 @@ impl Script {
         Self::each(tokens.iter().map(|token| Ok(Token::new(*token))))
     }
 
-    pub(crate) fn asked(&self) -> Vec<RefreshReason> {
-        self.asked.lock().unwrap().clone()
+    pub(crate) fn reasons(&self) -> Vec<RefreshReason> {
+        self.reasons.lock().unwrap().clone()
     }
 
     pub(crate) fn calls(&self) -> usize {
-        self.asked().len()
+        self.reasons().len()
     }
 }
 
 impl TokenSource for Script {
     fn token(&self, why: RefreshReason) -> TokenFuture<'_> {
-        self.asked.lock().unwrap().push(why);
+        self.reasons.lock().unwrap().push(why);
         let answer = self.answers.lock().unwrap().pop_front();
         Box::pin(async move {
             match answer {

@@ -139,17 +139,19 @@ fn request(case: &Value) -> http::Request<Body> {
         .unwrap()
 }
 
+/// The members of `config` that a run supports.
+const MEMBERS: [&str; 6] = [
+    "models",
+    "tokens",
+    "handle",
+    "on_status_codes",
+    "context_window_fallbacks",
+    "content_policy_fallbacks",
+];
+
 async fn run(case: &Value, shape: Shape, chain: ModelChain) -> Seen {
-    let known = [
-        "models",
-        "tokens",
-        "handle",
-        "on_status_codes",
-        "context_window_fallbacks",
-        "content_policy_fallbacks",
-    ];
     for (member, _) in case["config"].as_object().unwrap() {
-        assert!(known.contains(&member.as_str()), "no profile has `{member}`");
+        assert!(MEMBERS.contains(&member.as_str()), "no profile has `{member}`");
     }
     let recorder = Recorder::new();
     let mut upstream = Upstream::default();

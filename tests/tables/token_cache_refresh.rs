@@ -143,6 +143,17 @@ impl World {
         json!("error")
     }
 
+    /// Checks the calls of the source, its reports, and that no refresh is left open.
+    fn check(&self, expect: &mut Expect<'_>) {
+        let seen = self.seen.lock().unwrap().clone();
+        expect.is("provider_calls", seen.len());
+        expect.is("force_refresh_flags", seen);
+        let codes = self.recorder.codes();
+        expect.is("warnings", codes.iter().filter(|code| **code == "refresh_failed").count());
+        let waits = self.pool.view().accounts[0].state == State::Refreshing;
+        expect.is("leaks", usize::from(waits));
+    }
+
     /// Returns the error of a reader in the terms of the case.
     fn kind(&self, wanted: &Value) -> Value {
         let reported: Vec<_> = self.recorder.events().iter().map(ToString::to_string).collect();
@@ -198,20 +209,13 @@ fn holds(case: &Value) -> Outcome {
         expect.is("waiter", results.last().cloned().unwrap_or_default());
         expect.is("results", results);
         expect.is("tokens", tokens);
-        let seen = world.seen.lock().unwrap().clone();
-        expect.is("provider_calls", seen.len());
-        expect.is("force_refresh_flags", seen);
-        let warned =
-            world.recorder.codes().iter().filter(|code| **code == "refresh_failed").count();
-        expect.is("warnings", warned);
+        world.check(&mut expect);
         if let Some(at) = expect.take("at_ms") {
             let at = Duration::from_millis(at.as_u64().unwrap());
             let late = ended.saturating_sub(at);
             expect.check(ended >= at && late < Duration::from_millis(5), || format!("{ended:?}"));
         }
         expect.is("panics", false);
-        let waits = world.pool.view().accounts[0].state == State::Refreshing;
-        expect.is("leaks", usize::from(waits));
         expect.end()
     })
 }

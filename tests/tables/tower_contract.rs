@@ -67,21 +67,26 @@ fn rig(case: &Value, own: OwnCredential) -> Rig {
     rig
 }
 
+/// Drops the first call while it is pending, and checks the second one.
+async fn cancelled(case: &Value, inner: &Inner, wanted: &Value, expect: &mut Expect<'_>) {
+    let mut first = inner.service.clone();
+    std::future::poll_fn(|cx| first.poll_ready(cx)).await.unwrap();
+    let mut call = Box::pin(first.call(script::requests(case).remove(0)));
+    let polled = polled(call.as_mut()).await;
+    expect.check(polled.is_pending(), || "the first call was over".into());
+    drop(call);
+    let dropped = inner.upstream.dropped();
+    expect.check(json!(dropped) == *wanted, || format!("{dropped} cancelled"));
+    let second = inner.service.clone().oneshot(script::requests(case).remove(0)).await;
+    expect.is("second_completes", second.is_ok_and(|answer| answer.status() == 200));
+}
+
 async fn holds(case: &Value, shape: Shape, own: OwnCredential) -> Outcome {
     let rig = rig(case, own);
     let inner = inner(case, &rig, shape);
     let mut expect = Expect::of(case);
-    if let Some(cancelled) = expect.take("inner_cancelled") {
-        let mut first = inner.service.clone();
-        std::future::poll_fn(|cx| first.poll_ready(cx)).await.unwrap();
-        let mut call = Box::pin(first.call(script::requests(case).remove(0)));
-        let polled = polled(call.as_mut()).await;
-        expect.check(polled.is_pending(), || "the first call was over".into());
-        drop(call);
-        let dropped = inner.upstream.dropped();
-        expect.check(json!(dropped) == *cancelled, || format!("{dropped} cancelled"));
-        let second = inner.service.clone().oneshot(script::requests(case).remove(0)).await;
-        expect.is("second_completes", second.is_ok_and(|answer| answer.status() == 200));
+    if let Some(wanted) = expect.take("inner_cancelled") {
+        cancelled(case, &inner, wanted, &mut expect).await;
         return expect.end();
     }
     // One instance is readied and called once for each step of the script; a resending stack needs
