@@ -13,7 +13,8 @@ use crate::{
     clock::{self, Sleep},
     stage::{
         RequestOptions,
-        retry::{IDEMPOTENCY_KEY, RetryPolicy, RetryQuery, repeatable},
+        resend::{IDEMPOTENCY_KEY, repeatable},
+        retry::{RetryPolicy, RetryQuery},
     },
 };
 

@@ -1,4 +1,4 @@
-//! Building the answers of this crate.
+//! The local answers as HTTP and gRPC: problem+json, `Retry-After`, challenge. Codes: `classify/code.rs`.
 
 use std::{
     fmt,

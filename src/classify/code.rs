@@ -1,4 +1,4 @@
-//! The stable codes of local answers and of rejected credentials: one table for outbound and inbound.
+//! The codes of local answers and rejected credentials: status, gRPC status, message, `requires_refresh`.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! The checks of credentials, mostly for the traces of copy and paste.
+//! The checks of credentials at build: empty, white space, quotes, a scheme word, bytes outside ASCII.
 
 /// The reason why a value cannot be a credential.
 ///

@@ -1,4 +1,4 @@
-//! The decision after a failed attempt.
+//! The decision after a failure: the newest answer is given up only after the next attempt is reserved.
 //!
 //! The promises of this crate rest on the order of its steps:
 //!

@@ -25,7 +25,7 @@ use crate::{
     stage::{
         Ask, Draft, Handle, Ledger, Model, ModelLookup, RequestOptions, Stage, ledger,
         model::Rewritten,
-        retry::{IDEMPOTENCY_KEY, repeatable},
+        resend::{IDEMPOTENCY_KEY, repeatable},
     },
 };
 

@@ -1,4 +1,4 @@
-//! The end of a request: a success, an answer of the upstream or of this crate, or a drop.
+//! The end of a request: its answer (`x-failover-auth`), its one report, and a drop (`abandoned`).
 
 use http::{Extensions, Response, StatusCode, response};
 use http_body::Body;

@@ -1,4 +1,4 @@
-//! The limits of a request: attempts, deadline, and resending.
+//! The numbers that bound a request: its attempts and its deadline.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     report::NotResent,
     stage::{
         Ledger, RequestOptions,
-        retry::{IDEMPOTENCY_KEY, repeatable},
+        resend::{IDEMPOTENCY_KEY, repeatable},
     },
 };
 

@@ -1,4 +1,4 @@
-//! Where the model of a request is read.
+//! The source from which the model of a request is read: its head, or its kept body.
 
 use bytes::Bytes;
 use http::request::Parts;

@@ -1,4 +1,4 @@
-//! The outcome of an attempt, held until the next attempt is reserved.
+//! What an attempt gave: an answer, an error or a local answer, and what is known of it.
 
 use http::{StatusCode, response};
 use http_body::Body;

@@ -10,9 +10,6 @@ use crate::{
     stage::gate::{self, Gate},
 };
 
-/// How many rejected credentials a layer without a pool remembers by default.
-pub(super) const REMEMBERED: usize = 10_000;
-
 layer_and_service! {
     /// Keeps rejected credentials from being sent: such a request is answered locally at once.
     ///
@@ -48,7 +45,7 @@ layer_and_service! {
 impl AuthShortCircuitLayer {
     /// Creates a layer that remembers the rejected credentials it has seen.
     pub fn new() -> Self {
-        let gate = Gate::without_pool(false, gate::default_credential_headers(), REMEMBERED);
+        let gate = Gate::without_pool(false, gate::default_credential_headers(), gate::REMEMBERED);
         Self::with_gate(gate, Settings::default())
     }
 
@@ -69,7 +66,8 @@ impl<K> AuthShortCircuitLayer<K> {
     /// Covers the caller's own credentials too, remembering those that were rejected. A pool's state
     /// is no longer read.
     pub fn any_credential(mut self) -> Self {
-        self.stages = Gate::without_pool(true, gate::default_credential_headers(), REMEMBERED);
+        self.stages =
+            Gate::without_pool(true, gate::default_credential_headers(), gate::REMEMBERED);
         self
     }
 

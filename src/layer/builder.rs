@@ -3,7 +3,6 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use super::{
-    auth_short_circuit::REMEMBERED,
     build_error::BuildError,
     failover::FailoverLayer,
     shell::{common_setters, limit_setters},
@@ -179,7 +178,7 @@ impl<K> FailoverBuilder<K> {
         self.coalesce_reporter()?;
         let rotation = self.rotation_stage()?;
         let gate = if self.any_credential {
-            Some(Gate::without_pool(true, gate::default_credential_headers(), REMEMBERED))
+            Some(Gate::without_pool(true, gate::default_credential_headers(), gate::REMEMBERED))
         } else {
             rotation.as_ref().map(|rotation| Gate::with_pool(rotation.pool.clone()))
         };

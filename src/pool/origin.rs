@@ -1,4 +1,4 @@
-//! Where the credentials of a pool may go.
+//! The origins a credential may go to: the request's URI is checked, default ports dropped.
 
 use http::Uri;
 

@@ -1,4 +1,4 @@
-//! Composition of stages: no stage, an optional stage, and a pair of stages.
+//! The order of the stages: rotation, then retry, then fallback; a stage that acts resets those inside.
 
 use std::time::Duration;
 

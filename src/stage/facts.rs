@@ -1,4 +1,4 @@
-//! The questions that the driver puts to a stage, and the answers of a stage.
+//! The questions to a stage and its answers; no attempt starts past the deadline or beyond the limits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{ledger::Ledger, model::ModelLookup, options::RequestOptions};
 use crate::{
-    classify::{Cause, Delivery, Verdict},
+    classify::{Cause, Verdict},
     clock::Now,
     pool::{
         Pool,
@@ -228,11 +228,6 @@ impl Facts<'_> {
             }
             None => true,
         }
-    }
-
-    /// Returns whether sending again could do the work twice, which nothing says is harmless.
-    pub(crate) fn could_duplicate_work(&self) -> bool {
-        self.verdict.delivery() == Delivery::PerhapsDone && !self.repeatable
     }
 
     /// Returns whether an attempt that starts after `wait` would start after the deadline.

@@ -1,4 +1,4 @@
-//! The handle by which separate layers of one stack share a request's state.
+//! The handle by which separate layers in one stack share a request's state.
 
 use std::sync::Arc;
 

@@ -9,6 +9,7 @@ pub(crate) mod limits;
 pub(crate) mod model;
 pub(crate) mod models;
 pub(crate) mod options;
+pub(crate) mod resend;
 pub(crate) mod retry;
 pub(crate) mod rotation;
 pub(crate) mod stage;
@@ -22,14 +23,14 @@ pub(crate) use self::{
     stage::Stage,
 };
 pub use self::{
-    gate::stage::Gate,
+    gate::gate::Gate,
     model::{
         access::{ModelAccess, Rewritten},
         location::ModelAt,
     },
     models::{
         chain::{ModelChain, ModelChainError},
-        stage::Models,
+        fallback::Models,
     },
     options::{AccountPin, RequestOptions},
     retry::{
@@ -38,5 +39,5 @@ pub use self::{
         policy::RetryPolicy,
         window::{BudgetError, WindowBudget},
     },
-    rotation::stage::Rotation,
+    rotation::rotation::Rotation,
 };

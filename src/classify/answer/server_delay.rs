@@ -1,4 +1,4 @@
-//! The delay that an answer asks for, by its headers and its body.
+//! The delay that an answer asks for: `Retry-After` first, then other headers, then the body.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! The generic table: the verdict of an answer without rules and policy.
+//! The generic table: what each status means (429, 502, 529), and whether the work was perhaps done.
 //!
 //! It depends on the status, a few headers, and for some statuses the body.
 

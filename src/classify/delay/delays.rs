@@ -1,4 +1,4 @@
-//! Delays that the headers of an answer ask for.
+//! The header delays: `Retry-After`, its millisecond forms, then the windows of rate limits.
 
 use std::time::{Duration, SystemTime};
 

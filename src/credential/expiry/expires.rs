@@ -1,4 +1,4 @@
-//! The expiry of a token, as far as it is known.
+//! The expiry of a token, as far as it is known, and the 60 s by which another clock may be off.
 
 use std::time::{Duration, SystemTime};
 

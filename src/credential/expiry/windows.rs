@@ -1,4 +1,4 @@
-//! The schedule by which a token is refreshed.
+//! The schedule of refreshes ahead of expiry: advisory and mandatory windows.
 
 use std::time::Duration;
 

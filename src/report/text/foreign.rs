@@ -1,4 +1,4 @@
-//! Foreign text, prepared for an event.
+//! Foreign text for an event: secrets redacted, then escaped, then shortened to 200 characters.
 
 use super::{filter::Redact, line::is_unprintable, redact::hidden};
 

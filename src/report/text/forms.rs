@@ -1,4 +1,4 @@
-//! The forms in which a secret occurs in a text.
+//! The forms of a secret to search for: raw and base64 (percent-escapes are read by `redact`).
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use zeroize::Zeroizing;

@@ -1,4 +1,4 @@
-//! The search for secrets in a text, in all their forms.
+//! The search for secrets in a text: raw, percent-encoded and base64.
 //!
 //! The text is indexed once, by the first three bytes that each position can be read as, and each
 //! secret is looked up in the index: the cost grows with the sum of the bytes of secrets and text, not

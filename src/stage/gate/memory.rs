@@ -1,4 +1,4 @@
-//! The memory of a gate without a pool: bounded, and of keyed hashes in place of credentials.
+//! The memory of a gate without a pool: keyed hashes of origin, header and value, 10,000 at most.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,6 +18,9 @@ use crate::{
     classify::{Cause, Code, Reason},
     clock::{Doubling, Now},
 };
+
+/// The most rejected credentials that a gate without a pool remembers, by default.
+pub(crate) const REMEMBERED: usize = 10_000;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 

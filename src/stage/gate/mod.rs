@@ -1,6 +1,7 @@
 //! The short circuit: keeps rejected credentials from being sent.
 
+pub(crate) mod gate;
 pub(crate) mod memory;
-pub(crate) mod stage;
 
-pub(crate) use self::stage::{Gate, default_credential_headers};
+pub(crate) use self::gate::{Gate, default_credential_headers};
+pub(crate) use self::memory::REMEMBERED;

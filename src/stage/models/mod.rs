@@ -1,6 +1,6 @@
 //! Fallback: selects the next model of the chain.
 
 pub(crate) mod chain;
-pub(crate) mod stage;
+pub(crate) mod fallback;
 
-pub(crate) use self::{chain::ModelChain, stage::Models};
+pub(crate) use self::{chain::ModelChain, fallback::Models};

@@ -1,4 +1,4 @@
-//! The budget that all retries of a service share.
+//! The retry bucket: 500 tokens that all retries of a service share, its costs and its refill.
 //!
 //! # Why a budget and not only a limit for each request?
 //!

@@ -2,14 +2,14 @@
 
 pub(crate) mod backoff;
 pub(crate) mod budget;
+pub(crate) mod decide;
 pub(crate) mod policy;
 pub(crate) mod session;
-pub(crate) mod stage;
 pub(crate) mod window;
 
-pub(crate) use self::policy::{IDEMPOTENCY_KEY, RetryPolicy, repeatable};
 #[cfg(feature = "tower")]
-pub(crate) use self::stage::RetryQuery;
+pub(crate) use self::decide::RetryQuery;
+pub(crate) use self::policy::RetryPolicy;
 #[cfg(test)]
 pub(crate) use self::{
     backoff::Backoff,

@@ -2,24 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderName, Method};
-
 use super::{
     backoff::Backoff,
     budget::{Budget, TokenBucket},
     session::Session,
 };
-use crate::{classify::Classifier, clock::Timer, stage::RequestOptions};
-
-/// `Idempotency-Key`
-/// ([draft-ietf-httpapi-idempotency-key-header](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/)).
-pub(crate) static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
-/// Returns whether doing a request twice is harmless: the method is idempotent (RFC 9110 §9.2.2), the
-/// request has an `Idempotency-Key` (`keyed`), or the caller says so.
-pub(crate) fn repeatable(method: &Method, keyed: bool, options: Option<&RequestOptions>) -> bool {
-    method.is_idempotent() || keyed || options.is_some_and(RequestOptions::is_repeatable)
-}
+use crate::{classify::Classifier, clock::Timer};
 
 /// The rules for resending a request for a reason other than its credential.
 ///

@@ -1,7 +1,7 @@
 //! Rotation: selects an account, applies the verdict to it, and selects another one.
 
-pub(crate) mod evidence;
+pub(crate) mod rotation;
 pub(crate) mod select;
-pub(crate) mod stage;
+pub(crate) mod verdict;
 
-pub(crate) use self::{select::will_serve, stage::Rotation};
+pub(crate) use self::{rotation::Rotation, select::will_serve};

@@ -1,4 +1,4 @@
-//! The stage behind [`ModelFallbackLayer`](crate::ModelFallbackLayer).
+//! Whether to fall back to another model, and to which.
 
 use std::sync::Arc;
 
@@ -9,7 +9,10 @@ use crate::{
     classify::{Cause, ModelFault, Verdict},
     pool::Pool,
     report::NotResent,
-    stage::{Chosen, Draft, Facts, Next, RequestOptions, Stage, Stamp, model::ModelAt},
+    stage::{
+        Chosen, Draft, Facts, Next, RequestOptions, Stage, Stamp, model::ModelAt,
+        resend::could_duplicate_work,
+    },
 };
 
 /// The stage that sends the request again with the next model.
@@ -91,7 +94,7 @@ impl Stage for Models {
         if facts.options.is_some_and(RequestOptions::forbids_fallback) {
             return facts.decline(NotResent::OptedOut);
         }
-        if facts.could_duplicate_work() {
+        if could_duplicate_work(&facts.verdict, facts.repeatable) {
             return facts.decline(NotResent::PerhapsDone);
         }
         let visited = match &mut st.0 {

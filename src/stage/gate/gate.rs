@@ -1,4 +1,4 @@
-//! The stage behind [`AuthShortCircuitLayer`](crate::AuthShortCircuitLayer).
+//! Whether a credential is known to be dead, by the pool or by the memory of a gate without one.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The effect of each verdict on the account that was used, and on the others.
+//! The effect of each verdict: on the account that was used, on its group, and on who may help.
 
 use super::select::is_refreshing;
 use crate::{

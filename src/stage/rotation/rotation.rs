@@ -1,12 +1,12 @@
-//! The stage behind [`TokenRotationLayer`](crate::TokenRotationLayer).
+//! Whether another account is tried, or the same one with a new credential.
 
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, request::Parts};
 
 use super::{
-    evidence::{apply_verdict, cascade, may_help, may_replay, others_are_refreshing},
     select::{is_renewed, select, select_same},
+    verdict::{apply_verdict, cascade, may_help, may_replay, others_are_refreshing},
 };
 use crate::{
     classify::{Cause, Code},

@@ -1,4 +1,4 @@
-//! The decision to retry, shared by the layer and by tower's own `Retry`.
+//! Whether to retry, and after which wait: not above `max_wait`, past the deadline or over the budget.
 
 use std::time::Duration;
 
@@ -10,9 +10,11 @@ use super::{
     session::Session,
 };
 use crate::{
-    classify::{Cause, Delivery, ModelFault, Verdict},
+    classify::{Cause, ModelFault, Verdict},
     report::NotResent,
-    stage::{Draft, Facts, Next, RequestOptions, Stage, Stamp, Success},
+    stage::{
+        Draft, Facts, Next, RequestOptions, Stage, Stamp, Success, resend::could_duplicate_work,
+    },
 };
 
 /// The facts on which the decision is based.
@@ -47,8 +49,8 @@ impl Settings {
         if !self.applies_to(&query.verdict) {
             return Err(NotResent::Final);
         }
-        let perhaps_done = query.verdict.delivery() == Delivery::PerhapsDone;
-        if !query.repeatable && (perhaps_done || self.idempotent_only) {
+        let unwanted = self.idempotent_only && !query.repeatable;
+        if unwanted || could_duplicate_work(&query.verdict, query.repeatable) {
             return Err(NotResent::PerhapsDone);
         }
         if session.retries() >= self.retries {
