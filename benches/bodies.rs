@@ -1,8 +1,7 @@
-//! What the ways of keeping a request's body cost, in the stack with everything on.
+//! The cost of the body strategies, in the fused stack with all stages.
 //!
-//! Unit: nanoseconds (microseconds where something fails) for one whole request. `in_memory` is the
-//! default and what the others are compared with; `send_once` keeps nothing, and shows what keeping
-//! costs at all.
+//! Unit: nanoseconds (microseconds where something fails) for one whole request. The baseline is
+//! `in_memory`, the default; `send_once` keeps nothing and shows the cost of keeping.
 
 #![allow(clippy::unwrap_used, reason = "a bench that panics has failed")]
 
@@ -16,17 +15,18 @@ use futures_util::stream;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use support::{
-    Model, Requests, healed,
+    Model, Requests,
     stacks::{all_on, pool},
     steady,
     upstream::{Free, OK, Step, UNAVAILABLE},
+    with_reset,
 };
 use tower::Layer;
 use tower_failover::body::Cloned;
 
-/// KiB of the body.
+/// The sizes of the body in KiB.
 const SIZES: [usize; 2] = [1, 64];
-/// More than any of them.
+/// A buffer limit larger than any body.
 const CAP: usize = 1 << 20;
 const UNAVAILABLE_OK: &[Step] = &[UNAVAILABLE, OK];
 
@@ -38,7 +38,7 @@ fn requests(kib: usize) -> Requests {
     Requests::new(kib * 1024, Model::First)
 }
 
-/// The body in four frames, none of which must be waited for.
+/// Returns the body in four frames that are ready at once.
 fn frames(
     whole: &Bytes,
 ) -> StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Unpin + use<>>
@@ -93,12 +93,12 @@ mod ok {
 /// 503, then 200: the body is sent twice.
 #[divan::bench_group]
 mod sent_twice {
-    use super::{Bencher, CAP, Layer, SIZES, UNAVAILABLE_OK, all_on, frames, healed, requests};
+    use super::{Bencher, CAP, Layer, SIZES, UNAVAILABLE_OK, all_on, frames, requests, with_reset};
 
     #[divan::bench(args = SIZES)]
     fn in_memory(bencher: Bencher<'_, '_>, kib: usize) {
         let requests = requests(kib);
-        healed(
+        with_reset(
             bencher,
             UNAVAILABLE_OK,
             |upstream, pool| all_on(pool).build().unwrap().layer(upstream),
@@ -109,7 +109,7 @@ mod sent_twice {
     #[divan::bench(args = SIZES)]
     fn buffered(bencher: Bencher<'_, '_>, kib: usize) {
         let requests = requests(kib);
-        healed(
+        with_reset(
             bencher,
             UNAVAILABLE_OK,
             |upstream, pool| all_on(pool).buffered(CAP).build().unwrap().layer(upstream),
@@ -120,7 +120,7 @@ mod sent_twice {
     #[divan::bench(args = SIZES)]
     fn buffered_frames(bencher: Bencher<'_, '_>, kib: usize) {
         let requests = requests(kib);
-        healed(
+        with_reset(
             bencher,
             UNAVAILABLE_OK,
             |upstream, pool| all_on(pool).buffered(CAP).build().unwrap().layer(upstream),

@@ -1,21 +1,22 @@
-//! What a request costs when something fails: a `POST` with 8 headers and JSON, everything on, no
-//! backoff, to a service in this process.
+//! The cost of a request with failures: a `POST` with 8 headers and JSON through all stages,
+//! without backoff, to an in-process service.
 //!
-//! Unit: microseconds for one whole request, all its attempts and its answer included. Compared with
-//! `overhead`'s `fused` and `stacked`, where nothing fails: the difference is the price of the failures.
-//! What a failure changes in the pool is put right again between requests, and that is not timed.
+//! Unit: microseconds for one whole request, all its attempts and its answer included. The
+//! baselines are `fused` and `stacked` of `overhead`, where nothing fails: the difference is the
+//! price of the failures. The pool is reset between requests, untimed.
 
-#![allow(clippy::wildcard_imports, reason = "a group of benches sees its file")]
+#![allow(clippy::wildcard_imports, reason = "a group of benches uses the names of its file")]
 #![allow(clippy::unwrap_used, reason = "a bench that panics has failed")]
 
 mod support;
 
 use divan::Bencher;
 use support::{
-    Model, Requests, healed,
+    Model, Requests,
     stacks::{self, fused, stacked},
     steady,
     upstream::{Free, OK, OVERLOADED, REFUSED, Step, UNAVAILABLE},
+    with_reset,
 };
 use tower::Layer;
 use tower_failover::{AuthShortCircuitLayer, Pool, Reason, TokenRotationLayer};
@@ -33,74 +34,74 @@ fn main() {
     support::main();
 }
 
-/// All stages in one loop.
+/// The fused layer.
 #[divan::bench_group]
-mod in_one {
+mod fused_stack {
     use super::*;
 
-    /// The first account is refused, the second serves.
+    /// The first account is rejected, the second serves.
     #[divan::bench]
-    fn a_401(bencher: Bencher<'_, '_>) {
+    fn status_401(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(bencher, REFUSED_OK, fused, || requests.one());
+        with_reset(bencher, REFUSED_OK, fused, || requests.one());
     }
 
-    /// The same again is a success.
+    /// A retry succeeds.
     #[divan::bench]
-    fn b_503(bencher: Bencher<'_, '_>) {
+    fn status_503(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(bencher, UNAVAILABLE_OK, fused, || requests.one());
+        with_reset(bencher, UNAVAILABLE_OK, fused, || requests.one());
     }
 
-    /// The next model serves; KiB of the body, and where the model stands in it.
+    /// The next model serves. Arguments: KiB of the body, and the position of the model in it.
     #[divan::bench(args = BODIES)]
-    fn c_529(bencher: Bencher<'_, '_>, (kib, model): (usize, Model)) {
+    fn status_529(bencher: Bencher<'_, '_>, (kib, model): (usize, Model)) {
         let requests = Requests::new(kib * 1024, model);
-        healed(bencher, OVERLOADED_OK, fused, || requests.one());
+        with_reset(bencher, OVERLOADED_OK, fused, || requests.one());
     }
 
-    /// 401, 529, 503, 200: the next account, the next model, the same again.
+    /// 401, 529, 503, 200: the next account, the next model, a retry.
     #[divan::bench]
-    fn d_all_three(bencher: Bencher<'_, '_>) {
+    fn status_all_three(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(bencher, ALL_THREE_OK, fused, || requests.one());
+        with_reset(bencher, ALL_THREE_OK, fused, || requests.one());
     }
 }
 
-/// The same with five separate layers.
+/// Five separate layers.
 #[divan::bench_group]
-mod in_five {
+mod separate_layers {
     use super::*;
 
     #[divan::bench]
-    fn a_401(bencher: Bencher<'_, '_>) {
+    fn status_401(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(bencher, REFUSED_OK, stacked, || requests.one());
+        with_reset(bencher, REFUSED_OK, stacked, || requests.one());
     }
 
     #[divan::bench]
-    fn b_503(bencher: Bencher<'_, '_>) {
+    fn status_503(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(bencher, UNAVAILABLE_OK, stacked, || requests.one());
+        with_reset(bencher, UNAVAILABLE_OK, stacked, || requests.one());
     }
 
     #[divan::bench(args = BODIES)]
-    fn c_529(bencher: Bencher<'_, '_>, (kib, model): (usize, Model)) {
+    fn status_529(bencher: Bencher<'_, '_>, (kib, model): (usize, Model)) {
         let requests = Requests::new(kib * 1024, model);
-        healed(bencher, OVERLOADED_OK, stacked, || requests.one());
+        with_reset(bencher, OVERLOADED_OK, stacked, || requests.one());
     }
 
     #[divan::bench]
-    fn d_all_three(bencher: Bencher<'_, '_>) {
+    fn status_all_three(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
-        healed(bencher, ALL_THREE_OK, stacked, || requests.one());
+        with_reset(bencher, ALL_THREE_OK, stacked, || requests.one());
     }
 }
 
-/// A pool whose accounts are all refused: the answer is made here, and nothing is sent. Compared with
-/// `overhead`'s `bare`.
+/// A pool whose accounts are all rejected: the answer is local and nothing is sent. The baseline is
+/// `bare` of `overhead`.
 #[divan::bench_group]
-mod on_a_dead_pool {
+mod dead_pool {
     use super::*;
 
     fn dead() -> Pool {
@@ -110,13 +111,13 @@ mod on_a_dead_pool {
     }
 
     #[divan::bench]
-    fn in_one(bencher: Bencher<'_, '_>) {
+    fn fused_stack(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
         steady(bencher, fused(Free, &dead()), 401, || requests.one());
     }
 
     #[divan::bench]
-    fn in_five(bencher: Bencher<'_, '_>) {
+    fn separate_layers(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();
         steady(bencher, stacked(Free, &dead()), 401, || requests.one());
     }
@@ -127,7 +128,7 @@ mod on_a_dead_pool {
         steady(bencher, TokenRotationLayer::new(dead()).layer(Free), 401, || requests.one());
     }
 
-    /// The request names no credential: it is the rotation above that is missing one.
+    /// The request has no credential, as if the rotation above had none.
     #[divan::bench]
     fn gate_alone(bencher: Bencher<'_, '_>) {
         let requests = Requests::usual();

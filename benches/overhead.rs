@@ -1,10 +1,10 @@
-//! What a request costs when all goes well: a `POST` with 8 headers and 1 KiB of JSON, to a service in
-//! this process that answers 200.
+//! The cost of a request without failures: a `POST` with 8 headers and 1 KiB of JSON, to an
+//! in-process service that answers 200.
 //!
-//! Unit: nanoseconds for one whole request, the upstream's own part included. What a stack adds is the
-//! difference to `bare`; what it may add is measured in what `one_clone` adds.
+//! Unit: nanoseconds for one whole request, the upstream included. The overhead of a stack is its
+//! difference to `bare`, and its limit is a multiple of the overhead of `one_clone`.
 
-#![allow(clippy::wildcard_imports, reason = "a group of benches sees its file")]
+#![allow(clippy::wildcard_imports, reason = "a group of benches uses the names of its file")]
 #![allow(clippy::unwrap_used, reason = "a bench that panics has failed")]
 
 mod support;
@@ -30,14 +30,13 @@ where
     steady(bencher, service, 200, || requests.one());
 }
 
-/// The upstream alone. All others are compared with it.
+/// The upstream alone, the baseline of all others.
 #[divan::bench]
 fn bare(bencher: Bencher<'_, '_>) {
     time(bencher, Free);
 }
 
-/// The least that one can do to be able to send again: keep a clone, and replace one header. What it
-/// adds to `bare` is the yardstick.
+/// The minimum for resending: keep a clone, and replace one header. Its overhead is the yardstick.
 #[divan::bench]
 fn one_clone(bencher: Bencher<'_, '_>) {
     let requests = Requests::usual();
@@ -50,31 +49,31 @@ fn one_clone(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// The loop with nothing to do: a policy of no retries. Compared with `bare`.
+/// The loop without work: a policy without retries. The baseline is `bare`.
 #[divan::bench]
-fn nothing(bencher: Bencher<'_, '_>) {
+fn no_retries(bencher: Bencher<'_, '_>) {
     let layer = FailoverLayer::builder().retry(RetryPolicy::new().retries(0)).build().unwrap();
     time(bencher, layer.layer(Free));
 }
 
-/// Each layer on its own. Compared with `bare`, and their sum with `together::fused`.
+/// Each layer on its own. The baseline is `bare`; their sum compares with `together::fused`.
 #[divan::bench_group]
 mod alone {
     use super::*;
 
-    /// A gate that asks a pool.
+    /// A gate with a pool.
     #[divan::bench]
     fn gate(bencher: Bencher<'_, '_>) {
         time(bencher, AuthShortCircuitLayer::with_pool(stacks::pool(8)).layer(Free));
     }
 
-    /// A gate that remembers what it has seen, and covers the caller's own credential.
+    /// A gate without a pool, which remembers rejected credentials and covers the caller's own.
     #[divan::bench]
     fn gate_without_a_pool(bencher: Bencher<'_, '_>) {
         time(bencher, AuthShortCircuitLayer::new().any_credential().layer(Free));
     }
 
-    /// With one account nothing is kept: there is no other to rotate to.
+    /// With one account the request is not kept, as there is no other account.
     #[divan::bench(args = [1, 8])]
     fn rotation(bencher: Bencher<'_, '_>, accounts: usize) {
         time(bencher, TokenRotationLayer::new(stacks::pool(accounts)).layer(Free));
@@ -96,25 +95,25 @@ mod alone {
     }
 }
 
-/// Several at once. Compared with `one_clone`.
+/// Several layers together. The baseline is `one_clone`.
 #[divan::bench_group]
 mod together {
     use super::*;
 
-    /// One account, gate and reports: nothing can be sent again.
+    /// One account, gate and reports: nothing can be resent.
     #[divan::bench]
     fn fused_once(bencher: Bencher<'_, '_>) {
         let builder = FailoverLayer::builder().rotation(stacks::pool(1)).reporter(stacks::report);
         time(bencher, builder.build().unwrap().layer(Free));
     }
 
-    /// Everything on: 8 accounts, gate, three models, retry, reports.
+    /// All stages: 8 accounts, gate, three models, retry, reports.
     #[divan::bench]
     fn fused(bencher: Bencher<'_, '_>) {
         time(bencher, stacks::fused(Free, &stacks::pool(8)));
     }
 
-    /// The same as five separate layers.
+    /// The same stack as five separate layers.
     #[divan::bench]
     fn stacked(bencher: Bencher<'_, '_>) {
         time(bencher, stacks::stacked(Free, &stacks::pool(8)));

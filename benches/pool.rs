@@ -1,7 +1,7 @@
-//! What it costs to choose an account and let it go again, alone.
+//! The cost of selecting and releasing an account, without a request.
 //!
-//! Unit: nanoseconds for one choice. `round_robin` with one account is what all others are compared
-//! with: 100,000 accounts, and 100,000 of which 1 % can serve, are to cost no more.
+//! Unit: nanoseconds for one selection. The baseline is `round_robin` with one account: 100,000
+//! accounts, and 100,000 of which 1 % are usable, must not cost more.
 
 #![allow(clippy::unwrap_used, reason = "a bench that panics has failed")]
 
@@ -19,7 +19,7 @@ fn main() {
 }
 
 fn time(bencher: Bencher<'_, '_>, pool: &Pool) {
-    // The driver has read the clock when the request came in: a choice does not read it again.
+    // The driver reads the clock when the request starts; a selection does not read it again.
     let now = Instant::now();
     bencher.bench_local(|| assert!(choose(black_box(pool), now)));
 }
@@ -28,7 +28,7 @@ fn built(n: usize, choose: Selection) -> Pool {
     accounts(n).selection(choose).build().unwrap()
 }
 
-/// One in a hundred can serve; half of the others are refused, half of them rest.
+/// One account in a hundred is usable; half of the others are rejected, half are cooling.
 fn sparse(choose: Selection) -> Pool {
     let pool = built(100_000, choose);
     for i in (0..100_000).filter(|i| i % 100 != 50) {
@@ -46,7 +46,7 @@ fn round_robin(bencher: Bencher<'_, '_>, n: usize) {
     time(bencher, &built(n, Selection::RoundRobin));
 }
 
-/// 1 % of 100,000 can serve.
+/// 1 % of 100,000 accounts are usable.
 #[divan::bench]
 fn round_robin_sparse(bencher: Bencher<'_, '_>) {
     time(bencher, &sparse(Selection::RoundRobin));

@@ -1,7 +1,7 @@
-//! What it costs to read what others wrote: error bodies, to find out what they mean, and error
-//! messages, to keep secrets out of reports.
+//! The cost of reading upstream text: error bodies for classification, and error messages for
+//! redaction.
 
-#![allow(clippy::wildcard_imports, reason = "a group of benches sees its file")]
+#![allow(clippy::wildcard_imports, reason = "a group of benches uses the names of its file")]
 #![allow(clippy::unwrap_used, reason = "a bench that panics has failed")]
 
 mod support;
@@ -18,8 +18,7 @@ fn main() {
     support::main();
 }
 
-/// What an answer means. Unit: nanoseconds for one answer; `status_alone` is what the others are
-/// compared with.
+/// Classification of an answer. Unit: nanoseconds for one answer; the baseline is `status_alone`.
 #[divan::bench_group]
 mod classify {
     use super::*;
@@ -36,7 +35,7 @@ mod classify {
         });
     }
 
-    /// `details` that say nothing, then the code that says everything.
+    /// `details` without information, then the deciding code.
     fn long(details: usize) -> String {
         let details = "the model is overloaded, ".repeat(details / 25);
         format!(r#"{{"error":{{"details":"{details}","code":"insufficient_quota"}}}}"#)
@@ -47,21 +46,21 @@ mod classify {
         time(bencher, &head(503, "text/plain"), None);
     }
 
-    /// A short error in JSON, as most are.
+    /// A short JSON error, the usual case.
     #[divan::bench]
     fn json(bencher: Bencher<'_, '_>) {
         let body = br#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#;
         time(bencher, &head(429, "application/json"), Some(body));
     }
 
-    /// KiB of JSON, with what matters at its end.
+    /// KiB of JSON with the deciding member at its end.
     #[divan::bench(args = [1, 64])]
     fn long_json(bencher: Bencher<'_, '_>, kib: usize) {
         let body = long(kib * 1024);
         time(bencher, &head(429, "application/json"), Some(body.as_bytes()));
     }
 
-    /// A page of a proxy's, in KiB.
+    /// The HTML page of a proxy, in KiB.
     #[divan::bench(args = [1, 64])]
     fn html(bencher: Bencher<'_, '_>, kib: usize) {
         let body = format!("<html><body>{}</body></html>", "<p>Bad gateway</p>".repeat(kib * 57));
@@ -69,9 +68,9 @@ mod classify {
     }
 }
 
-/// A request that fails with an error of so many bytes and is reported. Unit: microseconds for the whole
-/// request. `without_secrets` is what the others are compared with: the difference is the search for
-/// secrets in the message.
+/// A request that fails with an error of this many bytes and is reported. Unit: microseconds for
+/// the whole request. The baseline is `without_secrets`: the difference is the search for secrets
+/// in the message.
 #[divan::bench_group]
 mod redact {
     use super::*;
@@ -112,7 +111,7 @@ mod redact {
         with(bencher, bytes, 100);
     }
 
-    /// So many that nobody looks: the message is withheld.
+    /// Too many secrets for a search: the message is withheld.
     #[divan::bench(args = BYTES)]
     fn secrets_2000(bencher: Bencher<'_, '_>, bytes: usize) {
         with(bencher, bytes, 2000);

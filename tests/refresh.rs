@@ -183,7 +183,7 @@ async fn refresh_serves_twelve_rejected_requests_without_a_report() {
         let sent = world.upstream.tokens();
         let count = |token: &str| sent.iter().filter(|sent| *sent == token).count();
         assert_eq!((count("dead"), count("t1"), count("tok-b")), (12, 12, 0), "{fused}");
-        assert_eq!(world.script.asked(), [RefreshReason::Rejected(Reason::Invalid)]);
+        assert_eq!(world.script.reasons(), [RefreshReason::Rejected(Reason::Invalid)]);
         assert!(world.recorder.codes().is_empty(), "{:?}", world.recorder.codes());
     }
 }

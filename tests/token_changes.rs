@@ -103,7 +103,7 @@ async fn manually_retired_account_stays_out_when_its_source_answers() {
     assert!(world.pool.revive("a"));
     assert_eq!(world.send().await.status(), 200);
     assert_eq!(world.upstream.tokens(), ["dead", "t1"]);
-    assert_eq!(script.asked().len(), 1);
+    assert_eq!(script.reasons().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,7 +118,7 @@ async fn account_retired_while_it_waits_for_its_group_is_not_refreshed() {
     });
     assert_eq!(answer.status(), 200);
     sleep(seconds(5)).await;
-    assert!(second.asked().is_empty());
+    assert!(second.reasons().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -274,7 +274,7 @@ fn request_without_a_timer_does_not_wait_for_a_token() {
     let world = world([Account::from_source("a", script.clone())], Upstream::default());
     // Its source is called in a runtime, and hangs.
     let first = runtime.spawn(world.service.clone().oneshot(get()));
-    while script.asked().is_empty() {
+    while script.reasons().is_empty() {
         std::thread::yield_now();
     }
     let timeless = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -293,7 +293,7 @@ fn source_is_not_called_without_a_timer() {
     assert_eq!(timeless.block_on(world.send()).status(), 503);
     let incidents = world.recorder.incidents();
     assert!(incidents[0].to_string().contains("timer"), "{incidents:?}");
-    assert!(script.asked().is_empty());
+    assert!(script.reasons().is_empty());
 }
 
 #[tokio::test]
@@ -375,7 +375,7 @@ async fn request_does_not_wait_for_a_third_token_after_two_rejections() {
         world.send().await
     });
     sleep(seconds(1)).await;
-    assert_eq!((first.status().as_u16(), took, script.asked().len()), (401, seconds(4), 2));
+    assert_eq!((first.status().as_u16(), took, script.reasons().len()), (401, seconds(4), 2));
 }
 
 #[tokio::test(start_paused = true)]

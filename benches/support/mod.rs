@@ -1,6 +1,6 @@
-//! What the benches share: requests, upstreams in this process, pools and stacks.
+//! Helpers that the benches share: requests, in-process upstreams, pools and stacks.
 
-#![allow(dead_code)] // Not every bench asks for everything.
+#![allow(dead_code)] // Not every bench uses everything.
 #![allow(clippy::unwrap_used)] // A bench that panics has failed.
 
 pub(crate) mod stacks;
@@ -30,7 +30,7 @@ const URI: &str = "https://api.example.com/v1/messages";
 const HEADERS: [(&str, &str); 8] = [
     ("content-type", "application/json"),
     ("accept", "application/json"),
-    // The caller's own, which every stack with a pool replaces.
+    // The caller's own credential, which every stack with a pool replaces.
     ("authorization", "Bearer caller-0123456789abcdef0123456789"),
     ("user-agent", "example/1.4.2 (linux; x86_64)"),
     ("accept-encoding", "gzip, br, zstd"),
@@ -41,31 +41,31 @@ const HEADERS: [(&str, &str); 8] = [
 const PROSE: &str = "What was refused is another matter: nothing was done, and the next account may \
     be asked at once. The letter said \\\"not before Monday\\\", which nobody had read.\\n";
 
-/// Where the model stands in the body.
+/// The position of the model in the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Model {
     First,
     Last,
 }
 
-/// How many requests one sample has: enough for the caches to be warm. In benches that change their
-/// pool there are as many stacks, which take turns: healing them is done between samples, untimed.
+/// The number of requests in one sample: enough to warm the caches. Benches that change their pool
+/// have as many stacks, which take turns; their pools are reset between samples, untimed.
 const SAMPLE: u32 = 64;
 
-/// Runs the benches of a file as the command line says.
+/// Runs the benches of a file with the options of the command line.
 pub(crate) fn main() {
     divan::Divan::default().sample_size(SAMPLE).sample_count(300).config_with_args().main();
 }
 
-/// Makes requests: `POST`, 8 headers, a JSON body; values and body are shared, as a client does
-/// that keeps them.
+/// A factory of requests: `POST`, 8 headers, a JSON body; values and body are shared, as in a
+/// client that keeps them.
 pub(crate) struct Requests {
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
 }
 
 impl Requests {
-    /// The request of most benches: a body of 1 KiB.
+    /// Builds the factory of most benches: a body of 1 KiB.
     pub(crate) fn usual() -> Self {
         Self::new(1024, Model::First)
     }
@@ -75,7 +75,7 @@ impl Requests {
             (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
         };
         let body = Bytes::from(json(size, model));
-        // The first clone of a vector's bytes makes the count that all clones share.
+        // The first clone of a vector's bytes allocates the shared reference count.
         drop(body.clone());
         Self { headers: HEADERS.into_iter().map(header).collect(), body }
     }
@@ -111,7 +111,7 @@ fn json(size: usize, model: Model) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The output of a future that never waits.
+/// Returns the output of a future that never waits.
 #[inline]
 pub(crate) fn now<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -120,7 +120,7 @@ pub(crate) fn now<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// One whole request, from asking for readiness to dropping the answer; its status.
+/// Sends one request, from the readiness poll to dropping the answer; returns the status.
 #[inline]
 pub(crate) fn send<S, B, RB>(service: &mut S, request: Request<B>) -> u16
 where
@@ -131,7 +131,7 @@ where
     black_box(&answer).status().as_u16()
 }
 
-/// Times requests through a stack in which nothing changes. Making them is not timed.
+/// Times requests through a stack that does not change. Building them is not timed.
 pub(crate) fn steady<S, B, RB>(
     bencher: Bencher<'_, '_>,
     mut service: S,
@@ -145,8 +145,9 @@ pub(crate) fn steady<S, B, RB>(
         .bench_local_values(|request| assert_eq!(send(&mut service, request), status));
 }
 
-/// Times requests that change their stack's pool: what was refused is taken in again afterwards.
-pub(crate) fn healed<S, B, RB>(
+/// Times requests that change their stack's pool; rejected accounts are revived afterwards,
+/// untimed.
+pub(crate) fn with_reset<S, B, RB>(
     bencher: Bencher<'_, '_>,
     steps: &'static [Step],
     stack: impl Fn(Script, &Pool) -> S,

@@ -24,7 +24,7 @@ fn account(i: usize) -> Account {
     Account::new(id(i), Credential::bearer(token).unwrap())
 }
 
-/// `n` accounts that replace what the caller put on.
+/// Builds a pool of `n` accounts that replace the caller's credential.
 pub(crate) fn accounts(n: usize) -> PoolBuilder {
     Pool::builder()
         .accounts((0..n).map(account))
@@ -37,7 +37,7 @@ pub(crate) fn pool(n: usize) -> Pool {
     accounts(n).build().unwrap()
 }
 
-/// A reporter that costs nothing.
+/// A reporter that does nothing.
 pub(crate) fn report(event: &Event) {
     black_box(event);
 }
@@ -46,25 +46,25 @@ pub(crate) fn chain() -> ModelChain {
     ModelChain::list(["model-1", "model-2", "model-3"]).unwrap()
 }
 
-/// No waits, and paid from a bucket that is never empty.
+/// Builds a policy without waits and with a budget that is never empty.
 pub(crate) fn retry() -> RetryPolicy {
     let bucket = Arc::new(TokenBucket::new(u32::MAX));
     RetryPolicy::new().backoff(Backoff::none()).budget(bucket)
 }
 
-/// The builder with everything on.
+/// Returns the builder with all stages.
 pub(crate) fn all_on(pool: &Pool) -> FailoverBuilder {
     let builder = FailoverLayer::builder().rotation(pool.clone());
     builder.models(chain()).retry(retry()).reporter(report)
 }
 
-/// Everything on: rotation, gate, three models, retry, reports.
+/// Builds the fused stack with all stages: rotation, gate, three models, retry, reports.
 pub(crate) fn fused<S: Clone>(upstream: S, pool: &Pool) -> Failover<S> {
     all_on(pool).build().unwrap().layer(upstream)
 }
 
-/// The same as five separate layers.
-#[allow(clippy::type_complexity)] // Five names, one for each layer.
+/// The same stack as five separate layers.
+#[allow(clippy::type_complexity)] // The type has one name for each layer.
 pub(crate) fn stacked<S: Clone>(
     upstream: S,
     pool: &Pool,
@@ -72,7 +72,7 @@ pub(crate) fn stacked<S: Clone>(
     ServiceBuilder::new()
         .layer(ErrorDedupLayer::new(report).redact(pool))
         .layer(ModelFallbackLayer::new(chain()).pool(pool.clone()))
-        // The builder of the fused one does this where there is a chain.
+        // The builder of the fused layer does this if there is a chain.
         .layer(RetryLayer::new(retry().overloaded(false)))
         .layer(TokenRotationLayer::new(pool.clone()))
         .layer(AuthShortCircuitLayer::with_pool(pool.clone()))

@@ -1,4 +1,4 @@
-//! Upstreams in this process, which cost next to nothing.
+//! In-process upstreams with little overhead.
 
 use std::{
     convert::Infallible,
@@ -43,7 +43,7 @@ impl<B> Service<Request<B>> for Free {
     }
 }
 
-/// Answers with one step after the other, from where it was rewound.
+/// An upstream that answers with its steps in order, from the last rewind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Script {
     steps: &'static [Step],
@@ -59,7 +59,7 @@ impl Script {
         self.at.store(0, Relaxed);
     }
 
-    /// How many attempts came since then.
+    /// Returns the number of attempts since the rewind.
     pub(crate) fn calls(&self) -> usize {
         self.at.load(Relaxed)
     }
@@ -87,11 +87,11 @@ impl<B> Service<Request<B>> for Script {
     }
 }
 
-/// Fails every time, with an error of this text.
+/// An upstream that always fails with an error of this text.
 #[derive(Clone, Debug)]
 pub(crate) struct Fails(pub(crate) std::sync::Arc<str>);
 
-/// An error that says what it was made with.
+/// An error with a given text.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Failure(std::sync::Arc<str>);

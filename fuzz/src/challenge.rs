@@ -3,11 +3,14 @@
 use std::time::SystemTime;
 
 use http::{HeaderValue, Response, StatusCode, header::WWW_AUTHENTICATE};
-use tower_failover::{fuzzing::{Challenge, challenges}, Classifier, Verdict};
+use tower_failover::{
+    Classifier, Verdict,
+    fuzzing::{Challenge, challenges},
+};
 
 /// # Panics
 ///
-/// When a line is read otherwise than it was written.
+/// If a line is read differently from how it was written.
 pub fn run(line: &[u8]) {
     let found = challenges(line);
     if !line.contains(&b'"') {
@@ -20,7 +23,7 @@ pub fn run(line: &[u8]) {
     classified(line);
 }
 
-/// Whatever a challenge says: a 401 refuses the credential, and a 200 does not.
+/// For any challenge, a 401 rejects the credential and a 200 does not.
 fn classified(line: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(line) else { return };
     for status in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::OK] {
@@ -35,7 +38,7 @@ fn classified(line: &[u8]) {
     }
 }
 
-/// What would be read as these challenges.
+/// Writes a line that is read as these challenges.
 fn written(challenges: &[Challenge]) -> String {
     let elements = challenges.iter().map(|one| {
         let quoted = |value: &str| value.replace('\\', r"\\").replace('"', "\\\"");
@@ -46,7 +49,7 @@ fn written(challenges: &[Challenge]) -> String {
     elements.collect::<Vec<_>>().join(", ")
 }
 
-/// The challenges of a line without quotes: its commas are all separators.
+/// Reads the challenges of a line without quotes: all its commas are separators.
 fn plain(line: &[u8]) -> Option<Vec<Challenge>> {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let token = |text: &[u8]| {
@@ -57,7 +60,7 @@ fn plain(line: &[u8]) -> Option<Vec<Challenge>> {
     let param = |text: &[u8]| {
         let at = text.iter().position(|byte| *byte == b'=')?;
         let (name, value) = (trimmed(&text[..at]), trimmed(&text[at + 1..]));
-        // What stands before the sign is one word.
+        // The text before the sign is one word.
         Some((token(name)?.to_ascii_lowercase(), token(value)?))
     };
     let token68 = |text: &[u8]| {
@@ -77,7 +80,7 @@ fn plain(line: &[u8]) -> Option<Vec<Challenge>> {
         let end = element.iter().position(blank).unwrap_or(element.len());
         let (scheme, rest) = element.split_at(end);
         let rest = trimmed(rest);
-        // With a challenge before it, a word and a sign are a parameter, and nothing else.
+        // After a challenge, a word and a sign can only be a parameter.
         if !found.is_empty() && rest.starts_with(b"=") {
             return None;
         }

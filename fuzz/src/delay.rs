@@ -1,12 +1,12 @@
-//! How long a server wants to be left alone, from headers and a body that anybody may have sent.
+//! The delay that a server asks for, read from arbitrary headers and bodies.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use tower_failover::{classify::server_delay, Classifier};
+use tower_failover::{Classifier, classify::server_delay};
 
-/// The headers that say something, those of one rank together, the first rank first.
+/// The headers with a delay, grouped by rank, highest rank first.
 const RANKS: [&[&str]; 7] = [
     &["retry-after"],
     &["retry-after-ms"],
@@ -21,11 +21,12 @@ const RANKS: [&[&str]; 7] = [
         "anthropic-ratelimit-tokens-remaining",
     ],
 ];
-/// Of these alone the delay falls with time: of an Anthropic window that has ended the next one counts.
+/// The number of ranks whose delay never grows as time passes. In the last rank, the next window
+/// counts once an Anthropic window has ended.
 const STEADY: usize = 6;
 
 #[derive(Arbitrary, Debug)]
-struct Said<'a> {
+struct Input<'a> {
     seconds: u64,
     status: u16,
     lines: Vec<(u8, &'a [u8])>,
@@ -34,26 +35,29 @@ struct Said<'a> {
 
 /// # Panics
 ///
-/// When what was found breaks a promise of `server_delay`.
+/// If the result breaks a guarantee of `server_delay`.
 pub fn run(bytes: &[u8]) {
-    let _: Result<()> = Said::arbitrary_take_rest(Unstructured::new(bytes)).map(|said| look(&said));
+    let _: Result<()> =
+        Input::arbitrary_take_rest(Unstructured::new(bytes)).map(|input| look(&input));
 }
 
-fn look(said: &Said<'_>) {
+fn look(input: &Input<'_>) {
     let names: Vec<_> = RANKS.concat();
     let mut headers = HeaderMap::new();
-    for (name, value) in said.lines.iter().take(16) {
+    for (name, value) in input.lines.iter().take(16) {
         if let Ok(value) = HeaderValue::from_bytes(value) {
             headers.append(names[usize::from(*name) % names.len()], value);
         }
     }
-    let Some(now) = UNIX_EPOCH.checked_add(Duration::from_secs(said.seconds >> 20)) else { return };
-    let whole = server_delay(&headers, said.body, now);
+    let Some(now) = UNIX_EPOCH.checked_add(Duration::from_secs(input.seconds >> 20)) else {
+        return;
+    };
+    let whole = server_delay(&headers, input.body, now);
 
-    // The first rank that says anything says it all.
+    // Only the first rank with a delay counts.
     let mut alone = RANKS.iter().map(|names| server_delay(&only(&headers, names), None, now));
     let first = alone.find_map(|delay| delay);
-    let body = || server_delay(&HeaderMap::new(), said.body, now);
+    let body = || server_delay(&HeaderMap::new(), input.body, now);
     assert_eq!(whole, first.or_else(body), "{headers:?}");
 
     if headers.len() == 1 {
@@ -64,7 +68,7 @@ fn look(said: &Said<'_>) {
             "retry-after-ms" | "x-ms-retry-after-ms" | "x-amz-retry-after" => Some(1_000_000),
             _ => None,
         };
-        if let (Some(unit), true) = (unit, said.body.is_none()) {
+        if let (Some(unit), true) = (unit, input.body.is_none()) {
             if let Some(wanted) = number(value, unit) {
                 assert_eq!(whole, wanted, "{name}: {value:?}");
             }
@@ -73,7 +77,7 @@ fn look(said: &Said<'_>) {
 
     // Time that passes shortens a wait by itself at most, and never makes it longer.
     if RANKS[STEADY..].concat().iter().all(|name| !headers.contains_key(*name)) {
-        let later = server_delay(&headers, said.body, now + Duration::from_secs(1));
+        let later = server_delay(&headers, input.body, now + Duration::from_secs(1));
         let windows = RANKS[4..].concat().iter().any(|name| headers.contains_key(*name));
         match (whole, later) {
             (Some(whole), Some(later)) if !windows => {
@@ -82,17 +86,17 @@ fn look(said: &Said<'_>) {
             (whole, later) => assert_eq!(whole.is_some(), later.is_some(), "{headers:?}"),
         }
     }
-    classified(said, headers, now);
+    classified(input, headers, now);
 }
 
 /// A verdict holds the delay or none, and a 401 stays what it is.
-fn classified(said: &Said<'_>, headers: HeaderMap, now: SystemTime) {
-    let Ok(status) = StatusCode::from_u16(said.status) else { return };
+fn classified(input: &Input<'_>, headers: HeaderMap, now: SystemTime) {
+    let Ok(status) = StatusCode::from_u16(input.status) else { return };
     let mut answer = Response::new(());
     *answer.status_mut() = status;
     *answer.headers_mut() = headers;
     let (head, ()) = answer.into_parts();
-    let verdict = Classifier::default().classify(&head, said.body, now);
+    let verdict = Classifier::default().classify(&head, input.body, now);
     assert!(status != StatusCode::UNAUTHORIZED || verdict.is_unauthorized(), "{verdict:?}");
 }
 
@@ -101,7 +105,7 @@ fn only(headers: &HeaderMap, names: &[&str]) -> HeaderMap {
     lines.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// A number as one would read it by hand; `None` when it is none and somebody else may read it.
+/// Reads a plain number; `None` if the text has another form.
 #[expect(clippy::option_option, reason = "no number, and one that is too large")]
 fn number(text: &[u8], unit: u128) -> Option<Option<Duration>> {
     let text = std::str::from_utf8(text).ok()?;

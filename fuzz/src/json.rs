@@ -8,22 +8,22 @@ use serde_json::Value;
 use tower_failover::fuzzing::{Found, find, splice};
 
 #[derive(Arbitrary, Debug)]
-struct Asked<'a> {
-    /// The name that is looked for; `None`: `model`.
+struct Input<'a> {
+    /// The name of the member; `None` for `model`.
     name: Option<&'a str>,
-    /// What is put in its place.
+    /// The replacement value.
     value: &'a str,
     body: &'a [u8],
 }
 
 /// # Panics
 ///
-/// When `serde_json` reads the body, or the one that comes out, otherwise.
+/// If `serde_json` reads the body or the result differently.
 pub fn run(bytes: &[u8]) {
-    // The bytes themselves, so that the fuzzer finds its way to JSON; then as questions.
+    // First the raw bytes, so that the fuzzer finds JSON; then as structured input.
     look(bytes, "model", "m2\"\\\n\u{7f}\u{e9}");
-    let asked = Asked::arbitrary_take_rest(Unstructured::new(bytes));
-    let _: Result<()> = asked.map(|it| look(it.body, it.name.unwrap_or("model"), it.value));
+    let input = Input::arbitrary_take_rest(Unstructured::new(bytes));
+    let _: Result<()> = input.map(|it| look(it.body, it.name.unwrap_or("model"), it.value));
 }
 
 fn look(body: &[u8], name: &str, value: &str) {
@@ -40,7 +40,7 @@ fn look(body: &[u8], name: &str, value: &str) {
     assert_eq!(splice(&back, &place, &old), back);
 }
 
-/// An object as a list: every member, in order.
+/// An object as a list of all members in order.
 struct Members(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// What was found is what `serde_json` reads, as far as it reads anything.
+/// Checks that the found member is what `serde_json` reads, if it reads the body.
 fn judged(body: &[u8], name: &str, found: &Found) {
     let text =
         str::from_utf8(body).ok().filter(|it| serde_json::from_str::<IgnoredAny>(it).is_ok());
@@ -77,7 +77,7 @@ fn judged(body: &[u8], name: &str, found: &Found) {
     if !text.trim_start().starts_with('{') {
         return assert_eq!(*found, Found::NotAnObject);
     }
-    // Halves of surrogate pairs, enormous numbers and great depth are its errors, not ours.
+    // Only `serde_json` rejects lone surrogates, enormous numbers and great depth.
     let Ok(Members(members)) = serde_json::from_str(text) else { return };
     let named: Vec<_> = members.iter().filter(|(one, _)| one == name).map(|(_, it)| it).collect();
     match (named.as_slice(), found) {
@@ -88,7 +88,7 @@ fn judged(body: &[u8], name: &str, found: &Found) {
     }
 }
 
-/// What comes out is the body with another string at one place, byte for byte.
+/// Checks that the result is the body with another string at one place, byte for byte.
 fn only_the_member_changed(body: &[u8], old: &str, out: &[u8], new: &str) {
     let written = serde_json::to_vec(new).expect("a string is written");
     let fits = |at: usize| {

@@ -1,4 +1,4 @@
-//! When a token says that it ends, against a naive reader of its three parts.
+//! The expiry of a token, against a naive reader of its three parts.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,27 +9,27 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// # Panics
 ///
-/// When a token is read otherwise than it was written.
+/// If a token is read differently from how it was written.
 pub fn run(bytes: &[u8]) {
-    // As a whole token: what is read from it, stands in it.
+    // As a whole token: the expiry read from it is in it.
     if let Some(end) = jwt_expiry(bytes) {
         let parts: Vec<_> = bytes.split(|byte| *byte == b'.').collect();
         let [header, claims, _] = parts.as_slice() else { panic!("{} parts", parts.len()) };
         assert!(matches!(read(header), Some(Value::Object(_))));
         assert_eq!(Some(end), read(claims).as_ref().and_then(moment));
     }
-    // As the claims of one: what stands there, is read.
+    // As its claims: the expiry in them is read.
     let parts =
         |claims: &[u8]| format!("{}.{}.c2ln", written(b"{\"alg\":\"none\"}"), written(claims));
     let claims = serde_json::from_slice::<Value>(bytes).ok();
     assert_eq!(jwt_expiry(parts(bytes)), claims.as_ref().and_then(moment));
-    // As its end.
+    // As its expiry.
     let claims = [b"{\"exp\":", bytes, b"}"].concat();
     let value = serde_json::from_slice::<Value>(&claims).ok();
     assert_eq!(jwt_expiry(parts(&claims)), value.as_ref().and_then(moment));
 }
 
-/// `exp` as it is defined: seconds since 1970 (RFC 7519 §2).
+/// Returns `exp` as defined: seconds since 1970 (RFC 7519 §2).
 fn moment(claims: &Value) -> Option<SystemTime> {
     let exp = claims.as_object()?.get("exp")?;
     let since = match (exp.as_u64(), exp.as_f64()) {
@@ -40,7 +40,7 @@ fn moment(claims: &Value) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(since)
 }
 
-/// What stands in a part, however it is padded.
+/// Decodes a part with any padding.
 fn read(part: &[u8]) -> Option<Value> {
     let end = part.iter().rposition(|byte| *byte != b'=').map_or(0, |at| at + 1);
     let (mut bits, mut held, mut bytes) = (0_u32, 0, Vec::new());
@@ -56,7 +56,7 @@ fn read(part: &[u8]) -> Option<Value> {
     serde_json::from_slice(&bytes).ok()
 }
 
-/// The part in which this stands.
+/// Encodes this as a part.
 fn written(bytes: &[u8]) -> String {
     let letters = bytes.chunks(3).flat_map(|chunk| {
         let mut three = [0; 4];

@@ -1,6 +1,6 @@
-//! What each fuzz target does with the fuzzer's bytes. A target that finds something panics.
+//! The fuzz targets. A target that finds a fault panics.
 //!
-//! `cargo +nightly fuzz run delay` runs one; what it finds becomes a named test of the crate.
+//! `cargo +nightly fuzz run delay` runs one; a finding becomes a named test of the crate.
 
 pub mod challenge;
 pub mod delay;

@@ -1,4 +1,4 @@
-//! The bodies of answers, whose beginning is read to classify them.
+//! Answer bodies, whose beginning the layers read for classification.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use tower_failover::{
 };
 
 use crate::{
-    plan::{Plan, data, pause, paused, plans},
+    body_plan::{Plan, data, pause, paused, plans},
     support::{
         Recorder,
         frames::{Beat, Broken, Frames, Player},
         pool, post,
-        sink::{Heard, Read, listen},
+        sink::{Read, Received, receive},
     },
 };
 
@@ -28,7 +28,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 enum Stack {
     Fused,
-    /// This many, stacked.
+    /// This many nested layers.
     Layers(usize),
 }
 
@@ -44,7 +44,8 @@ where
     answer.map(BodyExt::boxed_unsync)
 }
 
-/// Returns the answer of a stack that reads at most [`LIMIT`] bytes of an error, and nothing of a success.
+/// Returns the answer of a stack that reads at most [`LIMIT`] bytes of an error and nothing of a
+/// success.
 async fn answer(stack: Stack, player: Player) -> Response<Any> {
     let accounts = pool(&["a"], &Recorder::new());
     let chain = || ModelChain::list(["m1"]).unwrap();
@@ -76,7 +77,7 @@ fn stacks() -> impl Strategy<Value = Stack> {
     prop_oneof![Just(Stack::Fused), (1..4_usize).prop_map(Stack::Layers)]
 }
 
-/// Builds an answer with this status and the body of the plan, as JSON.
+/// Builds an answer with the plan's body as JSON and this status.
 fn error(plan: &Plan, status: u16) -> Response<Frames> {
     Response::builder()
         .status(status)
@@ -87,7 +88,7 @@ fn error(plan: &Plan, status: u16) -> Response<Frames> {
 
 proptest! {
     #[test]
-    fn answer_passes_whole_after_any_part_of_it_was_read(
+    fn answer_body_is_whole_after_a_partial_read(
         plan in plans(),
         status in prop_oneof![Just(200_u16), Just(400), Just(404), Just(429), Just(403), Just(500)],
         stack in stacks(),
@@ -97,18 +98,18 @@ proptest! {
             let player = Player::new([error(&plan, status)]);
             let answer = answer(stack, player.clone()).await;
             assert_eq!((answer.status().as_u16(), player.calls()), (status, 1));
-            // The caller may drop the answer.
+            // The caller may stop reading.
             let read = if stop == 8 { Read::All } else { Read::Frames(stop) };
-            plan.check(&listen(answer.into_body(), read).await);
+            plan.check(&receive(answer.into_body(), read).await);
         });
     }
 }
 
-async fn hear(stack: Stack, plan: &Plan, status: u16) -> (Duration, Heard) {
+async fn receive_answer(stack: Stack, plan: &Plan, status: u16) -> (Duration, Received) {
     let start = Instant::now();
     let answer = answer(stack, Player::new([error(plan, status)])).await;
     let waited = start.elapsed();
-    (waited, listen(answer.into_body(), Read::All).await)
+    (waited, receive(answer.into_body(), Read::All).await)
 }
 
 #[test]
@@ -125,13 +126,13 @@ fn error_body_is_awaited_for_the_shortest_time_of_its_layers() {
             missing: 0,
         };
         for status in [400, 404, 429] {
-            let (waited, heard) = hear(Stack::Fused, &plan, status).await;
+            let (waited, received) = receive_answer(Stack::Fused, &plan, status).await;
             assert_eq!(waited, TIME);
-            plan.check(&heard);
-            let (waited, heard) = hear(Stack::Layers(2), &plan, status).await;
-            // Each layer reads on its own.
+            plan.check(&received);
+            let (waited, received) = receive_answer(Stack::Layers(2), &plan, status).await;
+            // Each layer waits separately.
             assert!(waited <= 2 * TIME, "{waited:?}");
-            plan.check(&heard);
+            plan.check(&received);
         }
     });
 }
@@ -139,7 +140,7 @@ fn error_body_is_awaited_for_the_shortest_time_of_its_layers() {
 #[test]
 fn error_body_is_read_up_to_the_frame_that_crosses_the_limit() {
     paused(async {
-        // The data after the pause is not read: the limit was reached before.
+        // The limit is reached before the pause, so later frames are not read.
         let long = "x".repeat(LIMIT - 1);
         for (beats, waits) in [
             (vec![data(&long), data("yz"), pause(1), data("end")], false),
@@ -148,9 +149,9 @@ fn error_body_is_read_up_to_the_frame_that_crosses_the_limit() {
         ] {
             let plan = Plan { beats, known: true, missing: 5 };
             for stack in [Stack::Fused, Stack::Layers(1), Stack::Layers(3)] {
-                let (waited, heard) = hear(stack, &plan, 400).await;
+                let (waited, received) = receive_answer(stack, &plan, 400).await;
                 assert_eq!(!waited.is_zero(), waits, "{stack:?}");
-                plan.check(&heard);
+                plan.check(&received);
             }
         }
     });
@@ -163,19 +164,19 @@ fn empty_frames_are_not_read_without_end() {
         beats.extend([pause(1), data("end")]);
         let plan = Plan { beats, known: false, missing: 0 };
         for stack in [Stack::Fused, Stack::Layers(1), Stack::Layers(3)] {
-            let (waited, heard) = hear(stack, &plan, 429).await;
+            let (waited, received) = receive_answer(stack, &plan, 429).await;
             assert_eq!(waited, Duration::ZERO, "it was read up to the pause");
-            plan.check(&heard);
+            plan.check(&received);
         }
     });
 }
 
 #[test]
-fn answer_knows_its_length_and_its_end_once_they_are_known() {
+fn answer_body_reports_length_and_end_once_known() {
     paused(async {
         let builder = FailoverLayer::builder().rotation(pool(&["a"], &Recorder::new()));
         let layer = builder.error_body(LIMIT, TIME).build().unwrap();
-        // Its length was unknown, and it was read to its end to classify it.
+        // The body had no known length and was read to its end for classification.
         let plan = Plan { beats: vec![data("{\"error\":"), data("{}}")], known: false, missing: 0 };
         let answer = layer.layer(Player::new([error(&plan, 429)])).oneshot(post()).await.unwrap();
         let mut body = Box::pin(answer.into_body());
@@ -186,7 +187,7 @@ fn answer_knows_its_length_and_its_end_once_they_are_known() {
             assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(left), left == 0));
         }
         assert!(body.frame().await.is_none());
-        // The account is cooling now: this answer is local.
+        // The account is cooling, so this answer is local.
         let answer = layer.layer(Player::new([])).oneshot(post()).await.unwrap();
         let mut body = Box::pin(answer.into_body());
         assert!(!body.is_upstream() && !body.is_end_stream());

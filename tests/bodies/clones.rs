@@ -1,4 +1,4 @@
-//! The clones of a body: one for each attempt but the last.
+//! The number of clones of a body: one for each attempt but the last.
 
 use std::{
     convert::Infallible,
@@ -21,14 +21,14 @@ use tower_failover::{
 };
 
 use crate::{
-    plan::paused,
+    body_plan::paused,
     support::{
         Recorder, limit, pool,
         sink::{Read, Sink},
     },
 };
 
-/// A body that counts its clones, and knows which of them exist.
+/// A body that counts its clones.
 #[derive(Debug)]
 struct Counted {
     data: Option<Bytes>,
@@ -68,7 +68,7 @@ impl Body for Counted {
     }
 }
 
-/// Returns the clones for this number of attempts, of at most four.
+/// Returns the number of clones for this many failures, with at most four attempts.
 async fn clones<K>(keep: K, failures: usize, layer: &str) -> usize
 where
     K: Keep<Counted, Out = Counted> + Spare<Sink<Counted>> + Clone,
@@ -100,9 +100,9 @@ where
             layer.build().unwrap().layer(sink.clone()).oneshot(request).await.unwrap();
         }
     }
-    let heard = sink.heard();
-    assert_eq!(heard.len(), (failures + 1).min(4));
-    assert!(heard.iter().all(|heard| heard.data == b"hello"));
+    let received = sink.received();
+    assert_eq!(received.len(), (failures + 1).min(4));
+    assert!(received.iter().all(|received| received.data == b"hello"));
     count.load(Ordering::Relaxed)
 }
 

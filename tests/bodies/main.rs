@@ -1,5 +1,5 @@
-//! Request and response bodies of every kind, through the layers: each attempt and the caller get
-//! exactly the sent data, and the size hint of every body is correct.
+//! Request and response bodies of every kind: each attempt and the caller get exactly the bytes
+//! sent, and every body reports its size and end correctly.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -7,8 +7,8 @@
 mod support;
 
 mod answers;
+mod awaited;
+mod body_plan;
 mod clones;
-mod plan;
 mod requests;
-mod slow;
 mod streams;

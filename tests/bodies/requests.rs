@@ -1,4 +1,4 @@
-//! Every body strategy, with random bodies.
+//! All body strategies with random bodies.
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -13,16 +13,16 @@ use tower_failover::{
 };
 
 use crate::{
-    plan::{Body, Plan, caps, data, paused, plans},
+    body_plan::{Body, Plan, caps, data, paused, plans},
     support::{
         Recorder,
         frames::{Beat, Broken, Frames},
         pool,
-        sink::{Came, Read, Sink},
+        sink::{Attempt, Read, Sink},
     },
 };
 
-/// The layers around the upstream. All make three attempts if they can.
+/// The layers around the upstream. Each stack makes three attempts if it can.
 #[derive(Clone, Copy, Debug)]
 enum Shape {
     Retry,
@@ -30,7 +30,7 @@ enum Shape {
     Fused,
 }
 
-/// The input of a strategy.
+/// The setup for a strategy.
 #[derive(Clone, Debug)]
 struct Try {
     plan: Plan,
@@ -46,8 +46,9 @@ fn tries() -> impl Strategy<Value = Try> {
 }
 
 impl Try {
-    /// Sends the body once; `Ok` when all attempts were made, else why the first was not repeated.
-    async fn send<K, B>(&self, keep: K, body: B) -> (Vec<Came>, Result<(), NotResent>)
+    /// Sends the body; returns `Ok` if all attempts were made, otherwise why the first was not
+    /// repeated.
+    async fn send<K, B>(&self, keep: K, body: B) -> (Vec<Attempt>, Result<(), NotResent>)
     where
         K: Keep<B> + Spare<Sink<K::Out>> + Clone,
         K::Out: http_body::Body<Data = Bytes, Error = Broken> + Send + 'static,
@@ -75,7 +76,7 @@ impl Try {
                 call(layer.build().unwrap().layer(sink.clone()), body).await;
             }
         }
-        let came = sink.came();
+        let attempts = sink.attempts();
         let sent = match recorder.failures().first() {
             None => Ok(()),
             Some(record) => match record.trail.last().unwrap().followed {
@@ -83,11 +84,11 @@ impl Try {
                 other => panic!("it ended with {other}"),
             },
         };
-        assert_eq!(came.len(), if sent.is_ok() { 3 } else { 1 }, "{sent:?}");
-        for came in &came {
-            self.plan.check(&came.heard);
+        assert_eq!(attempts.len(), if sent.is_ok() { 3 } else { 1 }, "{sent:?}");
+        for attempts in &attempts {
+            self.plan.check(&attempts.received);
         }
-        (came, sent)
+        (attempts, sent)
     }
 }
 
@@ -136,7 +137,7 @@ proptest! {
             let map = BufferedAs::new(cap, |body: ReplayBody<Body>| Box::pin(body));
             for mapped in [false, true] {
                 let at = Instant::now();
-                let (came, sent) = if mapped {
+                let (attempts, sent) = if mapped {
                     tried.send(map, plan.body()).await
                 } else {
                     tried.send(Buffered::up_to(cap), plan.body()).await
@@ -145,13 +146,13 @@ proptest! {
                 // Only a body of known length that fits is awaited.
                 let awaited = plan.known && plan.length() <= cap as u64;
                 let time = if awaited { plan.time() } else { std::time::Duration::ZERO };
-                assert_eq!(came[0].at - at, time);
+                assert_eq!(attempts[0].at - at, time);
             }
         });
     }
 
     #[test]
-    fn two_layers_that_keep_each_decide_for_themselves(
+    fn buffering_layers_apply_their_own_limits(
         plan in plans(), outer in caps(), inner in caps(), reads in [0..5_usize, 0..5_usize],
     ) {
         paused(async {
@@ -165,7 +166,7 @@ proptest! {
             let rotation = TokenRotationLayer::new(accounts).buffered(inner);
             let dedup = ErrorDedupLayer::new(recorder.clone());
             call(dedup.layer(retry.layer(rotation.layer(sink.clone()))), plan.body()).await;
-            // The body that the outer layer keeps is in memory for the inner one.
+            // The inner layer sees the body that the outer layer kept in memory.
             let outer = plan.kept(outer);
             let inner = match outer {
                 Ok(()) if plan.length() <= inner as u64 => Ok(()),
@@ -177,10 +178,10 @@ proptest! {
                 (Ok(()), Err(why)) => (2, Some(why)),
                 (Ok(()), Ok(())) => (3, None),
             };
-            let heard = sink.heard();
-            assert_eq!(heard.len(), attempts);
-            for heard in &heard {
-                plan.check(heard);
+            let received = sink.received();
+            assert_eq!(received.len(), attempts);
+            for received in &received {
+                plan.check(received);
             }
             let last = recorder.failures().first().map(|it| it.trail.last().unwrap().followed);
             assert_eq!(last, why.map(Followed::NotResent));
@@ -194,17 +195,17 @@ fn body_in_memory_is_sent_in_the_same_pieces() {
         let sink = Sink::script([(Read::All, 503)]);
         let layer = RetryLayer::new(RetryPolicy::new()).buffered(100);
         call(layer.layer(sink.clone()), Full::new(Bytes::from_static(b"hello"))).await;
-        let heard = sink.heard();
-        assert_eq!(heard.len(), 2);
-        for heard in heard {
-            assert_eq!((&heard.data[..], heard.pieces), (&b"hello"[..], 1));
-            heard.check_claims();
+        let received = sink.received();
+        assert_eq!(received.len(), 2);
+        for received in received {
+            assert_eq!((&received.data[..], received.pieces), (&b"hello"[..], 1));
+            received.check_claims();
         }
     });
 }
 
 #[test]
-fn trailers_go_with_the_body_to_the_next_model() {
+fn trailers_are_sent_with_the_body_to_the_next_model() {
     paused(async {
         let mut trailers = HeaderMap::new();
         trailers.insert("x-checksum", "abc".parse().unwrap());
@@ -216,17 +217,17 @@ fn trailers_go_with_the_body_to_the_next_model() {
             let chain = ModelChain::list(["m1", "other"]).unwrap();
             let layer = FailoverLayer::builder().models(chain).buffered(100).build().unwrap();
             call(layer.layer(sink.clone()), plan.body()).await;
-            let heard = sink.heard();
-            assert_eq!(heard.len(), 2);
-            plan.check(&heard[0]);
-            assert_eq!(heard[1].data, b"{\"model\":\"other\"}");
-            assert_eq!(heard[1].trailers.as_ref(), Some(&trailers));
-            heard[1].check_claims();
+            let received = sink.received();
+            assert_eq!(received.len(), 2);
+            plan.check(&received[0]);
+            assert_eq!(received[1].data, b"{\"model\":\"other\"}");
+            assert_eq!(received[1].trailers.as_ref(), Some(&trailers));
+            received[1].check_claims();
         }
     });
 }
 
-/// The overhead of each piece counts too.
+/// The overhead of each kept piece counts, however small the piece is.
 #[test]
 fn body_is_kept_in_up_to_sixteen_thousand_pieces() {
     paused(async {

@@ -19,14 +19,14 @@ use tower_failover::{
 };
 
 use crate::{
-    plan::{Plan, data, paused},
-    support::{Recorder, frames::Beat, pool, sink::Read, sink::listen},
+    body_plan::{Plan, data, paused},
+    support::{Recorder, frames::Beat, pool, sink::Read, sink::receive},
 };
 
-/// A limit that only a deadlock reaches: the clock is paused, and advances when all tasks wait.
+/// Long enough for everything but a deadlock; the paused clock advances when all tasks wait.
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// A body of unknown length that ends when its sender is dropped.
+/// Returns a body of unknown length that ends when its sender is dropped.
 fn channel() -> (mpsc::Sender<&'static str>, impl Body<Data = Bytes, Error = Infallible> + Unpin) {
     let (sender, mut receiver) = mpsc::channel::<&'static str>(8);
     let frames = futures_util::stream::poll_fn(move |cx| {
@@ -35,7 +35,7 @@ fn channel() -> (mpsc::Sender<&'static str>, impl Body<Data = Bytes, Error = Inf
     (sender, StreamBody::new(frames))
 }
 
-/// Answers at once with the body of the request.
+/// Answers at once with the request's own body.
 async fn echo(request: Request<Incoming>) -> Result<Response<Incoming>, Infallible> {
     Ok(Response::new(request.into_body()))
 }
@@ -61,7 +61,7 @@ where
     })
 }
 
-/// Sends, and receives the echo before the request has ended.
+/// Sends messages and receives each echo before the request has ended.
 async fn converse<S, B, RB>(service: S, sender: mpsc::Sender<&'static str>, body: B)
 where
     S: Service<Request<B>, Response = Response<RB>, Error = BoxError>,
@@ -85,7 +85,7 @@ where
 }
 
 #[test]
-fn stream_in_both_directions_is_answered_before_it_ends() {
+fn bidirectional_stream_is_answered_before_it_ends() {
     paused(async {
         let (sender, body) = channel();
         let layer = RetryLayer::new(RetryPolicy::new()).buffered(1024);
@@ -105,9 +105,9 @@ fn stream_in_both_directions_is_answered_before_it_ends() {
     });
 }
 
-/// Returns the bodies that a server over HTTP/1.1 receives; it answers 503, and then 200.
+/// Starts an HTTP/1.1 server that answers 503 and then 200, and returns the received bodies.
 fn http1<B>(
-    heard: mpsc::Sender<(Option<String>, Vec<u8>, Option<HeaderMap>)>,
+    received: mpsc::Sender<(Option<String>, Vec<u8>, Option<HeaderMap>)>,
 ) -> impl Service<Request<B>, Response = Response<String>, Error = BoxError> + Clone
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -115,15 +115,15 @@ where
 {
     let connect = move || {
         let (client, server): (DuplexStream, _) = tokio::io::duplex(1 << 16);
-        let heard = heard.clone();
+        let received = received.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let heard = heard.clone();
+            let received = received.clone();
             async move {
                 let length = request.headers().get("content-length");
                 let length = length.map(|length| length.to_str().unwrap().to_owned());
-                let body = listen(request.into_body(), Read::All).await;
-                let first = heard.capacity() == heard.max_capacity();
-                heard.send((length, body.data, body.trailers)).await.unwrap();
+                let body = receive(request.into_body(), Read::All).await;
+                let first = received.capacity() == received.max_capacity();
+                received.send((length, body.data, body.trailers)).await.unwrap();
                 let status = if first { 503 } else { 200 };
                 Response::builder().status(status).body(String::new())
             }
@@ -147,13 +147,13 @@ where
 }
 
 #[test]
-fn trailers_that_were_kept_arrive_with_each_attempt() {
+fn kept_trailers_are_sent_with_each_attempt() {
     paused(async {
         let trailers: HeaderMap =
             [("x-sum".parse().unwrap(), "abc".parse().unwrap())].into_iter().collect();
         let beats = vec![data("hello"), data(" world"), Beat::Trailers(trailers.clone())];
         let plan = Plan { beats, known: false, missing: 0 };
-        let (sender, mut heard) = mpsc::channel(8);
+        let (sender, mut received) = mpsc::channel(8);
         let layer = RetryLayer::new(RetryPolicy::new()).buffered(1024);
         let request = Request::put("http://api.example.com/videos")
             .header("trailer", "x-sum")
@@ -163,25 +163,25 @@ fn trailers_that_were_kept_arrive_with_each_attempt() {
         assert_eq!(answer.status(), 200);
         for _ in 0..2 {
             let wanted = (None, b"hello world".to_vec(), Some(trailers.clone()));
-            assert_eq!(heard.recv().await.unwrap(), wanted);
+            assert_eq!(received.recv().await.unwrap(), wanted);
         }
-        assert!(heard.try_recv().is_err());
+        assert!(received.try_recv().is_err());
         assert_eq!(plan.kept(1024), Ok::<_, NotResent>(()));
     });
 }
 
 #[test]
-fn body_that_was_kept_is_sent_with_its_length() {
+fn kept_body_is_sent_with_its_length() {
     paused(async {
         // Its length was unknown before it was read.
         let plan = Plan { beats: vec![data("hello"), data("!")], known: false, missing: 0 };
-        let (sender, mut heard) = mpsc::channel(8);
+        let (sender, mut received) = mpsc::channel(8);
         let layer = RetryLayer::new(RetryPolicy::new()).buffered(1024);
         let request = Request::put("http://api.example.com/videos").body(plan.body()).unwrap();
         layer.layer(http1(sender)).oneshot(request).await.unwrap();
         for _ in 0..2 {
             let wanted = (Some("6".to_owned()), b"hello!".to_vec(), None);
-            assert_eq!(heard.recv().await.unwrap(), wanted);
+            assert_eq!(received.recv().await.unwrap(), wanted);
         }
     });
 }

@@ -1,4 +1,4 @@
-//! The counterexamples that the random tests have found, each in one world.
+//! Counterexamples that the property tests found, each as a fixed test.
 
 use std::{future::Future as _, time::Duration};
 
@@ -16,7 +16,7 @@ use tower_failover::{
 };
 
 use super::{
-    stack::Everything,
+    stack::RetryEverything,
     support::{Recorder, Step, Upstream, get, limit, pool},
 };
 
@@ -62,7 +62,7 @@ fn quick() -> RetryPolicy {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cooldown_is_over_for_the_retry_that_waited_for_it() {
+async fn cooldown_ends_for_the_retry_that_waited_for_it() {
     let limited = Step::answer(429, &[("retry-after", "1")], "");
     let upstream = Upstream::default().token("tok-a", [limited.clone()]).token("tok-b", [limited]);
     let service = ServiceBuilder::new()
@@ -74,7 +74,7 @@ async fn cooldown_is_over_for_the_retry_that_waited_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn get_without_retries_was_not_perhaps_done() {
+async fn get_without_retries_is_not_marked_perhaps_done() {
     let recorder = Recorder::new();
     let service = ServiceBuilder::new()
         .layer(ErrorDedupLayer::new(recorder.clone()))
@@ -121,7 +121,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn answer_is_not_given_up_for_a_pool_that_died_in_the_meantime() {
+async fn answer_is_kept_if_its_pool_dies_meanwhile() {
     let fused = |pool| {
         let builder = FailoverLayer::builder().rotation(pool).retry(quick()).served_by(true);
         Erase(builder.build().unwrap())
@@ -145,7 +145,7 @@ async fn gate_stops_the_repeats_of_a_foreign_retry_above() {
     let upstream = Upstream::default().token_forever("tok-a", Step::status(401));
     let service = ServiceBuilder::new()
         .layer(TokenRotationLayer::new(pool.clone()))
-        .layer(tower::retry::RetryLayer::new(Everything::times(3)))
+        .layer(tower::retry::RetryLayer::new(RetryEverything::times(3)))
         .layer(AuthShortCircuitLayer::with_pool(pool))
         .service(upstream.clone());
     assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
@@ -154,13 +154,13 @@ async fn gate_stops_the_repeats_of_a_foreign_retry_above() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn gate_knows_that_a_limited_probe_was_let_in() {
+async fn gate_admits_the_repeat_of_a_limited_probe() {
     let recorder = Recorder::new();
     let pool = pool(&["a"], &recorder);
     let upstream = Upstream::statuses(&[401, 429, 401]);
     let service = ServiceBuilder::new()
         .layer(TokenRotationLayer::new(pool.clone()))
-        .layer(tower::retry::RetryLayer::new(Everything::times(1)))
+        .layer(tower::retry::RetryLayer::new(RetryEverything::times(1)))
         .layer(AuthShortCircuitLayer::with_pool(pool))
         .service(upstream.clone());
     assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 401);
@@ -172,10 +172,10 @@ async fn gate_knows_that_a_limited_probe_was_let_in() {
 
 #[tokio::test(start_paused = true)]
 async fn deadline_begins_before_the_body_is_awaited() {
-    use super::load::{Load, Shape};
+    use super::request_body::{Shape, TestBody};
     let upstream = Upstream::statuses(&[429]);
     let inner = upstream.clone();
-    let inner = tower::service_fn(move |request: http::Request<Load>| {
+    let inner = tower::service_fn(move |request: http::Request<TestBody>| {
         let inner = inner.clone();
         async move { inner.oneshot(request.map(|_| bytes::Bytes::new().into())).await }
     });
@@ -183,17 +183,18 @@ async fn deadline_begins_before_the_body_is_awaited() {
     let rotation = TokenRotationLayer::new(pool(&["a", "b"], &Recorder::new()));
     let fallback = ModelFallbackLayer::new(ModelChain::default());
     let layers = ServiceBuilder::new()
-        .layer(retry.buffered_as(99, Load::replayed))
-        .layer(fallback.buffered_as(99, Load::replayed))
-        .layer(rotation.buffered_as(99, Load::replayed));
+        .layer(retry.buffered_as(99, TestBody::replayed))
+        .layer(fallback.buffered_as(99, TestBody::replayed))
+        .layer(rotation.buffered_as(99, TestBody::replayed));
     let shape = Shape { pieces: 3, pause: true, ..Shape::PLAIN };
-    let request = http::Request::put("https://a.example/").body(Load::new("a cat", shape)).unwrap();
+    let request =
+        http::Request::put("https://a.example/").body(TestBody::new("a cat", shape)).unwrap();
     assert_eq!(layers.service(inner).oneshot(request).await.unwrap().status(), 429);
     assert_eq!(upstream.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn rotations_over_one_pool_heal_it() {
+async fn nested_rotations_over_one_pool_recover_it() {
     let pool = pool(&["a"], &Recorder::new());
     let upstream = Upstream::statuses(&[401]);
     let service = ServiceBuilder::new()
@@ -207,7 +208,7 @@ async fn rotations_over_one_pool_heal_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn outer_rotation_takes_no_credit_for_the_inner_ones_success() {
+async fn outer_rotation_does_not_count_a_success_of_the_inner_one() {
     let (outer, inner) = (pool(&["a", "b"], &Recorder::new()), pool(&["c"], &Recorder::new()));
     let service = ServiceBuilder::new()
         .layer(TokenRotationLayer::new(outer.clone()).served_by(true))
@@ -242,7 +243,7 @@ async fn foreign_retry_does_not_raise_max_refusals() {
     let upstream = Upstream::default().otherwise(Step::status(401));
     let service = ServiceBuilder::new()
         .layer(ErrorDedupLayer::new(Recorder::new()))
-        .layer(tower::retry::RetryLayer::new(Everything::times(9)))
+        .layer(tower::retry::RetryLayer::new(RetryEverything::times(9)))
         .layer(TokenRotationLayer::new(pool).max_refusals(limit(2)))
         .service(upstream.clone());
     let answer = service.oneshot(get()).await.unwrap();
@@ -251,7 +252,7 @@ async fn foreign_retry_does_not_raise_max_refusals() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lone_accounts_new_credential_waits_for_the_next_request() {
+async fn new_credential_of_a_lone_account_serves_the_next_request() {
     for retries in [0, 2] {
         let pool = pool(&["a"], &Recorder::new());
         let upstream = Upstream::script([Step::status(401).after(Duration::from_secs(1))]);
@@ -273,11 +274,11 @@ async fn lone_accounts_new_credential_waits_for_the_next_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fallback_that_did_not_happen_did_not_serve() {
+async fn fallback_without_an_attempt_is_not_in_served_by() {
     let chain = tower_failover::ModelChain::list(["m1", "m2"]).unwrap();
     let layer = FailoverLayer::builder().models(chain).served_by(true).build().unwrap();
     let mut request = get();
-    // A model that is not in the request, so that no other can replace it.
+    // The request does not name this model, so a fallback cannot replace it.
     request.extensions_mut().insert(RequestOptions::new().model("m1"));
     let answer = layer.layer(Upstream::statuses(&[503])).oneshot(request).await.unwrap();
     let served = answer.extensions().get::<ServedBy>().unwrap();
@@ -312,7 +313,7 @@ async fn lone_account_below_a_fallback_cools_for_the_model_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn layer_that_reads_the_model_names_it_in_the_trail() {
+async fn model_read_by_a_layer_is_in_the_trail() {
     let recorder = Recorder::new();
     let pool = tower_failover::Pool::builder()
         .account(super::support::stack::account("a").models(["m1"]))
@@ -330,7 +331,7 @@ async fn layer_that_reads_the_model_names_it_in_the_trail() {
     assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 400);
     let events = recorder.events();
     let trail = &events[0].record().unwrap().trail;
-    // It is read when the body is complete, and holds for every attempt.
+    // The model is read after the last attempt and applies to every attempt.
     assert_eq!(trail.len(), 2);
     assert!(trail.iter().all(|attempt| attempt.model.as_deref() == Some("m1")));
 }
@@ -350,8 +351,8 @@ async fn last_attempt_cools_its_account_for_the_model_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn awaited_body_has_a_model_too() {
-    use super::load::{Load, Shape};
+async fn model_of_an_awaited_body_is_used_for_fallback() {
+    use super::request_body::{Shape, TestBody};
     for fused in [true, false] {
         let pool = tower_failover::Pool::builder()
             .account(super::support::stack::account("a").models(["m1", "m2"]))
@@ -362,7 +363,7 @@ async fn awaited_body_has_a_model_too() {
         let chain = tower_failover::ModelChain::list(["m1", "m2"]).unwrap();
         let upstream = Upstream::statuses(&[529]);
         let inner = upstream.clone();
-        let inner = tower::service_fn(move |request: http::Request<Load>| {
+        let inner = tower::service_fn(move |request: http::Request<TestBody>| {
             let inner = inner.clone();
             async move {
                 let (head, body) = request.into_parts();
@@ -372,17 +373,17 @@ async fn awaited_body_has_a_model_too() {
         });
         let shape = Shape { pieces: 3, pause: true, ..Shape::PLAIN };
         let text = r#"{"model":"m1","prompt":"a cat"}"#;
-        let request = http::Request::post("https://a.example/").body(Load::new(text, shape));
+        let request = http::Request::post("https://a.example/").body(TestBody::new(text, shape));
         let request = request.unwrap();
         let status = if fused {
             let builder = FailoverLayer::builder().models(chain).rotation(pool);
-            let layer = builder.buffered_as(99, Load::replayed).build().unwrap();
+            let layer = builder.buffered_as(99, TestBody::replayed).build().unwrap();
             layer.layer(inner).oneshot(request).await.unwrap().status()
         } else {
             let fallback = tower_failover::ModelFallbackLayer::new(chain).pool(pool.clone());
             let layers = ServiceBuilder::new()
-                .layer(fallback.buffered_as(99, Load::replayed))
-                .layer(TokenRotationLayer::new(pool).buffered_as(99, Load::replayed));
+                .layer(fallback.buffered_as(99, TestBody::replayed))
+                .layer(TokenRotationLayer::new(pool).buffered_as(99, TestBody::replayed));
             layers.service(inner).oneshot(request).await.unwrap().status()
         };
         let bodies: Vec<_> = upstream.sent().iter().map(|sent| sent.body.clone()).collect();
@@ -393,7 +394,7 @@ async fn awaited_body_has_a_model_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn smallest_limit_that_was_set_holds_for_all_layers() {
+async fn smallest_attempt_limit_holds_for_all_layers() {
     for (outer, inner, most) in [
         (Some(2), Some(6), 2),
         (Some(6), Some(2), 2),
@@ -414,7 +415,7 @@ async fn smallest_limit_that_was_set_holds_for_all_layers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fallback_above_a_rotation_may_be_the_probe() {
+async fn fallback_above_a_rotation_can_be_the_probe() {
     let pool = pool(&["a"], &Recorder::new());
     let chain = tower_failover::ModelChain::list(["m1", "m2"]).unwrap();
     let upstream = Upstream::statuses(&[401, 503]);
@@ -429,7 +430,7 @@ async fn fallback_above_a_rotation_may_be_the_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dead_pool_says_whether_it_could_serve_the_model() {
+async fn dead_pool_without_the_model_answers_pool_empty() {
     for fused in [true, false] {
         let account = super::support::stack::account("a").models(["m9"]);
         let pool = tower_failover::Pool::builder().account(account).any_origin().build().unwrap();
@@ -463,11 +464,11 @@ async fn overloaded_model_without_another_keeps_the_reason_of_the_retry() {
         .service(Upstream::statuses(&[529]));
     assert_eq!(service.oneshot(super::support::post()).await.unwrap().status(), 529);
     let followed = recorder.failures()[0].trail[0].followed;
-    // The same for the fused layer.
+    // The fused layer reports the same.
     assert_eq!(followed, Followed::NotResent(NotResent::Retries));
 }
 
-/// Returns the attempts after a fallback while all accounts are due for a probe.
+/// Returns the tokens sent for a fallback while all accounts wait for their probe.
 async fn half_open<L>(layer: impl Fn(tower_failover::Pool, ModelChain) -> L) -> Vec<String>
 where
     L: tower::Layer<Upstream>,
@@ -484,7 +485,7 @@ where
     let service = layer(pool, ModelChain::list(["m1", "m2"]).unwrap()).layer(upstream.clone());
     assert_eq!(service.clone().oneshot(get()).await.unwrap().status(), 401);
     tokio::time::advance(Duration::from_secs(300)).await;
-    // The probe proves nothing.
+    // The 503 neither confirms nor rejects the probe.
     let request = http::Request::post("https://api.example.com/")
         .header("content-type", "application/json")
         .body(bytes::Bytes::from(r#"{"model":"m1"}"#).into())
@@ -512,7 +513,7 @@ async fn fallback_leaves_a_probe_to_the_attempt_that_takes_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rotation_does_not_return_to_accounts_that_one_below_has_tried() {
+async fn outer_rotation_skips_accounts_that_the_inner_one_tried() {
     let pool = pool(&["a", "b"], &Recorder::new());
     let upstream = Upstream::default()
         .token_forever("tok-a", Step::status(429))
@@ -526,7 +527,7 @@ async fn rotation_does_not_return_to_accounts_that_one_below_has_tried() {
     assert_eq!(upstream.tokens(), ["tok-a", "tok-b"]);
 }
 
-/// A source that returns this token after a second.
+/// Returns a source that returns this token after a second.
 fn slow(token: &'static str) -> impl tower_failover::credential::TokenSource {
     move |_: RefreshReason| async move {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -545,7 +546,7 @@ async fn gate_stops_an_expired_token() {
     let upstream = Upstream::script([Step::status(503).after(Duration::from_secs(1))]);
     let service = ServiceBuilder::new()
         .layer(TokenRotationLayer::new(pool.clone()))
-        .layer(tower::retry::RetryLayer::new(Everything::times(1)))
+        .layer(tower::retry::RetryLayer::new(RetryEverything::times(1)))
         .layer(AuthShortCircuitLayer::with_pool(pool))
         .service(upstream.clone());
     assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
@@ -553,7 +554,7 @@ async fn gate_stops_an_expired_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rejection_stays_one_while_its_source_is_called_and_not_down() {
+async fn rejection_is_answered_401_while_its_source_is_called() {
     for attempts in [1, 2] {
         let pool = pool_of(super::support::stack::account("a").source(slow("tok-next")));
         let layer =
@@ -591,7 +592,8 @@ async fn rejection_replaced_by_a_503_keeps_its_model_in_the_trail() {
 
 #[tokio::test(start_paused = true)]
 async fn rejected_token_is_not_sent_again_after_a_later_expiry() {
-    // Called in time, the source returns the same token with a later expiry, while a request with it is rejected.
+    // Before the expiry, the source returns the same token with a longer lifetime, while a request
+    // with it is rejected.
     let same =
         |_: RefreshReason| async { Ok(Token::new("tok-a").expires_in(Duration::from_secs(7200))) };
     let account = super::support::stack::account("a").source(same);
@@ -607,7 +609,8 @@ async fn rejected_token_is_not_sent_again_after_a_later_expiry() {
 
 #[tokio::test(start_paused = true)]
 async fn token_waiter_is_not_woken_by_its_own_check_of_a_probe() {
-    // One account is due for a probe, but not for this model; the source of the other does not answer.
+    // One account is due for a probe, but not with this model; the source of the other never
+    // answers.
     let never = |_: RefreshReason| std::future::pending::<Result<Token, SourceError>>();
     let pool = tower_failover::Pool::builder()
         .account(super::support::stack::account("a"))
@@ -621,8 +624,8 @@ async fn token_waiter_is_not_woken_by_its_own_check_of_a_probe() {
     let service = TokenRotationLayer::new(pool).layer(Upstream::default());
     let mut request = get();
     request.extensions_mut().insert(RequestOptions::new().model("m1"));
-    // It counts how often it is polled.
-    let answer = super::run::DropAfter::new(service.oneshot(request), None).await;
+    // `DropAfter` limits the number of polls.
+    let answer = super::runner::DropAfter::new(service.oneshot(request), None).await;
     assert_eq!(answer.unwrap().unwrap().status(), 503);
 }
 

@@ -1,5 +1,6 @@
-//! I2: each failed request is reported once, each incident once; each failed attempt of a failed
-//! request is in exactly one trail; a success reports nothing, a drop one abandoned request.
+//! I2: each failed request and each incident is reported once; each failed attempt of a failed
+//! request is in exactly one trail; a success reports nothing, a dropped request is reported as
+//! abandoned.
 
 use std::{
     collections::BTreeMap,
@@ -19,26 +20,26 @@ use tower_failover::{
 };
 
 use super::{
-    load::Load,
     oracle,
-    run::{Ended, Stage, paused, played, timeless},
+    request_body::TestBody,
+    runner::{Ended, Runner, paused, played, timeless},
     script::attempt_of,
-    stack::{Answer, Erase, Layer, Promises, Svc, clone_of, stack},
+    stack::{Answer, Erase, Layer, Promises, TestService, clone_of, stack},
     support::Recorder,
-    upstream::{End, Sent, Who},
+    upstream::{CredentialId, End, Sent},
     world::{World, id_of, patient, world},
 };
 
-/// The expected report of a request.
+/// The report that a request must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+enum Report {
     Failed,
     Recovered,
     Abandoned,
     Not,
 }
 
-/// Returns the failed attempts of a request, in the order of their failures.
+/// Returns the failed attempts of a request, in the order in which they failed.
 fn failed(attempts: Vec<Sent>) -> Vec<Sent> {
     let mut failed: Vec<_> =
         attempts.into_iter().filter(|sent| sent.answered() && !sent.verdict.is_success()).collect();
@@ -49,10 +50,10 @@ fn failed(attempts: Vec<Sent>) -> Vec<Sent> {
     failed
 }
 
-fn expected(ended: &Ended, log: &[Sent], attempts: &[Sent]) -> Told {
+fn expected(ended: &Ended, log: &[Sent], attempts: &[Sent]) -> Report {
     let success = match ended {
         Ended::Dropped => {
-            return if attempts.is_empty() { Told::Not } else { Told::Abandoned };
+            return if attempts.is_empty() { Report::Not } else { Report::Abandoned };
         }
         Ended::Error(_) | Ended::Answer { cause: Some(_), .. } => false,
         Ended::Answer { headers, .. } => {
@@ -60,22 +61,22 @@ fn expected(ended: &Ended, log: &[Sent], attempts: &[Sent]) -> Told {
         }
     };
     match (success, attempts.is_empty()) {
-        (false, _) => Told::Failed,
-        (true, false) => Told::Recovered,
-        (true, true) => Told::Not,
+        (false, _) => Report::Failed,
+        (true, false) => Report::Recovered,
+        (true, true) => Report::Not,
     }
 }
 
-fn told(events: &[Event]) -> Vec<Told> {
-    let told = |event: &Event| match event {
-        Event::RequestFailed(_) => Told::Failed,
-        Event::RequestRecovered(_) => Told::Recovered,
-        _ => Told::Abandoned,
+fn reports(events: &[Event]) -> Vec<Report> {
+    let report = |event: &Event| match event {
+        Event::RequestFailed(_) => Report::Failed,
+        Event::RequestRecovered(_) => Report::Recovered,
+        _ => Report::Abandoned,
     };
-    events.iter().map(told).collect()
+    events.iter().map(report).collect()
 }
 
-/// Returns the attempt of a line in a trail, after checking the line.
+/// Returns whether a line of a trail describes this attempt correctly.
 fn is_line(line: &Attempt, sent: &Sent) -> bool {
     let name = match sent.step.status() {
         Some(_) => line.upstream_request_id.as_deref() == Some(&format!("up-{}", sent.n)),
@@ -85,30 +86,35 @@ fn is_line(line: &Attempt, sent: &Sent) -> bool {
     };
     name && line.status == sent.step.status()
         && line.verdict == sent.verdict.with_delay(line.verdict.delay())
-        && line.account.as_deref() == sent.who.map(|who| id_of(who.pool, who.account)).as_deref()
-        && line.generation == sent.who.map(|who| who.generation)
-        && line.credential == (sent.who.is_some() || sent.own)
+        && line.account.as_deref()
+            == sent
+                .credential
+                .map(|credential| id_of(credential.pool, credential.account))
+                .as_deref()
+        && line.generation == sent.credential.map(|credential| credential.generation)
+        && line.credential == (sent.credential.is_some() || sent.own)
         && line.model.as_deref().is_none_or(|model| sent.model().is_none_or(|sent| sent == model))
 }
 
-fn requests_are_told(stage: &Stage<'_>) -> Result<(), String> {
-    let log = stage.double.log();
-    for (id, ended) in &stage.ends {
-        let events = stage.reports(*id);
-        let attempts = failed(stage.attempts(*id));
+fn requests_are_reported(runner: &Runner<'_>) -> Result<(), String> {
+    let log = runner.upstream.log();
+    for (id, ended) in &runner.ends {
+        let events = runner.reports(*id);
+        let attempts = failed(runner.attempts(*id));
         let want = match expected(ended, &log, &attempts) {
-            Told::Not => vec![],
+            Report::Not => vec![],
             one => vec![one],
         };
-        if told(&events) != want {
-            return Err(format!("request {id}: {:?} in place of {want:?}", told(&events)));
+        if reports(&events) != want {
+            return Err(format!("request {id}: {:?} in place of {want:?}", reports(&events)));
         }
         let Some(record) = events.first().and_then(Event::record) else { continue };
         let lines = &record.trail;
         let same = lines.len() == attempts.len()
             && lines.iter().zip(&attempts).all(|(line, sent)| is_line(line, sent));
         if !same {
-            let attempts: Vec<_> = attempts.iter().map(|s| (s.n, s.who, s.verdict)).collect();
+            let attempts: Vec<_> =
+                attempts.iter().map(|s| (s.n, s.credential, s.verdict)).collect();
             return Err(format!("request {id}: trail {lines:#?} for {attempts:?}"));
         }
         if record.sent == attempts.is_empty() {
@@ -128,8 +134,8 @@ fn requests_are_told(stage: &Stage<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the number of incidents of each credential.
-pub(crate) fn incidents(events: &[Event]) -> BTreeMap<Who, usize> {
+/// Counts the reports that each credential is out.
+pub(crate) fn incidents(events: &[Event]) -> BTreeMap<CredentialId, usize> {
     let mut incidents = BTreeMap::new();
     for event in events {
         let out = match event {
@@ -139,12 +145,12 @@ pub(crate) fn incidents(events: &[Event]) -> BTreeMap<Who, usize> {
         };
         if let OutReason::Rejected(_) = out.reason {
             let (pool, account) = out.account.id[1..].split_once('a').unwrap();
-            let who = Who {
+            let credential = CredentialId {
                 pool: pool.parse().unwrap(),
                 account: account.parse().unwrap(),
                 generation: out.generation,
             };
-            *incidents.entry(who).or_default() += 1;
+            *incidents.entry(credential).or_default() += 1;
         }
     }
     incidents
@@ -154,18 +160,18 @@ proptest! {
     #[test]
     fn i02_exactly_once(world in world(), stack in stack()) {
         let promises = Promises(&stack);
-        let (requests, told, found) = played(&world, &stack, |stage| {
-            let told = incidents(&stage.recorder.events());
-            (requests_are_told(stage), told, oracle::walk(&stage.double, promises.foreign()))
+        let (requests, reported, found) = played(&world, &stack, |runner| {
+            let reported = incidents(&runner.recorder.events());
+            (requests_are_reported(runner), reported, oracle::check_log(&runner.upstream, promises.foreign()))
         });
         if promises.exactly_once() {
             prop_assert_eq!(requests, Ok(()));
         }
         if promises.no_start_in_quarantine() {
-            let known = |told: BTreeMap<Who, usize>| {
-                told.into_iter().filter(|(who, _)| !found.vague.contains(who)).collect::<Vec<_>>()
+            let known = |reported: BTreeMap<CredentialId, usize>| {
+                reported.into_iter().filter(|(credential, _)| !found.vague.contains(credential)).collect::<Vec<_>>()
             };
-            prop_assert_eq!(known(told), known(found.incidents.clone()));
+            prop_assert_eq!(known(reported), known(found.incidents.clone()));
         }
     }
 
@@ -173,32 +179,32 @@ proptest! {
     fn i02_panicking_reporter_harms_no_request(world in patient(), stack in stack()) {
         let ends = |panics: bool| paused(async {
             let recorder = Recorder::new();
-            let heard = recorder.clone();
+            let events = recorder.clone();
             let handle = ReporterHandle::new(move |event: &Event| {
-                tower_failover::Reporter::report(&heard, event);
+                tower_failover::Reporter::report(&events, event);
                 if panics {
                     std::panic::resume_unwind(Box::new("a bad reporter"));
                 }
             });
-            let mut stage = Stage::told(&world, &stack, recorder, handle);
-            stage.play().await;
-            (timeless(&stage.ends), stage.recorder.events().len())
+            let mut runner = Runner::with_reporter(&world, &stack, recorder, handle);
+            runner.play().await;
+            (timeless(&runner.ends), runner.recorder.events().len())
         });
         prop_assert_eq!(ends(true), ends(false));
     }
 }
 
-/// A layer that sends two clones of each request, as `both` says.
+/// A service that sends two clones of each request.
 #[derive(Clone)]
-struct Twice {
-    inner: Svc,
-    /// Returns the worse of both, instead of the first.
+struct Split {
+    inner: TestService,
+    /// Returns the worse answer of both instead of the first one.
     both: bool,
-    /// The second clone has its own name.
+    /// The second clone has its own request id.
     named: bool,
 }
 
-impl Service<Request<Load>> for Twice {
+impl Service<Request<TestBody>> for Split {
     type Response = Answer;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Answer, BoxError>> + Send>>;
@@ -207,7 +213,7 @@ impl Service<Request<Load>> for Twice {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Load>) -> Self::Future {
+    fn call(&mut self, request: Request<TestBody>) -> Self::Future {
         let one = self.inner.clone().oneshot(clone_of(&request).unwrap());
         let mut second = request;
         if self.named {
@@ -232,46 +238,46 @@ impl Service<Request<Load>> for Twice {
     }
 }
 
-fn twice(world: &World, both: bool, below: &[Layer]) -> Result<(), String> {
+fn split(world: &World, both: bool, below: &[Layer]) -> Result<(), String> {
     paused(async {
         let recorder = Recorder::new();
         let reporter = ReporterHandle::new(recorder.clone());
-        let mut stage = Stage::told(world, below, recorder, reporter.clone());
-        let inner = stage.service.clone();
-        let classifier = stage.hostile.classifier();
+        let mut runner = Runner::with_reporter(world, below, recorder, reporter.clone());
+        let inner = runner.service.clone();
+        let classifier = runner.policy.classifier();
         let dedup = ErrorDedupLayer::new(reporter).report_recovered(true).classifier(classifier);
-        let service = dedup.layer(Twice { inner, both, named: false });
+        let service = dedup.layer(Split { inner, both, named: false });
         let service = service.map_response(|answer| answer.map(http_body_util::BodyExt::boxed));
-        stage.service = tower::util::BoxCloneService::new(service);
-        stage.play().await;
-        requests_are_told(&stage)
+        runner.service = tower::util::BoxCloneService::new(service);
+        runner.play().await;
+        requests_are_reported(&runner)
     })
 }
 
-/// Two clones of a request, below a layer that lets them share a ledger, each reported by itself:
-/// neither takes the other's lines for its own.
-fn apart(world: &World, both: bool) -> Result<(), String> {
+/// Sends two clones of a request that share a ledger and are reported separately: neither report
+/// contains lines of the other.
+fn split_apart(world: &World, both: bool) -> Result<(), String> {
     paused(async {
         let below = [Layer::Dedup, Layer::Retry, Layer::Rotation(0), Layer::Gate(0)];
-        let mut stage = Stage::new(world, &below);
-        let inner = stage.service.clone();
-        let classifier = stage.hostile.classifier();
+        let mut runner = Runner::new(world, &below);
+        let inner = runner.service.clone();
+        let classifier = runner.policy.classifier();
         let retry = RetryLayer::new(world.retry().classifier(classifier));
-        stage.service = Erase(retry).layer(Twice { inner, both, named: true });
-        stage.play().await;
-        for id in stage.ends.keys() {
+        runner.service = Erase(retry).layer(Split { inner, both, named: true });
+        runner.play().await;
+        for id in runner.ends.keys() {
             for name in [format!("r-{id}"), format!("r-{id}-b")] {
-                let events = stage.recorder.events();
+                let events = runner.recorder.events();
                 let records = events.iter().filter_map(Event::record);
                 let mine = records.filter(|record| record.request_id.as_deref() == Some(&name));
-                let told: Vec<_> = mine.flat_map(|record| record.trail.clone()).collect();
-                let mut attempts = stage.attempts(*id);
+                let reported: Vec<_> = mine.flat_map(|record| record.trail.clone()).collect();
+                let mut attempts = runner.attempts(*id);
                 attempts.retain(|sent| sent.headers["x-request-id"] == name.as_str());
                 let attempts = failed(attempts);
-                let same = told.len() == attempts.len()
-                    && told.iter().zip(&attempts).all(|(line, sent)| is_line(line, sent));
+                let same = reported.len() == attempts.len()
+                    && reported.iter().zip(&attempts).all(|(line, sent)| is_line(line, sent));
                 if !same {
-                    return Err(format!("{name}: {told:#?} for {attempts:#?}"));
+                    return Err(format!("{name}: {reported:#?} for {attempts:#?}"));
                 }
             }
         }
@@ -283,11 +289,11 @@ proptest! {
     #[test]
     fn i02_attempt_is_in_one_trail_in_any_split(mut world in world(), both: bool) {
         world.opinions.clear();
-        prop_assert_eq!(apart(&world, both), Ok(()));
+        prop_assert_eq!(split_apart(&world, both), Ok(()));
     }
 
     #[test]
-    fn i02_clones_in_flight_lose_and_double_nothing(
+    fn i02_trails_of_clones_in_flight_are_exact(
         mut world in world(),
         both: bool,
         below in proptest::sample::select(vec![
@@ -299,8 +305,9 @@ proptest! {
             vec![Layer::Fused(0, true)],
         ]),
     ) {
-        // A failure for the splitter is a failure.
+        // The splitting service takes a status of 400 or more for a failure, so no policy may say
+        // otherwise.
         world.opinions.clear();
-        prop_assert_eq!(twice(&world, both, &below), Ok(()));
+        prop_assert_eq!(split(&world, both, &below), Ok(()));
     }
 }

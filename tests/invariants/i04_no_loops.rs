@@ -6,22 +6,22 @@ use proptest::prelude::*;
 use tower_failover::{Event, report::Followed};
 
 use super::{
-    run::{Stage, played},
+    runner::{Runner, played},
     stack::{Layer, Promises, stack},
     world::world,
 };
 
-/// Returns repeated visits of a credential without a retry between.
-fn loops(stage: &Stage<'_>) -> Vec<String> {
+/// Returns repeated visits of a credential that have no retry between them.
+fn loops(runner: &Runner<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
-    for id in stage.ends.keys() {
-        let events = stage.reports(*id);
+    for id in runner.ends.keys() {
+        let events = runner.reports(*id);
         let Some(record) = events.first().and_then(Event::record) else { continue };
-        let attempts = stage.attempts(*id);
+        let attempts = runner.attempts(*id);
         for (i, first) in attempts.iter().enumerate() {
-            let again = attempts[i + 1..]
-                .iter()
-                .position(|later| (later.who, later.model()) == (first.who, first.model()));
+            let again = attempts[i + 1..].iter().position(|later| {
+                (later.credential, later.model()) == (first.credential, first.model())
+            });
             let Some(again) = again.map(|at| i + 1 + at) else { continue };
             let retried = |line: &tower_failover::report::Attempt| {
                 matches!(line.followed, Followed::Retried(_))
@@ -35,20 +35,21 @@ fn loops(stage: &Stage<'_>) -> Vec<String> {
     wrong
 }
 
-/// Returns accounts that were rejected more often than with their credential and, once, the next one.
-fn replayed(stage: &Stage<'_>, promises: &Promises<'_>) -> Vec<String> {
-    let mut refused: BTreeMap<_, usize> = BTreeMap::new();
-    let refusals = stage
-        .double
+/// Returns accounts that were rejected more often than twice: with their credential and once with
+/// the next one.
+fn replayed(runner: &Runner<'_>, promises: &Promises<'_>) -> Vec<String> {
+    let mut rejected: BTreeMap<_, usize> = BTreeMap::new();
+    let rejections = runner
+        .upstream
         .log()
         .into_iter()
         .filter(|sent| sent.answered() && sent.verdict.is_unauthorized());
-    for sent in refusals {
+    for sent in rejections {
         let tries = if promises.tries_are_requests() { sent.foreign } else { 0 };
-        let Some(who) = sent.who else { continue };
-        *refused.entry((sent.id, tries, who.pool, who.account)).or_default() += 1;
+        let Some(credential) = sent.credential else { continue };
+        *rejected.entry((sent.id, tries, credential.pool, credential.account)).or_default() += 1;
     }
-    refused.into_iter().filter(|(_, count)| *count > 2).map(|one| format!("{one:?}")).collect()
+    rejected.into_iter().filter(|(_, count)| *count > 2).map(|one| format!("{one:?}")).collect()
 }
 
 proptest! {
@@ -60,9 +61,9 @@ proptest! {
             _ => 1,
         };
         let foreign: usize = stack.iter().map(tries).product();
-        let (loops, replayed, counts) = played(&world, &stack, |stage| {
-            let counts: Vec<_> = stage.ends.keys().map(|id| stage.attempts(*id).len()).collect();
-            (loops(stage), replayed(stage, &promises), counts)
+        let (loops, replayed, counts) = played(&world, &stack, |runner| {
+            let counts: Vec<_> = runner.ends.keys().map(|id| runner.attempts(*id).len()).collect();
+            (loops(runner), replayed(runner, &promises), counts)
         });
         if promises.exactly_once() && !promises.foreign() {
             prop_assert_eq!(loops, Vec::<String>::new());

@@ -1,5 +1,5 @@
-//! I5: a request that is perhaps done is not resent, unless that is known to be harmless; the trail
-//! says so.
+//! I5: a request that the upstream may have processed is not resent unless that is harmless, and
+//! the trail records the reason.
 
 use proptest::prelude::*;
 use tower_failover::{
@@ -9,7 +9,7 @@ use tower_failover::{
 };
 
 use super::{
-    run::played,
+    runner::played,
     stack::{Layer, Promises, stack},
     world::world,
 };
@@ -22,11 +22,11 @@ proptest! {
         let retries = fused || stack.contains(&Layer::Retry);
         let falls = (fused && world.models.is_some()) || stack.contains(&Layer::Fallback);
         let requests = world.requests();
-        let wrong = played(&world, &stack, |stage| {
+        let wrong = played(&world, &stack, |runner| {
             let mut wrong = Vec::new();
-            for id in stage.ends.keys() {
+            for id in runner.ends.keys() {
                 let plan = requests[*id as usize - 1];
-                let attempts = stage.attempts(*id);
+                let attempts = runner.attempts(*id);
                 let billed = |sent: &super::upstream::Sent| {
                     sent.answered() && sent.verdict.delivery() == Delivery::PerhapsDone
                 };
@@ -35,15 +35,15 @@ proptest! {
                 if !promises.foreign() && first + 1 < attempts.len() {
                     wrong.push(format!("request {id} was sent again after attempt {first}"));
                 }
-                let events = stage.reports(*id);
+                let events = runner.reports(*id);
                 let Some(Event::RequestFailed(record)) = events.first() else { continue };
-                let said = record.trail.last().map(|line| line.followed);
+                let followed = record.trail.last().map(|line| line.followed);
                 let opted_out = (retries && plan.no_retry) || (falls && plan.no_fallback);
                 let declined = (retries || falls) && !opted_out && promises.exactly_once();
                 if declined && !promises.foreign()
-                    && said != Some(Followed::NotResent(NotResent::PerhapsDone))
+                    && followed != Some(Followed::NotResent(NotResent::PerhapsDone))
                 {
-                    wrong.push(format!("request {id}: {said:?}"));
+                    wrong.push(format!("request {id}: {followed:?}"));
                 }
             }
             wrong

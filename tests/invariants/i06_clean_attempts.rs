@@ -1,15 +1,15 @@
-//! I6: each attempt is the caller's request with the credential and headers of one account only.
+//! I6: each attempt is the caller's request plus the credential and headers of one account.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use proptest::prelude::*;
 use tower_failover::pool::OwnCredential;
 
 use super::{
-    load::trailers,
-    run::{body_for, played, request},
+    request_body::trailers,
+    runner::{body_for, played, request},
     stack::{Layer, of_one_pool, stack},
     upstream::{Sent, base64_of},
-    world::{At, MODELS, Place, World, id_of, token_of, world},
+    world::{CredentialPlace, MODELS, ModelPlace, World, id_of, token_of, world},
 };
 
 fn sorted(headers: &HeaderMap) -> Vec<(String, String)> {
@@ -20,7 +20,7 @@ fn sorted(headers: &HeaderMap) -> Vec<(String, String)> {
     all
 }
 
-/// Returns the expected attempt.
+/// Returns the URI and headers that the attempt must have.
 #[allow(clippy::too_many_lines)] // One step for each part that is added.
 fn expected(world: &World, stack: &[Layer], sent: &Sent) -> (Uri, Vec<(String, String)>) {
     let plan = world.requests()[sent.id as usize - 1];
@@ -38,13 +38,13 @@ fn expected(world: &World, stack: &[Layer], sent: &Sent) -> (Uri, Vec<(String, S
     if let (Some(own), Some(model)) = (plan.named, sent.model()) {
         let own = MODELS[usize::from(own)];
         match plan.at {
-            At::Query => {
+            ModelPlace::Query => {
                 let uri = head.uri.to_string();
                 let uri = uri.replace(&format!("?model={own}&"), &format!("?model={model}&"));
                 head.uri = uri.parse().unwrap();
             }
-            At::Header => put(&mut head.headers, "x-model", model),
-            At::Json if model != own => {
+            ModelPlace::Header => put(&mut head.headers, "x-model", model),
+            ModelPlace::Json if model != own => {
                 if head.headers.contains_key("content-length") {
                     put(
                         &mut head.headers,
@@ -54,32 +54,35 @@ fn expected(world: &World, stack: &[Layer], sent: &Sent) -> (Uri, Vec<(String, S
                 }
                 head.headers.remove("content-digest");
             }
-            At::Json => {}
+            ModelPlace::Json => {}
         }
     } else if let Some(model) = sent.headers.get("x-model") {
-        // The options named one, and another replaced it.
+        // A fallback replaced the model that the options name.
         head.headers.insert("x-model", model.clone());
     }
-    let Some(who) = sent.who else { return (head.uri, sorted(&head.headers)) };
+    let Some(credential) = sent.credential else { return (head.uri, sorted(&head.headers)) };
     if world.plan.own != OwnCredential::Keep {
         head.headers.remove("authorization");
     }
-    let account = world.pools[0][who.account];
-    let (id, token) = (id_of(0, who.account), token_of(0, who.account, who.generation));
+    let account = world.pools[0][credential.account];
+    let (id, token) =
+        (id_of(0, credential.account), token_of(0, credential.account, credential.generation));
     let mut uri = head.uri.to_string();
     match account.place {
-        Place::Bearer => put(&mut head.headers, "authorization", format!("Bearer {token}")),
-        Place::Header => put(&mut head.headers, "x-api-key", token),
-        Place::Query => {
+        CredentialPlace::Bearer => {
+            put(&mut head.headers, "authorization", format!("Bearer {token}"));
+        }
+        CredentialPlace::Header => put(&mut head.headers, "x-api-key", token),
+        CredentialPlace::Query => {
             uri.push_str(&format!("&key={}", token.replace('/', "%2F").replace('+', "%2B")));
         }
-        Place::Basic => {
+        CredentialPlace::Basic => {
             let text = base64_of::encode(format!("user:{token}").as_bytes());
             put(&mut head.headers, "authorization", format!("Basic {text}"));
         }
     }
     if account.fixed {
-        put(&mut head.headers, &format!("x-org-{}", who.account % 2), format!("org-{id}"));
+        put(&mut head.headers, &format!("x-org-{}", credential.account % 2), format!("org-{id}"));
     }
     if account.base {
         uri = uri.replace("api.example.com", &format!("{id}.example.net"));
@@ -91,11 +94,11 @@ proptest! {
     #[test]
     fn i06_clean_attempts(mut world in world(), stack in stack()) {
         let stack = of_one_pool(stack);
-        // A rotation does not know what an outer one has replaced, only what it has added.
+        // An inner rotation removes only what it added, not what an outer rotation replaced.
         if stack.iter().filter(|layer| layer.rotates().is_some()).count() > 1 {
             world.pools[0].iter_mut().for_each(|plan| (plan.base, plan.fixed) = (false, false));
         }
-        let log = played(&world, &stack, |stage| stage.double.log());
+        let log = played(&world, &stack, |runner| runner.upstream.log());
         for sent in log {
             let (uri, headers) = expected(&world, &stack, &sent);
             let mut seen = sent.headers.clone();
@@ -104,10 +107,10 @@ proptest! {
             prop_assert_eq!(sorted(&seen), headers);
             prop_assert!(sent.headers.get_all("authorization").iter().count() <= 1);
             let plan = world.requests()[sent.id as usize - 1];
-            let model = sent.model().filter(|_| plan.at == At::Json && plan.named.is_some());
+            let model = sent.model().filter(|_| plan.at == ModelPlace::Json && plan.named.is_some());
             let whole = match &model {
                 Some(model) => body_for(sent.id, model),
-                None => super::run::body(sent.id, plan),
+                None => super::runner::body(sent.id, plan),
             };
             if let Some(model) = sent.model() {
                 prop_assert!(MODELS.contains(&model.as_str()), "{model}");

@@ -1,5 +1,5 @@
-//! I7: the caller gets the newest outcome, whole; a local answer only when nothing was sent or the
-//! next attempt became impossible; never a 500 of our own.
+//! I7: the caller gets the newest outcome, complete; a local answer only if nothing was sent or the
+//! next attempt became impossible; never a local 500.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use tower_failover::{Code, classify::Origin};
 
 use super::{
-    run::{Ended, Stage, played},
+    runner::{Ended, Runner, played},
     script::attempt_of,
-    sources::{Fed, Heard},
+    sources::{SourceEvent, SourceStep},
     stack::{Layer, Promises, stack},
     upstream::{End, Sent},
     world::{Pin, id_of, world},
@@ -23,9 +23,9 @@ fn newest(attempts: &[Sent]) -> Option<&Sent> {
     })
 }
 
-/// Returns the faults of the outcome of a caller.
-fn wrong(stage: &Stage<'_>, id: u32, ended: &Ended) -> Option<String> {
-    let attempts = stage.attempts(id);
+/// Returns what is wrong with the outcome of a request.
+fn wrong(runner: &Runner<'_>, id: u32, ended: &Ended) -> Option<String> {
+    let attempts = runner.attempts(id);
     let last = newest(&attempts).filter(|sent| sent.answered());
     let (status, headers, body, cause, served) = match ended {
         Ended::Dropped => return None,
@@ -43,22 +43,24 @@ fn wrong(stage: &Stage<'_>, id: u32, ended: &Ended) -> Option<String> {
         return Some(format!("a {status} of our own"));
     }
     let local = cause.is_some_and(|cause| cause.origin == Origin::Local);
-    if local != ours && !stage.world.plan.replace {
+    if local != ours && !runner.world.plan.replace {
         return Some(format!("{cause:?} on an answer of {:?}", attempt_of(headers)));
     }
-    let Some(last) = last else { return (!local).then(|| "an answer of nobody".to_owned()) };
+    let Some(last) = last else {
+        return (!local).then(|| "a foreign answer without an attempt".to_owned());
+    };
     if ours {
-        let refused = last.verdict.is_unauthorized() && last.who.is_some();
-        return (!local && !refused).then(|| "an answer was replaced that refused nothing".into());
+        let rejected = last.verdict.is_unauthorized() && last.credential.is_some();
+        return (!local && !rejected).then(|| "an answer replaced without a rejection".into());
     }
     if attempt_of(headers) != Some(last.n) {
         return Some(format!("a stale answer: {:?} for {}", attempt_of(headers), last.n));
     }
     let mut plain = headers.clone();
-    let said = plain.remove("x-failover-auth");
-    let marked = last.verdict.is_unauthorized() && last.who.is_some();
-    if said.is_some() != marked || cause.is_some() != marked {
-        return Some(format!("{said:?} and {cause:?} for {:?}", last.verdict));
+    let marker = plain.remove("x-failover-auth");
+    let marked = last.verdict.is_unauthorized() && last.credential.is_some();
+    if marker.is_some() != marked || cause.is_some() != marked {
+        return Some(format!("{marker:?} and {cause:?} for {:?}", last.verdict));
     }
     if (status, &plain) != (&last.step.status().unwrap(), &last.step.headers(last.n)) {
         return Some(format!("{status} {plain:?}"));
@@ -66,55 +68,56 @@ fn wrong(stage: &Stage<'_>, id: u32, ended: &Ended) -> Option<String> {
     if body != last.step.body(last.n).as_bytes() {
         return Some(format!("{body:?}"));
     }
-    let id = last.who.map(|who| id_of(who.pool, who.account));
+    let id = last.credential.map(|credential| id_of(credential.pool, credential.account));
     let served = served.as_ref()?;
-    let plan = stage.world.requests()[last.id as usize - 1];
+    let plan = runner.world.requests()[last.id as usize - 1];
     let own = plan.named.or(plan.model).map(super::world::model_of);
     let fell = last.model().filter(|model| own != Some(model));
     (served.account.as_deref() != id.as_deref() || served.model.as_deref() != fell.as_deref())
         .then(|| format!("{served:?} for {id:?} and {fell:?}"))
 }
 
-/// Returns whether no account could serve after a rejection because a source is down, or has not
-/// answered within the wait of the request: that is newer than the rejection.
-fn is_down(stage: &Stage<'_>, stack: &[Layer], id: u32, ended: &Ended) -> bool {
+/// Returns whether no account could serve after a rejection because a source was unavailable or too
+/// slow: that outcome is newer than the rejection and not an authentication failure.
+fn is_down(runner: &Runner<'_>, stack: &[Layer], id: u32, ended: &Ended) -> bool {
     let Ended::Answer { cause: Some(cause), .. } = ended else { return false };
-    let attempts = stage.attempts(id);
+    let attempts = runner.attempts(id);
     let Some(last) = newest(&attempts) else { return false };
     let End::Answered { at, .. } = last.end else { return false };
-    let (since, end) = stage.times[&id];
-    // Else the token has expired during another wait.
-    let refused = last.verdict.is_unauthorized();
-    if cause.code != Code::NotReady || !refused && end == at {
+    let (since, end) = runner.times[&id];
+    // Otherwise the token expired during another wait.
+    let rejected = last.verdict.is_unauthorized();
+    if cause.code != Code::NotReady || !rejected && end == at {
         return false;
     }
-    let (world, request) = (stage.world, stage.world.requests()[id as usize - 1]);
+    let (world, request) = (runner.world, runner.world.requests()[id as usize - 1]);
     let limit = super::i03_one_budget::deadline(world, stack, request);
     let wait = Duration::from_millis(world.plan.ready_within);
     let waited = end - at >= wait || limit.is_some_and(|limit| end - since >= limit);
     let patience = Duration::from_millis(world.plan.refresh_deadline);
-    let is_down = |who: (usize, usize)| {
-        let group = world.pools[who.0][who.1].group;
-        // Another account of its group may be refreshing, and not end.
-        let turn = |heard: &Heard| {
-            let other = || group.is_some() && world.pools[who.0][heard.account].group == group;
-            heard.pool == who.0 && (heard.account == who.1 || other())
+    let is_down = |key: (usize, usize)| {
+        let group = world.pools[key.0][key.1].group;
+        // A call for another account of the group may still run.
+        let turn = |event: &SourceEvent| {
+            let other = || group.is_some() && world.pools[key.0][event.account].group == group;
+            event.pool == key.0 && (event.account == key.1 || other())
         };
-        // Its answer may have arrived at the same time, and too late.
+        // The answer may have come at the same instant, and too late.
         let untils: [&dyn Fn(Instant) -> bool; 2] = [&|at| at < end, &|at| at <= end];
-        stage.double.sources(|log| {
+        runner.upstream.sources(|log| {
             untils.iter().any(|until| {
-                let before = || log.heard.iter().filter(|heard| until(heard.at));
-                let open = before().rfind(|heard| turn(heard));
-                let late = open.is_none_or(|heard| {
-                    matches!(heard.what, Fed::Asked(_)) && (waited || end - heard.at >= patience)
+                let before = || log.events.iter().filter(|event| until(event.at));
+                let open = before().rfind(|event| turn(event));
+                let late = open.is_none_or(|event| {
+                    matches!(event.step, SourceStep::Called(_))
+                        && (waited || end - event.at >= patience)
                 });
-                let mine = before().rfind(|heard| (heard.pool, heard.account) == who);
-                // A source that returns an expired token has failed too.
-                late || mine.is_some_and(|heard| match heard.what {
-                    Fed::Silent => true,
-                    Fed::Given(new, old, _) => new == old,
-                    Fed::Asked(_) | Fed::Over(_) => false,
+                let mine = before().rfind(|event| (event.pool, event.account) == key);
+                // A source that returns the expired token again has failed as well.
+                late || mine.is_some_and(|event| match event.step {
+                    SourceStep::Ended => true,
+                    SourceStep::Received(new, old, _) => new == old,
+                    SourceStep::Called(_) | SourceStep::Terminal(_) => false,
                 })
             })
         })
@@ -134,14 +137,14 @@ proptest! {
     #[test]
     fn i07_newest_truth(world in world(), stack in stack()) {
         let promises = Promises(&stack);
-        let wrong = played(&world, &stack, |stage| {
+        let wrong = played(&world, &stack, |runner| {
             let mut all = Vec::new();
-            for (id, ended) in &stage.ends {
-                all.extend(wrong(stage, *id, ended).map(|what| format!("request {id}: {what}")));
+            for (id, ended) in &runner.ends {
+                all.extend(wrong(runner, *id, ended).map(|what| format!("request {id}: {what}")));
             }
             all
         });
-        // A foreign layer below may return any answer.
+        // A foreign layer below may return any outcome.
         if !promises.foreign() || promises.tries_are_requests() {
             prop_assert_eq!(wrong, Vec::<String>::new());
         }
@@ -149,20 +152,20 @@ proptest! {
 
     #[test]
     fn i07_answer_is_not_given_up_without_a_next_attempt(mut world in world(), stack in stack()) {
-        // One request at a time: the state at the decision is the state at the send.
+        // One request at a time, so the pool does not change between decision and attempt.
         for round in &mut world.rounds {
             round.requests.truncate(1);
             round.changes.clear();
         }
         let promises = Promises(&stack);
-        let given_up = played(&world, &stack, |stage| {
+        let given_up = played(&world, &stack, |runner| {
             let local = |ended: &Ended| match ended {
                 Ended::Answer { cause: Some(cause), .. } => cause.origin == Origin::Local,
                 _ => false,
             };
-            let ends = stage.ends.iter().filter(|(_, ended)| local(ended));
-            let ends = ends.filter(|(id, _)| !stage.attempts(**id).is_empty());
-            let ends = ends.filter(|(id, ended)| !is_down(stage, &stack, **id, ended));
+            let ends = runner.ends.iter().filter(|(_, ended)| local(ended));
+            let ends = ends.filter(|(id, _)| !runner.attempts(**id).is_empty());
+            let ends = ends.filter(|(id, ended)| !is_down(runner, &stack, **id, ended));
             ends.map(|(id, _)| *id).collect::<Vec<_>>()
         });
         if !promises.foreign() && !promises.has_gate_between_rotations() {

@@ -1,5 +1,5 @@
-//! I9: no output, event or answer of this crate contains eight bytes of a pool's secret, raw, percent-
-//! or base64-encoded, whatever its source.
+//! I9: no output, report or local answer of this crate contains eight bytes of a pool's secret,
+//! raw, percent- or base64-encoded, even if an upstream echoed it.
 
 use std::{
     io,
@@ -21,13 +21,13 @@ use tower_failover::{
 };
 
 use super::{
-    load::Load,
-    run::{Ended, paused, request, send},
-    script::Hostile,
-    stack::{Kit, Svc, erase, of_one_pool, rotating},
+    request_body::TestBody,
+    runner::{Ended, paused, request, send},
+    script::ListPolicy,
+    stack::{Parts, TestService, erase, of_one_pool, rotating},
     support::Recorder,
     upstream::base64_of,
-    world::{Place, World, world},
+    world::{CredentialPlace, World, world},
 };
 
 /// Returns the first part of a secret in this text, in any encoding.
@@ -44,7 +44,7 @@ fn leak(text: &str, secrets: &[String]) -> Option<String> {
             let padded = ["\0\0", secret].concat();
             let digits = base64_of::encode(&padded.as_bytes()[2 - shift..]);
             let own = (shift * 8).div_ceil(6)..(secret.len() + shift) * 8 / 6;
-            // Eight bytes are eleven digits, at any offset.
+            // Eight bytes are eleven base64 digits at any offset.
             for run in digits.as_bytes()[own].windows(11) {
                 let run = std::str::from_utf8(run).unwrap();
                 if text.contains(run) || text.contains(&run.replace('+', "-").replace('/', "_")) {
@@ -56,15 +56,15 @@ fn leak(text: &str, secrets: &[String]) -> Option<String> {
     None
 }
 
-/// Returns all text of a request, in every encoding.
-fn echo(request: &Request<Load>, spelling: usize) -> String {
+/// Returns all text of a request, in this encoding.
+fn echo(request: &Request<TestBody>, spelling: usize) -> String {
     let mut text: Vec<_> = request
         .headers()
         .values()
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         .collect();
     text.push(request.uri().to_string());
-    // The credentials are added last, and foreign text is shortened.
+    // The credentials are set last, and long upstream text is cut.
     text.reverse();
     let spell = |text: &String| match spelling % 5 {
         0 => text.clone(),
@@ -92,7 +92,7 @@ fn answer(text: String, status: u16) -> Result<Response<Full<Bytes>>, BoxError> 
     Ok(answer)
 }
 
-/// The output of tracing.
+/// The buffer for tracing's output.
 #[derive(Clone, Default)]
 struct Output(Arc<Mutex<Vec<u8>>>);
 
@@ -107,12 +107,12 @@ impl io::Write for Output {
     }
 }
 
-fn credential(place: Place, secret: &str) -> Credential {
+fn credential(place: CredentialPlace, secret: &str) -> Credential {
     match place {
-        Place::Bearer => Credential::bearer(secret),
-        Place::Header => Credential::header(HeaderName::from_static("x-api-key"), secret),
-        Place::Query => Credential::query("key", secret),
-        Place::Basic => Credential::basic("user", secret),
+        CredentialPlace::Bearer => Credential::bearer(secret),
+        CredentialPlace::Header => Credential::header(HeaderName::from_static("x-api-key"), secret),
+        CredentialPlace::Query => Credential::query("key", secret),
+        CredentialPlace::Basic => Credential::basic("user", secret),
     }
     .unwrap()
 }
@@ -126,8 +126,13 @@ fn builder(world: &World, secrets: &[String], reporter: &ReporterHandle) -> Pool
     builder.own_credential(world.plan.own).reporter(reporter.clone())
 }
 
-/// Returns the `Debug` output of layers, services and futures around this pool.
-fn printed(world: &World, pool: &Pool, reporter: &ReporterHandle, inner: &Svc) -> Vec<String> {
+/// Returns the debug output of layers, services and futures over this pool.
+fn printed(
+    world: &World,
+    pool: &Pool,
+    reporter: &ReporterHandle,
+    inner: &TestService,
+) -> Vec<String> {
     let policy = world.retry();
     let builder = FailoverLayer::builder().rotation(pool.clone()).retry(policy.clone());
     let builder = builder.reporter(reporter.clone());
@@ -158,28 +163,28 @@ async fn texts(
     output: &Output,
 ) -> Vec<String> {
     let recorder = Recorder::new();
-    let (heard, tracing) = (recorder.clone(), TracingReporter::new());
+    let (events, tracing) = (recorder.clone(), TracingReporter::new());
     let reporter = ReporterHandle::new(move |event: &Event| {
-        tower_failover::Reporter::report(&heard, event);
+        tower_failover::Reporter::report(&events, event);
         tower_failover::Reporter::report(&tracing, event);
     });
     let builder = || builder(world, secrets, &reporter);
     let pools = [builder().build().unwrap(), builder().build().unwrap()];
     let played = Arc::new(Mutex::new(0));
-    let upstream = service_fn(move |request: Request<Load>| {
+    let upstream = service_fn(move |request: Request<TestBody>| {
         let mut n = played.lock().unwrap();
         let (status, spelling) = script[*n % script.len()];
         *n += 1;
         std::future::ready(answer(echo(&request, spelling), status))
     });
-    let classifier = Hostile::new(world.opinions.clone()).classifier();
-    let kit = Kit { world, pools: &pools, classifier, reporter: reporter.clone() };
+    let classifier = ListPolicy::new(world.opinions.clone()).classifier();
+    let parts = Parts { world, pools: &pools, classifier, reporter: reporter.clone() };
     let upstream = erase(upstream);
-    let service = kit.around(stack, upstream.clone());
+    let service = parts.around(stack, upstream.clone());
     let mut texts = Vec::new();
     for (i, plan) in world.requests().into_iter().enumerate() {
         let mut request = request(u32::try_from(i).unwrap(), plan);
-        // The caller's own path and id quote a secret too.
+        // The caller's own path and request id contain a secret too.
         let quoted = utf8_percent_encode(&secrets[0], NON_ALPHANUMERIC).to_string();
         *request.uri_mut() =
             format!("https://api.example.com/{quoted}/x?y={quoted}").parse().unwrap();
@@ -230,14 +235,14 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leaked_secret_is_detected() {
+async fn i09_leaked_secret_is_detected() {
     let secret = ["abcdefghijklmnop+/".to_owned()];
     let request = Request::get("/").header("authorization", secret[0].as_str());
-    let request = request.body(Load::default()).unwrap();
+    let request = request.body(TestBody::default()).unwrap();
     for spelling in 0..5 {
         assert!(leak(&echo(&request, spelling), &secret).is_some(), "{spelling}");
     }
     assert_eq!(leak("abcdefg hijklmn", &secret), None);
-    let echoes = service_fn(|_: Request<Load>| async { answer(String::new(), 200) });
+    let echoes = service_fn(|_: Request<TestBody>| async { answer(String::new(), 200) });
     assert!(erase(echoes).oneshot(request).await.is_ok());
 }

@@ -1,11 +1,11 @@
-//! I10: a future dropped at any poll leaves counts, probes and locks correct.
+//! I10: a future dropped at any poll leaves counts, probes and locks consistent.
 
 use proptest::prelude::*;
 use tower_failover::pool::State;
 
 use super::{
-    i08_rest_only_grows::all_heal,
-    run::{Ended, Stage, paused},
+    i08_cooldowns_only_grow::all_recover,
+    runner::{Ended, Runner, paused},
     stack::{of_one_pool, rotating},
     world::world,
 };
@@ -20,15 +20,15 @@ proptest! {
             let mut requests = world.rounds.iter_mut().flat_map(|round| &mut round.requests);
             requests.nth(victim % victims).unwrap().polls = Some(polls);
             let (ended, wrong) = paused(async {
-                let mut stage = Stage::new(&world, &stack);
-                stage.play().await;
-                let ended = stage.ends.values().nth(victim % victims).cloned();
-                for account in stage.pools[0].view().accounts {
+                let mut runner = Runner::new(&world, &stack);
+                runner.play().await;
+                let ended = runner.ends.values().nth(victim % victims).cloned();
+                for account in runner.pools[0].view().accounts {
                     if account.in_flight != 0 || account.state == State::Probing {
                         return (ended, Err(format!("after {polls} polls: {account:?}")));
                     }
                 }
-                (ended, all_heal(&mut stage).await)
+                (ended, all_recover(&mut runner).await)
             });
             prop_assert_eq!(wrong, Ok(()));
             if ended.is_some_and(|ended| ended != Ended::Dropped) {

@@ -4,13 +4,13 @@
 use proptest::prelude::*;
 
 use super::{
-    load::Shape,
-    run::{Stage, paused, timeless},
+    request_body::Shape,
+    runner::{Runner, paused, timeless},
     stack::{FUSED, Layer, STACKED},
-    world::{Keeping, World, patient},
+    world::{BodyStrategy, World, patient},
 };
 
-/// Everything that is visible from outside.
+/// Everything visible from outside.
 #[derive(Debug, PartialEq)]
 struct Seen {
     attempts: Vec<String>,
@@ -21,10 +21,10 @@ struct Seen {
 
 fn seen(world: &World, layers: &[Layer]) -> Seen {
     paused(async {
-        let mut stage = Stage::new(world, layers);
+        let mut runner = Runner::new(world, layers);
         let start = tokio::time::Instant::now();
-        stage.play().await;
-        let attempts = stage.double.log().into_iter().map(|sent| {
+        runner.play().await;
+        let attempts = runner.upstream.log().into_iter().map(|sent| {
             let mut headers: Vec<_> = sent
                 .headers
                 .iter()
@@ -37,7 +37,7 @@ fn seen(world: &World, layers: &[Layer]) -> Seen {
                 "{:?} {} {:?} {} {} {headers:?} {:?} {:?} {:?}",
                 sent.at - start,
                 sent.id,
-                sent.who,
+                sent.credential,
                 sent.method,
                 sent.uri,
                 sent.body,
@@ -47,9 +47,9 @@ fn seen(world: &World, layers: &[Layer]) -> Seen {
         });
         Seen {
             attempts: attempts.collect(),
-            ends: stage.ends.iter().map(|end| timeless(&end)).collect(),
-            events: stage.recorder.events().iter().map(timeless).collect(),
-            view: format!("{:?}", stage.pools[0].view()),
+            ends: runner.ends.iter().map(|end| timeless(&end)).collect(),
+            events: runner.recorder.events().iter().map(timeless).collect(),
+            view: format!("{:?}", runner.pools[0].view()),
         }
     })
 }
@@ -57,16 +57,17 @@ fn seen(world: &World, layers: &[Layer]) -> Seen {
 proptest! {
     #[test]
     fn i11_fused_equals_stacked(mut world in patient()) {
-        world.plan.keeps = [world.plan.keeps[0]; 3];
+        world.plan.body_strategies = [world.plan.body_strategies[0]; 3];
         for request in world.rounds.iter_mut().flat_map(|round| &mut round.requests) {
-            // The fused layer knows that the pool is dead before it awaits a body, the others after it.
+            // The fused layer notices a dead pool before it awaits a body, the separate layers
+            // after it.
             request.shape.pause &= !request.shape.known;
-            // A fallback that cannot be written has reserved an account in the fused layer and none
-            // in the others, so that another one is next.
+            // A fallback whose body cannot be rewritten has reserved an account in the fused layer
+            // and none in the separate layers, so the next account differs.
             let written = request.named.is_some()
                 && request.shape == Shape::PLAIN
                 && !request.grpc
-                && world.plan.keeps[0] != Keeping::Cloned;
+                && world.plan.body_strategies[0] != BodyStrategy::Cloned;
             request.model = request.model.filter(|_| written);
             request.named = request.named.filter(|_| written);
         }

@@ -1,5 +1,5 @@
-//! I12: the caller's own credential is kept, replaced or rejected, as set; its failure never affects
-//! the pool.
+//! I12: the caller's own credential is kept, replaced or refused, as configured; its failure never
+//! changes the pool.
 
 use http::StatusCode;
 use proptest::prelude::*;
@@ -9,9 +9,9 @@ use tower_failover::{
 };
 
 use super::{
-    run::{Ended, Stage, paused},
+    runner::{Ended, Runner, paused},
     stack::{Layer, of_one_pool, rotating},
-    world::{Place, world},
+    world::{CredentialPlace, world},
 };
 
 proptest! {
@@ -22,48 +22,48 @@ proptest! {
             round.changes.clear();
             round.requests.iter_mut().for_each(|request| request.own = true);
         }
-        let seen = stack.contains(&Layer::Seen);
+        let seen = stack.contains(&Layer::GateWithoutPool);
         let own = world.plan.own;
         paused(async {
-            let mut stage = Stage::new(&world, &stack);
-            let before = stage.pools[0].view();
-            stage.play().await;
-            for sent in stage.double.log() {
+            let mut runner = Runner::new(&world, &stack);
+            let before = runner.pools[0].view();
+            runner.play().await;
+            for sent in runner.upstream.log() {
                 let mine = format!("Bearer own-{}", sent.id % 2);
                 let kept = sent.headers.get("authorization").is_some_and(|v| v == mine.as_str());
                 prop_assert_eq!(kept, own == OwnCredential::Keep, "{:?}", &sent);
-                prop_assert_eq!(sent.who.is_none(), own == OwnCredential::Keep);
-                let apart = sent.who.is_some_and(|who| {
-                    matches!(world.pools[0][who.account].place, Place::Header | Place::Query)
+                prop_assert_eq!(sent.credential.is_none(), own == OwnCredential::Keep);
+                let apart = sent.credential.is_some_and(|credential| {
+                    matches!(world.pools[0][credential.account].place, CredentialPlace::Header | CredentialPlace::Query)
                 });
                 prop_assert_eq!(sent.headers.contains_key("authorization"), !apart);
             }
             if own == OwnCredential::Replace {
                 return Ok(());
             }
-            if world.lives() {
-                // Tokens may expire meanwhile, and a check of an account may start a refresh; but
-                // nothing is held against any account.
-                for account in stage.pools[0].view().accounts {
+            if world.tokens_change() {
+                // Tokens expire, and the availability check calls due sources; but no account is
+                // blamed.
+                for account in runner.pools[0].view().accounts {
                     prop_assert_eq!(account.counts, Counts::default());
                     prop_assert!(!matches!(account.state, State::Quarantined | State::Probing));
                 }
-                prop_assert_eq!(super::i02_exactly_once::incidents(&stage.recorder.events()).len(), 0);
+                prop_assert_eq!(super::i02_exactly_once::incidents(&runner.recorder.events()).len(), 0);
             } else {
-                prop_assert_eq!(stage.pools[0].view(), before);
-                prop_assert_eq!(stage.recorder.incidents().len(), 0);
+                prop_assert_eq!(runner.pools[0].view(), before);
+                prop_assert_eq!(runner.recorder.incidents().len(), 0);
             }
-            for record in stage.recorder.failures() {
+            for record in runner.recorder.failures() {
                 prop_assert!(record.trail.iter().all(|line| line.account.is_none()));
                 prop_assert!(record.trail.iter().all(|line| line.credential));
             }
-            for ended in stage.ends.values() {
+            for ended in runner.ends.values() {
                 let Ended::Answer { cause, status, .. } = ended else { continue };
                 if own == OwnCredential::Refuse {
                     prop_assert_eq!(cause.map(|cause| cause.code), Some(Code::CredentialInvalid));
                     prop_assert!([StatusCode::UNAUTHORIZED, StatusCode::OK].contains(status));
                 } else if !seen {
-                    // The fault cannot be assigned.
+                    // Without a gate for it, a failure of the caller's credential has no cause.
                     prop_assert_eq!(*cause, None);
                 }
             }

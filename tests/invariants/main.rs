@@ -1,6 +1,6 @@
-//! The invariants, each under its name, over random worlds, stacks and schedules.
+//! The invariants of the crate as property tests over random worlds, stacks and schedules.
 
-// A helper that fails is a failed test; a world is many flags.
+// A failing helper fails the test; a world has many flags.
 #![allow(
     clippy::unwrap_used,
     clippy::struct_excessive_bools,
@@ -12,9 +12,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod load;
 mod oracle;
-mod run;
+mod request_body;
+mod runner;
 mod script;
 mod sources;
 mod stack;
@@ -29,7 +29,7 @@ mod i04_no_loops;
 mod i05_no_double_billing;
 mod i06_clean_attempts;
 mod i07_newest_truth;
-mod i08_rest_only_grows;
+mod i08_cooldowns_only_grow;
 mod i09_secrets_stay_in;
 mod i10_cancel_safe;
 mod i11_fused_equals_stacked;

@@ -1,9 +1,10 @@
-//! The expected state of each credential, derived only from the logs of the upstream and the sources.
+//! The state that each credential must have, derived from the logs of the upstream and the sources
+//! alone.
 //!
-//! If an account has a source that may mint another token after a rejection, a rejected token is *spent*:
-//! it is not sent again, not even as a probe, and it is no incident, until the source has returned the
-//! same token. A token that was minted after a rejection, and never worked, is rejected like any other:
-//! there is no third. A token is not sent after its expiry.
+//! If a source can renew a token after a rejection, a rejected token is *spent*: it is not sent
+//! again, not even as a probe, and it is no incident until the source returns the same token. A
+//! token that was renewed after a rejection and never worked is rejected like any other: there is
+//! no third one. An expired token is not sent.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,8 +15,8 @@ use tokio::time::Instant;
 use tower_failover::{Reason, Verdict, classify::ModelFault, credential::RefreshReason};
 
 use super::{
-    sources::{Fed, Heard},
-    upstream::{Changed, Double, End, Sent, Who},
+    sources::{SourceEvent, SourceStep},
+    upstream::{Changed, CredentialId, End, Sent, TestUpstream},
     world::{AccountPlan, Change},
 };
 
@@ -24,9 +25,9 @@ enum State {
     Alive,
     /// Its source has not returned the first token yet.
     Absent,
-    /// Rejected, and its source is to mint another; `told` if it was reported to be out before.
+    /// Rejected, and its source is renewing it; `reported` if it was reported as out before.
     Spent {
-        told: bool,
+        reported: bool,
     },
     Quarantined(Instant),
     Probing(usize),
@@ -34,30 +35,30 @@ enum State {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct TokenState {
     state: State,
     trusted: bool,
     strikes: u32,
-    /// The number of the event that invalidates older evidence.
-    chapter: usize,
+    /// The number of the event that invalidated older evidence.
+    valid_from: usize,
     closed: bool,
-    /// The last reason of its rejection.
+    /// The reason of its last rejection.
     reason: Reason,
-    /// Whether it was minted because the one before was rejected.
+    /// It was renewed after a rejection of the one before.
     forced: bool,
-    /// The expiry, after which it is not sent.
+    /// Its expiry.
     end: Option<Instant>,
-    /// Whether the pool knew of its expiry at its rejection, or of another's, is not visible from
-    /// outside, nor is its report.
+    /// From outside it is unknown whether the pool had noticed an expiry at the rejection, and so
+    /// what it reported.
     vague: bool,
 }
 
-impl Known {
+impl TokenState {
     const FRESH: Self = Self {
         state: State::Alive,
         trusted: false,
         strikes: 0,
-        chapter: 0,
+        valid_from: 0,
         closed: false,
         reason: Reason::Invalid,
         forced: false,
@@ -70,33 +71,33 @@ impl Known {
     }
 }
 
-/// The known state of an account.
+/// The derived state of an account.
 #[derive(Clone, Copy, Debug)]
 struct Account {
     plan: AccountPlan,
-    /// The current generation.
+    /// Its current generation.
     current: u64,
-    /// The reason of the last call to its source.
+    /// The reason of the last call of its source.
     why: RefreshReason,
-    /// Whether its source returns nothing until a person acts.
-    over: bool,
+    /// Its source failed terminally, and no operator has acted since.
+    terminal: bool,
 }
 
 impl Account {
     fn can_renew_after(&self, reason: Reason) -> bool {
-        self.plan.source.is_some_and(|source| source.can_renew_after(reason)) && !self.over
+        self.plan.source.is_some_and(|source| source.can_renew_after(reason)) && !self.terminal
     }
 }
 
-/// The facts that the log shows.
+/// The findings from the log.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     /// Attempts that must not have been started.
     pub(crate) wrong: Vec<String>,
-    /// The number of incidents of each credential.
-    pub(crate) incidents: BTreeMap<Who, usize>,
-    /// The credentials whose incidents are not visible.
-    pub(crate) vague: BTreeSet<Who>,
+    /// How often each credential was taken out.
+    pub(crate) incidents: BTreeMap<CredentialId, usize>,
+    /// Credentials whose incidents cannot be derived.
+    pub(crate) vague: BTreeSet<CredentialId>,
 }
 
 enum Event<'a> {
@@ -104,35 +105,35 @@ enum Event<'a> {
     Answer(&'a Sent, Instant),
     Drop(&'a Sent),
     Change(&'a Changed),
-    Heard(&'a Heard),
+    Source(&'a SourceEvent),
 }
 
-/// Returns the shortest quarantine.
-fn quarantine(known: &Known, strikes: u32) -> Duration {
-    let (first, most) = match known.reason {
+/// Returns the shortest quarantine of a credential.
+fn quarantine(token_state: &TokenState, strikes: u32) -> Duration {
+    let (first, most) = match token_state.reason {
         Reason::Revoked => (3_600, 86_400),
-        _ if known.trusted => (5, 3_600),
+        _ if token_state.trusted => (5, 3_600),
         _ => (300, 3_600),
     };
     Duration::from_secs((first << strikes.min(16)).min(most))
 }
 
-/// The known state at a point of the log.
-struct Walk<'a> {
-    double: &'a Double,
-    /// A foreign layer may resend a success: the pool sees only the last answer.
+/// The state derived from the log up to the current event.
+struct LogCheck<'a> {
+    upstream: &'a TestUpstream,
+    /// A foreign layer may resend after a success: the pool sees only the last answer.
     foreign: bool,
-    tokens: BTreeMap<Who, Known>,
+    tokens: BTreeMap<CredentialId, TokenState>,
     accounts: BTreeMap<(usize, usize), Account>,
     findings: Findings,
 }
 
-/// Walks through the log, in order.
-pub(crate) fn walk(double: &Double, foreign: bool) -> Findings {
-    let (log, changes) = (double.log(), double.changes());
-    let heard = double.sources(|log| log.heard.clone());
+/// Checks the log in the order of its events.
+pub(crate) fn check_log(upstream: &TestUpstream, foreign: bool) -> Findings {
+    let (log, changes) = (upstream.log(), upstream.changes());
+    let source_events = upstream.sources(|log| log.events.clone());
     let mut events: Vec<(usize, Event<'_>)> = Vec::new();
-    for sent in log.iter().filter(|sent| sent.who.is_some()) {
+    for sent in log.iter().filter(|sent| sent.credential.is_some()) {
         events.push((sent.seq, Event::Start(sent)));
         match sent.end {
             End::Answered { at, seq } => events.push((seq, Event::Answer(sent, at))),
@@ -141,211 +142,225 @@ pub(crate) fn walk(double: &Double, foreign: bool) -> Findings {
         }
     }
     events.extend(changes.iter().map(|change| (change.seq, Event::Change(change))));
-    events.extend(heard.iter().map(|heard| (heard.seq, Event::Heard(heard))));
+    events.extend(source_events.iter().map(|event| (event.seq, Event::Source(event))));
     events.sort_by_key(|(seq, _)| *seq);
     let findings = Findings::default();
     let (tokens, accounts) = (BTreeMap::new(), BTreeMap::new());
-    let mut walk = Walk { double, foreign, tokens, accounts, findings };
+    let mut check = LogCheck { upstream, foreign, tokens, accounts, findings };
     for (seq, event) in events {
         match event {
-            Event::Start(sent) => walk.start(sent, seq),
-            Event::Answer(sent, at) => walk.answer(sent, at),
-            Event::Drop(sent) => refund(walk.token(sent.who.unwrap()), sent),
-            Event::Change(change) => walk.change(change, seq),
-            Event::Heard(heard) => walk.heard(heard),
+            Event::Start(sent) => check.start(sent, seq),
+            Event::Answer(sent, at) => check.answer(sent, at),
+            Event::Drop(sent) => refund(check.token(sent.credential.unwrap()), sent),
+            Event::Change(change) => check.change(change, seq),
+            Event::Source(event) => check.record_event(event),
         }
     }
-    let vague = walk.tokens.iter().filter(|(_, known)| known.vague).map(|(who, _)| *who);
-    walk.findings.vague = vague.collect();
-    walk.findings
+    let vague = check
+        .tokens
+        .iter()
+        .filter(|(_, token_state)| token_state.vague)
+        .map(|(credential, _)| *credential);
+    check.findings.vague = vague.collect();
+    check.findings
 }
 
-impl Walk<'_> {
+impl LogCheck<'_> {
     fn account(&mut self, pool: usize, account: usize) -> &mut Account {
-        let plan = self.double.plan(pool, account);
+        let plan = self.upstream.plan(pool, account);
         let loaded = plan.source.as_ref().is_none_or(|source| source.loaded);
         let current = u64::from(loaded);
-        let fresh = Account { plan, current, why: RefreshReason::First, over: false };
+        let fresh = Account { plan, current, why: RefreshReason::First, terminal: false };
         self.accounts.entry((pool, account)).or_insert(fresh)
     }
 
-    /// Returns the state of a credential without evidence against it.
-    fn first(&self, who: Who) -> State {
-        let source = self.double.plan(who.pool, who.account).source;
-        let absent = who.generation == 0 && source.is_some_and(|source| !source.loaded);
+    /// Returns the initial state of a credential.
+    fn first(&self, credential: CredentialId) -> State {
+        let source = self.upstream.plan(credential.pool, credential.account).source;
+        let absent = credential.generation == 0 && source.is_some_and(|source| !source.loaded);
         if absent { State::Absent } else { State::Alive }
     }
 
-    fn token(&mut self, who: Who) -> &mut Known {
-        let plan = self.double.plan(who.pool, who.account);
-        let end = plan.first_end().filter(|_| who.generation == 1);
-        let end = end.map(|end| self.double.since() + end);
-        let state = self.first(who);
-        self.tokens.entry(who).or_insert(Known { state, end, ..Known::FRESH })
+    fn token(&mut self, credential: CredentialId) -> &mut TokenState {
+        let plan = self.upstream.plan(credential.pool, credential.account);
+        let end = plan.first_end().filter(|_| credential.generation == 1);
+        let end = end.map(|end| self.upstream.since() + end);
+        let state = self.first(credential);
+        self.tokens.entry(credential).or_insert(TokenState { state, end, ..TokenState::FRESH })
     }
 
     fn start(&mut self, sent: &Sent, seq: usize) {
-        let who = sent.who.unwrap();
-        let current = self.account(who.pool, who.account).current;
-        let known = self.token(who);
-        let wrong = match known.state {
-            _ if who.generation > current => Some("unknown"),
-            _ if known.closed => Some("replaced"),
-            _ if known.has_ended(sent.at) => Some("ended"),
+        let credential = sent.credential.unwrap();
+        let current = self.account(credential.pool, credential.account).current;
+        let token_state = self.token(credential);
+        let wrong = match token_state.state {
+            _ if credential.generation > current => Some("unknown"),
+            _ if token_state.closed => Some("replaced"),
+            _ if token_state.has_ended(sent.at) => Some("ended"),
             State::Alive => None,
             State::Absent => Some("absent"),
             State::Spent { .. } => Some("spent"),
             State::Quarantined(until) if sent.at < until => Some("quarantined"),
             State::Quarantined(_) => {
-                known.state = State::Probing(sent.n);
-                known.chapter = seq;
+                token_state.state = State::Probing(sent.n);
+                token_state.valid_from = seq;
                 None
             }
             State::Probing(_) => Some("probed"),
             State::Out => Some("retired"),
         };
         if let Some(wrong) = wrong {
-            let wrong = format!("attempt {} of {who:?} started while {wrong}", sent.n);
+            let wrong = format!("attempt {} of {credential:?} started while {wrong}", sent.n);
             self.findings.wrong.push(wrong);
         }
     }
 
     fn answer(&mut self, sent: &Sent, at: Instant) {
-        let who = sent.who.unwrap();
-        let known = self.token(who);
-        let probe = known.state == State::Probing(sent.n);
+        let credential = sent.credential.unwrap();
+        let token_state = self.token(credential);
+        let probe = token_state.state == State::Probing(sent.n);
         match sent.verdict {
             Verdict::Unauthorized(reason) => {
-                let late = sent.seq < known.chapter;
-                let alive = known.state == State::Alive && !late && !known.closed;
+                let late = sent.seq < token_state.valid_from;
+                let alive = token_state.state == State::Alive && !late && !token_state.closed;
                 if alive || probe {
-                    self.refuse(who, reason, at, probe);
+                    self.reject(credential, reason, at, probe);
                 }
             }
             Verdict::Success => {
-                known.trusted = true;
-                known.strikes = 0;
+                token_state.trusted = true;
+                token_state.strikes = 0;
                 if probe {
-                    known.state = State::Alive;
+                    token_state.state = State::Alive;
                 }
             }
-            Verdict::Transient { .. } | Verdict::Rejected => refund(known, sent),
+            Verdict::Transient { .. } | Verdict::Rejected => refund(token_state, sent),
             Verdict::ModelFault { fault: ModelFault::NotFound, .. } | _ => {
                 if probe {
-                    known.state = State::Alive;
+                    token_state.state = State::Alive;
                 }
             }
         }
     }
 
-    /// Applies the rejection of a usable credential, or of a probe.
-    fn refuse(&mut self, who: Who, reason: Reason, at: Instant, probe: bool) {
-        let asks = self.account(who.pool, who.account).can_renew_after(reason);
+    /// Applies the rejection of a usable credential or a probe.
+    fn reject(&mut self, credential: CredentialId, reason: Reason, at: Instant, probe: bool) {
+        let renewable = self.account(credential.pool, credential.account).can_renew_after(reason);
         let foreign = self.foreign;
-        let known = self.token(who);
-        known.reason = reason;
-        // Nor is it visible whether the pool knows that a token minted after a rejection has worked.
-        known.vague |= known.has_ended(at) || foreign && known.forced && known.trusted;
-        let hopeless = known.forced && !known.trusted;
-        known.strikes += 1;
-        if asks && !hopeless && !known.vague {
-            known.state = State::Spent { told: probe };
+        let token_state = self.token(credential);
+        token_state.reason = reason;
+        // It is also unknown whether the pool has seen a success of a token that was renewed after
+        // a rejection.
+        token_state.vague |=
+            token_state.has_ended(at) || foreign && token_state.forced && token_state.trusted;
+        let hopeless = token_state.forced && !token_state.trusted;
+        token_state.strikes += 1;
+        if renewable && !hopeless && !token_state.vague {
+            token_state.state = State::Spent { reported: probe };
             return;
         }
-        known.state = State::Quarantined(at + quarantine(known, known.strikes - 1));
+        token_state.state =
+            State::Quarantined(at + quarantine(token_state, token_state.strikes - 1));
         if !probe {
-            *self.findings.incidents.entry(who).or_default() += 1;
+            *self.findings.incidents.entry(credential).or_default() += 1;
         }
     }
 
     fn change(&mut self, change: &Changed, seq: usize) {
-        let who = Who { pool: 0, account: change.account, generation: change.generation };
-        let first = self.first(who);
-        let known = self.token(who);
+        let credential =
+            CredentialId { pool: 0, account: change.account, generation: change.generation };
+        let first = self.first(credential);
+        let token_state = self.token(credential);
         match change.change {
             Change::Replace => {
-                known.closed = true;
+                token_state.closed = true;
                 let account = self.account(0, change.account);
                 account.current = change.generation + 1;
-                account.over = false;
+                account.terminal = false;
             }
             Change::Revive => {
-                if known.state != State::Alive || known.strikes > 0 {
-                    known.chapter = seq;
+                if token_state.state != State::Alive || token_state.strikes > 0 {
+                    token_state.valid_from = seq;
                 }
-                (known.state, known.strikes) = (first, 0);
-                // The expiry may be wrong because of a clock.
-                known.end = known.end.filter(|end| change.at < *end);
-                self.account(0, change.account).over = false;
+                (token_state.state, token_state.strikes) = (first, 0);
+                // The clock that decided the expiry may be wrong.
+                token_state.end = token_state.end.filter(|end| change.at < *end);
+                self.account(0, change.account).terminal = false;
             }
-            Change::Retire => (known.state, known.chapter) = (State::Out, seq),
-            Change::Invalidate if known.state == State::Alive => {
-                self.refuse(who, Reason::Invalid, change.at, false);
+            Change::Retire => (token_state.state, token_state.valid_from) = (State::Out, seq),
+            Change::Invalidate if token_state.state == State::Alive => {
+                self.reject(credential, Reason::Invalid, change.at, false);
             }
-            Change::Invalidate | Change::Rest(_) | Change::RestModel(..) => {}
+            Change::Invalidate | Change::CoolDown(_) | Change::CoolDownModel(..) => {}
         }
     }
 
-    fn heard(&mut self, heard: &Heard) {
-        let account = self.account(heard.pool, heard.account);
-        let who = Who { pool: heard.pool, account: heard.account, generation: account.current };
-        match heard.what {
-            Fed::Asked(why) => account.why = why,
-            Fed::Over(old) if old != who.generation => {}
-            Fed::Over(_) => {
-                account.over = true;
-                let known = self.token(who);
-                if let State::Spent { .. } = known.state {
-                    known.state = State::Out;
+    fn record_event(&mut self, event: &SourceEvent) {
+        let account = self.account(event.pool, event.account);
+        let credential =
+            CredentialId { pool: event.pool, account: event.account, generation: account.current };
+        match event.step {
+            SourceStep::Called(why) => account.why = why,
+            SourceStep::Terminal(old) if old != credential.generation => {}
+            SourceStep::Terminal(_) => {
+                account.terminal = true;
+                let token_state = self.token(credential);
+                if let State::Spent { .. } = token_state.state {
+                    token_state.state = State::Out;
                 }
             }
-            Fed::Given(generation, old, life) if old == who.generation => {
+            SourceStep::Received(generation, old, lifetime) if old == credential.generation => {
                 if generation == old {
-                    self.same(who, heard.at);
+                    self.same(credential, event.at);
                 } else {
-                    self.renewed(who, Who { generation, ..who }, life.map(|life| heard.at + life));
+                    self.renewed(
+                        credential,
+                        CredentialId { generation, ..credential },
+                        lifetime.map(|lifetime| event.at + lifetime),
+                    );
                 }
             }
-            // A person has replaced it meanwhile.
-            Fed::Given(..) | Fed::Silent => {}
+            // An operator replaced the credential during the refresh.
+            SourceStep::Received(..) | SourceStep::Ended => {}
         }
     }
 
-    /// Applies that the source returned the current token. If its call began before the rejection, it is
-    /// called again.
-    fn same(&mut self, who: Who, at: Instant) {
-        let refused = self.account(who.pool, who.account).why.is_rejected();
-        let known = self.token(who);
-        if let (State::Spent { told }, true) = (known.state, refused) {
-            known.state = State::Quarantined(at + quarantine(known, known.strikes - 1));
-            if !told {
-                *self.findings.incidents.entry(who).or_default() += 1;
+    /// Applies that the source returned the current token. If it was called before the rejection,
+    /// it is called again.
+    fn same(&mut self, credential: CredentialId, at: Instant) {
+        let rejected = self.account(credential.pool, credential.account).why.is_rejected();
+        let token_state = self.token(credential);
+        if let (State::Spent { reported }, true) = (token_state.state, rejected) {
+            token_state.state =
+                State::Quarantined(at + quarantine(token_state, token_state.strikes - 1));
+            if !reported {
+                *self.findings.incidents.entry(credential).or_default() += 1;
             }
         }
     }
 
     /// Applies that the source returned another token.
-    fn renewed(&mut self, who: Who, next: Who, end: Option<Instant>) {
-        let account = self.account(who.pool, who.account);
+    fn renewed(&mut self, credential: CredentialId, next: CredentialId, end: Option<Instant>) {
+        let account = self.account(credential.pool, credential.account);
         account.current = next.generation;
-        let refused = account.why.is_rejected();
-        let known = self.token(who);
-        known.closed = true;
-        let new = Known {
-            forced: refused || matches!(known.state, State::Spent { .. }),
-            vague: known.vague && !refused,
-            // An account that a person has taken out is taken in only by a person.
-            state: if known.state == State::Out { State::Out } else { State::Alive },
+        let rejected = account.why.is_rejected();
+        let token_state = self.token(credential);
+        token_state.closed = true;
+        let new = TokenState {
+            forced: rejected || matches!(token_state.state, State::Spent { .. }),
+            vague: token_state.vague && !rejected,
+            // An account that an operator retired returns only by an operator.
+            state: if token_state.state == State::Out { State::Out } else { State::Alive },
             end,
-            ..Known::FRESH
+            ..TokenState::FRESH
         };
         self.tokens.insert(next, new);
     }
 }
 
-/// Applies a probe that proved nothing: another probe is still due.
-fn refund(known: &mut Known, sent: &Sent) {
-    if known.state == State::Probing(sent.n) {
-        known.state = State::Quarantined(sent.at);
+/// Returns a probe without a result: the next request may probe.
+fn refund(token_state: &mut TokenState, sent: &Sent) {
+    if token_state.state == State::Probing(sent.n) {
+        token_state.state = State::Quarantined(sent.at);
     }
 }

@@ -1,4 +1,4 @@
-//! The reactions of the upstream of a world, and their verdicts: the table of the oracle.
+//! The steps of a world's upstream and their verdicts, as an oracle independent of the classifier.
 
 use std::{error::Error, fmt, io};
 
@@ -10,7 +10,7 @@ use tower_failover::{
     classify::{Delivery, ErrorRef, FailureError, ModelFault, NonAuth, NonAuthError},
 };
 
-/// One reaction of an upstream.
+/// One kind of reply of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Play {
     Status(u16),
@@ -18,29 +18,29 @@ pub(crate) enum Play {
     Grpc(u8),
     /// A 401 whose challenge says that the token was revoked.
     Revoked,
-    /// An expired token in the form of AWS.
+    /// AWS's error for an expired token.
     Aws,
-    /// There is no such model.
+    /// The model does not exist.
     NoModel,
-    /// Longer than the model's context.
+    /// The request exceeds the model's context.
     TooLong,
-    /// Against the model's content policy.
+    /// The request violates the model's content policy.
     OffLimits,
-    /// An invalid key in the form of Google: only the body says so.
+    /// Google's error for an invalid key, visible only in the body.
     KeyInvalid,
     Connect,
     Reset,
     TimedOut,
     Unknown,
-    /// An error type of the user, which a rule classifies as unauthorized.
+    /// A user's error type that a rule classifies as unauthorized.
     Denied,
-    /// An error that contains one of this crate.
+    /// An error that contains this crate's own error.
     Failure,
     /// Never answers.
     Hang,
 }
 
-/// A reaction of the upstream, and its time.
+/// A reply of the upstream and its delay.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
     pub(crate) play: Play,
@@ -49,8 +49,8 @@ pub(crate) struct Step {
     pub(crate) retry_after: Option<u64>,
 }
 
-/// The forms of a rejection.
-pub(crate) const REFUSALS: [Play; 8] = [
+/// The replies that reject a credential.
+pub(crate) const REJECTIONS: [Play; 8] = [
     Play::Status(401),
     Play::Revoked,
     Play::Grpc(16),
@@ -70,16 +70,16 @@ impl Step {
     pub(crate) fn plain(&self) -> Verdict {
         let delay = self.retry_after.map(std::time::Duration::from_secs);
         let transient = |delivery, timeout| Verdict::Transient { delay: None, delivery, timeout };
-        let refused = |reason| Verdict::Unauthorized(reason);
+        let rejected = |reason| Verdict::Unauthorized(reason);
         let verdict = match self.play {
             Play::Status(200 | 204) | Play::Grpc(0) => Verdict::Success,
             Play::Status(401)
             | Play::Grpc(16)
             | Play::KeyInvalid
             | Play::Denied
-            | Play::Failure => refused(Reason::Invalid),
-            Play::Revoked => refused(Reason::Revoked),
-            Play::Aws => refused(Reason::Expired),
+            | Play::Failure => rejected(Reason::Invalid),
+            Play::Revoked => rejected(Reason::Revoked),
+            Play::Aws => rejected(Reason::Expired),
             Play::Status(402) => Verdict::out_of_quota(),
             Play::Status(403) if delay.is_some() => Verdict::limited(),
             Play::Status(403) => Verdict::Forbidden,
@@ -101,7 +101,7 @@ impl Step {
         if self.is_error() { verdict } else { verdict.with_delay(delay) }
     }
 
-    pub(crate) fn refuses(&self) -> bool {
+    pub(crate) fn rejects(&self) -> bool {
         self.plain().is_unauthorized()
     }
 
@@ -212,7 +212,7 @@ impl Error for Numbered {
     }
 }
 
-/// An error of the user.
+/// A user's error type.
 #[derive(Debug)]
 pub(crate) struct Denied {
     n: usize,
@@ -226,25 +226,25 @@ impl fmt::Display for Denied {
 
 impl Error for Denied {}
 
-/// A policy that returns the verdicts of its list, and records its calls.
+/// A policy that returns the verdicts of a list and records the attempts it was called for.
 #[derive(Clone, Debug)]
-pub(crate) struct Hostile {
-    pub(crate) says: Vec<Option<Verdict>>,
-    pub(crate) asked: std::sync::Arc<std::sync::Mutex<Vec<usize>>>,
+pub(crate) struct ListPolicy {
+    pub(crate) verdicts: Vec<Option<Verdict>>,
+    pub(crate) calls: std::sync::Arc<std::sync::Mutex<Vec<usize>>>,
 }
 
-impl Hostile {
-    pub(crate) fn new(says: Vec<Option<Verdict>>) -> Self {
-        Self { says, asked: std::sync::Arc::default() }
+impl ListPolicy {
+    pub(crate) fn new(verdicts: Vec<Option<Verdict>>) -> Self {
+        Self { verdicts, calls: std::sync::Arc::default() }
     }
 
-    pub(crate) fn about(&self, n: usize) -> Option<Verdict> {
-        if self.says.is_empty() { None } else { self.says[n % self.says.len()] }
+    pub(crate) fn verdict_for(&self, n: usize) -> Option<Verdict> {
+        if self.verdicts.is_empty() { None } else { self.verdicts[n % self.verdicts.len()] }
     }
 
-    fn hear(&self, n: usize) -> Option<Verdict> {
-        self.asked.lock().unwrap().push(n);
-        self.about(n)
+    fn record(&self, n: usize) -> Option<Verdict> {
+        self.calls.lock().unwrap().push(n);
+        self.verdict_for(n)
     }
 
     pub(crate) fn classifier(&self) -> Classifier {
@@ -256,17 +256,17 @@ impl Hostile {
     }
 }
 
-impl Policy for Hostile {
+impl Policy for ListPolicy {
     fn wants_body(&self, answer: &NonAuth<'_>) -> bool {
         attempt_of(answer.headers()).is_some_and(|n| n % 3 == 0)
     }
 
     fn answer(&self, answer: &NonAuth<'_>) -> Option<Verdict> {
-        self.hear(attempt_of(answer.headers())?)
+        self.record(attempt_of(answer.headers())?)
     }
 
     fn error(&self, error: &NonAuthError<'_>) -> Option<Verdict> {
-        self.hear(error.downcast_ref::<Numbered>()?.n)
+        self.record(error.downcast_ref::<Numbered>()?.n)
     }
 }
 
@@ -276,8 +276,8 @@ pub(crate) fn attempt_of(headers: &HeaderMap) -> Option<usize> {
 
 // === strategies ===
 
-pub(crate) fn refusal() -> impl Strategy<Value = Play> {
-    proptest::sample::select(REFUSALS.to_vec())
+pub(crate) fn rejection() -> impl Strategy<Value = Play> {
+    proptest::sample::select(REJECTIONS.to_vec())
 }
 
 pub(crate) fn play() -> impl Strategy<Value = Play> {
@@ -293,7 +293,7 @@ pub(crate) fn play() -> impl Strategy<Value = Play> {
             Play::Status(529),
             Play::Status(429),
         ]),
-        3 => refusal(),
+        3 => rejection(),
         2 => proptest::sample::select(vec![8, 13, 14, 5]).prop_map(Play::Grpc),
         4 => proptest::sample::select(vec![Play::Connect, Play::Reset, Play::TimedOut, Play::Unknown]),
         1 => Just(Play::Hang),
@@ -327,7 +327,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     })
 }
 
-/// The verdict of a hostile policy.
+/// Generates a verdict of a policy.
 pub(crate) fn opinion() -> impl Strategy<Value = Option<Verdict>> {
     proptest::sample::select(vec![
         None,

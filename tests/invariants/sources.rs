@@ -1,4 +1,5 @@
-//! The token sources of a world: each plays the script of its account, and all calls are recorded.
+//! The token sources of a world: each plays the script of its account, and the log records all
+//! steps.
 
 use std::{
     collections::BTreeMap,
@@ -14,56 +15,55 @@ use tower_failover::{
 };
 
 use super::{
-    upstream::{Double, Who},
+    upstream::{CredentialId, TestUpstream},
     world::token_of,
 };
 
-/// The answer of a source.
+/// The kind of a source's reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Give {
+pub(crate) enum ReplyKind {
     New,
-    /// The current token.
+    /// The current token again.
     Same,
-    /// It is down.
+    /// The source is unavailable.
     Down,
-    /// A person must act: `invalid_grant`.
-    Over,
+    /// A terminal failure such as `invalid_grant`.
+    Terminal,
     Panic,
-    /// A token that is not valid in a header.
+    /// A token that does not fit in a header.
     Unfit,
-    /// It never answers.
+    /// The source never answers.
     Never,
 }
 
 /// The lifetime of a new token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Life {
+pub(crate) enum Lifetime {
     Unknown,
-    /// This many milliseconds.
+    /// A number of milliseconds.
     For(u64),
-    /// By the local clock it has expired long ago.
+    /// The token has expired long ago by the local clock.
     Past,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reply {
-    pub(crate) give: Give,
-    pub(crate) life: Life,
+    pub(crate) kind: ReplyKind,
+    pub(crate) lifetime: Lifetime,
     /// Milliseconds until the answer.
     pub(crate) after: u64,
-    /// The seconds until a source that is down wants the next call, or until one that is up wants to
-    /// renew its token.
+    /// The retry delay of an unavailable source, or the refresh delay of a new token, in seconds.
     pub(crate) wait: Option<u64>,
 }
 
-/// The origin of an account's tokens.
+/// The plan of an account's token source.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SourcePlan {
-    /// Whether the first token is loaded at the start.
+    /// The first token is loaded from the start.
     pub(crate) loaded: bool,
-    /// The answers to its calls, in order; then it returns new tokens.
+    /// Its replies call by call; later calls return new tokens.
     pub(crate) replies: [Reply; 5],
-    /// Whether it mints another token after any rejection.
+    /// It can renew a token after a rejection for any reason.
     pub(crate) any_reason: bool,
 }
 
@@ -74,41 +74,42 @@ impl SourcePlan {
     }
 }
 
-/// An event of a source, in step with the log of the upstream.
+/// An event of a source, numbered like the upstream's log.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Heard {
+pub(crate) struct SourceEvent {
     pub(crate) seq: usize,
     pub(crate) at: Instant,
     pub(crate) pool: usize,
     pub(crate) account: usize,
-    pub(crate) what: Fed,
+    pub(crate) step: SourceStep,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Fed {
-    /// It is called.
-    Asked(RefreshReason),
-    /// The call has ended, with any result.
-    Silent,
-    /// The pool has received this token, in place of another, with this lifetime.
-    Given(u64, u64, Option<Duration>),
-    /// The pool has received that a person must act, who may have replaced this token meanwhile.
-    Over(u64),
+pub(crate) enum SourceStep {
+    /// The source was called.
+    Called(RefreshReason),
+    /// The call ended, with any result.
+    Ended,
+    /// The pool received this generation in place of another, with this lifetime.
+    Received(u64, u64, Option<Duration>),
+    /// The pool handled a terminal failure of this generation, which an operator may have replaced
+    /// meanwhile.
+    Terminal(u64),
 }
 
-/// The record of the sources of a world.
+/// The log of the sources of a world.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    pub(crate) heard: Vec<Heard>,
-    /// For each token of a source, the one that it replaces, and its lifetime.
-    lives: BTreeMap<Who, (u64, Option<Duration>)>,
-    /// The calls in progress, by the group that serializes them.
+    pub(crate) events: Vec<SourceEvent>,
+    /// For each token of a source, the generation that it replaces and its lifetime.
+    tokens_change: BTreeMap<CredentialId, (u64, Option<Duration>)>,
+    /// The open calls, by the account or group whose calls are serialised.
     open: BTreeMap<(usize, String), usize>,
-    /// The faults.
+    /// Violations found so far.
     pub(crate) wrong: Vec<String>,
-    /// All sources work from here on.
-    pub(crate) mended: bool,
-    /// A person replaces the credential.
+    /// From now on all sources return new tokens.
+    pub(crate) repaired: bool,
+    /// An operator is changing a credential.
     pub(crate) by_hand: bool,
 }
 
@@ -118,41 +119,41 @@ pub(crate) struct Scripted {
     pub(crate) account: usize,
     pub(crate) group: Option<u8>,
     pub(crate) plan: SourcePlan,
-    pub(crate) double: Double,
-    pub(crate) asked: AtomicUsize,
+    pub(crate) upstream: TestUpstream,
+    pub(crate) calls: AtomicUsize,
 }
 
-/// A call in progress.
-struct Open<'a>(&'a Scripted);
+/// An open call.
+struct OpenCall<'a>(&'a Scripted);
 
-impl Drop for Open<'_> {
+impl Drop for OpenCall<'_> {
     fn drop(&mut self) {
         let key = self.0.turn();
-        self.0.double.sources(|log| *log.open.entry(key).or_default() -= 1);
-        self.0.heard(Fed::Silent);
+        self.0.upstream.sources(|log| *log.open.entry(key).or_default() -= 1);
+        self.0.record_event(SourceStep::Ended);
     }
 }
 
-/// A failure that records its drop: the pool has then received it.
+/// An error that records when the pool has handled the failure and drops it.
 #[derive(Debug)]
-struct Told {
-    double: Double,
+struct TerminalFailure {
+    upstream: TestUpstream,
     pool: usize,
     account: usize,
     generation: u64,
 }
 
-impl std::fmt::Display for Told {
+impl std::fmt::Display for TerminalFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("invalid_grant")
     }
 }
 
-impl std::error::Error for Told {}
+impl std::error::Error for TerminalFailure {}
 
-impl Drop for Told {
+impl Drop for TerminalFailure {
     fn drop(&mut self) {
-        self.double.heard(self.pool, self.account, Fed::Over(self.generation));
+        self.upstream.record_event(self.pool, self.account, SourceStep::Terminal(self.generation));
     }
 }
 
@@ -162,45 +163,46 @@ impl Scripted {
         (self.pool, group.unwrap_or_else(|| format!("account {}", self.account)))
     }
 
-    fn heard(&self, what: Fed) {
-        self.double.heard(self.pool, self.account, what);
+    fn record_event(&self, step: SourceStep) {
+        self.upstream.record_event(self.pool, self.account, step);
     }
 
     async fn answer(&self, why: RefreshReason) -> Result<Token, SourceError> {
         let key = self.turn();
-        self.double.sources(|log| {
+        self.upstream.sources(|log| {
             let open = log.open.entry(key.clone()).or_default();
             *open += 1;
             if *open > 1 {
-                log.wrong.push(format!("{key:?} is asked {open} questions at once"));
+                log.wrong.push(format!("{key:?} has {open} calls at once"));
             }
         });
-        self.heard(Fed::Asked(why));
-        let _open = Open(self);
-        let (now, loaded) = self.double.generation(self.pool, self.account);
-        let at = self.asked.fetch_add(1, Ordering::Relaxed);
-        let mended = self.double.sources(|log| log.mended);
-        let fine = Reply { give: Give::New, life: Life::Unknown, after: 0, wait: None };
-        let reply = self.plan.replies.get(at).copied().filter(|_| !mended).unwrap_or(fine);
-        if reply.give == Give::Never {
+        self.record_event(SourceStep::Called(why));
+        let _open = OpenCall(self);
+        let (now, loaded) = self.upstream.generation(self.pool, self.account);
+        let at = self.calls.fetch_add(1, Ordering::Relaxed);
+        let repaired = self.upstream.sources(|log| log.repaired);
+        let fine =
+            Reply { kind: ReplyKind::New, lifetime: Lifetime::Unknown, after: 0, wait: None };
+        let reply = self.plan.replies.get(at).copied().filter(|_| !repaired).unwrap_or(fine);
+        if reply.kind == ReplyKind::Never {
             std::future::pending::<()>().await;
         }
         if reply.after > 0 {
             sleep(Duration::from_millis(reply.after)).await;
         }
         let wait = reply.wait.map(Duration::from_secs);
-        match reply.give {
-            Give::New => Ok(self.token(reply, now, now + 1)),
-            Give::Same => Ok(self.token(reply, now, if now > 0 || loaded { now } else { 1 })),
-            Give::Down => Err(SourceError::transient("it is down").with_retry_after(wait)),
-            Give::Over => {
-                let (double, pool, account) = (self.double.clone(), self.pool, self.account);
-                let told = Told { double, pool, account, generation: now };
-                Err(SourceError::terminal(Reason::Invalid, "log in again").with_source(told))
+        match reply.kind {
+            ReplyKind::New => Ok(self.token(reply, now, now + 1)),
+            ReplyKind::Same => Ok(self.token(reply, now, if now > 0 || loaded { now } else { 1 })),
+            ReplyKind::Down => Err(SourceError::transient("it is down").with_retry_after(wait)),
+            ReplyKind::Terminal => {
+                let (upstream, pool, account) = (self.upstream.clone(), self.pool, self.account);
+                let failure = TerminalFailure { upstream, pool, account, generation: now };
+                Err(SourceError::terminal(Reason::Invalid, "log in again").with_source(failure))
             }
-            Give::Panic => std::panic::resume_unwind(Box::new("a bad source")),
-            Give::Unfit => Ok(Token::new("no token\nat all")),
-            Give::Never => Err(SourceError::transient("it never answers")),
+            ReplyKind::Panic => std::panic::resume_unwind(Box::new("a bad source")),
+            ReplyKind::Unfit => Ok(Token::new("no token\nat all")),
+            ReplyKind::Never => Err(SourceError::transient("it never answers")),
         }
     }
 
@@ -210,18 +212,18 @@ impl Scripted {
             Some(wait) => token.refresh_in(Duration::from_secs(wait)),
             None => token,
         };
-        let who = Who { pool: self.pool, account: self.account, generation };
-        let life = match reply.life {
-            Life::For(life) if generation > now => Some(Duration::from_millis(life)),
+        let credential = CredentialId { pool: self.pool, account: self.account, generation };
+        let lifetime = match reply.lifetime {
+            Lifetime::For(lifetime) if generation > now => Some(Duration::from_millis(lifetime)),
             _ => None,
         };
-        self.double.sources(|log| log.lives.insert(who, (now, life)));
-        match (reply.life, life) {
-            (_, Some(life)) => token.expires_in(life),
-            (Life::Past, None) => {
+        self.upstream.sources(|log| log.tokens_change.insert(credential, (now, lifetime)));
+        match (reply.lifetime, lifetime) {
+            (_, Some(lifetime)) => token.expires_in(lifetime),
+            (Lifetime::Past, None) => {
                 token.expires(Expires::At(UNIX_EPOCH + Duration::from_secs(1_000)))
             }
-            (Life::Unknown | Life::For(_), None) => token,
+            (Lifetime::Unknown | Lifetime::For(_), None) => token,
         }
     }
 }
@@ -236,12 +238,17 @@ impl TokenSource for Scripted {
     }
 }
 
-impl Double {
-    /// The pool has received a token of a source.
-    pub(crate) fn given(&self, who: Who) {
-        let made = self.sources(|log| log.lives.get(&who).copied().filter(|_| !log.by_hand));
-        if let Some((old, life)) = made {
-            self.heard(who.pool, who.account, Fed::Given(who.generation, old, life));
+impl TestUpstream {
+    /// Records that the pool received a token from a source.
+    pub(crate) fn received(&self, credential: CredentialId) {
+        let made = self
+            .sources(|log| log.tokens_change.get(&credential).copied().filter(|_| !log.by_hand));
+        if let Some((old, lifetime)) = made {
+            self.record_event(
+                credential.pool,
+                credential.account,
+                SourceStep::Received(credential.generation, old, lifetime),
+            );
         }
     }
 }
@@ -249,32 +256,32 @@ impl Double {
 // === strategies ===
 
 fn reply() -> impl Strategy<Value = Reply> {
-    let give = prop_oneof![
-        6 => Just(Give::New),
-        2 => Just(Give::Same),
-        3 => Just(Give::Down),
-        1 => Just(Give::Over),
-        1 => Just(Give::Panic),
-        1 => Just(Give::Unfit),
-        1 => Just(Give::Never),
+    let kind = prop_oneof![
+        6 => Just(ReplyKind::New),
+        2 => Just(ReplyKind::Same),
+        3 => Just(ReplyKind::Down),
+        1 => Just(ReplyKind::Terminal),
+        1 => Just(ReplyKind::Panic),
+        1 => Just(ReplyKind::Unfit),
+        1 => Just(ReplyKind::Never),
     ];
     let after =
         proptest::sample::select(vec![0, 0, 0, 1, 10, 150, 700, 6_000, 12_000, 40_000, 110_000]);
     let wait = proptest::sample::select(vec![None, None, None, Some(1), Some(30), Some(100_000)]);
-    (give, life(), after, wait).prop_map(|(give, life, after, wait)| Reply {
-        give,
-        life,
+    (kind, lifetime(), after, wait).prop_map(|(kind, lifetime, after, wait)| Reply {
+        kind,
+        lifetime,
         after,
         wait,
     })
 }
 
-fn life() -> impl Strategy<Value = Life> {
+fn lifetime() -> impl Strategy<Value = Lifetime> {
     let spans = vec![300, 2_000, 8_000, 100_000, 4_000_000];
     prop_oneof![
-        4 => Just(Life::Unknown),
-        4 => proptest::sample::select(spans).prop_map(Life::For),
-        1 => Just(Life::Past),
+        4 => Just(Lifetime::Unknown),
+        4 => proptest::sample::select(spans).prop_map(Lifetime::For),
+        1 => Just(Lifetime::Past),
     ]
 }
 
@@ -282,11 +289,11 @@ pub(crate) fn source() -> impl Strategy<Value = SourcePlan> {
     let replies = [reply(), reply(), reply(), reply(), reply()];
     (proptest::bool::weighted(0.7), replies, proptest::bool::weighted(0.2))
         .prop_map(|(loaded, replies, any_reason)| SourcePlan { loaded, replies, any_reason })
-        // Without optimisation five replies of each account, by value, are too much for a stack.
+        // Without optimisation, five replies per account by value overflow the stack.
         .boxed()
 }
 
-/// The expiry of an account's first token, in milliseconds.
+/// Generates the milliseconds until an account's first token expires.
 pub(crate) fn end() -> impl Strategy<Value = Option<u64>> {
     proptest::sample::select(vec![None, None, None, Some(300), Some(8_000), Some(1_000_000)])
 }

@@ -1,5 +1,5 @@
-//! Sources have one call at a time for each account and group, no call too soon or after a person is
-//! needed; no valid token is lost, and every wait ends.
+//! Token sources: one call at a time for each account and group, no call too soon after a failure
+//! or after a terminal one, no valid token is lost, and no request waits forever.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,82 +11,85 @@ use tokio::time::Instant;
 use tower_failover::{Event, pool::State, report::TokenEventKind};
 
 use super::{
-    run::{Ended, Stage, paused},
+    runner::{Ended, Runner, paused},
     script::Play,
-    sources::{Fed, Give, Heard},
+    sources::{ReplyKind, SourceEvent, SourceStep},
     stack::{Layer, of_one_pool, rotating},
-    upstream::{Temper, Who},
-    world::{Change, World, id_of, living},
+    upstream::{Behaviour, CredentialId},
+    world::{Change, World, changing_tokens, id_of},
 };
 
-/// The shortest time that a failure is remembered.
+/// The shortest pause after a failure.
 const MEMORY: Duration = Duration::from_millis(500);
 
-/// Returns calls that came too soon after a failure, or after the last allowed one.
-fn too_soon(stage: &Stage<'_>) -> Vec<String> {
-    let heard = stage.double.sources(|log| log.heard.clone());
-    let changes = stage.double.changes();
+/// Returns calls that came too soon after a failure, or after a terminal one.
+fn too_soon(runner: &Runner<'_>) -> Vec<String> {
+    let source_events = runner.upstream.sources(|log| log.events.clone());
+    let changes = runner.upstream.changes();
     let mut wrong = Vec::new();
-    for (at, asked) in heard.iter().enumerate() {
-        let Fed::Asked(_) = asked.what else { continue };
-        let who = (asked.pool, asked.account);
-        let mine = heard[..at].iter().filter(|heard| (heard.pool, heard.account) == who);
+    for (at, call) in source_events.iter().enumerate() {
+        let SourceStep::Called(_) = call.step else { continue };
+        let account = (call.pool, call.account);
+        let mine =
+            source_events[..at].iter().filter(|event| (event.pool, event.account) == account);
         let mine: Vec<_> = mine.collect();
-        // Whether a person has acted since the call of this answer.
-        let person = |answer: &Heard| {
-            let before = mine
-                .iter()
-                .rfind(|heard| heard.seq < answer.seq && matches!(heard.what, Fed::Asked(_)));
+        // Whether an operator has acted since the call of this answer.
+        let operator_acted = |answer: &SourceEvent| {
+            let before = mine.iter().rfind(|event| {
+                event.seq < answer.seq && matches!(event.step, SourceStep::Called(_))
+            });
             changes.iter().any(|change| {
                 let by_hand = matches!(change.change, Change::Replace | Change::Revive);
                 by_hand
-                    && who == (0, change.account)
+                    && account == (0, change.account)
                     && before.is_none_or(|before| before.seq < change.seq)
             })
         };
-        let over = mine.iter().rfind(|heard| matches!(heard.what, Fed::Over(_)));
+        let terminal = mine.iter().rfind(|event| matches!(event.step, SourceStep::Terminal(_)));
         // A call that ended without a token has failed.
-        let failed = mine.last().filter(|heard| matches!(heard.what, Fed::Silent));
-        let failed = failed.filter(|failed| asked.at - failed.at < MEMORY);
-        for answer in over.into_iter().chain(failed).filter(|answer| !person(answer)) {
-            wrong.push(format!("{asked:?} after {answer:?}"));
+        let failed = mine.last().filter(|event| matches!(event.step, SourceStep::Ended));
+        let failed = failed.filter(|failed| call.at - failed.at < MEMORY);
+        for answer in terminal.into_iter().chain(failed).filter(|answer| !operator_acted(answer)) {
+            wrong.push(format!("{call:?} after {answer:?}"));
         }
     }
     wrong
 }
 
-/// Returns accounts that wait for their source although their token was valid.
-fn displaced(stage: &Stage<'_>, samples: &[Sample]) -> Vec<String> {
-    let log = stage.double.log();
-    let changes = stage.double.changes();
+/// Returns accounts that wait for a refresh although their token was valid.
+fn displaced(runner: &Runner<'_>, samples: &[Sample]) -> Vec<String> {
+    let log = runner.upstream.log();
+    let changes = runner.upstream.changes();
     let mut wrong = Vec::new();
     for sample in samples {
         for (account, generation) in &sample.waiting {
-            let who = Who { pool: 0, account: *account, generation: *generation };
-            let refused = log.iter().any(|sent| {
-                sent.who == Some(who) && sent.answered() && sent.verdict.is_unauthorized()
+            let credential = CredentialId { pool: 0, account: *account, generation: *generation };
+            let rejected = log.iter().any(|sent| {
+                sent.credential == Some(credential)
+                    && sent.answered()
+                    && sent.verdict.is_unauthorized()
             });
             let by_hand = changes.iter().any(|change| {
                 let invalid = matches!(change.change, Change::Invalidate);
                 invalid && (change.account, change.generation) == (*account, *generation)
             });
-            if !refused && !by_hand {
-                wrong.push(format!("{who:?} at {:?}", sample.at));
+            if !rejected && !by_hand {
+                wrong.push(format!("{credential:?} at {:?}", sample.at));
             }
         }
     }
     wrong
 }
 
-/// Returns the accounts without a usable token at some time, whose token was valid.
+/// The accounts in state `Refreshing` at some time whose token was loaded and had not expired.
 struct Sample {
     at: Instant,
     waiting: BTreeSet<(usize, u64)>,
 }
 
-fn sample(stage: &Stage<'_>) -> Sample {
-    let waiting = stage.pools[0].view().accounts.into_iter().enumerate().filter(|(i, account)| {
-        let loaded = stage.double.generation(0, *i).1 || account.generation > 0;
+fn sample(runner: &Runner<'_>) -> Sample {
+    let waiting = runner.pools[0].view().accounts.into_iter().enumerate().filter(|(i, account)| {
+        let loaded = runner.upstream.generation(0, *i).1 || account.generation > 0;
         let ended = account.expires_in == Some(Duration::ZERO);
         account.state == State::Refreshing && account.usable_in.is_some() && loaded && !ended
     });
@@ -96,22 +99,22 @@ fn sample(stage: &Stage<'_>) -> Sample {
     }
 }
 
-/// Returns sources that were reported to be down more often than they went down.
-fn told_too_often(stage: &Stage<'_>) -> Vec<String> {
-    let heard = stage.double.sources(|log| log.heard.clone());
-    let changes = stage.double.changes();
+/// Returns sources that were reported as down more often than they failed.
+fn reported_too_often(runner: &Runner<'_>) -> Vec<String> {
+    let source_events = runner.upstream.sources(|log| log.events.clone());
+    let changes = runner.upstream.changes();
     let mut most: BTreeMap<String, usize> = BTreeMap::new();
-    for heard in &heard {
-        // A series of failures begins with a call, or after a success.
-        let counts = matches!(heard.what, Fed::Given(..) | Fed::Over(_));
-        let id = id_of(heard.pool, heard.account);
+    for event in &source_events {
+        // A series of failures begins with the first call, or after a success.
+        let counts = matches!(event.step, SourceStep::Received(..) | SourceStep::Terminal(_));
+        let id = id_of(event.pool, event.account);
         let most = most.entry(id).or_insert(1);
         *most += usize::from(counts);
     }
     for change in changes {
         *most.entry(id_of(0, change.account)).or_insert(1) += 1;
     }
-    for event in stage.recorder.events() {
+    for event in runner.recorder.events() {
         let Event::Token(event) = event else { continue };
         if let TokenEventKind::RefreshFailed { .. } = event.kind {
             let left = most.entry(event.account.id.to_string()).or_insert(0);
@@ -125,20 +128,20 @@ fn told_too_often(stage: &Stage<'_>) -> Vec<String> {
 }
 
 /// Returns requests that never ended, although they were not dropped and no upstream hung.
-fn stuck(stage: &Stage<'_>) -> Vec<u32> {
-    let requests = stage.world.requests();
+fn stuck(runner: &Runner<'_>) -> Vec<u32> {
+    let requests = runner.world.requests();
     let hangs = |id: u32| {
         let plan = requests[id as usize - 1];
         plan.polls.is_some() || plan.shape.pause || plan.shape.fails
     };
-    let hung = |id: u32| stage.attempts(id).iter().any(|sent| sent.step.play == Play::Hang);
-    let ends = stage.ends.iter().filter(|(_, ended)| **ended == Ended::Dropped);
+    let hung = |id: u32| runner.attempts(id).iter().any(|sent| sent.step.play == Play::Hang);
+    let ends = runner.ends.iter().filter(|(_, ended)| **ended == Ended::Dropped);
     ends.map(|(id, _)| *id).filter(|id| !hangs(*id) && !hung(*id)).collect()
 }
 
-/// Many concurrent requests, some of them dropped.
+/// Generates worlds with many concurrent requests, some of them dropped.
 fn crowded() -> impl Strategy<Value = World> {
-    (living(), 1..4_usize).prop_map(|(mut world, times)| {
+    (changing_tokens(), 1..4_usize).prop_map(|(mut world, times)| {
         for round in &mut world.rounds {
             let requests = round.requests.clone();
             round.requests = std::iter::repeat_n(requests, times).flatten().collect();
@@ -150,31 +153,31 @@ fn crowded() -> impl Strategy<Value = World> {
 proptest! {
     #[test]
     fn sources_are_called_once(world in crowded(), stack in rotating()) {
-        // An account that waits for its group waits for the calls before it.
+        // A concurrency limit would make requests wait for each other.
         let mut stack = of_one_pool(stack);
         stack.retain(|layer| *layer != Layer::Limit);
         paused(async {
-            let mut stage = Stage::new(&world, &stack);
+            let mut runner = Runner::new(&world, &stack);
             let mut samples = Vec::new();
             for round in &world.rounds {
-                stage.round(round).await;
-                samples.push(sample(&stage));
+                runner.round(round).await;
+                samples.push(sample(&runner));
             }
             // Every call ends within ten times its deadline.
-            stage.pass(Duration::from_secs(1_000)).await;
-            samples.push(sample(&stage));
-            prop_assert_eq!(stage.double.sources(|log| log.wrong.clone()), Vec::<String>::new());
-            prop_assert_eq!(too_soon(&stage), Vec::<String>::new());
-            prop_assert_eq!(displaced(&stage, &samples), Vec::<String>::new());
-            prop_assert_eq!(told_too_often(&stage), Vec::<String>::new());
-            prop_assert_eq!(stuck(&stage), Vec::<u32>::new());
+            runner.pass(Duration::from_secs(1_000)).await;
+            samples.push(sample(&runner));
+            prop_assert_eq!(runner.upstream.sources(|log| log.wrong.clone()), Vec::<String>::new());
+            prop_assert_eq!(too_soon(&runner), Vec::<String>::new());
+            prop_assert_eq!(displaced(&runner, &samples), Vec::<String>::new());
+            prop_assert_eq!(reported_too_often(&runner), Vec::<String>::new());
+            prop_assert_eq!(stuck(&runner), Vec::<u32>::new());
             Ok(())
         })?;
     }
 
-    /// One token, rejected for many requests at once: one call, and one replay for each.
+    /// One token is rejected for many concurrent requests: the source is called once.
     #[test]
-    fn rejection_of_many_requests_is_one_refresh(mut world in living(), stack in rotating(), many in 2..20_u32) {
+    fn rejection_of_many_requests_causes_one_refresh(mut world in changing_tokens(), stack in rotating(), many in 2..20_u32) {
         let stack = of_one_pool(stack);
         world.rounds.truncate(1);
         let round = &mut world.rounds[0];
@@ -184,38 +187,38 @@ proptest! {
         round.requests = (0..many).map(|_| plan.clone()).collect();
         for plan in world.pools.iter_mut().flatten() {
             plan.end = None;
-            if let Temper::First { step, .. } = plan.temper {
-                plan.temper = Temper::Always { step, generations: 1 };
+            if let Behaviour::First { step, .. } = plan.behaviour {
+                plan.behaviour = Behaviour::Always { step, generations: 1 };
             }
             if let Some(source) = &mut plan.source {
                 source.replies.iter_mut().for_each(|reply| {
-                    // In time: an abandoned call may be repeated.
+                    // Within the deadline: a call that timed out may be repeated.
                     reply.after = reply.after.min(700);
-                    (reply.give, reply.life, reply.wait) = (Give::New, super::sources::Life::Unknown, None);
+                    (reply.kind, reply.lifetime, reply.wait) = (ReplyKind::New, super::sources::Lifetime::Unknown, None);
                 });
             }
         }
         paused(async {
-            let mut stage = Stage::new(&world, &stack);
-            stage.play().await;
-            // One call for each token that was rejected, or missing; none for any other.
-            let log = stage.double.log();
-            let mut asked: BTreeMap<(usize, usize), usize> = BTreeMap::new();
-            stage.double.sources(|log| {
-                for heard in log.heard.iter().filter(|heard| matches!(heard.what, Fed::Asked(_))) {
-                    *asked.entry((heard.pool, heard.account)).or_default() += 1;
+            let mut runner = Runner::new(&world, &stack);
+            runner.play().await;
+            // One call for each rejected or missing token; none for any other.
+            let log = runner.upstream.log();
+            let mut calls: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+            runner.upstream.sources(|log| {
+                for event in log.events.iter().filter(|event| matches!(event.step, SourceStep::Called(_))) {
+                    *calls.entry((event.pool, event.account)).or_default() += 1;
                 }
             });
-            for ((pool, account), asked) in asked {
+            for ((pool, account), called) in calls {
                 let source = world.pools[pool][account].source.unwrap();
-                let refused: BTreeSet<_> = log
+                let rejected: BTreeSet<_> = log
                     .iter()
                     .filter(|sent| sent.answered() && sent.verdict.is_unauthorized())
-                    .filter_map(|sent| sent.who)
-                    .filter(|who| (who.pool, who.account) == (pool, account))
+                    .filter_map(|sent| sent.credential)
+                    .filter(|credential| (credential.pool, credential.account) == (pool, account))
                     .collect();
-                let most = refused.len() + usize::from(!source.loaded);
-                prop_assert!(asked <= most, "{asked} questions for {refused:?}");
+                let most = rejected.len() + usize::from(!source.loaded);
+                prop_assert!(called <= most, "{called} calls for {rejected:?}");
             }
             Ok(())
         })?;

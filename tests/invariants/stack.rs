@@ -18,35 +18,35 @@ use tower_failover::{
 };
 
 use super::{
-    load::Load,
-    upstream::Double,
-    world::{Keeping, World},
+    request_body::TestBody,
+    upstream::TestUpstream,
+    world::{BodyStrategy, World},
 };
 
 pub(crate) type Erased = BoxBody<Bytes, std::convert::Infallible>;
 pub(crate) type Answer = Response<Erased>;
-pub(crate) type Svc = BoxCloneService<Request<Load>, Answer, BoxError>;
+pub(crate) type TestService = BoxCloneService<Request<TestBody>, Answer, BoxError>;
 
 /// One layer of a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layer {
     Dedup,
-    /// Over models, with the first pool.
+    /// Model fallback, with the first pool.
     Fallback,
     Retry,
     Rotation(usize),
     Gate(usize),
     /// A gate without a pool, for any credential.
-    Seen,
-    /// The fused layer, with this pool, with or without a reporter.
+    GateWithoutPool,
+    /// The fused layer over this pool, with or without a reporter.
     Fused(usize, bool),
-    /// The retry of tower, with a policy that retries everything this many times.
+    /// tower's retry layer with a policy that retries everything this often.
     Foreign(u32),
     Buffer,
     Limit,
-    /// A layer that removes a header, and adds another.
+    /// Removes a header and adds another one.
     Strip,
-    /// A foreign layer that rebuilds the request, without its extensions.
+    /// A foreign layer that rebuilds the request without its extensions.
     Hide,
 }
 
@@ -59,12 +59,12 @@ impl Layer {
         !matches!(self, Self::Foreign(_) | Self::Buffer | Self::Limit | Self::Strip | Self::Hide)
     }
 
-    /// Returns whether layers of this crate below recognize the request.
+    /// Returns whether layers of this crate below recognise the request.
     pub(crate) const fn announces(self) -> bool {
         matches!(self, Self::Dedup) || self.resends()
     }
 
-    /// Returns whether it may resend a request, and is of this crate.
+    /// Returns whether it is a layer of this crate that may resend a request.
     pub(crate) const fn resends(self) -> bool {
         matches!(self, Self::Fallback | Self::Retry | Self::Rotation(_) | Self::Fused(..))
     }
@@ -81,24 +81,24 @@ impl Layer {
     }
 }
 
-/// The inputs of the layers of a stack.
-pub(crate) struct Kit<'a> {
+/// The parts that the layers of a stack share.
+pub(crate) struct Parts<'a> {
     pub(crate) world: &'a World,
     pub(crate) pools: &'a [Pool],
     pub(crate) classifier: Classifier,
     pub(crate) reporter: ReporterHandle,
 }
 
-/// Numbers the tries of all layers.
+/// Numbers the tries of all foreign layers.
 static TRIES: AtomicU32 = AtomicU32::new(1);
 
-/// A policy that retries everything.
+/// A retry policy that repeats everything.
 #[derive(Clone, Debug)]
-pub(crate) struct Everything {
+pub(crate) struct RetryEverything {
     left: u32,
 }
 
-impl Everything {
+impl RetryEverything {
     pub(crate) const fn times(left: u32) -> Self {
         Self { left }
     }
@@ -110,21 +110,21 @@ pub(crate) struct Erase<L>(pub(crate) L);
 impl<S, L, B> tower::Layer<S> for Erase<L>
 where
     L: tower::Layer<S>,
-    L::Service: tower::Service<Request<Load>, Response = Response<B>, Error = BoxError>
+    L::Service: tower::Service<Request<TestBody>, Response = Response<B>, Error = BoxError>
         + Clone
         + Send
         + 'static,
-    <L::Service as tower::Service<Request<Load>>>::Future: Send + 'static,
+    <L::Service as tower::Service<Request<TestBody>>>::Future: Send + 'static,
     B: http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Sync + 'static,
 {
-    type Service = Svc;
+    type Service = TestService;
 
-    fn layer(&self, inner: S) -> Svc {
+    fn layer(&self, inner: S) -> TestService {
         erase(self.0.layer(inner))
     }
 }
 
-impl<Q: TryClone, RB, E> tower::retry::Policy<Request<Q>, Response<RB>, E> for Everything {
+impl<Q: TryClone, RB, E> tower::retry::Policy<Request<Q>, Response<RB>, E> for RetryEverything {
     type Future = std::future::Ready<()>;
 
     fn retry(
@@ -133,7 +133,7 @@ impl<Q: TryClone, RB, E> tower::retry::Policy<Request<Q>, Response<RB>, E> for E
         _: &mut Result<Response<RB>, E>,
     ) -> Option<Self::Future> {
         self.left = self.left.checked_sub(1)?;
-        // Unlike any other try, of this layer or of another one.
+        // The number is unique over all layers.
         let tries = TRIES.fetch_add(1, Ordering::Relaxed);
         request.headers_mut().insert("x-foreign", HeaderValue::from(tries));
         Some(std::future::ready(()))
@@ -153,12 +153,12 @@ pub(crate) fn clone_of<Q: TryClone>(request: &Request<Q>) -> Option<Request<Q>> 
     Some(clone)
 }
 
-/// Some bodies have a clone.
+/// A body that may have a clone.
 pub(crate) trait TryClone: Sized {
     fn try_clone(&self) -> Option<Self>;
 }
 
-impl TryClone for Load {
+impl TryClone for TestBody {
     fn try_clone(&self) -> Option<Self> {
         Self::try_clone(self)
     }
@@ -170,9 +170,9 @@ impl TryClone for Full<Bytes> {
     }
 }
 
-pub(crate) fn erase<S, B>(service: S) -> Svc
+pub(crate) fn erase<S, B>(service: S) -> TestService
 where
-    S: tower::Service<Request<Load>, Response = Response<B>, Error = BoxError>
+    S: tower::Service<Request<TestBody>, Response = Response<B>, Error = BoxError>
         + Clone
         + Send
         + 'static,
@@ -182,36 +182,36 @@ where
     BoxCloneService::new(service.map_response(|answer: Response<B>| answer.map(BodyExt::boxed)))
 }
 
-/// The position of a layer, and its body strategy.
+/// The position of a layer and its body strategy.
 #[derive(Clone, Copy)]
-struct Place {
+struct LayerPlace {
     at: usize,
     several: bool,
-    keep: Keeping,
-    /// Whether an outer layer sends bodies that are not cloned.
+    keep: BodyStrategy,
+    /// An outer layer sends bodies that have no clone.
     replayed: bool,
 }
 
-/// A layer with the strategy of its place.
-macro_rules! kept {
+/// Adds the layer with the body strategy of its place.
+macro_rules! with_strategy {
     ($layer:expr, $place:expr, $inner:expr) => {
         match $place.keep {
-            Keeping::Buffered(cap) => {
-                erase($layer.body_strategy(BufferedAs::new(cap, Load::replayed)).layer($inner))
+            BodyStrategy::Buffered(cap) => {
+                erase($layer.body_strategy(BufferedAs::new(cap, TestBody::replayed)).layer($inner))
             }
             _ if $place.replayed => {
-                let own = TryCloned::new(Load::try_clone).made_of(Load::from);
+                let own = TryCloned::new(TestBody::try_clone).made_of(TestBody::from);
                 erase($layer.body_strategy(own).layer($inner))
             }
-            Keeping::Usual => erase($layer.layer($inner)),
-            Keeping::Cloned => erase($layer.body_strategy(Cloned).layer($inner)),
+            BodyStrategy::Usual => erase($layer.layer($inner)),
+            BodyStrategy::Cloned => erase($layer.body_strategy(Cloned).layer($inner)),
         }
     };
 }
 
-impl Kit<'_> {
-    #[allow(clippy::too_many_lines)] // A table: one arm for each layer.
-    fn wrap(&self, layer: Layer, place: Place, inner: Svc) -> Svc {
+impl Parts<'_> {
+    #[allow(clippy::too_many_lines)] // One arm for each layer.
+    fn wrap(&self, layer: Layer, place: LayerPlace, inner: TestService) -> TestService {
         let (plan, mode) = (&self.world.plan, self.world.mode());
         let limit = plan.limits[place.at % 3];
         let deadline = Duration::from_millis(plan.deadlines[place.at % 3]);
@@ -234,16 +234,16 @@ impl Kit<'_> {
                     .deadline(deadline)
                     .auth_failure(mode)
                     .served_by(plan.served_by);
-                kept!(layer, place, inner)
+                with_strategy!(layer, place, inner)
             }
             Layer::Retry => {
-                // As the builder does it.
+                // As in the builder of the fused layer.
                 let beside = self.world.models.is_some() && plan.overloaded.is_none();
                 let policy = if beside { retry().overloaded(false) } else { retry() };
                 let layer = RetryLayer::new(policy)
                     .attempts(crate::support::limit(limit))
                     .deadline(deadline);
-                kept!(layer, place, inner)
+                with_strategy!(layer, place, inner)
             }
             Layer::Rotation(pool) => {
                 let layer = TokenRotationLayer::new(self.pools[pool].clone())
@@ -254,14 +254,14 @@ impl Kit<'_> {
                     .classifier(classifier())
                     .auth_failure(mode)
                     .served_by(plan.served_by);
-                kept!(layer, place, inner)
+                with_strategy!(layer, place, inner)
             }
             Layer::Gate(pool) => erase(
                 AuthShortCircuitLayer::with_pool(self.pools[pool].clone())
                     .classifier(classifier())
                     .layer(inner),
             ),
-            Layer::Seen => erase(
+            Layer::GateWithoutPool => erase(
                 AuthShortCircuitLayer::new().any_credential().classifier(classifier()).layer(inner),
             ),
             Layer::Fused(pool, report) => {
@@ -285,23 +285,25 @@ impl Kit<'_> {
                     builder = builder.outermost_of_several();
                 }
                 let layer = builder.build().unwrap();
-                kept!(layer, place, inner)
+                with_strategy!(layer, place, inner)
             }
             Layer::Foreign(left) => {
-                let policy = Everything { left };
+                let policy = RetryEverything { left };
                 BoxCloneService::new(tower::retry::RetryLayer::new(policy).layer(inner))
             }
             Layer::Strip => {
-                BoxCloneService::new(inner.map_request(|mut request: Request<Load>| {
+                BoxCloneService::new(inner.map_request(|mut request: Request<TestBody>| {
                     request.headers_mut().remove("x-strip");
                     request.headers_mut().append("x-added", HeaderValue::from_static("1"));
                     request
                 }))
             }
-            Layer::Hide => BoxCloneService::new(inner.map_request(|mut request: Request<Load>| {
-                request.extensions_mut().clear();
-                request
-            })),
+            Layer::Hide => {
+                BoxCloneService::new(inner.map_request(|mut request: Request<TestBody>| {
+                    request.extensions_mut().clear();
+                    request
+                }))
+            }
             Layer::Buffer => BoxCloneService::new(tower::buffer::BufferLayer::new(64).layer(inner)),
             Layer::Limit => {
                 BoxCloneService::new(tower::limit::ConcurrencyLimitLayer::new(2).layer(inner))
@@ -309,20 +311,26 @@ impl Kit<'_> {
         }
     }
 
-    /// The layers around the upstream, outermost first.
-    pub(crate) fn build(&self, layers: &[Layer], double: &Double) -> Svc {
-        self.around(layers, erase(double.clone()))
+    /// Builds the layers around the upstream, outermost first.
+    pub(crate) fn build(&self, layers: &[Layer], upstream: &TestUpstream) -> TestService {
+        self.around(layers, erase(upstream.clone()))
     }
 
-    /// The layers around any service, outermost first.
-    pub(crate) fn around(&self, layers: &[Layer], inner: Svc) -> Svc {
-        let keeps: Vec<_> = (0..layers.len()).map(|at| self.world.plan.keeps[at % 3]).collect();
-        let buffers = |at: usize| layers[at].resends() && matches!(keeps[at], Keeping::Buffered(_));
+    /// Builds the layers around any service, outermost first.
+    pub(crate) fn around(&self, layers: &[Layer], inner: TestService) -> TestService {
+        let body_strategies: Vec<_> =
+            (0..layers.len()).map(|at| self.world.plan.body_strategies[at % 3]).collect();
+        let buffers = |at: usize| {
+            layers[at].resends() && matches!(body_strategies[at], BodyStrategy::Buffered(_))
+        };
         let mut several = false;
         layers.iter().enumerate().rev().fold(inner, |inner, (at, layer)| {
             let replayed = (0..at).any(buffers);
-            let wrapped =
-                self.wrap(*layer, Place { at, several, keep: keeps[at], replayed }, inner);
+            let wrapped = self.wrap(
+                *layer,
+                LayerPlace { at, several, keep: body_strategies[at], replayed },
+                inner,
+            );
             several |= layer.is_ours();
             wrapped
         })
@@ -338,7 +346,7 @@ fn one() -> impl Strategy<Value = Layer> {
         3 => Just(Layer::Retry),
         4 => (0..2_usize).prop_map(Layer::Rotation),
         3 => (0..2_usize).prop_map(Layer::Gate),
-        1 => Just(Layer::Seen),
+        1 => Just(Layer::GateWithoutPool),
         3 => (0..2_usize, any::<bool>()).prop_map(|(pool, report)| Layer::Fused(pool, report)),
         2 => (1..4_u32).prop_map(Layer::Foreign),
         1 => Just(Layer::Buffer),
@@ -347,7 +355,7 @@ fn one() -> impl Strategy<Value = Layer> {
     ]
 }
 
-/// Any layers in any order, doubled ones too; the well-known stacks more often.
+/// Generates any layers in any order, duplicates included; the documented stacks more often.
 pub(crate) fn stack() -> impl Strategy<Value = Vec<Layer>> {
     let foreign = |stack: &'static [Layer]| {
         (1..4_u32).prop_map(move |tries| [&[Layer::Foreign(tries)], stack].concat())
@@ -370,7 +378,7 @@ pub(crate) fn stack() -> impl Strategy<Value = Vec<Layer>> {
     ]
 }
 
-/// A stack in which at least one layer puts credentials on.
+/// Generates a stack in which at least one layer sets credentials.
 pub(crate) fn rotating() -> impl Strategy<Value = Vec<Layer>> {
     stack().prop_map(|mut stack| {
         if stack.iter().all(|layer| layer.rotates().is_none()) {
@@ -380,7 +388,7 @@ pub(crate) fn rotating() -> impl Strategy<Value = Vec<Layer>> {
     })
 }
 
-/// The same stack with all pools the first one.
+/// Returns the same stack with all layers over the first pool.
 pub(crate) fn of_one_pool(mut stack: Vec<Layer>) -> Vec<Layer> {
     for layer in &mut stack {
         match layer {
@@ -403,7 +411,7 @@ impl Promises<'_> {
         self.0.iter().rposition(|layer| layer.rotates().is_some())
     }
 
-    /// Returns whether the tries of a foreign layer are separate requests to the layers below it.
+    /// Returns whether the layers below a foreign layer see its tries as separate requests.
     pub(crate) fn tries_are_requests(&self) -> bool {
         let root = self.first(|layer| layer.announces());
         self.0[..root].iter().any(|layer| matches!(layer, Layer::Foreign(_)))
@@ -413,22 +421,23 @@ impl Promises<'_> {
         self.0.iter().any(|layer| matches!(layer, Layer::Foreign(_)))
     }
 
-    /// Returns whether each layer that `is` selects has a rotation below it, or a gate that knows its credential.
+    /// Returns whether every layer matched by `is` has a rotation or a gate for its credential
+    /// below it.
     fn guarded(&self, seen: bool, is: impl Fn(&Layer) -> bool) -> bool {
         let rotation = self.last_rotation();
         let pool = rotation.and_then(|at| self.0[at].rotates());
         self.0.iter().enumerate().filter(|(_, layer)| is(layer)).all(|(at, _)| {
             rotation.is_some_and(|rotation| rotation > at)
                 || self.0[at..].iter().any(|below| match below {
-                    Layer::Seen => seen,
+                    Layer::GateWithoutPool => seen,
                     Layer::Gate(gate) => Some(*gate) == pool,
                     _ => false,
                 })
         })
     }
 
-    /// A gate between two rotations of its pool answers for a credential that the inner one would
-    /// have replaced, which no layer above can foresee: it belongs below the last one.
+    /// A gate between two rotations of its pool rejects a credential that the inner rotation would
+    /// have replaced; a gate belongs below the innermost rotation.
     pub(crate) fn has_gate_between_rotations(&self) -> bool {
         self.0.iter().enumerate().any(|(at, layer)| {
             let Layer::Gate(pool) = *layer else { return false };
@@ -437,29 +446,30 @@ impl Promises<'_> {
         })
     }
 
-    /// I1 for credentials of the pools; a gate without a pool knows only those in headers.
+    /// Returns whether I1 holds for credentials of the pools; a gate without a pool covers only
+    /// those in headers.
     pub(crate) fn no_retry_on_401(&self, header: bool) -> bool {
         self.guarded(header, |layer| matches!(layer, Layer::Foreign(_)))
     }
 
-    /// I1 across requests as well: nothing queues between choosing and sending. A gate without the
-    /// pool keeps times of its own.
+    /// Returns whether I1 holds across requests as well: no layer queues between selection and
+    /// sending. A gate without a pool keeps its own times.
     pub(crate) fn no_start_in_quarantine(&self) -> bool {
         self.guarded(false, |layer| {
             matches!(layer, Layer::Foreign(_) | Layer::Buffer | Layer::Retry | Layer::Fallback)
         })
     }
 
-    /// I1 for the callers' own credentials.
+    /// Returns whether I1 holds for the callers' own credentials.
     pub(crate) fn covers_own(&self) -> bool {
-        let seen = self.0.iter().rposition(|layer| *layer == Layer::Seen);
+        let seen = self.0.iter().rposition(|layer| *layer == Layer::GateWithoutPool);
         self.0.iter().enumerate().all(|(at, layer)| {
             !matches!(layer, Layer::Foreign(_)) || seen.is_some_and(|seen| seen > at)
         })
     }
 
-    /// I2: a reporting layer stands outside of all that sends again, and below each foreign one
-    /// stands a layer that writes the trail.
+    /// Returns whether I2 holds: a reporting layer is outside of all layers that resend, and below
+    /// each foreign one is a layer that writes the trail.
     pub(crate) fn exactly_once(&self) -> bool {
         let reporter = self.first(|layer| layer.reports());
         let foreign = self.0.iter().rposition(|layer| matches!(layer, Layer::Foreign(_)));

@@ -1,4 +1,4 @@
-//! The upstream of a world: it plays the script of each request, and records everything.
+//! The upstream of a world: it plays the script of each request and records every attempt.
 
 use std::{
     collections::HashMap,
@@ -18,36 +18,36 @@ use tower::BoxError;
 use tower_failover::{Pool, Verdict};
 
 use super::{
-    load::{Load, Read, poll_read},
-    script::{Hostile, Play, Step},
-    sources::{Fed, Heard, Log},
+    request_body::{Read, TestBody, poll_read},
+    script::{ListPolicy, Play, Step},
+    sources::{Log, SourceEvent, SourceStep},
     support::upstream::Mark,
     world::{AccountPlan, Change},
 };
 
-/// A credential: pool, account, generation.
+/// A credential, by pool, account and generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Who {
+pub(crate) struct CredentialId {
     pub(crate) pool: usize,
     pub(crate) account: usize,
     pub(crate) generation: u64,
 }
 
-/// The behaviour of the upstream for an account.
+/// The behaviour of the upstream towards an account.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Temper {
-    /// It follows the script of the request.
+pub(crate) enum Behaviour {
+    /// The upstream follows the script of the request.
     Fine,
-    /// It always reacts so to the first `generations`.
+    /// The upstream always replies this to the first `generations`.
     Always { step: Step, generations: u64 },
-    /// It reacts so to the first attempts of the account.
+    /// The upstream replies this to the account's first attempts.
     First { step: Step, attempts: usize },
 }
 
 /// The end of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It is still in flight.
+    /// Still in flight.
     Not,
     Answered {
         at: Instant,
@@ -59,34 +59,34 @@ pub(crate) enum End {
     },
 }
 
-/// A recorded attempt.
+/// One received attempt.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) n: usize,
-    /// The request that it belongs to.
+    /// The number of its request.
     pub(crate) id: u32,
-    /// The try of a foreign layer that it belongs to.
+    /// The number of the foreign layer's try.
     pub(crate) foreign: u32,
-    pub(crate) who: Option<Who>,
+    pub(crate) credential: Option<CredentialId>,
     pub(crate) own: bool,
     pub(crate) at: Instant,
     pub(crate) seq: usize,
     pub(crate) end: End,
     pub(crate) step: Step,
-    /// The verdict, after the policy.
+    /// The verdict, with the policy applied.
     pub(crate) verdict: Verdict,
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) trailers: Option<HeaderMap>,
-    /// Whether the whole body has arrived, or its error.
+    /// The body was read to its end or its error.
     pub(crate) whole: bool,
     pub(crate) mark: Option<u32>,
 }
 
 impl Sent {
-    /// The model that the attempt names.
+    /// Returns the model that the attempt names.
     pub(crate) fn model(&self) -> Option<String> {
         if let Some(model) = self.headers.get("x-model") {
             return model.to_str().ok().map(str::to_owned);
@@ -107,7 +107,7 @@ impl Sent {
 
 pub(crate) type Watch = Box<dyn FnMut() + Send>;
 
-/// A change of the first pool, in step with the log.
+/// A change of the first pool, numbered like the log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Changed {
     pub(crate) seq: usize,
@@ -126,7 +126,7 @@ struct Shared {
     scripts: HashMap<u32, Vec<Step>>,
     played: HashMap<u32, usize>,
     seen: HashMap<(usize, usize), usize>,
-    tempers: Vec<Vec<Temper>>,
+    behaviours: Vec<Vec<Behaviour>>,
     /// The pool of the innermost rotation.
     innermost: usize,
     sources: Log,
@@ -135,71 +135,72 @@ struct Shared {
 }
 
 /// See the [module](self).
-pub(crate) struct Double {
+pub(crate) struct TestUpstream {
     shared: Arc<Mutex<Shared>>,
     watch: Arc<Mutex<Option<Watch>>>,
-    hostile: Hostile,
+    policy: ListPolicy,
     since: Instant,
     ready: bool,
 }
 
-impl Clone for Double {
+impl Clone for TestUpstream {
     fn clone(&self) -> Self {
         Self {
             shared: self.shared.clone(),
             watch: self.watch.clone(),
-            hostile: self.hostile.clone(),
+            policy: self.policy.clone(),
             since: self.since,
             ready: false,
         }
     }
 }
 
-impl fmt::Debug for Double {
+impl fmt::Debug for TestUpstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Double").finish_non_exhaustive()
+        f.debug_struct("TestUpstream").finish_non_exhaustive()
     }
 }
 
-impl Double {
-    pub(crate) fn new(plans: [Vec<AccountPlan>; 2], hostile: Hostile, innermost: usize) -> Self {
-        let tempers = |plans: &Vec<AccountPlan>| plans.iter().map(|plan| plan.temper).collect();
-        let tempers = plans.iter().map(tempers).collect();
-        let shared = Shared { tempers, innermost, plans, ..Shared::default() };
+impl TestUpstream {
+    pub(crate) fn new(plans: [Vec<AccountPlan>; 2], policy: ListPolicy, innermost: usize) -> Self {
+        let behaviours =
+            |plans: &Vec<AccountPlan>| plans.iter().map(|plan| plan.behaviour).collect();
+        let behaviours = plans.iter().map(behaviours).collect();
+        let shared = Shared { behaviours, innermost, plans, ..Shared::default() };
         let shared = Arc::new(Mutex::new(shared));
-        Self { shared, watch: Arc::default(), hostile, since: Instant::now(), ready: false }
+        Self { shared, watch: Arc::default(), policy, since: Instant::now(), ready: false }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap()
     }
 
-    /// The answers to a request, attempt by attempt; then 200.
+    /// Sets the replies to a request, attempt by attempt; later attempts get 200.
     pub(crate) fn expect(&self, id: u32, script: Vec<Step>) {
         self.lock().scripts.insert(id, script);
     }
 
-    pub(crate) fn temper(&self, pool: usize, account: usize, temper: Temper) {
-        self.lock().tempers[pool][account] = temper;
+    pub(crate) fn behaviour(&self, pool: usize, account: usize, behaviour: Behaviour) {
+        self.lock().behaviours[pool][account] = behaviour;
     }
 
     pub(crate) fn log(&self) -> Vec<Sent> {
         self.lock().log.clone()
     }
 
-    /// The time at which the pools were built.
+    /// Returns the time at which the pools were built.
     pub(crate) fn since(&self) -> Instant {
         self.since
     }
 
-    /// The pools that the sources read; empty at the end, so that they can be dropped.
-    pub(crate) fn know(&self, pools: Vec<Pool>) {
+    /// Sets the pools that sources look up; an empty list releases them.
+    pub(crate) fn set_pools(&self, pools: Vec<Pool>) {
         let before = std::mem::replace(&mut self.lock().pools, pools);
-        // Reports of their drop are made without a lock.
+        // The pools are dropped without the lock, because dropping them records events.
         drop(before);
     }
 
-    /// Returns the generation of an account, and whether its first token was loaded at the start.
+    /// Returns the generation of an account and whether its first token was loaded from the start.
     pub(crate) fn generation(&self, pool: usize, account: usize) -> (u64, bool) {
         let plan = self.plan(pool, account);
         let handle = self.lock().pools.get(pool).cloned();
@@ -213,16 +214,16 @@ impl Double {
         self.lock().plans[pool][account]
     }
 
-    /// Returns the record of the sources.
+    /// Runs a closure on the log of the sources.
     pub(crate) fn sources<R>(&self, look: impl FnOnce(&mut Log) -> R) -> R {
         look(&mut self.lock().sources)
     }
 
-    pub(crate) fn heard(&self, pool: usize, account: usize, what: Fed) {
+    pub(crate) fn record_event(&self, pool: usize, account: usize, step: SourceStep) {
         let mut shared = self.lock();
         shared.seq += 1;
-        let heard = Heard { seq: shared.seq, at: Instant::now(), pool, account, what };
-        shared.sources.heard.push(heard);
+        let event = SourceEvent { seq: shared.seq, at: Instant::now(), pool, account, step };
+        shared.sources.events.push(event);
     }
 
     pub(crate) fn changes(&self) -> Vec<Changed> {
@@ -236,12 +237,12 @@ impl Double {
         shared.changes.push(changed);
     }
 
-    /// Is called after each event.
+    /// Sets a callback that runs at every event of the upstream.
     pub(crate) fn watch(&self, watch: Watch) {
         *self.watch.lock().unwrap() = Some(watch);
     }
 
-    pub(crate) fn look(&self) {
+    pub(crate) fn notify_watch(&self) {
         if let Some(watch) = &mut *self.watch.lock().unwrap() {
             watch();
         }
@@ -250,10 +251,10 @@ impl Double {
     /// Returns the verdict of a step for this attempt.
     fn verdict(&self, n: usize, step: &Step) -> Verdict {
         let plain = step.plain();
-        match self.hostile.about(n) {
-            Some(said) if !plain.is_success() && !plain.is_unauthorized() => match said {
+        match self.policy.verdict_for(n) {
+            Some(verdict) if !plain.is_success() && !plain.is_unauthorized() => match verdict {
                 Verdict::Success if step.is_error() => Verdict::Rejected,
-                said => said,
+                verdict => verdict,
             },
             _ => plain,
         }
@@ -269,15 +270,15 @@ impl Double {
 }
 
 impl Shared {
-    fn step(&mut self, id: u32, who: Option<Who>) -> Step {
-        if let Some(who) = who {
-            let seen = self.seen.entry((who.pool, who.account)).or_default();
+    fn step(&mut self, id: u32, credential: Option<CredentialId>) -> Step {
+        if let Some(credential) = credential {
+            let seen = self.seen.entry((credential.pool, credential.account)).or_default();
             *seen += 1;
-            match self.tempers[who.pool][who.account] {
-                Temper::Always { step, generations } if who.generation <= generations => {
+            match self.behaviours[credential.pool][credential.account] {
+                Behaviour::Always { step, generations } if credential.generation <= generations => {
                     return step;
                 }
-                Temper::First { step, attempts } if *seen <= attempts => return step,
+                Behaviour::First { step, attempts } if *seen <= attempts => return step,
                 _ => {}
             }
         }
@@ -290,13 +291,13 @@ impl Shared {
 }
 
 /// Returns every pool token in this text: `tok-p0a1g2-...`.
-pub(crate) fn tokens(text: &str) -> Vec<Who> {
+pub(crate) fn tokens(text: &str) -> Vec<CredentialId> {
     text.match_indices("tok-p")
         .map(|(at, _)| {
             let word = text[at + 5..].split('-').next().unwrap();
             let (pool, rest) = word.split_once('a').unwrap();
             let (account, generation) = rest.split_once('g').unwrap();
-            Who {
+            CredentialId {
                 pool: pool.parse().unwrap(),
                 account: account.parse().unwrap(),
                 generation: generation.parse().unwrap(),
@@ -306,7 +307,7 @@ pub(crate) fn tokens(text: &str) -> Vec<Who> {
 }
 
 /// Returns every pool token on a request, with Basic ones decoded.
-pub(crate) fn carried(headers: &HeaderMap, uri: &Uri) -> Vec<Who> {
+pub(crate) fn carried(headers: &HeaderMap, uri: &Uri) -> Vec<CredentialId> {
     use base64_of::decode;
     let mut found = tokens(uri.query().unwrap_or_default());
     for value in headers.values() {
@@ -319,7 +320,7 @@ pub(crate) fn carried(headers: &HeaderMap, uri: &Uri) -> Vec<Who> {
     found
 }
 
-/// Base64, without a crate for it.
+/// Base64 without a dependency.
 pub(crate) mod base64_of {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -356,7 +357,7 @@ fn number(headers: &HeaderMap, name: &str) -> u32 {
     headers.get(name).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
-impl tower::Service<Request<Load>> for Double {
+impl tower::Service<Request<TestBody>> for TestUpstream {
     type Response = Response<Full<Bytes>>;
     type Error = BoxError;
     type Future = Answer;
@@ -366,9 +367,9 @@ impl tower::Service<Request<Load>> for Double {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Load>) -> Answer {
+    fn call(&mut self, request: Request<TestBody>) -> Answer {
         assert!(std::mem::take(&mut self.ready), "called without being polled ready");
-        let (head, load) = request.into_parts();
+        let (head, body) = request.into_parts();
         let carried = carried(&head.headers, &head.uri);
         let own = head
             .headers
@@ -376,11 +377,11 @@ impl tower::Service<Request<Load>> for Double {
             .is_some_and(|v| v.as_bytes().starts_with(b"Bearer own-"));
         let id = number(&head.headers, "x-test-id");
         let mut shared = self.lock();
-        // Two pools may each put a credential of another kind on a request, as gateway and API
-        // keys are; answers are about the innermost one.
+        // Two pools may each set a credential of another kind, such as gateway and API keys;
+        // answers concern the innermost one.
         let innermost = shared.innermost;
-        let who = carried.into_iter().find(|who| who.pool == innermost);
-        let step = shared.step(id, who);
+        let credential = carried.into_iter().find(|credential| credential.pool == innermost);
+        let step = shared.step(id, credential);
         shared.seq += 1;
         let (n, seq) = (shared.log.len(), shared.seq);
         let verdict = self.verdict(n, &step);
@@ -388,7 +389,7 @@ impl tower::Service<Request<Load>> for Double {
             n,
             id,
             foreign: number(&head.headers, "x-foreign"),
-            who,
+            credential,
             own,
             at: Instant::now(),
             seq,
@@ -404,14 +405,14 @@ impl tower::Service<Request<Load>> for Double {
             mark: head.extensions.get::<Mark>().map(|mark| mark.0),
         });
         drop(shared);
-        self.look();
+        self.notify_watch();
         let wait = Duration::from_millis(step.after);
         let wait = (!wait.is_zero()).then(|| Box::pin(tokio::time::sleep(wait)));
         Answer {
-            double: self.clone(),
+            upstream: self.clone(),
             n,
             step,
-            load: Some(load),
+            body: Some(body),
             read: Read::default(),
             wait,
             over: false,
@@ -421,28 +422,28 @@ impl tower::Service<Request<Load>> for Double {
 
 /// The future of one attempt.
 pub(crate) struct Answer {
-    double: Double,
+    upstream: TestUpstream,
     n: usize,
     step: Step,
-    load: Option<Load>,
+    body: Option<TestBody>,
     read: Read,
     wait: Option<Pin<Box<Sleep>>>,
     over: bool,
 }
 
 impl Answer {
-    /// Reads the request; a body that is cut is an error that does not say whether work was done.
+    /// Reads the request; a broken body is an error of unknown outcome.
     fn poll_load(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(mut load) = self.load.take() else { return Poll::Ready(()) };
-        let polled = poll_read(&mut load, &mut self.read, cx);
-        let mut shared = self.double.lock();
+        let Some(mut body) = self.body.take() else { return Poll::Ready(()) };
+        let polled = poll_read(&mut body, &mut self.read, cx);
+        let mut shared = self.upstream.lock();
         let sent = &mut shared.log[self.n];
         sent.body = Bytes::copy_from_slice(&self.read.data);
         sent.trailers.clone_from(&self.read.trailers);
         match polled {
             Poll::Pending => {
                 drop(shared);
-                self.load = Some(load);
+                self.body = Some(body);
                 return Poll::Pending;
             }
             Poll::Ready(Ok(())) => sent.whole = true,
@@ -451,7 +452,7 @@ impl Answer {
                 self.wait = None;
                 sent.whole = true;
                 sent.step = self.step;
-                sent.verdict = self.double.verdict(self.n, &self.step);
+                sent.verdict = self.upstream.verdict(self.n, &self.step);
             }
         }
         Poll::Ready(())
@@ -473,8 +474,8 @@ impl Future for Answer {
         }
         self.over = true;
         let (n, step) = (self.n, self.step);
-        self.double.look();
-        self.double.end(n, true);
+        self.upstream.notify_watch();
+        self.upstream.end(n, true);
         Poll::Ready(match step.status() {
             None => Err(step.error(n)),
             Some(status) => {
@@ -490,7 +491,7 @@ impl Future for Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if !self.over {
-            self.double.end(self.n, false);
+            self.upstream.end(self.n, false);
         }
     }
 }

@@ -14,16 +14,16 @@ use tower_failover::{
 };
 
 use super::{
-    load::{self, Shape},
+    request_body::{self, Shape},
     script::{self, Play, Step},
     sources::{self, Scripted, SourcePlan},
     support::Recorder,
-    upstream::{Double, Temper, tokens},
+    upstream::{Behaviour, TestUpstream, tokens},
 };
 
-/// The place of an account's credential.
+/// The place of an account's credential in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum CredentialPlace {
     Bearer,
     Header,
     Query,
@@ -32,24 +32,24 @@ pub(crate) enum Place {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AccountPlan {
-    pub(crate) temper: Temper,
-    pub(crate) place: Place,
+    pub(crate) behaviour: Behaviour,
+    pub(crate) place: CredentialPlace,
     pub(crate) group: Option<u8>,
     pub(crate) priority: i32,
     pub(crate) weight: u32,
     pub(crate) fixed: bool,
     pub(crate) base: bool,
-    /// The models that it may serve, a bit for each.
+    /// The models that the account serves, one bit each.
     pub(crate) models: Option<u8>,
-    /// The origin of its tokens.
+    /// The source of its tokens.
     pub(crate) source: Option<SourcePlan>,
-    /// The expiry of its first token, in milliseconds.
+    /// Milliseconds until its first token expires.
     pub(crate) end: Option<u64>,
 }
 
-/// Where requests name their model.
+/// The place of the model name in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum At {
+pub(crate) enum ModelPlace {
     Json,
     Query,
     Header,
@@ -57,18 +57,18 @@ pub(crate) enum At {
 
 /// The body strategy of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keeping {
-    /// The default.
+pub(crate) enum BodyStrategy {
+    /// The default strategy.
     Usual,
     Cloned,
     Buffered(usize),
 }
 
-/// The chain of models.
+/// The fallback chain of a world.
 #[derive(Clone, Debug)]
 pub(crate) struct ChainPlan {
-    pub(crate) at: At,
-    /// A list, in place of the map.
+    pub(crate) at: ModelPlace,
+    /// A list instead of the map.
     pub(crate) list: Option<Vec<u8>>,
     pub(crate) map: Vec<(u8, Vec<u8>)>,
     pub(crate) otherwise: Vec<u8>,
@@ -92,11 +92,11 @@ pub(crate) struct RequestPlan {
     pub(crate) pin: Pin,
     pub(crate) sticky: bool,
     pub(crate) model: Option<u8>,
-    /// The model that the request itself names, and where.
+    /// The model that the request itself names.
     pub(crate) named: Option<u8>,
-    pub(crate) at: At,
+    pub(crate) at: ModelPlace,
     pub(crate) shape: Shape,
-    /// It has a content-length, and a digest.
+    /// The request has a content-length and a digest.
     pub(crate) length: bool,
     pub(crate) no_fallback: bool,
     pub(crate) no_retry: bool,
@@ -104,7 +104,7 @@ pub(crate) struct RequestPlan {
     pub(crate) attempts: Option<u32>,
     pub(crate) deadline: Option<u64>,
     pub(crate) script: Vec<Step>,
-    /// It starts this many milliseconds after its round.
+    /// The request starts this many milliseconds after its round.
     pub(crate) after: u64,
     /// It is dropped after this many polls.
     pub(crate) polls: Option<u32>,
@@ -115,12 +115,12 @@ pub(crate) enum Change {
     Replace,
     Revive,
     Retire,
-    Rest(u64),
-    RestModel(u64, u8),
+    CoolDown(u64),
+    CoolDownModel(u64, u8),
     Invalidate,
 }
 
-/// Concurrent requests, with changes of the pool meanwhile; then time passes.
+/// Concurrent requests with changes of the pool between them, followed by a pause.
 #[derive(Clone, Debug)]
 pub(crate) struct Round {
     pub(crate) requests: Vec<RequestPlan>,
@@ -131,10 +131,10 @@ pub(crate) struct Round {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) attempts: u32,
-    /// The attempts that each layer allows, and its deadline in milliseconds, by its place.
+    /// The attempt limit of each layer, by its position in the stack.
     pub(crate) limits: [u32; 3],
     pub(crate) deadlines: [u64; 3],
-    pub(crate) keeps: [Keeping; 3],
+    pub(crate) body_strategies: [BodyStrategy; 3],
     pub(crate) retries: u32,
     pub(crate) max_refusals: u32,
     pub(crate) bucket: Option<u32>,
@@ -144,11 +144,11 @@ pub(crate) struct Plan {
     pub(crate) served_by: bool,
     pub(crate) cascade: Cascade,
     pub(crate) own: OwnCredential,
-    pub(crate) choose: Selection,
-    /// The deadline of a source, and the wait of a request for one, in milliseconds.
+    pub(crate) selection: Selection,
+    /// The refresh deadline and the longest wait of a request for a source, in milliseconds.
     pub(crate) refresh_deadline: u64,
     pub(crate) ready_within: u64,
-    /// The seed.
+    /// The seed of the random numbers.
     pub(crate) seed: u64,
 }
 
@@ -162,14 +162,14 @@ pub(crate) struct World {
     pub(crate) rounds: Vec<Round>,
 }
 
-/// All models.
+/// All model names.
 pub(crate) const MODELS: [&str; 5] = ["m0", "m1-with-a-longer-name", "m2", "m", "m-4"];
 
 pub(crate) fn model_of(model: u8) -> &'static str {
     MODELS[usize::from(model)]
 }
 
-impl At {
+impl ModelPlace {
     pub(crate) fn place(self) -> ModelAt {
         match self {
             Self::Json => ModelAt::default(),
@@ -212,19 +212,19 @@ impl AccountPlan {
         self.place.credential(&token_of(pool, account, generation)).unwrap()
     }
 
-    /// Returns the lifetime of its first token, if it is loaded and known.
+    /// Returns the lifetime of the first token, if it is loaded and known.
     pub(crate) fn first_end(&self) -> Option<Duration> {
         let loaded = self.source.is_none_or(|source| source.loaded);
         self.end.filter(|_| loaded).map(Duration::from_millis)
     }
 
-    fn account(&self, pool: usize, at: usize, double: &Double) -> Account {
+    fn account(&self, pool: usize, at: usize, upstream: &TestUpstream) -> Account {
         let id = id_of(pool, at);
         let mut account = match self.source {
             Some(plan) => {
-                let (double, asked) = (double.clone(), AtomicUsize::new(0));
+                let (upstream, calls) = (upstream.clone(), AtomicUsize::new(0));
                 let group = self.group;
-                let source = Scripted { pool, account: at, group, plan, double, asked };
+                let source = Scripted { pool, account: at, group, plan, upstream, calls };
                 let place = self.place;
                 let account = if plan.loaded {
                     Account::new(id.clone(), self.credential(pool, at, 1)).source(source)
@@ -263,7 +263,7 @@ impl AccountPlan {
     }
 }
 
-impl Place {
+impl CredentialPlace {
     fn credential(self, token: &str) -> Result<Credential, CredentialError> {
         match self {
             Self::Bearer => Credential::bearer(token),
@@ -275,20 +275,20 @@ impl Place {
 }
 
 impl World {
-    /// Returns whether any token comes from a source, or expires.
-    pub(crate) fn lives(&self) -> bool {
+    /// Returns whether any token comes from a source or expires.
+    pub(crate) fn tokens_change(&self) -> bool {
         self.pools.iter().flatten().any(|plan| plan.source.is_some() || plan.end.is_some())
     }
 
-    pub(crate) fn pools(&self, recorder: &Recorder, double: &Double) -> Vec<Pool> {
+    pub(crate) fn pools(&self, recorder: &Recorder, upstream: &TestUpstream) -> Vec<Pool> {
         let pool = |(at, plans): (usize, &Vec<AccountPlan>)| {
-            let accounts = plans.iter().enumerate().map(|(i, plan)| plan.account(at, i, double));
-            let double = double.clone();
+            let accounts = plans.iter().enumerate().map(|(i, plan)| plan.account(at, i, upstream));
+            let upstream = upstream.clone();
             let mut builder = Pool::builder();
-            if self.lives() {
+            if self.tokens_change() {
                 builder = builder.validate(move |_, token| {
-                    for who in tokens(token) {
-                        double.given(who);
+                    for credential in tokens(token) {
+                        upstream.received(credential);
                     }
                     Ok(())
                 });
@@ -298,7 +298,7 @@ impl World {
                 .any_origin()
                 .cascade(self.plan.cascade)
                 .own_credential(self.plan.own)
-                .selection(self.plan.choose)
+                .selection(self.plan.selection)
                 .refresh_deadline(Duration::from_millis(self.plan.refresh_deadline))
                 .ready_within(Duration::from_millis(self.plan.ready_within))
                 .reporter(recorder.clone())
@@ -316,8 +316,8 @@ impl World {
         self.models.as_ref().map(ChainPlan::chain).unwrap_or_default()
     }
 
-    pub(crate) fn at(&self) -> At {
-        self.models.as_ref().map_or(At::Json, |models| models.at)
+    pub(crate) fn at(&self) -> ModelPlace {
+        self.models.as_ref().map_or(ModelPlace::Json, |models| models.at)
     }
 
     pub(crate) fn retry(&self) -> RetryPolicy {
@@ -333,7 +333,7 @@ impl World {
         }
     }
 
-    /// Returns all requests, in the order of their numbers.
+    /// Returns all requests, ordered by number.
     pub(crate) fn requests(&self) -> Vec<&RequestPlan> {
         self.rounds.iter().flat_map(|round| &round.requests).collect()
     }
@@ -353,10 +353,10 @@ impl Change {
             Self::Retire => {
                 pool.retire(&id);
             }
-            Self::Rest(time) => {
+            Self::CoolDown(time) => {
                 pool.cool_down(&id, None, Duration::from_millis(time));
             }
-            Self::RestModel(time, model) => {
+            Self::CoolDownModel(time, model) => {
                 pool.cool_down(&id, Some(model_of(model)), Duration::from_millis(time));
             }
             Self::Invalidate => {
@@ -398,7 +398,7 @@ impl RequestPlan {
         options
     }
 
-    /// Returns whether repeating it is harmless.
+    /// Returns whether the request may be repeated without harm.
     pub(crate) fn harmless(&self) -> bool {
         !self.post || self.keyed || self.repeatable
     }
@@ -406,40 +406,40 @@ impl RequestPlan {
 
 // === strategies ===
 
-fn temper() -> impl Strategy<Value = Temper> {
-    let refused =
-        (script::refusal(), script::millis(), 1..3_u64).prop_map(|(play, after, generations)| {
-            Temper::Always { step: Step { play, after, retry_after: None }, generations }
+fn behaviour() -> impl Strategy<Value = Behaviour> {
+    let rejected =
+        (script::rejection(), script::millis(), 1..3_u64).prop_map(|(play, after, generations)| {
+            Behaviour::Always { step: Step { play, after, retry_after: None }, generations }
         });
     let limited = (proptest::sample::select(vec![429, 402]), script::retry_after()).prop_map(
-        |(status, retry_after)| Temper::Always {
+        |(status, retry_after)| Behaviour::Always {
             step: Step { play: Play::Status(status), after: 0, retry_after },
             generations: 9,
         },
     );
-    let first =
-        (script::step(), 1..3_usize).prop_map(|(step, attempts)| Temper::First { step, attempts });
-    prop_oneof![4 => Just(Temper::Fine), 4 => refused, 2 => limited, 2 => first]
+    let first = (script::step(), 1..3_usize)
+        .prop_map(|(step, attempts)| Behaviour::First { step, attempts });
+    prop_oneof![4 => Just(Behaviour::Fine), 4 => rejected, 2 => limited, 2 => first]
 }
 
 fn account() -> impl Strategy<Value = AccountPlan> {
     let place = proptest::sample::select(vec![
-        Place::Bearer,
-        Place::Bearer,
-        Place::Bearer,
-        Place::Header,
-        Place::Query,
-        Place::Basic,
+        CredentialPlace::Bearer,
+        CredentialPlace::Bearer,
+        CredentialPlace::Bearer,
+        CredentialPlace::Header,
+        CredentialPlace::Query,
+        CredentialPlace::Basic,
     ]);
     let group = proptest::sample::select(vec![None, None, Some(0), Some(1)]);
     let one_in_five = || proptest::bool::weighted(0.2);
     let models = prop_oneof![5 => Just(None), 1 => (1..32_u8).prop_map(Some)];
     let source = (proptest::option::weighted(0.6, sources::source()), sources::end());
-    (temper(), place, group, 0..2_i32, 0..3_u32, one_in_five(), one_in_five(), (models, source))
+    (behaviour(), place, group, 0..2_i32, 0..3_u32, one_in_five(), one_in_five(), (models, source))
         .prop_map(
-            |(temper, place, group, priority, weight, fixed, base, (models, (source, end)))| {
+            |(behaviour, place, group, priority, weight, fixed, base, (models, (source, end)))| {
                 AccountPlan {
-                    temper,
+                    behaviour,
                     place,
                     group,
                     priority: priority * i32::from(weight == 2),
@@ -471,8 +471,11 @@ pub(crate) fn request() -> impl Strategy<Value = RequestPlan> {
     let polls = prop_oneof![4 => Just(None), 1 => (0..8_u32).prop_map(Some)];
     let flags =
         (any::<bool>(), rarely(), rarely(), rarely(), rarely(), rarely(), rarely(), rarely());
-    let named =
-        (prop_oneof![1 => Just(None), 3 => (0..5_u8).prop_map(Some)], load::shape(), any::<bool>());
+    let named = (
+        prop_oneof![1 => Just(None), 3 => (0..5_u8).prop_map(Some)],
+        request_body::shape(),
+        any::<bool>(),
+    );
     let steps = proptest::collection::vec(script::step(), 0..5);
     (flags, pin, (model, named), attempts, deadline, steps, script::millis(), polls).prop_map(
         |(
@@ -494,10 +497,10 @@ pub(crate) fn request() -> impl Strategy<Value = RequestPlan> {
             repeatable: flags.6,
             no_fallback: flags.7,
             pin,
-            // The options and the request name the same model.
+            // The options name the same model as the request.
             model: if named.is_some() && model.is_some() { named } else { model },
             named,
-            at: At::Json,
+            at: ModelPlace::Json,
             shape,
             length,
             attempts,
@@ -514,9 +517,9 @@ fn change() -> impl Strategy<Value = (u64, usize, Change)> {
         3 => Just(Change::Replace),
         1 => Just(Change::Revive),
         1 => Just(Change::Retire),
-        1 => proptest::sample::select(vec![0, 1, 500, 10_000, 90_000_000]).prop_map(Change::Rest),
+        1 => proptest::sample::select(vec![0, 1, 500, 10_000, 90_000_000]).prop_map(Change::CoolDown),
         1 => (proptest::sample::select(vec![500, 10_000, 90_000_000]), 0..5_u8)
-            .prop_map(|(time, model)| Change::RestModel(time, model)),
+            .prop_map(|(time, model)| Change::CoolDownModel(time, model)),
         1 => Just(Change::Invalidate),
     ];
     (script::millis(), 0..5_usize, change)
@@ -532,6 +535,17 @@ fn round() -> impl Strategy<Value = Round> {
         .prop_map(|(requests, changes, gap)| Round { requests, changes, gap })
 }
 
+fn selection() -> impl Strategy<Value = Selection> {
+    proptest::sample::select(vec![
+        Selection::RoundRobin,
+        Selection::RoundRobin,
+        Selection::FillFirst,
+        Selection::LeastInFlight,
+        Selection::Weighted,
+        Selection::MostRemaining,
+    ])
+}
+
 fn plan() -> impl Strategy<Value = Plan> {
     let bucket = proptest::sample::select(vec![None, None, Some(500), Some(10), Some(0)]);
     let cascade = proptest::sample::select(vec![Cascade::SameGroup, Cascade::All, Cascade::Never]);
@@ -541,39 +555,31 @@ fn plan() -> impl Strategy<Value = Plan> {
         OwnCredential::Replace,
         OwnCredential::Refuse,
     ]);
-    let choose = proptest::sample::select(vec![
-        Selection::RoundRobin,
-        Selection::RoundRobin,
-        Selection::FillFirst,
-        Selection::LeastInFlight,
-        Selection::Weighted,
-        Selection::MostRemaining,
-    ]);
     let numbers = (1..7_u32, 0..4_u32, 1..5_u32);
     let overloaded = proptest::sample::select(vec![None, None, Some(false), Some(true)]);
     let flags = (overloaded, rarely(), rarely(), any::<bool>());
     let deadline = proptest::sample::select(vec![60_000, 60_000, 3_000]);
-    let keeps = keeps();
+    let strategies = body_strategies();
     let sources = (
         proptest::sample::select(vec![10_000, 10_000, 1_000]),
         proptest::sample::select(vec![15_000, 15_000, 2_000, 0]),
         any::<u64>(),
     );
-    (numbers, bucket, cascade, own, choose, flags, deadline, (keeps, sources)).prop_map(
+    (numbers, bucket, cascade, own, selection(), flags, deadline, (strategies, sources)).prop_map(
         |(
             (attempts, retries, max_refusals),
             bucket,
             cascade,
             own,
-            choose,
+            selection,
             flags,
             deadline,
-            (keeps, (refresh_deadline, ready_within, seed)),
+            (body_strategies, (refresh_deadline, ready_within, seed)),
         )| Plan {
             attempts,
             limits: [attempts; 3],
             deadlines: [deadline; 3],
-            keeps,
+            body_strategies,
             retries,
             max_refusals,
             bucket,
@@ -583,7 +589,7 @@ fn plan() -> impl Strategy<Value = Plan> {
             served_by: flags.3,
             cascade,
             own,
-            choose,
+            selection,
             refresh_deadline,
             ready_within,
             seed,
@@ -591,23 +597,23 @@ fn plan() -> impl Strategy<Value = Plan> {
     )
 }
 
-fn keeping() -> impl Strategy<Value = Keeping> {
+fn body_strategy() -> impl Strategy<Value = BodyStrategy> {
     proptest::sample::select(vec![
-        Keeping::Usual,
-        Keeping::Usual,
-        Keeping::Cloned,
-        Keeping::Buffered(16),
-        Keeping::Buffered(50),
-        Keeping::Buffered(1 << 20),
-        Keeping::Buffered(1 << 20),
+        BodyStrategy::Usual,
+        BodyStrategy::Usual,
+        BodyStrategy::Cloned,
+        BodyStrategy::Buffered(16),
+        BodyStrategy::Buffered(50),
+        BodyStrategy::Buffered(1 << 20),
+        BodyStrategy::Buffered(1 << 20),
     ])
 }
 
-/// Mostly one value for all.
-fn keeps() -> impl Strategy<Value = [Keeping; 3]> {
+/// Mostly one strategy for all layers.
+fn body_strategies() -> impl Strategy<Value = [BodyStrategy; 3]> {
     prop_oneof![
-        3 => keeping().prop_map(|keep| [keep; 3]),
-        1 => [keeping(), keeping(), keeping()],
+        3 => body_strategy().prop_map(|keep| [keep; 3]),
+        1 => [body_strategy(), body_strategy(), body_strategy()],
     ]
 }
 
@@ -618,7 +624,12 @@ fn list() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn chain() -> impl Strategy<Value = ChainPlan> {
-    let at = proptest::sample::select(vec![At::Json, At::Json, At::Query, At::Header]);
+    let at = proptest::sample::select(vec![
+        ModelPlace::Json,
+        ModelPlace::Json,
+        ModelPlace::Query,
+        ModelPlace::Header,
+    ]);
     let listed = proptest::option::of(list());
     let map = proptest::collection::vec((0..5_u8, list()), 0..5);
     let otherwise = prop_oneof![1 => Just(Vec::new()), 1 => list()];
@@ -635,18 +646,18 @@ fn chain() -> impl Strategy<Value = ChainPlan> {
     )
 }
 
-/// Any world. In one of three, tokens come from sources, or expire.
+/// Any world. In one of three, tokens come from sources or expire.
 pub(crate) fn world() -> impl Strategy<Value = World> {
-    (any_world(), proptest::bool::weighted(0.33)).prop_map(|(mut world, lives)| {
-        for plan in world.pools.iter_mut().flatten().filter(|_| !lives) {
+    (any_world(), proptest::bool::weighted(0.33)).prop_map(|(mut world, tokens_change)| {
+        for plan in world.pools.iter_mut().flatten().filter(|_| !tokens_change) {
             (plan.source, plan.end) = (None, None);
         }
         world
     })
 }
 
-/// A world in which tokens come from sources, and expire.
-pub(crate) fn living() -> impl Strategy<Value = World> {
+/// A world in which tokens come from sources and expire.
+pub(crate) fn changing_tokens() -> impl Strategy<Value = World> {
     any_world()
 }
 
@@ -666,7 +677,7 @@ fn any_world() -> impl Strategy<Value = World> {
     )
 }
 
-/// A world in which no request is dropped before its end.
+/// A world in which no request is dropped early.
 pub(crate) fn patient() -> impl Strategy<Value = World> {
     world().prop_map(|mut world| {
         for request in world.rounds.iter_mut().flat_map(|round| &mut round.requests) {
@@ -674,7 +685,7 @@ pub(crate) fn patient() -> impl Strategy<Value = World> {
             request.script.retain(|step| step.play != Play::Hang);
         }
         for account in world.pools.iter_mut().flatten() {
-            if let Temper::First { step, .. } = &mut account.temper {
+            if let Behaviour::First { step, .. } = &mut account.behaviour {
                 if step.play == Play::Hang {
                     step.play = Play::Reset;
                 }

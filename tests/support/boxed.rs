@@ -1,4 +1,4 @@
-//! Stacks of one type, from any layers.
+//! Boxed stacks.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -8,12 +8,12 @@ use tower::{BoxError, Service, ServiceExt, util::BoxCloneService};
 
 use super::stack::Body;
 
-/// A response body of one type.
+/// A boxed response body.
 pub(crate) type Any = UnsyncBoxBody<Bytes, BoxError>;
-/// A stack of one type. It is not `Sync`.
+/// A boxed stack. It is not `Sync`.
 pub(crate) type Boxed = BoxCloneService<Request<Body>, Response<Any>, BoxError>;
 
-/// Boxes this service. Readiness, errors and frames pass unchanged.
+/// Boxes a service. Readiness, errors and frames pass unchanged.
 pub(crate) fn boxed<S, RB>(service: S) -> Boxed
 where
     S: Service<Request<Body>, Response = Response<RB>, Error = BoxError>,

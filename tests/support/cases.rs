@@ -1,4 +1,4 @@
-//! Runs a file of shared cases, with a list of excused cases and the reasons.
+//! Runs a file of shared cases, with a short list of excused cases and the reasons.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -9,10 +9,10 @@ use serde_json::Value;
 /// A case that does not hold here: its id, and the reason (a decision, or a profile that is not offered).
 pub(crate) type Excused = (&'static str, &'static str);
 
-/// The result of a case; the text describes the fault.
+/// The result of a case; the text describes the failure.
 pub(crate) type Outcome = Result<(), String>;
 
-/// Returns the cases of `tests/cases/<file>`.
+/// Loads the cases of `tests/cases/<file>`.
 ///
 /// # Panics
 ///

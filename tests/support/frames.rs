@@ -25,11 +25,11 @@ pub(crate) enum Beat {
     Trailers(HeaderMap),
     /// A pause.
     Pause(Duration),
-    /// An error with this text, before the next steps.
+    /// An error with this text; later steps follow it.
     Error(String),
 }
 
-/// An error of a body, recognized by its type.
+/// The error of a body, with its own type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Broken(pub(crate) String);
@@ -39,7 +39,7 @@ pub(crate) struct Broken(pub(crate) String);
 #[derive(Debug)]
 pub(crate) struct Frames {
     beats: VecDeque<Beat>,
-    /// The remaining length, if the body has one.
+    /// The remaining length, if known.
     left: Option<u64>,
     nap: Option<Pin<Box<Sleep>>>,
     #[pin]
@@ -51,13 +51,13 @@ impl Frames {
         Self { beats: beats.into_iter().collect(), left: None, nap: None, pinned: PhantomPinned }
     }
 
-    /// Builds a body of known length.
+    /// Creates a body of known length.
     pub(crate) fn of_length(length: u64, beats: impl IntoIterator<Item = Beat>) -> Self {
         Self { left: Some(length), ..Self::new(beats) }
     }
 }
 
-/// Copies a body that is not being polled.
+/// Clones a body that is not in a pause.
 impl Clone for Frames {
     fn clone(&self) -> Self {
         assert!(self.nap.is_none(), "cloned in the middle of a pause");
@@ -89,7 +89,7 @@ impl Body for Frames {
                 None => None,
                 Some(Beat::Data(data)) => {
                     if let Some(left) = this.left {
-                        *left = left.checked_sub(data.len() as u64).expect("longer than it said");
+                        *left = left.checked_sub(data.len() as u64).expect("longer than announced");
                     }
                     Some(Ok(Frame::data(data)))
                 }
@@ -112,7 +112,7 @@ impl Body for Frames {
     }
 }
 
-/// Reads a body to its end or its error.
+/// Reads all frames of a body, up to and including its error.
 pub(crate) async fn drain<B>(body: B) -> (Vec<Frame<Bytes>>, Option<B::Error>)
 where
     B: Body<Data = Bytes>,
@@ -128,7 +128,7 @@ where
     }
 }
 
-/// A service that answers with these bodies in order, then with an empty 200.
+/// A service that returns these answers in order, then an empty 200.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Player(Arc<Mutex<Played>>);
 

@@ -1,4 +1,4 @@
-//! Shared by the integration tests.
+//! Helpers that the integration tests share.
 
 #![allow(dead_code, unused_imports)] // Not every test uses everything.
 #![allow(clippy::unwrap_used)] // A test that panics has failed.
@@ -20,7 +20,7 @@ pub(crate) use self::{
     upstream::{Sent, Step, Upstream},
 };
 
-/// A limit that is not zero.
+/// Builds a nonzero limit.
 pub(crate) const fn limit(of: u32) -> NonZeroU32 {
     NonZeroU32::new(of).unwrap()
 }

@@ -20,7 +20,7 @@ impl Recorder {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the failed requests.
+    /// Returns the requests that failed.
     pub(crate) fn failures(&self) -> Vec<RequestRecord> {
         self.records(Event::is_failure)
     }
@@ -35,7 +35,7 @@ impl Recorder {
         self.records(|event| matches!(event, Event::RequestAbandoned(_)))
     }
 
-    /// Returns the incidents of accounts and pools.
+    /// Returns the events of accounts and pools.
     pub(crate) fn incidents(&self) -> Vec<Event> {
         let mut events = self.events();
         events.retain(Event::is_incident);

@@ -1,4 +1,4 @@
-//! A token source that plays a script.
+//! A scripted token source.
 
 use std::{
     collections::VecDeque,
@@ -18,7 +18,7 @@ pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// A date is read from the wall clock, which is not paused.
+/// Returns a wall clock time; the wall clock is not paused.
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn in_seconds(after: u64) -> SystemTime {
     SystemTime::now() + seconds(after)
@@ -28,41 +28,44 @@ pub(crate) fn bearer(token: &str) -> Credential {
     Credential::bearer(token).unwrap()
 }
 
-/// A source that answers after this many seconds, and records the reasons of its calls; without more
-/// answers, it never answers.
+/// A source that answers after a number of seconds and records the reason of each call; calls after
+/// the last answer hang.
 #[derive(Clone, Default)]
 pub(crate) struct Script {
     answers: Arc<Mutex<VecDeque<(u64, Answer)>>>,
-    asked: Arc<Mutex<Vec<RefreshReason>>>,
+    reasons: Arc<Mutex<Vec<RefreshReason>>>,
 }
 
 impl Script {
     pub(crate) fn new(answers: impl IntoIterator<Item = (u64, Answer)>) -> Self {
-        Self { answers: Arc::new(Mutex::new(answers.into_iter().collect())), asked: Arc::default() }
+        Self {
+            answers: Arc::new(Mutex::new(answers.into_iter().collect())),
+            reasons: Arc::default(),
+        }
     }
 
-    /// Takes a second for each.
+    /// Builds a source that takes a second for each answer.
     pub(crate) fn each(answers: impl IntoIterator<Item = Answer>) -> Self {
         Self::new(answers.into_iter().map(|answer| (1, answer)))
     }
 
-    /// Takes a second for each.
+    /// Builds a source that takes a second for each answer.
     pub(crate) fn tokens(tokens: &[&str]) -> Self {
         Self::each(tokens.iter().map(|token| Ok(Token::new(*token))))
     }
 
-    pub(crate) fn asked(&self) -> Vec<RefreshReason> {
-        self.asked.lock().unwrap().clone()
+    pub(crate) fn reasons(&self) -> Vec<RefreshReason> {
+        self.reasons.lock().unwrap().clone()
     }
 
     pub(crate) fn calls(&self) -> usize {
-        self.asked().len()
+        self.reasons().len()
     }
 }
 
 impl TokenSource for Script {
     fn token(&self, why: RefreshReason) -> TokenFuture<'_> {
-        self.asked.lock().unwrap().push(why);
+        self.reasons.lock().unwrap().push(why);
         let answer = self.answers.lock().unwrap().pop_front();
         Box::pin(async move {
             match answer {

@@ -1,4 +1,4 @@
-//! A service that accepts request bodies of any kind, and records their content.
+//! A service that reads request bodies of any kind and records their frames.
 
 use std::{
     collections::VecDeque,
@@ -24,106 +24,106 @@ pub(crate) enum Read {
     Frames(usize),
 }
 
-/// The size hint of a body at one point.
+/// The size hint and end of a body at one point.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim {
     pub(crate) lower: u64,
     pub(crate) upper: Option<u64>,
     pub(crate) end: bool,
-    /// The data and the frames up to that point.
+    /// The data and frames received by then.
     data: u64,
     frames: usize,
 }
 
-/// The content of a body.
+/// The received part of a body.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Heard {
+pub(crate) struct Received {
     pub(crate) data: Vec<u8>,
     pub(crate) trailers: Option<HeaderMap>,
     pub(crate) error: Option<String>,
-    /// Whether it was read to its end, or to its error.
+    /// The body was read to its end or its error.
     pub(crate) ended: bool,
-    /// The frames with data.
+    /// The number of data frames.
     pub(crate) pieces: usize,
     pub(crate) claims: Vec<Claim>,
 }
 
-impl Heard {
-    /// Compares the size hints of the body with its content.
+impl Received {
+    /// Checks the claims of the body against the received frames.
     pub(crate) fn check_claims(&self) {
         let frames = self.pieces + usize::from(self.trailers.is_some() || self.error.is_some());
         for claim in &self.claims {
             let left = self.data.len() as u64 - claim.data;
             let most = claim.upper.unwrap_or(u64::MAX);
             assert!(claim.lower <= most, "{claim:?}");
-            assert!(left <= most, "{left} bytes came after {claim:?}");
-            // The full length of a body that was cut is unknown.
+            assert!(left <= most, "{left} bytes attempts after {claim:?}");
+            // The full length of a broken body is unknown.
             if self.ended && self.error.is_none() {
-                assert!(claim.lower <= left, "{left} bytes came after {claim:?}");
+                assert!(claim.lower <= left, "{left} bytes attempts after {claim:?}");
             }
             assert!(!claim.end || claim.frames == frames, "not the end: {claim:?} of {self:?}");
         }
     }
 
-    /// Returns the size hint of the body before it was read.
+    /// Returns the claim of the body before it was read.
     pub(crate) fn first_claim(&self) -> Claim {
         self.claims[0]
     }
 }
 
-/// Reads a body, or its beginning.
-pub(crate) async fn listen<B>(body: B, read: Read) -> Heard
+/// Reads a body or its beginning.
+pub(crate) async fn receive<B>(body: B, read: Read) -> Received
 where
     B: Body<Data = Bytes>,
     B::Error: Display,
 {
     let mut body = pin!(body);
-    let mut heard = Heard::default();
+    let mut received = Received::default();
     loop {
         let hint = body.size_hint();
-        let frames = heard.pieces + usize::from(heard.trailers.is_some());
-        heard.claims.push(Claim {
+        let frames = received.pieces + usize::from(received.trailers.is_some());
+        received.claims.push(Claim {
             lower: hint.lower(),
             upper: hint.upper(),
             end: body.is_end_stream(),
-            data: heard.data.len() as u64,
+            data: received.data.len() as u64,
             frames,
         });
         if read == Read::Frames(frames) {
-            return heard;
+            return received;
         }
         match std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-            None => heard.ended = true,
+            None => received.ended = true,
             Some(Err(error)) => {
-                heard.error = Some(error.to_string());
-                heard.ended = true;
+                received.error = Some(error.to_string());
+                received.ended = true;
             }
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
-                    heard.data.extend_from_slice(&data);
-                    heard.pieces += 1;
+                    received.data.extend_from_slice(&data);
+                    received.pieces += 1;
                 }
-                Err(frame) => heard.trailers = frame.into_trailers().ok(),
+                Err(frame) => received.trailers = frame.into_trailers().ok(),
             },
         }
-        if heard.ended {
-            return heard;
+        if received.ended {
+            return received;
         }
     }
 }
 
-/// A recorded attempt.
+/// One received attempt.
 #[derive(Clone, Debug)]
-pub(crate) struct Came {
+pub(crate) struct Attempt {
     pub(crate) head: request::Parts,
     pub(crate) at: Instant,
-    /// Empty until the body was read.
-    pub(crate) heard: Heard,
+    /// Empty until reading has ended.
+    pub(crate) received: Received,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    came: Vec<Came>,
+    attempts: Vec<Attempt>,
     script: VecDeque<(Read, u16)>,
 }
 
@@ -142,7 +142,8 @@ impl<B> Clone for Sink<B> {
 }
 
 impl<B> Sink<B> {
-    /// Builds a sink that reads these parts and answers with these statuses; then reads all, and answers 200.
+    /// Reads this much of each body and answers with this status; later bodies are read completely
+    /// and get 200.
     pub(crate) fn script(script: impl IntoIterator<Item = (Read, u16)>) -> Self {
         let inner = Inner { script: script.into_iter().collect(), ..Inner::default() };
         Self { inner: Arc::new(Mutex::new(inner)), ready: false, body: PhantomData }
@@ -152,16 +153,16 @@ impl<B> Sink<B> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn came(&self) -> Vec<Came> {
-        self.lock().came.clone()
+    pub(crate) fn attempts(&self) -> Vec<Attempt> {
+        self.lock().attempts.clone()
     }
 
-    pub(crate) fn heard(&self) -> Vec<Heard> {
-        self.came().into_iter().map(|came| came.heard).collect()
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.attempts().into_iter().map(|attempts| attempts.received).collect()
     }
 
     pub(crate) fn calls(&self) -> usize {
-        self.lock().came.len()
+        self.lock().attempts.len()
     }
 }
 
@@ -183,14 +184,14 @@ where
         assert!(std::mem::take(&mut self.ready), "called without being polled ready");
         let (head, body) = request.into_parts();
         let mut inner = self.lock();
-        let nth = inner.came.len();
-        inner.came.push(Came { head, at: Instant::now(), heard: Heard::default() });
+        let nth = inner.attempts.len();
+        inner.attempts.push(Attempt { head, at: Instant::now(), received: Received::default() });
         let (read, status) = inner.script.pop_front().unwrap_or((Read::All, 200));
         drop(inner);
         let inner = self.inner.clone();
         Box::pin(async move {
-            let heard = listen(body, read).await;
-            inner.lock().unwrap_or_else(PoisonError::into_inner).came[nth].heard = heard;
+            let received = receive(body, read).await;
+            inner.lock().unwrap_or_else(PoisonError::into_inner).attempts[nth].received = received;
             Ok(Response::builder().status(status).body(Full::default()).unwrap())
         })
     }

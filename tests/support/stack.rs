@@ -22,12 +22,12 @@ pub(crate) fn post() -> Request<Body> {
         .unwrap()
 }
 
-/// An account `id` whose token is `tok-<id>`.
+/// Builds an account `id` with the token `tok-<id>`.
 pub(crate) fn account(id: &str) -> Account {
     Account::new(id, Credential::bearer(format!("tok-{id}")).unwrap())
 }
 
-/// A builder with these accounts, any origin, and this reporter.
+/// Returns a builder with these accounts, any origin, and this reporter.
 pub(crate) fn builder(ids: &[&str], recorder: &Recorder) -> PoolBuilder {
     Pool::builder()
         .accounts(ids.iter().map(|id| account(id)))
@@ -36,7 +36,7 @@ pub(crate) fn builder(ids: &[&str], recorder: &Recorder) -> PoolBuilder {
         .reporter(recorder.clone())
 }
 
-/// A pool with these accounts.
+/// Builds a pool with these accounts.
 pub(crate) fn pool(ids: &[&str], recorder: &Recorder) -> Pool {
     builder(ids, recorder).build().unwrap()
 }

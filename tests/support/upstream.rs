@@ -1,4 +1,4 @@
-//! An upstream in process that plays a script and records every attempt.
+//! An in-process upstream that plays a script and records every attempt.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,7 +18,7 @@ use tower::BoxError;
 
 use super::stack::Body;
 
-/// The reaction of the upstream to one attempt.
+/// The reply of the upstream to one attempt.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) after: Duration,
@@ -75,17 +75,17 @@ impl Step {
     }
 }
 
-/// A recorded attempt.
+/// One received attempt.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
-    /// The bearer token, or the whole `authorization` when it is something else.
+    /// The bearer token, or the whole `authorization` of another scheme.
     pub(crate) token: Option<String>,
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) at: Instant,
-    /// The names of the types that the test put into the extensions.
+    /// The number of the caller's [`Mark`], if the attempt has one.
     pub(crate) marked: Option<u32>,
 }
 
@@ -133,36 +133,36 @@ impl Upstream {
         Self::script(statuses.iter().copied().map(Step::status))
     }
 
-    /// Sets the answers to requests with this token, in order, before the common script.
+    /// Sets replies to requests with this token, in order, before the common script.
     pub(crate) fn token(self, token: &str, steps: impl IntoIterator<Item = Step>) -> Self {
         self.lock().by_token.insert(token.to_owned(), steps.into_iter().collect());
         self
     }
 
-    /// Sets the answers to requests for this model, in their JSON body, in order, before all others.
+    /// Sets replies to requests whose JSON body names this model, in order, before all others.
     pub(crate) fn model(self, model: &str, steps: impl IntoIterator<Item = Step>) -> Self {
         self.lock().by_model.insert(model.to_owned(), steps.into_iter().collect());
         self
     }
 
-    /// Sets the constant answer to requests with this token.
+    /// Sets the reply to all requests with this token.
     pub(crate) fn token_forever(self, token: &str, step: Step) -> Self {
         self.lock().forever.insert(token.to_owned(), step);
         self
     }
 
-    /// Changes the constant answer to requests with this token.
+    /// Changes the reply to all requests with this token.
     pub(crate) fn set_token(&self, token: &str, step: Step) {
         self.lock().forever.insert(token.to_owned(), step);
     }
 
-    /// Sets the answer to all other requests, instead of 200.
+    /// Sets the reply to all other requests, instead of 200.
     pub(crate) fn otherwise(self, step: Step) -> Self {
         self.lock().otherwise = Some(step);
         self
     }
 
-    /// Plays these steps after the script.
+    /// Appends these steps to the script.
     pub(crate) fn push(&self, steps: impl IntoIterator<Item = Step>) {
         self.lock().script.extend(steps);
     }
@@ -189,22 +189,22 @@ impl Upstream {
         self.sent().windows(2).map(|pair| pair[1].at - pair[0].at).collect()
     }
 
-    /// Returns the number of response futures that were dropped before they were ready.
+    /// Returns the number of response futures dropped before they were ready.
     pub(crate) fn dropped(&self) -> usize {
         self.lock().dropped
     }
 
-    /// Returns the number of calls to `poll_ready`.
+    /// Returns the number of readiness polls.
     pub(crate) fn ready_polls(&self) -> usize {
         self.lock().ready_polls
     }
 
-    /// Returns the number of `poll_ready` calls that were ready.
+    /// Returns the number of successful readiness polls.
     pub(crate) fn readied(&self) -> usize {
         self.lock().readied
     }
 
-    /// Makes every clone pending or ready.
+    /// Makes all clones pending, or ready again.
     pub(crate) fn busy(&self, busy: bool) {
         self.lock().busy = busy;
     }
@@ -349,7 +349,7 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// The output of a future that is ready at once.
+/// Returns the output of a future that is ready at once.
 pub(crate) fn now<F: Future>(future: F) -> F::Output {
     futures_util::FutureExt::now_or_never(future).expect("ready at once")
 }

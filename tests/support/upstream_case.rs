@@ -1,4 +1,4 @@
-//! Heads, bodies and errors out of the `upstream` member of a case.
+//! Heads, bodies and errors from the `upstream` member of a case.
 
 #![allow(
     dead_code,
@@ -11,7 +11,8 @@ use std::io;
 use http::{HeaderName, HeaderValue, Response, StatusCode, response::Parts};
 use serde_json::Value;
 
-/// The head of an upstream entry. Its `error_code`, if any, goes where AWS puts it in a head.
+/// Builds the head of an upstream entry. Its `error_code`, if any, becomes the header that AWS
+/// uses.
 pub(crate) fn head(entry: &Value) -> Parts {
     let (mut head, ()) = Response::new(()).into_parts();
     let status = entry["status"].as_u64().expect("a status");
@@ -26,7 +27,7 @@ pub(crate) fn head(entry: &Value) -> Parts {
     head
 }
 
-/// The body of an upstream entry.
+/// Returns the body of an upstream entry.
 pub(crate) fn body(entry: &Value) -> Option<Vec<u8>> {
     match (&entry["body"], &entry["body_text"]) {
         (Value::Null, Value::String(text)) => Some(text.clone().into_bytes()),
@@ -35,7 +36,7 @@ pub(crate) fn body(entry: &Value) -> Option<Vec<u8>> {
     }
 }
 
-/// The error of an upstream entry.
+/// Returns the error of an upstream entry.
 pub(crate) fn error(entry: &Value) -> Option<io::Error> {
     Some(match entry["error"].as_str()? {
         "timeout" => io::ErrorKind::TimedOut.into(),

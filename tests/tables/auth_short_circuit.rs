@@ -1,4 +1,4 @@
-//! `auth_short_circuit.json`: local answers for dead credentials.
+//! `auth_short_circuit.json`: failing fast with a dead credential.
 
 use std::task::Poll;
 
@@ -31,11 +31,11 @@ fn holds(case: &Value) -> Outcome {
             open(case, Shape::Stacked)
         }),
         (Some("property"), None) => nothing_configured(case),
-        other => Err(format!("nobody can drive {other:?}")),
+        other => Err(format!("no driver for {other:?}")),
     }
 }
 
-/// Runs clones of a stack over a dead pool, whose upstream is never ready.
+/// Calls clones of a stack over a dead pool whose upstream is never ready.
 fn open(case: &Value, shape: Shape) -> Outcome {
     let recorder = Recorder::new();
     let dead = pool(&["a"], &recorder);
@@ -52,7 +52,7 @@ fn open(case: &Value, shape: Shape) -> Outcome {
         for _ in 0..2 {
             let ready = now(std::future::poll_fn(|cx| Poll::Ready(service.poll_ready(cx))));
             if !matches!(ready, Poll::Ready(Ok(()))) {
-                return Err("the stack waits for an upstream that it will not ask".into());
+                return Err("the stack waits for an upstream that it does not call".into());
             }
         }
         let answer = now(service.call(get())).map_err(|error| error.to_string())?;
@@ -67,11 +67,11 @@ fn open(case: &Value, shape: Shape) -> Outcome {
     expect.end()
 }
 
-/// Without a token the pool cannot be built; one that may be empty answers before any call.
+/// A pool without tokens cannot be built; one that may be empty answers before any call.
 fn nothing_configured(case: &Value) -> Outcome {
     let recorder = Recorder::new();
     let builder = || profile::pool(case, &recorder).expect("an empty list is a list");
-    let refused = Pool::builder().any_origin().build().err() == Some(PoolError::Empty)
+    let rejected = Pool::builder().any_origin().build().err() == Some(PoolError::Empty)
         && builder().build().is_err()
         && Credential::bearer("").err() == Some(CredentialError::Empty);
     let rig = Rig::with_pool(case, tower_failover::pool::PoolBuilder::may_be_empty);
@@ -85,7 +85,7 @@ fn nothing_configured(case: &Value) -> Outcome {
     expect.check(wanted == Some(&serde_json::json!({"error": "no-credentials"})), || {
         format!("{wanted:?} is another end")
     });
-    expect.check(refused, || "a pool or a credential of nothing was built".into());
+    expect.check(rejected, || "a pool or a credential of nothing was built".into());
     expect.check(code == Some("pool_empty"), || format!("the answer is {code:?}"));
     expect.end()
 }

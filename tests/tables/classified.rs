@@ -1,4 +1,4 @@
-//! The cases of `status_classification.json` and `retry_after.json` that count attempts or check
+//! The cases of `status_classification.json` and `retry_after.json` that count attempts or measure
 //! waits.
 
 use http::Response;
@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[test]
-fn attempts_are_those_of_the_profile() {
+fn attempts_follow_the_profile() {
     only("status_classification.json", STATUS_DRIVEN_ELSEWHERE);
     only("retry_after.json", RETRY_AFTER_DRIVEN_ELSEWHERE);
 }
@@ -39,13 +39,13 @@ fn holds(case: &Value) -> Outcome {
         return streamed(case);
     }
     both(case, Rig::of, |seen, expect| {
-        // One for each attempt but the first.
+        // One callback for each attempt but the first.
         let retried = seen.upstream.calls() - seen.ends.len();
         expect.is("on_retry_callbacks", retried);
     })
 }
 
-/// An answer whose body is cut.
+/// Runs a case whose answer body breaks off.
 pub(crate) fn streamed(case: &Value) -> Outcome {
     for shape in [Shape::Fused, Shape::Stacked] {
         let checked = paused(async {

@@ -30,16 +30,17 @@ fn holds(case: &Value) -> Outcome {
         expect.is("dropped", seen.rig.reporting - failures.min(seen.rig.reporting));
         expect.is("success_events", seen.rig.recorder.recovered().len());
         if let Some(cooled) = expect.take("cooldown_hook") {
-            let mut resting = seen.upstream.tokens();
-            resting.retain(|id| seen.rig.account(id).state == State::Cooling);
+            let mut cooling = seen.upstream.tokens();
+            cooling.retain(|id| seen.rig.account(id).state == State::Cooling);
             let all = seen.rig.ids_in(State::Cooling);
-            expect.check(json!(resting) == *cooled, || format!("{resting:?} rest"));
+            expect.check(json!(cooling) == *cooled, || format!("{cooling:?} are cooling"));
             expect.is("both_in_cooldown", all.len() == 2);
         }
     })
 }
 
-/// A case with cooldowns has a policy that classifies a failing server as a limit of the account.
+/// Builds the rig. For a case with cooldowns, a policy classifies server errors as limits of the
+/// account.
 fn rig(case: &Value) -> Rig {
     let mut rig = Rig::of(case);
     if !case["expect"]["cooldown_hook"].is_null() {
@@ -50,7 +51,7 @@ fn rig(case: &Value) -> Rig {
     rig
 }
 
-/// The caller drops the request while the upstream works.
+/// Runs a case whose caller drops the request before the upstream answers.
 fn cancelled(case: &Value) -> Outcome {
     for shape in [Shape::Fused, Shape::Stacked] {
         paused(async {

@@ -1,4 +1,4 @@
-//! Compares the results with the expectations of a case, all of which must be checked.
+//! Compares observations with the expectations of a case; every expectation must be checked.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::cases::Outcome;
 
-/// The unchecked members of `expect`, and the faults so far.
+/// The unchecked members of `expect` and the failures so far.
 pub(crate) struct Expect<'a> {
     left: BTreeMap<&'a str, &'a Value>,
     wrong: Vec<String>,
@@ -19,12 +19,12 @@ impl<'a> Expect<'a> {
         Self { left, wrong: Vec::new() }
     }
 
-    /// Returns this member, and marks it as checked.
+    /// Returns this member and marks it as checked.
     pub(crate) fn take(&mut self, name: &str) -> Option<&'a Value> {
         self.left.remove(name)
     }
 
-    /// Checks that this member, if present, equals the result.
+    /// Checks that this member, if present, equals the observation.
     pub(crate) fn is(&mut self, name: &str, seen: impl Into<Value>) {
         if let Some(wanted) = self.take(name) {
             let seen = seen.into();
@@ -33,7 +33,7 @@ impl<'a> Expect<'a> {
                 (Some(a), Some(b)) => (a - b).abs() < 1e-9,
                 _ => *wanted == seen,
             };
-            self.check(same, || format!("{name}: {seen}, and is to be {wanted}"));
+            self.check(same, || format!("{name}: {seen}, expected {wanted}"));
         }
     }
 
@@ -43,21 +43,21 @@ impl<'a> Expect<'a> {
         }
     }
 
-    /// Returns `Ok` if every member was checked and there was no fault.
+    /// Returns `Ok` if every member was checked and none failed.
     pub(crate) fn end(mut self) -> Outcome {
-        self.wrong.extend(self.left.keys().map(|name| format!("{name}: nobody looked at it")));
+        self.wrong.extend(self.left.keys().map(|name| format!("{name}: not checked")));
         if self.wrong.is_empty() { Ok(()) } else { Err(self.wrong.join("; ")) }
     }
 }
 
 #[test]
-fn field_without_a_check_is_a_fault() {
+fn unchecked_field_is_an_error() {
     let case = serde_json::json!({"expect": {"a": 1, "b": [2]}});
     let mut expect = Expect::of(&case);
     expect.is("a", 1.0);
-    assert_eq!(expect.end().unwrap_err(), "b: nobody looked at it");
+    assert_eq!(expect.end().unwrap_err(), "b: not checked");
     let mut expect = Expect::of(&case);
     expect.is("a", 1);
     expect.is("b", vec![3]);
-    assert_eq!(expect.end().unwrap_err(), "b: [3], and is to be [2]");
+    assert_eq!(expect.end().unwrap_err(), "b: [3], expected [2]");
 }

@@ -1,5 +1,5 @@
-//! The tables of `tests/cases` that need more than a classifier: each case is built from its `config`,
-//! run as its `form` says, and compared with every member of its `expect`.
+//! The tables of `tests/cases` that need more than a classifier: `config` sets a case up, `form`
+//! selects its run, and every member of `expect` is checked.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 

@@ -1,4 +1,4 @@
-//! `model_fallback.json`: the next model, and its request.
+//! `model_fallback.json`: the next model and its request.
 
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, util::BoxCloneService};
@@ -21,7 +21,8 @@ use crate::{
     },
 };
 
-/// These depend on the body of a success, which is passed on to the caller.
+/// These cases need the stream after an answer's head; an answer that has begun belongs to the
+/// caller.
 const STREAMED_ELSEWHERE: &[&str] =
     &["model_fallback.error-before-first-byte-falls-back", "model_fallback.after-commit-stay"];
 
@@ -45,7 +46,7 @@ fn next_model_is_used_if_it_may_help() {
     });
 }
 
-/// Checks that the trail has the facts that the excused case expects.
+/// The trail contains the models that the excused case expects.
 #[test]
 fn trail_names_all_failed_models_in_order() {
     let cases = cases::load("model_fallback.json");
@@ -62,11 +63,11 @@ fn trail_names_all_failed_models_in_order() {
     }
 }
 
-/// The results of a case.
+/// The observations of a case.
 struct Seen {
     upstream: Upstream,
     recorder: Recorder,
-    /// Status, and the model that served.
+    /// The status and the model that served.
     answer: Result<(u16, Option<String>), String>,
 }
 
@@ -87,7 +88,7 @@ fn chain(case: &Value, special: bool) -> ModelChain {
     chain
 }
 
-/// A policy that handles no failure.
+/// A policy that classifies every failure as rejected.
 struct Never;
 
 impl Policy for Never {
@@ -115,8 +116,8 @@ fn classifier(case: &Value) -> Classifier {
 }
 
 fn request(case: &Value) -> http::Request<Body> {
-    let asked = case["request"].as_object().unwrap();
-    for (member, _) in asked {
+    let request = case["request"].as_object().unwrap();
+    for (member, _) in request {
         assert!(["body", "disable_fallbacks"].contains(&member.as_str()), "{member}");
     }
     let body = match &case["request"]["body"] {
@@ -124,7 +125,7 @@ fn request(case: &Value) -> http::Request<Body> {
         body => body.clone(),
     };
     let body = body.to_string();
-    // A completion can be repeated: the sources of the cases repeat it after a 500.
+    // Repeating a completion is harmless: the origins of these cases repeat it after a 500.
     let mut options = RequestOptions::new().repeatable();
     if case["request"]["disable_fallbacks"] == true {
         options = options.no_fallback();
@@ -138,17 +139,19 @@ fn request(case: &Value) -> http::Request<Body> {
         .unwrap()
 }
 
+/// The members of `config` that a run supports.
+const MEMBERS: [&str; 6] = [
+    "models",
+    "tokens",
+    "handle",
+    "on_status_codes",
+    "context_window_fallbacks",
+    "content_policy_fallbacks",
+];
+
 async fn run(case: &Value, shape: Shape, chain: ModelChain) -> Seen {
-    let known = [
-        "models",
-        "tokens",
-        "handle",
-        "on_status_codes",
-        "context_window_fallbacks",
-        "content_policy_fallbacks",
-    ];
     for (member, _) in case["config"].as_object().unwrap() {
-        assert!(known.contains(&member.as_str()), "no profile has `{member}`");
+        assert!(MEMBERS.contains(&member.as_str()), "no profile has `{member}`");
     }
     let recorder = Recorder::new();
     let mut upstream = Upstream::default();
@@ -221,9 +224,9 @@ async fn holds(case: &Value, shape: Shape) -> Outcome {
     let same = |sent: &Sent| {
         let mut body: Value = serde_json::from_slice(&sent.body).unwrap();
         body["model"] = case["request"]["body"]["model"].clone();
-        // The order of the members counts too.
-        let (sent, asked) = (body.to_string(), case["request"]["body"].to_string());
-        sent == asked
+        // The order of the members matters too.
+        let (sent, expected) = (body.to_string(), case["request"]["body"].to_string());
+        sent == expected
     };
     expect.is("other_members_unchanged", sent.iter().all(same));
     let fits = |(nth, sent): (usize, &Sent)| {
@@ -232,7 +235,7 @@ async fn holds(case: &Value, shape: Shape) -> Outcome {
         lengths == [&*sent.body.len().to_string()] && digest == (nth == 0)
     };
     expect.is("content_length_correct_each", sent.iter().enumerate().all(fits));
-    // A model that was not called was not polled ready either.
+    // A model that was not called is not polled for readiness either.
     expect.is("backup_calls", sent.len() - 1);
     expect.is("backup_polls", seen.upstream.ready_polls() - 1);
     let trail: Vec<_> = seen.recorder.recovered().into_iter().flat_map(|it| it.trail).collect();

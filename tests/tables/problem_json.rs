@@ -1,5 +1,5 @@
-//! `problem_json.json`: the documents of local answers. Those that read one belong to the guard of
-//! the server side.
+//! `problem_json.json`: the documents of local answers. Cases that parse a document belong to the
+//! server side.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Cases about reading a problem document.
+/// Cases that parse a problem document.
 const PARSED_ELSEWHERE: &[&str] = &[
     "problem_json.parse-out-of-credit",
     "problem_json.parse-empty-object",
@@ -61,7 +61,7 @@ fn holds(case: &Value) -> Outcome {
     expect.end()
 }
 
-/// Returns the local answer that replaces one of the upstream with internal details.
+/// Returns the local answers that replace an upstream answer with internal details.
 fn local_answers(cause: &str) -> Vec<String> {
     let step = Step::answer(401, &[("x-cause", cause)], cause);
     let recorder = Recorder::new();
@@ -74,7 +74,7 @@ fn local_answers(cause: &str) -> Vec<String> {
     let service = layer.layer(upstream);
     paused(async {
         let mut documents = Vec::new();
-        // The second answer is local, without a call.
+        // The second answer is local, without a call upstream.
         for _ in 0..2 {
             let request: Request<_> = get();
             let answer = service.clone().oneshot(request).await.unwrap();

@@ -1,4 +1,4 @@
-//! Policies, budgets and pools from the `config` of a case, built with public setters.
+//! Builds policies, budgets and pools from the `config` of a case with the public setters.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use tower_failover::{
 
 use crate::support::Recorder;
 
-/// A bucket that records the tokens left after each retry that it paid for.
+/// A bucket that records its balance after each paid retry.
 #[derive(Debug)]
 pub(crate) struct Watched {
     pub(crate) bucket: TokenBucket,
@@ -79,16 +79,16 @@ pub(crate) fn bucket(config: &Value) -> TokenBucket {
     bucket
 }
 
-/// Builds the budget of a case, from its own member or the whole config.
+/// Returns the budget of a case: its own member, or the whole config.
 pub(crate) fn watched(config: &Value) -> Option<Arc<Watched>> {
     let budget = if config["kind"] == "token_bucket" { config } else { &config["budget"] };
     let watched = |bucket| Arc::new(Watched { bucket, left: Mutex::default() });
     budget.is_object().then(|| watched(bucket(budget)))
 }
 
-/// Returns the backoff of a case, with jitter.
+/// Builds the backoff of a case, with jitter.
 pub(crate) fn backoff(config: &Value) -> Backoff {
-    // The tables about the AWS bucket leave out its first wait, which is one second.
+    // The tables for the AWS bucket omit its first wait of one second.
     let first = if config["kind"] == "token_bucket" { 1000 } else { 100 };
     let initial = millis(&config["initial_backoff_ms"], first);
     let max = millis(&config["max_backoff_ms"], 20_000).max(initial);
@@ -102,7 +102,7 @@ pub(crate) fn backoff(config: &Value) -> Backoff {
         .jitter(jitter)
 }
 
-/// Builds the retry policy of a case, or returns `None` if the case has none.
+/// Builds the retry policy of a case; `None` if its config has no retries.
 pub(crate) fn retry(config: &Value, budget: Option<Arc<Watched>>) -> Option<RetryPolicy> {
     let speaks = [
         "profile",
@@ -126,7 +126,7 @@ pub(crate) fn retry(config: &Value, budget: Option<Arc<Watched>>) -> Option<Retr
         (Some(retries), _) => policy.retries(retries),
         // Envoy's default number of retries.
         (None, Some("envoy")) => policy.retries(1),
-        // The rest of the attempts of the layer.
+        // The retries that the attempt limit of the layer allows.
         (None, _) => policy.retries(u32::MAX),
     };
     Some(match budget {
@@ -135,7 +135,7 @@ pub(crate) fn retry(config: &Value, budget: Option<Arc<Watched>>) -> Option<Retr
     })
 }
 
-/// The rules of a case for statuses and errors.
+/// Builds the classifier for the statuses and errors of a case.
 pub(crate) fn classifier(config: &Value) -> Classifier {
     let classifier = Classifier::default();
     if let Some(list) = config["retry_statuses"].as_array() {
@@ -164,20 +164,25 @@ impl Policy for UnlessReject {
     }
 }
 
-/// The number of calls to the source of each account, by id.
-pub(crate) type Asked = Arc<Mutex<BTreeMap<String, u64>>>;
+/// The number of calls to each account's source, by id.
+pub(crate) type SourceCalls = Arc<Mutex<BTreeMap<String, u64>>>;
 
-/// Builds the pool of a case, with its accounts in order of preference: of `tokens`, else of the script.
+/// Builds the pool of a case, its accounts in order of preference: from `tokens`, otherwise from
+/// the script.
 pub(crate) fn pool(case: &Value, recorder: &Recorder) -> Option<PoolBuilder> {
-    pool_asked(case, recorder, &Asked::default())
+    pool_with_source_calls(case, recorder, &SourceCalls::default())
 }
 
-/// Like [`pool`], with the number of calls to the source of each account.
-pub(crate) fn pool_asked(case: &Value, recorder: &Recorder, asked: &Asked) -> Option<PoolBuilder> {
+/// Like `pool`, with a count of the calls to each account's source.
+pub(crate) fn pool_with_source_calls(
+    case: &Value,
+    recorder: &Recorder,
+    source_calls: &SourceCalls,
+) -> Option<PoolBuilder> {
     let config = &case["config"];
     let accounts: Vec<Account> = match (&config["tokens"], &case["upstream"]["by_token"]) {
         (Value::Array(tokens), _) => {
-            tokens.iter().map(|token| refreshed(account(token), config, asked)).collect()
+            tokens.iter().map(|token| refreshed(account(token), config, source_calls)).collect()
         }
         (_, Value::Object(tokens)) => {
             tokens.keys().map(|token| account(&token.as_str().into())).collect()
@@ -197,16 +202,16 @@ pub(crate) fn pool_asked(case: &Value, recorder: &Recorder, asked: &Asked) -> Op
     Some(builder)
 }
 
-/// Adds the source of the case, which returns its listed tokens one after the other.
-fn refreshed(account: Account, config: &Value, asked: &Asked) -> Account {
+/// Adds the source of the case, which returns the listed tokens in order.
+fn refreshed(account: Account, config: &Value, source_calls: &SourceCalls) -> Account {
     let Some(list) = config["refresh"][account.id()].as_array().cloned() else { return account };
-    let (asked, id) = (asked.clone(), account.id().to_owned());
+    let (source_calls, id) = (source_calls.clone(), account.id().to_owned());
     account.source(move |_: RefreshReason| {
-        let mut asked = asked.lock().unwrap();
-        let count = asked.entry(id.clone()).or_default();
+        let mut source_calls = source_calls.lock().unwrap();
+        let count = source_calls.entry(id.clone()).or_default();
         let given = list.get(usize::try_from(*count).unwrap()).and_then(Value::as_str);
         *count += 1;
-        let given = given.expect("the source is asked more often than the case says").to_owned();
+        let given = given.expect("the source is called more often than the case allows").to_owned();
         std::future::ready(match given.strip_prefix("error:") {
             Some("invalid_grant") => Err(SourceError::terminal(Reason::Revoked, "invalid_grant")),
             Some(other) => panic!("no error is called {other}"),

@@ -1,4 +1,4 @@
-//! `replay_body.json`: the content of a body that is sent more than once.
+//! `replay_body.json`: the bodies of repeated attempts.
 
 use std::pin::pin;
 
@@ -16,7 +16,7 @@ use crate::{
         cases::{self, Excused, Outcome},
         frames::{Beat, Frames},
         pool,
-        sink::{Heard, Read, Sink, listen},
+        sink::{Read, Received, Sink, receive},
         upstream::now,
     },
 };
@@ -75,18 +75,18 @@ fn holds(case: &Value) -> Outcome {
     expect.end()
 }
 
-/// Builds the body of an attempt without a layer.
+/// Returns the body of an attempt, without a layer.
 fn stepped(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, String> {
     let (first, kept) = Replays::of(body(case), cap).ok_or("it waits for a body that is there")?;
     let kept = match kept {
         Ok(kept) => kept,
-        // This is no error: the body is sent once.
+        // No error: the body is sent once.
         Err(NotResent::TooLarge) if steps == ["construct"] => {
             return Ok(vec![json!("error:too-large")]);
         }
         Err(why) => return Err(format!("not kept: {why}")),
     };
-    // A body with another model in it is in one piece.
+    // A body with a replaced model is in one piece.
     let mut one = (case["config"]["kind"] == "buffer").then(|| kept.in_one_piece::<Original>());
     let mut first = Some(first);
     let mut results = Vec::new();
@@ -94,45 +94,47 @@ fn stepped(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, Strin
         let (who, what) = step.split_once(": ").unwrap_or(("", step));
         results.push(match (who, what) {
             ("", "construct") => json!("ok"),
-            ("", what) => ask(one.as_mut().ok_or("no such body")?, what)?,
-            ("initial", what) => ask(&mut first.take().ok_or("it is gone")?, what)?,
-            (_, what) => ask(&mut kept.again::<Original>(), what)?,
+            ("", what) => perform(one.as_mut().ok_or("no such body")?, what)?,
+            ("initial", what) => perform(&mut first.take().ok_or("it is gone")?, what)?,
+            (_, what) => perform(&mut kept.again::<Original>(), what)?,
         });
     }
     Ok(results)
 }
 
-/// Performs this step with a body.
-fn ask(body: &mut ReplayBody<Original>, what: &str) -> Result<Value, String> {
+/// Performs this action on a body.
+fn perform(body: &mut ReplayBody<Original>, what: &str) -> Result<Value, String> {
     let mut body = pin!(body);
     Ok(match what {
-        "read all" => said(&now(listen(body, Read::All))),
-        "read one frame" | "read one frame, drop" => said(&now(listen(body, Read::Frames(1)))),
+        "read all" => received_json(&now(receive(body, Read::All))),
+        "read one frame" | "read one frame, drop" => {
+            received_json(&now(receive(body, Read::Frames(1))))
+        }
         "is_end_stream" => json!(body.as_mut().is_end_stream()),
         "size_hint" => {
             let hint = body.size_hint();
             json!({"lower": hint.lower(), "upper": hint.upper()})
         }
         "drop unpolled" => Value::Null,
-        other => return Err(format!("nobody can {other}")),
+        other => return Err(format!("no driver for {other}")),
     })
 }
 
-fn said(heard: &Heard) -> Value {
-    heard.check_claims();
-    let trailers = heard.trailers.as_ref().map(|trailers| {
+fn received_json(received: &Received) -> Value {
+    received.check_claims();
+    let trailers = received.trailers.as_ref().map(|trailers| {
         let pair = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
             (name.to_string(), json!(value.to_str().unwrap()))
         };
         trailers.iter().map(pair).collect::<serde_json::Map<_, _>>()
     });
-    json!({"data": String::from_utf8_lossy(&heard.data), "trailers": trailers})
+    json!({"data": String::from_utf8_lossy(&received.data), "trailers": trailers})
 }
 
-/// Runs whole attempts, through a layer.
+/// Sends complete attempts through a layer.
 fn attempts(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, String> {
     if steps != ["attempt 1: upstream reads nothing, 401", "attempt 2: upstream reads all"] {
-        return Err(format!("nobody can {steps:?}"));
+        return Err(format!("no driver for {steps:?}"));
     }
     paused(async {
         let sink = Sink::<ReplayBody<Original>>::script([(Read::Frames(0), 401)]);
@@ -141,8 +143,10 @@ fn attempts(case: &Value, cap: usize, steps: &[&str]) -> Result<Vec<Value>, Stri
         let request = http::Request::post("https://api.example.com/").body(body(case)).unwrap();
         let answer = layer.layer(sink.clone()).oneshot(request).await;
         answer.map_err(|error| error.to_string())?;
-        match &sink.heard()[..] {
-            [first, second] if first.pieces == 0 => Ok(vec![json!({"status": 401}), said(second)]),
+        match &sink.received()[..] {
+            [first, second] if first.pieces == 0 => {
+                Ok(vec![json!({"status": 401}), received_json(second)])
+            }
             other => Err(format!("{other:?}")),
         }
     })

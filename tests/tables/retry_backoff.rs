@@ -30,7 +30,7 @@ const EXCUSED: &[Excused] = &[
 ];
 
 #[test]
-fn waits_and_limits_are_those_of_the_profile() {
+fn retry_waits_and_limits_follow_the_profile() {
     cases::check("retry_backoff.json", EXCUSED, &[], holds);
 }
 
@@ -52,7 +52,7 @@ fn holds(case: &Value) -> Outcome {
         }
         Some("after_attempts") => verdicts(case),
         Some("max_attempts_values") => limits(case),
-        other => Err(format!("nobody can drive {other:?}")),
+        other => Err(format!("no driver for {other:?}")),
     }
 }
 
@@ -66,14 +66,14 @@ fn waits(case: &Value, config: &Value, retries: &Value, shift: u32) -> Outcome {
     let waits: Vec<_> = retries.as_array().unwrap().iter().map(wait).collect();
     let mut expect = Expect::of(case);
     expect.is("delays_ms", waits);
-    // It would have panicked by now.
+    // A panic would have ended the test before.
     expect.is("panics", false);
     expect.end()
 }
 
-/// Returns the step after each attempt of a request that always fails.
+/// Returns the decision after each attempt of a request that always fails.
 fn verdicts(case: &Value) -> Outcome {
-    let asked: Vec<_> = case["request"]["after_attempts"].as_array().unwrap().iter().collect();
+    let calls: Vec<_> = case["request"]["after_attempts"].as_array().unwrap().iter().collect();
     let trail = paused(async {
         let rig = Rig::of(case);
         let upstream = Upstream::default().otherwise(Step::status(500));
@@ -89,15 +89,15 @@ fn verdicts(case: &Value) -> Outcome {
         }
     };
     let mut expect = Expect::of(case);
-    expect.is("verdicts", asked.iter().map(verdict).collect::<Vec<_>>());
+    expect.is("verdicts", calls.iter().map(verdict).collect::<Vec<_>>());
     expect.end()
 }
 
-/// Returns the attempts that a limit allows, or that it is invalid.
+/// Checks the number of attempts that each limit allows.
 fn limits(case: &Value) -> Outcome {
     let values = case["request"]["max_attempts_values"].as_array().unwrap();
     let effective = |value: &Value| {
-        // Zero cannot be given.
+        // A limit of zero does not compile.
         let Some(attempts) = NonZeroU32::new(profile::number(value).unwrap()) else {
             return json!("config_error");
         };

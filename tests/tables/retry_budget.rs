@@ -30,7 +30,7 @@ const EXCUSED: &[Excused] = &[
 ];
 
 #[test]
-fn budget_pays_as_its_profile_says() {
+fn retry_budget_follows_its_profile() {
     cases::check("retry_budget.json", EXCUSED, &[], holds);
 }
 
@@ -43,11 +43,11 @@ fn holds(case: &Value) -> Outcome {
             expect.end()
         }
         Some("ops") => paused(ops(case)),
-        other => Err(format!("nobody can drive {other:?}")),
+        other => Err(format!("no driver for {other:?}")),
     }
 }
 
-/// A budget, and its readings.
+/// A budget with its readable state.
 enum Kind {
     Bucket(TokenBucket),
     Window(Box<WindowBudget>),
@@ -118,7 +118,7 @@ async fn ops(case: &Value) -> Outcome {
                 "advance_ms" => {
                     tokio::time::advance(Duration::from_millis(op["ms"].as_u64().unwrap())).await;
                 }
-                other => return Err(format!("nobody can {other}")),
+                other => return Err(format!("no driver for {other}")),
             }
         }
     }
@@ -131,7 +131,7 @@ async fn ops(case: &Value) -> Outcome {
     expect.is("results", results);
     expect.is("balance", budget.balance());
     expect.is("tokens", budget.balance());
-    // Only whole tokens exist.
+    // The bucket has whole tokens only.
     expect.is("fraction", 0);
     expect.end()
 }

@@ -1,4 +1,4 @@
-//! Runs a case through a stack, fused and stacked, and compares the results with it.
+//! Runs a case through the fused and the stacked layers and checks its expectations.
 
 use std::{future::Future, pin::Pin, task::Poll, time::Duration};
 
@@ -17,7 +17,7 @@ use tower_failover::{
 
 use crate::{
     expect::Expect,
-    profile::{self, Asked, Watched},
+    profile::{self, SourceCalls, Watched},
     script,
     support::{
         Recorder, Upstream,
@@ -27,30 +27,30 @@ use crate::{
     },
 };
 
-/// The form of the stack.
+/// The composition of the layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     Fused,
     Stacked,
 }
 
-/// The settings of a run.
+/// The setup of a case.
 pub(crate) struct Rig {
     pub(crate) recorder: Recorder,
     pub(crate) pool: Option<Pool>,
-    /// The number of calls to the source of each account.
-    pub(crate) asked: Asked,
+    /// The number of calls to each account's source.
+    pub(crate) source_calls: SourceCalls,
     pub(crate) policy: Option<RetryPolicy>,
     pub(crate) budget: Option<std::sync::Arc<Watched>>,
     pub(crate) classifier: tower_failover::Classifier,
     pub(crate) attempts: u32,
     /// Whether a request can be sent only once.
     pub(crate) once: bool,
-    /// The number of layers that report.
+    /// The number of reporting layers.
     pub(crate) reporting: usize,
 }
 
-/// The members of `config` that a rig handles.
+/// The members of `config` that a rig supports.
 const KNOWN: [&str; 27] = [
     "refresh",
     "profile",
@@ -86,16 +86,21 @@ impl Rig {
         Self::with_pool(case, |pool| pool)
     }
 
-    /// Builds the rig of a case whose pool builder is changed first.
+    /// Builds the rig of a case after a change of its pool builder.
     pub(crate) fn with_pool(case: &Value, change: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Self {
         let recorder = Recorder::new();
-        let asked = Asked::default();
-        let pool = profile::pool_asked(case, &recorder, &asked);
+        let source_calls = SourceCalls::default();
+        let pool = profile::pool_with_source_calls(case, &recorder, &source_calls);
         let pool = pool.map(|pool| change(pool).build().unwrap());
-        Self::with(case, recorder, pool, asked)
+        Self::with(case, recorder, pool, source_calls)
     }
 
-    fn with(case: &Value, recorder: Recorder, pool: Option<Pool>, asked: Asked) -> Self {
+    fn with(
+        case: &Value,
+        recorder: Recorder,
+        pool: Option<Pool>,
+        source_calls: SourceCalls,
+    ) -> Self {
         let config = &case["config"];
         for (member, _) in config.as_object().expect("a case has a config") {
             assert!(KNOWN.contains(&member.as_str()), "no profile has `{member}`");
@@ -105,7 +110,7 @@ impl Rig {
         Self {
             recorder,
             pool,
-            asked,
+            source_calls,
             policy: profile::retry(config, budget.clone()),
             budget,
             classifier: profile::classifier(config),
@@ -118,7 +123,7 @@ impl Rig {
         }
     }
 
-    /// Builds the stack over this service. If several layers report, the others are outside.
+    /// Builds the stack over this service. Additional reporting layers are outermost.
     pub(crate) fn stack<S, RB>(&self, shape: Shape, inner: S) -> Boxed
     where
         S: Service<Request<Body>, Response = Response<RB>, Error = BoxError>,
@@ -204,7 +209,7 @@ impl Rig {
         boxed(dedup.classifier(self.classifier.clone()).layer(service))
     }
 
-    /// Returns an account from the view of the pool.
+    /// Returns the view of an account.
     pub(crate) fn account(&self, id: &str) -> AccountView {
         let view = self.pool.as_ref().expect("the case has a pool").view();
         view.accounts.into_iter().find(|account| &*account.id == id).expect("such an account")
@@ -218,7 +223,7 @@ impl Rig {
     }
 }
 
-/// No case checks the deadline.
+/// A deadline longer than any case.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The end of one request.
@@ -227,11 +232,11 @@ pub(crate) struct End {
     status: Option<u16>,
     error: Option<String>,
     headers: HeaderMap,
-    /// The number of calls.
+    /// The number of its calls.
     calls: usize,
 }
 
-/// The results of a case.
+/// The observations of a case.
 pub(crate) struct Seen {
     pub(crate) rig: Rig,
     pub(crate) upstream: Upstream,
@@ -253,7 +258,7 @@ pub(crate) async fn polled<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output
     std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
-/// Runs a case fused and stacked; `more` checks the members that are special to the topic.
+/// Runs a case fused and stacked; `more` checks the members special to the table.
 pub(crate) fn both(
     case: &Value,
     rig: impl Fn(&Value) -> Rig,
@@ -272,7 +277,7 @@ pub(crate) fn both(
     Ok(())
 }
 
-/// Sends the requests of a case, one after the other.
+/// Sends the requests of a case in sequence.
 async fn run(case: &Value, rig: Rig, shape: Shape) -> Seen {
     let upstream = script::upstream(case);
     let service = rig.stack(shape, upstream.clone());
@@ -283,7 +288,8 @@ async fn run(case: &Value, rig: Rig, shape: Shape) -> Seen {
             upstream.push(script);
         }
         if !case["config"]["max_credentials_per_request"].is_null() {
-            // Using another credential after a 500 requires the caller's word that repeating is harmless.
+            // Another credential after a 500 is used only if the caller marks the request as
+            // repeatable.
             request.extensions_mut().insert(RequestOptions::new().repeatable());
         }
         let before = upstream.calls();
@@ -307,7 +313,7 @@ async fn run(case: &Value, rig: Rig, shape: Shape) -> Seen {
     Seen { rig, upstream, ends }
 }
 
-/// Checks the members that are common to all tables.
+/// Checks the members that every table shares.
 fn common(seen: &Seen, expect: &mut Expect<'_>) {
     let calls = seen.upstream.calls();
     for name in ["attempts", "requests", "upstream_calls", "calls_count"] {
@@ -355,12 +361,12 @@ fn ended(end: &End, wanted: &Value, expect: &mut Expect<'_>) {
                     expect.check(value == wanted.as_str(), || format!("final: {name}: {value:?}"));
                 }
             }
-            other => expect.check(false, || format!("final.{other}: nobody looked at it")),
+            other => expect.check(false, || format!("final.{other}: not checked")),
         }
     }
 }
 
-/// Returns the reported reason why the request was not resent.
+/// Returns the reported reason for not resending the request.
 fn stop_reason(seen: &Seen) -> String {
     let failures = seen.rig.recorder.failures();
     let last = failures.last().and_then(|record| record.trail.last());
@@ -368,7 +374,7 @@ fn stop_reason(seen: &Seen) -> String {
         return format!("nothing: {last:?}");
     };
     match why {
-        // One counts the first attempt, the other does not.
+        // The attempt limit includes the first attempt, the retry limit does not.
         NotResent::Attempts | NotResent::Retries => "attempts".into(),
         other => other.as_str().into(),
     }

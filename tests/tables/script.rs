@@ -1,4 +1,4 @@
-//! The upstreams and requests of a case.
+//! Builds the upstreams and requests of a case.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,8 +8,8 @@ use tower_failover::RequestOptions;
 
 use crate::support::{Step, Upstream, get, post, stack::Body, upstream::Play};
 
-/// Returns one entry of an `upstream` list. Dates are relative to the wall clock: the case's `now` is
-/// the present.
+/// Builds one entry of an `upstream` list. Dates are shifted so that the case's `now` is the
+/// present.
 pub(crate) fn step(entry: &Value, now: Option<SystemTime>) -> Step {
     for (member, _) in entry.as_object().expect("an entry is an object") {
         let known = ["status", "headers", "body", "error", "after_ms"];
@@ -55,7 +55,7 @@ pub(crate) fn steps(list: &Value, now: Option<SystemTime>) -> Vec<Step> {
     list.as_array().into_iter().flatten().map(|entry| step(entry, now)).collect()
 }
 
-/// Builds the upstream of a case. The scripts in `by_request` are played for their request: see
+/// Builds the upstream of a case. Entries of `by_request` are played for their request: see
 /// [`scripts`].
 pub(crate) fn upstream(case: &Value) -> Upstream {
     let script = &case["upstream"];
@@ -73,10 +73,10 @@ pub(crate) fn scripts(case: &Value) -> Vec<Vec<Step>> {
     lists.into_iter().flatten().map(|list| steps(list, None)).collect()
 }
 
-/// Builds the requests of a case, in order. The default method is GET.
+/// Builds the requests of a case in order, GET by default.
 pub(crate) fn requests(case: &Value) -> Vec<Request<Body>> {
-    let asked = case["request"].as_object().expect("a case has a request");
-    for (member, _) in asked {
+    let spec = case["request"].as_object().expect("a case has a request");
+    for (member, _) in spec {
         let known = [
             "method",
             "idempotent",
@@ -91,9 +91,9 @@ pub(crate) fn requests(case: &Value) -> Vec<Request<Body>> {
         ];
         assert!(known.contains(&member.as_str()), "no request has `{member}`");
     }
-    let asked = &case["request"];
-    let method = asked["method"].as_str().unwrap_or("GET");
-    let idempotent = asked["idempotent"].as_bool().unwrap_or(method == "GET");
+    let spec = &case["request"];
+    let method = spec["method"].as_str().unwrap_or("GET");
+    let idempotent = spec["idempotent"].as_bool().unwrap_or(method == "GET");
     assert_eq!(idempotent, method == "GET", "a request is as idempotent as its method");
     let one = |session: Option<&Value>| {
         let mut request = if idempotent { get() } else { post() };
@@ -101,19 +101,19 @@ pub(crate) fn requests(case: &Value) -> Vec<Request<Body>> {
             let options = RequestOptions::new().sticky(session.as_str().unwrap());
             request.extensions_mut().insert(options);
         }
-        for (name, value) in asked["headers"].as_object().into_iter().flatten() {
+        for (name, value) in spec["headers"].as_object().into_iter().flatten() {
             let name: http::HeaderName = name.parse().unwrap();
             request.headers_mut().append(name, value.as_str().unwrap().parse().unwrap());
         }
         request
     };
-    if let Some(sessions) = asked["sessions"].as_array() {
+    if let Some(sessions) = spec["sessions"].as_array() {
         return sessions.iter().map(|session| one(Some(session))).collect();
     }
     let scripts = scripts(case).len().max(1) as u64;
-    let session = asked.get("session");
-    (0..asked["count"].as_u64().unwrap_or(scripts))
-        .map(|_| match asked["body"].as_str() {
+    let session = spec.get("session");
+    (0..spec["count"].as_u64().unwrap_or(scripts))
+        .map(|_| match spec["body"].as_str() {
             Some(body) => one(session).map(|_| Body::from(body.to_owned())),
             None => one(session),
         })

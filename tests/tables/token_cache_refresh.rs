@@ -1,4 +1,5 @@
-//! `token_cache_refresh.json`: the calls to a source, their times, and the results of requests meanwhile.
+//! `token_cache_refresh.json`: the number and times of source calls, and the tokens of requests
+//! meanwhile.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -47,7 +48,7 @@ fn source_is_called_once_when_due() {
     cases::check("token_cache_refresh.json", EXCUSED, &[], holds);
 }
 
-/// The source of one account, which plays the script of the case.
+/// The source of one account, which plays the provider list of the case.
 struct Provider {
     plays: Arc<Mutex<VecDeque<Value>>>,
     seen: Arc<Mutex<Vec<bool>>>,
@@ -126,14 +127,14 @@ impl World {
         Self { pool, recorder, service, upstream, seen, start: Instant::now() }
     }
 
-    /// Returns the token that one reader sent, or the reason for none.
+    /// Returns the token that a reader's request was sent with, or the reason for none.
     async fn read(&self, partition: Option<&str>) -> Value {
         let mut request: Request<Body> = get();
         if let Some(account) = partition {
             request.extensions_mut().insert(RequestOptions::new().pin(account));
         }
         let answer = self.service.clone().oneshot(request).await.unwrap();
-        // Other tasks run first.
+        // Lets concurrent tasks run.
         sleep(Duration::from_millis(1)).await;
         if answer.status().is_success() {
             return json!(self.upstream.tokens().last());
@@ -142,16 +143,28 @@ impl World {
         json!("error")
     }
 
-    /// Returns the error of a reader, in the words of the case.
+    /// Checks the calls of the source, its reports, and that no refresh is left open.
+    fn check(&self, expect: &mut Expect<'_>) {
+        let seen = self.seen.lock().unwrap().clone();
+        expect.is("provider_calls", seen.len());
+        expect.is("force_refresh_flags", seen);
+        let codes = self.recorder.codes();
+        expect.is("warnings", codes.iter().filter(|code| **code == "refresh_failed").count());
+        let waits = self.pool.view().accounts[0].state == State::Refreshing;
+        expect.is("leaks", usize::from(waits));
+    }
+
+    /// Returns the error of a reader in the terms of the case.
     fn kind(&self, wanted: &Value) -> Value {
-        let told: Vec<_> = self.recorder.events().iter().map(ToString::to_string).collect();
+        let reported: Vec<_> = self.recorder.events().iter().map(ToString::to_string).collect();
         let kinds =
             [("error:timeout", "in time"), ("error:invalid-header-value", "not visible ASCII")];
-        let said = |words: &str| told.iter().any(|line| line.contains(words));
-        let trimmed = |kind: &str| kind == "error:invalid-header-value" && said("white space");
-        let found = kinds
-            .iter()
-            .find(|(kind, words)| json!(kind) == *wanted && (said(words) || trimmed(kind)));
+        let reported_words = |words: &str| reported.iter().any(|line| line.contains(words));
+        let trimmed =
+            |kind: &str| kind == "error:invalid-header-value" && reported_words("white space");
+        let found = kinds.iter().find(|(kind, words)| {
+            json!(kind) == *wanted && (reported_words(words) || trimmed(kind))
+        });
         found.map_or_else(|| json!("error"), |(kind, _)| json!(kind))
     }
 }
@@ -196,20 +209,13 @@ fn holds(case: &Value) -> Outcome {
         expect.is("waiter", results.last().cloned().unwrap_or_default());
         expect.is("results", results);
         expect.is("tokens", tokens);
-        let seen = world.seen.lock().unwrap().clone();
-        expect.is("provider_calls", seen.len());
-        expect.is("force_refresh_flags", seen);
-        let warned =
-            world.recorder.codes().iter().filter(|code| **code == "refresh_failed").count();
-        expect.is("warnings", warned);
+        world.check(&mut expect);
         if let Some(at) = expect.take("at_ms") {
             let at = Duration::from_millis(at.as_u64().unwrap());
             let late = ended.saturating_sub(at);
             expect.check(ended >= at && late < Duration::from_millis(5), || format!("{ended:?}"));
         }
         expect.is("panics", false);
-        let waits = world.pool.view().accounts[0].state == State::Refreshing;
-        expect.is("leaks", usize::from(waits));
         expect.end()
     })
 }

@@ -1,4 +1,4 @@
-//! `token_rotation_401.json`: the sent token, and the state of a rejected one.
+//! `token_rotation_401.json`: the selected tokens and the state of rejected ones.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ use crate::{
 
 const EXCUSED: &[Excused] = &[(
     "token_rotation_401.outlier-third-consecutive-ejects",
-    "DESIGN §4: an account is out by what an answer says of it, never by counting failures; one \
-     refusal is enough, and a transient fault is none",
+    "DESIGN §4: an answer takes an account out, never a count of failures; one \
+     rejection is enough, and a transient fault is none",
 )];
 
 #[test]
@@ -42,12 +42,12 @@ fn holds(case: &Value) -> Outcome {
         Some("property") if !case["expect"]["ejected_at_ms"].is_null() => recovers(case),
         Some("property") if request.contains_key("report_failure_for") => unknown(case),
         Some("property") if request.contains_key("headers") => no_affinity(case),
-        other => Err(format!("nobody can drive {other:?}")),
+        other => Err(format!("no driver for {other:?}")),
     }
 }
 
-/// With sessions, and if a transient failure uses another account, the accounts take turns; else they
-/// serve in order of preference.
+/// Builds the rig. With sessions, and if a transient fault uses another account, the selection is
+/// round robin; otherwise accounts serve in order of preference.
 fn rig(case: &Value) -> Rig {
     let turns = [&case["request"]["sessions"], &case["config"]["max_credentials_per_request"]];
     let rig = Rig::with_pool(case, |pool| match turns {
@@ -64,22 +64,22 @@ fn rig(case: &Value) -> Rig {
 }
 
 fn rotated(seen: &Seen, expect: &mut Expect<'_>) {
-    // Out of use, for a time or until a person acts.
+    // Out of use, for a time or until an operator acts.
     let out = [State::Quarantined, State::Retired].map(|state| seen.rig.ids_in(state)).concat();
     expect.is("quarantined", out);
-    let asked = seen.rig.asked.lock().unwrap();
-    expect.is("refreshes", json!(*asked));
-    // The first token was there already.
-    expect.is("token_calls", 1 + asked.values().sum::<u64>());
+    let source_calls = seen.rig.source_calls.lock().unwrap();
+    expect.is("refreshes", json!(*source_calls));
+    // The first token was loaded from the start.
+    expect.is("token_calls", 1 + source_calls.values().sum::<u64>());
     let backup = seen.upstream.tokens().iter().filter(|token| **token == "tok-backup").count();
     expect.is("backup_calls", backup);
     let bodies = seen.upstream.sent().into_iter().map(|sent| sent.body);
     let bodies: Vec<_> = bodies.map(|body| String::from_utf8(body.to_vec()).unwrap()).collect();
     expect.is("bodies_seen", bodies);
     if let Some(seconds) = expect.take("cooldown_s") {
-        let rests = seen.rig.account("a").usable_in;
+        let cooldown = seen.rig.account("a").usable_in;
         let seconds = Duration::from_secs(seconds.as_u64().unwrap());
-        expect.check(rests == Some(seconds), || format!("it rests for {rests:?}"));
+        expect.check(cooldown == Some(seconds), || format!("the cooldown is {cooldown:?}"));
         let (a, b) = (seen.rig.account("a").state, seen.rig.account("b").state);
         expect.check((a, b) == (State::Cooling, State::Usable), || format!("{a:?}, {b:?}"));
     }
@@ -93,7 +93,7 @@ fn rotated(seen: &Seen, expect: &mut Expect<'_>) {
     }
 }
 
-/// Requests without a session take turns.
+/// Checks that requests without a session take turns.
 fn no_affinity(case: &Value) -> Outcome {
     let tokens = paused(async {
         let rig = Rig::with_pool(case, |pool| pool.selection(Selection::RoundRobin));
@@ -113,7 +113,7 @@ fn no_affinity(case: &Value) -> Outcome {
     expect.end()
 }
 
-/// A rejected account is probed when its quarantine ends.
+/// Checks that a rejected account is used again after its quarantine.
 fn recovers(case: &Value) -> Outcome {
     let mut expect = Expect::of(case);
     let times = expect.take("ejected_at_ms").and_then(Value::as_object).unwrap();
@@ -132,7 +132,7 @@ fn recovers(case: &Value) -> Outcome {
     expect.end()
 }
 
-/// Expectations for an account that does not exist are skipped.
+/// Checks that a report about an unknown account changes nothing.
 fn unknown(case: &Value) -> Outcome {
     let id = case["request"]["report_failure_for"].as_str().unwrap();
     let recorder = Recorder::new();
@@ -145,13 +145,13 @@ fn unknown(case: &Value) -> Outcome {
         pool.revive(id),
         pool.remove(id),
     ];
-    let refused = |event: &tower_failover::Event| match event {
+    let rejection = |event: &tower_failover::Event| match event {
         tower_failover::Event::AccountOut(out) => matches!(out.reason, OutReason::Rejected(_)),
         _ => true,
     };
-    let told = recorder.events().iter().any(refused);
+    let reported = recorder.events().iter().any(rejection);
     let mut expect = Expect::of(case);
-    expect.is("ejected", changed.contains(&true) || told);
+    expect.is("ejected", changed.contains(&true) || reported);
     expect.is("panics", false);
     expect.end()
 }

@@ -1,4 +1,4 @@
-//! `tower_contract.json`: the contract of a tower service with its caller and the service below.
+//! `tower_contract.json`: the contract of a tower service towards callers and inner services.
 
 use std::sync::Arc;
 
@@ -48,14 +48,14 @@ fn inner(case: &Value, rig: &Rig, shape: Shape) -> Inner {
     let service = if limit.is_some() {
         rig.stack(shape, ConcurrencyLimit::with_semaphore(upstream.clone(), permits.clone()))
     } else {
-        // The scripted upstream panics if a clone is called without being ready.
+        // Each clone of the scripted upstream panics if it is called unready.
         assert!(["", "panics if call without ready on the same instance"].contains(&text));
         rig.stack(shape, upstream.clone())
     };
     Inner { upstream, permits, limit: limit.unwrap_or(0), service }
 }
 
-/// Builds the rig of a case, always over a pool.
+/// Builds the rig of a case, always with a pool.
 fn rig(case: &Value, own: OwnCredential) -> Rig {
     let mut bare = case.clone();
     bare["config"].as_object_mut().unwrap().remove("inner");
@@ -67,24 +67,29 @@ fn rig(case: &Value, own: OwnCredential) -> Rig {
     rig
 }
 
+/// Drops the first call while it is pending, and checks the second one.
+async fn cancelled(case: &Value, inner: &Inner, wanted: &Value, expect: &mut Expect<'_>) {
+    let mut first = inner.service.clone();
+    std::future::poll_fn(|cx| first.poll_ready(cx)).await.unwrap();
+    let mut call = Box::pin(first.call(script::requests(case).remove(0)));
+    let polled = polled(call.as_mut()).await;
+    expect.check(polled.is_pending(), || "the first call was over".into());
+    drop(call);
+    let dropped = inner.upstream.dropped();
+    expect.check(json!(dropped) == *wanted, || format!("{dropped} cancelled"));
+    let second = inner.service.clone().oneshot(script::requests(case).remove(0)).await;
+    expect.is("second_completes", second.is_ok_and(|answer| answer.status() == 200));
+}
+
 async fn holds(case: &Value, shape: Shape, own: OwnCredential) -> Outcome {
     let rig = rig(case, own);
     let inner = inner(case, &rig, shape);
     let mut expect = Expect::of(case);
-    if let Some(cancelled) = expect.take("inner_cancelled") {
-        let mut first = inner.service.clone();
-        std::future::poll_fn(|cx| first.poll_ready(cx)).await.unwrap();
-        let mut call = Box::pin(first.call(script::requests(case).remove(0)));
-        let polled = polled(call.as_mut()).await;
-        expect.check(polled.is_pending(), || "the first call was over".into());
-        drop(call);
-        let dropped = inner.upstream.dropped();
-        expect.check(json!(dropped) == *cancelled, || format!("{dropped} cancelled"));
-        let second = inner.service.clone().oneshot(script::requests(case).remove(0)).await;
-        expect.is("second_completes", second.is_ok_and(|answer| answer.status() == 200));
+    if let Some(wanted) = expect.take("inner_cancelled") {
+        cancelled(case, &inner, wanted, &mut expect).await;
         return expect.end();
     }
-    // One instance, polled ready and called for each step of the script; a stack that resends needs
+    // One instance is readied and called once for each step of the script; a resending stack needs
     // one call for all steps.
     let resends = rig.policy.is_some();
     let calls = if resends { 1 } else { case["upstream"].as_array().unwrap().len() };
@@ -104,7 +109,7 @@ async fn holds(case: &Value, shape: Shape, own: OwnCredential) -> Outcome {
         }
     }
     drop(service);
-    // Neither occurred: there was an answer each time.
+    // Each call returned an answer, so there was no panic and no deadlock.
     expect.is("panics", false);
     expect.is("deadlock", false);
     let sent = inner.upstream.sent();

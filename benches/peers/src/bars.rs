@@ -1,25 +1,25 @@
-//! What was promised, beside what was measured.
+//! The limits for the figures, beside the measurements.
 
 use crate::rounds::Row;
 
-/// One promise.
+/// One limit.
 pub struct Bar {
     pub what: &'static str,
     pub measured: Option<f64>,
     pub at_most: f64,
-    /// Allocations do not move between runs; times do.
+    /// Whether it is a count of allocations, which does not vary between runs.
     pub exact: bool,
 }
 
 impl Bar {
     pub fn is_met(&self) -> Option<bool> {
-        // A thousandth of a call is a buffer that grew once.
+        // The slack allows for a buffer that grew once in a thousand calls.
         let slack = if self.exact { 0.001 } else { 0.0 };
         self.measured.map(|measured| measured <= self.at_most + slack)
     }
 }
 
-/// All promises, and what `rows` and `slower` say of them.
+/// Returns all limits with the measurements from `rows` and `slower`.
 pub fn bars(rows: &[Row], slower: &[(&str, f64)]) -> Vec<Bar> {
     let row = |case: &str, stack: &str| rows.iter().find(|r| r.case == case && r.stack == stack);
     let share = |case, stack| row(case, stack).and_then(|row| row.of_one_clone);
@@ -52,8 +52,8 @@ pub fn bars(rows: &[Row], slower: &[(&str, f64)]) -> Vec<Bar> {
         ),
         exact("64 KiB, model last: bytes allocated, of the body", copied("529-200-64k-last"), 1.1),
         time(
-            "refused: of a bare call",
-            quotient(ns("refused", "failover"), ns("refused", "bare")),
+            "rejected: of a bare call",
+            quotient(ns("rejected", "failover"), ns("rejected", "bare")),
             2.0,
         ),
         time("choose, 100,000 accounts: of 1", choice("choose-100000"), 1.5),

@@ -1,4 +1,4 @@
-//! The cases, and who takes part in which.
+//! The cases and the stacks in each.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
     pub name: &'static str,
-    /// What the upstream answers to the attempts of one request.
+    /// The answers of the upstream to the attempts of one request.
     pub script: &'static [u16],
     pub size: usize,
     pub model: Model,
@@ -46,13 +46,13 @@ pub const CASES: [Case; 9] = [
         model: Model::Last,
         ..OK
     },
-    Case { name: "refused", ..OK },
+    Case { name: "rejected", ..OK },
 ];
 
-/// The case whose stacks two threads share.
+/// The case that is also measured with two threads.
 pub const TWO_THREADS: Case = Case { name: "two-threads", ..OK };
 
-/// The stack that all are compared with, and the one for those that speak reqwest.
+/// The baseline of all stacks, and that of the reqwest stacks.
 pub const BARE: &str = "bare";
 pub const BARE_REQWEST: &str = "bare-reqwest";
 pub const ONE_CLONE: &str = "one-clone";
@@ -60,17 +60,17 @@ pub const ONE_CLONE: &str = "one-clone";
 /// A stack in a case.
 pub struct Entry {
     pub stack: &'static str,
-    /// What it is compared with.
+    /// Its baseline.
     pub bare: &'static str,
     pub subject: Box<dyn Subject>,
-    /// The upstream of its own.
+    /// Its own upstream.
     pub upstream: Upstream,
-    /// Its timers of zero make it slow to measure.
+    /// Whether timers of zero make it slow to measure.
     pub naps: bool,
 }
 
 impl Entry {
-    /// A clone for another thread.
+    /// Returns a clone for another thread.
     pub fn twin(&self) -> Self {
         Self { subject: self.subject.twin(), ..*self }
     }
@@ -86,15 +86,15 @@ impl Case {
     }
 
     fn is_refused(&self) -> bool {
-        self.name == "refused"
+        self.name == "rejected"
     }
 
-    /// How many calls are made before accounts must be made good again.
+    /// Returns the number of calls before the accounts must be reset.
     pub fn segment(&self) -> usize {
         if self.has(401) { 7 } else { 20 }
     }
 
-    /// Every stack that does this case's job.
+    /// Returns every stack with the functions of this case.
     pub fn entries(&self, runtime: &tokio::runtime::Runtime) -> Vec<Entry> {
         let mut all = Entries { case: *self, list: Vec::new() };
         let good = Expect::Status(StatusCode::OK);

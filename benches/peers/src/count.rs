@@ -1,7 +1,7 @@
-//! Counting allocations, at the price of two additions for each.
+//! Counts allocations, at the price of two additions each.
 //!
-//! The crates that do this write shared atomics or a `RefCell` for every allocation, and so would
-//! make exactly those stacks slower that allocate.
+//! Crates for this write shared atomics or a `RefCell` at every allocation, which would slow down
+//! exactly the stacks that allocate.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -18,7 +18,7 @@ thread_local! {
     static BYTES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How many allocations this thread has made so far, and of how many bytes.
+/// Returns the number and bytes of this thread's allocations so far.
 pub fn so_far() -> (u64, u64) {
     (COUNT.get(), BYTES.get())
 }
@@ -28,7 +28,7 @@ fn count(bytes: usize) {
     let _ = BYTES.try_with(|all| all.set(all.get() + bytes as u64));
 }
 
-// SAFETY: everything is left to the system's allocator; the counters are plain numbers.
+// SAFETY: all calls go to the system's allocator; the counters are plain numbers.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());

@@ -12,20 +12,21 @@
 //! ```
 //!
 //! All stacks answer the same requests (`POST`, 8 headers, JSON) through the same upstream in this
-//! process, one after the other within each round; a figure is the median of the rounds, and what
-//! is added is taken against the bare call *of the same round*. Requests are made before the watch
-//! starts; that they are dropped is on it. What speaks reqwest is compared with a reqwest client
-//! that has no other job. Nothing waits between attempts.
+//! process, one after the other within each round. A figure is the median of the rounds;
+//! differences are taken to the bare call *of the same round*. Requests are built before the timing
+//! starts; dropping them is timed. Stacks over reqwest are compared with a plain reqwest client.
+//! There are no waits between attempts.
 
-#![allow(clippy::disallowed_methods)] // The crate reads tokio's clock; a stopwatch reads the real one.
+#![allow(clippy::disallowed_methods)] // The crate reads tokio's clock; a stopwatch reads the real clock.
 
 mod bars;
 mod cases;
-mod choose;
+
 mod count;
 mod measure;
 mod requests;
 mod rounds;
+mod selection;
 mod socket;
 mod stacks;
 mod table;
@@ -66,7 +67,7 @@ fn main() -> ExitCode {
     let (rows, slower) = measure(&args, &runtime);
     let bars = bars::bars(&rows, &slower);
     if args.json {
-        // What reqwest's stacks are compared with is no stack of its own.
+        // The baseline of the reqwest stacks is not a stack itself.
         let named = rows.iter().filter(|row| row.stack != cases::BARE_REQWEST);
         named.for_each(|row| println!("{}", table::json(row)));
     } else {
@@ -87,7 +88,7 @@ fn measure(args: &Args, runtime: &Runtime) -> Measured {
         rows.extend(rounds::case(case, args.rounds, runtime));
     }
     if ["choose-1", "choose-100000", "choose-100000-sparse"].into_iter().any(wanted) {
-        rows.extend(choose::rows(args.rounds));
+        rows.extend(selection::rows(args.rounds));
     }
     let mut slower = Vec::new();
     if wanted(cases::TWO_THREADS.name) {

@@ -1,4 +1,4 @@
-//! Time and allocations of calls, without what lies between them.
+//! Measures time and allocations of calls, without the code between them.
 
 use std::{
     future::Future,
@@ -17,7 +17,7 @@ use tower::Service;
 
 use crate::{count, upstream::Body};
 
-/// A stopwatch that counts allocations too.
+/// A stopwatch that also counts allocations.
 pub struct Meter<'a> {
     runtime: &'a Runtime,
     woken: Arc<Woken>,
@@ -64,8 +64,8 @@ impl<'a> Meter<'a> {
         self.bytes += bytes - self.since.2;
     }
 
-    /// Drives a future to its end. Most are ready when first polled; where a peer insists on a
-    /// timer of zero, the watch stands still until the timer has fired.
+    /// Drives a future to its end. Most are ready at the first poll; for a peer with a timer of
+    /// zero, the watch pauses until the timer fires.
     #[inline]
     pub fn finish<F: Future>(&mut self, future: F) -> F::Output {
         let mut future = pin!(future);
@@ -80,7 +80,7 @@ impl<'a> Meter<'a> {
     #[cold]
     fn wait(&mut self) {
         self.pause();
-        // Busy, so that the caches and the clock of the core stay as they are.
+        // Busy waiting keeps the caches and the clock rate of the core.
         while !self.woken.0.swap(false, Relaxed) {
             self.runtime.block_on(tokio::task::yield_now());
         }
@@ -90,20 +90,20 @@ impl<'a> Meter<'a> {
 
 /// One stack in one case.
 pub trait Subject: Send {
-    /// Takes in what the next run will send; not on the watch.
+    /// Builds the requests of the next run; not timed.
     fn fill(&mut self, requests: Vec<Request<Body>>);
 
-    /// Sends it, one after the other.
+    /// Sends the requests in sequence.
     fn run(&mut self, meter: &mut Meter<'_>);
 
-    /// Makes accounts good again, and whatever else a run has used up; not on the watch.
+    /// Resets the accounts and everything else that a run uses up; not timed.
     fn reset(&mut self);
 
-    /// A clone for another thread.
+    /// Returns a clone for another thread.
     fn twin(&self) -> Box<dyn Subject>;
 }
 
-/// How a call must end, or the figures are for something else.
+/// Checks the end of a call, so that the figures are for the right work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
     Status(StatusCode),

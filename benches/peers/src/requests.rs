@@ -10,7 +10,7 @@ pub const URI: &str = "https://api.example.com/v1/messages";
 const NAMES: [HeaderName; 8] = [
     header::CONTENT_TYPE,
     header::ACCEPT,
-    // What the caller has; every stack replaces it by an account's.
+    // The caller's credential, which every stack replaces.
     header::AUTHORIZATION,
     header::USER_AGENT,
     header::ACCEPT_ENCODING,
@@ -28,7 +28,7 @@ const VALUES: [&str; 8] = [
     "2026-06-01",
     "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 ];
-/// A paragraph: long runs without an escape, a quotation, the end of a line.
+/// A paragraph with long runs without an escape, a quotation, and a line end.
 const PROSE: &str = concat!(
     "Whether the upstream has done the work is not known when the answer is lost on its way, and ",
     "so a request that costs money is not sent again without a key that makes the second one ",
@@ -37,25 +37,25 @@ const PROSE: &str = concat!(
     r"there is one that the upstream has not seen misused in the last few minutes.\n",
 );
 
-/// Where the model stands in the body.
+/// The position of the model in the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Model {
     First,
     Last,
 }
 
-/// Makes requests.
+/// A factory of requests.
 #[derive(Clone, Debug)]
 pub struct Requests {
     uri: Uri,
     values: [HeaderValue; 8],
     body: Bytes,
-    /// Values and body made anew for each request, as a caller does who does not keep them.
+    /// Builds values and body anew for each request, like a caller that does not keep them.
     fresh: bool,
 }
 
 impl Requests {
-    /// Nothing is shared with other makers of requests.
+    /// Builds a factory that shares no values with others.
     pub fn new(size: usize, model: Model, fresh: bool) -> Self {
         let mut maker = Self {
             uri: String::from(URI).parse().unwrap(),
@@ -63,13 +63,13 @@ impl Requests {
             body: Bytes::from(body(size, model)),
             fresh,
         };
-        // Two of them are constants wherever they come from.
+        // Two of the headers are always constants.
         maker.values[0] = HeaderValue::from_static(VALUES[0]);
         maker.values[1] = HeaderValue::from_static(VALUES[1]);
         maker
     }
 
-    /// They go there instead.
+    /// Sends the requests to this URI instead.
     pub fn to(&mut self, uri: Uri) {
         self.uri = uri;
     }

@@ -8,22 +8,22 @@ use crate::{
     upstream::Seen,
 };
 
-/// The calls of one stack in one round.
+/// The number of calls of one stack in one round.
 const CALLS: usize = 210;
-/// The same for a stack whose timers must be waited for.
+/// The number of calls for a stack that waits for timers.
 const CALLS_WITH_NAPS: usize = 7;
 
-/// What one stack costs in one case; times in nanoseconds a call, medians of the rounds.
+/// The cost of one stack in one case: nanoseconds per call, medians of the rounds.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub case: &'static str,
     pub stack: &'static str,
     pub ns: f64,
-    /// More than the bare call of the same round.
+    /// The difference to the bare call of the same round.
     pub added_ns: f64,
-    /// As a share of what the one clone adds in the same round.
+    /// The ratio to the difference of the one clone in the same round.
     pub of_one_clone: Option<f64>,
-    /// More than the bare call.
+    /// The difference to the bare call.
     pub allocs: f64,
     pub bytes: f64,
 }
@@ -67,8 +67,8 @@ fn calls(case: &Case, entry: &mut Entry, meter: &mut Meter<'_>) -> usize {
     segment * segments
 }
 
-/// Whether the stack does what it is measured for: as many attempts as the script has answers, with
-/// an account's key on each, another one after a 401, and another model after a 529.
+/// Checks the function of the stack: as many attempts as the script has answers, each with an
+/// account's key, another key after a 401, and another model after a 529.
 fn check(case: &Case, entry: &mut Entry, runtime: &Runtime) {
     entry.upstream.watch(true);
     entry.subject.fill(vec![case.requests().one()]);
@@ -76,7 +76,7 @@ fn check(case: &Case, entry: &mut Entry, runtime: &Runtime) {
     entry.subject.reset();
     let seen = entry.upstream.watch(false);
     let works = !entry.stack.starts_with(BARE) && entry.stack != ONE_CLONE;
-    if !works || case.name == "refused" {
+    if !works || case.name == "rejected" {
         return;
     }
     let what = format!("{} in {}", entry.stack, case.name);
@@ -101,7 +101,7 @@ impl Samples {
     }
 }
 
-/// The medians of what `entries` took, each round against the bare call of the same round.
+/// Returns the medians of `entries`, each round against the bare call of the same round.
 pub fn rows(case: &'static str, entries: &[Entry], samples: &[Samples]) -> Vec<Row> {
     let of = |name: &str| {
         let at = entries.iter().position(|entry| entry.stack == name);

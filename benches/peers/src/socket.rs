@@ -31,7 +31,7 @@ const IN_FLIGHT: usize = 64;
 const ROUNDS: usize = 3;
 const REQUESTS: usize = 20_000;
 
-/// Measures, and prints a line for each stack.
+/// Measures the stacks and prints a line for each.
 pub fn run() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

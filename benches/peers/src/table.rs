@@ -1,8 +1,8 @@
-//! The figures on paper.
+//! Prints the figures.
 
 use crate::{bars::Bar, rounds::Row};
 
-/// One object a line.
+/// Prints one object per line.
 pub fn json(row: &Row) -> String {
     let share = row.of_one_clone.map_or("null".into(), |share| format!("{share:.3}"));
     format!(
@@ -16,7 +16,7 @@ pub fn json(row: &Row) -> String {
     )
 }
 
-/// A line for each stack, a block for each case.
+/// Prints a line for each stack, a block for each case.
 pub fn table(rows: &[Row]) {
     println!(
         "{:<46} {:>10} {:>10} {:>9} {:>8} {:>9}",
@@ -40,7 +40,7 @@ pub fn table(rows: &[Row]) {
     }
 }
 
-/// How many times slower each stack is when two threads use it.
+/// Prints the slowdown of each stack with two threads.
 pub fn slower(slower: &[(&str, f64)]) {
     println!("\ntwo threads on one stack: times slower than one");
     let bare = slower.iter().find(|(name, _)| *name == "bare").map_or(1.0, |(_, by)| *by);
@@ -49,7 +49,7 @@ pub fn slower(slower: &[(&str, f64)]) {
     }
 }
 
-/// Each promise with what was measured.
+/// Prints each limit with its measurement.
 pub fn bars(bars: &[Bar]) {
     println!("\n{:<56} {:>9} {:>8}", "bar", "measured", "at most");
     for bar in bars {
@@ -63,7 +63,7 @@ pub fn bars(bars: &[Bar]) {
     }
 }
 
-/// Without a sign before zero, and without decimals that say nothing.
+/// Formats a number without a sign before zero and without meaningless decimals.
 fn rounded(n: f64) -> f64 {
     (n * 100.0).round() / 100.0 + 0.0
 }

@@ -1,4 +1,4 @@
-//! Two threads on one stack, each with requests whose values are its own.
+//! Measures two threads on one stack, each with requests of its own values.
 
 use std::{
     sync::{
@@ -18,10 +18,11 @@ use crate::{
 
 const CALLS: usize = 210;
 
-/// How far the other thread is: it is told a number, fills up, says so, and is told to go.
+/// The steps of the other thread: it receives a number, prepares, reports that, and starts on a
+/// signal.
 #[derive(Default)]
 struct Steps {
-    told: AtomicUsize,
+    number: AtomicUsize,
     filled: AtomicUsize,
     go: AtomicUsize,
     done: AtomicUsize,
@@ -33,7 +34,7 @@ fn wait(step: &AtomicUsize, for_: usize) {
     }
 }
 
-/// The rows of two threads, and how many times slower each stack is than on one thread.
+/// Returns the rows of two threads, and the slowdown of each stack against one thread.
 pub fn rows(rounds: usize, runtime: &Runtime) -> (Vec<Row>, Vec<(&'static str, f64)>) {
     let (mut mine, theirs) = pairs(runtime);
     let n = mine.len();
@@ -55,7 +56,7 @@ pub fn rows(rounds: usize, runtime: &Runtime) -> (Vec<Row>, Vec<(&'static str, f
         fill(&mut mine[i]);
         mine[i].subject.run(&mut one);
         let mut two = Meter::new(runtime);
-        steps.told.store(turn + 1, SeqCst);
+        steps.number.store(turn + 1, SeqCst);
         other.thread().unpark();
         fill(&mut mine[i]);
         wait(&steps.filled, turn + 1);
@@ -78,8 +79,9 @@ fn second(mut entries: Vec<Entry>, steps: &Steps, turns: usize) {
     let requests = TWO_THREADS.requests();
     let n = entries.len();
     for turn in 0..turns {
-        // Asleep while the other runs alone: a thread that spins takes its share of a core.
-        while steps.told.load(SeqCst) != turn + 1 {
+        // The thread sleeps while the other runs alone: a spinning thread would take its share of a
+        // core.
+        while steps.number.load(SeqCst) != turn + 1 {
             thread::park();
         }
         let entry = &mut entries[turn % n];
@@ -91,7 +93,7 @@ fn second(mut entries: Vec<Entry>, steps: &Steps, turns: usize) {
     }
 }
 
-/// Each stack twice: clones that share what its users' clones would share.
+/// Builds each stack as two clones that share what its users' clones would share.
 fn pairs(runtime: &Runtime) -> (Vec<Entry>, Vec<Entry>) {
     let entries = TWO_THREADS.entries(runtime);
     let twins = entries.iter().map(Entry::twin).collect();

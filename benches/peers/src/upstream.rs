@@ -24,13 +24,13 @@ pub struct Upstream(&'static Script);
 #[derive(Debug)]
 struct Script {
     statuses: Vec<StatusCode>,
-    /// Only ever driven by one thread where there is more than one status.
+    /// With more than one status it is driven by one thread only.
     at: AtomicUsize,
     watched: AtomicBool,
     seen: Mutex<Vec<Seen>>,
 }
 
-/// One attempt, as it came in.
+/// One received attempt.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub headers: HeaderMap,
@@ -38,7 +38,7 @@ pub struct Seen {
 }
 
 impl Upstream {
-    /// Answers each request with these statuses in turn, over and over.
+    /// Builds an upstream that repeats these statuses.
     pub fn new(statuses: &[u16]) -> Self {
         let statuses = statuses.iter().map(|status| StatusCode::from_u16(*status).unwrap());
         Self(Box::leak(Box::new(Script {
@@ -49,13 +49,13 @@ impl Upstream {
         })))
     }
 
-    /// From now on, what comes in is kept; gives what was kept so far.
+    /// Starts recording attempts and returns those recorded so far.
     pub fn watch(self, watch: bool) -> Vec<Seen> {
         self.0.watched.store(watch, Relaxed);
         std::mem::take(&mut self.0.seen.lock().unwrap())
     }
 
-    /// Answers `request`, and is done with it.
+    /// Answers `request` and drops it.
     #[inline]
     pub fn answer<B>(self, headers: &HeaderMap, body: impl Fn() -> Bytes) -> Response<B>
     where
@@ -95,7 +95,7 @@ impl Service<Request<Body>> for Upstream {
     }
 }
 
-/// What a `Full` holds.
+/// Returns the bytes of a `Full`.
 pub fn bytes_of(body: &Body) -> Bytes {
     use futures_util::FutureExt;
     use http_body_util::BodyExt;

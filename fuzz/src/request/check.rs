@@ -1,35 +1,45 @@
-//! What must hold, told from the upstream's log alone.
+//! Checks the invariants against the upstream's log alone.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use http::response::Parts;
 use tokio::time::Instant;
-use tower_failover::{pool::State, report::{OutReason, Outcome}, Event, Pool, Reason, Verdict};
-
-use super::{
-    play::{Double, Happened, NUMBER, Sent},
-    script::{SECRET, World},
+use tower_failover::{
+    Event, Pool, Reason, Verdict,
+    pool::State,
+    report::{OutReason, Outcome},
 };
 
-/// What the caller got.
+use super::{
+    script::{SECRET, World},
+    upstream::{LogEntry, NUMBER, Sent, TestUpstream},
+};
+
+/// The outcome of a request for the caller.
 pub(super) enum Ended {
-    /// The body is `None` when it was cut.
+    /// The body is `None` if it was cut.
     Answer(Parts, Option<Bytes>),
     Error,
     Dropped,
 }
 
-/// The requests by their number: when each came in, and what the caller got.
+/// The requests by number, with their start and outcome.
 type Ends = BTreeMap<u32, (Instant, Ended)>;
 
-/// After how long a request starts no attempt; timers are late by a little.
+/// The time after which a request starts no attempt, with a margin for late timers.
 const DEADLINE: Duration = Duration::from_millis(60_002);
 
-pub(super) fn all(world: &World<'_>, pool: &Pool, double: &Double, events: &[Event], ends: &Ends) {
-    let (sent, happened) = (double.sent(), double.happened());
-    let incidents = walk(&sent, &happened);
-    assert_eq!(told(events), incidents, "incidents\n{events:#?}\n{sent:#?}");
+pub(super) fn all(
+    world: &World<'_>,
+    pool: &Pool,
+    upstream: &TestUpstream,
+    events: &[Event],
+    ends: &Ends,
+) {
+    let (sent, log) = (upstream.sent(), upstream.log());
+    let incidents = walk(&sent, &log);
+    assert_eq!(reported_rejections(events), incidents, "incidents\n{events:#?}\n{sent:#?}");
     for (id, (started, ended)) in ends {
         let mine: Vec<_> = (0..).zip(&sent).filter(|(_, sent)| sent.id == *id).collect();
         bounded(world, *id, *started, &mine);
@@ -43,27 +53,34 @@ pub(super) fn all(world: &World<'_>, pool: &Pool, double: &Double, events: &[Eve
     }
 }
 
-/// I3, and I1 within one request.
+/// Checks I3, and I1 within one request.
 fn bounded(world: &World<'_>, id: u32, started: Instant, mine: &[(usize, &Sent)]) {
-    let own = world.ask(id).attempts.map(|attempts| u32::from(attempts % 5) + 1);
+    let own = world.request_plan(id).attempts.map(|attempts| u32::from(attempts % 5) + 1);
     let most = own.unwrap_or(u32::MAX).min(world.attempts()) as usize;
     assert!(mine.len() <= most, "{} attempts of {most}: {mine:#?}", mine.len());
     let late = mine.iter().skip(1).find(|(_, sent)| sent.at - started > DEADLINE);
     assert!(late.is_none(), "after the deadline: {late:#?}");
-    let refused: Vec<_> = mine
+    let rejected: Vec<_> = mine
         .iter()
         .filter(|(_, sent)| sent.answered && sent.verdict.is_unauthorized())
         .map(|(_, sent)| sent.who)
         .collect();
-    assert!(refused.len() <= world.refusals() as usize, "{refused:?} of {}", world.refusals());
+    assert!(
+        rejected.len() <= world.max_refusals() as usize,
+        "{rejected:?} of {}",
+        world.max_refusals()
+    );
     for (at, (number, attempt)) in mine.iter().enumerate() {
         let again = mine[at + 1..].iter().find(|(_, later)| later.who == attempt.who);
-        let refused = attempt.answered && attempt.verdict.is_unauthorized();
-        assert!(!refused || again.is_none(), "attempt {number} was refused, and again {again:#?}");
+        let rejected = attempt.answered && attempt.verdict.is_unauthorized();
+        assert!(
+            !rejected || again.is_none(),
+            "attempt {number} was rejected, and again {again:#?}"
+        );
     }
 }
 
-/// I7: the newest answer, whole.
+/// Checks I7: the newest answer, complete.
 fn newest(mine: &[(usize, &Sent)], ended: &Ended) {
     let Ended::Answer(head, body) = ended else { return };
     let Some(number) = head.headers.get(NUMBER) else { return };
@@ -74,7 +91,7 @@ fn newest(mine: &[(usize, &Sent)], ended: &Ended) {
     assert_eq!(body.as_ref(), sent.whole.then_some(&sent.body));
 }
 
-/// I2, for one request.
+/// Checks I2 for one request.
 fn reported(id: u32, mine: &[(usize, &Sent)], ended: &Ended, events: &[Event]) {
     let name = format!("r-{id}");
     let about = events.iter().filter(|event| {
@@ -115,9 +132,9 @@ fn reported(id: u32, mine: &[(usize, &Sent)], ended: &Ended, events: &[Event]) {
     }
 }
 
-/// How often each credential was told to have been refused.
-fn told(events: &[Event]) -> BTreeMap<(usize, u64), usize> {
-    let mut told = BTreeMap::new();
+/// Counts the reported rejections of each credential.
+fn reported_rejections(events: &[Event]) -> BTreeMap<(usize, u64), usize> {
+    let mut reported = BTreeMap::new();
     for event in events {
         let out = match event {
             Event::AccountOut(out) => out,
@@ -126,10 +143,10 @@ fn told(events: &[Event]) -> BTreeMap<(usize, u64), usize> {
         };
         if let OutReason::Rejected(_) = out.reason {
             let account = out.account.id[1..].parse().expect("a number");
-            *told.entry((account, out.generation)).or_default() += 1;
+            *reported.entry((account, out.generation)).or_default() += 1;
         }
     }
-    told
+    reported
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,25 +159,25 @@ enum Known {
 #[derive(Clone, Copy, Debug)]
 struct Credential {
     state: Known,
-    /// It succeeded once.
+    /// It has succeeded once.
     trusted: bool,
-    /// What was sent before this place of the log is worthless as evidence.
+    /// Attempts sent before this place of the log are outdated evidence.
     chapter: usize,
     replaced: bool,
 }
 
-/// I1 across requests; gives how often each credential was taken out.
-fn walk(sent: &[Sent], happened: &[Happened]) -> BTreeMap<(usize, u64), usize> {
+/// Checks I1 across requests; returns how often each credential was taken out.
+fn walk(sent: &[Sent], log: &[LogEntry]) -> BTreeMap<(usize, u64), usize> {
     let mut all: BTreeMap<(usize, u64), Credential> = BTreeMap::new();
     let mut starts = BTreeMap::new();
     let mut incidents = BTreeMap::new();
     let fresh = Credential { state: Known::Alive, trusted: false, chapter: 0, replaced: false };
-    for (place, one) in happened.iter().enumerate() {
+    for (place, one) in log.iter().enumerate() {
         match *one {
-            Happened::Change(changed) => {
+            LogEntry::Change(changed) => {
                 all.entry((changed.account, changed.generation)).or_insert(fresh).replaced = true;
             }
-            Happened::Start(n) => {
+            LogEntry::Start(n) => {
                 starts.insert(n, place);
                 let known = all.entry(sent[n].who).or_insert(fresh);
                 assert!(
@@ -172,17 +189,17 @@ fn walk(sent: &[Sent], happened: &[Happened]) -> BTreeMap<(usize, u64), usize> {
                     Known::Quarantined(until) if until <= sent[n].at => {
                         (known.state, known.chapter) = (Known::Probing(n), place);
                     }
-                    state => panic!("attempt {n} started while {state:?}: {sent:#?} {happened:#?}"),
+                    state => panic!("attempt {n} started while {state:?}: {sent:#?} {log:#?}"),
                 }
             }
-            Happened::Answer(n, at) => {
+            LogEntry::Answer(n, at) => {
                 let known = all.entry(sent[n].who).or_insert(fresh);
                 let late = starts[&n] < known.chapter;
                 if answered(known, n, sent[n].verdict, at, late) {
                     *incidents.entry(sent[n].who).or_default() += 1;
                 }
             }
-            Happened::Drop(n) => {
+            LogEntry::Drop(n) => {
                 let known = all.entry(sent[n].who).or_insert(fresh);
                 if known.state == Known::Probing(n) {
                     known.state = Known::Quarantined(sent[n].at);
@@ -193,14 +210,14 @@ fn walk(sent: &[Sent], happened: &[Happened]) -> BTreeMap<(usize, u64), usize> {
     incidents
 }
 
-/// Whether that took the credential out.
+/// Returns whether the rejection took the credential out.
 fn answered(known: &mut Credential, n: usize, verdict: Verdict, at: Instant, late: bool) -> bool {
     let probe = known.state == Known::Probing(n);
     match verdict {
         Verdict::Unauthorized(reason) => {
             let alive = known.state == Known::Alive && !late && !known.replaced;
             if alive || probe {
-                // The least; strikes make it longer.
+                // The minimum; repeated rejections make it longer.
                 let least = match reason {
                     Reason::Revoked => 3_600,
                     _ if known.trusted => 5,

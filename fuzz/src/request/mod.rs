@@ -1,15 +1,15 @@
-//! Whole requests through the fused stack, below which the fuzzer's bytes are the upstream.
+//! Whole requests through the fused stack, over an upstream that the fuzzer's bytes script.
 //!
-//! 1. I1: after a refusal no attempt goes out with that credential: none of the same request, and
-//!    none of any other until its quarantine is over but one probe.
+//! 1. I1: after a rejection no attempt is sent with that credential: none of the same request, and
+//!    none of any other during its quarantine, except one probe.
 //! 2. I2: one report for each failed request, none for a success, each failed attempt in one trail;
-//!    one incident for each credential that was refused.
-//! 3. I3: attempts and refusals are bounded.
-//! 4. The caller gets the newest answer, whole; no event holds a token; nothing stays in flight.
+//!    one incident for each rejected credential.
+//! 3. I3: attempts and rejections are bounded.
+//! 4. The caller gets the newest answer, complete; no event contains a token; nothing stays in flight.
 
 mod check;
-mod play;
 mod script;
+mod upstream;
 
 use std::{
     collections::BTreeMap,
@@ -32,13 +32,13 @@ use tower_failover::{
 
 use self::{
     check::Ended,
-    play::{Changed, Double, Recorder},
-    script::{Ask, World},
+    script::{RequestPlan, World},
+    upstream::{Changed, Recorder, TestUpstream},
 };
 
 /// # Panics
 ///
-/// When something that must always hold does not.
+/// If an invariant is violated.
 pub fn run(bytes: &[u8]) {
     let Ok(world) = World::arbitrary_take_rest(Unstructured::new(bytes)) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -52,21 +52,24 @@ pub fn run(bytes: &[u8]) {
 async fn play(world: &World<'_>) {
     let recorder = Recorder::default();
     let pool = pool(world, &recorder);
-    let double = Double::new(world, &pool);
-    let service = layer(world, &pool, &recorder).layer(double.clone());
+    let upstream = TestUpstream::new(world, &pool);
+    let service = layer(world, &pool, &recorder).layer(upstream.clone());
 
     let mut ends = BTreeMap::new();
     for round in world.rounds() {
-        let sends = round.iter().map(|(id, ask)| {
-            let (service, double) = (service.clone(), double.clone());
+        let sends = round.iter().map(|(id, request_plan)| {
+            let (service, upstream) = (service.clone(), upstream.clone());
             async move {
-                tokio::time::sleep(Duration::from_millis(ask.after.into())).await;
-                if let Some(account) = ask.replaces {
-                    replace(world, &double, account);
+                tokio::time::sleep(Duration::from_millis(request_plan.after.into())).await;
+                if let Some(account) = request_plan.replaces {
+                    replace(world, &upstream, account);
                 }
                 let started = tokio::time::Instant::now();
-                let sent = DropAfter::new(service.oneshot(request(*id, ask)), ask.polls());
-                // Nothing takes a day, but an upstream that never answers.
+                let sent = DropAfter::new(
+                    service.oneshot(request(*id, request_plan)),
+                    request_plan.polls(),
+                );
+                // Only an upstream that never answers takes a day.
                 let sent = tokio::time::timeout(Duration::from_secs(86_400), sent).await;
                 let ended = match sent.ok().flatten() {
                     None => Ended::Dropped,
@@ -84,7 +87,7 @@ async fn play(world: &World<'_>) {
         }
         tokio::time::advance(Duration::from_secs(world.gap())).await;
     }
-    check::all(world, &pool, &double, &recorder.events(), &ends);
+    check::all(world, &pool, &upstream, &recorder.events(), &ends);
 }
 
 fn pool(world: &World<'_>, recorder: &Recorder) -> Pool {
@@ -117,7 +120,7 @@ fn layer(world: &World<'_>, pool: &Pool, recorder: &Recorder) -> FailoverLayer {
         .rotation(pool.clone())
         .retry(retry)
         .attempts(at_least_one(world.attempts()))
-        .max_refusals(at_least_one(world.refusals()))
+        .max_refusals(at_least_one(world.max_refusals()))
         .rotate_forbidden(world.forbidden)
         .auth_failure(mode)
         .reporter(recorder.clone());
@@ -127,9 +130,9 @@ fn layer(world: &World<'_>, pool: &Pool, recorder: &Recorder) -> FailoverLayer {
     builder.build().expect("a layer")
 }
 
-fn replace(world: &World<'_>, double: &Double, account: u8) {
+fn replace(world: &World<'_>, upstream: &TestUpstream, account: u8) {
     let account = usize::from(account) % world.accounts();
-    double.change(|pool| {
+    upstream.change(|pool| {
         let generation = pool.view().accounts[account].generation;
         let next = pool.replace(&script::id_of(account), credential(account, generation + 1));
         assert_eq!(next.expect("it is there"), generation + 1);
@@ -141,23 +144,23 @@ fn at_least_one(limit: u32) -> NonZeroU32 {
     NonZeroU32::new(limit).unwrap_or(NonZeroU32::MIN)
 }
 
-fn request(id: u32, ask: &Ask<'_>) -> Request<Full<Bytes>> {
+fn request(id: u32, request_plan: &RequestPlan<'_>) -> Request<Full<Bytes>> {
     let mut options = RequestOptions::new();
-    if let Some(attempts) = ask.attempts {
+    if let Some(attempts) = request_plan.attempts {
         options = options.attempts(at_least_one(u32::from(attempts % 5) + 1));
     }
-    if ask.repeatable {
+    if request_plan.repeatable {
         options = options.repeatable();
     }
-    if let Some(account) = ask.pin {
+    if let Some(account) = request_plan.pin {
         options = options.pin(script::id_of(usize::from(account % 6)));
     }
-    let body = match ask.body {
+    let body = match request_plan.body {
         Some(body) => Bytes::copy_from_slice(body),
         None => Bytes::from_static(br#"{"model":"m0","prompt":"a cat"}"#),
     };
     Request::builder()
-        .method(if ask.post { "POST" } else { "GET" })
+        .method(if request_plan.post { "POST" } else { "GET" })
         .uri("https://api.example.com/videos")
         .header("x-request-id", format!("r-{id}"))
         .extension(options)
@@ -165,7 +168,7 @@ fn request(id: u32, ask: &Ask<'_>) -> Request<Full<Bytes>> {
         .expect("a request")
 }
 
-/// Drops a future after so many polls.
+/// Drops a future after a number of polls.
 struct DropAfter<F> {
     future: Option<Pin<Box<F>>>,
     polls: Option<u8>,

@@ -1,4 +1,4 @@
-//! What the fuzzer's bytes say: a pool, a layer, requests, and what the upstream does.
+//! The fuzzer's bytes as a world: a pool, a layer, requests, and the steps of the upstream.
 
 use std::time::Duration;
 
@@ -13,42 +13,42 @@ pub(super) struct World<'a> {
     pub(super) cascade: u8,
     attempts: u8,
     retries: u8,
-    refusals: u8,
+    max_refusals: u8,
     gap: u8,
-    naps: u8,
+    ready_delays: u8,
     pub(super) bucket: Option<u8>,
     pub(super) forbidden: bool,
     pub(super) replace: bool,
     pub(super) models: bool,
-    asks: Vec<Ask<'a>>,
+    requests: Vec<RequestPlan<'a>>,
     pub(super) steps: Vec<Step<'a>>,
 }
 
 /// One request.
 #[derive(Arbitrary, Debug)]
-pub(super) struct Ask<'a> {
+pub(super) struct RequestPlan<'a> {
     pub(super) post: bool,
     pub(super) repeatable: bool,
-    /// It comes in after so many milliseconds.
+    /// It starts after this many milliseconds.
     pub(super) after: u16,
     pub(super) pin: Option<u8>,
     pub(super) attempts: Option<u8>,
-    /// It is dropped after so many polls.
+    /// It is dropped after this many polls.
     polls: Option<u8>,
-    /// An account gets another credential just before.
+    /// An account gets another credential just before it.
     pub(super) replaces: Option<u8>,
     pub(super) body: Option<&'a [u8]>,
 }
 
-/// What the upstream does with an attempt.
+/// The reply of the upstream to an attempt.
 #[derive(Arbitrary, Clone, Debug)]
 pub(super) struct Step<'a> {
     pub(super) play: Play,
-    /// Milliseconds until it does.
+    /// Milliseconds until the reply.
     pub(super) after: u16,
     headers: Vec<(u8, &'a [u8])>,
     pub(super) body: &'a [u8],
-    /// In pieces of so many bytes, with a pause behind each.
+    /// The size of the body's pieces, with a pause after each.
     pub(super) pieces: u8,
     /// The body ends in an error.
     pub(super) cut: bool,
@@ -56,7 +56,7 @@ pub(super) struct Step<'a> {
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub(super) enum Play {
-    /// One of those that mean something.
+    /// One of the statuses with a meaning.
     Known(u8),
     Status(u16),
     Connect,
@@ -69,8 +69,8 @@ pub(super) enum Play {
 const KNOWN: [u16; 16] =
     [200, 204, 400, 401, 402, 403, 404, 408, 422, 425, 429, 500, 502, 503, 504, 529];
 
-/// Statuses whose body tells what they mean; it is there at once.
-const TOLD_BY_BODY: [u16; 6] = [400, 402, 403, 404, 429, 529];
+/// Statuses that are classified by their body, which arrives at once.
+const CLASSIFIED_BY_BODY: [u16; 6] = [400, 402, 403, 404, 429, 529];
 
 const HEADERS: [&str; 9] = [
     "content-type",
@@ -88,7 +88,7 @@ pub(super) fn id_of(account: usize) -> String {
     format!("a{account}")
 }
 
-/// What no event may hold.
+/// The secret that no event may contain.
 pub(super) const SECRET: &str = "s3cr3tv4lue";
 
 pub(super) fn token_of(account: usize, generation: u64) -> String {
@@ -108,8 +108,8 @@ impl World<'_> {
         u32::from(self.retries % 5)
     }
 
-    pub(super) fn refusals(&self) -> u32 {
-        u32::from(self.refusals % 4) + 1
+    pub(super) fn max_refusals(&self) -> u32 {
+        u32::from(self.max_refusals % 4) + 1
     }
 
     /// Seconds between rounds.
@@ -117,25 +117,26 @@ impl World<'_> {
         [0, 4, 6, 299, 301, 4_000, 100_000, 1][usize::from(self.gap % 8)]
     }
 
-    /// How long services take to be ready, one after the other: time for what was chosen to be refused
-    /// by then.
-    pub(super) fn naps(&self) -> [Duration; 4] {
-        [0, 2, 4, 6]
-            .map(|at| Duration::from_millis([0, 1, 50, 400][usize::from(self.naps >> at & 3)]))
+    /// Returns the readiness delays of services, in turn: time for a selected account to be
+    /// rejected meanwhile.
+    pub(super) fn ready_delays(&self) -> [Duration; 4] {
+        [0, 2, 4, 6].map(|at| {
+            Duration::from_millis([0, 1, 50, 400][usize::from(self.ready_delays >> at & 3)])
+        })
     }
 
-    /// Requests, numbered from 0; four of a round are there together.
-    pub(super) fn rounds(&self) -> Vec<Vec<(u32, &Ask<'_>)>> {
-        let asks: Vec<_> = (0..).zip(self.asks.iter().take(16)).collect();
-        asks.chunks(4).map(<[_]>::to_vec).collect()
+    /// Returns the requests, numbered from 0, in rounds of four concurrent requests.
+    pub(super) fn rounds(&self) -> Vec<Vec<(u32, &RequestPlan<'_>)>> {
+        let requests: Vec<_> = (0..).zip(self.requests.iter().take(16)).collect();
+        requests.chunks(4).map(<[_]>::to_vec).collect()
     }
 
-    pub(super) fn ask(&self, id: u32) -> &Ask<'_> {
-        &self.asks[id as usize]
+    pub(super) fn request_plan(&self, id: u32) -> &RequestPlan<'_> {
+        &self.requests[id as usize]
     }
 }
 
-impl Ask<'_> {
+impl RequestPlan<'_> {
     pub(super) fn polls(&self) -> Option<u8> {
         self.polls.map(|polls| polls % 16)
     }
@@ -148,7 +149,7 @@ impl Play {
             Self::Connect => Some(Error::new(ErrorKind::ConnectionRefused, "refused")),
             Self::Reset => Some(Error::new(ErrorKind::ConnectionReset, "reset")),
             Self::TimedOut => Some(Error::new(ErrorKind::TimedOut, "timed out")),
-            Self::Unknown => Some(Error::other("who knows")),
+            Self::Unknown => Some(Error::other("unknown")),
             Self::Known(_) | Self::Status(_) | Self::Hang => None,
         }
     }
@@ -172,31 +173,31 @@ impl Step<'_> {
                 headers.append(name, value);
             }
         }
-        // Most bodies that mean anything are JSON.
+        // Most bodies with a meaning are JSON.
         if self.body.starts_with(b"{") && !headers.contains_key("content-type") {
             headers.insert("content-type", HeaderValue::from_static("application/json"));
         }
         headers
     }
 
-    fn told_by_body(&self) -> bool {
-        self.status().is_some_and(|status| TOLD_BY_BODY.contains(&status.as_u16()))
+    fn classified_by_body(&self) -> bool {
+        self.status().is_some_and(|status| CLASSIFIED_BY_BODY.contains(&status.as_u16()))
     }
 
     pub(super) fn whole(&self) -> bool {
-        !self.cut || self.told_by_body()
+        !self.cut || self.classified_by_body()
     }
 
-    /// How long the pieces of its body are.
+    /// Returns the size of the body's pieces.
     pub(super) fn piece(&self) -> usize {
         if self.pieces == 0 { usize::MAX } else { self.pieces.into() }
     }
 
     pub(super) fn pauses(&self) -> bool {
-        self.pieces > 0 && !self.told_by_body()
+        self.pieces > 0 && !self.classified_by_body()
     }
 
-    /// What it means. Delays aside, time has no part in that.
+    /// Returns the verdict, which does not depend on time except for delays.
     pub(super) fn verdict(&self) -> Verdict {
         let classifier = Classifier::default();
         if let Some(error) = self.play.error() {
@@ -208,7 +209,7 @@ impl Step<'_> {
         *answer.status_mut() = status;
         *answer.headers_mut() = self.headers();
         let (head, ()) = answer.into_parts();
-        let body = self.told_by_body().then_some(self.body);
+        let body = self.classified_by_body().then_some(self.body);
         let verdict = classifier.classify(&head, body, std::time::SystemTime::UNIX_EPOCH);
         assert!(status != StatusCode::UNAUTHORIZED || verdict.is_unauthorized(), "{verdict:?}");
         verdict

@@ -1,16 +1,16 @@
-//! Shared by the tests of the clients: an upstream on a real socket, and the layers for a client
-//! of it.
+//! Helpers that the client tests share: an upstream on a real socket, and the layers for its
+//! client.
 
 mod rig;
 mod upstream;
 
 pub use self::{
-    rig::{CAP, FILM, Rig, Streaming, client, go, post, read, streams_both_ways},
+    rig::{CAP, FILM, Rig, Streaming, client, post, read, streams_both_ways, within_a_minute},
     upstream::{Body, Sent, Upstream, answer, empty, text},
 };
 
-/// Stacks the separate layers; the tokens behind the service are body strategies of the layers that
-/// resend.
+/// Builds all separate layers; the method calls after the service set the body strategy of the
+/// resending layers.
 #[macro_export]
 macro_rules! separate {
     ($rig:expr, $service:expr $(, $($keep:tt)*)?) => {

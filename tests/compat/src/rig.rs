@@ -1,4 +1,4 @@
-//! A pool of two accounts, the layers over it, and the checks for every client.
+//! A pool of two accounts, the layers over it, and the checks that every client must pass.
 
 use std::{fmt, time::Duration};
 
@@ -23,10 +23,10 @@ use tower_failover::{
 
 use crate::Upstream;
 
-/// The bytes of a request body that are kept.
+/// The limit for kept request bodies.
 pub const CAP: usize = 64 * 1024;
 
-/// An upstream, a pool of alice and bob for it, and a reporter.
+/// An upstream, a pool of alice and bob for it, and a receiver of reports.
 pub struct Rig {
     pub upstream: Upstream,
     pub pool: Pool,
@@ -35,12 +35,12 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Builds a rig for an upstream that echoes.
+    /// Builds a rig with an upstream that echoes.
     pub async fn echo() -> Self {
         Self::new(Upstream::echo().await)
     }
 
-    /// Builds a rig for this upstream. Alice serves while she is usable, then bob.
+    /// Builds a rig with this upstream. Alice serves first, bob is the reserve.
     pub fn new(upstream: Upstream) -> Self {
         Self::with(upstream, |pool| pool)
     }
@@ -102,54 +102,54 @@ impl Rig {
         RetryPolicy::new().backoff(Backoff::none())
     }
 
-    /// Returns the codes of the events since the last call.
-    pub fn codes(&mut self) -> Vec<&'static str> {
+    /// Returns the codes of the reports since the last call.
+    pub fn reported(&mut self) -> Vec<&'static str> {
         std::iter::from_fn(|| self.events.try_recv()).map(|event| event.code()).collect()
     }
 
-    /// Returns the reported failures since the last call.
+    /// Returns the failed requests reported since the last call.
     pub fn failures(&mut self) -> Vec<RequestRecord> {
         let events = std::iter::from_fn(|| self.events.try_recv());
         events.filter(Event::is_failure).filter_map(|event| event.record().cloned()).collect()
     }
 
-    /// Checks every client: a 401 rotates, a 503 is retried, and a dead pool answers without a call
-    /// upstream. `send` returns the status of the answer.
-    pub async fn sees_all_three(&mut self, mut send: impl AsyncFnMut() -> u16) {
+    /// Checks the failover that every client must see: a 401 rotates, a 503 is retried, and a dead
+    /// pool answers without a call upstream. `send` returns the status of the answer.
+    pub async fn check_failover(&mut self, mut send: impl AsyncFnMut() -> u16) {
         let (alice, bob) = ("token-of-alice", "token-of-bob");
         self.upstream.reject(alice);
-        assert_eq!(go(send()).await, 200, "bob serves in alice's place");
+        assert_eq!(within_a_minute(send()).await, 200, "bob serves in alice's place");
         assert_eq!(self.upstream.tokens(), [alice, bob], "each is tried once");
 
         self.upstream.next(&[503]);
-        assert_eq!(go(send()).await, 200, "a transient failure is retried");
+        assert_eq!(within_a_minute(send()).await, 200, "what is transient is tried again");
         assert_eq!(self.upstream.tokens(), [bob, bob], "alice is not used again");
-        assert_eq!(self.codes(), ["account_out"]);
+        assert_eq!(self.reported(), ["account_out"]);
 
         self.upstream.reject(bob);
         assert_eq!(
-            go(send()).await,
+            within_a_minute(send()).await,
             401,
-            "no account is left, and the answer is that of the upstream"
+            "no account is left, and the answer of the upstream is kept"
         );
         assert_eq!(self.upstream.tokens(), [bob]);
-        assert_eq!(self.codes(), ["pool_dead", "request_failed"]);
+        assert_eq!(self.reported(), ["pool_dead", "request_failed"]);
 
-        assert_eq!(go(send()).await, 401, "the same, without a call");
+        assert_eq!(within_a_minute(send()).await, 401, "the same, without a call");
         assert_eq!(self.upstream.tokens(), [""; 0]);
-        assert_eq!(self.codes(), ["request_failed"]);
+        assert_eq!(self.reported(), ["request_failed"]);
     }
 }
 
-/// Awaits a future, and panics after a minute.
-pub async fn go<F: Future>(future: F) -> F::Output {
-    timeout(Duration::from_secs(60), future).await.expect("a future that ends")
+/// Awaits a future for at most a minute, so that a hanging test fails.
+pub async fn within_a_minute<F: Future>(future: F) -> F::Output {
+    timeout(Duration::from_secs(60), future).await.expect("it takes long: something waits for ever")
 }
 
-/// The body that clients send, and that an echoing upstream returns.
+/// The body that clients send and the echoing upstream returns.
 pub const FILM: &str = "a film";
 
-/// Posts this body through this service; see [`read`].
+/// Posts this body through this service and returns the status; see [`read`].
 pub async fn post<S, B, RB>(service: &mut S, uri: &str, body: B) -> u16
 where
     S: Service<Request<B>, Response = Response<RB>>,
@@ -162,7 +162,7 @@ where
     read(answer.expect("an answer")).await
 }
 
-/// Returns the status of this answer; a success must return the sent body.
+/// Returns the status of this answer; a success must contain the body sent.
 pub async fn read<RB>(answer: Response<RB>) -> u16
 where
     RB: Body,
@@ -174,7 +174,8 @@ where
     status
 }
 
-/// Sends a body in two halves, and checks that the first returns before the second is sent.
+/// Sends a body in two halves; the first comes back before the second is sent, so no layer waits
+/// for the whole body.
 pub async fn streams_both_ways<S, RB>(service: S, uri: &str)
 where
     S: Service<Request<Streaming>, Response = Response<RB>>,

@@ -25,7 +25,7 @@ pub type Body = BoxBody<Bytes, hyper::Error>;
 type Handler = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
 type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
-/// A recorded attempt.
+/// One received attempt.
 #[derive(Clone, Debug)]
 pub struct Sent {
     /// The bearer token; empty for none.
@@ -39,24 +39,24 @@ pub struct Sent {
 #[derive(Default)]
 struct State {
     rejected: HashSet<String>,
-    /// The status for each of the next attempts; `None` never answers.
+    /// The status for each of the next attempts; an attempt with `None` hangs.
     script: VecDeque<Option<u16>>,
     sent: Vec<Sent>,
 }
 
-/// See the [module](self). It speaks HTTP/1.1 and HTTP/2, and answers gRPC with gRPC.
+/// See the [module](self). It speaks HTTP/1.1, HTTP/2 and gRPC.
 pub struct Upstream {
     origin: String,
     state: Arc<Mutex<State>>,
 }
 
 impl Upstream {
-    /// Builds an upstream that answers with the body of the request, as it arrives.
+    /// Starts an upstream that streams the request's own body back.
     pub async fn echo() -> Self {
         Self::serving(|request| async { answer(StatusCode::OK, request.into_body().boxed()) }).await
     }
 
-    /// Builds an upstream with a handler for requests whose token is accepted and that have no script.
+    /// Starts an upstream with this handler for attempts that are neither rejected nor scripted.
     pub async fn serving<F, Fut>(handler: F) -> Self
     where
         F: Fn(Request<Incoming>) -> Fut + Send + Sync + 'static,
@@ -80,17 +80,17 @@ impl Upstream {
         format!("{}{path}", self.origin)
     }
 
-    /// Answers this token with a 401 from now on.
+    /// Rejects this token with 401 from now on.
     pub fn reject(&self, token: &str) {
         self.lock().rejected.insert(token.to_owned());
     }
 
-    /// Sets the answers to the next accepted attempts.
+    /// Answers the next accepted attempts with these statuses.
     pub fn next(&self, statuses: &[u16]) {
         self.lock().script.extend(statuses.iter().copied().map(Some));
     }
 
-    /// Gives no answer to the attempt after those.
+    /// Leaves the attempt after those without an answer.
     pub fn hang(&self) {
         self.lock().script.push_back(None);
     }
@@ -140,7 +140,7 @@ async fn accept(listener: TcpListener, state: Arc<Mutex<State>>, handler: Handle
         });
         tokio::spawn(async move {
             let server = auto::Builder::new(TokioExecutor::new());
-            // A client may close the connection at any time.
+            // A client that disconnects early is no error of the upstream.
             let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
         });
     }
@@ -166,7 +166,7 @@ async fn serve(
     }
 }
 
-/// For gRPC this is a trailers-only answer.
+/// In gRPC, a failure is a trailers-only answer.
 fn failure(status: u16, grpc: bool) -> Response<Body> {
     let mut answer = answer(StatusCode::from_u16(status).expect("a status"), empty());
     if grpc {

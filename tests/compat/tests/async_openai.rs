@@ -23,9 +23,9 @@ use tower_failover::{
     pool::OwnCredential,
     short_circuit::AuthFailureMode,
 };
-use tower_failover_compat::{Body, CAP, FILM, Rig, Upstream, answer, go, text};
+use tower_failover_compat::{Body, CAP, FILM, Rig, Upstream, answer, text, within_a_minute};
 
-/// An SDK client that sends through this service. With the bounds, it takes any stack of layers.
+/// Builds an SDK client that sends through this service. The bounds fit any stack of layers.
 fn sdk<S, B>(rig: &Rig, service: S) -> Client<OpenAIConfig>
 where
     S: Service<Request<reqwest::Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -59,7 +59,7 @@ async fn rig() -> Rig {
     Rig::with(upstream, |pool| pool.own_credential(OwnCredential::Replace))
 }
 
-/// Completes a chat with what its last message says.
+/// Answers a chat with the text of its last message.
 async fn complete(request: Request<Incoming>) -> Response<Body> {
     assert_eq!(request.uri().path(), "/v1/chat/completions");
     assert!(request.headers().contains_key(header::CONTENT_LENGTH), "the body does not stream");
@@ -80,7 +80,7 @@ fn question() -> CreateChatCompletionRequest {
     serde_json::from_value(json!({ "model": "large", "messages": messages })).unwrap()
 }
 
-/// Puts a local answer into the form of OpenAI's errors, which the SDK reads.
+/// Converts a local answer to the form of OpenAI's errors, which the SDK reads.
 fn openai_error(cause: &Cause) -> Option<Response<Bytes>> {
     let code = cause.code;
     let error = json!({ "message": code.message(), "type": "failover", "code": code.as_str() });
@@ -88,8 +88,8 @@ fn openai_error(cause: &Cause) -> Option<Response<Bytes>> {
     answer.body(json!({ "error": error }).to_string().into()).ok()
 }
 
-/// The status of the answer to one question; one that succeeded must give back what was asked.
-async fn ask(client: &Client<OpenAIConfig>) -> u16 {
+/// Returns the status of the answer to one question; a success must contain the question.
+async fn send_question(client: &Client<OpenAIConfig>) -> u16 {
     match client.chat().create(question()).await {
         Ok(made) => {
             assert_eq!(made.choices[0].message.content.as_deref(), Some(FILM));
@@ -114,7 +114,7 @@ fn fused(rig: &Rig) -> Failover<ReqwestService, Buffered> {
 async fn fused_layer_serves_the_sdk() {
     let mut rig = rig().await;
     let client = sdk(&rig, fused(&rig));
-    rig.sees_all_three(async || ask(&client).await).await;
+    rig.check_failover(async || send_question(&client).await).await;
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn separate_layers_serve_the_sdk() {
         .layer(rig.gate())
         .service(reqwest());
     let client = sdk(&rig, stack);
-    rig.sees_all_three(async || ask(&client).await).await;
+    rig.check_failover(async || send_question(&client).await).await;
 }
 
 #[tokio::test]
@@ -142,10 +142,10 @@ async fn failure_is_a_typed_error_of_the_sdk() {
         .map_err(BoxError::from)
         .service(reqwest());
     let client = sdk(&rig, stack);
-    assert_eq!(go(ask(&client)).await, 200);
+    assert_eq!(within_a_minute(send_question(&client)).await, 200);
     rig.pool.retire("alice");
     rig.pool.retire("bob");
-    let error = go(client.chat().create(question())).await.unwrap_err();
+    let error = within_a_minute(client.chat().create(question())).await.unwrap_err();
     let OpenAIError::Boxed(error) = error else { panic!("{error:?}") };
     let failure = error.downcast_ref::<FailureError>().unwrap();
     assert_eq!((failure.status().as_u16(), failure.cause().code), (401, Code::CredentialInactive));
@@ -154,7 +154,7 @@ async fn failure_is_a_typed_error_of_the_sdk() {
 
 /// The first event arrives while the upstream still holds back the second one.
 #[tokio::test]
-async fn stream_of_events_passes_through_as_it_comes() {
+async fn stream_of_events_is_passed_through_without_delay() {
     let go_on = Arc::new(Notify::new());
     let wait = Arc::clone(&go_on);
     let upstream = Upstream::serving(move |_| {
@@ -178,14 +178,14 @@ async fn stream_of_events_passes_through_as_it_comes() {
     let client = sdk(&rig, fused(&rig));
     rig.upstream.reject("token-of-alice");
     let chat = client.chat();
-    let mut stream = go(chat.create_stream(question())).await.unwrap();
+    let mut stream = within_a_minute(chat.create_stream(question())).await.unwrap();
     assert_eq!(rig.upstream.tokens(), ["token-of-alice", "token-of-bob"]);
     for expected in ["a ", "film"] {
-        let event = go(stream.next()).await.unwrap().unwrap();
+        let event = within_a_minute(stream.next()).await.unwrap().unwrap();
         assert_eq!(event.choices[0].delta.content.as_deref(), Some(expected));
         go_on.notify_one();
     }
-    assert!(go(stream.next()).await.is_none(), "the stream ends");
+    assert!(within_a_minute(stream.next()).await.is_none(), "the stream ends");
 }
 
 fn chunk(content: &str) -> String {

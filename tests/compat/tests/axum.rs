@@ -16,9 +16,11 @@ use tower_failover::{
     Failover,
     body::{Buffered, ReplayBody},
 };
-use tower_failover_compat::{CAP, FILM, Rig, client, go, post, separate, streams_both_ways};
+use tower_failover_compat::{
+    CAP, FILM, Rig, client, post, separate, streams_both_ways, within_a_minute,
+};
 
-/// Passes each request on, with the headers that the layers have added.
+/// Forwards each request with the headers of the layers.
 #[derive(Clone)]
 struct Plain {
     client: Client<HttpConnector, Body>,
@@ -33,7 +35,7 @@ async fn forward(State(plain): State<Plain>, mut request: Request) -> Response {
     }
 }
 
-/// Passes each request on through a client with all stages.
+/// Forwards each request through a client with all layers.
 #[derive(Clone)]
 struct Gateway {
     upstream: Failover<Client<HttpConnector, ReplayBody<Body>>, Buffered>,
@@ -55,7 +57,7 @@ fn moved(uri: &Uri, origin: &str) -> Uri {
     format!("{origin}{}", uri.path_and_query().unwrap()).parse().unwrap()
 }
 
-/// Serves this router, and returns its origin.
+/// Serves this router and returns its origin.
 async fn serve(router: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -63,12 +65,12 @@ async fn serve(router: Router) -> String {
     origin
 }
 
-/// Checks the answers for a caller without a credential.
+/// Checks the failover for a caller without a credential.
 async fn is_seen_through(rig: &mut Rig, origin: &str) {
-    go(streams_both_ways(client(), &format!("{origin}/upload"))).await;
+    within_a_minute(streams_both_ways(client(), &format!("{origin}/upload"))).await;
     assert_eq!(rig.upstream.tokens(), ["token-of-alice"]);
     let (mut caller, uri) = (client(), format!("{origin}/videos"));
-    rig.sees_all_three(async || post(&mut caller, &uri, Full::<Bytes>::from(FILM)).await).await;
+    rig.check_failover(async || post(&mut caller, &uri, Full::<Bytes>::from(FILM)).await).await;
 }
 
 fn plain(rig: &Rig) -> Router {
@@ -107,7 +109,7 @@ async fn proxy_handler_fused() {
     is_seen_through(&mut rig, &origin).await;
 }
 
-/// Each layer names its body type; the service is captured by a closure as the handler.
+/// Each layer names its body type; a closure still combines them into a handler.
 #[tokio::test]
 async fn proxy_handler_separate() {
     let mut rig = Rig::echo().await;
@@ -123,10 +125,10 @@ async fn proxy_handler_separate() {
     is_seen_through(&mut rig, &origin).await;
 }
 
-/// A server's upgrade handle goes with the first attempt: a WebSocket passes through a gateway, and
-/// after a rejection it is not accepted by an attempt without a handle.
+/// A server's upgrade handle is sent with the first attempt: a WebSocket passes through a gateway,
+/// and after a rejection no attempt without a handle accepts it.
 #[tokio::test]
-async fn upgrade_of_the_caller_goes_with_the_first_attempt() {
+async fn upgrade_of_the_caller_is_sent_with_the_first_attempt() {
     async fn accept(request: Request) -> StatusCode {
         let handle = request.extensions().get::<hyper::upgrade::OnUpgrade>();
         match request.headers()["authorization"].as_bytes() {
@@ -144,7 +146,7 @@ async fn upgrade_of_the_caller_goes_with_the_first_attempt() {
             .header("upgrade", "websocket")
             .body(Full::<Bytes>::default())
             .unwrap();
-        go(client().request(request))
+        within_a_minute(client().request(request))
     };
     assert_eq!(call().await.unwrap().status(), 426, "bob's attempt is the second");
     assert_eq!(call().await.unwrap().status(), 101, "and now the first");

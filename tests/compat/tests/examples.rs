@@ -4,14 +4,14 @@ use http::{Request, StatusCode, header::HeaderValue};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use serde_json::json;
-use tower_failover_compat::{Body, Upstream, answer, client, go, text};
+use tower_failover_compat::{Body, Upstream, answer, client, text, within_a_minute};
 
-// Of each example, all but `main` is used: it reads the environment, which is not set here.
+// `main` is unused: it reads the environment, which is not set here.
 #[allow(dead_code)]
 mod axum_proxy {
     include!("../examples/axum_proxy.rs");
 
-    /// Serves the proxy, and gives its origin.
+    /// Serves the proxy and returns its origin.
     pub(super) async fn serve(url: &str) -> String {
         let router = router(url, "token-of-team", "token-of-reserve").unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -42,13 +42,14 @@ mod sdk_async_openai {
     }
 }
 
-/// Posts through the proxy with a login of the caller's; status and text of the answer.
+/// Posts through the proxy with a credential of the caller; returns the status and text of the
+/// answer.
 async fn post(origin: &str) -> (u16, String) {
     let request = Request::post(format!("{origin}/videos?page=2"))
         .header("authorization", "Bearer login-of-the-caller")
         .body(Full::from("a film"))
         .unwrap();
-    let answer = go(client().request(request)).await.unwrap();
+    let answer = within_a_minute(client().request(request)).await.unwrap();
     let (head, body) = answer.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (head.status.as_u16(), String::from_utf8(body.into()).unwrap())
@@ -71,7 +72,7 @@ async fn axum_proxy_uses_the_reserve_then_answers_502() {
     assert_eq!(upstream.tokens(), [""; 0]);
 }
 
-/// Answers a health check: the message has one field, and it says that the service is up.
+/// Answers a health check with a message whose one field reports the service as up.
 async fn check(request: Request<Incoming>) -> http::Response<Body> {
     assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
     let trailers = [("grpc-status".parse().unwrap(), HeaderValue::from_static("0"))];
@@ -87,7 +88,7 @@ async fn tonic_channel_uses_the_reserve_and_retries() {
     let upstream = Upstream::serving(check).await;
     upstream.reject("token-of-team");
     upstream.next(&[503]);
-    assert_eq!(go(tonic_channel::run(upstream.origin())).await.unwrap(), "SERVING");
+    assert_eq!(within_a_minute(tonic_channel::run(upstream.origin())).await.unwrap(), "SERVING");
     let reserve = "token-of-reserve";
     assert_eq!(upstream.tokens(), ["token-of-team", reserve, reserve]);
 }
@@ -104,6 +105,9 @@ async fn sdk_async_openai_sends_with_a_token_of_the_pool() {
     })
     .await;
     upstream.reject("token-of-team");
-    assert_eq!(go(sdk_async_openai::run(upstream.origin())).await.as_deref(), Some("Hello."));
+    assert_eq!(
+        within_a_minute(sdk_async_openai::run(upstream.origin())).await.as_deref(),
+        Some("Hello.")
+    );
     assert_eq!(upstream.tokens(), ["token-of-team", "token-of-reserve"]);
 }

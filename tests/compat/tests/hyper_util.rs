@@ -9,7 +9,7 @@ use tower_failover::{
     AuthShortCircuitLayer, Code, Failover, ServedBy, body::ReplayBody, classify::Origin, failure,
 };
 use tower_failover_compat::{
-    CAP, FILM, Rig, Streaming, client, go, post, separate, streams_both_ways,
+    CAP, FILM, Rig, Streaming, client, post, separate, streams_both_ways, within_a_minute,
 };
 
 /// A client in a struct: its type can be named.
@@ -18,21 +18,21 @@ struct App {
 }
 
 #[tokio::test]
-async fn fused() {
+async fn fused_layer_serves_the_client() {
     let mut rig = Rig::echo().await;
     let failover = rig.fused().build().unwrap();
     let mut app = App { upstream: failover.layer(client()) };
     let uri = rig.upstream.at("/videos");
-    rig.sees_all_three(async || post(&mut app.upstream, &uri, Full::<Bytes>::from(FILM)).await)
+    rig.check_failover(async || post(&mut app.upstream, &uri, Full::<Bytes>::from(FILM)).await)
         .await;
 }
 
 #[tokio::test]
-async fn separate() {
+async fn separate_layers_serve_the_client() {
     let mut rig = Rig::echo().await;
     let mut service = separate!(rig, client());
     let uri = rig.upstream.at("/videos");
-    rig.sees_all_three(async || post(&mut service, &uri, Full::<Bytes>::from(FILM)).await).await;
+    rig.check_failover(async || post(&mut service, &uri, Full::<Bytes>::from(FILM)).await).await;
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn dead_pool_answers_with_the_help_text() {
     rig.pool.retire("alice");
     rig.pool.retire("bob");
     let request = Request::get(rig.upstream.at("/videos/1")).body(Full::default()).unwrap();
-    let answer = go(service.ready().await.unwrap().call(request)).await.unwrap();
+    let answer = within_a_minute(service.ready().await.unwrap().call(request)).await.unwrap();
     assert_eq!(answer.status(), 401);
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
     assert!(answer.headers().contains_key("www-authenticate"));
@@ -55,9 +55,9 @@ async fn dead_pool_answers_with_the_help_text() {
     assert_eq!(rig.upstream.tokens(), [""; 0]);
 }
 
-/// A gate without a pool remembers rejected credentials, also those of the caller.
+/// A gate without a pool remembers rejected credentials, whoever set them.
 #[tokio::test]
-async fn gate_sends_a_dead_token_of_the_caller_once() {
+async fn gate_sends_a_rejected_token_of_the_caller_once() {
     let rig = Rig::echo().await;
     let gate = AuthShortCircuitLayer::new().any_credential();
     let service = gate.layer(client::<Full<Bytes>>());
@@ -67,7 +67,7 @@ async fn gate_sends_a_dead_token_of_the_caller_once() {
             .header("authorization", format!("Bearer {token}"))
             .body(Full::default())
             .unwrap();
-        go(service.clone().oneshot(request))
+        within_a_minute(service.clone().oneshot(request))
     };
     assert_eq!(call("mine").await.unwrap().status(), 401);
     let local = call("mine").await.unwrap();
@@ -77,7 +77,7 @@ async fn gate_sends_a_dead_token_of_the_caller_once() {
     assert_eq!(rig.upstream.tokens(), ["mine", "yours"]);
 }
 
-/// The two attempts have the body of the caller, and that with the replaced model.
+/// The attempts have the caller's body, and the body with the replaced model.
 #[tokio::test]
 async fn overloaded_model_is_replaced_by_the_next() {
     let rig = Rig::echo().await;
@@ -97,9 +97,9 @@ async fn overloaded_model_is_replaced_by_the_next() {
             .unwrap()
     };
     rig.upstream.next(&[529]);
-    let fused = go(service.oneshot(request())).await.unwrap();
+    let fused = within_a_minute(service.oneshot(request())).await.unwrap();
     rig.upstream.next(&[529]);
-    let separate = go(separate.oneshot(request())).await.unwrap();
+    let separate = within_a_minute(separate.oneshot(request())).await.unwrap();
     assert_eq!(fused.extensions().get::<ServedBy>(), separate.extensions().get::<ServedBy>());
     for (answer, text) in [
         (fused.status(), fused.into_body().collect().await.unwrap().to_bytes()),
@@ -114,13 +114,13 @@ async fn overloaded_model_is_replaced_by_the_next() {
 }
 
 #[tokio::test]
-async fn streaming_body_passes_both_ways_at_once() {
+async fn streaming_body_flows_both_ways_at_once() {
     let rig = Rig::echo().await;
     let fused = rig.fused().buffered(CAP).build().unwrap().layer(client::<ReplayBody<Streaming>>());
     let separate =
         separate!(rig, client::<ReplayBody<ReplayBody<ReplayBody<Streaming>>>>(), .buffered(CAP));
     let uri = rig.upstream.at("/upload");
-    go(streams_both_ways(fused, &uri)).await;
-    go(streams_both_ways(separate, &uri)).await;
+    within_a_minute(streams_both_ways(fused, &uri)).await;
+    within_a_minute(streams_both_ways(separate, &uri)).await;
     assert_eq!(rig.upstream.tokens(), ["token-of-alice"; 2]);
 }

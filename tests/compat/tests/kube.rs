@@ -9,9 +9,9 @@ use kube::{
 };
 use tower::buffer::BufferLayer;
 use tower_failover::{body::TryCloned, failure};
-use tower_failover_compat::{Rig, go};
+use tower_failover_compat::{Rig, within_a_minute};
 
-/// Turns off its own retry: one request has one budget.
+/// kube's own retry is off: one request has one budget.
 fn config(rig: &Rig) -> Config {
     let mut config = Config::new(rig.upstream.origin().parse().unwrap());
     config.default_retry = false;
@@ -22,7 +22,7 @@ fn keep() -> TryCloned<Body> {
     TryCloned::new(Body::try_clone).made_of(Body::from)
 }
 
-/// Returns the status; a success must return the sent object, and a failure is an error of kube.
+/// A success returns the object sent; a failure is kube's own error.
 async fn create(client: &Client) -> u16 {
     let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
     let mut map = ConfigMap::default();
@@ -38,7 +38,7 @@ async fn create(client: &Client) -> u16 {
 }
 
 #[tokio::test]
-async fn fused() {
+async fn fused_layer_serves_the_client() {
     let mut rig = Rig::echo().await;
     let failover = rig.fused().body_strategy(keep()).build().unwrap();
     // The service of a config is not `Clone`; a buffer is.
@@ -47,11 +47,11 @@ async fn fused() {
         .with_layer(&BufferLayer::<Request<Body>>::new(64))
         .with_layer(&failover)
         .build();
-    rig.sees_all_three(async || create(&client).await).await;
+    rig.check_failover(async || create(&client).await).await;
 }
 
 #[tokio::test]
-async fn separate() {
+async fn separate_layers_serve_the_client() {
     let mut rig = Rig::echo().await;
     let client = ClientBuilder::try_from(config(&rig))
         .unwrap()
@@ -62,10 +62,10 @@ async fn separate() {
         .with_layer(&rig.models().body_strategy(keep()))
         .with_layer(&rig.dedup())
         .build();
-    rig.sees_all_three(async || create(&client).await).await;
+    rig.check_failover(async || create(&client).await).await;
 }
 
-/// No layer resends, so the service need not be `Clone`.
+/// No layer resends, so nothing must be `Clone`.
 #[tokio::test]
 async fn send_once_needs_no_buffer() {
     let rig = Rig::echo().await;
@@ -74,16 +74,16 @@ async fn send_once_needs_no_buffer() {
         .with_layer(&rig.gate())
         .with_layer(&rig.rotation().send_once())
         .build();
-    assert_eq!(go(create(&client)).await, 200);
+    assert_eq!(within_a_minute(create(&client)).await, 200);
     rig.upstream.reject("token-of-alice");
-    assert_eq!(go(create(&client)).await, 401, "it is sent once");
-    assert_eq!(go(create(&client)).await, 200, "and alice is not asked again");
+    assert_eq!(within_a_minute(create(&client)).await, 401, "it is sent once");
+    assert_eq!(within_a_minute(create(&client)).await, 200, "alice is not used again");
     assert_eq!(rig.upstream.tokens(), ["token-of-alice", "token-of-alice", "token-of-bob"]);
 }
 
 /// Checks the error that a user of kube sees, and the typed cause below it.
 #[tokio::test]
-async fn dead_pool_is_an_error_of_kube() {
+async fn dead_pool_is_an_api_error_of_kube() {
     let rig = Rig::echo().await;
     let failover = rig.fused().body_strategy(keep()).build().unwrap();
     let client = ClientBuilder::try_from(config(&rig))
@@ -94,12 +94,14 @@ async fn dead_pool_is_an_error_of_kube() {
     rig.pool.retire("alice");
     rig.pool.retire("bob");
     let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
-    let Err(kube::Error::Api(status)) = go(maps.get("a-film")).await else {
+    let Err(kube::Error::Api(status)) = within_a_minute(maps.get("a-film")).await else {
         panic!("an error of the API");
     };
     assert_eq!(status.code, 401);
     assert!(format!("{status:?}").contains("get new tokens in Settings"), "{status:?}");
-    let answer = go(client.send(Request::get("/api").body(Body::empty()).unwrap())).await.unwrap();
+    let answer = within_a_minute(client.send(Request::get("/api").body(Body::empty()).unwrap()))
+        .await
+        .unwrap();
     assert!(failure(&answer).is_some());
     assert_eq!(rig.upstream.tokens(), [""; 0]);
 }

@@ -5,9 +5,9 @@ use octocrab::{
 };
 use serde_json::{Value, json};
 use tower_failover::body::{BufferedAs, ReplayBody};
-use tower_failover_compat::{CAP, Rig, client, go};
+use tower_failover_compat::{CAP, Rig, client, within_a_minute};
 
-/// Returns the status; a success must return the sent value.
+/// A success contains the text sent.
 async fn post(octocrab: &Octocrab) -> u16 {
     let film = json!({ "title": "a film" });
     match octocrab.post::<_, Value>("/videos", Some(&film)).await {
@@ -21,7 +21,7 @@ async fn post(octocrab: &Octocrab) -> u16 {
 }
 
 #[tokio::test]
-async fn fused() {
+async fn fused_layer_serves_the_client() {
     let mut rig = Rig::echo().await;
     let failover = rig.fused().buffered_as(CAP, OctoBody::new::<ReplayBody<OctoBody>>);
     let octocrab = OctocrabBuilder::new_empty()
@@ -31,7 +31,7 @@ async fn fused() {
         .with_auth(AuthState::None)
         .build()
         .unwrap();
-    rig.sees_all_three(async || post(&octocrab).await).await;
+    rig.check_failover(async || post(&octocrab).await).await;
 }
 
 fn keep() -> BufferedAs<fn(ReplayBody<OctoBody>) -> OctoBody> {
@@ -53,26 +53,26 @@ fn separate_layers(rig: &Rig) -> Octocrab {
 }
 
 #[tokio::test]
-async fn separate() {
+async fn separate_layers_serve_the_client() {
     let mut rig = Rig::echo().await;
     let octocrab = separate_layers(&rig);
-    rig.sees_all_three(async || post(&octocrab).await).await;
+    rig.check_failover(async || post(&octocrab).await).await;
 }
 
 #[tokio::test]
 async fn request_without_a_body_is_resent() {
     let mut rig = Rig::echo().await;
     let octocrab = separate_layers(&rig);
-    rig.sees_all_three(async || octocrab._get("/videos/1").await.unwrap().status().as_u16()).await;
+    rig.check_failover(async || octocrab._get("/videos/1").await.unwrap().status().as_u16()).await;
 }
 
 #[tokio::test]
-async fn dead_pool_is_an_error_of_octocrab() {
+async fn dead_pool_is_a_github_error_of_octocrab() {
     let rig = Rig::echo().await;
     let octocrab = separate_layers(&rig);
     rig.pool.retire("alice");
     rig.pool.retire("bob");
-    let error = go(octocrab.get::<Value, _, ()>("/videos/1", None)).await.unwrap_err();
+    let error = within_a_minute(octocrab.get::<Value, _, ()>("/videos/1", None)).await.unwrap_err();
     let octocrab::Error::GitHub { source, .. } = error else { panic!("{error:?}") };
     assert_eq!(source.status_code, 401);
     assert!(source.message.contains("get new tokens in Settings"), "{source:?}");

@@ -1,5 +1,4 @@
-//! The README's table of tested clients: its versions are those of the manifest, its code is that
-//! of these tests.
+//! The README's table of tested clients: its versions and its code are those of these tests.
 
 use std::{fs, path::Path};
 
@@ -17,7 +16,7 @@ fn rows() -> Vec<(String, String, Vec<String>)> {
     .collect()
 }
 
-/// Returns the code between backquotes.
+/// Returns the text between backquotes.
 fn code(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
@@ -26,13 +25,13 @@ fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Removes line breaks, which rustfmt inserts.
+/// Removes white space and trailing commas.
 fn packed(text: &str) -> String {
     text.replace(char::is_whitespace, "").replace(",)", ")")
 }
 
 #[test]
-fn table_lists_what_is_tested() {
+fn readme_table_matches_these_tests() {
     let manifest = fs::read_to_string(here().join("Cargo.toml")).unwrap();
     let own = Path::new(file!()).file_name();
     let tests = fs::read_dir(here().join("tests")).unwrap().map(|entry| entry.unwrap().path());

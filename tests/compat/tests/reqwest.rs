@@ -6,7 +6,7 @@ use http_body_util::Full;
 use tower::{Layer, Service, ServiceExt};
 use tower_failover::{Failover, adapter::ReqwestService, body::ReplayBody};
 use tower_failover_compat::{
-    CAP, FILM, Rig, Upstream, answer, empty, go, post, separate, streams_both_ways,
+    CAP, FILM, Rig, Upstream, answer, empty, post, separate, streams_both_ways, within_a_minute,
 };
 
 fn client() -> ReqwestService {
@@ -19,40 +19,40 @@ fn client() -> ReqwestService {
 }
 
 #[tokio::test]
-async fn fused() {
+async fn fused_layer_serves_the_client() {
     let mut rig = Rig::echo().await;
     let failover = rig.fused().build().unwrap();
     let mut service: Failover<ReqwestService> = failover.layer(client());
     let uri = rig.upstream.at("/videos");
-    rig.sees_all_three(async || post(&mut service, &uri, Full::<Bytes>::from(FILM)).await).await;
+    rig.check_failover(async || post(&mut service, &uri, Full::<Bytes>::from(FILM)).await).await;
 }
 
 #[tokio::test]
-async fn separate() {
+async fn separate_layers_serve_the_client() {
     let mut rig = Rig::echo().await;
     let mut service = separate!(rig, client());
     let uri = rig.upstream.at("/videos");
-    rig.sees_all_three(async || post(&mut service, &uri, Full::<Bytes>::from(FILM)).await).await;
+    rig.check_failover(async || post(&mut service, &uri, Full::<Bytes>::from(FILM)).await).await;
 }
 
 #[tokio::test]
-async fn body_of_reqwest_is_kept() {
+async fn reqwest_body_is_kept() {
     let mut rig = Rig::echo().await;
     let failover = rig.fused().buffered_as(CAP, reqwest::Body::wrap::<ReplayBody<reqwest::Body>>);
     let mut service = failover.build().unwrap().layer(client());
     let uri = rig.upstream.at("/videos");
-    rig.sees_all_three(async || post(&mut service, &uri, reqwest::Body::from(FILM)).await).await;
+    rig.check_failover(async || post(&mut service, &uri, reqwest::Body::from(FILM)).await).await;
 }
 
 #[tokio::test]
-async fn streaming_body_passes_both_ways_at_once() {
+async fn streaming_body_flows_both_ways_at_once() {
     let rig = Rig::echo().await;
     let service = rig.fused().buffered(CAP).build().unwrap().layer(client());
-    go(streams_both_ways(service, &rig.upstream.at("/upload"))).await;
+    within_a_minute(streams_both_ways(service, &rig.upstream.at("/upload"))).await;
     assert_eq!(rig.upstream.tokens(), ["token-of-alice"]);
 }
 
-/// Length and type are those of the request; a body in memory of reqwest stays in memory.
+/// Length and type are those of the request; a body in memory stays in memory.
 #[tokio::test]
 async fn request_arrives_unchanged() {
     let upstream = Upstream::serving(|request| async move {
@@ -71,7 +71,7 @@ async fn request_arrives_unchanged() {
     };
     let wrapped = request(reqwest::Body::wrap(Full::<Bytes>::from(FILM)));
     for request in [request(reqwest::Body::from(FILM)), wrapped] {
-        let answer = go(client().oneshot(request)).await.unwrap();
+        let answer = within_a_minute(client().oneshot(request)).await.unwrap();
         assert_eq!(answer.status(), 418, "a status is no error");
     }
     for sent in upstream.sent() {
@@ -81,23 +81,23 @@ async fn request_arrives_unchanged() {
 }
 
 #[tokio::test]
-async fn error_is_that_of_reqwest() {
-    let closed = {
+async fn error_is_a_reqwest_error() {
+    let rejected = {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         format!("http://{}", listener.local_addr().unwrap())
     };
     let call = |uri: &str| {
         let request = Request::get(uri).body(String::new()).unwrap();
-        go(client().oneshot(request))
+        within_a_minute(client().oneshot(request))
     };
-    let error: reqwest::Error = call(&closed).await.unwrap_err();
+    let error: reqwest::Error = call(&rejected).await.unwrap_err();
     assert!(error.is_connect(), "{error:?}");
     let error = call("/videos").await.unwrap_err();
     assert!(error.is_builder(), "{error:?}");
 }
 
 #[test]
-fn future_is_send() {
+fn future_can_move_to_another_thread() {
     fn is_send<T: Send>(_: &T) {}
     let mut service = client();
     is_send(&service.call(Request::new(String::new())));

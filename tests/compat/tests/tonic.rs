@@ -14,9 +14,9 @@ use tonic::{
 };
 use tower::Layer;
 use tower_failover::body::ReplayBody;
-use tower_failover_compat::{CAP, Rig, Upstream, answer, go, separate, text};
+use tower_failover_compat::{CAP, Rig, Upstream, answer, separate, text, within_a_minute};
 
-/// Messages of text.
+/// A codec of text messages.
 #[derive(Clone, Copy, Default)]
 struct Text;
 
@@ -90,7 +90,7 @@ macro_rules! fused {
     }};
 }
 
-/// Returns the status of the answer as one of HTTP.
+/// Returns the HTTP status for a gRPC answer.
 fn status<T>(answer: &Result<T, Status>) -> u16 {
     match answer.as_ref().map_err(Status::code) {
         Ok(_) => 200,
@@ -143,7 +143,7 @@ where
     status
 }
 
-/// All messages exist before the call, so they can be resent.
+/// Sends messages that exist before the call and can be resent.
 async fn both_streams<T>(channel: T) -> u16
 where
     T: GrpcService<Body>,
@@ -162,7 +162,7 @@ where
     status
 }
 
-/// Sends each message after the answer to the one before it. Returns the number of answers.
+/// Sends each message after the answer to the previous one; returns the number of answers.
 async fn conversation<T>(channel: T) -> Result<usize, Status>
 where
     T: GrpcService<Body>,
@@ -176,43 +176,43 @@ where
         stream::unfold(messages, |mut messages| async { Some((messages.recv().await?, messages)) });
     let request = tonic::Request::new(messages);
     let answer = ready(channel).await.streaming(request, path, Text).await?;
-    let (mut answers, mut said) = (answer.into_inner(), 0);
+    let (mut answers, mut echoed) = (answer.into_inner(), 0);
     for word in ["one", "two", "three"] {
         to.send(word.to_owned()).await.unwrap();
         assert_eq!(answers.message().await?.as_deref(), Some(word));
-        said += 1;
+        echoed += 1;
     }
     drop(to);
     assert_eq!(answers.message().await?, None);
-    Ok(said)
+    Ok(echoed)
 }
 
-/// Tests one kind of call, with the fused and the separate layers.
-macro_rules! sees_all_three {
+/// Defines tests of one kind of call, with fused and separate layers.
+macro_rules! check_failover {
     ($($fused:ident, $separate:ident: $call:ident;)*) => { $(
         #[tokio::test]
         async fn $fused() {
             let (mut rig, channel) = rig().await;
             let service = fused!(rig, channel);
-            rig.sees_all_three(async || $call(service.clone()).await).await;
+            rig.check_failover(async || $call(service.clone()).await).await;
         }
 
         #[tokio::test]
         async fn $separate() {
             let (mut rig, channel) = rig().await;
             let service = separate!(rig, channel, .buffered_as(CAP, Body::new::<ReplayBody<Body>>));
-            rig.sees_all_three(async || $call(service.clone()).await).await;
+            rig.check_failover(async || $call(service.clone()).await).await;
         }
     )* };
 }
 
-sees_all_three! {
+check_failover! {
     unary_fused, unary_separate: unary;
     server_stream_fused, server_stream_separate: server_stream;
     both_streams_fused, both_streams_separate: both_streams;
 }
 
-/// No message waits for the end of the stream; a stream that cannot be resent is not.
+/// Checks that no message waits for the end of the stream, and that the stream is sent once.
 async fn converses<T>(mut rig: Rig, service: T)
 where
     T: GrpcService<Body> + Clone,
@@ -220,19 +220,19 @@ where
     T::ResponseBody: Send + 'static,
     <T::ResponseBody as http_body::Body>::Error: Into<tower::BoxError>,
 {
-    assert_eq!(go(conversation(service.clone())).await.unwrap(), 3);
+    assert_eq!(within_a_minute(conversation(service.clone())).await.unwrap(), 3);
     assert_eq!(rig.upstream.tokens(), ["token-of-alice"]);
     rig.upstream.reject("token-of-alice");
-    let rejected = go(conversation(service.clone())).await.unwrap_err();
+    let rejected = within_a_minute(conversation(service.clone())).await.unwrap_err();
     assert_eq!(rejected.code(), Code::Unauthenticated);
     assert_eq!(rig.upstream.tokens(), ["token-of-alice"]);
-    assert_eq!(rig.codes(), ["account_out", "request_failed"]);
-    assert_eq!(go(conversation(service)).await.unwrap(), 3, "bob serves the next");
+    assert_eq!(rig.reported(), ["account_out", "request_failed"]);
+    assert_eq!(within_a_minute(conversation(service)).await.unwrap(), 3, "bob serves the next");
     assert_eq!(rig.upstream.tokens(), ["token-of-bob"]);
 }
 
 #[tokio::test]
-async fn conversation_is_sent_as_it_proceeds() {
+async fn conversation_is_sent_message_by_message() {
     let (rig, channel) = self::rig().await;
     let service = fused!(rig, channel);
     converses(rig, service).await;
@@ -241,9 +241,9 @@ async fn conversation_is_sent_as_it_proceeds() {
     converses(rig, service).await;
 }
 
-/// For a dead pool, the caller gets a status of gRPC with the help text.
+/// The caller of a dead pool gets a gRPC status with the help text.
 #[tokio::test]
-async fn dead_pool_is_a_status_of_grpc() {
+async fn dead_pool_is_a_grpc_status() {
     let (rig, channel) = rig().await;
     let service = fused!(rig, channel);
     rig.pool.retire("alice");
@@ -251,7 +251,7 @@ async fn dead_pool_is_a_status_of_grpc() {
     let path = PathAndQuery::from_static("/test.Echo/Once");
     let request = tonic::Request::new(String::new());
     let call = async { ready(service).await.unary(request, path, Text).await };
-    let status = go(call).await.unwrap_err();
+    let status = within_a_minute(call).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
     assert!(status.message().contains("get new tokens in Settings"), "{status:?}");
     assert_eq!(rig.upstream.tokens(), [""; 0]);

@@ -13,14 +13,14 @@ use tower::{
     timeout::{TimeoutLayer, error::Elapsed},
 };
 use tower_failover::RequestOptions;
-use tower_failover_compat::{FILM, Rig, client, go, post};
+use tower_failover_compat::{FILM, Rig, client, post, within_a_minute};
 use tower_http::trace::TraceLayer;
 
 type Body = Full<Bytes>;
 
 /// Longer than any answer takes.
 const LONG: Duration = Duration::from_secs(60);
-/// The timeout of an attempt, and so the duration of a test whose answer never arrives.
+/// Long enough for an answer, and the duration of a test without one.
 const SHORT: Duration = Duration::from_secs(2);
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn buffer_limit_timeout_and_trace_around_the_fused() {
         .layer(rig.fused().build().unwrap())
         .service(client());
     let uri = rig.upstream.at("/videos");
-    rig.sees_all_three(async || post(&mut service, &uri, Body::from(FILM)).await).await;
+    rig.check_failover(async || post(&mut service, &uri, Body::from(FILM)).await).await;
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn buffer_limit_timeout_and_trace_below_the_fused() {
         .layer(TimeoutLayer::new(LONG))
         .service(client());
     let uri = rig.upstream.at("/videos");
-    rig.sees_all_three(async || post(&mut service, &uri, Body::from(FILM)).await).await;
+    rig.check_failover(async || post(&mut service, &uri, Body::from(FILM)).await).await;
 }
 
 #[tokio::test]
@@ -68,10 +68,10 @@ async fn buffer_limit_timeout_and_trace_between_the_separate() {
         .layer(TimeoutLayer::new(LONG))
         .service(client());
     let uri = rig.upstream.at("/videos");
-    rig.sees_all_three(async || post(&mut service, &uri, Body::from(FILM)).await).await;
+    rig.check_failover(async || post(&mut service, &uri, Body::from(FILM)).await).await;
 }
 
-/// A limit of one below: a further attempt waits for its own permit, and gets it.
+/// Below is a limit of one: a further attempt waits for its own permit and gets it.
 #[tokio::test]
 async fn concurrent_requests_share_a_limit_below() {
     let rig = Rig::echo().await;
@@ -87,14 +87,14 @@ async fn concurrent_requests_share_a_limit_below() {
         tokio::spawn(async move { post(&mut service, &uri, Body::from(FILM)).await })
     });
     for one in all.collect::<Vec<_>>() {
-        assert_eq!(go(one).await.unwrap(), 200);
+        assert_eq!(within_a_minute(one).await.unwrap(), 200);
     }
     let tokens = rig.upstream.tokens();
     assert_eq!(tokens.iter().filter(|token| *token == "token-of-bob").count(), 8 + 2);
 }
 
-/// A hung attempt is cut by a timeout below: a repeatable request is resent, a POST whose
-/// answer is lost is not.
+/// A timeout below ends a hung attempt: a repeatable request is sent again, a paid request with a
+/// lost answer is not.
 #[tokio::test]
 async fn timeout_below_ends_a_hung_attempt() {
     let mut rig = Rig::echo().await;
@@ -106,17 +106,17 @@ async fn timeout_below_ends_a_hung_attempt() {
     rig.upstream.hang();
     let mut request = Request::post(&uri).body(Body::from(FILM)).unwrap();
     request.extensions_mut().insert(RequestOptions::new().repeatable());
-    let answer = go(service.ready().await.unwrap().call(request)).await.unwrap();
+    let answer = within_a_minute(service.ready().await.unwrap().call(request)).await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(rig.upstream.tokens().len(), 2);
-    assert_eq!(rig.codes(), [""; 0]);
+    assert_eq!(rig.reported(), [""; 0]);
 
     rig.upstream.hang();
     let request = Request::post(&uri).body(Body::from(FILM)).unwrap();
-    let error = go(service.ready().await.unwrap().call(request)).await.unwrap_err();
+    let error = within_a_minute(service.ready().await.unwrap().call(request)).await.unwrap_err();
     assert!(error.is::<Elapsed>(), "{error:?}");
     assert_eq!(rig.upstream.tokens().len(), 1);
-    assert_eq!(rig.codes(), ["request_failed"]);
+    assert_eq!(rig.reported(), ["request_failed"]);
 }
 
 /// A policy that may send any request twice at once.
@@ -133,7 +133,7 @@ impl<B: Clone> Policy<Request<B>> for Any {
     }
 }
 
-/// Builds a hedge that sends a second copy of a slow request.
+/// Sends a second copy of a request that takes longer than earlier ones.
 fn hedge<S>(service: S, others: Duration) -> Hedge<S, Any>
 where
     S: Service<Request<Body>, Error: Into<BoxError>> + Clone,
@@ -147,7 +147,7 @@ async fn hedge_outside_the_fused() {
     let mut rig = Rig::echo().await;
     let mut service = hedge(rig.fused().build().unwrap().layer(client()), LONG);
     let uri = rig.upstream.at("/videos");
-    rig.sees_all_three(async || post(&mut service, &uri, Body::from(FILM)).await).await;
+    rig.check_failover(async || post(&mut service, &uri, Body::from(FILM)).await).await;
 }
 
 #[tokio::test]
@@ -161,12 +161,13 @@ async fn hedge_between_the_separate() {
         .service(client());
     let mut service = rig.dedup().layer(hedge(inside, LONG));
     let uri = rig.upstream.at("/videos");
-    rig.sees_all_three(async || post(&mut service, &uri, Body::from(FILM)).await).await;
+    rig.check_failover(async || post(&mut service, &uri, Body::from(FILM)).await).await;
 }
 
-/// Two copies in flight below one `ErrorDedup` are one request and one report.
+/// Two copies are in flight below one `ErrorDedup`: one request has one report, whichever copy
+/// wins.
 #[tokio::test]
-async fn copy_in_flight_is_reported_with_its_request() {
+async fn hedged_copy_is_reported_with_its_request() {
     let mut rig = Rig::echo().await;
     let soon = Duration::from_millis(1);
     let inside = ServiceBuilder::new().layer(rig.retry()).layer(rig.rotation()).service(client());
@@ -174,13 +175,13 @@ async fn copy_in_flight_is_reported_with_its_request() {
     let uri = rig.upstream.at("/videos");
 
     rig.upstream.hang();
-    assert_eq!(go(post(&mut separate, &uri, Body::from(FILM))).await, 200);
+    assert_eq!(within_a_minute(post(&mut separate, &uri, Body::from(FILM))).await, 200);
     assert_eq!(rig.upstream.tokens(), ["token-of-alice"; 2]);
-    assert_eq!(rig.codes(), [""; 0], "the copy that lost has not failed");
+    assert_eq!(rig.reported(), [""; 0], "the copy that lost has not failed");
 
     rig.upstream.hang();
     rig.upstream.next(&[500]);
-    assert_eq!(go(post(&mut separate, &uri, Body::from(FILM))).await, 500);
+    assert_eq!(within_a_minute(post(&mut separate, &uri, Body::from(FILM))).await, 500);
     assert_eq!(rig.upstream.tokens(), ["token-of-alice"; 2]);
     let failed = rig.failures();
     assert_eq!(failed.len(), 1);

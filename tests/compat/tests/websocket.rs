@@ -14,7 +14,7 @@ use tower::{Layer, Service, ServiceExt};
 use tower_failover::adapter::ReqwestService;
 use tower_failover_compat::{Body, Rig, Upstream, answer, client, empty, separate};
 
-/// Accepts the upgrade, and echoes each message.
+/// Accepts the upgrade and echoes each message.
 async fn serve(mut request: Request<Incoming>) -> Response<Body> {
     assert_eq!(request.headers()[header::UPGRADE], "websocket");
     let accept = derive_accept_key(request.headers()[header::SEC_WEBSOCKET_KEY].as_bytes());
@@ -38,7 +38,7 @@ async fn rig() -> Rig {
     Rig::new(Upstream::serving(serve).await)
 }
 
-/// Opens a socket and uses it; returns 200 if it answers.
+/// Opens a socket and exchanges messages; returns 200 if it works.
 async fn talk<S, RB>(service: &mut S, uri: &str) -> u16
 where
     S: Service<Request<Full<Bytes>>, Response = Response<RB>>,
@@ -68,25 +68,25 @@ where
 }
 
 #[tokio::test]
-async fn fused() {
+async fn fused_layer_serves_a_websocket() {
     let mut rig = rig().await;
     let mut service = rig.fused().build().unwrap().layer(client());
     let uri = rig.upstream.at("/live");
-    rig.sees_all_three(async || talk(&mut service, &uri).await).await;
+    rig.check_failover(async || talk(&mut service, &uri).await).await;
 }
 
 #[tokio::test]
-async fn separate() {
+async fn separate_layers_serve_a_websocket() {
     let mut rig = rig().await;
     let mut service = separate!(rig, client());
     let uri = rig.upstream.at("/live");
-    rig.sees_all_three(async || talk(&mut service, &uri).await).await;
+    rig.check_failover(async || talk(&mut service, &uri).await).await;
 }
 
 #[tokio::test]
-async fn fused_over_reqwest() {
+async fn fused_layer_serves_a_websocket_over_reqwest() {
     let mut rig = rig().await;
     let mut service = rig.fused().build().unwrap().layer(ReqwestService::default());
     let uri = rig.upstream.at("/live");
-    rig.sees_all_three(async || talk(&mut service, &uri).await).await;
+    rig.check_failover(async || talk(&mut service, &uri).await).await;
 }

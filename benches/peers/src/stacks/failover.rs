@@ -3,7 +3,16 @@
 use std::hint::black_box;
 
 use tower::{Layer, ServiceBuilder};
-use tower_failover::{dedup::ErrorDedup, fallback::ModelFallback, pool::{OwnCredential, PoolBuilder}, retry::{Backoff, Retry, TokenBucket}, rotation::TokenRotation, short_circuit::AuthShortCircuit, Account, AuthShortCircuitLayer, Credential, ErrorDedupLayer, Event, Failover, FailoverLayer, ModelChain, ModelFallbackLayer, Pool, RetryLayer, RetryPolicy, TokenRotationLayer};
+use tower_failover::{
+    Account, AuthShortCircuitLayer, Credential, ErrorDedupLayer, Event, Failover, FailoverLayer,
+    ModelChain, ModelFallbackLayer, Pool, RetryLayer, RetryPolicy, TokenRotationLayer,
+    dedup::ErrorDedup,
+    fallback::ModelFallback,
+    pool::{OwnCredential, PoolBuilder},
+    retry::{Backoff, Retry, TokenBucket},
+    rotation::TokenRotation,
+    short_circuit::AuthShortCircuit,
+};
 
 use super::keys::{MODELS, token};
 
@@ -12,12 +21,12 @@ fn chain() -> ModelChain {
     ModelChain::list(MODELS).unwrap()
 }
 
-/// `n` accounts that replace what the caller put on.
+/// Builds a pool of `n` accounts that replace the caller's credential.
 pub fn pool(n: usize) -> Pool {
     accounts(n).origins(["https://api.example.com"]).build().unwrap()
 }
 
-/// The same for wherever the socket is.
+/// Builds the pool for the origin of the socket.
 pub fn socket_pool(n: usize) -> Pool {
     accounts(n).any_origin().build().unwrap()
 }
@@ -34,20 +43,20 @@ pub fn reporter(event: &Event) {
     black_box(event);
 }
 
-/// Every other request may be sent again for as long as this runs; no waits.
+/// The budget allows a retry of every other request for the whole run; no waits.
 fn retry() -> RetryPolicy {
     let bucket = std::sync::Arc::new(TokenBucket::new(u32::MAX));
     RetryPolicy::new().backoff(Backoff::none()).budget(bucket)
 }
 
-/// Everything on: rotation, short circuit, three models, retry, reports.
+/// Builds the fused stack with all stages: rotation, short circuit, three models, retry, reports.
 pub fn fused<S: Clone>(upstream: S, pool: &Pool) -> Failover<S> {
     let builder = FailoverLayer::builder().rotation(pool.clone()).models(chain()).retry(retry());
     builder.reporter(reporter).build().unwrap().layer(upstream)
 }
 
 /// The same as separate layers.
-#[allow(clippy::type_complexity)] // It is what the reader should see.
+#[allow(clippy::type_complexity)] // The type shows the layers.
 pub fn stacked<S: Clone>(
     upstream: S,
     pool: &Pool,
@@ -55,14 +64,14 @@ pub fn stacked<S: Clone>(
     ServiceBuilder::new()
         .layer(ErrorDedupLayer::new(reporter).redact(pool))
         .layer(ModelFallbackLayer::new(chain()).pool(pool.clone()))
-        // The builder of the fused one does this where there is a chain.
+        // The builder of the fused layer does this if there is a chain.
         .layer(RetryLayer::new(retry().overloaded(false)))
         .layer(TokenRotationLayer::new(pool.clone()))
         .layer(AuthShortCircuitLayer::with_pool(pool.clone()))
         .service(upstream)
 }
 
-/// One account, gate and reports: nothing is ever sent again.
+/// Builds a stack with one account, gate and reports: nothing is resent.
 pub fn fused_once<S: Clone>(upstream: S, pool: &Pool) -> Failover<S> {
     let builder = FailoverLayer::builder().rotation(pool.clone()).reporter(reporter);
     builder.build().unwrap().layer(upstream)
@@ -80,7 +89,7 @@ pub fn stacked_once<S: Clone>(
         .service(upstream)
 }
 
-/// Makes every account good again.
+/// Makes every account usable again.
 pub fn revive(pool: &Pool, n: usize) -> impl FnMut() + Clone + Send + 'static + use<> {
     let pool = pool.clone();
     let ids: Vec<_> = (0..n).map(|i| format!("account-{i}")).collect();

@@ -1,14 +1,14 @@
-//! Accounts as one writes them by hand: a list, a cursor, a flag for the dead.
+//! Hand-written accounts: a list, a cursor, a flag for dead keys.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 use http::HeaderValue;
 
-/// What replaces what.
+/// The models in their order of fallback.
 pub const MODELS: [&str; 3] = ["model-1", "model-2", "model-3"];
 
-/// The token of account `i`, the same in every stack.
+/// Returns the token of account `i`, the same in every stack.
 pub fn token(i: usize) -> String {
     format!("tok-{i}-0123456789abcdef0123456789")
 }
@@ -28,7 +28,7 @@ impl Keys {
         Self { keys: (0..n).map(key).collect(), cursor: AtomicUsize::new(0) }
     }
 
-    /// The next that is not dead.
+    /// Returns the next key that is not dead.
     pub fn choose(&self) -> Option<HeaderValue> {
         let start = self.cursor.fetch_add(1, Relaxed);
         let found = (0..self.keys.len())
@@ -37,8 +37,8 @@ impl Keys {
         Some(found.0.clone())
     }
 
-    /// It was refused.
-    pub fn bury(&self, value: &HeaderValue) {
+    /// Marks a key as rejected.
+    pub fn reject(&self, value: &HeaderValue) {
         if let Some((_, dead)) = self.keys.iter().find(|(key, _)| key == value) {
             dead.store(true, Relaxed);
         }
@@ -51,7 +51,7 @@ impl Keys {
     }
 }
 
-/// The body with the model after the one in it, by way of a tree.
+/// Returns the body with the next model, by way of a JSON tree.
 pub fn with_next_model(body: &[u8]) -> Option<Bytes> {
     let mut tree: serde_json::Value = serde_json::from_slice(body).ok()?;
     let model = tree.get_mut("model")?;

@@ -1,4 +1,4 @@
-//! The stacks, each as somebody would build it who knows its library.
+//! The stacks, each in the idiomatic form of its library.
 
 pub mod failover;
 pub mod keys;

@@ -1,4 +1,4 @@
-//! What one writes by hand from tower's parts: fallback, retry and rotation, each a `Retry`.
+//! A stack hand-written from tower's parts: fallback, retry and rotation, each a `Retry`.
 
 use std::{
     future::{Ready, ready},
@@ -90,7 +90,7 @@ impl<B, E> Policy<Request<Body>, Response<B>, E> for Rotation {
         if result.as_ref().ok()?.status() != StatusCode::UNAUTHORIZED {
             return None;
         }
-        self.keys.bury(request.headers().get(AUTHORIZATION)?);
+        self.keys.reject(request.headers().get(AUTHORIZATION)?);
         self.left = self.left.checked_sub(1)?;
         request.headers_mut().insert(AUTHORIZATION, self.keys.choose()?);
         Some(ready(()))

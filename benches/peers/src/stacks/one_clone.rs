@@ -1,4 +1,4 @@
-//! The measure of everything else: keep a `Request::clone`, replace one header.
+//! The reference stack: keep a `Request::clone`, replace one header.
 
 use std::task::{Context, Poll};
 
@@ -16,13 +16,13 @@ pub struct OneClone<S> {
 impl<S> OneClone<S> {
     pub fn new(inner: S) -> Self {
         let value = HeaderValue::from_str("Bearer tok-0-0123456789abcdef0123456789").unwrap();
-        // Shared from the beginning, as an account's is.
+        // Shared from the start, like an account's value.
         let _ = value.clone();
         Self { inner, value }
     }
 }
 
-/// Holds the clone as long as the call takes.
+/// Holds the clone for the duration of the call.
 pub struct Kept<F>(F, #[allow(dead_code)] Request<Body>);
 
 impl<F: Future + Unpin> Future for Kept<F> {

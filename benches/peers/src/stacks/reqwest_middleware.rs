@@ -1,4 +1,4 @@
-//! reqwest-middleware: reqwest-retry, with fallback and rotation as middleware of one's own.
+//! reqwest-middleware: reqwest-retry, with hand-written fallback and rotation middleware.
 //!
 //! The last middleware is the upstream: it answers without a network.
 
@@ -21,7 +21,7 @@ use crate::{
     upstream::{Body, Upstream, bytes_of},
 };
 
-/// All jobs: fallback outside, then retry, then rotation.
+/// All functions: fallback outside, then retry, then rotation.
 pub fn stack(upstream: Upstream, keys: &Arc<Keys>) -> ClientWithMiddleware {
     ClientBuilder::new(reqwest::Client::new())
         .with(Fallback)
@@ -31,7 +31,7 @@ pub fn stack(upstream: Upstream, keys: &Arc<Keys>) -> ClientWithMiddleware {
         .build()
 }
 
-/// No job: what `stack` is compared with.
+/// No function: the baseline of `stack`.
 pub fn bare(upstream: Upstream) -> ClientWithMiddleware {
     ClientBuilder::new(reqwest::Client::new()).with(Answers(upstream)).build()
 }
@@ -110,7 +110,7 @@ impl Middleware for Rotation {
             if answer.status() != StatusCode::UNAUTHORIZED {
                 return Ok(answer);
             }
-            self.0.bury(&key);
+            self.0.reject(&key);
         }
         next.run(request, ext).await
     }

@@ -26,7 +26,7 @@ pub fn stack(
     keys: &Arc<Keys>,
 ) -> impl Service<Request<Body>, Response = Answer, Error = Error, Future: Send> + Clone + Send + use<>
 {
-    // Every other request may be sent again for as long as this runs.
+    // The budget allows a retry of every other request for the whole run.
     let budget = RetryBudgetBuilder::new().token_bucket().max_tokens(usize::MAX >> 1).build();
     let retry = RetryLayer::<Request<Body>, Answer, Error>::builder()
         .max_attempts(3)
@@ -53,7 +53,7 @@ pub fn stack(
         .service(upstream)
 }
 
-/// The breaker alone, open: its way of not sending.
+/// The open breaker alone, which rejects without sending.
 pub async fn open_breaker(
     upstream: Upstream,
 ) -> impl Service<Request<Body>, Response = Answer, Error = Error, Future: Send> + Clone + Send {

@@ -16,7 +16,7 @@ use tower::retry::{
 
 use crate::upstream::Body;
 
-/// Sends again what is transient, at most twice.
+/// Resends transient failures, at most twice.
 #[derive(Clone)]
 pub struct Transient {
     left: u32,
@@ -26,7 +26,7 @@ pub struct Transient {
 }
 
 impl Transient {
-    /// With a budget that lets every other request be sent again; without the waits.
+    /// Adds a budget that allows a retry of every other request; without waits.
     pub fn at_once() -> Self {
         let (least, most) = (Duration::from_millis(100), Duration::from_secs(5));
         let rng = tower::util::rng::HasherRng::default();

@@ -252,7 +252,7 @@ fn threads_lose_and_duplicate_no_event() {
     let runtime =
         runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     let (reporter, reported) = recorder();
-    // Windows end by whichever comes first: the task, a report, a flush, the drop.
+    // A window ends with the first of these: the task, a report, a flush, the drop.
     let coalesce = Coalesce::with_capacity(reporter, Duration::from_micros(50), 3).unwrap();
     let threads: Vec<_> = (0..4u8)
         .map(|number| {

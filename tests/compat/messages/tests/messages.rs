@@ -1,7 +1,7 @@
-//! The compiler's messages for common mistakes, word for word.
+//! The compiler's messages for common mistakes.
 //!
-//! The compiler quotes sources of this crate, and a new version may use other words:
-//! `TRYBUILD=overwrite` records the current messages, to be reviewed before a commit.
+//! The messages quote sources, also of this crate, and differ between compiler versions:
+//! `TRYBUILD=overwrite` updates them; read them before committing.
 
 #[test]
 fn usual_mistakes_are_explained() {

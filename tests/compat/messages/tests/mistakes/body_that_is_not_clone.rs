@@ -1,4 +1,4 @@
-//! The layers on their own clone a body; one that streams is to be `buffered`.
+//! Separate layers clone request bodies: a streaming body needs `buffered`.
 
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};

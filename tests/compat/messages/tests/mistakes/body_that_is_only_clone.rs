@@ -1,4 +1,4 @@
-//! A body that cannot be made of bytes is to be `Cloned`.
+//! A body that cannot be built from bytes needs the strategy `Cloned`.
 
 use bytes::Bytes;
 use http_body_util::Empty;

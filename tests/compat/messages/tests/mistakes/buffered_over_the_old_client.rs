@@ -1,4 +1,4 @@
-//! A client below `buffered` is to be one for `ReplayBody`.
+//! A client below `buffered` must accept `ReplayBody`.
 
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};

@@ -1,4 +1,4 @@
-//! A `reqwest::Client` is a service for its own requests: `ReqwestService` adapts it.
+//! A `reqwest::Client` is a service for its own request type: `ReqwestService` adapts it.
 
 use http::Request;
 use tower::{Layer, Service, ServiceExt};

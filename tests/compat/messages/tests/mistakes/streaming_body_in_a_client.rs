@@ -1,4 +1,4 @@
-//! A body that streams cannot be cloned: it is to be `buffered`.
+//! A streaming body cannot be cloned and needs `buffered`.
 
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};

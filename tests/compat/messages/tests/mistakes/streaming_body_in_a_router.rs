@@ -1,4 +1,4 @@
-//! A body that streams cannot be cloned: it is to be `buffered`.
+//! A streaming body cannot be cloned and needs `buffered`.
 
 use axum::Router;
 use tower_failover::{FailoverLayer, RetryPolicy};

@@ -1,4 +1,4 @@
-//! The bodies of the requests: in memory, in pieces, with pauses, with trailers, cut.
+//! Request bodies: in memory, in pieces, with pauses, with trailers, or broken off.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use tokio::time::Sleep;
 use tower_failover::body::ReplayBody;
 
-/// The form of a caller's body.
+/// The shape of a caller's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
     /// The number of pieces.
@@ -23,14 +23,14 @@ pub(crate) struct Shape {
     /// A pause before the last piece.
     pub(crate) pause: bool,
     pub(crate) trailers: bool,
-    /// Whether it is cut before its last piece.
+    /// The body fails before its last piece.
     pub(crate) fails: bool,
-    /// Whether its length is known.
+    /// The length is known.
     pub(crate) known: bool,
 }
 
 impl Shape {
-    /// Whether it is in memory.
+    /// A body in memory.
     pub(crate) const PLAIN: Self =
         Self { pieces: 1, pause: false, trailers: false, fails: false, known: true };
 }
@@ -43,29 +43,29 @@ pub(crate) enum Beat {
     Error,
 }
 
-/// The error of a body that was cut.
+/// The error of a broken body.
 #[derive(Debug, thiserror::Error)]
 #[error("the body broke off")]
 pub(crate) struct Broken;
 
 /// See the [module](self).
-pub(crate) enum Load {
+pub(crate) enum TestBody {
     Own {
         beats: Arc<[Beat]>,
         at: usize,
         nap: Option<Pin<Box<Sleep>>>,
-        /// The remaining length, if it is known.
+        /// The rest of its length, if known.
         length: Option<u64>,
     },
-    /// A body as an outer layer sends it, which is not cloned.
-    Replayed(Box<ReplayBody<Load>>),
+    /// The body as an outer layer sends it, without a clone.
+    Replayed(Box<ReplayBody<TestBody>>),
 }
 
 pub(crate) fn trailers() -> HeaderMap {
     HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static("42"))])
 }
 
-impl Load {
+impl TestBody {
     pub(crate) fn new(text: &str, shape: Shape) -> Self {
         let size = text.len().div_ceil(shape.pieces.max(1)).max(1);
         let pieces = text.as_bytes().chunks(size).map(Bytes::copy_from_slice);
@@ -85,7 +85,7 @@ impl Load {
         Self::Own { beats: beats.into(), at: 0, nap: None, length }
     }
 
-    /// The clone method of the body.
+    /// Returns a clone, if the body has one.
     pub(crate) fn try_clone(&self) -> Option<Self> {
         match self {
             Self::Own { beats, at, length, .. } => {
@@ -100,33 +100,33 @@ impl Load {
     }
 }
 
-/// A position without a [`ReplayBody`].
-impl Clone for Load {
+/// Clones a body for layers that require `Clone`.
+impl Clone for TestBody {
     fn clone(&self) -> Self {
         self.try_clone().unwrap()
     }
 }
 
-impl From<Bytes> for Load {
+impl From<Bytes> for TestBody {
     fn from(bytes: Bytes) -> Self {
         let length = Some(bytes.len() as u64);
         Self::Own { beats: Arc::new([Beat::Data(bytes)]), at: 0, nap: None, length }
     }
 }
 
-impl From<String> for Load {
+impl From<String> for TestBody {
     fn from(text: String) -> Self {
         Bytes::from(text).into()
     }
 }
 
-impl Default for Load {
+impl Default for TestBody {
     fn default() -> Self {
         Bytes::new().into()
     }
 }
 
-impl Body for Load {
+impl Body for TestBody {
     type Data = Bytes;
     type Error = Broken;
 
@@ -178,7 +178,7 @@ impl Body for Load {
     }
 }
 
-impl fmt::Debug for Load {
+impl fmt::Debug for TestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Own { .. } => "Own",
@@ -187,21 +187,21 @@ impl fmt::Debug for Load {
     }
 }
 
-/// The received content of a body.
+/// The part of a body read so far.
 #[derive(Debug, Default)]
 pub(crate) struct Read {
     pub(crate) data: Vec<u8>,
     pub(crate) trailers: Option<HeaderMap>,
 }
 
-/// Reads a body to its end.
+/// Reads a body to its end, as far as it is ready.
 pub(crate) fn poll_read(
-    load: &mut Load,
+    body: &mut TestBody,
     read: &mut Read,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Broken>> {
     loop {
-        match ready!(Pin::new(&mut *load).poll_frame(cx)) {
+        match ready!(Pin::new(&mut *body).poll_frame(cx)) {
             None => return Poll::Ready(Ok(())),
             Some(Err(broken)) => return Poll::Ready(Err(broken)),
             Some(Ok(frame)) => match frame.into_data() {

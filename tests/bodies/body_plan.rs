@@ -1,4 +1,4 @@
-//! Random bodies, and their documented treatment.
+//! Random bodies, and their treatment according to the documentation.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -9,21 +9,21 @@ use tower_failover::report::NotResent;
 
 use crate::support::{
     frames::{Beat, Frames},
-    sink::Heard,
+    sink::Received,
 };
 
-/// A body with random frames.
+/// A body of random frames.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// Trailers or an error come last.
     pub(crate) beats: Vec<Beat>,
     /// Whether its length is known.
     pub(crate) known: bool,
-    /// The number of missing bytes, if it is cut.
+    /// The announced bytes that are missing when the body breaks off.
     pub(crate) missing: u64,
 }
 
-/// The body of a caller.
+/// A body as a caller holds it.
 pub(crate) type Body = Pin<Box<Frames>>;
 
 impl Plan {
@@ -36,7 +36,7 @@ impl Plan {
         Box::pin(self.frames())
     }
 
-    /// Returns its declared length.
+    /// Returns the announced length.
     pub(crate) fn length(&self) -> u64 {
         let missing = if self.error().is_some() { self.missing } else { 0 };
         self.data().len() as u64 + missing
@@ -73,7 +73,8 @@ impl Plan {
         self.beats.iter().map(pause).sum()
     }
 
-    /// Returns how [`Buffered`](tower_failover::body::Buffered) treats it, by its documentation.
+    /// Returns how [`Buffered`](tower_failover::body::Buffered) treats the body, by its
+    /// documentation.
     pub(crate) fn kept(&self, cap: usize) -> Result<(), NotResent> {
         if self.known && self.length() > cap as u64 {
             return Err(NotResent::TooLarge);
@@ -93,18 +94,18 @@ impl Plan {
         Ok(())
     }
 
-    /// Compares the content of a body with this one.
-    pub(crate) fn check(&self, heard: &Heard) {
-        heard.check_claims();
+    /// Checks the received body against this plan.
+    pub(crate) fn check(&self, received: &Received) {
+        received.check_claims();
         let data = self.data();
-        if heard.ended {
-            assert_eq!(heard.data, data);
-            assert_eq!(heard.trailers, self.trailers());
-            assert_eq!(heard.error, self.error());
+        if received.ended {
+            assert_eq!(received.data, data);
+            assert_eq!(received.trailers, self.trailers());
+            assert_eq!(received.error, self.error());
         } else {
-            assert!(data.starts_with(&heard.data), "{heard:?}");
+            assert!(data.starts_with(&received.data), "{received:?}");
         }
-        let first = heard.first_claim();
+        let first = received.first_claim();
         if self.known {
             let length = self.length();
             assert_eq!((first.lower, first.upper), (length, Some(length)), "known stays known");

@@ -1,4 +1,4 @@
-//! Choosing an account and letting it go, alone.
+//! Selects and releases an account, without a request.
 
 use std::{hint::black_box, time::Duration};
 
@@ -12,11 +12,11 @@ use crate::{
 
 const CALLS: u32 = 2000;
 
-/// 1 account, 100,000, and 100,000 of which one in a hundred can serve.
+/// Measures 1 account, 100,000, and 100,000 of which one in a hundred is usable.
 pub fn rows(rounds: usize) -> Vec<Row> {
     let sparse = failover::pool(100_000);
     for i in (0..100_000).filter(|i| i % 100 != 50) {
-        // Half of them are refused, half of them rest.
+        // Half of them are rejected, half are cooling.
         let id = format!("account-{i}");
         let out = match i % 2 {
             0 => sparse.invalidate(&id, Reason::Invalid),
@@ -58,7 +58,7 @@ pub fn rows(rounds: usize) -> Vec<Row> {
 }
 
 fn one(pool: &Pool) -> (f64, (u64, u64)) {
-    // The driver has read the clock when the request came in: a choice does not read it again.
+    // The driver reads the clock when the request starts; a selection does not read it again.
     let now = tokio::time::Instant::now();
     let before = count::so_far();
     let start = std::time::Instant::now();

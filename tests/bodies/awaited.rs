@@ -21,7 +21,7 @@ use tower_failover::{
 };
 
 use crate::{
-    plan::{Body, Plan, data, pause, paused},
+    body_plan::{Body, Plan, data, pause, paused},
     support::{
         Recorder,
         frames::Beat,
@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// Builds a request whose body has a known length and takes a second to arrive.
+/// Builds a request whose body of known length arrives after a second.
 fn slow(text: &str) -> Request<Body> {
     let (start, end) = text.split_at(text.len() / 2);
     let plan = Plan { beats: vec![data(start), pause(1), data(end)], known: true, missing: 0 };
@@ -48,7 +48,7 @@ fn tokens<B>(sink: &Sink<B>) -> Vec<String> {
         let value = head.headers["authorization"].to_str().unwrap();
         value.trim_start_matches("Bearer ").to_owned()
     };
-    sink.came().iter().map(|came| token(&came.head)).collect()
+    sink.attempts().iter().map(|attempts| token(&attempts.head)).collect()
 }
 
 /// Returns whether a future is pending.
@@ -67,14 +67,14 @@ fn body_is_awaited_only_if_its_length_is_known() {
             let start = Instant::now();
             let layer = RetryLayer::new(RetryPolicy::new()).buffered(10);
             let answer = layer.layer(sink.clone()).oneshot(request).await.unwrap();
-            let came = sink.came();
+            let attempts = sink.attempts();
             let after = Duration::from_secs(u64::from(known));
-            assert_eq!(came[0].at - start, after);
+            assert_eq!(attempts[0].at - start, after);
             assert_eq!(
-                (answer.status().as_u16(), came.len()),
+                (answer.status().as_u16(), attempts.len()),
                 if known { (200, 2) } else { (503, 1) }
             );
-            assert!(came.iter().all(|came| came.heard.data == b"ab"));
+            assert!(attempts.iter().all(|attempts| attempts.received.data == b"ab"));
         }
     });
 }
@@ -86,7 +86,7 @@ fn ready_service_waits_for_the_body_and_a_clone_replaces_it() {
         let sink = sink::<ReplayBody<Body>>(&[]);
         let limited = ConcurrencyLimit::with_semaphore(sink.clone(), permits.clone());
         let mut service = RetryLayer::new(RetryPolicy::new()).buffered(100).layer(limited);
-        // Each takes the service that was polled ready with its permit.
+        // Each call takes the service that was polled ready, with its permit.
         let first = service.ready().await.unwrap().call(slow("first"));
         let second = service.ready().await.unwrap().call(slow("second"));
         assert_eq!(permits.available_permits(), 0);
@@ -96,7 +96,7 @@ fn ready_service_waits_for_the_body_and_a_clone_replaces_it() {
             (first.unwrap().status(), second.unwrap().status()),
             (http::StatusCode::OK, http::StatusCode::OK)
         );
-        // The sink panics when it is called without having been polled ready.
+        // The sink panics if it is called without being polled ready.
         assert_eq!(sink.calls(), 2);
         drop(service);
         assert_eq!(permits.available_permits(), 2);
@@ -104,7 +104,7 @@ fn ready_service_waits_for_the_body_and_a_clone_replaces_it() {
 }
 
 #[test]
-fn request_dropped_while_its_body_is_awaited_leaves_nothing_behind() {
+fn request_dropped_while_its_body_is_awaited_leaves_no_state() {
     paused(async {
         for fused in [true, false] {
             let recorder = Recorder::new();
@@ -112,7 +112,7 @@ fn request_dropped_while_its_body_is_awaited_leaves_nothing_behind() {
                 .selection(Selection::LeastInFlight)
                 .build()
                 .unwrap();
-            // One is due for a probe, the other is out for longer.
+            // One account is due for a probe, the other is out for longer.
             accounts.invalidate("a", Reason::Invalid);
             tokio::time::advance(Duration::from_secs(250)).await;
             accounts.invalidate("b", Reason::Invalid);
@@ -149,7 +149,7 @@ fn request_dropped_while_its_body_is_awaited_leaves_nothing_behind() {
             assert!(recorder.events().is_empty(), "{:?}", recorder.codes());
             let view = accounts.view();
             assert!(view.accounts.iter().all(|account| account.in_flight == 0), "{view:?}");
-            // The probe is available to the next request.
+            // The next request can be the probe.
             assert_eq!(send(slow("next")).await, 200);
             assert_eq!(tokens(&sink), ["tok-a"]);
             assert_eq!(accounts.view().accounts[0].state, State::Usable);
@@ -196,7 +196,7 @@ fn dead_pool_answers_without_waiting_for_the_body() {
                 tower::util::BoxCloneService::new(service.map_response(|it| it.map(|_| ())))
             };
             let start = Instant::now();
-            // It is rejected after the service was ready.
+            // The pool dies after the service became ready.
             service.ready().await.unwrap();
             accounts.invalidate("a", Reason::Invalid);
             accounts.retire("b");
@@ -220,7 +220,7 @@ fn account_that_is_rejected_while_a_body_is_awaited_does_not_serve() {
         accounts.retire("a");
         assert_eq!(sent.await.unwrap().status(), 200);
         assert_eq!(tokens(&sink), ["tok-b"]);
-        // If no account is left, the answer says so.
+        // If no model is left, the answer is local.
         let mut sent = pin!(layer_of(&accounts).layer(sink.clone()).oneshot(slow("body")));
         assert!(waits(sent.as_mut()).await);
         accounts.retire("b");
@@ -236,7 +236,7 @@ fn layer_of(accounts: &Pool) -> FailoverLayer<tower_failover::body::Buffered> {
 const ASKED: &str = r#"{"prompt":"a cat","model":"m1"}"#;
 
 #[test]
-fn model_in_an_awaited_body_is_known_for_the_selection() {
+fn model_of_an_awaited_body_is_used_for_selection() {
     paused(async {
         for fused in [true, false] {
             let accounts = Pool::builder()
@@ -248,13 +248,13 @@ fn model_in_an_awaited_body_is_known_for_the_selection() {
                 .unwrap();
             let chain = ModelChain::list(["m1", "m2"]).unwrap();
             let sink = sink::<Any>(&[529]);
-            let status = send_asked(fused, &accounts, chain, &sink).await;
+            let status = send_for_status(fused, &accounts, chain, &sink).await;
             assert_eq!(status, 200, "fused: {fused}");
-            // The account of each model.
+            // Each model is served by its own account.
             assert_eq!(tokens(&sink), ["tok-b", "tok-a"]);
-            let heard = sink.heard();
-            assert_eq!(heard[0].data, ASKED.as_bytes());
-            assert_eq!(heard[1].data, ASKED.replace("m1", "m2").as_bytes());
+            let received = sink.received();
+            assert_eq!(received[0].data, ASKED.as_bytes());
+            assert_eq!(received[1].data, ASKED.replace("m1", "m2").as_bytes());
         }
     });
 }
@@ -267,20 +267,24 @@ fn model_that_cools_everywhere_is_skipped_after_its_body_arrived() {
             accounts.cool_down("a", Some("m1"), Duration::from_secs(60));
             let chain = ModelChain::list(["m1", "a-longer-model"]).unwrap();
             let sink = sink::<Any>(&[]);
-            assert_eq!(send_asked(fused, &accounts, chain, &sink).await, 200, "fused: {fused}");
-            let came = sink.came();
+            assert_eq!(
+                send_for_status(fused, &accounts, chain, &sink).await,
+                200,
+                "fused: {fused}"
+            );
+            let attempts = sink.attempts();
             let sent = ASKED.replace("m1", "a-longer-model");
-            assert_eq!((came.len(), &came[0].heard.data[..]), (1, sent.as_bytes()));
-            assert_eq!(came[0].head.headers["content-length"], sent.len().to_string());
-            assert_eq!(came[0].heard.first_claim().upper, Some(sent.len() as u64));
+            assert_eq!((attempts.len(), &attempts[0].received.data[..]), (1, sent.as_bytes()));
+            assert_eq!(attempts[0].head.headers["content-length"], sent.len().to_string());
+            assert_eq!(attempts[0].received.first_claim().upper, Some(sent.len() as u64));
         }
     });
 }
 
-/// A body of one type for any number of layers.
+/// A boxed body, independent of the layers it passed.
 type Any = http_body_util::combinators::UnsyncBoxBody<Bytes, crate::support::frames::Broken>;
 
-async fn send_asked(fused: bool, accounts: &Pool, chain: ModelChain, sink: &Sink<Any>) -> u16 {
+async fn send_for_status(fused: bool, accounts: &Pool, chain: ModelChain, sink: &Sink<Any>) -> u16 {
     let mut request = slow(ASKED);
     request.headers_mut().insert("content-length", ASKED.len().into());
     let answer: Response<()> = if fused {
@@ -323,7 +327,7 @@ fn error_that_is_not_send_follows_the_data_before_it() {
             let layer = RetryLayer::new(RetryPolicy::new()).buffered(100);
             let answer = layer.layer(sink.clone()).oneshot(request).await.unwrap();
             assert_eq!((answer.status().as_u16(), sink.calls()), (503, 1));
-            plan.check(&sink.heard()[0]);
+            plan.check(&sink.received()[0]);
         }
     });
 }

@@ -1,4 +1,4 @@
-//! The upstream that plays the script, and remembers in which order everything happened.
+//! The upstream that plays the script and logs all events in order.
 
 use std::{
     collections::VecDeque,
@@ -19,7 +19,7 @@ use tower_failover::{Event, Pool, Reporter, Verdict};
 
 use super::script::{Play, SECRET, Step, World};
 
-/// One attempt that came in.
+/// One received attempt.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) id: u32,
@@ -27,10 +27,10 @@ pub(super) struct Sent {
     pub(super) who: (usize, u64),
     pub(super) at: Instant,
     pub(super) verdict: Verdict,
-    /// `None`: the step is no answer.
+    /// `None` for a step without an answer.
     pub(super) status: Option<StatusCode>,
     pub(super) body: Bytes,
-    /// The body comes to its end.
+    /// Whether the body is complete.
     pub(super) whole: bool,
     pub(super) answered: bool,
 }
@@ -42,9 +42,9 @@ pub(super) struct Changed {
     pub(super) generation: u64,
 }
 
-/// Something that happened; attempts by their number.
+/// A log entry; attempts by their number.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Happened {
+pub(super) enum LogEntry {
     Start(usize),
     Answer(usize, Instant),
     Drop(usize),
@@ -54,11 +54,11 @@ pub(super) enum Happened {
 #[derive(Debug, Default)]
 struct Inner {
     script: VecDeque<Reply>,
-    /// How long the next four that are asked take to be ready, and how many were asked.
-    naps: [Duration; 4],
-    asked: usize,
+    /// The delays of the readiness polls, in turn, and the number of polls.
+    ready_delays: [Duration; 4],
+    polls: usize,
     sent: Vec<Sent>,
-    happened: Vec<Happened>,
+    log: Vec<LogEntry>,
 }
 
 /// A step, ready to be played.
@@ -76,37 +76,47 @@ struct Reply {
 }
 
 /// See the [module](self). Clones share everything but their readiness.
-pub(super) struct Double {
+pub(super) struct TestUpstream {
     inner: Arc<Mutex<Inner>>,
     pool: Pool,
     ready: bool,
-    nap: Option<Pin<Box<Sleep>>>,
+    ready_delay: Option<Pin<Box<Sleep>>>,
 }
 
-impl Clone for Double {
+impl Clone for TestUpstream {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), pool: self.pool.clone(), ready: false, nap: None }
+        Self {
+            inner: Arc::clone(&self.inner),
+            pool: self.pool.clone(),
+            ready: false,
+            ready_delay: None,
+        }
     }
 }
 
-impl Double {
+impl TestUpstream {
     pub(super) fn new(world: &World<'_>, pool: &Pool) -> Self {
         let script = world.steps.iter().map(Reply::new).collect();
-        let inner = Inner { script, naps: world.naps(), ..Inner::default() };
-        Self { inner: Arc::new(Mutex::new(inner)), pool: pool.clone(), ready: false, nap: None }
+        let inner = Inner { script, ready_delays: world.ready_delays(), ..Inner::default() };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+            pool: pool.clone(),
+            ready: false,
+            ready_delay: None,
+        }
     }
 
     pub(super) fn sent(&self) -> Vec<Sent> {
         lock(&self.inner).sent.clone()
     }
 
-    pub(super) fn happened(&self) -> Vec<Happened> {
-        lock(&self.inner).happened.clone()
+    pub(super) fn log(&self) -> Vec<LogEntry> {
+        lock(&self.inner).log.clone()
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&Pool) -> Changed) {
         let changed = change(&self.pool);
-        lock(&self.inner).happened.push(Happened::Change(changed));
+        lock(&self.inner).log.push(LogEntry::Change(changed));
     }
 }
 
@@ -129,7 +139,7 @@ impl Reply {
         }
     }
 
-    /// What comes when the script is over.
+    /// Returns the reply after the end of the script.
     fn fine() -> Self {
         Self {
             play: Play::Known(0),
@@ -145,21 +155,22 @@ impl Reply {
     }
 }
 
-impl Service<Request<Full<Bytes>>> for Double {
+impl Service<Request<Full<Bytes>>> for TestUpstream {
     type Response = Response<Pieces>;
     type Error = BoxError;
     type Future = Answer;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if !self.ready && self.nap.is_none() {
+        if !self.ready && self.ready_delay.is_none() {
             let mut inner = lock(&self.inner);
-            let nap = inner.naps[inner.asked % inner.naps.len()];
-            inner.asked += 1;
-            self.nap = (!nap.is_zero()).then(|| Box::pin(tokio::time::sleep(nap)));
+            let ready_delay = inner.ready_delays[inner.polls % inner.ready_delays.len()];
+            inner.polls += 1;
+            self.ready_delay =
+                (!ready_delay.is_zero()).then(|| Box::pin(tokio::time::sleep(ready_delay)));
         }
-        if let Some(nap) = &mut self.nap {
-            ready!(nap.as_mut().poll(cx));
-            self.nap = None;
+        if let Some(ready_delay) = &mut self.ready_delay {
+            ready!(ready_delay.as_mut().poll(cx));
+            self.ready_delay = None;
         }
         self.ready = true;
         Poll::Ready(Ok(()))
@@ -187,7 +198,7 @@ impl Service<Request<Full<Bytes>>> for Double {
             whole: reply.whole,
             answered: false,
         });
-        inner.happened.push(Happened::Start(number));
+        inner.log.push(LogEntry::Start(number));
         drop(inner);
         let wait = (!reply.after.is_zero()).then(|| Box::pin(tokio::time::sleep(reply.after)));
         Answer { inner: Arc::clone(&self.inner), number, wait, reply: Some(reply) }
@@ -202,7 +213,7 @@ pub(super) struct Answer {
     reply: Option<Reply>,
 }
 
-/// The header in which an answer has its number.
+/// The header with the number of an answer.
 pub(super) const NUMBER: &str = "x-answer";
 
 impl Future for Answer {
@@ -219,7 +230,7 @@ impl Future for Answer {
         let reply = self.reply.take().expect("polled after the end");
         let mut inner = lock(&self.inner);
         inner.sent[self.number].answered = true;
-        inner.happened.push(Happened::Answer(self.number, Instant::now()));
+        inner.log.push(LogEntry::Answer(self.number, Instant::now()));
         drop(inner);
         if let Some(error) = reply.play.error() {
             return Poll::Ready(Err(error.into()));
@@ -236,7 +247,7 @@ impl Future for Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if self.reply.is_some() {
-            lock(&self.inner).happened.push(Happened::Drop(self.number));
+            lock(&self.inner).log.push(LogEntry::Drop(self.number));
         }
     }
 }
@@ -273,7 +284,7 @@ impl Body for Pieces {
     }
 }
 
-/// Remembers every event.
+/// A reporter that records every event.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Recorder(Arc<Mutex<Vec<Event>>>);
 

@@ -1,4 +1,4 @@
-//! Runs a world through a stack.
+//! Runs a world through a stack of layers.
 
 use std::{
     collections::BTreeMap,
@@ -16,15 +16,15 @@ use tower::ServiceExt;
 use tower_failover::{Cause, Event, Pool, ServedBy, failure, report::ReporterHandle};
 
 use super::{
-    load::Load,
-    script::Hostile,
-    stack::{Kit, Layer, Svc},
+    request_body::TestBody,
+    script::ListPolicy,
+    stack::{Layer, Parts, TestService},
     support::{Recorder, upstream::Mark},
-    upstream::{Double, Sent},
-    world::{At, RequestPlan, Round, World, model_of},
+    upstream::{Sent, TestUpstream},
+    world::{ModelPlace, RequestPlan, Round, World, model_of},
 };
 
-/// The outcome of the caller.
+/// The outcome of a request for the caller.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Ended {
     Answer {
@@ -38,7 +38,7 @@ pub(crate) enum Ended {
     Dropped,
 }
 
-/// The visible result, without times of the wall clock, which the tests do not control.
+/// Returns the debug text without wall clock times, which the tests do not control.
 pub(crate) fn timeless(seen: &impl std::fmt::Debug) -> String {
     let mut text = format!("{seen:?}");
     let times = [
@@ -59,21 +59,21 @@ pub(crate) fn timeless(seen: &impl std::fmt::Debug) -> String {
     text
 }
 
-/// A world, a stack, and all records.
-pub(crate) struct Stage<'w> {
+/// A running world and stack, with everything that the checks inspect.
+pub(crate) struct Runner<'w> {
     pub(crate) world: &'w World,
-    pub(crate) double: Double,
+    pub(crate) upstream: TestUpstream,
     pub(crate) pools: Vec<Pool>,
     pub(crate) recorder: Recorder,
-    pub(crate) hostile: Hostile,
-    pub(crate) service: Svc,
+    pub(crate) policy: ListPolicy,
+    pub(crate) service: TestService,
     pub(crate) ends: BTreeMap<u32, Ended>,
-    /// The start and the end of each request.
+    /// The start and end of each request.
     pub(crate) times: BTreeMap<u32, (Instant, Instant)>,
     next: u32,
 }
 
-/// Runs a future on its own runtime, with paused time.
+/// Runs a future on its own runtime with paused time.
 pub(crate) fn paused<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -83,7 +83,7 @@ pub(crate) fn paused<F: Future>(future: F) -> F::Output {
     runtime.block_on(future)
 }
 
-/// Drops a future after some polls.
+/// A future that drops another one after some polls.
 pub(crate) struct DropAfter<F> {
     future: Option<Pin<Box<F>>>,
     polls: Option<u32>,
@@ -118,10 +118,10 @@ impl<F: Future> Future for DropAfter<F> {
     }
 }
 
-/// Builds the request with this number, as the caller does.
-pub(crate) fn request(id: u32, plan: &RequestPlan) -> Request<Load> {
-    let named = |at: At| plan.named.filter(|_| plan.at == at).map(model_of);
-    let query = named(At::Query).map(|model| format!("model={model}&")).unwrap_or_default();
+/// Builds the request with this number, as the caller sends it.
+pub(crate) fn request(id: u32, plan: &RequestPlan) -> Request<TestBody> {
+    let named = |at: ModelPlace| plan.named.filter(|_| plan.at == at).map(model_of);
+    let query = named(ModelPlace::Query).map(|model| format!("model={model}&")).unwrap_or_default();
     let uri = format!("https://api.example.com/videos/{id}?{query}q={id}");
     let text = body(id, plan);
     let mut request = Request::builder()
@@ -133,7 +133,7 @@ pub(crate) fn request(id: u32, plan: &RequestPlan) -> Request<Load> {
         .header("accept", "b")
         .header("x-org-1", "mine")
         .header("x-strip", "s");
-    if let Some(model) = named(At::Header) {
+    if let Some(model) = named(ModelPlace::Header) {
         request = request.header("x-model", model);
     }
     if plan.length && plan.shape.known {
@@ -148,25 +148,29 @@ pub(crate) fn request(id: u32, plan: &RequestPlan) -> Request<Load> {
     if plan.grpc {
         request = request.header("content-type", "application/grpc");
     }
-    let load = Load::new(&text, plan.shape);
-    request.extension(Mark(id)).extension(plan.options()).body(load).unwrap()
+    let body = TestBody::new(&text, plan.shape);
+    request.extension(Mark(id)).extension(plan.options()).body(body).unwrap()
 }
 
-/// Returns the text of its body.
+/// Returns the text of the request's body.
 pub(crate) fn body(id: u32, plan: &RequestPlan) -> String {
-    match plan.named.filter(|_| plan.at == At::Json) {
+    match plan.named.filter(|_| plan.at == ModelPlace::Json) {
         Some(model) => body_for(id, model_of(model)),
         None => format!("body of {id}"),
     }
 }
 
-/// A body that names this model.
+/// Returns a body that names this model.
 pub(crate) fn body_for(id: u32, model: &str) -> String {
     format!(r#"{{ "model":"{model}", "n" : 1.0e2,"prompt":"body of {id}","n":2}}"#)
 }
 
-/// Sends one request, and reads the whole answer, for at most three days.
-pub(crate) async fn send(service: Svc, request: Request<Load>, polls: Option<u32>) -> Ended {
+/// Sends one request and waits at most three days for the complete answer.
+pub(crate) async fn send(
+    service: TestService,
+    request: Request<TestBody>,
+    polls: Option<u32>,
+) -> Ended {
     let whole = async {
         match service.oneshot(request).await {
             Ok(answer) => {
@@ -187,38 +191,38 @@ pub(crate) async fn send(service: Svc, request: Request<Load>, polls: Option<u32
     }
 }
 
-impl<'w> Stage<'w> {
+impl<'w> Runner<'w> {
     pub(crate) fn new(world: &'w World, layers: &[Layer]) -> Self {
         let recorder = Recorder::new();
-        Self::told(world, layers, recorder.clone(), ReporterHandle::new(recorder))
+        Self::with_reporter(world, layers, recorder.clone(), ReporterHandle::new(recorder))
     }
 
-    /// Builds a stage whose layers report to `reporter`.
-    pub(crate) fn told(
+    /// Builds a runner whose layers report to `reporter`.
+    pub(crate) fn with_reporter(
         world: &'w World,
         layers: &[Layer],
         recorder: Recorder,
         reporter: ReporterHandle,
     ) -> Self {
         let innermost = layers.iter().rev().find_map(|layer| layer.rotates()).unwrap_or(0);
-        let hostile = Hostile::new(world.opinions.clone());
-        // The random numbers are the same each time.
+        let policy = ListPolicy::new(world.opinions.clone());
+        // Random choices are the same each time.
         fastrand::seed(world.plan.seed);
-        let double = Double::new(world.pools.clone(), hostile.clone(), innermost);
-        let pools = world.pools(&recorder, &double);
-        double.know(pools.clone());
-        let classifier = hostile.classifier();
-        let kit = Kit { world, pools: &pools, classifier, reporter };
-        let service = kit.build(layers, &double);
+        let upstream = TestUpstream::new(world.pools.clone(), policy.clone(), innermost);
+        let pools = world.pools(&recorder, &upstream);
+        upstream.set_pools(pools.clone());
+        let classifier = policy.classifier();
+        let parts = Parts { world, pools: &pools, classifier, reporter };
+        let service = parts.build(layers, &upstream);
         let (ends, times) = (BTreeMap::new(), BTreeMap::new());
-        Self { world, double, pools, recorder, hostile, service, ends, times, next: 1 }
+        Self { world, upstream, pools, recorder, policy, service, ends, times, next: 1 }
     }
 
-    /// Sends one request at once.
+    /// Sends one request now.
     pub(crate) async fn one(&mut self, plan: &RequestPlan) -> Ended {
         let id = self.next;
         self.next += 1;
-        self.double.expect(id, plan.script.clone());
+        self.upstream.expect(id, plan.script.clone());
         let since = Instant::now();
         let ended = send(self.service.clone(), request(id, plan), plan.polls).await;
         self.times.insert(id, (since, Instant::now()));
@@ -232,7 +236,7 @@ impl<'w> Stage<'w> {
         for plan in &round.requests {
             let id = self.next;
             self.next += 1;
-            self.double.expect(id, plan.script.clone());
+            self.upstream.expect(id, plan.script.clone());
             let service = self.service.clone();
             sends.push(async move {
                 tokio::time::sleep(Duration::from_millis(plan.after)).await;
@@ -241,16 +245,16 @@ impl<'w> Stage<'w> {
                 (id, ended, (since, Instant::now()))
             });
         }
-        let (world, pool, double) = (self.world, &self.pools[0], &self.double);
+        let (world, pool, upstream) = (self.world, &self.pools[0], &self.upstream);
         let changes = round.changes.iter().map(|(after, at, change)| async move {
             tokio::time::sleep(Duration::from_millis(*after)).await;
             let at = at % world.pools[0].len();
-            double.look();
+            upstream.notify_watch();
             let generation = pool.view().accounts[at].generation;
-            double.sources(|log| log.by_hand = true);
+            upstream.sources(|log| log.by_hand = true);
             change.make(pool, &world.pools[0][at], at);
-            double.sources(|log| log.by_hand = false);
-            double.changed(at, generation, *change);
+            upstream.sources(|log| log.by_hand = false);
+            upstream.changed(at, generation, *change);
         });
         let changes = futures_util::future::join_all(changes);
         let (ended, _) = tokio::join!(futures_util::future::join_all(sends), changes);
@@ -261,16 +265,16 @@ impl<'w> Stage<'w> {
         self.pass(Duration::from_millis(round.gap)).await;
     }
 
-    /// Lets time pass, in steps if sources may be called meanwhile, else at once.
+    /// Lets time pass: step by step if sources are called meanwhile, otherwise at once.
     pub(crate) async fn pass(&self, time: Duration) {
-        if self.world.lives() {
+        if self.world.tokens_change() {
             tokio::time::sleep(time).await;
         } else {
             tokio::time::advance(time).await;
         }
     }
 
-    /// Runs the whole world.
+    /// Plays all rounds of the world.
     pub(crate) async fn play(&mut self) {
         for round in &self.world.rounds {
             self.round(round).await;
@@ -283,7 +287,7 @@ impl<'w> Stage<'w> {
 
     /// Returns the attempts of one request.
     pub(crate) fn attempts(&self, id: u32) -> Vec<Sent> {
-        let mut log = self.double.log();
+        let mut log = self.upstream.log();
         log.retain(|sent| sent.id == id);
         log
     }
@@ -299,17 +303,17 @@ impl<'w> Stage<'w> {
     }
 }
 
-impl Drop for Stage<'_> {
+impl Drop for Runner<'_> {
     fn drop(&mut self) {
-        self.double.know(Vec::new());
+        self.upstream.set_pools(Vec::new());
     }
 }
 
-/// Runs a world through a stack, and checks the result.
-pub(crate) fn played<R>(world: &World, layers: &[Layer], look: impl FnOnce(&Stage<'_>) -> R) -> R {
+/// Plays a world through a stack and inspects the result.
+pub(crate) fn played<R>(world: &World, layers: &[Layer], look: impl FnOnce(&Runner<'_>) -> R) -> R {
     paused(async {
-        let mut stage = Stage::new(world, layers);
-        stage.play().await;
-        look(&stage)
+        let mut runner = Runner::new(world, layers);
+        runner.play().await;
+        look(&runner)
     })
 }
