@@ -34,14 +34,14 @@ impl GenerationState {
             return None;
         }
         let strikes = self.get(REJECTED);
-        let rest = cooldowns.quarantine(reason, self.is_proven(), strikes);
+        let cooldown = cooldowns.quarantine(reason, self.is_proven(), strikes);
         // The time of a call to the source is no quarantine.
         let since = if self.is_renewing() { self.with(UNTIL, 0) } else { self };
         let next = since
             .with(KIND, Kind::Quarantined as u64)
             .with(REASON, reason_bits(reason))
             .with(REJECTED, strikes + 1)
-            .grown(now.saturating_add(rest));
+            .grown(now.saturating_add(cooldown));
         self.if_open(next)
     }
 
@@ -57,7 +57,7 @@ impl GenerationState {
         let healed = if probe { self.healed(since) } else { self };
         // Within a cooldown, an answer without a hint adds nothing.
         let within = self.until() > now && self.kind() != Kind::Usable;
-        let (rest, next) = match delay {
+        let (cooldown, next) = match delay {
             _ if !cooldowns.cooling => (0, healed),
             Some(delay) => (delay.min(cooldowns.max_rest), healed),
             None if within => (0, healed),
@@ -66,7 +66,7 @@ impl GenerationState {
                 (cooldowns.limited(strikes), healed.with(LIMITED, strikes + 1))
             }
         };
-        self.if_open(if rest == 0 { next } else { next.cooling(Kind::Limited, now, rest) })
+        self.if_open(if cooldown == 0 { next } else { next.cooling(Kind::Limited, now, cooldown) })
     }
 
     /// Returns the state of an account without quota.
@@ -78,19 +78,19 @@ impl GenerationState {
         now: u64,
     ) -> Option<Self> {
         let next = if self.is_probe_of(since) { self.healed(since) } else { self };
-        let rest = delay.unwrap_or(cooldowns.out_of_quota).min(cooldowns.max_rest);
-        self.if_open(if rest == 0 { next } else { next.cooling(Kind::Quota, now, rest) })
+        let cooldown = delay.unwrap_or(cooldowns.out_of_quota).min(cooldowns.max_rest);
+        self.if_open(if cooldown == 0 { next } else { next.cooling(Kind::Quota, now, cooldown) })
     }
 
-    /// Returns the state after an operator cooled the account for `rest`.
-    pub(crate) fn cooled_down(self, now: u64, rest: u64) -> Option<Self> {
-        self.if_open(if rest == 0 { self } else { self.cooling(Kind::Limited, now, rest) })
+    /// Returns the state after an operator cooled the account for `cooldown`.
+    pub(crate) fn cooled_down(self, now: u64, cooldown: u64) -> Option<Self> {
+        self.if_open(if cooldown == 0 { self } else { self.cooling(Kind::Limited, now, cooldown) })
     }
 
     /// Returns the state with the cooldown of its account.
-    pub(crate) fn cooling_like(self, rest: Self, now: u64) -> Option<Self> {
-        let left = rest.until().saturating_sub(now);
-        self.if_open(self.cooling(rest.kind(), now, left))
+    pub(crate) fn cooling_like(self, cooldown: Self, now: u64) -> Option<Self> {
+        let left = cooldown.until().saturating_sub(now);
+        self.if_open(self.cooling(cooldown.kind(), now, left))
     }
 
     /// Returns the state after a success.
@@ -183,9 +183,9 @@ impl GenerationState {
         self.with(KIND, if grown { Kind::Limited as u64 } else { Kind::Usable as u64 })
     }
 
-    /// Returns the state that cools for `rest` from `now`, or for longer if it does already.
-    fn cooling(self, kind: Kind, now: u64, rest: u64) -> Self {
-        let next = self.grown(now.saturating_add(rest));
+    /// Returns the state that cools for `cooldown` from `now`, or for longer if it does already.
+    fn cooling(self, kind: Kind, now: u64, cooldown: u64) -> Self {
+        let next = self.grown(now.saturating_add(cooldown));
         match self.kind() {
             Kind::Usable | Kind::Limited => next.with(KIND, kind as u64),
             Kind::Quota if self.until() <= now => next.with(KIND, kind as u64),

@@ -22,14 +22,14 @@ impl Kept {
 
     /// Keeps the cooldown of `state`, if it has one. Returns whether it is longer than the kept one.
     pub(crate) fn keep(&self, state: GenerationState) -> bool {
-        let rest = state.rest();
-        state.is_cooling() && self.0.fetch_max(rest.bits(), Ordering::SeqCst) < rest.bits()
+        let cooldown = state.cooldown();
+        state.is_cooling() && self.0.fetch_max(cooldown.bits(), Ordering::SeqCst) < cooldown.bits()
     }
 
     /// Returns the cooldown that is not over at `now`.
     pub(crate) fn get(&self, now: u64) -> Option<GenerationState> {
-        let rest = GenerationState::from_bits(self.0.load(Ordering::SeqCst));
-        (rest.until() > now).then_some(rest)
+        let cooldown = GenerationState::from_bits(self.0.load(Ordering::SeqCst));
+        (cooldown.until() > now).then_some(cooldown)
     }
 
     /// Forgets the cooldown because an operator acted.

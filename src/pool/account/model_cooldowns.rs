@@ -41,16 +41,16 @@ impl ModelCooldowns {
 
     /// Returns the models that cool, and until when.
     pub(crate) fn cooling(&self, now: u64) -> impl Iterator<Item = (&Arc<str>, u64)> {
-        let rest = self.entries.iter().filter(move |entry| entry.until > now);
-        rest.map(|entry| (&entry.model, entry.until))
+        let cooldown = self.entries.iter().filter(move |entry| entry.until > now);
+        cooldown.map(|entry| (&entry.model, entry.until))
     }
 
-    /// Cools `model` for `rest` from `now`. Returns whether its cooldown grew.
-    pub(crate) fn cool_down(&mut self, model: &str, now: u64, rest: u64) -> bool {
-        if rest == 0 {
+    /// Cools `model` for `cooldown` from `now`. Returns whether its cooldown grew.
+    pub(crate) fn cool_down(&mut self, model: &str, now: u64, cooldown: u64) -> bool {
+        if cooldown == 0 {
             return false;
         }
-        let until = now.saturating_add(rest);
+        let until = now.saturating_add(cooldown);
         let Some(entry) = self.entry(model, now) else {
             return false;
         };
@@ -67,19 +67,19 @@ impl ModelCooldowns {
         cooldowns: &Cooldowns,
         now: u64,
     ) -> bool {
-        let rest = match delay {
+        let cooldown = match delay {
             _ if !cooldowns.cooling => 0,
             Some(delay) => delay.min(cooldowns.max_rest),
             None => match self.entry(model, now) {
                 Some(entry) if entry.until <= now => {
-                    let rest = cooldowns.limited(u64::from(entry.strikes));
+                    let cooldown = cooldowns.limited(u64::from(entry.strikes));
                     entry.strikes = entry.strikes.saturating_add(1);
-                    rest
+                    cooldown
                 }
                 _ => 0,
             },
         };
-        self.cool_down(model, now, rest)
+        self.cool_down(model, now, cooldown)
     }
 
     /// Returns the entry of `model`, to be given to [`succeeded`](Self::succeeded).

@@ -31,8 +31,8 @@ impl GenerationState {
     ) -> Option<Self> {
         let rejected = self.rejected(since, reason, cooldowns, now)?;
         // A probe that is rejected again is not reported again.
-        let told = u64::from(self.kind() == Kind::Probing);
-        let next = rejected.with(KIND, Kind::Absent as u64).with(REPORTED, told);
+        let reported = u64::from(self.kind() == Kind::Probing);
+        let next = rejected.with(KIND, Kind::Absent as u64).with(REPORTED, reported);
         Some(next.with(UNTIL, now))
     }
 
@@ -74,18 +74,18 @@ impl GenerationState {
     }
 
     /// Returns the state after a call that gave no other credential: one that is still `good` is used
-    /// again, after the account's `rest`; else the next call is due at `until`.
+    /// again, after the account's `cooldown`; else the next call is due at `until`.
     pub(crate) fn not_renewed(
         self,
         good: bool,
         until: u64,
-        rest: Option<Self>,
+        cooldown: Option<Self>,
         now: u64,
     ) -> Option<Self> {
         match self.kind() {
             Kind::Expiring if good => {
                 let usable = self.with(KIND, Kind::Usable as u64).with(UNTIL, 0);
-                let next = rest.and_then(|rest| usable.cooling_like(rest, now));
+                let next = cooldown.and_then(|cooldown| usable.cooling_like(cooldown, now));
                 self.if_open(next.unwrap_or(usable))
             }
             Kind::Expiring | Kind::Absent => self.ended(until),
@@ -108,9 +108,9 @@ impl GenerationState {
             return None;
         }
         let strikes = self.get(REJECTED).saturating_sub(1);
-        let rest = cooldowns.quarantine(self.reason(), self.is_proven(), strikes);
+        let cooldown = cooldowns.quarantine(self.reason(), self.is_proven(), strikes);
         let next = self.with(KIND, Kind::Quarantined as u64).with(REPORTED, 0);
-        self.if_open(next.with(UNTIL, now.saturating_add(rest)))
+        self.if_open(next.with(UNTIL, now.saturating_add(cooldown)))
     }
 
     /// Returns the state of a new credential of an account that an operator has taken out.

@@ -187,7 +187,7 @@ impl GenerationState {
     }
 
     /// Returns its cooldown alone.
-    pub(crate) fn rest(self) -> Self {
+    pub(crate) fn cooldown(self) -> Self {
         Self::NEW.with(KIND, self.kind() as u64).with(UNTIL, self.until())
     }
 
@@ -206,10 +206,10 @@ impl std::fmt::Debug for GenerationState {
             .field("model_cooldowns", &self.has_model_cooldowns())
             .field("ever", &self.is_proven())
             .field("reason", &self.reason())
-            .field("refused", &self.get(REJECTED))
+            .field("rejected", &self.get(REJECTED))
             .field("limited", &self.get(LIMITED))
             .field("ticket", &self.get(TICKET))
-            .field("told", &self.was_reported())
+            .field("reported", &self.was_reported())
             .field("until", &self.until())
             .finish()
     }

@@ -53,7 +53,7 @@ pub(crate) fn insert(shared: &Arc<Shared>, accounts: Vec<Account>) -> Result<(),
         let entry = Arc::new(entry);
         if entry.current.load().lifetime.end != u64::MAX && entry.account.minting_source().is_none()
         {
-            shared.has_expiry.store(true, Ordering::SeqCst);
+            shared.has_expiry.store(true, Ordering::Relaxed);
         }
         late.extend(by.map(|by| (Arc::clone(&entry), by)));
         entry
@@ -103,7 +103,7 @@ pub(crate) fn replace(
     }
     drop(registry);
     if life.remaining.is_some() {
-        shared.has_expiry.store(true, Ordering::SeqCst);
+        shared.has_expiry.store(true, Ordering::Relaxed);
     }
     watch::watch(shared);
     shared.report_recovery();
@@ -126,6 +126,7 @@ pub(crate) fn remove(shared: &Shared, id: &str) -> bool {
     entries.remove(at);
     shared.publish(entries);
     registry.remember_former(&old, roster.entries.len());
+    // Ordering 4: pairs with the loads in `filter`.
     shared.secrets.fetch_add(1, Ordering::SeqCst);
     true
 }
@@ -174,20 +175,21 @@ pub(crate) fn invalidate(shared: &Arc<Shared>, id: &str, reason: Reason) -> bool
 
 pub(crate) fn cool_down(shared: &Shared, id: &str, model: Option<&str>, time: Duration) -> bool {
     let now = shared.passed(Now::unread().get());
-    let rest = millis(time).min(shared.settings.cooldowns.max_rest);
+    let cooldown = millis(time).min(shared.settings.cooldowns.max_rest);
     with_current(shared, id, |generation| match model {
         Some(model) => {
-            let grown = generation.model_cooldowns(|models| models.cool_down(model, now, rest));
+            let grown = generation.model_cooldowns(|models| models.cool_down(model, now, cooldown));
             shared.note_model_cooldown();
             grown
         }
-        None => shared.note_cooldown(generation, now, |state| state.cooled_down(now, rest)).0,
+        None => shared.note_cooldown(generation, now, |state| state.cooled_down(now, cooldown)).0,
     })
     .unwrap_or(false)
 }
 
 /// Closes the pool after its last handle: requests in flight end with the credential they have.
 pub(crate) fn shut_down(shared: &Shared) {
+    // Ordering 6: pairs with the loads of `closed` in waiters and tasks.
     shared.closed.store(true, Ordering::SeqCst);
     shared.expiry_check.notify_one();
     let mut registry = lock(&shared.registry);

@@ -118,11 +118,13 @@ impl Roster {
 
     /// Returns whether a model may be cooling for some account: then no answer holds for all models.
     pub(crate) fn has_model_cooldowns(&self) -> bool {
+        // Ordering 1 of `Shared`, with the flag of a state in place of its kind.
         self.model_cooldowns.load(Ordering::SeqCst)
     }
 
     /// Notes that a model is cooled for some account.
     pub(crate) fn note_model_cooldown(&self) {
+        // Ordering 1 of `Shared`, with the flag of a state in place of its kind.
         self.model_cooldowns.store(true, Ordering::SeqCst);
     }
 
@@ -153,6 +155,7 @@ fn may_be_usable(entry: &Entry) -> bool {
         Kind::Usable => true,
         // The sweep that takes its timer sets its bit.
         Kind::Limited | Kind::Quota | Kind::Quarantined | Kind::Expiring | Kind::Absent => {
+            // Pairs with the stores in `Timers`; see there.
             entry.account.queued.load(Ordering::SeqCst) == u64::MAX
         }
         Kind::Probing | Kind::Retired => false,

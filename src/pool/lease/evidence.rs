@@ -129,8 +129,8 @@ impl Lease {
         now: &mut Now,
     ) {
         let (at, cooldowns) = (shared.passed(now.get()), &shared.settings.cooldowns);
-        let rest = delay.map_or(cooldowns.model, millis).min(cooldowns.max_rest);
-        change_models(shared, &self.generation, |models| models.cool_down(model, at, rest));
+        let cooldown = delay.map_or(cooldowns.model, millis).min(cooldowns.max_rest);
+        change_models(shared, &self.generation, |models| models.cool_down(model, at, cooldown));
         self.healthy_failure(shared);
     }
 

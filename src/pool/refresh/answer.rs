@@ -5,9 +5,11 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use crate::{
     classify::Reason,
     clock::{self, Now},
-    credential::{Placement, RefreshReason, SourceError, Token},
+    credential::{Credential, Placement, RefreshReason, SourceError, Token},
     pool::{
-        account::{End, Generation, GenerationState, PooledAccount, Since, source},
+        account::{
+            End, Generation, GenerationState, PooledAccount, Since, lifetime::Lifetime, source,
+        },
         shared::{Change, Shared},
     },
     report::{OutReason, TokenEventKind, text::foreign},
@@ -40,10 +42,10 @@ pub(crate) fn reject(
     // The one before was rejected, and this one has never worked: no third.
     let hopeless = generation.lifetime.after_rejection && !generation.state().is_proven();
     if !asks || hopeless {
-        let rest = generation.account.kept.get(now);
+        let cooldown = generation.account.kept.get(now);
         return shared.change(generation, |state| {
             let out = state.rejected(since(state), reason, cooldowns, now)?;
-            Some(rest.and_then(|rest| out.cooling_like(rest, now)).unwrap_or(out))
+            Some(cooldown.and_then(|cooldown| out.cooling_like(cooldown, now)).unwrap_or(out))
         });
     }
     shared
@@ -100,26 +102,35 @@ pub(crate) fn gave_token(
             return Err(not_usable(&"its header is a fixed one of an account"));
         }
     }
-    let (number, account) = (generation.number + 1, Arc::clone(account));
-    let mut new = Generation::new(number, credential, account, lifetime, GenerationState::NEW);
-    new.set_at = generation.set_at;
-    // A new token has the account's limits, and so the account's cooldowns.
-    let models = generation.model_cooldowns(std::mem::take);
-    new.model_cooldowns(|own| *own = models);
-    shared.put(&mut registry, &roster, entry, new, |was, new| {
-        let kept = &new.account.kept;
-        kept.keep(was);
-        if let Some(rest) = kept.get(now) {
-            new.update(|state| state.cooling_like(rest, now));
-        }
-        // An operator may have taken the account out meanwhile: it stays out, with the new token.
-        new.update(|state| state.retired_like(was));
-    });
+    let new = successor(generation, credential, lifetime);
+    shared.put(&mut registry, &roster, entry, new, |was, new| carry_over(was, new, now));
     drop(registry);
     source.flight().end(End::Renewed, now, 0.0);
     shared.report_recovery();
     shared.report_skew(&entry.current.load(), life.expired_by);
     Ok(Renewed::Put)
+}
+
+/// Builds the generation that renews `generation`. The account keeps its limits, and so the cooldowns of
+/// its models.
+fn successor(generation: &Generation, credential: Credential, lifetime: Lifetime) -> Generation {
+    let (number, account) = (generation.number + 1, Arc::clone(&generation.account));
+    let mut new = Generation::new(number, credential, account, lifetime, GenerationState::NEW);
+    new.set_at = generation.set_at;
+    let models = generation.model_cooldowns(std::mem::take);
+    new.model_cooldowns(|own| *own = models);
+    new
+}
+
+/// Carries the cooldown of the account over to its renewed credential. An account that an operator has
+/// taken out meanwhile stays out.
+fn carry_over(was: GenerationState, new: &Generation, now: u64) {
+    let kept = &new.account.kept;
+    kept.keep(was);
+    if let Some(cooldown) = kept.get(now) {
+        new.update(|state| state.cooling_like(cooldown, now));
+    }
+    new.update(|state| state.retired_like(was));
 }
 
 /// Ends the wait of requests that saw a call in progress when it had just ended.

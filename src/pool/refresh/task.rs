@@ -137,6 +137,7 @@ impl RefreshTask {
 
     /// Returns whether the credential was replaced, the account removed or the pool dropped.
     fn is_over(&self) -> bool {
+        // Ordering 6 of `Shared`: pairs with the store in `shut_down`.
         let gone = || self.shared.closed.load(Ordering::SeqCst);
         self.generation.state().is_closed() || gone()
     }
@@ -183,7 +184,7 @@ impl RefreshTask {
             // The answer is about a credential that was replaced.
             _ if self.is_over() => self.end_flight(End::Overtaken, now),
             Ok((Renewed::Same, token)) => {
-                answer::gave_same(shared, generation, &token, self.why, now)
+                answer::gave_same(shared, generation, &token, self.why, now);
             }
             Err(error) => answer::gave_none(shared, generation, &error, now),
         }
@@ -194,6 +195,7 @@ impl RefreshTask {
         let shared = &self.shared;
         answer::clear_asking(shared, &self.generation.account, now);
         shared.changed.send_replace(());
+        // Ordering 3 of `Shared`: pairs with the loads in `unavailable`.
         shared.changes.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -215,6 +217,7 @@ async fn late_answer<T>(
 ) -> Option<T> {
     let mut changed = shared.changed.subscribe();
     let gone = async {
+        // Ordering 6 of `Shared`: pairs with the store in `shut_down`.
         while !shared.closed.load(Ordering::SeqCst) {
             if changed.changed().await.is_err() {
                 return;

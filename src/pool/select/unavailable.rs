@@ -32,14 +32,14 @@ struct Found {
     /// A source is being called.
     under_way: bool,
     /// The rejected accounts, by reason.
-    rejected: [Refused; 6],
+    rejected: [Rejected; 6],
     /// An account that can serve after all.
     hidden: Option<Lease>,
 }
 
 /// The accounts that were rejected for one reason.
 #[derive(Clone, Copy, Default)]
-struct Refused {
+struct Rejected {
     count: u32,
     reason: Option<Reason>,
     /// Whether the source of one of them may give another credential.
@@ -65,6 +65,7 @@ impl Search<'_> {
         let same_for_all = entries.len() == self.roster.entries.len()
             && (self.query.model.is_none()
                 || !self.roster.restricted && !self.roster.has_model_cooldowns());
+        // Ordering 3 of `Shared`: pairs with `fetch_add` after a change of a state.
         let changes = self.shared.changes.load(Ordering::SeqCst);
         if same_for_all && !self.takes_replaced() {
             if let Some(kept) = &*self.shared.unavailable.load() {
@@ -130,25 +131,25 @@ impl Search<'_> {
                     found.renewed = true;
                     found.under_way |= state.is_under_way();
                     if !state.is_under_way() {
-                        found.rests_until(state.until());
+                        found.cools_until(state.until());
                     }
                 }
                 kind => {
-                    let mut rest = None;
+                    let mut cooldown = None;
                     if state.is_cooling() && state.until() > self.moment.passed() {
-                        rest = Some(state.until());
+                        cooldown = Some(state.until());
                         found.limited |= kind == Kind::Limited;
                     }
                     if let Some(model) = self.query.model.filter(|_| state.has_model_cooldowns()) {
                         let now = self.moment.passed();
                         let until = generation.model_cooldowns(|models| models.until(model, now));
                         found.limited |= until.is_some();
-                        rest = rest.max(until);
+                        cooldown = cooldown.max(until);
                     }
-                    match rest {
+                    match cooldown {
                         Some(until) => {
                             found.cooldowns = true;
-                            found.rests_until(until);
+                            found.cools_until(until);
                         }
                         // It could not serve a moment ago: the index was outdated, or a probe or a
                         // call to a source has ended since.
@@ -170,12 +171,12 @@ impl Found {
         self.hidden.is_some()
     }
 
-    fn rests_until(&mut self, until: u64) {
+    fn cools_until(&mut self, until: u64) {
         self.soonest = Some(self.soonest.map_or(until, |soonest| soonest.min(until)));
     }
 
     fn rejected(&mut self, reason: Reason, generation: &Generation, now: impl FnOnce() -> u64) {
-        let same = |one: &&mut Refused| one.reason.is_none_or(|r| r == reason);
+        let same = |one: &&mut Rejected| one.reason.is_none_or(|r| r == reason);
         if let Some(one) = self.rejected.iter_mut().find(same) {
             one.count += 1;
             one.reason = Some(reason);
@@ -187,16 +188,16 @@ impl Found {
     }
 
     /// Returns the code, and the accounts that were rejected for it.
-    fn code(&self) -> (Code, Refused) {
+    fn code(&self) -> (Code, Rejected) {
         if self.under_way || self.renewed && !self.cooldowns {
-            return (Code::NotReady, Refused::default());
+            return (Code::NotReady, Rejected::default());
         }
         if self.cooldowns {
             let code = if self.limited { Code::PoolLimited } else { Code::OutOfQuota };
-            return (code, Refused::default());
+            return (code, Rejected::default());
         }
         // The first among equals, which `max_by_key` would not give.
-        let mut most = Refused::default();
+        let mut most = Rejected::default();
         for one in self.rejected {
             if one.count > most.count {
                 most = one;

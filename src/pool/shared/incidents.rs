@@ -70,6 +70,7 @@ impl Shared {
     /// reported before its source was called, or it left a pool dead that was not reported dead.
     pub(crate) fn is_incident(&self, change: &Change) -> bool {
         let again = change.was.was_reported();
+        // Ordering 5: pairs with the other accesses of `dead` here, and with `alive`.
         change.is_loss() && (!again || change.last && !self.dead.load(Ordering::SeqCst))
     }
 
@@ -89,6 +90,7 @@ impl Shared {
 
     /// Reports the death of the pool to its hook.
     pub(crate) fn report_death(&self, dead: &PoolDead) {
+        // Ordering 5: pairs with the other accesses of `dead` here, and with `alive`.
         self.dead.store(true, Ordering::SeqCst);
         if let Some(hook) = &self.settings.sources.on_dead {
             guarded(|| hook(dead));
@@ -97,9 +99,11 @@ impl Shared {
 
     /// Reports the recovery of the pool to its hook. Must be called without a lock.
     pub(crate) fn report_recovery(&self) {
+        // Ordering 5: pairs with the other accesses of `dead` here, and with `alive`.
         if !self.dead.load(Ordering::SeqCst) || self.alive() <= 0 {
             return;
         }
+        // Ordering 5: pairs with the other accesses of `dead` here, and with `alive`.
         if self.dead.swap(false, Ordering::SeqCst) {
             if let Some(hook) = &self.settings.sources.on_recovered {
                 guarded(|| hook());
@@ -116,7 +120,7 @@ impl Shared {
     /// Reports once that a credential had expired before it was put in.
     pub(crate) fn report_skew(&self, generation: &Generation, late: Option<Duration>) {
         let Some(late) = late else { return };
-        if !self.skew_reported.swap(true, Ordering::SeqCst) {
+        if !self.skew_reported.swap(true, Ordering::Relaxed) {
             self.report_token(generation, TokenEventKind::ClockSkew { late });
         }
     }

@@ -35,11 +35,13 @@ impl Shared {
         entry.current.store(Arc::new(new));
         if known {
             self.sync_index(&entry.account);
+            // Ordering 3: pairs with the loads in `unavailable`.
             self.changes.fetch_add(1, Ordering::SeqCst);
         } else {
             self.publish(roster.entries.to_vec());
         }
         registry.remember_former(&old, roster.entries.len());
+        // Ordering 4: pairs with the loads in `filter`.
         self.secrets.fetch_add(1, Ordering::SeqCst);
         self.notify();
     }
@@ -49,9 +51,12 @@ impl Shared {
         let roster = Arc::new(Roster::new(entries, self.settings.order, self.settings.selection));
         self.len.store(roster.entries.len(), Ordering::Relaxed);
         self.roster.store(Arc::clone(&roster));
+        // Ordering 1: pairs with the fence in `sync_index`.
         fence(Ordering::SeqCst);
         roster.catch_up();
+        // Ordering 3: pairs with the loads in `unavailable`.
         self.changes.fetch_add(1, Ordering::SeqCst);
+        // Ordering 4: pairs with the loads in `filter`.
         self.secrets.fetch_add(1, Ordering::SeqCst);
         // Last: waiters look at once.
         self.notify();
@@ -59,6 +64,7 @@ impl Shared {
 
     /// Wakes all waiters because the last handle is gone.
     pub(crate) fn notify_closed(&self) {
+        // Ordering 3: pairs with the loads in `unavailable`.
         self.changes.fetch_add(1, Ordering::SeqCst);
         self.changed.send_replace(());
     }

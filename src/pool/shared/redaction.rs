@@ -26,6 +26,7 @@ impl Redact for Shared {
 
     fn filter(&self) -> Option<Arc<Filter>> {
         let shared = self;
+        // Ordering 4: pairs with `fetch_add` where a credential changes.
         let changes = shared.secrets.load(Ordering::SeqCst);
         if let Some(kept) = &*shared.filter.load() {
             if kept.0 == changes {
@@ -34,6 +35,7 @@ impl Redact for Shared {
         }
         let filter = Arc::new(Filter::of(self));
         // A secret that was added while the filter was built may be missing in it.
+        // Ordering 4: pairs with `fetch_add` where a credential changes.
         if shared.secrets.load(Ordering::SeqCst) != changes {
             return None;
         }

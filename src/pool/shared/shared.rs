@@ -179,6 +179,7 @@ impl Shared {
             // At most one: a thread that healed an account may not have counted it yet.
             (true, false) => self.alive.fetch_sub(1, Ordering::SeqCst) <= 1,
             (false, true) => {
+                // Ordering 5: pairs with `dead`.
                 self.alive.fetch_add(1, Ordering::SeqCst);
                 false
             }
@@ -186,6 +187,7 @@ impl Shared {
         };
         if was.kind() != is.kind() || was.until() != is.until() {
             self.sync_index(&generation.account);
+            // Ordering 3: pairs with the loads in `unavailable`.
             self.changes.fetch_add(1, Ordering::SeqCst);
             self.notify();
         }
@@ -201,10 +203,12 @@ impl Shared {
 
     /// Adjusts the count of living accounts for a change other than by evidence.
     pub(crate) fn adjust_alive(&self, by: i64) {
+        // Ordering 5: pairs with `dead`.
         self.alive.fetch_add(by, Ordering::SeqCst);
     }
 
     pub(crate) fn alive(&self) -> i64 {
+        // Ordering 5: pairs with `fetch_add` and `fetch_sub`.
         self.alive.load(Ordering::SeqCst)
     }
 
@@ -262,6 +266,7 @@ impl Shared {
                 }
             }
         });
+        // Ordering 1: pairs with the fence in `publish`.
         fence(Ordering::SeqCst);
         let newer = self.roster.load();
         if !Arc::ptr_eq(&roster, &newer) {
@@ -272,6 +277,7 @@ impl Shared {
     /// Notes that a model cools: no answer about all accounts holds for every model any more.
     pub(crate) fn note_model_cooldown(&self) {
         self.roster.load().note_model_cooldown();
+        // Ordering 3: pairs with the loads in `unavailable`.
         self.changes.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -291,7 +297,8 @@ impl Shared {
         }
         let kept = &generation.account.kept;
         let before = kept.get(now).unwrap_or(GenerationState::NEW);
-        let grown = f(before.with_limited_strikes(state)).is_some_and(|rest| kept.keep(rest));
+        let grown =
+            f(before.with_limited_strikes(state)).is_some_and(|cooldown| kept.keep(cooldown));
         // The source may have answered in between.
         self.restore_cooldown(generation, now);
         (if state.is_renewing() { grown } else { change.is_some() }, change)
@@ -299,8 +306,8 @@ impl Shared {
 
     /// Continues the cooldown of the account with a credential that may be used again.
     pub(crate) fn restore_cooldown(&self, generation: &Generation, now: u64) {
-        if let Some(rest) = generation.account.kept.get(now) {
-            self.change(generation, |state| state.cooling_like(rest, now));
+        if let Some(cooldown) = generation.account.kept.get(now) {
+            self.change(generation, |state| state.cooling_like(cooldown, now));
         }
     }
 }

@@ -80,6 +80,19 @@ fn pick(bench: &Bench, session: Option<&str>, model: Option<&str>) -> String {
     lease.id().to_string()
 }
 
+/// Checks that a caller who reads a header, and gives its value as the key, gets this session.
+fn assert_sticky(id: &str, sent: &Value, session: &str) {
+    let mut headers = HeaderMap::new();
+    for (name, value) in sent.as_object().unwrap() {
+        let name: HeaderName = name.parse().unwrap();
+        headers.insert(name, value.as_str().unwrap().parse().unwrap());
+    }
+    for name in ["x-session-id", "X-Session-ID", "X-SESSION-ID"] {
+        let options = RequestOptions::new().sticky(&headers[name]);
+        assert_eq!(options.sticky_key(), Some(session.as_bytes()), "{id}");
+    }
+}
+
 /// Whether the case was driven; panics when it came out otherwise.
 fn drive(id: &str, case: &Value) {
     let (config, request, expect) = (&case["config"], &case["request"], &case["expect"]);
@@ -122,16 +135,7 @@ fn drive(id: &str, case: &Value) {
         checked = true;
     }
     if let Some(session) = expect["session"].as_str() {
-        // The caller reads the header, and gives its value as the key.
-        let mut headers = HeaderMap::new();
-        for (name, value) in request["headers"].as_object().unwrap() {
-            let name: HeaderName = name.parse().unwrap();
-            headers.insert(name, value.as_str().unwrap().parse().unwrap());
-        }
-        for name in ["x-session-id", "X-Session-ID", "X-SESSION-ID"] {
-            let options = RequestOptions::new().sticky(&headers[name]);
-            assert_eq!(options.sticky_key(), Some(session.as_bytes()), "{id}");
-        }
+        assert_sticky(id, &request["headers"], session);
         checked = true;
     }
     if let Some(asked) = expect.get("next_check_in_s") {

@@ -425,7 +425,9 @@ fn pool_that_can_never_serve_says_so() {
 fn counts_show_the_outcomes_of_attempts() {
     let bench = Bench::new(accounts(&["alice"]));
     let mut all: Vec<_> = (0..6).map(|_| bench.pick().unwrap()).collect();
-    all.iter_mut().for_each(|lease| lease.sent());
+    for lease in &mut all {
+        lease.sent();
+    }
     all[0].succeeded(None);
     all[0].succeeded(None);
     all[1].limited(None, None, &mut bench.clock());

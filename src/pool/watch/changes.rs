@@ -47,6 +47,7 @@ impl Stream for PoolChanges {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PoolView>> {
         let Poll::Ready(changed) = self.next.as_mut().poll(cx) else { return Poll::Pending };
+        // Ordering 6 of `Shared`: pairs with the store in `shut_down`.
         let shared = self.shared.upgrade().filter(|shared| !shared.closed.load(Ordering::SeqCst));
         let (Some(mut changed), Some(shared)) = (changed, shared) else {
             self.next = Box::pin(std::future::ready(None));

@@ -25,12 +25,12 @@ const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Starts the pool's one task that reports expiries, if a credential without a source expires and the
 /// task is not running. It ends with the pool.
 pub(crate) fn watch(shared: &Arc<Shared>) {
-    if !shared.has_expiry.load(Ordering::SeqCst) {
+    if !shared.has_expiry.load(Ordering::Relaxed) {
         return;
     }
     shared.expiry_check.notify_one();
     let Ok(runtime) = Handle::try_current() else { return };
-    if !shared.has_expiry_task.swap(true, Ordering::SeqCst) {
+    if !shared.has_expiry_task.swap(true, Ordering::Relaxed) {
         drop(runtime.spawn(Watch(Arc::downgrade(shared)).run()));
     }
 }
@@ -82,6 +82,7 @@ struct Watch(Weak<Shared>);
 impl Watch {
     async fn run(self) {
         while let Some(shared) = self.0.upgrade() {
+            // Ordering 6 of `Shared`: pairs with the store in `shut_down`.
             if shared.closed.load(Ordering::SeqCst) {
                 return;
             }
@@ -91,9 +92,9 @@ impl Watch {
             let wait = Duration::from_millis(next.saturating_sub(passed));
             let until = now + wait.min(FAR);
             // While it sleeps, the task does not keep the pool alive.
-            let told = Arc::clone(&shared.expiry_check);
+            let woken = Arc::clone(&shared.expiry_check);
             drop(shared);
-            if timeout_at(until, told.notified()).await.is_ok() {
+            if timeout_at(until, woken.notified()).await.is_ok() {
                 sleep(SETTLE_TIME).await;
             }
         }

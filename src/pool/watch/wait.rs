@@ -113,7 +113,7 @@ impl Future for ChangeWait {
 
 impl fmt::Debug for ChangeWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("News").finish_non_exhaustive()
+        f.debug_struct("ChangeWait").finish_non_exhaustive()
     }
 }
 
