@@ -79,15 +79,15 @@ where
                                 let answer = exchange.succeed(head, |in_flight| {
                                     FailoverBody::upstream(body, in_flight)
                                 });
-                                this.state.set(State::DONE);
+                                this.state.set(State::Between(Phase::Done));
                                 return Poll::Ready(Ok(answer));
                             }
                             // The notes of an inner driver are complete when it is dropped.
-                            this.state.set(State::DONE);
+                            this.state.set(State::Between(Phase::Done));
                             this.attempts.classify(head, body)
                         }
                         Err(error) => {
-                            this.state.set(State::DONE);
+                            this.state.set(State::Between(Phase::Done));
                             let failure = classify_error(this.attempts.exchange.common(), error);
                             this.attempts.follow(failure)
                         }

@@ -41,17 +41,23 @@ where
                 return answered;
             }
         }
-        let mut exchange = Exchange::begin(shared, &head, false);
+        let exchange = Exchange::begin(shared, &head, false);
+        // In the place from which it is moved once, into the future.
+        let mut attempts = Attempts { spare: None, kept: None, exchange };
+        let exchange = &mut attempts.exchange;
         let keep = &shared.config.keep;
         let started = match exchange.scratch.barred {
             None => keep.start(body),
             Some(why) => Started::Ready(keep.once(body), Err(why)),
         };
-        let (body, kept) = match started {
-            Started::Ready(body, kept) => (body, kept),
-            Started::Fill(fill) => return Self::upload(exchange, callee, head, fill),
+        let body = match started {
+            Started::Ready(body, kept) => {
+                attempts.kept = kept.map_err(|why| exchange.scratch.barred = Some(why)).ok();
+                body
+            }
+            Started::Fill(fill) => return Self::upload(attempts.exchange, callee, head, fill),
         };
-        let kept = kept.map_err(|why| exchange.scratch.barred = Some(why)).ok();
+        let kept = &attempts.kept;
         let bytes = || keep.bytes(kept.as_ref()?);
         exchange.announce_model_source(&bytes);
         let mut admitted = exchange.reserve(&head, &bytes, false);
@@ -59,19 +65,34 @@ where
         if admitted.is_ok() && callee.is_ready() {
             admitted = exchange.prepare(&mut head, true);
         }
+        if admitted.is_err() || !callee.is_ready() {
+            let request = Request::from_parts(head, body);
+            return Self::not_sent(attempts, callee, request, admitted);
+        }
+        Self { state: State::Calling(callee.call(Request::from_parts(head, body))), attempts }
+    }
+
+    /// Answers a request for the cause in `admitted`, or prepares it for a later attempt.
+    #[cold]
+    fn not_sent(
+        Attempts { kept, exchange, .. }: Attempts<S, St, K, B>,
+        callee: Callee<'_, S>,
+        request: Request<K::Out>,
+        admitted: Result<(), Cause>,
+    ) -> Self {
         match admitted {
-            Ok(()) if callee.is_ready() => Self {
-                state: State::Calling(callee.call(Request::from_parts(head, body))),
-                attempts: Attempts { spare: None, kept, exchange },
-            },
-            Ok(()) => Self::send_later(exchange, kept, head, body),
+            Ok(()) => {
+                let (head, body) = request.into_parts();
+                Self::send_later(exchange, kept, head, body)
+            }
             Err(cause) if cause.is_under_way() => {
-                let request = Request::from_parts(head, body);
                 Self::await_credential(exchange, callee, (request, kept), cause)
             }
             Err(cause) => {
                 callee.put_back();
-                Self::ended(exchange, kept, cause, local::wants_grpc(&head))
+                let grpc = request.headers().get(CONTENT_TYPE);
+                let grpc = local::is_grpc(grpc.map(HeaderValue::as_bytes));
+                Self::ended(exchange, kept, cause, grpc)
             }
         }
     }

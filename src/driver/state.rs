@@ -70,16 +70,6 @@ where
     Done(Result<Response<FailoverBody<RB>>, S::Error>),
 }
 
-impl<S, K, B, RB> State<S, K, B, RB>
-where
-    S: Service<Request<K::Out>>,
-    K: Keep<B>,
-    RB: Body,
-{
-    /// The state of a future that has given its outcome.
-    pub(crate) const DONE: Self = Self::Between(Phase::Done);
-}
-
 impl<S, K, B, RB> Phase<S, K, B, RB>
 where
     S: Service<Request<K::Out>>,
