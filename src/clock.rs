@@ -5,7 +5,10 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
@@ -55,14 +58,22 @@ impl Doubling {
 
 /// The timer of the runtime, and whether it is missing.
 ///
-/// A layer and a pool have one each. A runtime does not say whether it has a timer, and tokio panics
-/// when it has none: the first wait in a runtime without `enable_time` catches that panic, and no
-/// further wait is tried.
-#[derive(Debug, Default)]
+/// A layer and a pool have one each, which their clones share. A runtime does not say whether it has a
+/// timer, and tokio panics when it has none: the first wait in a runtime without `enable_time` catches
+/// that panic, and the answer holds for a minute. It is not kept for ever, since one value may be used
+/// in several runtimes.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Timer {
-    /// Written once, and read alone: `Relaxed` is enough.
-    missing: AtomicBool,
+    /// The milliseconds since [`START`] before which no timer is looked for. It stands alone:
+    /// `Relaxed` is enough.
+    missing_until: Arc<AtomicU64>,
 }
+
+/// The time after which a timer that was missing is looked for again.
+const MISSING: Duration = Duration::from_secs(60);
+
+/// The first time at which a timer was missing.
+static START: OnceLock<Instant> = OnceLock::new();
 
 /// A wait that has a timer.
 #[derive(Debug)]
@@ -70,8 +81,8 @@ pub(crate) struct Sleep(Pin<Box<tokio::time::Sleep>>);
 
 impl Timer {
     /// A timer that was not tried yet.
-    pub(crate) const fn new() -> Self {
-        Self { missing: AtomicBool::new(false) }
+    pub(crate) fn new() -> Self {
+        Self::default()
     }
 
     /// Returns a wait of this length; `None` outside a tokio runtime, or in one without a timer.
@@ -79,24 +90,32 @@ impl Timer {
         self.try_timer(|| tokio::time::sleep(wait))
     }
 
+    /// Returns a wait until this time; `None` outside a tokio runtime, or in one without a timer.
+    pub(crate) fn sleep_until(&self, until: Instant) -> Option<Sleep> {
+        self.try_timer(|| tokio::time::sleep_until(until))
+    }
+
     fn try_timer(&self, wait: impl FnOnce() -> tokio::time::Sleep) -> Option<Sleep> {
         // Outside a runtime nothing is learned about the timer of one.
         tokio::runtime::Handle::try_current().ok()?;
-        if self.missing.load(Ordering::Relaxed) {
+        let missing_until = self.missing_until.load(Ordering::Relaxed);
+        if missing_until > 0 && since_start() < missing_until {
             return None;
         }
         let sleep = catch_unwind(AssertUnwindSafe(|| Sleep(Box::pin(wait())))).ok();
         if sleep.is_none() {
-            self.missing.store(true, Ordering::Relaxed);
+            let millis = u64::try_from(MISSING.as_millis()).unwrap_or(u64::MAX);
+            let until = since_start().saturating_add(millis);
+            self.missing_until.store(until, Ordering::Relaxed);
         }
         sleep
     }
 }
 
-impl Clone for Timer {
-    fn clone(&self) -> Self {
-        Self { missing: AtomicBool::new(self.missing.load(Ordering::Relaxed)) }
-    }
+/// Returns the milliseconds since a timer was first missing.
+fn since_start() -> u64 {
+    let start = *START.get_or_init(Instant::now);
+    u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Future for Sleep {
@@ -107,7 +126,7 @@ impl Future for Sleep {
     }
 }
 
-/// Returns a wait, looking for the timer anew: for callers that keep the answer in their own way.
+/// Returns a wait, looking for the timer anew: for coalescing, which keeps the answer for a window.
 pub(crate) fn timer(
     wait: impl FnOnce() -> tokio::time::Sleep,
 ) -> Option<Pin<Box<tokio::time::Sleep>>> {
@@ -131,13 +150,15 @@ mod tests {
     }
 
     #[test]
-    fn timer_is_looked_for_once_in_a_runtime_without_one() {
+    fn timer_is_looked_for_once_a_minute_in_a_runtime_without_one() {
         let timer = Timer::new();
+        let missing = || timer.missing_until.load(Ordering::Relaxed) > 0;
         assert!(timer.sleep(Duration::ZERO).is_none());
-        assert!(!timer.missing.load(Ordering::Relaxed), "outside a runtime nothing is learned");
+        assert!(!missing(), "outside a runtime nothing is learned");
         assert!(in_runtime(true, || timer.sleep(Duration::ZERO)).is_some());
-        assert!(in_runtime(false, || timer.sleep(Duration::ZERO)).is_none());
-        // The answer is kept: tokio is not asked again, not even where it has a timer.
+        assert!(in_runtime(false, || timer.clone().sleep(Duration::ZERO)).is_none());
+        assert!(missing(), "a clone shares the answer");
+        // The answer holds: tokio is not asked again.
         let asked = std::cell::Cell::new(false);
         let wait = || {
             asked.set(true);
@@ -145,6 +166,9 @@ mod tests {
         };
         assert!(in_runtime(true, || timer.try_timer(wait)).is_none());
         assert!(!asked.get());
+        // After a minute it is looked for again, and found where there is one.
+        timer.missing_until.store(since_start(), Ordering::Relaxed);
+        assert!(in_runtime(true, || timer.sleep(Duration::ZERO)).is_some());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::{
     answer::{Hook, LocalAnswers},
     body::PeekLimits,
     classify::Classifier,
+    clock::Timer,
     pool::Pool,
     report::ReporterHandle,
     stage::{Limits, model::ModelAt},
@@ -42,6 +43,8 @@ pub(crate) struct Settings {
     /// Attempts and deadline, where the user has set them: they hold for the other layers too.
     pub(crate) set: Limits,
     pub(crate) peek: PeekLimits,
+    /// Shared by the services of a layer and of its clones.
+    pub(crate) timer: Timer,
     pub(crate) help: Option<Arc<str>>,
     pub(crate) hook: Option<Hook>,
     pub(crate) mode: AuthFailureMode,
@@ -75,6 +78,7 @@ impl Default for Settings {
             deadline: Duration::from_secs(60),
             set: Limits::default(),
             peek: PeekLimits::default(),
+            timer: Timer::new(),
             help: None,
             hook: None,
             mode: AuthFailureMode::default(),

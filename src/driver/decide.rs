@@ -100,7 +100,7 @@ where
         };
         let mut sleep = None;
         if !wait.is_zero() {
-            let timer = &self.exchange.shared.timer;
+            let timer = &self.exchange.common().timer;
             sleep = Some(timer.sleep(wait).ok_or(NotResent::NoTimer)?);
         }
         let limit = self.exchange.limits().attempts(ledger);

@@ -33,7 +33,7 @@ use crate::{
 /// Waits before a retry, for an error body and for a credential need a tokio runtime with
 /// [`enable_time`](tokio::runtime::Builder::enable_time). Without one the outcome goes out instead of
 /// a retry with a wait, and only the part of an error body that is there at once is read. The first
-/// wait in a runtime without a timer costs one caught panic; the layer keeps the answer.
+/// wait in a runtime without a timer costs one caught panic; the layer keeps the answer for a minute.
 ///
 /// # Cancel safety
 ///
@@ -168,7 +168,7 @@ where
             let body = FailoverBody::upstream(body, None);
             return self.follow(Failure::new(Outcome::Answer(head, body), verdict));
         }
-        let timer = &self.exchange.shared.timer;
+        let timer = &self.exchange.common().timer;
         Phase::Peeking(Box::new(Peek::new(head, body, common.peek, timer))).into()
     }
 

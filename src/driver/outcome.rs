@@ -1,4 +1,4 @@
-//! What an attempt gave: an answer, an error or a local answer, and what is known of it.
+//! The outcome of an attempt (an answer, an error or a local answer), and the facts known of it.
 
 use http::{StatusCode, response};
 use http_body::Body;

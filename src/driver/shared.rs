@@ -8,12 +8,11 @@ use std::{
 use tower_service::Service;
 
 use super::config::Config;
-use crate::{body::Spare, clock::Timer, stage::Stage};
+use crate::{body::Spare, stage::Stage};
 
 /// The configuration of a driver, and the prototype of the services for further attempts.
 pub(crate) struct Shared<S, St, K> {
     pub(crate) config: Config<St, K>,
-    pub(crate) timer: Timer,
     /// The services for further attempts are clones of it. It is never called itself.
     prototype: Option<Mutex<S>>,
 }
@@ -22,7 +21,7 @@ impl<S, St, K: Spare<S>> Shared<S, St, K> {
     /// Shares `config`, and a clone of `inner` where the request can be sent again.
     pub(crate) fn new(inner: &S, config: Config<St, K>) -> Self {
         let prototype = config.keep.spare(inner).map(Mutex::new);
-        Self { config, timer: Timer::new(), prototype }
+        Self { config, prototype }
     }
 
     /// Returns a service for one more attempt. It has not been polled ready.

@@ -1,4 +1,4 @@
-//! What may be resent: nothing that was perhaps done (a 502 to a POST), unless repeating it is harmless.
+//! The rule of resending: work that was perhaps done (a 502 to a POST) is not repeated unless harmless.
 //!
 //! The [delivery](crate::classify::Delivery) of a verdict says whether the upstream may have done the
 //! work. Repeating is harmless if the method is idempotent (RFC 9110 §9.2.2), if the request has an

@@ -18,12 +18,12 @@ use std::{
 
 use tokio::{
     task::{JoinError, JoinHandle},
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::answer::{self, Renewed};
 use crate::{
-    clock::{self, Now},
+    clock::Now,
     credential::{RefreshReason, SourceError, Token, TokenSource},
     pool::{
         account::{End, Generation, Kind},
@@ -56,7 +56,7 @@ pub(crate) fn start(
     #[cfg(all(test, failover_loom))]
     return task.call_here(now);
     #[cfg(not(all(test, failover_loom)))]
-    if clock::timer(|| sleep(Duration::ZERO)).is_some() {
+    if shared.timer.sleep(Duration::ZERO).is_some() {
         drop(tokio::spawn(task.run()));
     } else {
         let what = "no tokio runtime with a timer to call the source in";

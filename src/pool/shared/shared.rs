@@ -11,6 +11,7 @@ use tokio::{
 use super::registry::Registry;
 use crate::{
     classify::Code,
+    clock::Timer,
     pool::{
         account::{Cooldowns, Generation, GenerationState, Kind, PooledAccount},
         index::{Cursors, Roster, Timers},
@@ -74,6 +75,8 @@ pub(crate) struct Shared {
     /// The number of accounts that are neither rejected nor retired. It may lag for an instant, and
     /// fall below zero for an instant.
     alive: AtomicI64,
+    /// Shared by the waits for a source and for a change.
+    pub(crate) timer: Timer,
     epoch: Instant,
 }
 
@@ -141,6 +144,7 @@ impl Shared {
             skew_reported: AtomicBool::new(false),
             len: AtomicUsize::new(0),
             alive: AtomicI64::new(0),
+            timer: Timer::new(),
             epoch,
         }
     }

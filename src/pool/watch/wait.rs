@@ -9,14 +9,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     classify::Code,
-    clock::{self, Now},
+    clock::Now,
     pool::{
         account::{Entry, GenerationState},
         select::{Pin as Tie, Query, Search, Unavailable},
@@ -63,11 +60,11 @@ impl ChangeListener {
         let Some(until) = timers.into_iter().chain(longest).min() else {
             return Some(self.changed.changed().await.is_ok());
         };
-        let mut timer = clock::timer(|| sleep_until(until))?;
+        let mut timer = self.shared.timer.sleep_until(until)?;
         let mut changed = pin!(self.changed.changed());
         let changed = poll_fn(|cx| match changed.as_mut().poll(cx) {
             Poll::Ready(changed) => Poll::Ready(Some(changed.is_ok())),
-            Poll::Pending => timer.as_mut().poll(cx).map(|()| None),
+            Poll::Pending => Pin::new(&mut timer).poll(cx).map(|()| None),
         });
         let early = || longest.is_none_or(|longest| Instant::now() < longest);
         Some(changed.await.unwrap_or_else(early))
