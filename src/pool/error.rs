@@ -43,9 +43,9 @@ pub enum PoolError {
     /// A text is not an origin.
     #[error("`{origin}` is no origin: {fault}")]
     Origin {
-        /// What was given, as far as it may be shown.
+        /// The value that was given, as far as it may be shown.
         origin: Box<str>,
-        /// What is wrong with it.
+        /// The fault.
         fault: OriginFault,
     },
     /// The base URI of an account is not usable.
@@ -53,7 +53,7 @@ pub enum PoolError {
     BaseUri {
         /// The account.
         id: Box<str>,
-        /// What is wrong with it.
+        /// The fault.
         fault: OriginFault,
     },
     /// The base URI of an account is outside the pool's origins.

@@ -68,7 +68,7 @@ impl Origin {
     }
 }
 
-/// What keeps `uri` from being an origin.
+/// Returns the fault that keeps `uri` from being an origin.
 pub(crate) fn fault(uri: &Uri) -> Option<OriginFault> {
     let Some(authority) = uri.authority().filter(|_| uri.scheme().is_some()) else {
         return Some(OriginFault::NoScheme);

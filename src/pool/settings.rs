@@ -1,4 +1,4 @@
-//! What the user of a pool may choose.
+//! The settings of a pool.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -90,7 +90,7 @@ pub(crate) type OnDead = Arc<dyn Fn(&PoolDead) + Send + Sync>;
 /// A hook for a pool that has recovered.
 pub(crate) type OnRecovered = Arc<dyn Fn() + Send + Sync>;
 
-/// What a pool does about where its credentials come from, and when they end.
+/// The settings for token sources and for the expiry of credentials.
 #[derive(Clone)]
 pub(crate) struct Sources {
     /// How long a source may take.

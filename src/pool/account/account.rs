@@ -65,7 +65,7 @@ pub(crate) struct AttemptCounts {
     pub(crate) other: AtomicU64,
 }
 
-/// What the pool assigns to an account when it is inserted.
+/// The values that the pool assigns to an account when it is inserted.
 pub(crate) struct Registered {
     /// Unique in the process, and growing: the order in which accounts were listed.
     pub(crate) uid: u32,

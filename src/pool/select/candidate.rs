@@ -1,4 +1,4 @@
-//! What one request may do with one account.
+//! Whether one request may use one account: to serve, as a probe (one at a time), or not at all.
 
 use std::sync::Arc;
 

@@ -23,7 +23,7 @@ use crate::{
 
 const IDS: [&str; 3] = ["a", "b", "c"];
 
-/// What a source does when it is asked, after so many milliseconds.
+/// The response of a source to a call, after so many milliseconds.
 #[derive(Clone, Copy, Debug)]
 enum Play {
     Give(Option<u64>),
@@ -226,7 +226,7 @@ impl World {
         self.server.lock().unwrap()
     }
 
-    /// What a request gets that waits for as long as one may.
+    /// The result of a request that waits as long as it may.
     async fn get(&self, pin: Option<usize>) -> Option<Leased> {
         let pick = |last| {
             let query = Query { pin: pin.map(|at| Pin::Strict(IDS[at])), last, ..ANY };
@@ -310,7 +310,7 @@ impl World {
         self.look(op);
     }
 
-    /// What holds at any time.
+    /// The conditions that hold at any time.
     fn look(&self, after: impl std::fmt::Debug) {
         let roster = self.pool.shared().roster.load();
         let alive = roster.entries.iter().filter(|entry| entry.state().is_alive()).count();

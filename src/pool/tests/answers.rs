@@ -1,4 +1,4 @@
-//! What is said when nobody can serve, and to whom.
+//! The answers when no account can serve.
 
 use std::sync::{
     Arc,
@@ -113,7 +113,7 @@ fn avoided_account_hides_no_cooldown_of_others() {
     bench.pinned("b").unwrap().limited(None, Some(secs(60)), &mut bench.clock());
     let query = Query { avoid: Some(&avoid), ..ANY };
     assert_eq!(said(&bench, &query), (Code::PoolLimited, Some(60)));
-    // Nor when `a` is shown to nobody for an instant.
+    // Nor when `a` is hidden for an instant.
     bench.pool.shared().roster.load().usable.clear(0);
     assert_eq!(said(&bench, &query), (Code::PoolLimited, Some(60)));
 }

@@ -80,7 +80,7 @@ fn token(lease: &Leased) -> &str {
     std::str::from_utf8(lease.generation.credential.token()).unwrap()
 }
 
-/// What a request gets that waits as long as a source is being asked.
+/// The result of a request that waits while a source is called.
 async fn get(pool: &Pool, id: &str) -> Result<String, Code> {
     let mut changed = Some(pool.wait_for_change(&mut None, None));
     while pinned(pool, id).is_err_and(|none| none.is_under_way()) {
@@ -226,7 +226,7 @@ async fn remaining_validity_of_a_token_is_reported_to_the_second() {
     sleep(secs(2)).await;
     let TokenEventKind::RefreshFailed { valid_for, .. } = world.changed() else { panic!() };
     assert_eq!(valid_for, Some(secs(24)));
-    // Of one whose end nobody knows, no end is reported.
+    // No end is reported for a credential whose expiry is unknown.
     let (reported, first) = (Reported::default(), Arc::new(Mutex::new(true)));
     let source = move |_: RefreshReason| {
         let first = std::mem::take(&mut *first.lock().unwrap());

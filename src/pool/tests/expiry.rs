@@ -36,7 +36,7 @@ fn is_under_way(pool: &Pool, query: &Query<'_>) -> bool {
     pool.is_under_way(query, &mut Now::unread())
 }
 
-/// What is sent with it.
+/// The token that is sent with it.
 fn token(lease: &crate::pool::lease::Lease) -> &str {
     std::str::from_utf8(lease.generation.credential.token()).unwrap()
 }
@@ -257,7 +257,7 @@ fn change_during_a_publish_is_shown_in_the_new_roster() {
     let new = Roster::new(entries, Order::Listed, Selection::RoundRobin);
     let shown = || [0, 1, 2].map(|i| new.usable.has(i));
     assert_eq!(shown(), [false, false, true]);
-    // Whoever does that knows the old list.
+    // That thread knows the old list.
     bench.pool.revive("a");
     assert_eq!(shown(), [false, false, true]);
     new.catch_up();

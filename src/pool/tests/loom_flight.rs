@@ -17,7 +17,7 @@ use crate::{
     pool::{Pool, State},
 };
 
-/// What a source saw.
+/// The calls that a source saw.
 #[derive(Default)]
 struct Seen {
     calls: AtomicUsize,

@@ -1,4 +1,4 @@
-//! What must hold in every interleaving: two things at once, and what is left of them.
+//! Conditions that hold in every interleaving of two concurrent operations.
 //!
 //! `RUSTFLAGS="--cfg failover_loom" cargo test --release --lib loom`. The atomics of the pool are the model
 //! checker's; what holds the roster and the credentials together is not, so that a step there is one

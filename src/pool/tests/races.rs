@@ -1,4 +1,4 @@
-//! What a request with a fresh token takes, while others hold all there is to hold.
+//! The locks that a request with a fresh token needs: none, while others hold all of them.
 
 use std::{sync::mpsc, thread, time::Duration};
 
@@ -47,7 +47,7 @@ async fn fresh_token_is_served_without_a_lock() {
     assert_eq!(pool.view().accounts[0].counts.succeeded, 3);
 }
 
-/// On another thread, as a rule: the first look asks the source, and finds nobody.
+/// Usually on another thread: the first search calls the source, and finds no account.
 #[tokio::test(start_paused = true)]
 async fn token_that_arrives_during_a_search_is_found() {
     let account = Account::from_source("alice", |_: RefreshReason| async {

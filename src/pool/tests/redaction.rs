@@ -1,4 +1,4 @@
-//! What must not stand in messages of others, and for how long.
+//! The secrets that are redacted in foreign text, and for how long.
 
 use super::support::*;
 use crate::{

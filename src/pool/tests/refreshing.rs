@@ -20,7 +20,7 @@ use crate::{
     pool::{Selection, *},
 };
 
-/// What a source does when it is asked, and for how many milliseconds.
+/// The response of a source to a call, and its duration in milliseconds.
 #[derive(Clone, Copy, Debug)]
 enum Play {
     Give { left: u64 },
@@ -30,7 +30,7 @@ enum Play {
     Panic,
 }
 
-/// What a caller does.
+/// The action of a caller.
 #[derive(Clone, Copy, Debug)]
 struct Caller {
     at: u64,

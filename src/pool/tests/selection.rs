@@ -393,7 +393,7 @@ proptest! {
         prop_assert_eq!(turn, weighted::Cycle::new(weights.into_iter()).turn(n));
     }
 
-    // Every way of choosing gives somebody who may serve, and nobody only when nobody may.
+    // Every strategy gives an account that may serve, and none only when no account may.
     #[test]
     fn strategies_find_exactly_the_usable_accounts(
         tiers in prop::collection::vec((0..3_i32, 0..3_u32, any::<bool>()), 1..140),

@@ -21,7 +21,7 @@ use crate::{
     report::{Event, OutReason, TokenEventKind},
 };
 
-/// What a source does when it is asked.
+/// The response of a source to a call.
 #[derive(Clone, Debug)]
 pub(crate) enum Play {
     Give(&'static str, Option<u64>),
@@ -102,7 +102,7 @@ impl World {
         Ok(String::from_utf8(lease.generation.credential.token().to_vec()).unwrap())
     }
 
-    /// What a request gets that waits as long as a source is being asked.
+    /// The result of a request that waits while a source is called.
     async fn get(&self) -> Result<String, Code> {
         let mut changed = Some(self.pool.wait_for_change(&mut None, None));
         while self.pick().is_err_and(|none| none.is_under_way()) {
@@ -263,10 +263,10 @@ async fn late_token_is_used_and_no_call_starts_before_it() {
     };
     let all = || ["alice", "bob", "carol"].map(|id| pick(id).map_err(|none| none.is_under_way()));
     assert_eq!(all(), [Err(true); 3]);
-    // Another group waits for nobody but its own.
+    // Another group waits only for its own calls.
     sleep(secs(9)).await;
     assert_eq!(all(), [Err(true), Err(true), Ok(())]);
-    // At the deadline nobody waits any longer, nor in its group.
+    // At the deadline no request waits any longer, nor in its group.
     sleep(secs(1) + quick).await;
     for _ in 0..29 {
         assert_eq!(all(), [Err(false), Err(false), Ok(())]);

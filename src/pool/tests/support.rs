@@ -29,7 +29,7 @@ pub(crate) fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// What the reporter was reported.
+/// The events that the reporter received.
 #[derive(Clone, Default)]
 pub(crate) struct Reported(Arc<Mutex<Vec<Event>>>);
 
@@ -75,7 +75,7 @@ pub(crate) struct Leased {
     shared: Shared,
 }
 
-/// What became of a rejection: whether it took the account out, and for how long it is out.
+/// The effect of a rejection: whether it took the account out, and for how long it is out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rejection {
     pub(crate) won: bool,
@@ -166,7 +166,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new(builder: PoolBuilder) -> Self {
         let pool = builder.build().unwrap();
-        // As long after the build as a fraction of a millisecond matters to nobody.
+        // A fraction of a millisecond after the build, which makes no difference.
         Self { pool, now: Instant::now() + secs(1) }
     }
 
@@ -190,7 +190,7 @@ impl Bench {
         self.query(&Query { pin: Some(Pin::Strict(id)), ..ANY })
     }
 
-    /// Who serves the next requests; `-` is nobody.
+    /// The accounts that serve the next requests; `-` is none.
     pub(crate) fn order(&self, n: usize) -> Vec<String> {
         let mut order = Vec::new();
         for _ in 0..n {

@@ -1,4 +1,4 @@
-//! What must hold when many do it at once.
+//! Conditions that hold when many threads act at once.
 
 use std::{
     collections::HashMap,

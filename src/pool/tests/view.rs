@@ -1,4 +1,4 @@
-//! What a status page shows, and what is reported of whom, and what is not.
+//! The view of the pool, and the reports about its accounts.
 
 use std::{
     sync::{

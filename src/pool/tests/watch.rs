@@ -1,4 +1,4 @@
-//! What a pool tells without being asked.
+//! The warnings and hooks of a pool.
 
 use std::{
     sync::{
@@ -23,7 +23,7 @@ fn ends(id: &str, left: u64) -> Account {
     account(id).expires(Expires::In(secs(left)))
 }
 
-/// What was reported of credentials that end, in seconds before it.
+/// The reports of expiring credentials, in seconds before the expiry.
 fn leads(reported: &Reported) -> Vec<u64> {
     let events = reported.events();
     let of = |event: &Event| match event {

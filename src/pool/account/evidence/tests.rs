@@ -15,7 +15,7 @@ struct Model {
     closed: bool,
 }
 
-/// What an attempt in the model knew.
+/// The knowledge of an attempt in the model.
 #[derive(Clone, Copy, Debug)]
 struct Knew {
     chapter: u64,

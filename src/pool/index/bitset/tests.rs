@@ -18,7 +18,7 @@ proptest! {
         for (i, right) in wrong {
             let i = i.index(len);
             bits.set(i);
-            // As if what is above had been written by somebody who was late.
+            // As if a late writer had written the levels above.
             for (level, words) in bits.levels.iter().enumerate().take(right) {
                 words[i >> (6 * (level + 1))].store(0, Ordering::SeqCst);
             }
