@@ -205,9 +205,6 @@ fn item_without_an_example_is_detected() {
     assert!(["A", "x", "D"].iter().all(|name| links.contains(*name)), "{links:?}");
 }
 
-/// Folders of `src` whose prose is still to be rewritten.
-const TO_REWRITE: [&str; 0] = [];
-
 /// The faults of the comments of one file: lines with riddles, and headless first sentences.
 fn prose(text: &str) -> Vec<&str> {
     let mut faults = Vec::new();
@@ -232,9 +229,8 @@ fn prose(text: &str) -> Vec<&str> {
 #[test]
 fn comments_are_plain() {
     let sources = sources();
-    let plain = |path: &str| !TO_REWRITE.contains(&path.split('/').next().unwrap());
     let mut lacks = Vec::new();
-    for (path, text) in sources.iter().filter(|(path, _)| plain(path)) {
+    for (path, text) in &sources {
         lacks.extend(prose(text).into_iter().map(|line| format!("{path}: {line}")));
     }
     assert!(lacks.is_empty(), "write it plainly:\n{}", lacks.join("\n"));

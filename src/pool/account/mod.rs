@@ -3,7 +3,6 @@
 pub(crate) mod account;
 pub(crate) mod cooldown;
 pub(crate) mod entry;
-pub(crate) mod evidence;
 pub(crate) mod generation;
 pub(crate) mod kept;
 pub(crate) mod lifetime;
@@ -12,6 +11,7 @@ pub(crate) mod renewal;
 pub(crate) mod single_flight;
 pub(crate) mod source;
 pub(crate) mod state;
+pub(crate) mod transitions;
 
 pub(crate) use self::{
     account::{Base, PooledAccount, Registered},

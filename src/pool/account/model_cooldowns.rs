@@ -1,4 +1,4 @@
-//! Cooldowns of single models of an account.
+//! Cooldowns of single models of an account, such as after "model not found".
 
 use std::sync::Arc;
 

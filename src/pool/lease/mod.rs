@@ -2,9 +2,9 @@
 
 pub(crate) mod admitted;
 pub(crate) mod apply;
-pub(crate) mod evidence;
 pub(crate) mod in_flight;
 pub(crate) mod lease;
+pub(crate) mod verdicts;
 
 pub(crate) use self::{
     admitted::Admitted,

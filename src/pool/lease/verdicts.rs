@@ -1,4 +1,4 @@
-//! Evidence of an attempt about the account that it used.
+//! The effect of an answer on the account, or on account and model: limited, out of quota, not found.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Changes of a generation's state by evidence from attempts. Pure: times are arguments.
+//! The transitions of a generation's state: rejection, quarantine, probe and recovery. Pure: times are arguments.
 
 use super::{
     cooldown::Cooldowns,
