@@ -17,7 +17,7 @@ use support::{
 };
 use tower::{BoxError, Layer, ServiceExt};
 use tower_failover::{
-    Account, Code, Credential, Failover, FailoverLayer, Pool, Reason, RequestOptions,
+    Account, Code, Credential, Failover, FailoverLayer, Pool, Reason, RequestOptions, RetryPolicy,
     answer::Problem,
     classify::Origin,
     credential::{Expires, RefreshReason, Token},
@@ -164,6 +164,29 @@ async fn rejection_is_replaced_in_the_protocol_of_the_caller() {
         assert_eq!((answer.status().as_u16(), upstream.calls()), (status, 1), "{kind}");
         assert_eq!(answer.headers()["content-type"], form);
         assert_eq!(answer.headers().contains_key("grpc-status"), form == kind);
+    }
+}
+
+/// The account dies while the request waits for its retry: nothing can be sent any more.
+#[tokio::test(start_paused = true)]
+async fn impossible_attempt_is_answered_in_the_protocol_of_the_caller() {
+    for (kind, status, form) in [
+        ("application/grpc", 200, "application/grpc"),
+        ("application/json", 401, "application/problem+json"),
+    ] {
+        let pool = pool(&["a"], &Recorder::new());
+        let layer = FailoverLayer::builder()
+            .rotation(pool.clone())
+            .retry(RetryPolicy::new().retries(1))
+            .build()
+            .unwrap();
+        let upstream = Upstream::script([Step::answer(503, &[("retry-after", "1")], "")]);
+        let call = tokio::spawn(layer.layer(upstream.clone()).oneshot(request_of(kind)));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(pool.invalidate("a", Reason::Revoked));
+        let answer = call.await.unwrap().unwrap();
+        assert_eq!((answer.status().as_u16(), upstream.calls()), (status, 1), "{kind}");
+        assert_eq!(answer.headers()["content-type"], form);
     }
 }
 
