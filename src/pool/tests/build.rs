@@ -239,3 +239,23 @@ fn handles_are_send_and_sync() {
     anywhere::<crate::pool::lease::InFlight>();
     anywhere::<crate::pool::PoolView>();
 }
+
+#[test]
+fn cooldown_settings_set_the_cooldowns_without_a_hint() {
+    let bench = Bench::new(
+        accounts(&[])
+            .account(account("limited"))
+            .account(account("empty"))
+            .account(account("missing"))
+            .limited_cooldown(secs(2), secs(3))
+            .out_of_quota_cooldown(secs(5))
+            .model_cooldown(secs(7)),
+    );
+    bench.pinned("limited").unwrap().limited(None, None, &mut bench.clock());
+    bench.pinned("empty").unwrap().out_of_quota(None, None, &mut bench.clock());
+    bench.pinned("missing").unwrap().model_missing("m", None, &mut bench.clock());
+    let view = crate::pool::view::view(bench.pool.shared(), &mut bench.clock());
+    let usable_in: Vec<_> = view.accounts.iter().map(|account| account.usable_in).collect();
+    assert_eq!(usable_in, [Some(secs(2)), Some(secs(5)), None]);
+    assert_eq!(view.accounts[2].model_cooldowns[0].usable_in, secs(7));
+}
