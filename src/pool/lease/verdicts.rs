@@ -89,18 +89,7 @@ impl Lease {
                 });
                 change(shared, generation, |state| state.probe_healthy(since));
             }
-            None => {
-                let strikes = &generation.account.strikes;
-                let before = strikes.get();
-                let (noted, change) = note_cooldown(shared, generation, at, |state| {
-                    state.limited(since, delay, before, cooldowns, at)
-                });
-                // A change that only ends a probe is no growth.
-                let grew = change.map_or(noted, |change| change.is.until() > change.was.until());
-                if delay.is_none() && grew {
-                    strikes.add();
-                }
-            }
+            None => limit_account(shared, generation, since, delay, at),
         }
     }
 
@@ -172,6 +161,27 @@ fn change(
     let change = shared.change(generation, f)?;
     shared.report_recovery();
     Some(change)
+}
+
+/// Notes a limit of the account, and counts it if it has no `delay` and the cooldown grew.
+fn limit_account(
+    shared: &Shared,
+    generation: &Arc<Generation>,
+    since: Since,
+    delay: Option<u64>,
+    now: u64,
+) {
+    let cooldowns = &shared.settings.cooldowns;
+    let strikes = &generation.account.strikes;
+    let before = strikes.get();
+    let (noted, change) = note_cooldown(shared, generation, now, |state| {
+        state.limited(since, delay, before, cooldowns, now)
+    });
+    // A change that only ends a probe is no growth.
+    let grew = change.map_or(noted, |change| change.is.until() > change.was.until());
+    if delay.is_none() && grew {
+        strikes.add();
+    }
 }
 
 /// Notes a cooldown of the account, and reports the recovery of a pool that was dead.
