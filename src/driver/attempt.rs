@@ -17,7 +17,7 @@ use crate::{
 ///
 /// The order of the fields is the order of their drop: the exchange reports last.
 pub(crate) struct Attempts<S, St: Stage, K: Keep<B>, B> {
-    /// The service of the last attempt, when it was not the driver's own.
+    /// The service of the last attempt, sent or not, when it was not the driver's own.
     pub(crate) spare: Option<Box<S>>,
     /// The kept body.
     pub(crate) kept: Option<K::Kept>,

@@ -1,4 +1,4 @@
-//! A request in progress, from its start to its first attempt.
+//! A request in progress: its parts, and the account and model of the next attempt.
 
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ impl<S, St: Stage, K> Exchange<S, St, K> {
         self.scratch.started.filter(|_| self.scratch.just_started).map_or_else(Now::unread, Now::at)
     }
 
-    /// Chooses what the first attempt will use; `last` ends the wait for a token source.
+    /// Chooses what the next attempt will use; `last` ends the wait for a token source.
     #[inline]
     pub(crate) fn reserve(
         &mut self,

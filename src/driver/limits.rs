@@ -16,7 +16,8 @@ use crate::{
 /// The delay with which a wait may end: tokio counts in milliseconds.
 const TIMER: Duration = Duration::from_millis(2);
 
-/// The limits of one request: the smallest of the driver's, the outer layers' and the request's own.
+/// The limits of one request. A limit that was set replaces the driver's default; the request's own only
+/// tightens it.
 #[derive(Clone, Copy)]
 pub(crate) struct RequestLimits<'a> {
     pub(crate) common: &'a Settings,

@@ -26,7 +26,7 @@ pub(crate) enum Outcome<B: Body, E> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spent(pub(crate) u32);
 
-/// An outcome with its verdict, and the facts learned from it so far.
+/// An outcome that a status or an error calls a failure, its verdict, and the facts learned so far.
 pub(crate) struct Failure<B: Body, E> {
     pub(crate) outcome: Outcome<B, E>,
     pub(crate) verdict: Verdict,

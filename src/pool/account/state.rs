@@ -194,11 +194,11 @@ impl GenerationState {
 
 impl std::fmt::Debug for GenerationState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Word")
+        f.debug_struct("GenerationState")
             .field("kind", &self.kind())
             .field("closed", &self.is_closed())
             .field("model_cooldowns", &self.has_model_cooldowns())
-            .field("ever", &self.is_proven())
+            .field("proven", &self.is_proven())
             .field("reason", &self.reason())
             .field("rejected", &self.get(REJECTED))
             .field("ticket", &self.get(TICKET))
