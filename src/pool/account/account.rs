@@ -7,7 +7,7 @@ use http::{
     uri::{Authority, Scheme},
 };
 
-use super::{kept::Kept, source::Source};
+use super::{kept::Kept, source::Source, strikes::Strikes};
 use crate::{
     classify::Reason,
     sync::{AtomicU32, AtomicU64, Ordering},
@@ -34,6 +34,8 @@ pub(crate) struct PooledAccount {
     pub(crate) remaining: AtomicU64,
     /// The time of its timer; `u64::MAX` without one.
     pub(crate) queued: AtomicU64,
+    /// Its limits in a row without a hint.
+    pub(crate) strikes: Strikes,
     /// Its cooldown while the state has no room for it.
     pub(crate) kept: Kept,
 }

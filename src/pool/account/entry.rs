@@ -14,6 +14,7 @@ use super::{
     kept::Kept,
     source::{self, Source},
     state::GenerationState,
+    strikes::Strikes,
 };
 use crate::{
     clock,
@@ -67,6 +68,7 @@ impl Entry {
             open: AtomicU32::new(0),
             remaining: AtomicU64::new(u64::MAX),
             queued: AtomicU64::new(u64::MAX),
+            strikes: Strikes::new(),
             kept: Kept::new(),
         });
         let (number, state) = if credential.is_loaded() {

@@ -11,6 +11,7 @@ pub(crate) mod renewal;
 pub(crate) mod single_flight;
 pub(crate) mod source;
 pub(crate) mod state;
+pub(crate) mod strikes;
 pub(crate) mod transitions;
 
 pub(crate) use self::{

@@ -1,12 +1,12 @@
 //! The state of one generation of an account's credential, packed into 64 bits.
 //!
-//! Every change is one compare-and-swap; the changes are in [`evidence`](super::evidence) and
-//! [`renewal`](super::renewal). The state belongs to the generation: evidence about an old generation
+//! Every change is one compare-and-swap; the changes are in [`transitions`](super::transitions)
+//! and [`renewal`](super::renewal). The state belongs to the generation: evidence about an old generation
 //! cannot touch the new one.
 //!
 //! ```text
-//! bit  0    3      4               5      6      9        13      17     25       26    64
-//!      kind closed model_cooldowns proven reason rejected limited ticket reported until
+//! bit  0    3      4               5      6      9        14     25       26    64
+//!      kind closed model_cooldowns proven reason rejected ticket reported until
 //! ```
 //!
 //! `until` is in milliseconds since the pool was built, saturating after eight years.
@@ -60,9 +60,8 @@ pub(crate) const CLOSED: Field = Field { at: 3, bits: 1 };
 pub(crate) const MODEL_COOLDOWNS: Field = Field { at: 4, bits: 1 };
 pub(crate) const PROVEN: Field = Field { at: 5, bits: 1 };
 pub(crate) const REASON: Field = Field { at: 6, bits: 3 };
-pub(crate) const REJECTED: Field = Field { at: 9, bits: 4 };
-pub(crate) const LIMITED: Field = Field { at: 13, bits: 4 };
-pub(crate) const TICKET: Field = Field { at: 17, bits: 8 };
+pub(crate) const REJECTED: Field = Field { at: 9, bits: 5 };
+pub(crate) const TICKET: Field = Field { at: 14, bits: 11 };
 pub(crate) const REPORTED: Field = Field { at: 25, bits: 1 };
 pub(crate) const UNTIL: Field = Field { at: 26, bits: 38 };
 
@@ -94,11 +93,6 @@ impl GenerationState {
     pub(crate) const fn with(self, field: Field, value: u64) -> Self {
         let value = if value > field.max() { field.max() } else { value };
         Self(self.0 & !(field.max() << field.at) | (value << field.at))
-    }
-
-    /// Returns the state with the limit strikes of `other`.
-    pub(crate) const fn with_limited_strikes(self, other: Self) -> Self {
-        self.with(LIMITED, other.get(LIMITED))
     }
 
     pub(crate) const fn kind(self) -> Kind {
@@ -207,7 +201,6 @@ impl std::fmt::Debug for GenerationState {
             .field("proven", &self.is_proven())
             .field("reason", &self.reason())
             .field("rejected", &self.get(REJECTED))
-            .field("limited", &self.get(LIMITED))
             .field("ticket", &self.get(TICKET))
             .field("reported", &self.was_reported())
             .field("until", &self.until())

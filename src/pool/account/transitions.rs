@@ -3,8 +3,8 @@
 use super::{
     cooldown::Cooldowns,
     state::{
-        CLOSED, GenerationState, KIND, Kind, LIMITED, MODEL_COOLDOWNS, PROVEN, REASON, REJECTED,
-        Since, TICKET, UNTIL, reason_bits,
+        CLOSED, GenerationState, KIND, Kind, MODEL_COOLDOWNS, PROVEN, REASON, REJECTED, Since,
+        TICKET, UNTIL, reason_bits,
     },
 };
 use crate::classify::Reason;
@@ -45,11 +45,12 @@ impl GenerationState {
         self.if_open(next)
     }
 
-    /// Returns the state after a limit.
+    /// Returns the state after a limit, which without a `delay` is one more than `strikes` in a row.
     pub(crate) fn limited(
         self,
         since: Since,
         delay: Option<u64>,
+        strikes: u64,
         cooldowns: &Cooldowns,
         now: u64,
     ) -> Option<Self> {
@@ -57,16 +58,15 @@ impl GenerationState {
         let healed = if probe { self.healed(since) } else { self };
         // Within a cooldown, an answer without a hint adds nothing.
         let within = self.until() > now && self.kind() != Kind::Usable;
-        let (cooldown, next) = match delay {
-            _ if !cooldowns.cooling => (0, healed),
-            Some(delay) => (delay.min(cooldowns.max_rest), healed),
-            None if within => (0, healed),
-            None => {
-                let strikes = self.get(LIMITED);
-                (cooldowns.limited(strikes), healed.with(LIMITED, strikes + 1))
-            }
+        let cooldown = match delay {
+            _ if !cooldowns.cooling => 0,
+            Some(delay) => delay.min(cooldowns.max_rest),
+            None if within => 0,
+            None => cooldowns.limited(strikes),
         };
-        self.if_open(if cooldown == 0 { next } else { next.cooling(Kind::Limited, now, cooldown) })
+        let next =
+            if cooldown == 0 { healed } else { healed.cooling(Kind::Limited, now, cooldown) };
+        self.if_open(next)
     }
 
     /// Returns the state of an account without quota.
@@ -98,15 +98,19 @@ impl GenerationState {
         // A cooldown that grew since then is newer than this success.
         let newest = self.until() == since.seen.until();
         let next = match self.kind() {
-            Kind::Probing if self.is_probe_of(since) => {
-                self.healed(since).with(REJECTED, 0).with(LIMITED, 0)
-            }
-            Kind::Usable if newest => self.with(REJECTED, 0).with(LIMITED, 0),
-            Kind::Limited | Kind::Quota if newest => self.with(LIMITED, 0),
+            Kind::Probing if self.is_probe_of(since) => self.healed(since).with(REJECTED, 0),
+            Kind::Usable if newest => self.with(REJECTED, 0),
             Kind::Retired => return None,
             _ => self,
         };
         self.if_open(next.with(PROVEN, 1))
+    }
+
+    /// Returns whether a success ends the account's limits in a row: no cooldown grew since then.
+    pub(crate) fn ends_strikes(self, since: Since) -> bool {
+        let newest = self.until() == since.seen.until();
+        let serves = matches!(self.kind(), Kind::Usable | Kind::Limited | Kind::Quota);
+        !self.is_closed() && (self.is_probe_of(since) || serves && newest)
     }
 
     /// Returns the state after a failure that shows the credential to be good.

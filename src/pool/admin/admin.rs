@@ -96,7 +96,10 @@ pub(crate) fn replace(
     let account = Arc::clone(&entry.account);
     let new = Generation::new(number, credential, account, lifetime, GenerationState::NEW);
     // The credential of an operator starts without cooldowns.
-    shared.put(&mut registry, &roster, entry, new, |_, _| entry.account.kept.forget());
+    shared.put(&mut registry, &roster, entry, new, |_, _| {
+        entry.account.kept.forget();
+        entry.account.strikes.forget();
+    });
     // The reason for which the source failed may be gone.
     if let Some(source) = source {
         source.flight().forget();
@@ -136,6 +139,7 @@ pub(crate) fn revive(shared: &Shared, id: &str) -> bool {
     let there = with_current(shared, id, |generation| {
         generation.model_cooldowns(|models| *models = ModelCooldowns::default());
         generation.account.kept.forget();
+        generation.account.strikes.forget();
         // A clock may be wrong about a past expiry; a future one stays.
         if generation.lifetime.is_expired(now) {
             generation.lifetime.forget();

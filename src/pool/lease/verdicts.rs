@@ -29,6 +29,11 @@ impl Lease {
         }
         // Writes nothing once the credential is known to be good.
         let since = self.take_since();
+        let strikes = &self.generation.account.strikes;
+        let before = strikes.get();
+        if before > 0 && self.generation.state().ends_strikes(since) {
+            strikes.end(before);
+        }
         change(shared, &self.generation, |state| state.succeeded(since));
     }
 
@@ -84,11 +89,7 @@ impl Lease {
                 });
                 change(shared, generation, |state| state.probe_healthy(since));
             }
-            None => {
-                note_cooldown(shared, generation, at, |state| {
-                    state.limited(since, delay, cooldowns, at)
-                });
-            }
+            None => limit_account(shared, generation, since, delay, at),
         }
     }
 
@@ -108,7 +109,7 @@ impl Lease {
         }
         let generation = renewal.as_ref().unwrap_or(&self.generation);
         let (at, cooldowns) = (shared.passed(now.get()), &shared.settings.cooldowns);
-        let change = note_cooldown(shared, generation, at, |state| {
+        let (_, change) = note_cooldown(shared, generation, at, |state| {
             state.out_of_quota(since, delay.map(millis), cooldowns, at)
         });
         if let Some(change) = change {
@@ -162,17 +163,39 @@ fn change(
     Some(change)
 }
 
-/// Notes a cooldown of the account.
+/// Notes a limit of the account, and counts it if it has no `delay` and the cooldown grew.
+fn limit_account(
+    shared: &Shared,
+    generation: &Arc<Generation>,
+    since: Since,
+    delay: Option<u64>,
+    now: u64,
+) {
+    let cooldowns = &shared.settings.cooldowns;
+    let strikes = &generation.account.strikes;
+    let before = strikes.get();
+    let (noted, change) = note_cooldown(shared, generation, now, |state| {
+        state.limited(since, delay, before, cooldowns, now)
+    });
+    // A change that only ends a probe is no growth.
+    let grew = change.map_or(noted, |change| change.is.until() > change.was.until());
+    if delay.is_none() && grew {
+        strikes.add();
+    }
+}
+
+/// Notes a cooldown of the account, and reports the recovery of a pool that was dead.
 fn note_cooldown(
     shared: &Shared,
     generation: &Arc<Generation>,
     now: u64,
     f: impl Fn(GenerationState) -> Option<GenerationState>,
-) -> Option<Change> {
-    let (_, change) = shared.note_cooldown(generation, now, f);
-    let change = change?;
-    shared.report_recovery();
-    Some(change)
+) -> (bool, Option<Change>) {
+    let (noted, change) = shared.note_cooldown(generation, now, f);
+    if change.is_some() {
+        shared.report_recovery();
+    }
+    (noted, change)
 }
 
 /// Notes a cooldown of a model for the account.

@@ -301,8 +301,7 @@ impl Shared {
         }
         let kept = &generation.account.kept;
         let before = kept.get(now).unwrap_or(GenerationState::NEW);
-        let grown =
-            f(before.with_limited_strikes(state)).is_some_and(|cooldown| kept.keep(cooldown));
+        let grown = f(before).is_some_and(|cooldown| kept.keep(cooldown));
         // The source may have answered in between.
         self.restore_cooldown(generation, now);
         (if state.is_renewing() { grown } else { change.is_some() }, change)

@@ -434,6 +434,22 @@ async fn cooldown_of_the_account_continues_with_its_next_token() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn doubling_of_the_cooldown_continues_with_the_next_token() {
+    let world = world([Give("t1", Some(100)), Give("t2", Some(100))]);
+    world.pool.wait_ready().await.unwrap();
+    for (waited, cooldown) in [(75, 1), (5, 2)] {
+        let mut limited = world.pick().unwrap();
+        limited.limited(None, None, &mut Now::unread());
+        let view = world.pool.view().accounts.remove(0);
+        assert_eq!(view.usable_in, Some(secs(cooldown)));
+        sleep(secs(waited)).await;
+        let _ = world.token();
+        sleep(secs(5)).await;
+    }
+    assert_eq!(world.pool.view().accounts[0].generation, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn late_429_counts_for_a_generation_that_its_source_renewed() {
     for model in [None, Some("large")] {
         let world = world([Give("t1", Some(100)), Give("t2", Some(100))]);

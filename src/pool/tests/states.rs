@@ -179,6 +179,25 @@ fn doubling_goes_one_step_a_window_and_starts_anew_after_a_success() {
 }
 
 #[test]
+fn doubling_starts_anew_after_an_operator_acts_and_not_after_an_outdated_success() {
+    let limit = |bench: &mut Bench| {
+        bench.pick().unwrap().limited(None, None, &mut bench.clock());
+        let wait = bench.pick().unwrap_err().retry_after.unwrap().as_secs();
+        bench.pass(secs(61));
+        wait
+    };
+    let mut bench = Bench::new(accounts(&["alice"]));
+    assert_eq!((limit(&mut bench), limit(&mut bench)), (1, 2));
+    bench.pool.revive("alice");
+    assert_eq!(limit(&mut bench), 1);
+    let mut outdated = bench.pick().unwrap();
+    bench.pool.replace("alice", crate::Credential::bearer("new").unwrap()).unwrap();
+    assert_eq!(limit(&mut bench), 1);
+    outdated.succeeded(None);
+    assert_eq!(limit(&mut bench), 2);
+}
+
+#[test]
 fn server_delay_is_kept_up_to_max_rest() {
     let bench = Bench::new(accounts(&["alice"]).max_rest(secs(100)));
     bench.pick().unwrap().limited(None, Some(Duration::MAX), &mut bench.clock());

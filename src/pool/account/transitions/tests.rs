@@ -80,7 +80,7 @@ impl Model {
         }
         self.kind = Kind::Quarantined;
         self.until = self.until.max(now + rest);
-        self.rejected = (self.rejected + 1).min(15);
+        self.rejected = (self.rejected + 1).min(31);
         self.reason = Some(reason);
     }
 
@@ -95,8 +95,9 @@ impl Model {
                 for _ in 0..self.limited {
                     rest = (rest * 2).min(60_000);
                 }
-                self.limited = (self.limited + 1).min(15);
+                let before = self.until;
                 self.rest(Kind::Limited, now, rest);
+                self.limited += u64::from(self.until > before);
             }
         }
     }
@@ -189,6 +190,7 @@ fn step(
 
 fn end(
     state: &mut GenerationState,
+    strikes: &mut u64,
     model: &mut Model,
     since: Since,
     knew: Knew,
@@ -203,7 +205,9 @@ fn end(
             model.reject(knew, reason, now);
         }
         End::Limited(delay) => {
-            step(state, |state| state.limited(since, delay, &cooldowns, now));
+            let before = state.until();
+            step(state, |state| state.limited(since, delay, *strikes, &cooldowns, now));
+            *strikes += u64::from(delay.is_none() && state.until() > before);
             model.limit(knew, delay, now);
         }
         End::Quota(delay) => {
@@ -212,6 +216,9 @@ fn end(
             model.rest(Kind::Quota, now, delay.unwrap_or(1_800_000).min(86_400_000));
         }
         End::Succeeded => {
+            if state.ends_strikes(since) {
+                *strikes = 0;
+            }
             step(state, |state| state.succeeded(since));
             model.succeed(knew);
         }
@@ -235,6 +242,7 @@ proptest! {
     #[test]
     fn state_agrees_with_a_naive_account(ops in ops()) {
         let (mut state, mut model, mut now) = (GenerationState::NEW, NEW, 1_000);
+        let mut strikes = 0;
         let mut attempts: Vec<(Since, Knew)> = Vec::new();
         for op in ops {
             let before = state;
@@ -260,7 +268,7 @@ proptest! {
                         continue;
                     }
                     let (since, knew) = attempts.swap_remove(i % attempts.len());
-                    end(&mut state, &mut model, since, knew, what, now);
+                    end(&mut state, &mut strikes, &mut model, since, knew, what, now);
                 }
                 Op::Pass(time) => now += time,
                 Op::Wake => {
@@ -277,6 +285,10 @@ proptest! {
                     }
                 }
                 Op::Revive => {
+                    if !state.is_closed() {
+                        strikes = 0;
+                        model.limited = 0;
+                    }
                     if step(&mut state, GenerationState::revived) {
                         let rejected = !model.alive() || model.rejected > 0;
                         let (ever, chapter) = (model.ever, model.chapter + u64::from(rejected));
@@ -292,7 +304,7 @@ proptest! {
             prop_assert_eq!(state.until(), model.until, "{:?} from {:?}", op, before);
             prop_assert_eq!(state.is_proven(), model.ever, "{:?} from {:?}", op, before);
             prop_assert_eq!(state.get(REJECTED), model.rejected, "{:?} from {:?}", op, before);
-            prop_assert_eq!(state.get(LIMITED), model.limited, "{:?} from {:?}", op, before);
+            prop_assert_eq!(strikes, model.limited, "{:?} from {:?}", op, before);
             prop_assert_eq!(state.is_closed(), model.closed);
             let serves = match model.kind {
                 Kind::Usable => true,
@@ -371,14 +383,33 @@ fn revoked_credential_is_quarantined_for_an_hour_doubling_to_a_day() {
 }
 
 #[test]
+fn quarantine_of_a_millisecond_doubles_up_to_its_maximum() {
+    let mut cooldowns = Cooldowns::default();
+    cooldowns.quarantine.untrusted = std::time::Duration::from_millis(1);
+    cooldowns.quarantine.revoked = std::time::Duration::from_millis(1);
+    for (reason, hours) in [(Reason::Invalid, 1), (Reason::Revoked, 24)] {
+        let (mut state, mut last) = (GenerationState::NEW, 0);
+        for _ in 0..40 {
+            let before = state.until();
+            let probed = state.probed(before).unwrap_or(state);
+            let probe = Since { seen: probed, probe: probed != state };
+            state = probed.rejected(probe, reason, &cooldowns, before).expect("it counts");
+            assert!(last == 0 || state.until() - before == (last * 2).min(hours * 3_600_000));
+            last = state.until() - before;
+        }
+        assert_eq!(last, hours * 3_600_000);
+    }
+}
+
+#[test]
 fn second_429_within_a_cooldown_does_not_double() {
     let cooldowns = Cooldowns::default();
     let first = GenerationState::NEW
-        .limited(since(GenerationState::NEW), None, &cooldowns, 0)
+        .limited(since(GenerationState::NEW), None, 0, &cooldowns, 0)
         .expect("it rests");
     assert_eq!(first.until(), 1_000);
-    assert_eq!(first.limited(since(GenerationState::NEW), None, &cooldowns, 999), None);
-    let next = first.limited(since(first), None, &cooldowns, 1_000).expect("a new window");
+    assert_eq!(first.limited(since(GenerationState::NEW), None, 1, &cooldowns, 999), None);
+    let next = first.limited(since(first), None, 1, &cooldowns, 1_000).expect("a new window");
     assert_eq!(next.until(), 3_000);
 }
 
@@ -386,10 +417,11 @@ fn second_429_within_a_cooldown_does_not_double() {
 fn late_success_does_not_reset_the_doubling_of_a_newer_cooldown() {
     let cooldowns = Cooldowns::default();
     let early = since(GenerationState::NEW);
-    let limited = GenerationState::NEW.limited(early, None, &cooldowns, 0).expect("it rests");
+    let limited = GenerationState::NEW.limited(early, None, 0, &cooldowns, 0).expect("it rests");
+    assert!(!limited.ends_strikes(early) && limited.ends_strikes(since(limited)));
     let late = limited.succeeded(early).expect("it is now trusted");
     assert_eq!((late.kind(), late.until()), (Kind::Limited, 1_000));
-    let next = late.limited(since(late), None, &cooldowns, 1_000).expect("a new window");
+    let next = late.limited(since(late), None, 1, &cooldowns, 1_000).expect("a new window");
     assert_eq!(next.until(), 3_000, "twice the first");
 }
 
@@ -408,7 +440,8 @@ fn rejection_of_a_request_sent_before_the_healing_probe_is_outdated() {
 fn cooldown_that_begins_during_a_probe_is_kept() {
     let early = since(GenerationState::NEW);
     let seen = rejected(GenerationState::NEW, 0).probed(300_000).expect("it is due");
-    let grown = seen.limited(early, Some(9_000), &Cooldowns::default(), 300_000).expect("it grows");
+    let grown =
+        seen.limited(early, Some(9_000), 0, &Cooldowns::default(), 300_000).expect("it grows");
     assert_eq!(grown.kind(), Kind::Probing);
     let healed = grown.succeeded(Since { seen, probe: true }).expect("it heals");
     assert_eq!((healed.kind(), healed.until()), (Kind::Limited, 309_000));
@@ -434,6 +467,7 @@ fn longest_time_saturates_and_does_not_wrap() {
     let state = GenerationState::NEW.limited(
         since(GenerationState::NEW),
         Some(u64::MAX),
+        0,
         &cooldowns,
         u64::MAX,
     );
@@ -444,7 +478,7 @@ fn longest_time_saturates_and_does_not_wrap() {
 fn revived_account_that_only_cooled_counts_rejections_in_flight() {
     let early = since(GenerationState::NEW);
     let resting = GenerationState::NEW
-        .limited(early, Some(9_000), &Cooldowns::default(), 0)
+        .limited(early, Some(9_000), 0, &Cooldowns::default(), 0)
         .expect("it rests");
     let revived = resting.revived().expect("it changes");
     let rejected = revived.rejected(early, Reason::Invalid, &Cooldowns::default(), 1);
@@ -463,11 +497,12 @@ fn late_success_does_not_heal_during_a_probe() {
 fn late_success_does_not_reset_the_doubling_of_a_newer_cooldown_that_is_over() {
     let cooldowns = Cooldowns::default();
     let early = since(GenerationState::NEW);
-    let limited = GenerationState::NEW.limited(early, None, &cooldowns, 0).expect("it rests");
+    let limited = GenerationState::NEW.limited(early, None, 0, &cooldowns, 0).expect("it rests");
     let cooldown_over = limited.cooldown_over(1_000).expect("its rest is over");
     assert_eq!(cooldown_over.kind(), Kind::Usable);
+    assert!(!cooldown_over.ends_strikes(early));
     let late = cooldown_over.succeeded(early).expect("it is now trusted");
-    let next = late.limited(since(late), None, &cooldowns, 1_000).expect("a new window");
+    let next = late.limited(since(late), None, 1, &cooldowns, 1_000).expect("a new window");
     assert_eq!(next.until(), 3_000, "twice the first");
 }
 
@@ -475,7 +510,7 @@ fn late_success_does_not_reset_the_doubling_of_a_newer_cooldown_that_is_over() {
 fn cooldown_ends_at_its_time_and_not_before() {
     let cooldowns = Cooldowns::default();
     let resting = GenerationState::NEW
-        .limited(since(GenerationState::NEW), Some(1_000), &cooldowns, 0)
+        .limited(since(GenerationState::NEW), Some(1_000), 0, &cooldowns, 0)
         .expect("it rests");
     assert_eq!(resting.cooldown_over(999), None);
     assert_eq!(resting.cooldown_over(1_000).map(GenerationState::kind), Some(Kind::Usable));
