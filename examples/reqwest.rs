@@ -33,7 +33,7 @@ pub(crate) async fn complete(
     let report = |event: &Event| eprintln!("{:?}: {event}", event.severity());
     let pool = Pool::builder()
         .account(Account::new("team", Credential::bearer(team)?))
-        .account(Account::new("reserve", Credential::bearer(reserve)?).priority(-1))
+        .account(Account::new("reserve", Credential::bearer(reserve)?).priority(-1)) // if `team` cannot
         .origins([url]) // tokens are sent to this scheme, host and port only
         .help("replace the token under Settings, Providers")
         .reporter(report) // reports an account that stops working, once
@@ -41,12 +41,13 @@ pub(crate) async fn complete(
     let failover = FailoverLayer::builder()
         .rotation(pool)
         .models(ModelChain::list(["gpt-5", "gpt-5-mini"])?) // the second serves if the first cannot
-        .retry(RetryPolicy::new().retries(2).max_wait(Duration::from_secs(5)))
+        .retry(RetryPolicy::new())
         .reporter(report) // reports a failed request, once
         .build()?;
     let client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none()) // would carry the token to another host
         .retry(reqwest::retry::never()) // would resend outside of the budget
+        .timeout(Duration::from_secs(60)) // of each attempt
         .build()?;
     let client: Failover<ReqwestService> = failover.layer(client.into());
 
@@ -56,7 +57,10 @@ pub(crate) async fn complete(
         .body(Full::<Bytes>::from(question))?;
     let response = client.clone().oneshot(request).await?; // a clone shares all state
     if let Some(cause) = failure(&response) {
-        eprintln!("no account can serve: {}", cause.code); // for example `credential_expired`
+        return Err(format!("no account can serve: {}", cause.code).into()); // `credential_expired`, ..
+    }
+    if !response.status().is_success() {
+        return Err(format!("the API answered {}", response.status()).into());
     }
     let body = response.into_body().collect().await?.to_bytes();
     Ok(String::from_utf8_lossy(&body).into_owned())

@@ -177,10 +177,17 @@ mod run {
     }
 
     #[tokio::test]
-    async fn program_shows_the_answer_when_no_account_can_serve() {
+    async fn program_fails_with_the_code_when_no_account_can_serve() {
         let url = api("gpt-5", 200, "Hello.").await;
-        let answer = program::complete(&url, TEAM, "token-of-other").await.unwrap();
-        assert_eq!(answer, "no", "the answer of the upstream to the second account");
+        let error = program::complete(&url, TEAM, "token-of-other").await.unwrap_err();
+        assert_eq!(error.to_string(), "no account can serve: credential_invalid");
+    }
+
+    #[tokio::test]
+    async fn program_fails_with_the_status_of_another_failure() {
+        let url = api("gpt-5", 400, "no").await;
+        let error = program::complete(&url, TEAM, RESERVE).await.unwrap_err();
+        assert_eq!(error.to_string(), "the API answered 400 Bad Request");
     }
 
     #[tokio::test]
