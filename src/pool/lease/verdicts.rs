@@ -74,12 +74,7 @@ impl Lease {
         now: &mut Now,
     ) {
         self.count_outcome(|account| &account.counts.limited);
-        let mut since = self.take_since();
-        let renewal = renewal(shared, &self.generation);
-        if let Some(renewal) = &renewal {
-            since = Since { seen: renewal.state(), probe: false };
-        }
-        let generation = renewal.as_ref().unwrap_or(&self.generation);
+        let (generation, since) = &self.limited_generation(shared);
         let (at, cooldowns) = (shared.passed(now.get()), &shared.settings.cooldowns);
         let delay = delay.map(millis);
         match model {
@@ -87,9 +82,21 @@ impl Lease {
                 change_models(shared, generation, |models| {
                     models.limited(model, delay, cooldowns, at)
                 });
-                change(shared, generation, |state| state.probe_healthy(since));
+                change(shared, generation, |state| state.probe_healthy(*since));
             }
-            None => limit_account(shared, generation, since, delay, at),
+            None => limit_account(shared, generation, *since, delay, at),
+        }
+    }
+
+    /// Returns the generation that a limit counts for: the renewal of the lease's own, if there is one.
+    fn limited_generation(&mut self, shared: &Shared) -> (Arc<Generation>, Since) {
+        let since = self.take_since();
+        match renewal(shared, &self.generation) {
+            Some(renewal) => {
+                let since = Since { seen: renewal.state(), probe: false };
+                (renewal, since)
+            }
+            None => (Arc::clone(&self.generation), since),
         }
     }
 
@@ -102,15 +109,10 @@ impl Lease {
         now: &mut Now,
     ) {
         self.count_outcome(|account| &account.counts.limited);
-        let mut since = self.take_since();
-        let renewal = renewal(shared, &self.generation);
-        if let Some(renewal) = &renewal {
-            since = Since { seen: renewal.state(), probe: false };
-        }
-        let generation = renewal.as_ref().unwrap_or(&self.generation);
+        let (generation, since) = &self.limited_generation(shared);
         let (at, cooldowns) = (shared.passed(now.get()), &shared.settings.cooldowns);
         let (_, change) = note_cooldown(shared, generation, at, |state| {
-            state.out_of_quota(since, delay.map(millis), cooldowns, at)
+            state.out_of_quota(*since, delay.map(millis), cooldowns, at)
         });
         if let Some(change) = change {
             // One incident for each cooldown, however often it grows.
